@@ -43,9 +43,16 @@ impl fmt::Display for NameError {
         match self {
             Self::Empty { what } => write!(f, "the {what} is empty; use letters, digits, '_', '-'"),
             Self::TooLong { what, len } => {
-                write!(f, "the {what} has {len} bytes; at most {MAX_NAME_LEN} are allowed")
+                write!(
+                    f,
+                    "the {what} has {len} bytes; at most {MAX_NAME_LEN} are allowed"
+                )
             }
-            Self::BadCharacter { what, name, character } => write!(
+            Self::BadCharacter {
+                what,
+                name,
+                character,
+            } => write!(
                 f,
                 "the {what} {name:?} holds {character:?}; use only letters, digits, '_' and '-'"
             ),
@@ -60,13 +67,18 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), NameError
         return Err(NameError::Empty { what });
     }
     if name.len() > MAX_NAME_LEN {
-        return Err(NameError::TooLong { what, len: name.len() });
+        return Err(NameError::TooLong {
+            what,
+            len: name.len(),
+        });
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     match name.chars().find(|&c| !allowed(c)) {
-        Some(character) => {
-            Err(NameError::BadCharacter { what, name: name.to_string(), character })
-        }
+        Some(character) => Err(NameError::BadCharacter {
+            what,
+            name: name.to_string(),
+            character,
+        }),
         None => Ok(()),
     }
 }
@@ -250,6 +262,18 @@ impl fmt::Debug for Nonce {
     }
 }
 
+/// The name of one write: the session that made it and a number that rises with each of its writes.
+///
+/// Every stored value carries the one of the write that made it. A process that does not know
+/// whether its write happened reads the key and looks for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteId {
+    /// The session.
+    pub nonce: Nonce,
+    /// The number of the write within the session.
+    pub seq: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,13 +281,22 @@ mod tests {
     /// Prevents one group from reading or writing outside its bucket by a crafted name.
     #[test]
     fn names_outside_the_alphabet_are_refused_and_named() {
-        let cases = [("", "is empty"), ("a.b", "'.'"), ("a>b", "'>'"), ("a b", "' '"), ("ü", "'ü'")];
+        let cases = [
+            ("", "is empty"),
+            ("a.b", "'.'"),
+            ("a>b", "'>'"),
+            ("a b", "' '"),
+            ("ü", "'ü'"),
+        ];
         for (name, part) in cases {
             let error = WorkerId::new(name).expect_err(name).to_string();
             assert!(error.contains(part), "{name:?}: {error}");
         }
         assert!(WorkerId::new(&"x".repeat(MAX_NAME_LEN)).is_ok());
         assert!(WorkerId::new(&"x".repeat(MAX_NAME_LEN + 1)).is_err());
-        assert_eq!(WorkerId::numbered("worker", 7).expect("valid").as_str(), "worker-7");
+        assert_eq!(
+            WorkerId::numbered("worker", 7).expect("valid").as_str(),
+            "worker-7"
+        );
     }
 }

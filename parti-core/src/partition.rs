@@ -64,17 +64,28 @@ impl fmt::Display for PartitionError {
             Self::NoParts => f.write_str("a partition key needs at least one part"),
             Self::EmptyPart { index } => write!(f, "part {index} of the partition key is empty"),
             Self::TooManyParts { parts } => {
-                write!(f, "the partition key has {parts} parts; at most {MAX_KEY_PARTS} are allowed")
+                write!(
+                    f,
+                    "the partition key has {parts} parts; at most {MAX_KEY_PARTS} are allowed"
+                )
             }
             Self::TooLong { bytes } => {
-                write!(f, "the partition key has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed")
+                write!(
+                    f,
+                    "the partition key has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed"
+                )
             }
             Self::Malformed { text } => write!(f, "{text:?} is not an encoded partition key"),
             Self::Duplicate { key } => write!(f, "partition {key} occurs twice in the list"),
             Self::WeightOverflow { key } => {
-                write!(f, "the weights overflow 64 bits at partition {key}; use smaller weights")
+                write!(
+                    f,
+                    "the weights overflow 64 bits at partition {key}; use smaller weights"
+                )
             }
-            Self::TooMany { len } => write!(f, "{len} partitions; at most {} are allowed", u32::MAX - 1),
+            Self::TooMany { len } => {
+                write!(f, "{len} partitions; at most {} are allowed", u32::MAX - 1)
+            }
         }
     }
 }
@@ -132,7 +143,9 @@ impl PartitionKey {
     /// # Errors
     /// [`PartitionError::Malformed`] when the text is not in that form.
     pub fn from_encoded(text: &str) -> Result<Self, PartitionError> {
-        let malformed = || PartitionError::Malformed { text: text.to_owned() };
+        let malformed = || PartitionError::Malformed {
+            text: text.to_owned(),
+        };
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -142,7 +155,11 @@ impl PartitionKey {
         }
         let key = Self::new(parts).map_err(|_| malformed())?;
         // "01:a" would be a second spelling of the same key; identity allows only one.
-        if key.encoded() == text { Ok(key) } else { Err(malformed()) }
+        if key.encoded() == text {
+            Ok(key)
+        } else {
+            Err(malformed())
+        }
     }
 
     /// The key as one length-prefixed text: an identity that can be stored.
@@ -220,7 +237,10 @@ impl Partition {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        Ok(Self { key: PartitionKey::new(parts)?, weight: Self::DEFAULT_WEIGHT })
+        Ok(Self {
+            key: PartitionKey::new(parts)?,
+            weight: Self::DEFAULT_WEIGHT,
+        })
     }
 
     /// The same partition with another weight.
@@ -249,7 +269,13 @@ mod tests {
     /// A stable order on every machine is what makes plans reproducible.
     #[test]
     fn order_is_by_parts_and_prefixes_come_first() {
-        let mut keys = [key(&["b"]), key(&["a", "b"]), key(&["a"]), key(&["a", "a", "z"]), key(&["B"])];
+        let mut keys = [
+            key(&["b"]),
+            key(&["a", "b"]),
+            key(&["a"]),
+            key(&["a", "a", "z"]),
+            key(&["B"]),
+        ];
         keys.sort();
         let shown: Vec<_> = keys.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["B", "a", "a/a/z", "a/b", "b"]);
@@ -260,14 +286,21 @@ mod tests {
     fn bad_keys_are_refused_with_the_rule() {
         let none: [&str; 0] = [];
         assert_eq!(PartitionKey::new(none), Err(PartitionError::NoParts));
-        assert_eq!(PartitionKey::new(["a", ""]), Err(PartitionError::EmptyPart { index: 1 }));
+        assert_eq!(
+            PartitionKey::new(["a", ""]),
+            Err(PartitionError::EmptyPart { index: 1 })
+        );
         assert_eq!(
             PartitionKey::new(["x"; MAX_KEY_PARTS + 1]),
-            Err(PartitionError::TooManyParts { parts: MAX_KEY_PARTS + 1 })
+            Err(PartitionError::TooManyParts {
+                parts: MAX_KEY_PARTS + 1
+            })
         );
         assert_eq!(
             PartitionKey::new(["x".repeat(MAX_KEY_BYTES + 1)]),
-            Err(PartitionError::TooLong { bytes: MAX_KEY_BYTES + 1 })
+            Err(PartitionError::TooLong {
+                bytes: MAX_KEY_BYTES + 1
+            })
         );
     }
 

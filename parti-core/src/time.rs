@@ -98,7 +98,10 @@ mod tests {
         let late = Instant::FAR_FUTURE + Duration::from_secs(1);
         assert_eq!(late, Instant::FAR_FUTURE);
         assert_eq!(Instant::ORIGIN.since(late), Duration::ZERO);
-        assert_eq!(Instant::from_millis(5).saturating_sub(Duration::MAX), Instant::ORIGIN);
+        assert_eq!(
+            Instant::from_millis(5).saturating_sub(Duration::MAX),
+            Instant::ORIGIN
+        );
     }
 
     /// Traces are read by people: a point prints as the time since the origin.

@@ -1,1 +1,3 @@
-//! See the workspace README.
+//! A fake world for `parti` and its users: an in-memory store, faults, a deterministic simulator.
+
+pub mod kv;

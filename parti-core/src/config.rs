@@ -1,0 +1,488 @@
+//! Configuration: a [`Config`] exists only if it is coherent.
+//!
+//! All timing follows from two numbers, the heartbeat interval and the lease; whatever is not set is
+//! derived from them when the configuration is built, never later. The rules are in
+//! `config/rules.rs`, their violations in [`ConfigError`].
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use core::time::Duration;
+
+use crate::config_error::ConfigError;
+use crate::id::{GroupName, WorkerId};
+
+mod rules;
+
+/// The most IDs a pool may have.
+pub(crate) const MAX_POOL: u32 = 100_000;
+
+/// What happens between an old and a new owner of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Nobody is granted a partition while another worker may hold it: revoke, acknowledge, grant.
+    #[default]
+    Exclusive,
+    /// The new owner is granted the partition at once; for a moment there can be two. For work where
+    /// a pause is worse than doing something twice.
+    Overlap,
+}
+
+/// A named set of timings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Preset {
+    /// Heartbeat 2 s, lease 6 s: a crash is repaired within about 6 s.
+    #[default]
+    Default,
+    /// Heartbeat 0.25 s, lease 1 s, windows 0.5 s and 0.25 s: for local stores and tests. A pause of
+    /// the process or the store of more than a second costs the lease.
+    Fast,
+    /// Heartbeat 5 s, lease 20 s: rides through a fail-over of the store.
+    Patient,
+}
+
+/// The complete, coherent configuration of one worker. Built by [`Config::builder`].
+///
+/// Durations are on the local monotonic clock. Every field is public for reading; a changed copy has
+/// to go through the builder again.
+///
+/// ```
+/// use parti_core::{Config, Preset};
+/// let config = Config::builder("orders").preset(Preset::Fast).expected_workers(3).build()?;
+/// assert_eq!(config.lease().as_secs(), 1);
+/// # Ok::<(), parti_core::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    group: GroupName,
+    settings: Settings,
+}
+
+/// The plain values behind a configuration.
+#[derive(Clone, Debug, PartialEq)]
+struct Settings {
+    mode: Mode,
+    worker_id_prefix: String,
+    worker_id_range: (u32, u32),
+    worker_id_hint: Option<WorkerId>,
+    capacity: u32,
+    labels: BTreeMap<String, String>,
+    expected_workers: Option<u32>,
+    heartbeat_interval: Duration,
+    lease: Duration,
+    lease_margin: Duration,
+    clock_drift_ppm: u32,
+    request_timeout: Duration,
+    election_timeout: Duration,
+    election_jitter: Duration,
+    cold_start_window: Duration,
+    planned_scale_window: Duration,
+    emergency_grace_period: Duration,
+    recovery_grace_period: Duration,
+    restart_detection_ratio: f64,
+    min_rebalance_threshold: f64,
+    min_rebalance_interval: Duration,
+    operation_timeout: Duration,
+    startup_timeout: Duration,
+    shutdown_timeout: Duration,
+    drain_timeout: Duration,
+    handoff_timeout: Duration,
+    apply_timeout: Duration,
+    acknowledge_delay: Duration,
+    reconcile_interval: Duration,
+    refresh_interval: Option<Duration>,
+    leader_failure_limit: u32,
+}
+
+/// Collects the settings of a [`Config`]; unset ones are derived in [`ConfigBuilder::build`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ConfigBuilder {
+    group: String,
+    preset: Preset,
+    detect_within: Option<Duration>,
+    mode: Mode,
+    worker_id_prefix: Option<String>,
+    worker_id_range: Option<(u32, u32)>,
+    worker_id_hint: Option<String>,
+    capacity: Option<u32>,
+    labels: BTreeMap<String, String>,
+    expected_workers: Option<u32>,
+    heartbeat_interval: Option<Duration>,
+    lease: Option<Duration>,
+    lease_margin: Option<Duration>,
+    clock_drift_ppm: Option<u32>,
+    request_timeout: Option<Duration>,
+    election_timeout: Option<Duration>,
+    election_jitter: Option<Duration>,
+    cold_start_window: Option<Duration>,
+    planned_scale_window: Option<Duration>,
+    emergency_grace_period: Option<Duration>,
+    recovery_grace_period: Option<Duration>,
+    restart_detection_ratio: Option<f64>,
+    min_rebalance_threshold: Option<f64>,
+    min_rebalance_interval: Option<Duration>,
+    operation_timeout: Option<Duration>,
+    startup_timeout: Option<Duration>,
+    shutdown_timeout: Option<Duration>,
+    drain_timeout: Option<Duration>,
+    handoff_timeout: Option<Duration>,
+    apply_timeout: Option<Duration>,
+    acknowledge_delay: Option<Duration>,
+    reconcile_interval: Option<Duration>,
+    refresh_interval: Option<Duration>,
+    leader_failure_limit: Option<u32>,
+}
+
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        impl Config {
+            $($(#[$doc])*
+            #[must_use]
+            pub const fn $name(&self) -> $type {
+                self.settings.$name
+            })*
+        }
+    };
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        impl ConfigBuilder {
+            $($(#[$doc])*
+            pub fn $name(mut self, value: $type) -> Self {
+                self.$name = Some(value);
+                self
+            })*
+        }
+    };
+}
+
+getters! {
+    /// What happens between an old and a new owner.
+    mode: Mode,
+    /// First and last number of the ID pool.
+    worker_id_range: (u32, u32),
+    /// How much this worker takes relative to the others.
+    capacity: u32,
+    /// How many workers make the group complete, if known.
+    expected_workers: Option<u32>,
+    /// Time between two renewals of the session.
+    heartbeat_interval: Duration,
+    /// How long a session counts without renewal.
+    lease: Duration,
+    /// What the holder gives up early, for the time between a check and the act.
+    lease_margin: Duration,
+    /// Largest assumed rate error of a monotonic clock, in parts per million.
+    clock_drift_ppm: u32,
+    /// Bound of one request to the store; the driver enforces it.
+    request_timeout: Duration,
+    /// Silence of the leader after which others stand for election.
+    election_timeout: Duration,
+    /// Largest random delay before standing.
+    election_jitter: Duration,
+    /// How long a new group waits for its workers before the first assignment.
+    cold_start_window: Duration,
+    /// How long joins are collected before one rebalance.
+    planned_scale_window: Duration,
+    /// How long a worker must be overdue before it counts as lost.
+    emergency_grace_period: Duration,
+    /// After a gap of contact with the store, how long nobody is judged.
+    recovery_grace_period: Duration,
+    /// Share of the group whose loss at once counts as a restart.
+    restart_detection_ratio: f64,
+    /// Imbalance below which an optional rebalance is skipped.
+    min_rebalance_threshold: f64,
+    /// Least time between two rebalances that are not emergencies.
+    min_rebalance_interval: Duration,
+    /// Bound of a listing or a planning step.
+    operation_timeout: Duration,
+    /// Bound of the time until the worker holds an ID.
+    startup_timeout: Duration,
+    /// Bound of a graceful stop.
+    shutdown_timeout: Duration,
+    /// Bound of one `on_revoked` callback; its guard is invalid afterwards.
+    drain_timeout: Duration,
+    /// How long the leader waits for a revoked partition before it evicts the holder.
+    handoff_timeout: Duration,
+    /// How long the leader waits until a worker confirms its record.
+    apply_timeout: Duration,
+    /// How long acknowledgements are collected.
+    acknowledge_delay: Duration,
+    /// Time between two full comparisons with the store.
+    reconcile_interval: Duration,
+    /// Time between two listings of the partition source, if they are listed periodically.
+    refresh_interval: Option<Duration>,
+    /// Failed steps in a row after which a leader resigns.
+    leader_failure_limit: u32,
+}
+
+setters! {
+    /// Text before the number in a worker ID; default "worker".
+    worker_id_prefix: String,
+    /// How much this worker takes relative to the others; default 1. Zero takes nothing.
+    capacity: u32,
+    /// How many workers make the group complete: once they are there, no window is waited for.
+    expected_workers: u32,
+    /// Time between two renewals. Lower finds crashes sooner and costs more writes.
+    heartbeat_interval: Duration,
+    /// How long a session counts without renewal (the roadmap's `heartbeat_ttl`). Too low: a pause
+    /// or a fail-over of the store costs ownership. Too high: a crash is repaired later.
+    lease: Duration,
+    /// What the holder gives up early; default a thirtieth of the lease.
+    lease_margin: Duration,
+    /// Largest assumed rate error of a monotonic clock; default 1000 ppm.
+    clock_drift_ppm: u32,
+    /// Bound of one request to the store; default a quarter of the lease, at most a third.
+    request_timeout: Duration,
+    /// Silence of the leader before others stand; default two heartbeat intervals.
+    election_timeout: Duration,
+    /// Largest random delay before standing; default a fortieth of the interval, 5 ms to 100 ms.
+    election_jitter: Duration,
+    /// How long a new group waits for its workers; default 30 s. Ended by `expected_workers`.
+    cold_start_window: Duration,
+    /// How long joins are collected before one rebalance; default 10 s.
+    planned_scale_window: Duration,
+    /// How long a worker must be overdue before it is lost; default 1.5 intervals.
+    emergency_grace_period: Duration,
+    /// After a gap of contact, how long nobody is judged; default one lease.
+    recovery_grace_period: Duration,
+    /// Share of the group whose loss at once counts as a restart, above 0 up to 1; default 0.5.
+    restart_detection_ratio: f64,
+    /// Imbalance below which an optional rebalance is skipped, 0 to 1; default 0.15.
+    min_rebalance_threshold: f64,
+    /// Least time between two rebalances that are not emergencies; default 10 s.
+    min_rebalance_interval: Duration,
+    /// Bound of a listing or a planning step; default 10 s.
+    operation_timeout: Duration,
+    /// Bound of the time until the worker holds an ID; default 30 s.
+    startup_timeout: Duration,
+    /// Bound of a graceful stop; default 10 s.
+    shutdown_timeout: Duration,
+    /// Bound of one `on_revoked` callback; default 5 s.
+    drain_timeout: Duration,
+    /// How long the leader waits for a revoked partition before it evicts the holder; default
+    /// `drain_timeout` and one lease.
+    handoff_timeout: Duration,
+    /// How long the leader waits until a worker confirms its record; default two leases.
+    apply_timeout: Duration,
+    /// How long acknowledgements are collected; default 4 ms.
+    acknowledge_delay: Duration,
+    /// Time between two full comparisons with the store; default 30 intervals.
+    reconcile_interval: Duration,
+    /// Lists the partition source again this often; default never (only when told to).
+    refresh_interval: Duration,
+    /// Failed steps in a row after which a leader resigns; default 5.
+    leader_failure_limit: u32,
+}
+
+impl ConfigBuilder {
+    /// Takes the timings of a preset for everything that is not set by itself.
+    pub fn preset(mut self, preset: Preset) -> Self {
+        self.preset = preset;
+        self
+    }
+
+    /// One knob: a crashed worker is detected within `duration`. The lease becomes `duration`, the
+    /// heartbeat a quarter of it, all else follows.
+    pub fn detect_within(mut self, duration: Duration) -> Self {
+        self.detect_within = Some(duration);
+        self
+    }
+
+    /// What happens between an old and a new owner; default [`Mode::Exclusive`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// First and last number of the ID pool; default 0 and 99.
+    pub fn worker_id_range(mut self, min: u32, max: u32) -> Self {
+        self.worker_id_range = Some((min, max));
+        self
+    }
+
+    /// The ID to try first, such as the ordinal of a pod.
+    pub fn worker_id_hint(mut self, hint: &str) -> Self {
+        self.worker_id_hint = Some(hint.to_string());
+        self
+    }
+
+    /// Adds a label, such as `zone` = `a`.
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(name.to_string(), value.to_string());
+        self
+    }
+
+    /// Checks every rule and derives what was not set.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the fields and values of the first rule broken.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let group = GroupName::new(&self.group)?;
+        let settings = self.settle()?;
+        let config = Config { group, settings };
+        rules::check(&config)?;
+        Ok(config)
+    }
+
+    fn settle(self) -> Result<Settings, ConfigError> {
+        let (interval, lease, cold, planned) = match (self.detect_within, self.preset) {
+            (Some(lease), _) => (lease / 4, lease, lease * 5, lease * 2),
+            (None, Preset::Default) => (secs(2), secs(6), secs(30), secs(10)),
+            (None, Preset::Fast) => (millis(250), secs(1), millis(500), millis(250)),
+            (None, Preset::Patient) => (secs(5), secs(20), secs(60), secs(30)),
+        };
+        let interval = self.heartbeat_interval.unwrap_or(interval);
+        let lease = self.lease.unwrap_or(lease);
+        let planned = self.planned_scale_window.unwrap_or(planned);
+        let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
+        let hint = self
+            .worker_id_hint
+            .as_deref()
+            .map(WorkerId::new)
+            .transpose()?;
+        Ok(Settings {
+            mode: self.mode,
+            worker_id_prefix: self
+                .worker_id_prefix
+                .unwrap_or_else(|| "worker".to_string()),
+            worker_id_range: self.worker_id_range.unwrap_or((0, 99)),
+            worker_id_hint: hint,
+            capacity: self.capacity.unwrap_or(1),
+            labels: self.labels,
+            expected_workers: self.expected_workers,
+            heartbeat_interval: interval,
+            lease,
+            lease_margin: self.lease_margin.unwrap_or(lease / 30),
+            clock_drift_ppm: self.clock_drift_ppm.unwrap_or(1000),
+            request_timeout: self.request_timeout.unwrap_or(lease / 4),
+            election_timeout: self.election_timeout.unwrap_or(interval * 2),
+            election_jitter: self
+                .election_jitter
+                .unwrap_or((interval / 40).clamp(millis(5), millis(100))),
+            cold_start_window: self.cold_start_window.unwrap_or(cold),
+            planned_scale_window: planned,
+            emergency_grace_period: self.emergency_grace_period.unwrap_or(interval * 3 / 2),
+            recovery_grace_period: self.recovery_grace_period.unwrap_or(lease),
+            restart_detection_ratio: self.restart_detection_ratio.unwrap_or(0.5),
+            min_rebalance_threshold: self.min_rebalance_threshold.unwrap_or(0.15),
+            min_rebalance_interval: self.min_rebalance_interval.unwrap_or(
+                if self.preset == Preset::Fast {
+                    planned
+                } else {
+                    secs(10)
+                },
+            ),
+            operation_timeout: self.operation_timeout.unwrap_or(secs(10)),
+            startup_timeout: self.startup_timeout.unwrap_or(secs(30)),
+            shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),
+            drain_timeout,
+            handoff_timeout: self.handoff_timeout.unwrap_or(drain_timeout + lease),
+            apply_timeout: self.apply_timeout.unwrap_or(lease * 2),
+            acknowledge_delay: self.acknowledge_delay.unwrap_or(millis(4)),
+            reconcile_interval: self.reconcile_interval.unwrap_or(interval * 30),
+            refresh_interval: self.refresh_interval,
+            leader_failure_limit: self.leader_failure_limit.unwrap_or(5),
+        })
+    }
+}
+
+impl Config {
+    /// Begins a configuration for the group of this name.
+    pub fn builder(group: &str) -> ConfigBuilder {
+        ConfigBuilder {
+            group: group.to_string(),
+            ..ConfigBuilder::default()
+        }
+    }
+
+    /// The group this worker belongs to.
+    #[must_use]
+    pub const fn group(&self) -> &GroupName {
+        &self.group
+    }
+
+    /// Text before the number in a worker ID.
+    #[must_use]
+    pub fn worker_id_prefix(&self) -> &str {
+        &self.settings.worker_id_prefix
+    }
+
+    /// The ID to try first.
+    #[must_use]
+    pub const fn worker_id_hint(&self) -> Option<&WorkerId> {
+        self.settings.worker_id_hint.as_ref()
+    }
+
+    /// Labels of this worker.
+    #[must_use]
+    pub const fn labels(&self) -> &BTreeMap<String, String> {
+        &self.settings.labels
+    }
+
+    /// Number of IDs in the pool.
+    #[must_use]
+    pub const fn pool_size(&self) -> u32 {
+        self.settings.worker_id_range.1 - self.settings.worker_id_range.0 + 1
+    }
+
+    /// The ID of a number of the pool; `None` outside the range.
+    #[must_use]
+    pub fn worker_id(&self, number: u32) -> Option<WorkerId> {
+        let (min, max) = self.settings.worker_id_range;
+        let inside = (min..=max).contains(&number);
+        WorkerId::numbered(self.worker_id_prefix(), number)
+            .ok()
+            .filter(|_| inside)
+    }
+
+    /// How long the holder of a session may rely on it after *sending* the renewal that was applied:
+    /// the lease, shortened by twice the clock drift and by the margin.
+    ///
+    /// A rival counts the full lease from when it *saw* the renewal, so the holder stops first.
+    #[must_use]
+    pub fn hold(&self) -> Duration {
+        let drift = self
+            .lease()
+            .saturating_mul(self.clock_drift_ppm().saturating_mul(2))
+            / 1_000_000;
+        self.lease()
+            .saturating_sub(drift)
+            .saturating_sub(self.lease_margin())
+    }
+
+    /// A renewal later than this is overdue: one and a half intervals.
+    #[must_use]
+    pub fn overdue_after(&self) -> Duration {
+        self.heartbeat_interval() * 3 / 2
+    }
+
+    /// A bound for the time from the end of all faults until every partition is owned by exactly one
+    /// living worker, in the mode and with the windows of this configuration.
+    ///
+    /// It adds up, pessimistically: an old lease runs out and an ID is claimed, a leader is elected
+    /// and sees the whole bucket, the dead are detected, windows (capped at twice their length) and
+    /// the cooldown pass, and a hand-over whose holder never acknowledges is ended by eviction.
+    #[must_use]
+    pub fn convergence_bound(&self) -> Duration {
+        let request = self.request_timeout();
+        let claim = self.lease() + request * 8 + self.heartbeat_interval() * 2;
+        let elect = self.lease() + self.election_timeout() + request * 4;
+        let detect = self.lease() + self.recovery_grace_period() + self.emergency_grace_period();
+        let window = self.cold_start_window().max(self.planned_scale_window()) * 2;
+        let decide = window + self.min_rebalance_interval() + request * 8;
+        let handoff = match self.mode() {
+            Mode::Exclusive => self.handoff_timeout() + self.apply_timeout() + self.lease() * 2,
+            Mode::Overlap => self.apply_timeout() + self.lease(),
+        };
+        claim + elect + detect + decide + handoff + self.drain_timeout() * 2
+    }
+}
+
+const fn secs(value: u64) -> Duration {
+    Duration::from_secs(value)
+}
+
+const fn millis(value: u64) -> Duration {
+    Duration::from_millis(value)
+}

@@ -1,0 +1,117 @@
+//! Key names and what they mean: the only place that knows how a key is spelled.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use crate::id::WorkerId;
+use crate::record::Verb;
+
+/// How many audit entries are kept; entry `n` replaces entry `n - AUDIT_SLOTS`.
+pub(crate) const AUDIT_SLOTS: u64 = 256;
+
+/// A key of the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Who leads and which generation is in force.
+    Head,
+    /// A worker's session.
+    Session(WorkerId),
+    /// A worker's assignment.
+    Assignment(WorkerId),
+    /// A slot of the audit ring.
+    Audit(u64),
+    /// A request of an operator or a worker to the leader.
+    Control(Verb, WorkerId),
+    /// A piece of the stored partition list.
+    Source,
+    /// Not one of ours.
+    Foreign,
+}
+
+impl Key {
+    /// Reads a key.
+    #[must_use]
+    pub fn parse(key: &str) -> Self {
+        let worker = |name: &str| WorkerId::new(name).ok();
+        let parsed = match key.split_once('.') {
+            None if key == "head" => Some(Self::Head),
+            None if key == "src" => Some(Self::Source),
+            Some(("w", id)) => worker(id).map(Self::Session),
+            Some(("a", id)) => worker(id).map(Self::Assignment),
+            Some(("h", slot)) => slot
+                .parse()
+                .ok()
+                .filter(|&s| s < AUDIT_SLOTS)
+                .map(Self::Audit),
+            Some(("src", _)) => Some(Self::Source),
+            Some(("ctl", rest)) => rest
+                .split_once('.')
+                .and_then(|(verb, id)| Some(Self::Control(Verb::parse(verb)?, worker(id)?))),
+            _ => None,
+        };
+        parsed.unwrap_or(Self::Foreign)
+    }
+}
+
+/// The key of the head record.
+#[must_use]
+pub fn head_key() -> String {
+    "head".to_string()
+}
+
+/// What every session key begins with.
+pub(crate) const SESSION_PREFIX: &str = "w.";
+
+pub(crate) fn session_key(worker: &WorkerId) -> String {
+    format!("{SESSION_PREFIX}{worker}")
+}
+
+pub(crate) fn assignment_key(worker: &WorkerId) -> String {
+    format!("a.{worker}")
+}
+
+pub(crate) fn audit_key(version: u64) -> String {
+    format!("h.{}", version % AUDIT_SLOTS)
+}
+
+pub(crate) fn control_key(verb: Verb, worker: &WorkerId) -> String {
+    format!("ctl.{}.{worker}", verb.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A foreign key that looks almost like ours must not be taken for one.
+    #[test]
+    fn keys_are_read_back_as_written_and_nothing_else_is_ours() {
+        let worker = WorkerId::new("worker-7").expect("valid");
+        assert_eq!(Key::parse(&head_key()), Key::Head);
+        assert_eq!(
+            Key::parse(&session_key(&worker)),
+            Key::Session(worker.clone())
+        );
+        assert_eq!(
+            Key::parse(&assignment_key(&worker)),
+            Key::Assignment(worker.clone())
+        );
+        assert_eq!(Key::parse(&audit_key(300)), Key::Audit(44));
+        assert_eq!(
+            Key::parse(&control_key(Verb::Refresh, &worker)),
+            Key::Control(Verb::Refresh, worker)
+        );
+        for foreign in [
+            "",
+            "w",
+            "w.",
+            "w.a.b",
+            "head.x",
+            "h.256",
+            "h.x",
+            "ctl.x.y",
+            "x.worker-7",
+        ] {
+            assert_eq!(Key::parse(foreign), Key::Foreign, "{foreign:?}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod config;
+mod config_error;
+mod core;
+mod effect;
+mod event;
+mod id;
+mod keys;
+mod notice;
+mod partition;
+mod record;
+mod rng;
+mod source;
+mod state;
+mod status;
+mod store;
+mod strategy;
+mod table;
+mod time;
+pub mod wire;
+
+pub use crate::core::{Boot, Core};
+pub use config::{Config, ConfigBuilder, Mode, Preset};
+pub use config_error::ConfigError;
+pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};
+pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
+pub use id::{
+    Epoch, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version, WorkerId,
+    WriteId,
+};
+pub use keys::{Key, head_key};
+pub use notice::{DegradedReason, Notice, StartError, StepDownReason};
+pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
+pub use record::{
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
+    SessionRecord, SessionStatus, Verb, WorkerChange,
+};
+pub use rng::Rng;
+pub use source::{PartitionSource, SourceError};
+pub use state::{Cause, State};
+pub use status::Status;
+pub use store::{
+    Entry, Expect, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch,
+    WatchEvent, WatchScope, Write,
+};
+pub use strategy::{
+    AssignmentStrategy, NO_OWNER, Plan, PlanError, PlanInput, Report, StrategyId, WorkerInfo,
+    WorkerTable,
+};
+pub use table::{PartitionTable, hash_key};
+pub use time::Instant;

@@ -1,0 +1,272 @@
+//! What the core tells whoever listens. Notices inform; nothing depends on their being read.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::event::RequestId;
+use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
+use crate::state::{Cause, State};
+use crate::store::StoreError;
+use crate::strategy::{PlanError, Report};
+
+/// Why a worker could not start. Nothing is held and no session is left behind, except where a write
+/// with an unknown outcome may still appear; it ends by itself after one lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Every ID of the pool is held by a living session.
+    StableIdExhausted {
+        /// First ID of the pool.
+        first: WorkerId,
+        /// Last ID of the pool.
+        last: WorkerId,
+        /// Some of the holders.
+        holders: Vec<WorkerId>,
+    },
+    /// The store did not answer usefully within `startup_timeout`.
+    StoreUnavailable {
+        /// How long was tried.
+        after: Duration,
+        /// The last error, if there was one.
+        last: Option<StoreError>,
+    },
+    /// The store refuses for good: permissions, settings, size.
+    Rejected(StoreError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StableIdExhausted {
+                first,
+                last,
+                holders,
+            } => {
+                write!(
+                    f,
+                    "no free worker ID from {first} to {last}: every one has a living session \
+                     (such as {holders:?}); widen worker_id_range or stop a worker"
+                )
+            }
+            Self::StoreUnavailable {
+                after,
+                last: Some(error),
+            } => {
+                write!(
+                    f,
+                    "the store did not answer usefully within {after:?}: {error}"
+                )
+            }
+            Self::StoreUnavailable { after, last: None } => {
+                write!(f, "the store did not answer within {after:?}")
+            }
+            Self::Rejected(error) => write!(f, "the store refuses this worker: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// Why a leader is one no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StepDownReason {
+    /// Somebody else wrote `head`.
+    Deposed,
+    /// The own session ended.
+    SessionLost,
+    /// The worker is stopping.
+    Stopping,
+    /// Steps failed `leader_failure_limit` times in a row; the last failure in words.
+    Failing(String),
+}
+
+impl fmt::Display for StepDownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deposed => f.write_str("another worker took over"),
+            Self::SessionLost => f.write_str("its own session ended"),
+            Self::Stopping => f.write_str("it is stopping"),
+            Self::Failing(last) => write!(f, "its steps kept failing, last: {last}"),
+        }
+    }
+}
+
+/// Why a worker is degraded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DegradedReason {
+    /// Renewals are not acknowledged.
+    WritesFailing,
+    /// The watch does not bring back the own renewals.
+    WatchSilent,
+    /// The lease ran out; everything was revoked until the store is back.
+    LeaseLost,
+}
+
+impl DegradedReason {
+    /// The reason as one lower-case word, for logs and labels.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::WritesFailing => "writes_failing",
+            Self::WatchSilent => "watch_silent",
+            Self::LeaseLost => "lease_lost",
+        }
+    }
+}
+
+impl fmt::Display for DegradedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Something worth knowing.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The public state changed.
+    StateChanged {
+        /// Before.
+        from: State,
+        /// Now.
+        to: State,
+    },
+    /// This process holds an ID now.
+    Claimed {
+        /// The ID.
+        worker: WorkerId,
+        /// The incarnation.
+        epoch: Epoch,
+        /// The session's own name.
+        nonce: Nonce,
+    },
+    /// Another session holds the ID, or a leader evicted this one; a new one is being claimed.
+    IdentityLost {
+        /// The ID that was lost.
+        worker: WorkerId,
+        /// The incarnation that ended.
+        epoch: Epoch,
+    },
+    /// The local deadline passed without a renewal; everything is being revoked.
+    LeaseLost {
+        /// The ID.
+        worker: WorkerId,
+    },
+    /// Another worker, or none, is the leader according to `head`.
+    LeaderChanged {
+        /// The leader.
+        leader: Option<WorkerId>,
+        /// The term.
+        term: Term,
+    },
+    /// This worker leads.
+    LeadershipGained {
+        /// Its term.
+        term: Term,
+    },
+    /// This worker leads no more.
+    LeadershipLost {
+        /// The term that ended.
+        term: Term,
+        /// Why.
+        reason: StepDownReason,
+    },
+    /// This worker's assignment changed: how many partitions it gained, lost and has in total.
+    AssignmentChanged {
+        /// The version of the record that was taken in.
+        version: Version,
+        /// Newly assigned.
+        added: usize,
+        /// Taken away.
+        removed: usize,
+        /// Assigned now.
+        total: usize,
+    },
+    /// This leader committed a generation.
+    Committed {
+        /// Its version.
+        version: Version,
+        /// Its term.
+        term: Term,
+        /// Why.
+        cause: Cause,
+        /// Partitions newly granted in it.
+        granted: usize,
+        /// Partitions being taken away in it.
+        revoked: usize,
+        /// Workers evicted in it.
+        evicted: Vec<WorkerId>,
+        /// Partitions that still wait for their holder's acknowledgement.
+        unfinished: usize,
+    },
+    /// This leader has a new plan; the certificate says how good it is.
+    Planned {
+        /// Why.
+        cause: Cause,
+        /// The certificate.
+        report: Report,
+    },
+    /// A plan was refused or could not be computed.
+    PlanFailed {
+        /// The reason.
+        error: PlanError,
+    },
+    /// A step of the leader failed and will be tried again.
+    StepFailed {
+        /// Which step.
+        step: &'static str,
+        /// How often in a row.
+        failures: u32,
+        /// The reason in words.
+        reason: String,
+    },
+    /// The eviction of a worker was refused: it renewed in the last moment.
+    EvictionAverted {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker was overdue and renewed before it counted as lost.
+    SuspicionCancelled {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// The store is out of reach, or the lease was lost.
+    Degraded {
+        /// Why.
+        reason: DegradedReason,
+    },
+    /// Everything is in reach again.
+    Recovered,
+    /// A record was not understood or not meant for this session; it changed nothing.
+    RecordIgnored {
+        /// Its key.
+        key: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A trigger or refresh is contained in this version.
+    RequestDone {
+        /// The caller's number.
+        request: RequestId,
+        /// The version.
+        version: Version,
+    },
+    /// A trigger or refresh could not be carried out.
+    RequestFailed {
+        /// The caller's number.
+        request: RequestId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The start failed; the core is stopped.
+    StartFailed(StartError),
+    /// The core has stopped: nothing is held. The steps of the shutdown that failed, in order.
+    Stopped {
+        /// What went wrong on the way; empty after a clean stop.
+        errors: Vec<String>,
+    },
+}

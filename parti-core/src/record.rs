@@ -1,0 +1,241 @@
+//! The records of the bucket as values of the domain; their bytes are the business of
+//! [`wire`](crate::wire).
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
+use crate::partition::PartitionKey;
+use crate::state::Cause;
+use crate::strategy::StrategyId;
+
+/// Any record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Of the key `head`.
+    Head(Head),
+    /// Of a key `w.<id>`.
+    Session(SessionRecord),
+    /// Of a key `a.<id>`.
+    Assignment(AssignmentRecord),
+    /// Of a key `h.<slot>`.
+    Audit(AuditEntry),
+    /// Of a key `ctl.<verb>.<id>`.
+    Control(Control),
+}
+
+/// A leader by name: its worker ID and which incarnation of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderName {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The incarnation.
+    pub epoch: Epoch,
+}
+
+/// Who leads, and which generation is in force. Every write of it expects the previous revision, so
+/// that take-overs, resignations and generations form one chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The write.
+    pub write: WriteId,
+    /// The number of the leadership.
+    pub term: Term,
+    /// The leader, or none after a resignation.
+    pub leader: Option<LeaderName>,
+    /// The version of this write; also the token of everything first granted in it.
+    pub version: Version,
+    /// Why it was written.
+    pub cause: Cause,
+    /// The version of the last plan: a rebalance, as opposed to a hand-over going on or a take-over.
+    pub planned: Version,
+    /// The strategy of the last plan.
+    pub strategy: StrategyId,
+    /// Workers in the last plan.
+    pub workers: u32,
+    /// Partitions in the last plan.
+    pub partitions: u32,
+    /// Digest of the partition list of the last plan.
+    pub digest: u128,
+    /// Digest of the weights of the last plan.
+    pub weights_digest: u128,
+    /// Partitions that still wait for their holder's acknowledgement.
+    pub unfinished: u32,
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionStatus {
+    /// Takes part.
+    Active,
+    /// Leaving: its partitions are to be taken away by the normal path.
+    Draining,
+    /// Ended by its own worker, which holds nothing any more.
+    Released {
+        /// How long the leader is asked to keep the seat; zero: not at all.
+        hold: Duration,
+    },
+    /// Ended by a leader.
+    Evicted {
+        /// Whether the session had been silent for a full lease, so that its validity is over. If
+        /// not, it may hold partitions for one lease more.
+        silent: bool,
+    },
+}
+
+impl SessionStatus {
+    /// Whether the session takes part or is leaving in an orderly way.
+    #[must_use]
+    pub const fn is_living(self) -> bool {
+        matches!(self, Self::Active | Self::Draining)
+    }
+}
+
+/// A worker's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// The write; its nonce names the session, its number counts the renewals.
+    pub write: WriteId,
+    /// The revision of the write that created the session; zero in that write itself.
+    pub epoch: Epoch,
+    /// Where it stands.
+    pub status: SessionStatus,
+    /// The version of the assignment record it has taken in.
+    pub applied: Version,
+    /// Partitions revoked at `applied` or before whose processing has not ended yet.
+    pub draining: Vec<PartitionKey>,
+    /// How much it takes relative to the others.
+    pub capacity: u32,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its heartbeat interval.
+    pub heartbeat_interval: Duration,
+    /// Its lease.
+    pub lease: Duration,
+    /// Name and version of its software.
+    pub software: String,
+}
+
+impl SessionRecord {
+    /// Which session this is.
+    #[must_use]
+    pub const fn nonce(&self) -> Nonce {
+        self.write.nonce
+    }
+}
+
+/// A partition granted to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordGrant {
+    /// The partition.
+    pub partition: PartitionKey,
+    /// The version at which this ownership began.
+    pub token: Token,
+    /// The departed worker it was displaced from, if any.
+    pub anchor: Option<WorkerId>,
+}
+
+/// A partition being taken away from a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoking {
+    /// The partition.
+    pub partition: PartitionKey,
+    /// The version that took it away: once the worker has applied it and does not list the
+    /// partition as draining, it is free.
+    pub since: Version,
+}
+
+/// What a worker owns: self-contained, so that a new leader can go on from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignmentRecord {
+    /// The write.
+    pub write: WriteId,
+    /// The generation in which it was written.
+    pub version: Version,
+    /// The incarnation of the worker it is for.
+    pub epoch: Epoch,
+    /// What it may process.
+    pub granted: Vec<RecordGrant>,
+    /// What it must stop processing.
+    pub revoking: Vec<Revoking>,
+}
+
+/// How a generation changed one worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerChange {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Partitions granted, with the previous holder if there was one.
+    pub gained: Vec<(PartitionKey, Option<WorkerId>)>,
+    /// Partitions taken away.
+    pub lost: Vec<PartitionKey>,
+}
+
+/// One entry of the audit ring: what a generation did and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// The write.
+    pub write: WriteId,
+    /// The generation.
+    pub version: Version,
+    /// The leadership.
+    pub term: Term,
+    /// The leader.
+    pub leader: WorkerId,
+    /// Why.
+    pub cause: Cause,
+    /// What led to it: workers and requests, in words such as `joined worker-3`.
+    pub triggers: Vec<String>,
+    /// Wall-clock time of the decision at the leader, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Partitions the plan moved.
+    pub moved: u32,
+    /// The least any plan of the same balance could have moved.
+    pub lower_bound: u32,
+    /// Per worker, gains and losses; cut off when `truncated`.
+    pub changes: Vec<WorkerChange>,
+    /// Whether there were more changes than an entry can hold.
+    pub truncated: bool,
+}
+
+/// What is asked of the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// List the partitions again.
+    Refresh,
+    /// Rebalance now.
+    Trigger,
+}
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Self; 2] = [Self::Refresh, Self::Trigger];
+
+    /// The verb as it stands in a key.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refresh => "refresh",
+            Self::Trigger => "trigger",
+        }
+    }
+
+    /// Reads a verb.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == text)
+    }
+}
+
+/// A request to the leader. The leader removes it in the generation that contains it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The write.
+    pub write: WriteId,
+    /// Who asks.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,35 @@
+//! A look at the core from outside: what a caller may read between two events.
+
+use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
+use crate::state::State;
+use crate::time::Instant;
+
+/// Where a core stands. Every value is as of the last `handle*` call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The public state.
+    pub state: State,
+    /// The ID this process holds.
+    pub worker: Option<WorkerId>,
+    /// The incarnation.
+    pub epoch: Option<Epoch>,
+    /// The session's own name.
+    pub nonce: Option<Nonce>,
+    /// Until when the session, and with it every guard, is valid on the local clock; `None` when
+    /// nothing is valid.
+    pub deadline: Option<Instant>,
+    /// The leader according to `head`.
+    pub leader: Option<WorkerId>,
+    /// Whether this worker leads.
+    pub is_leader: bool,
+    /// The term according to `head`.
+    pub term: Term,
+    /// The version according to `head`.
+    pub version: Version,
+    /// The version of the assignment record taken in.
+    pub applied: Version,
+    /// How many partitions are assigned.
+    pub assigned: usize,
+    /// Records that were not understood or not meant for this session, so far.
+    pub ignored_records: u64,
+}

@@ -1,0 +1,206 @@
+//! The partition list in canonical order: ascending by XXH3-64 of the keys, then by the keys.
+//!
+//! A partition's rank is its position. The order is a function of the set alone, so that workers
+//! with the same list agree on ranks, and hash-ordered so that ring placement is a linear merge.
+
+use alloc::vec::Vec;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
+
+use crate::partition::{Partition, PartitionError, PartitionKey};
+
+/// The shared list of partitions, each once, in canonical order.
+#[derive(Clone, Debug, Default)]
+pub struct PartitionTable {
+    partitions: Vec<Partition>,
+    hashes: Vec<u64>,
+    total_weight: u64,
+    digest: u128,
+    weights_digest: u128,
+}
+
+impl PartitionTable {
+    /// Builds the table from a list in any order. A weight of 0 counts as
+    /// [`Partition::DEFAULT_WEIGHT`].
+    ///
+    /// # Errors
+    /// [`PartitionError`] for duplicates, an overflowing sum of weights, or too many partitions.
+    pub fn new(list: Vec<Partition>) -> Result<Self, PartitionError> {
+        if list.len() >= u32::MAX as usize {
+            return Err(PartitionError::TooMany { len: list.len() });
+        }
+        let mut hashed: Vec<(u64, Partition)> = list
+            .into_iter()
+            .map(|partition| (hash_key(&partition.key), partition))
+            .collect();
+        hashed.sort_unstable_by(|(a, left), (b, right)| {
+            a.cmp(b).then_with(|| left.key.cmp(&right.key))
+        });
+        if let Some(pair) = hashed
+            .windows(2)
+            .find(|pair| pair[0].1.key == pair[1].1.key)
+        {
+            return Err(PartitionError::Duplicate {
+                key: pair[0].1.key.clone(),
+            });
+        }
+        let mut table = Self::default();
+        let (mut keys, mut weights) = (Xxh3::new(), Xxh3::new());
+        for (hash, mut partition) in hashed {
+            if partition.weight == 0 {
+                partition.weight = Partition::DEFAULT_WEIGHT;
+            }
+            let total = table.total_weight.checked_add(partition.weight);
+            table.total_weight = total.ok_or_else(|| PartitionError::WeightOverflow {
+                key: partition.key.clone(),
+            })?;
+            keys.update(partition.key.encoded().as_bytes());
+            weights.update(&partition.weight.to_le_bytes());
+            table.hashes.push(hash);
+            table.partitions.push(partition);
+        }
+        table.digest = keys.digest128();
+        table.weights_digest = weights.digest128();
+        Ok(table)
+    }
+
+    /// How many partitions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// All partitions by rank. No weight is zero.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// The XXH3-64 hash of each partition's keys by rank, ascending.
+    #[must_use]
+    pub fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    /// The sum of all weights.
+    #[must_use]
+    pub const fn total_weight(&self) -> u64 {
+        self.total_weight
+    }
+
+    /// A digest of the keys: two tables with the same one have the same ranks.
+    #[must_use]
+    pub const fn digest(&self) -> u128 {
+        self.digest
+    }
+
+    /// A digest of the weights by rank.
+    #[must_use]
+    pub const fn weights_digest(&self) -> u128 {
+        self.weights_digest
+    }
+
+    /// The rank of a key.
+    #[must_use]
+    pub fn rank_of(&self, key: &PartitionKey) -> Option<u32> {
+        let hash = hash_key(key);
+        let first = self.hashes.partition_point(|&h| h < hash);
+        // A hash is an ordering aid, never an identity: equality is decided on keys.
+        (first..self.hashes.len())
+            .take_while(|&rank| self.hashes[rank] == hash)
+            .find(|&rank| self.partitions[rank].key == *key)
+            .and_then(|rank| u32::try_from(rank).ok())
+    }
+}
+
+impl PartialEq for PartitionTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+            && self.weights_digest == other.weights_digest
+            && self.partitions == other.partitions
+    }
+}
+
+impl Eq for PartitionTable {}
+
+/// The seed-chained XXH3-64 of a key's parts: each part is hashed with the hash so far as its seed.
+///
+/// This is the hash of the Go library of the same name, so that placements agree with it.
+#[must_use]
+pub fn hash_key(key: &PartitionKey) -> u64 {
+    let mut parts = key.parts();
+    let first = parts.next().map_or(0, |part| xxh3_64(part.as_bytes()));
+    parts.fold(first, |seed, part| xxh3_64_with_seed(part.as_bytes(), seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn partition(parts: &[&str]) -> Partition {
+        Partition::new(parts).expect("valid key")
+    }
+
+    /// Placement must agree with deployed Go groups and between releases.
+    #[test]
+    fn hashes_are_the_golden_ones() {
+        let cases: [(&[&str], u64); 4] = [
+            (&["topic-0", "p-0"], 0x999f_5acb_8067_ba25),
+            (&["topic-12", "p-1234"], 0x13f3_85c3_e353_2efc),
+            (&["a"], 0xe6c6_32b6_1e96_4e1f),
+            (
+                &[
+                    "some-very-long-partition-key-name",
+                    "with",
+                    "three",
+                    "levels",
+                ],
+                0x0099_342d_762d_0ed6,
+            ),
+        ];
+        for (parts, hash) in cases {
+            assert_eq!(hash_key(&partition(parts).key), hash, "{parts:?}");
+        }
+    }
+
+    /// A plan must not depend on the order in which a source happens to list.
+    #[test]
+    fn ranks_depend_on_the_set_and_not_on_its_order() {
+        let list: Vec<_> = (0..50)
+            .map(|i| partition(&["t", &alloc::format!("p-{i}")]))
+            .collect();
+        let mut reversed = list.clone();
+        reversed.reverse();
+        let (one, other) = (
+            PartitionTable::new(list).expect("ok"),
+            PartitionTable::new(reversed).expect("ok"),
+        );
+        assert_eq!(one, other);
+        for (rank, partition) in one.as_slice().iter().enumerate() {
+            assert_eq!(one.rank_of(&partition.key), u32::try_from(rank).ok());
+        }
+        assert_eq!(one.rank_of(&partition(&["t", "p-50"]).key), None);
+    }
+
+    /// A list that cannot be used is refused whole, with the offender.
+    #[test]
+    fn duplicates_and_overflowing_weights_are_refused_by_name() {
+        let twice = vec![partition(&["a"]), partition(&["b"]), partition(&["a"])];
+        let error = PartitionTable::new(twice).expect_err("duplicate");
+        assert_eq!(
+            error,
+            PartitionError::Duplicate {
+                key: partition(&["a"]).key
+            }
+        );
+        let heavy = vec![partition(&["a"]).with_weight(u64::MAX), partition(&["b"])];
+        let error = PartitionTable::new(heavy).expect_err("overflow");
+        assert!(matches!(error, PartitionError::WeightOverflow { .. }));
+    }
+}

@@ -1,0 +1,273 @@
+//! Round trips of every record and rejection of everything else.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::{FORMAT, WireError, decode, encode};
+use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
+use crate::partition::PartitionKey;
+use crate::record::{
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
+    SessionRecord, SessionStatus, WorkerChange,
+};
+use crate::state::Cause;
+use crate::strategy::StrategyId;
+
+fn worker() -> impl Strategy<Value = WorkerId> {
+    "[A-Za-z0-9_-]{1,20}".prop_map(|name| WorkerId::new(&name).expect("valid name"))
+}
+
+fn key() -> impl Strategy<Value = PartitionKey> {
+    vec("\\PC{1,12}", 1..4).prop_map(|parts| PartitionKey::new(parts).expect("valid key"))
+}
+
+fn write() -> impl Strategy<Value = WriteId> {
+    (any::<u128>(), any::<u64>()).prop_map(|(n, seq)| WriteId {
+        nonce: Nonce::new(n),
+        seq,
+    })
+}
+
+fn cause() -> impl Strategy<Value = Cause> {
+    (0..Cause::ALL.len()).prop_map(|index| Cause::ALL[index])
+}
+
+fn head() -> impl Strategy<Value = Record> {
+    let leader = option::of((worker(), any::<u64>()));
+    let numbers = (
+        any::<u64>(),
+        any::<u64>(),
+        any::<u64>(),
+        any::<u128>(),
+        any::<u128>(),
+    );
+    (
+        write(),
+        leader,
+        cause(),
+        numbers,
+        any::<(u32, u32, u32)>(),
+        "\\PC{0,20}",
+    )
+        .prop_map(
+            |(
+                write,
+                leader,
+                cause,
+                (term, version, planned, digest, weights_digest),
+                counts,
+                name,
+            )| {
+                let leader = leader.map(|(worker, epoch)| LeaderName {
+                    worker,
+                    epoch: Epoch::new(epoch),
+                });
+                Record::Head(Head {
+                    write,
+                    term: Term::new(term),
+                    leader,
+                    version: Version::new(version),
+                    cause,
+                    planned: Version::new(planned),
+                    strategy: StrategyId::new(&name),
+                    workers: counts.0,
+                    partitions: counts.1,
+                    digest,
+                    weights_digest,
+                    unfinished: counts.2,
+                })
+            },
+        )
+}
+
+fn status() -> impl Strategy<Value = SessionStatus> {
+    prop_oneof![
+        Just(SessionStatus::Active),
+        Just(SessionStatus::Draining),
+        (0..u64::from(u32::MAX)).prop_map(|ms| SessionStatus::Released {
+            hold: Duration::from_millis(ms)
+        }),
+        any::<bool>().prop_map(|silent| SessionStatus::Evicted { silent }),
+    ]
+}
+
+fn session() -> impl Strategy<Value = Record> {
+    let labels: BoxedStrategy<BTreeMap<String, String>> =
+        btree_map("[a-z]{1,8}", "\\PC{0,8}", 0..4).boxed();
+    let numbers = (
+        any::<u64>(),
+        any::<u64>(),
+        any::<u32>(),
+        any::<u32>(),
+        any::<u32>(),
+    );
+    (
+        write(),
+        status(),
+        vec(key(), 0..5),
+        labels,
+        numbers,
+        "\\PC{0,20}",
+    )
+        .prop_map(
+            |(
+                write,
+                status,
+                draining,
+                labels,
+                (epoch, applied, capacity, beat, lease),
+                software,
+            )| {
+                Record::Session(SessionRecord {
+                    write,
+                    epoch: Epoch::new(epoch),
+                    status,
+                    applied: Version::new(applied),
+                    draining,
+                    capacity,
+                    labels,
+                    heartbeat_interval: Duration::from_millis(u64::from(beat)),
+                    lease: Duration::from_millis(u64::from(lease)),
+                    software,
+                })
+            },
+        )
+}
+
+fn assignment() -> impl Strategy<Value = Record> {
+    let grant =
+        (key(), any::<u64>(), option::of(worker())).prop_map(|(partition, token, anchor)| {
+            RecordGrant {
+                partition,
+                token: Token::new(token),
+                anchor,
+            }
+        });
+    let revoking = (key(), any::<u64>()).prop_map(|(partition, since)| Revoking {
+        partition,
+        since: Version::new(since),
+    });
+    let lists = (vec(grant, 0..20), vec(revoking, 0..5));
+    (write(), any::<(u64, u64)>(), lists).prop_map(|(write, (version, epoch), lists)| {
+        let (version, epoch) = (Version::new(version), Epoch::new(epoch));
+        let (granted, revoking) = lists;
+        Record::Assignment(AssignmentRecord {
+            write,
+            version,
+            epoch,
+            granted,
+            revoking,
+        })
+    })
+}
+
+fn audit() -> impl Strategy<Value = Record> {
+    let change = (
+        worker(),
+        vec((key(), option::of(worker())), 0..3),
+        vec(key(), 0..3),
+    )
+        .prop_map(|(worker, gained, lost)| WorkerChange {
+            worker,
+            gained,
+            lost,
+        });
+    let numbers = (any::<(u64, u64, u64)>(), any::<(u32, u32, bool)>());
+    (
+        write(),
+        worker(),
+        cause(),
+        vec("\\PC{0,9}", 0..3),
+        numbers,
+        vec(change, 0..3),
+    )
+        .prop_map(
+            |(
+                write,
+                leader,
+                cause,
+                triggers,
+                ((version, term, at_ms), (moved, lower, cut)),
+                changes,
+            )| {
+                Record::Audit(AuditEntry {
+                    write,
+                    version: Version::new(version),
+                    term: Term::new(term),
+                    leader,
+                    cause,
+                    triggers,
+                    at_ms,
+                    moved,
+                    lower_bound: lower,
+                    changes,
+                    truncated: cut,
+                })
+            },
+        )
+}
+
+fn control() -> impl Strategy<Value = Record> {
+    (write(), "\\PC{0,20}", "\\PC{0,20}").prop_map(|(write, author, reason)| {
+        Record::Control(Control {
+            write,
+            author,
+            reason,
+        })
+    })
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    prop_oneof![head(), session(), assignment(), audit(), control()]
+}
+
+proptest! {
+    /// A field that is lost on the way is lost for the whole group.
+    #[test]
+    fn every_record_comes_back_as_it_was_written(record in record()) {
+        prop_assert_eq!(decode(&encode(&record)), Ok(record));
+    }
+
+    /// A torn or lengthened value must be noticed, not half understood.
+    #[test]
+    fn cut_or_lengthened_bytes_are_refused(record in record(), cut in any::<prop::sample::Index>()) {
+        let mut bytes = encode(&record);
+        prop_assert!(decode(&bytes[..cut.index(bytes.len())]).is_err());
+        bytes.push(0);
+        prop_assert!(matches!(decode(&bytes), Err(WireError::Malformed(_))));
+    }
+
+    /// Whatever somebody writes into the bucket, reading it neither panics nor eats memory.
+    #[test]
+    fn arbitrary_bytes_never_panic(mut bytes in vec(any::<u8>(), 0..200)) {
+        let _ = decode(&bytes);
+        if let Some(first) = bytes.first_mut() {
+            *first = FORMAT;
+        }
+        if let Ok(record) = decode(&bytes) {
+            prop_assert_eq!(decode(&encode(&record)), Ok(record));
+        }
+    }
+}
+
+/// A record of a later release is named as such, so that an operator knows what to do.
+#[test]
+fn unknown_formats_are_named() {
+    assert_eq!(decode(&[]), Err(WireError::Empty));
+    let error = decode(&[9, 1, 2]).expect_err("unknown format");
+    assert_eq!(error, WireError::UnknownFormat { found: 9 });
+    assert!(error.to_string().contains("format 9"));
+}
+
+/// A length that lies must not allocate what it claims.
+#[test]
+fn a_lying_length_is_refused_before_memory_is_taken() {
+    let mut bytes: Vec<u8> = alloc::vec![FORMAT, 4, 0, 0];
+    bytes.extend([253, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+    assert!(matches!(decode(&bytes), Err(WireError::Malformed(_))));
+}

@@ -1,0 +1,280 @@
+//! The store as a pure value: what a key-value store with conditional commits does, without time,
+//! faults or tasks.
+//!
+//! The in-memory store and the simulator are both built on it, so that there is one
+//! specification. What always holds: a commit happens whole or not at all, and every write gets a
+//! revision larger than all before it.
+
+use std::collections::BTreeMap;
+
+use parti_core::{
+    Entry, Expect, Revision, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
+};
+
+/// One applied write, as the history keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The key as it is after the write.
+    pub entry: Entry,
+    /// The revision of the key before the write; zero if it was never written.
+    pub previous: Revision,
+    /// What the write expected.
+    pub expect: Expect,
+}
+
+/// Limits a store announces and enforces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most writes one commit may have.
+    pub max_batch: usize,
+    /// The most bytes one value may have.
+    pub max_value: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_batch: 1000,
+            max_value: 1 << 20,
+        }
+    }
+}
+
+/// A bucket: keys with their last write, and the revisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kv {
+    created: u64,
+    limits: Limits,
+    last: Revision,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Default for Kv {
+    fn default() -> Self {
+        Self::new(1, Limits::default())
+    }
+}
+
+impl Kv {
+    /// An empty bucket that says it was created at `created`.
+    #[must_use]
+    pub const fn new(created: u64, limits: Limits) -> Self {
+        Self {
+            created,
+            limits,
+            last: Revision::ZERO,
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// The revision of the last write.
+    #[must_use]
+    pub const fn last_revision(&self) -> Revision {
+        self.last
+    }
+
+    /// All keys that were ever written, with their last write (a tombstone has no value).
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The last write of a key.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// Facts about the bucket.
+    #[must_use]
+    pub fn info(&self) -> StoreInfo {
+        StoreInfo {
+            created: self.created,
+            last_revision: self.last,
+            version: "in-memory".to_owned(),
+            max_batch: self.limits.max_batch,
+            max_value: self.limits.max_value,
+        }
+    }
+
+    /// Executes one request.
+    ///
+    /// # Errors
+    /// `Refused` when an expectation of a commit does not hold, `Rejected` when the request is
+    /// malformed or over a limit. Nothing is written then.
+    pub fn execute(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
+        match op {
+            StoreOp::Get { key } => Ok(StoreReply::Entry(self.entries.get(key).cloned())),
+            StoreOp::List { prefix } => Ok(self.list(prefix)),
+            StoreOp::Commit { writes } => {
+                let applied = self.commit(writes)?;
+                let revisions = applied.iter().map(|a| a.entry.revision).collect();
+                Ok(StoreReply::Committed { revisions })
+            }
+            StoreOp::Info => Ok(StoreReply::Info(self.info())),
+        }
+    }
+
+    fn list(&self, prefix: &str) -> StoreReply {
+        let in_prefix = self
+            .entries
+            .range(prefix.to_owned()..)
+            .map(|(_, entry)| entry)
+            .take_while(|entry| entry.key.starts_with(prefix));
+        let entries = in_prefix
+            .filter(|entry| entry.value.is_some())
+            .cloned()
+            .collect();
+        StoreReply::Entries {
+            entries,
+            last_revision: self.last,
+        }
+    }
+
+    /// Applies a commit and says what it did, in the order of the writes.
+    ///
+    /// # Errors
+    /// As [`Kv::execute`].
+    pub fn commit(&mut self, writes: &[Write]) -> Result<Vec<Applied>, StoreError> {
+        self.check(writes)?;
+        let applied = writes.iter().map(|write| {
+            self.last = self.last.next();
+            let key = write.key.clone();
+            let entry = Entry {
+                key,
+                revision: self.last,
+                value: write.value.clone(),
+            };
+            let previous = self.entries.insert(write.key.clone(), entry.clone());
+            let previous = previous.map_or(Revision::ZERO, |entry| entry.revision);
+            Applied {
+                entry,
+                previous,
+                expect: write.expect,
+            }
+        });
+        Ok(applied.collect())
+    }
+
+    fn check(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let rejected = |message| Err(StoreError::new(StoreErrorKind::Rejected, message));
+        if writes.is_empty() {
+            return rejected("a commit needs at least one write".to_owned());
+        }
+        if writes.len() > self.limits.max_batch {
+            let (len, most) = (writes.len(), self.limits.max_batch);
+            return rejected(format!(
+                "a commit of {len} writes; at most {most} are allowed"
+            ));
+        }
+        let mut keys: Vec<&str> = writes.iter().map(|write| write.key.as_str()).collect();
+        keys.sort_unstable();
+        if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            return rejected(format!("a commit writes {:?} twice", pair[0]));
+        }
+        for write in writes {
+            if !is_valid_key(&write.key) {
+                return rejected(format!("{:?} is not a valid key", write.key));
+            }
+            let bytes = write.value.as_ref().map_or(0, Vec::len);
+            if bytes > self.limits.max_value {
+                let most = self.limits.max_value;
+                let key = &write.key;
+                return rejected(format!(
+                    "{bytes} bytes for {key}; at most {most} are allowed"
+                ));
+            }
+        }
+        match writes.iter().find(|write| !self.holds(write)) {
+            None => Ok(()),
+            Some(write) => {
+                let found = self.entries.get(&write.key).map(|entry| entry.revision);
+                let (key, expect) = (&write.key, write.expect);
+                let message = format!("{key} is at {found:?}, expected {expect:?}");
+                Err(StoreError::new(StoreErrorKind::Refused, message))
+            }
+        }
+    }
+
+    fn holds(&self, write: &Write) -> bool {
+        let entry = self.entries.get(&write.key);
+        match write.expect {
+            Expect::Any => true,
+            Expect::Absent => entry.is_none_or(|entry| entry.value.is_none()),
+            Expect::Revision(revision) => {
+                entry.map_or(Revision::ZERO, |entry| entry.revision) == revision
+            }
+        }
+    }
+}
+
+/// Whether a store must accept the key: non-empty, of `A-Z a-z 0-9 _ - .`, no empty part.
+#[must_use]
+pub fn is_valid_key(key: &str) -> bool {
+    key.split('.').all(|part| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(key: &str, value: Option<&[u8]>, expect: Expect) -> Write {
+        Write {
+            key: key.to_owned(),
+            value: value.map(<[u8]>::to_vec),
+            expect,
+        }
+    }
+
+    /// A torn generation would give one partition to two workers.
+    #[test]
+    fn a_commit_with_one_broken_expectation_changes_nothing() {
+        let mut kv = Kv::default();
+        let first = kv
+            .commit(&[write("a", Some(b"1"), Expect::Absent)])
+            .expect("applies");
+        let before = kv.clone();
+        let revision = first[0].entry.revision;
+        let broken = [
+            write("a", Some(b"2"), Expect::Revision(revision)),
+            write("b", Some(b"2"), Expect::Revision(revision)),
+        ];
+        let error = kv.commit(&broken).expect_err("refused");
+        assert_eq!(error.kind, StoreErrorKind::Refused);
+        assert_eq!(kv, before);
+        let fine = [
+            write("a", None, Expect::Revision(revision)),
+            write("b", Some(b"2"), Expect::Absent),
+        ];
+        let applied = kv.commit(&fine).expect("applies");
+        assert_eq!(applied[0].previous, revision);
+        assert!(applied[1].entry.revision > applied[0].entry.revision);
+        kv.commit(&[write("a", Some(b"3"), Expect::Absent)])
+            .expect("a tombstone counts as absent");
+    }
+
+    /// A list must not show keys of another prefix or deleted ones.
+    #[test]
+    fn a_list_has_exactly_the_living_keys_of_the_prefix() {
+        let mut kv = Kv::default();
+        for key in ["w.a", "w.b", "x.a", "v"] {
+            kv.commit(&[write(key, Some(b"1"), Expect::Absent)])
+                .expect("applies");
+        }
+        kv.commit(&[write("w.a", None, Expect::Any)])
+            .expect("applies");
+        let StoreReply::Entries {
+            entries,
+            last_revision,
+        } = kv.list("w.")
+        else {
+            panic!("a list answers with entries")
+        };
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!((keys, last_revision.get()), (vec!["w.b"], 5));
+    }
+}
