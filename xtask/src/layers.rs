@@ -59,7 +59,7 @@ const TABLE: [Row; 6] = [
     Row {
         name: "xtask",
         ours: &[],
-        optional: &["parti-testing"],
+        optional: &["parti-core", "parti-testing"],
         outside: None,
     },
 ];

@@ -8,6 +8,11 @@ use std::fmt;
 
 use crate::proc::{Failure, cargo, visible};
 
+#[cfg(feature = "sim")]
+mod inner;
+#[cfg(feature = "sim")]
+pub(crate) use inner::run_here;
+
 /// Arguments of `sim`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
@@ -20,7 +25,7 @@ pub(crate) struct Args {
     /// What happens between an old and a new owner
     #[arg(long, value_enum, default_value_t = Mode::Exclusive)]
     mode: Mode,
-    /// Print every event of the first seed
+    /// Run the first seed alone and print every event
     #[arg(long)]
     trace: bool,
     /// Print the result as one JSON object

@@ -50,7 +50,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let server = timed("nats-server", || nats::locate(args.nats_version.as_deref()))?;
     let server = std::path::absolute(&server).unwrap_or(server);
     let mut build = cargo();
-    build.args(["build", "--package", "parti", "--examples"]);
+    build.args([
+        "build",
+        "--package",
+        "parti",
+        "--examples",
+        "--all-features",
+    ]);
     step(
         "examples, which process tests start",
         &mut build,
@@ -58,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     )?;
     if !args.no_doc {
         let mut docs = cargo();
-        docs.args(["test", "--workspace", "--doc"])
+        docs.args(["test", "--workspace", "--all-features", "--doc"])
             .env(nats::VARIABLE, &server);
         step(
             "doc tests",
@@ -67,7 +73,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         )?;
     }
     let mut tests = runner();
-    tests.arg("--workspace").env(nats::VARIABLE, &server);
+    tests
+        .args(["--workspace", "--all-features"])
+        .env(nats::VARIABLE, &server);
     tests.args(&args.rest);
     eprintln!("==> tests");
     visible(
