@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     inner.args(["run", "--quiet", "--profile", "sim", "--package", "xtask"]);
     inner.args(["--features", "sim", "--", "sim-inner"]);
     inner.args(words(args));
-    let remedy = "run the seed it names again, with --trace";
+    let remedy = "what to run next is said above";
     visible("the simulator", &mut inner, remedy)
 }
 

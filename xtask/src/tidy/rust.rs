@@ -4,8 +4,8 @@ use super::{File, Offence};
 
 /// The wall; a file this long has two concepts in it.
 pub(super) const MAX_LINES: usize = 500;
-/// rustfmt keeps code at 100; comments and strings, which it leaves alone, have two to spare.
-pub(super) const MAX_WIDTH: usize = 102;
+/// rustfmt keeps code at 100 but leaves comments and literals alone; past this nobody reads them.
+pub(super) const MAX_WIDTH: usize = 110;
 
 /// Words that must not be left behind. Spelled in halves, since this file is checked too.
 const LEFTOVERS: [&str; 5] = [

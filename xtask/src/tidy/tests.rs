@@ -77,7 +77,7 @@ fn long_files_and_long_lines_are_found() {
     assert!(broken("parti/src/a.rs", &lines(rust::MAX_LINES)).is_empty());
     only("parti/src/a.rs", &lines(rust::MAX_LINES + 1), "501 lines");
     let wide = format!("//! Doc.\n// {}\n", "x".repeat(rust::MAX_WIDTH));
-    only("parti/src/a.rs", &wide, "a.rs:2: 105 columns");
+    only("parti/src/a.rs", &wide, "a.rs:2: 113 columns");
 }
 
 /// Two spellings of a module's place make every search miss one.
