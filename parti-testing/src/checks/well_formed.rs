@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Fact, Findings, Rules, Value, Written};
-use parti_core::{AssignmentRecord, Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId};
+use parti_core::{
+    AssignmentRecord, Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId,
+};
 
 #[derive(Debug)]
 pub(super) struct WellFormed {
@@ -19,7 +21,11 @@ pub(super) struct WellFormed {
 impl WellFormed {
     pub(super) fn new(rules: &Rules) -> Self {
         let exclusive = matches!(rules.mode, Mode::Exclusive);
-        Self { exclusive, living: BTreeMap::new(), granted: BTreeMap::new() }
+        Self {
+            exclusive,
+            living: BTreeMap::new(),
+            granted: BTreeMap::new(),
+        }
     }
 }
 
