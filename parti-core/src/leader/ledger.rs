@@ -108,7 +108,14 @@ pub(crate) fn advance(
         if seat == NOBODY || settled[rank] {
             continue;
         }
-        let free = holders[rank] == NOBODY || mode == Mode::Overlap;
+        // Overlap waits for nobody, but a record that cannot be rewritten keeps what it lists.
+        let free = match holders
+            .get(rank)
+            .and_then(|&holder| seats.get(holder as usize))
+        {
+            None => true,
+            Some(holder) => mode == Mode::Overlap && holder.living.is_some(),
+        };
         let draft = &mut next[seat as usize];
         if !free || !draft.writable {
             step.unfinished += 1;

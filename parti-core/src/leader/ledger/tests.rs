@@ -195,6 +195,19 @@ fn overlap_grants_at_once() {
     assert_eq!(show(&step), "0:+[] =[0] -[] 1:+[1] =[] -[] | 0 unfinished");
 }
 
+/// Two records must not list one partition, whatever the mode.
+#[test]
+fn overlap_waits_for_a_record_that_cannot_be_rewritten() {
+    let seats = [
+        Seat {
+            living: None,
+            ..seat(&[0], &[], 1, &[])
+        },
+        seat(&[], &[], 1, &[]),
+    ];
+    assert_eq!(show(&run(Mode::Overlap, &[1], &seats)), " | 1 unfinished");
+}
+
 /// A joiner without partitions still gets a record: it waits for it.
 #[test]
 fn a_joiner_gets_an_empty_record() {
