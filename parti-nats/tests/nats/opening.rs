@@ -1,5 +1,7 @@
 //! Opening a store: every way it can be impossible, told in words that help.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use parti_nats::{NatsStore, OpenError, Storage};
@@ -83,6 +85,39 @@ async fn a_bucket_with_wrong_settings_is_refused_and_the_setting_named() {
             panic!("{error}")
         };
         assert_eq!((setting, found.as_str()), (named, value));
+    }
+}
+
+/// Greets as a server of another version and answers what a client asks before it is connected.
+fn greeter(version: &str) -> std::net::SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let info = format!(
+        r#"INFO {{"server_id":"x","version":"{version}","max_payload":1048576,"headers":true}}"#
+    );
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream
+            .write_all(format!("{info}\r\n").as_bytes())
+            .expect("greets");
+        let lines = BufReader::new(stream.try_clone().expect("a clone")).lines();
+        for line in lines.map_while(Result::ok) {
+            if line.starts_with("PING") && stream.write_all(b"PONG\r\n").is_err() {
+                return;
+            }
+        }
+    });
+    address
+}
+
+/// In 2.12.0 the conditions of a batch are not checked, so nothing would be exclusive.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_server_is_refused_with_both_versions() {
+    for version in ["2.10.26", "2.11.11", "2.12.0"] {
+        let error = refusal(&format!("nats://{}", greeter(version))).await;
+        assert!(matches!(error, OpenError::ServerTooOld { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(version) && text.contains("2.12.1"), "{text}");
     }
 }
 
