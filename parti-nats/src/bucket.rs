@@ -4,6 +4,7 @@
 //! servers drop unknown settings without a word, so the configuration the server *echoes* is
 //! checked, also right after creating it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
@@ -197,6 +198,43 @@ pub(crate) async fn info(api: &Api, deadline: Instant) -> Result<StreamInfo, Fai
     struct Nothing {}
     let method = format!("STREAM.INFO.{}", api.names.stream);
     api.call(&method, &Nothing {}, deadline).await
+}
+
+/// The subjects that match a filter and have a message, according to the stream's leader.
+pub(crate) async fn subjects(
+    api: &Api,
+    filter: &str,
+    deadline: Instant,
+) -> Result<BTreeSet<String>, Failure> {
+    #[derive(Serialize)]
+    struct Query<'a> {
+        subjects_filter: &'a str,
+        offset: usize,
+    }
+    #[derive(Deserialize)]
+    struct Page {
+        total: usize,
+        state: Subjects,
+    }
+    #[derive(Deserialize)]
+    struct Subjects {
+        #[serde(default)]
+        subjects: BTreeMap<String, u64>,
+    }
+    let method = format!("STREAM.INFO.{}", api.names.stream);
+    let mut found = BTreeSet::new();
+    loop {
+        let query = Query {
+            subjects_filter: filter,
+            offset: found.len(),
+        };
+        let page: Page = api.call(&method, &query, deadline).await?;
+        let last = page.state.subjects.is_empty();
+        found.extend(page.state.subjects.into_keys());
+        if last || found.len() >= page.total {
+            return Ok(found);
+        }
+    }
 }
 
 /// Settings that change durability, not correctness, are the operator's: they are only mentioned.
