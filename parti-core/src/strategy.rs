@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::id::WorkerId;
+use crate::partition::PartitionKey;
 use crate::table::PartitionTable;
 
 /// The owner index that means "nobody".
@@ -168,7 +169,7 @@ pub struct Report {
 }
 
 /// The result of a strategy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Plan {
     /// The owner of each partition by rank, as an index of the input's workers.
     pub owners: Vec<u32>,
@@ -298,6 +299,13 @@ pub enum PlanError {
         /// How many workers there are.
         workers: usize,
     },
+    /// The rules of the strategy leave nobody for a partition.
+    Unplaceable {
+        /// The partition.
+        key: PartitionKey,
+        /// What it would need, in words.
+        needs: String,
+    },
     /// The input contradicts itself; in words.
     BadInput(String),
     /// The strategy cannot place a partition, or failed; in words.
@@ -331,6 +339,9 @@ impl fmt::Display for PlanError {
                 f,
                 "the plan gives the partition of rank {rank} to worker {owner} of {workers}"
             ),
+            Self::Unplaceable { key, needs } => {
+                write!(f, "nobody may own partition {key}: it needs {needs}")
+            }
             Self::BadInput(reason) | Self::Failed(reason) => f.write_str(reason),
         }
     }

@@ -13,6 +13,8 @@ use crate::partition::{Partition, PartitionError, PartitionKey};
 pub struct PartitionTable {
     partitions: Vec<Partition>,
     hashes: Vec<u64>,
+    weights: Vec<u64>,
+    weight_range: Option<(u64, u64)>,
     total_weight: u64,
     digest: u128,
     weights_digest: u128,
@@ -43,7 +45,12 @@ impl PartitionTable {
                 key: pair[0].1.key.clone(),
             });
         }
-        let mut table = Self::default();
+        let mut table = Self {
+            partitions: Vec::with_capacity(hashed.len()),
+            hashes: Vec::with_capacity(hashed.len()),
+            weights: Vec::with_capacity(hashed.len()),
+            ..Self::default()
+        };
         let (mut keys, mut weights) = (Xxh3::new(), Xxh3::new());
         for (hash, mut partition) in hashed {
             if partition.weight == 0 {
@@ -53,9 +60,12 @@ impl PartitionTable {
             table.total_weight = total.ok_or_else(|| PartitionError::WeightOverflow {
                 key: partition.key.clone(),
             })?;
+            let (least, most) = table.weight_range.unwrap_or((partition.weight, 0));
+            table.weight_range = Some((least.min(partition.weight), most.max(partition.weight)));
             keys.update(partition.key.encoded().as_bytes());
             weights.update(&partition.weight.to_le_bytes());
             table.hashes.push(hash);
+            table.weights.push(partition.weight);
             table.partitions.push(partition);
         }
         table.digest = keys.digest128();
@@ -85,6 +95,27 @@ impl PartitionTable {
     #[must_use]
     pub fn hashes(&self) -> &[u64] {
         &self.hashes
+    }
+
+    /// The weight of each partition by rank; none is zero.
+    #[must_use]
+    pub fn weights(&self) -> &[u64] {
+        &self.weights
+    }
+
+    /// The weight of every partition when all are equally heavy; 1 when there are none.
+    #[must_use]
+    pub fn uniform_weight(&self) -> Option<u64> {
+        match self.weight_range {
+            None => Some(Partition::DEFAULT_WEIGHT),
+            Some((least, most)) => (least == most).then_some(most),
+        }
+    }
+
+    /// The weight of the heaviest partition; 0 when there are none.
+    #[must_use]
+    pub fn max_weight(&self) -> u64 {
+        self.weight_range.map_or(0, |(_, most)| most)
     }
 
     /// The sum of all weights.

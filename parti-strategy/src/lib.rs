@@ -1,1 +1,23 @@
-//! See the workspace README.
+//! Pure strategies: who gets which partition.
+//!
+//! Every strategy implements [`AssignmentStrategy`](parti_core::AssignmentStrategy): a function
+//! from a [`PlanInput`](parti_core::PlanInput) to a [`Plan`](parti_core::Plan) with a certificate.
+//! What always holds: integers only, no clock, no randomness, no iteration over hash maps, so two
+//! leaders with the same input publish the same plan.
+//!
+//! * [`ConsistentHash`]: stateless, placement of the Go library, optional load bound;
+//! * [`RoundRobin`]: stateless, perfectly even by count, moves almost everything on a change.
+
+#![forbid(unsafe_code)]
+
+mod certificate;
+mod consistent_hash;
+mod input;
+mod ring;
+mod round_robin;
+mod scratch;
+pub mod workload;
+
+pub use consistent_hash::ConsistentHash;
+pub use round_robin::RoundRobin;
+pub use scratch::Scratch;
