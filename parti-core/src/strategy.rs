@@ -4,6 +4,8 @@
 //! orders are canonical, so a plan depends on nothing but its input. What always holds: the core
 //! checks every plan before anything is published ([`Plan::check`]).
 
+mod anchors;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -14,6 +16,8 @@ use core::fmt;
 use crate::id::WorkerId;
 use crate::partition::PartitionKey;
 use crate::table::PartitionTable;
+
+pub use anchors::anchors_after;
 
 /// The owner index that means "nobody".
 pub const NO_OWNER: u32 = u32::MAX;

@@ -16,8 +16,10 @@ mod input;
 mod ring;
 mod round_robin;
 mod scratch;
+mod sticky;
 pub mod workload;
 
 pub use consistent_hash::ConsistentHash;
 pub use round_robin::RoundRobin;
 pub use scratch::Scratch;
+pub use sticky::Sticky;

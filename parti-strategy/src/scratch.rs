@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parti_core::WorkerTable;
 
 use crate::ring::{Ring, RingShape};
+use crate::sticky;
 
 /// Buffers and the last hash ring, kept between plans so that a steady state allocates nothing.
 ///
@@ -28,6 +29,7 @@ pub struct Scratch {
     pub(crate) loads: Vec<u64>,
     pub(crate) slots: Vec<u32>,
     pub(crate) limits: Vec<u64>,
+    pub(crate) equal: sticky::Buffers,
 }
 
 impl Scratch {
