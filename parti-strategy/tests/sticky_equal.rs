@@ -332,10 +332,7 @@ fn an_empty_list_gives_an_empty_plan() {
 /// Two workers restart with overlap: what the second one hosted for the first may stay with it.
 #[test]
 fn overlapping_restarts_lose_at_most_what_one_hosted_for_the_other() {
-    let (strategy, group) = (
-        Sticky::new().without_homes(),
-        Workload::new(10, 100, Weights::Equal),
-    );
+    let (strategy, group) = (Sticky::new(), Workload::new(10, 100, Weights::Equal));
     let mut world = World::new(group.partitions());
     world.decide(&strategy, &group.workers());
     let before = world.owners.clone();

@@ -66,7 +66,7 @@ fn next_anchor<'a>(
     match (previous as usize).checked_sub(input.workers.len()) {
         None if previous == new => older,
         None => None,
-        Some(index) => input.departed.get(index),
+        Some(index) => input.departed.get(index).or(older),
     }
 }
 
