@@ -29,7 +29,8 @@ pub struct Scratch {
     pub(crate) loads: Vec<u64>,
     pub(crate) slots: Vec<u32>,
     pub(crate) limits: Vec<u64>,
-    pub(crate) equal: sticky::Buffers,
+    pub(crate) equal: sticky::EqualBuffers,
+    pub(crate) weighted: sticky::WeightedBuffers,
 }
 
 impl Scratch {

@@ -9,18 +9,21 @@ mod census;
 mod equal;
 mod homes;
 mod quota;
+mod weighted;
 
 use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 
 use crate::input;
 use crate::scratch::Scratch;
 
-pub(crate) use equal::Buffers;
+pub(crate) use equal::Buffers as EqualBuffers;
+pub(crate) use weighted::Buffers as WeightedBuffers;
 
 /// Keeps the previous assignment as far as balance allows.
 ///
 /// Equally heavy partitions: counts follow the capacities to within one (equal capacities: the
 /// largest and the smallest differ by at most 1), and no assignment of that balance moves fewer.
+/// Different weights: loads are kept within a band round the level, see [`Sticky::with_band`].
 ///
 /// ```
 /// use parti_core::{AssignmentStrategy, PlanInput};
@@ -37,14 +40,31 @@ pub(crate) use equal::Buffers;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sticky {
+    settings: Settings,
+}
+
+/// The parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Settings {
+    /// Whether the hash ring breaks ties.
     homes: bool,
+    /// How far from the level loads are brought, in thousandths.
+    goal: u32,
+    /// How far from the level something is done; `None` follows the granularity.
+    trigger: Option<u32>,
 }
 
 impl Sticky {
     /// The default strategy.
     #[must_use]
     pub const fn new() -> Self {
-        Self { homes: true }
+        Self {
+            settings: Settings {
+                homes: true,
+                goal: 50,
+                trigger: None,
+            },
+        }
     }
 
     /// Breaks ties by order alone instead of by the hash ring.
@@ -53,7 +73,21 @@ impl Sticky {
     /// not find back to an earlier assignment when its members come back.
     #[must_use]
     pub const fn without_homes(mut self) -> Self {
-        self.homes = false;
+        self.settings.homes = false;
+        self
+    }
+
+    /// Another band for partitions of different weight, in thousandths of the level.
+    ///
+    /// Nothing moves while all loads are within `trigger` of the level; otherwise those outside are
+    /// brought to within `goal`. The default is a goal of 50 and a trigger of 100, or more when a
+    /// worker has few partitions. A band narrower than about one partition cannot be reached and
+    /// costs many moves; a wide trigger leaves more imbalance but absorbs drifting weights and short
+    /// absences. A trigger below the goal counts as the goal. Equal weights need no band.
+    #[must_use]
+    pub const fn with_band(mut self, goal: u32, trigger: u32) -> Self {
+        self.settings.goal = goal;
+        self.settings.trigger = Some(if trigger < goal { goal } else { trigger });
         self
     }
 
@@ -70,11 +104,10 @@ impl Sticky {
         let capacity = input::capacity(input)?;
         input::check_previous(input)?;
         input::check_anchors(input)?;
-        equal::plan(input, capacity, self.homes, scratch, plan)?;
-        if input.partitions.uniform_weight().is_none() {
-            plan.report = crate::certificate::certify(input, &plan.owners, &mut scratch.loads)?;
+        match input.partitions.uniform_weight() {
+            Some(_) => equal::plan(input, capacity, self.settings.homes, scratch, plan),
+            None => weighted::plan(input, capacity, self.settings, scratch, plan),
         }
-        Ok(())
     }
 }
 
@@ -86,11 +119,19 @@ impl Default for Sticky {
 
 impl AssignmentStrategy for Sticky {
     fn id(&self) -> StrategyId {
-        StrategyId::new(if self.homes {
-            "sticky/1"
-        } else {
-            "sticky/1 homes=off"
-        })
+        let Settings {
+            homes,
+            goal,
+            trigger,
+        } = self.settings;
+        let mut name = String::from("sticky/1");
+        if let Some(trigger) = trigger {
+            name += &format!(" goal={goal} trigger={trigger}");
+        }
+        if !homes {
+            name += " homes=off";
+        }
+        StrategyId::new(&name)
     }
 
     fn plan(&self, input: &PlanInput) -> Result<Plan, PlanError> {

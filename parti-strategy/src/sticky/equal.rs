@@ -54,7 +54,7 @@ impl Buffers {
             .set(input.workers.as_slice(), partitions, capacity);
         if census.homeless() == 0 && self.quotas.are_met_by(&self.counts) {
             self.dues.clone_from(&self.counts);
-            plan.report = self.report(input, census, 0, true);
+            plan.report = self.report(input, capacity, census, 0, true);
             return Ok(());
         }
         if use_homes && census.unowned == partitions {
@@ -63,7 +63,7 @@ impl Buffers {
                 .level(&self.quotas, input.workers.len(), &mut plan.owners);
             self.dues.clear();
             self.dues.extend_from_slice(self.levelling.dues());
-            plan.report = self.report(input, census, 0, true);
+            plan.report = self.report(input, capacity, census, 0, true);
             return Ok(());
         }
         self.resolve_anchors(input, &plan.owners);
@@ -77,7 +77,7 @@ impl Buffers {
         }
         let (voluntary, settled) = self.apply_budget(input.budget, census);
         self.travel(&mut plan.owners, voluntary + census.homeless());
-        plan.report = self.report(input, census, voluntary, settled);
+        plan.report = self.report(input, capacity, census, voluntary, settled);
         Ok(())
     }
 
@@ -221,7 +221,14 @@ impl Buffers {
         }
     }
 
-    fn report(&self, input: &PlanInput, census: Census, voluntary: u32, settled: bool) -> Report {
+    fn report(
+        &self,
+        input: &PlanInput,
+        capacity: u64,
+        census: Census,
+        voluntary: u32,
+        settled: bool,
+    ) -> Report {
         let weight = input.partitions.uniform_weight().unwrap_or(1);
         let moved = census.departed + voluntary;
         let owned = input.partitions.len() as u32 - census.unowned;
@@ -238,9 +245,13 @@ impl Buffers {
             forced: census.departed,
             voluntary,
             lower_bound,
+            moved_weight_bound: u64::from(lower_bound) * weight,
             max_load: u64::from(self.dues.iter().copied().max().unwrap_or(0)) * weight,
             min_load: u64::from(least.unwrap_or(0)) * weight,
             total_weight: input.partitions.total_weight(),
+            level: input.partitions.total_weight() / capacity,
+            giants: 0,
+            violation: self.quotas.violation(&self.dues) * weight,
             settled,
         }
     }

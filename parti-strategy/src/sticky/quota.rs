@@ -39,6 +39,18 @@ impl Quotas {
             })
     }
 
+    /// How many partitions are outside the quotas.
+    pub(super) fn violation(&self, counts: &[u32]) -> u64 {
+        let bounds = self.floors.iter().zip(&self.fractional);
+        let outside = counts
+            .iter()
+            .zip(bounds)
+            .map(|(&count, (&floor, &fractional))| {
+                count.saturating_sub(floor + u32::from(fractional)) + floor.saturating_sub(count)
+            });
+        outside.map(u64::from).sum()
+    }
+
     /// The fewest partitions that must leave their owners or be placed anew to reach any balanced
     /// state: what no balanced assignment can keep. `owned` counts those that had any owner.
     pub(super) fn fewest_moves(&self, counts: &[u32], owned: u32) -> u32 {
