@@ -6,7 +6,6 @@
 //! stay within the budget; what is inside the band is left alone.
 
 mod bound;
-mod classes;
 mod level;
 mod members;
 mod place;
@@ -16,12 +15,12 @@ mod state;
 
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report};
 
+use crate::classes::Emptiest;
 use crate::scratch::Scratch;
 use crate::sticky::Settings;
 use crate::sticky::census::{self, Burden};
 use crate::sticky::homes;
 use bound::Bound;
-use classes::Emptiest;
 use level::{ByWeight, Giants};
 use refine::Refinement;
 use shed::Shedding;

@@ -3,7 +3,7 @@
 //! What always holds: nobody is brought below the goal to feed another, a giant never leaves the
 //! worker it is pinned to, and nobody sheds its last partition.
 
-use crate::sticky::weighted::classes::Fullest;
+use crate::classes::Fullest;
 use crate::sticky::weighted::members::Members;
 use crate::sticky::weighted::state::State;
 

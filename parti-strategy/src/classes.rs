@@ -9,18 +9,18 @@ use std::collections::BinaryHeap;
 use parti_core::WorkerInfo;
 
 /// The class of a worker that may own nothing.
-pub(super) const NO_CLASS: u32 = u32::MAX;
+pub(crate) const NO_CLASS: u32 = u32::MAX;
 
 /// The distinct capacities of a group.
 #[derive(Debug, Default)]
-pub(super) struct Classes {
+pub(crate) struct Classes {
     capacities: Vec<u32>,
     of: Vec<u32>,
 }
 
 impl Classes {
     /// Regroups.
-    pub(super) fn set(&mut self, workers: &[WorkerInfo]) {
+    pub(crate) fn set(&mut self, workers: &[WorkerInfo]) {
         self.capacities.clear();
         self.of.clear();
         let mut last = 0;
@@ -46,24 +46,24 @@ impl Classes {
     }
 
     /// The distinct capacities, ascending.
-    pub(super) fn capacities(&self) -> &[u32] {
+    pub(crate) fn capacities(&self) -> &[u32] {
         &self.capacities
     }
 
     /// The class of a worker, or [`NO_CLASS`].
-    pub(super) fn of(&self, worker: u32) -> u32 {
+    pub(crate) fn of(&self, worker: u32) -> u32 {
         self.of[worker as usize]
     }
 
     /// The workers that may own, with their classes.
-    pub(super) fn able(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    pub(crate) fn able(&self) -> impl Iterator<Item = (u32, u32)> + Clone + '_ {
         (0_u32..)
             .zip(self.of.iter().copied())
             .filter(|&(_, class)| class != NO_CLASS)
     }
 
     /// Compares `load / capacity` of two classes.
-    pub(super) fn compare(&self, left: (u64, u32), right: (u64, u32)) -> Ordering {
+    pub(crate) fn compare(&self, left: (u64, u32), right: (u64, u32)) -> Ordering {
         if left.1 == right.1 {
             return left.0.cmp(&right.0);
         }
@@ -74,13 +74,13 @@ impl Classes {
 
 /// The workers by load, the emptiest first. Loads may only rise while it is in use.
 #[derive(Debug, Default)]
-pub(super) struct Emptiest {
+pub(crate) struct Emptiest {
     heaps: Vec<BinaryHeap<Reverse<(u64, u32)>>>,
 }
 
 impl Emptiest {
     /// Starts over with these loads.
-    pub(super) fn set(&mut self, classes: &Classes, loads: &[u64]) {
+    pub(crate) fn set(&mut self, classes: &Classes, loads: &[u64]) {
         self.heaps.iter_mut().for_each(BinaryHeap::clear);
         if self.heaps.len() < classes.capacities.len() {
             self.heaps
@@ -93,7 +93,7 @@ impl Emptiest {
     }
 
     /// The worker whose load in proportion to its capacity is least after taking `weight`.
-    pub(super) fn pick(&mut self, classes: &Classes, loads: &[u64], weight: u64) -> Option<u32> {
+    pub(crate) fn pick(&mut self, classes: &Classes, loads: &[u64], weight: u64) -> Option<u32> {
         let mut best: Option<((u64, u32), u32)> = None;
         for (class, heap) in (0_u32..).zip(&mut self.heaps) {
             let Some((load, worker)) = refreshed_top(heap, loads) else {
@@ -126,13 +126,13 @@ fn refreshed_top(heap: &mut BinaryHeap<Reverse<(u64, u32)>>, loads: &[u64]) -> O
 
 /// The workers by load, the fullest first.
 #[derive(Debug, Default)]
-pub(super) struct Fullest {
+pub(crate) struct Fullest {
     heaps: Vec<BinaryHeap<(u64, Reverse<u32>)>>,
 }
 
 impl Fullest {
     /// Starts over with these loads.
-    pub(super) fn set(&mut self, classes: &Classes, loads: &[u64]) {
+    pub(crate) fn set(&mut self, classes: &Classes, loads: &[u64]) {
         self.heaps.iter_mut().for_each(BinaryHeap::clear);
         if self.heaps.len() < classes.capacities.len() {
             self.heaps
@@ -145,7 +145,7 @@ impl Fullest {
     }
 
     /// Takes out the worker with the highest load in proportion to its capacity.
-    pub(super) fn pop(&mut self, classes: &Classes) -> Option<u32> {
+    pub(crate) fn pop(&mut self, classes: &Classes) -> Option<u32> {
         let mut best: Option<((u64, u32), u32)> = None;
         for (class, heap) in (0_u32..).zip(&self.heaps) {
             let Some(&(load, Reverse(worker))) = heap.peek() else {
@@ -167,7 +167,7 @@ impl Fullest {
     }
 
     /// Puts a worker back.
-    pub(super) fn push(&mut self, classes: &Classes, worker: u32, load: u64) {
+    pub(crate) fn push(&mut self, classes: &Classes, worker: u32, load: u64) {
         self.heaps[classes.of(worker) as usize].push((load, Reverse(worker)));
     }
 }
