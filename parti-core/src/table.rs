@@ -49,13 +49,8 @@ impl PartitionTable {
                 key: pair[0].1.key.clone(),
             });
         }
-        let mut table = Self {
-            partitions: Vec::with_capacity(hashed.len()),
-            hashes: Vec::with_capacity(hashed.len()),
-            weights: Vec::with_capacity(hashed.len()),
-            ..Self::default()
-        };
-        let (mut keys, mut weights) = (Xxh3::new(), Xxh3::new());
+        let mut table = Self::with_capacity(hashed.len());
+        let mut digests = Digests::default();
         for (hash, mut partition) in hashed {
             if partition.weight == 0 {
                 partition.weight = Partition::DEFAULT_WEIGHT;
@@ -64,17 +59,54 @@ impl PartitionTable {
             table.total_weight = total.ok_or_else(|| PartitionError::WeightOverflow {
                 key: partition.key.clone(),
             })?;
-            let (least, most) = table.weight_range.unwrap_or((partition.weight, 0));
-            table.weight_range = Some((least.min(partition.weight), most.max(partition.weight)));
-            keys.update(partition.key.encoded().as_bytes());
-            weights.update(&partition.weight.to_le_bytes());
-            table.hashes.push(hash);
-            table.weights.push(partition.weight);
-            table.partitions.push(partition);
+            table.push(hash, partition, &mut digests);
         }
-        table.digest = keys.digest128();
-        table.weights_digest = weights.digest128();
-        Ok(table)
+        Ok(table.finish(&digests))
+    }
+
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            partitions: Vec::with_capacity(capacity),
+            hashes: Vec::with_capacity(capacity),
+            weights: Vec::with_capacity(capacity),
+            ..Self::default()
+        }
+    }
+
+    /// Appends the next partition in canonical order; the sum of weights is the caller's.
+    fn push(&mut self, hash: u64, partition: Partition, digests: &mut Digests) {
+        let (least, most) = self.weight_range.unwrap_or((partition.weight, 0));
+        self.weight_range = Some((least.min(partition.weight), most.max(partition.weight)));
+        digests.keys.update(partition.key.encoded().as_bytes());
+        digests.weights.update(&partition.weight.to_le_bytes());
+        self.hashes.push(hash);
+        self.weights.push(partition.weight);
+        self.partitions.push(partition);
+    }
+
+    fn finish(mut self, digests: &Digests) -> Self {
+        self.digest = digests.keys.digest128();
+        self.weights_digest = digests.weights.digest128();
+        self
+    }
+
+    /// The table of some of the partitions, by ascending rank: they keep their order. Ranks that do
+    /// not exist or do not ascend are left out.
+    #[must_use]
+    pub fn subset(&self, ranks: &[u32]) -> Self {
+        let mut table = Self::with_capacity(ranks.len());
+        let mut digests = Digests::default();
+        let mut least = 0;
+        for &rank in ranks {
+            let Some(partition) = self.partitions.get(rank as usize).filter(|_| rank >= least)
+            else {
+                continue;
+            };
+            least = rank + 1;
+            table.total_weight += partition.weight;
+            table.push(self.hashes[rank as usize], partition.clone(), &mut digests);
+        }
+        table.finish(&digests)
     }
 
     /// How many partitions there are.
@@ -151,6 +183,13 @@ impl PartitionTable {
             .find(|&rank| self.partitions[rank].key == *key)
             .and_then(|rank| u32::try_from(rank).ok())
     }
+}
+
+/// The digests while a table is filled.
+#[derive(Default)]
+struct Digests {
+    keys: Xxh3,
+    weights: Xxh3,
 }
 
 impl PartialEq for PartitionTable {

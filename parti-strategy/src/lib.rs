@@ -16,6 +16,7 @@
 mod certificate;
 mod classes;
 mod consistent_hash;
+mod eligibility;
 mod input;
 mod rendezvous;
 mod ring;
@@ -26,6 +27,7 @@ mod weighted_consistent_hash;
 pub mod workload;
 
 pub use consistent_hash::ConsistentHash;
+pub use eligibility::Eligibility;
 pub use rendezvous::Rendezvous;
 pub use round_robin::RoundRobin;
 pub use scratch::Scratch;
