@@ -24,6 +24,7 @@ mod round_robin;
 mod scratch;
 mod sticky;
 mod weighted_consistent_hash;
+mod what_if;
 pub mod workload;
 
 pub use consistent_hash::ConsistentHash;
@@ -33,3 +34,4 @@ pub use round_robin::RoundRobin;
 pub use scratch::Scratch;
 pub use sticky::Sticky;
 pub use weighted_consistent_hash::WeightedConsistentHash;
+pub use what_if::{Change, Forecast, Move, next_input, what_if};

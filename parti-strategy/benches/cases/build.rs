@@ -1,13 +1,9 @@
 //! The workloads: each strategy alone, and the sticky strategy for the changes a group goes through.
 
-use std::sync::Arc;
-
-use parti_core::{
-    Partition, PartitionTable, Plan, PlanInput, WorkerId, WorkerTable, anchors_after,
-};
+use parti_core::{Partition, PartitionTable, Plan, PlanInput};
 use parti_strategy::workload::{Weights, Workload, worker_table};
 use parti_strategy::{
-    ConsistentHash, Rendezvous, RoundRobin, Scratch, Sticky, WeightedConsistentHash,
+    ConsistentHash, Rendezvous, RoundRobin, Scratch, Sticky, WeightedConsistentHash, next_input,
 };
 
 /// One workload, ready to run.
@@ -79,13 +75,12 @@ fn sticky(workers: u32, partitions: u32, weights: Weights) -> Vec<Case> {
         previous: plan.owners.clone(),
         ..fresh.clone()
     };
-    let join = follow(&same, &plan, worker_table(0..=workers));
-    let leave = follow(&same, &plan, worker_table(1..workers));
+    let join = next_input(&same, &plan, worker_table(0..=workers));
+    let leave = next_input(&same, &plan, worker_table(1..workers));
     strategy
         .plan_into(&leave, &mut scratch, &mut plan)
         .expect("a plan");
-    let mut back = follow(&leave, &plan, group.workers());
-    back.anchors = anchors_after(&leave, &plan);
+    let back = next_input(&leave, &plan, group.workers());
     vec![
         case!("sticky fresh", weights, strategy.clone(), fresh, rebuilt: true),
         case!("sticky unchanged", weights, strategy.clone(), same, rebuilt: false),
@@ -94,31 +89,6 @@ fn sticky(workers: u32, partitions: u32, weights: Weights) -> Vec<Case> {
         case!("sticky leave", weights, strategy.clone(), leave, rebuilt: true),
         case!("sticky return", weights, strategy, back, rebuilt: true),
     ]
-}
-
-/// The input of the decision after `plan`, with other workers.
-fn follow(input: &PlanInput, plan: &Plan, workers: Arc<WorkerTable>) -> PlanInput {
-    let old = input.workers.as_slice();
-    let is_gone = |id: &WorkerId| workers.index_of(id).is_none();
-    let departed: Vec<_> = old.iter().map(|w| w.id.clone()).filter(is_gone).collect();
-    let alive = workers.len() as u32;
-    let renamed: Vec<u32> = old
-        .iter()
-        .map(|worker| match departed.binary_search(&worker.id) {
-            Ok(index) => alive + index as u32,
-            Err(_) => workers.index_of(&worker.id).expect("alive"),
-        })
-        .collect();
-    PlanInput {
-        previous: plan
-            .owners
-            .iter()
-            .map(|&owner| renamed[owner as usize])
-            .collect(),
-        departed,
-        workers,
-        ..PlanInput::fresh(Arc::clone(&input.partitions), Arc::clone(&input.workers))
-    }
 }
 
 fn table(partitions: u32) -> Case {
