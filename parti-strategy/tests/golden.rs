@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use parti_core::{AssignmentStrategy, PlanInput};
 use parti_strategy::workload::{Weights, Workload, worker_table};
 use parti_strategy::{
-    ConsistentHash, Eligibility, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash, next_input,
+    ConsistentHash, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash, next_input,
 };
 
 fn strategies() -> Vec<Box<dyn AssignmentStrategy>> {
@@ -18,7 +18,6 @@ fn strategies() -> Vec<Box<dyn AssignmentStrategy>> {
         Box::new(Sticky::new()),
         Box::new(Sticky::new().without_homes()),
         Box::new(Sticky::new().with_band(20, 50)),
-        Box::new(Sticky::new().with_eligibility(Eligibility::new())),
         Box::new(ConsistentHash::new()),
         Box::new(ConsistentHash::new().with_load_bound(250)),
         Box::new(WeightedConsistentHash::new()),
