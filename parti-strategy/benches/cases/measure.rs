@@ -13,6 +13,7 @@ const MOST_RUNS: usize = 2001;
 
 /// What was found.
 pub(crate) struct Measured {
+    pub(crate) least: Duration,
     pub(crate) median: Duration,
     pub(crate) runs: usize,
     pub(crate) allocations: u64,
@@ -34,6 +35,7 @@ pub(crate) fn measure(case: &mut Case) -> Measured {
     }
     times.sort_unstable();
     Measured {
+        least: times[0],
         median: times[times.len() / 2],
         runs: times.len(),
         allocations: counted.count_total,
