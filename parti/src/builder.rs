@@ -15,7 +15,7 @@ use crate::handler::PartitionHandler;
 use crate::local_store::LocalStore;
 use crate::manager::Manager;
 use crate::shared::Shared;
-use crate::subscription::RING;
+use crate::subscription::{ManagerNotice, RING, Subscription};
 
 /// How many callbacks of a kind run at once unless set.
 const CONCURRENCY: usize = 64;
@@ -30,6 +30,7 @@ pub struct ManagerBuilder {
     strategy: Arc<dyn AssignmentStrategy>,
     clock: Clock,
     concurrency: usize,
+    notices: broadcast::Sender<Arc<ManagerNotice>>,
 }
 
 /// Where the group keeps its records.
@@ -56,6 +57,7 @@ impl ManagerBuilder {
             strategy: Arc::new(parti_strategy::RoundRobin::new()),
             clock: Clock::boot(),
             concurrency: CONCURRENCY,
+            notices: broadcast::Sender::new(RING),
         }
     }
 
@@ -94,6 +96,12 @@ impl ManagerBuilder {
         self
     }
 
+    /// Reads the notices from the start on, those of the start included.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        Subscription::new(Some(self.notices.subscribe()))
+    }
+
     /// Starts the worker and answers once it holds an ID, within `startup_timeout`. Partitions come
     /// later: see [`Manager::wait_assigned`].
     ///
@@ -109,7 +117,7 @@ impl ManagerBuilder {
         let store = self.store.open().await?;
         let core = Core::new(self.config.clone(), boot(&self.clock, &*self.strategy));
         let lease = Arc::new(Lease::new(self.clock.clone()));
-        let (notices, _) = broadcast::channel(RING);
+        let notices = self.notices;
         let shared = Arc::new(Shared::new(lease, core.status(), &notices));
         let (sender, inbox) = mpsc::channel(INBOX);
         let config = self.config.clone();

@@ -73,3 +73,33 @@ impl Subscription {
         self.lost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(number: u64) -> Arc<ManagerNotice> {
+        let (partition, token) = (PartitionKey::new(["p"]), Token::new(number));
+        let partition = partition.expect("valid key");
+        Arc::new(ManagerNotice::DrainTimedOut { partition, token })
+    }
+
+    /// A slow reader once held up the state machine; a dropped one must not matter either.
+    #[tokio::test]
+    async fn a_slow_reader_loses_the_oldest_counts_them_and_ends_at_the_latest() {
+        let sender = broadcast::Sender::new(RING);
+        let mut slow = Subscription::new(Some(sender.subscribe()));
+        drop(Subscription::new(Some(sender.subscribe())));
+        let sent = 3 * RING as u64;
+        for number in 1..=sent {
+            sender.send(notice(number)).expect("one reads");
+        }
+        drop(sender);
+        let (mut read, mut last) = (0, None);
+        while let Some(next) = slow.next().await {
+            (read, last) = (read + 1, Some(next));
+        }
+        assert_eq!(last, Some(notice(sent)));
+        assert_eq!((read, slow.lost()), (RING as u64, sent - RING as u64));
+    }
+}
