@@ -1,17 +1,29 @@
-//! The state machine of one process: events in, effects out.
+//! The state machine of one process: events in, effects out. This file only dispatches.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
 
+use crate::claim::{Claim, Claimed, Claiming};
 use crate::config::Config;
-use crate::effect::{Effect, Wake};
-use crate::event::Event;
+use crate::cx::{Cx, Env};
+use crate::effect::{Effect, RevokeCause, Wake, WakeReason};
+use crate::event::{Event, OpId, OpOwner, StopMode};
+use crate::holdings::Holdings;
 use crate::id::{Term, Version};
-use crate::rng::Rng;
+use crate::member::{Member, Membership};
+use crate::notice::Notice;
+use crate::record::Verb;
+use crate::requests::Requests;
 use crate::state::State;
 use crate::status::Status;
+use crate::store::{StoreError, StoreReply};
 use crate::strategy::StrategyId;
 use crate::time::Instant;
+
+/// The most rounds of due deadlines in one call; more would mean that one never goes away.
+const MAX_ROUNDS: usize = 64;
 
 /// What a core is told once, when it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,68 +42,407 @@ pub struct Boot {
 }
 
 /// The coordination core of one worker process.
+///
+/// The driver's whole duty is this loop:
+///
+/// 1. after every call of [`Core::handle`] or [`Core::handle_timeout`], begin every effect that
+///    [`Core::poll_effect`] gives out, in order;
+/// 2. pass what happens to [`Core::handle`], with the time;
+/// 3. call [`Core::handle_timeout`] when [`Core::poll_timeout`] says so. Earlier is harmless.
 #[derive(Clone, Debug)]
 pub struct Core {
-    #[allow(dead_code)]
-    config: Config,
-    #[allow(dead_code)]
-    boot: Boot,
-    #[allow(dead_code)]
-    rng: Rng,
-    out: VecDeque<Effect>,
+    env: Env,
+    now: Instant,
+    phase: Phase,
+    holdings: Holdings,
+    requests: Requests,
+    shown: State,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Idle,
+    Claiming(Box<Claim>),
+    Member(Box<Member>),
+    /// Without a session, waiting for callbacks to end.
+    Ending {
+        until: Instant,
+        errors: Vec<String>,
+    },
+    Stopped,
 }
 
 impl Core {
     /// A core that has not started.
     #[must_use]
     pub fn new(config: Config, boot: Boot) -> Self {
-        let rng = Rng::new(boot.seed);
+        let now = boot.now;
         Self {
-            config,
-            boot,
-            rng,
-            out: VecDeque::new(),
+            env: Env::new(config, boot),
+            now,
+            phase: Phase::Idle,
+            holdings: Holdings::default(),
+            requests: Requests::default(),
+            shown: State::Init,
         }
     }
 
     /// Something happened. Due deadlines fire first, then the event, then whatever it made due.
+    ///
+    /// A `now` before an earlier one counts as that earlier one.
     pub fn handle(&mut self, now: Instant, event: Event) {
-        let _ = (now, event);
+        self.begin(now);
+        self.run_due();
+        self.on_event(event);
+        self.run_due();
+        self.finish();
     }
 
     /// Time passed. Harmless when nothing is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.begin(now);
+        self.run_due();
+        self.finish();
     }
 
     /// The next thing to do; drain until `None` after every `handle*`.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.out.pop_front()
+        self.env.out.pop_front()
     }
 
     /// When to call [`Core::handle_timeout`] next, and why. Always later than the last `now`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Wake> {
-        None
+        let wake = self.wake()?;
+        debug_assert!(
+            wake.at > self.now,
+            "due and not done: {wake:?} at {}",
+            self.now
+        );
+        Some(Wake {
+            at: wake.at.max(self.now + Duration::from_millis(1)),
+            ..wake
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.env.config
     }
 
     /// Where the core stands.
     #[must_use]
     pub fn status(&self) -> Status {
+        let member = match &self.phase {
+            Phase::Member(member) => Some(member),
+            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => None,
+        };
+        let head = member.and_then(|member| member.follow().head());
         Status {
-            state: State::Init,
-            worker: None,
-            epoch: None,
-            nonce: None,
-            deadline: None,
-            leader: None,
-            is_leader: false,
-            term: Term::ZERO,
-            version: Version::ZERO,
-            applied: Version::ZERO,
-            assigned: 0,
-            ignored_records: 0,
+            state: self.state(),
+            worker: member.map(|member| member.session.worker.clone()),
+            epoch: member.map(|member| member.session.epoch),
+            nonce: member.map(|member| member.session.nonce),
+            deadline: member.and_then(|member| member.deadline()),
+            leader: member.and_then(|member| member.follow().leader().cloned()),
+            is_leader: member.is_some_and(|member| member.is_leader()),
+            term: head.map_or(Term::ZERO, |head| head.term),
+            version: head.map_or(Version::ZERO, |head| head.version),
+            applied: self.holdings.applied(),
+            assigned: self.holdings.assigned(),
+            ignored_records: self.env.ignored_records,
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        // A clock that goes back must not undo what was decided at a later time.
+        self.now = now.max(self.now);
+    }
+
+    fn finish(&mut self) {
+        if cfg!(debug_assertions) {
+            self.holdings.check();
+        }
+        let (from, to) = (self.shown, self.state());
+        if from != to {
+            self.shown = to;
+            self.env
+                .cx(self.now)
+                .notify(Notice::StateChanged { from, to });
+        }
+    }
+
+    /// Fires whatever is due until nothing is.
+    fn run_due(&mut self) {
+        for _ in 0..MAX_ROUNDS {
+            self.fire();
+            if self.wake().is_none_or(|wake| wake.at > self.now) {
+                return;
+            }
+        }
+    }
+
+    fn fire(&mut self) {
+        let mut cx = self.env.cx(self.now);
+        match &mut self.phase {
+            Phase::Idle | Phase::Stopped => {}
+            Phase::Claiming(claim) => {
+                let claiming = claim.handle_timeout(&mut cx);
+                self.on_claiming(claiming);
+            }
+            Phase::Member(member) => {
+                // The lease comes first: past it, nothing that follows may rely on it.
+                member.check_lease(&mut cx, &mut self.holdings);
+                let on = member.handle_timeout(&mut cx, &mut self.holdings, &mut self.requests);
+                self.on_membership(on);
+            }
+            Phase::Ending { until, errors } => {
+                if self.holdings.is_empty() || cx.now >= *until {
+                    let mut errors = core::mem::take(errors);
+                    if !self.holdings.is_empty() {
+                        errors.push("partitions were not released in time".into());
+                    }
+                    self.stop(errors);
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Start => self.start(),
+            Event::Stop { mode } => self.leave(mode),
+            Event::Store { op, result } => self.on_store(op, &result),
+            Event::Released { grants } => {
+                let mut cx = self.env.cx(self.now);
+                let any = self.holdings.released(&mut cx, &grants);
+                if let (true, Phase::Member(member)) = (any, &mut self.phase) {
+                    member.on_released(&cx);
+                }
+            }
+            Event::Refresh { request } => self.ask(Verb::Refresh, request),
+            Event::Trigger { request } => self.ask(Verb::Trigger, request),
+            Event::ClockJumped
+            | Event::Watch { .. }
+            | Event::Partitions { .. }
+            | Event::Planned { .. }
+            | Event::SourceChanged => self.on_member_event(event),
+        }
+    }
+
+    /// Events that only a member has a use for.
+    fn on_member_event(&mut self, event: Event) {
+        let Phase::Member(member) = &mut self.phase else {
+            return;
+        };
+        let mut cx = self.env.cx(self.now);
+        let membership = match event {
+            Event::ClockJumped => {
+                member.lose_lease(&mut cx, &mut self.holdings);
+                Membership::On
+            }
+            Event::Watch { id, event } => {
+                member.on_watch(&mut cx, &mut self.holdings, &mut self.requests, id, &event)
+            }
+            Event::Partitions { op, result } => {
+                let leading = member
+                    .leader_mut()
+                    .map(|l| l.on_partitions(&mut cx, op, result));
+                leading
+                    .into_iter()
+                    .for_each(|leading| member.on_leading(&mut cx, leading));
+                Membership::On
+            }
+            Event::Planned { op, result } => {
+                let leading = member
+                    .leader_mut()
+                    .map(|l| l.on_planned(&mut cx, op, result));
+                leading
+                    .into_iter()
+                    .for_each(|leading| member.on_leading(&mut cx, leading));
+                Membership::On
+            }
+            Event::SourceChanged => {
+                if let Some(leader) = member.leader_mut() {
+                    leader.source_changed();
+                }
+                Membership::On
+            }
+            Event::Start
+            | Event::Stop { .. }
+            | Event::Store { .. }
+            | Event::Released { .. }
+            | Event::Refresh { .. }
+            | Event::Trigger { .. } => Membership::On,
+        };
+        self.on_membership(membership);
+    }
+
+    fn start(&mut self) {
+        if matches!(self.phase, Phase::Idle) {
+            let claim = Claim::first(&mut self.env.cx(self.now));
+            self.phase = Phase::Claiming(Box::new(claim));
+        }
+    }
+
+    fn ask(&mut self, verb: Verb, request: crate::event::RequestId) {
+        let mut cx = self.env.cx(self.now);
+        match &self.phase {
+            Phase::Claiming(_) | Phase::Member(_) => self.requests.ask(&mut cx, verb, request),
+            Phase::Idle | Phase::Ending { .. } | Phase::Stopped => {
+                let reason = "the worker is not running".into();
+                cx.notify(Notice::RequestFailed { request, reason });
+            }
+        }
+    }
+
+    fn leave(&mut self, mode: StopMode) {
+        let mut cx = self.env.cx(self.now);
+        match &mut self.phase {
+            Phase::Idle => self.stop(Vec::new()),
+            Phase::Claiming(_) => self.end_without_session(Vec::new()),
+            Phase::Member(member) => member.leave(&mut cx, mode),
+            Phase::Ending { .. } | Phase::Stopped => {}
+        }
+    }
+
+    fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
+        let mut cx = self.env.cx(self.now);
+        match (op.owner(), &mut self.phase) {
+            (OpOwner::Claim, Phase::Claiming(claim)) => {
+                let claiming = claim.on_reply(&mut cx, op, result);
+                self.on_claiming(claiming);
+            }
+            (owner, Phase::Member(member)) => {
+                let holdings = &mut self.holdings;
+                let membership = match owner {
+                    OpOwner::Session => member.on_session_reply(&mut cx, holdings, op, result),
+                    OpOwner::Reconcile => {
+                        member.on_reconciled(&mut cx, holdings, &mut self.requests, op, result)
+                    }
+                    OpOwner::Candidate => {
+                        member.on_candidate_reply(&mut cx, op, result);
+                        Membership::On
+                    }
+                    OpOwner::Leader => {
+                        let leading = member.leader_mut().map(|l| l.on_store(&mut cx, op, result));
+                        leading
+                            .into_iter()
+                            .for_each(|l| member.on_leading(&mut cx, l));
+                        Membership::On
+                    }
+                    OpOwner::Request => {
+                        self.requests.on_reply(&mut cx, op, result);
+                        Membership::On
+                    }
+                    OpOwner::Claim => Membership::On,
+                };
+                self.on_membership(membership);
+            }
+            // The one who asked is gone.
+            (_, Phase::Claiming(_) | Phase::Idle | Phase::Ending { .. } | Phase::Stopped) => {}
+        }
+    }
+
+    fn on_claiming(&mut self, claiming: Claiming) {
+        match claiming {
+            Claiming::Pending => {}
+            Claiming::Won(claimed) => self.join(&claimed),
+            Claiming::Failed(error) => {
+                let mut cx = self.env.cx(self.now);
+                cx.notify(Notice::StartFailed(error));
+                self.end_without_session(Vec::new());
+            }
+        }
+    }
+
+    fn join(&mut self, claimed: &Claimed) {
+        let mut cx = self.env.cx(self.now);
+        self.holdings.begin();
+        self.requests.begin_again();
+        cx.notify(Notice::Claimed {
+            worker: claimed.worker.clone(),
+            epoch: claimed.revision.into(),
+            nonce: claimed.nonce,
+        });
+        self.phase = Phase::Member(Box::new(Member::new(&mut cx, claimed)));
+    }
+
+    fn on_membership(&mut self, membership: Membership) {
+        match membership {
+            Membership::On => {}
+            Membership::Lost => self.lose_identity(),
+            Membership::Stopped => {
+                let errors = self.leave_membership();
+                self.end_without_session(errors);
+            }
+        }
+    }
+
+    fn lose_identity(&mut self) {
+        let Phase::Member(member) = &self.phase else {
+            return;
+        };
+        let (worker, epoch) = (member.session.worker.clone(), member.session.epoch);
+        let leaving = member.lost_while_leaving();
+        let mut cx = self.env.cx(self.now);
+        self.holdings.forget(&mut cx, RevokeCause::IdentityLost);
+        cx.notify(Notice::IdentityLost {
+            worker: worker.clone(),
+            epoch,
+        });
+        let errors = self.leave_membership();
+        if leaving {
+            return self.end_without_session(errors);
+        }
+        let claim = Claim::again(&mut self.env.cx(self.now), &worker);
+        self.phase = Phase::Claiming(Box::new(claim));
+    }
+
+    fn leave_membership(&mut self) -> Vec<String> {
+        let mut cx: Cx<'_> = self.env.cx(self.now);
+        match core::mem::replace(&mut self.phase, Phase::Stopped) {
+            Phase::Member(member) => member.end(&mut cx),
+            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => Vec::new(),
+        }
+    }
+
+    /// Stops as soon as the callbacks have ended, or when it takes too long.
+    fn end_without_session(&mut self, errors: Vec<String>) {
+        let mut cx = self.env.cx(self.now);
+        self.holdings.forget(&mut cx, RevokeCause::Stopping);
+        let until = self.now + cx.config().drain_timeout();
+        self.phase = Phase::Ending { until, errors };
+        self.fire();
+    }
+
+    fn stop(&mut self, errors: Vec<String>) {
+        let mut cx = self.env.cx(self.now);
+        self.requests.fail_all(&mut cx, "the worker has stopped");
+        self.phase = Phase::Stopped;
+        cx.notify(Notice::Stopped { errors });
+    }
+
+    fn wake(&self) -> Option<Wake> {
+        match &self.phase {
+            Phase::Idle | Phase::Stopped => None,
+            Phase::Claiming(claim) => claim.wake(),
+            Phase::Member(member) => {
+                let wake = member.wake(self.now, &self.env.config);
+                Wake::earlier(wake, self.requests.wake())
+            }
+            Phase::Ending { until, .. } => Some(Wake::new(*until, WakeReason::StopDeadline)),
+        }
+    }
+
+    fn state(&self) -> State {
+        match &self.phase {
+            Phase::Idle => State::Init,
+            Phase::Claiming(_) => State::ClaimingId,
+            Phase::Member(member) => member.state(&self.holdings),
+            Phase::Ending { .. } | Phase::Stopped => State::Shutdown,
         }
     }
 }

@@ -4,17 +4,29 @@
 
 extern crate alloc;
 
+mod attempt;
+mod backoff;
+mod claim;
 mod config;
 mod config_error;
+mod contact;
 mod core;
+mod cx;
+mod departure;
 mod effect;
 mod event;
+mod follow;
+mod holdings;
 mod id;
 mod keys;
+mod leader;
+mod member;
 mod notice;
 mod partition;
 mod record;
+mod requests;
 mod rng;
+mod session;
 mod source;
 mod state;
 mod status;
@@ -22,6 +34,7 @@ mod store;
 mod strategy;
 mod table;
 mod time;
+mod watching;
 pub mod wire;
 
 pub use crate::core::{Boot, Core};

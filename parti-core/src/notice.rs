@@ -248,6 +248,11 @@ pub enum Notice {
         /// Why, in words.
         reason: String,
     },
+    /// A watch ended or fell silent and is set up again.
+    WatchRenewed {
+        /// Why, in words.
+        reason: String,
+    },
     /// A trigger or refresh is contained in this version.
     RequestDone {
         /// The caller's number.

@@ -1,0 +1,325 @@
+//! Claiming an ID: list the sessions, choose a free one, write it under the condition that it is
+//! still free, and begin again when somebody was faster.
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::attempt::{Attempt, Outcome};
+use crate::cx::Cx;
+use crate::effect::{Wake, WakeReason};
+use crate::event::{OpId, OpOwner};
+use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
+use crate::keys::{Key, SESSION_PREFIX, session_key};
+use crate::notice::StartError;
+use crate::record::{Record, SessionRecord, SessionStatus};
+use crate::store::{
+    Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
+};
+use crate::time::Instant;
+use crate::wire;
+
+pub(crate) mod choice;
+
+use choice::{Choice, Seat};
+
+/// A claim under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    /// The ID to try first.
+    preferred: Option<WorkerId>,
+    started: Instant,
+    /// When to give up; a claim after a lost identity never does.
+    give_up_at: Option<Instant>,
+    info: Option<StoreInfo>,
+    /// When each session was first seen at its present revision, on the own clock.
+    seen: BTreeMap<WorkerId, (Revision, Instant)>,
+    step: Step,
+    last_error: Option<StoreError>,
+    exhausted: Option<StartError>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Informing(OpId),
+    Listing(OpId),
+    Writing {
+        attempt: Attempt,
+        worker: WorkerId,
+        nonce: Nonce,
+    },
+    Pausing {
+        until: Instant,
+    },
+}
+
+/// How a claim stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Claiming {
+    Pending,
+    Won(Claimed),
+    Failed(StartError),
+}
+
+/// A claim that was won.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimed {
+    pub(crate) worker: WorkerId,
+    pub(crate) nonce: Nonce,
+    pub(crate) revision: Revision,
+    pub(crate) first_sent: Instant,
+    pub(crate) info: StoreInfo,
+}
+
+impl Claim {
+    /// Begins the first claim of a process.
+    pub(crate) fn first(cx: &mut Cx<'_>) -> Self {
+        let preferred = cx.config().worker_id_hint().cloned();
+        let give_up_at = Some(cx.now + cx.config().startup_timeout());
+        Self::begin(cx, preferred, give_up_at)
+    }
+
+    /// Begins a claim after the identity was lost.
+    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId) -> Self {
+        let preferred = cx.config().worker_id_hint().unwrap_or(lost).clone();
+        Self::begin(cx, Some(preferred), None)
+    }
+
+    fn begin(cx: &mut Cx<'_>, preferred: Option<WorkerId>, give_up_at: Option<Instant>) -> Self {
+        let step = Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info));
+        let (seen, started) = (BTreeMap::new(), cx.now);
+        let (info, last_error, exhausted) = (None, None, None);
+        Self {
+            preferred,
+            started,
+            give_up_at,
+            info,
+            seen,
+            step,
+            last_error,
+            exhausted,
+        }
+    }
+
+    pub(crate) fn on_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: &Result<StoreReply, StoreError>,
+    ) -> Claiming {
+        match &mut self.step {
+            Step::Informing(expected) if *expected == op => self.on_info(cx, result),
+            Step::Listing(expected) if *expected == op => self.on_list(cx, result),
+            Step::Writing { attempt, .. } => {
+                let outcome = attempt.on_reply(cx, op, result);
+                self.on_outcome(cx, outcome)
+            }
+            Step::Informing(_) | Step::Listing(_) | Step::Pausing { .. } => Claiming::Pending,
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Claiming {
+        if self.give_up_at.is_some_and(|at| cx.now >= at) {
+            return Claiming::Failed(self.failure(cx.now));
+        }
+        match &mut self.step {
+            Step::Pausing { until } if cx.now >= *until => self.look(cx),
+            Step::Writing { attempt, .. } => attempt.handle_timeout(cx),
+            Step::Informing(_) | Step::Listing(_) | Step::Pausing { .. } => {}
+        }
+        Claiming::Pending
+    }
+
+    pub(crate) fn wake(&self) -> Option<Wake> {
+        let step = match &self.step {
+            Step::Pausing { until } => Some(Wake::new(*until, WakeReason::Claim)),
+            Step::Writing { attempt, .. } => attempt.wake(),
+            Step::Informing(_) | Step::Listing(_) => None,
+        };
+        let give_up = self
+            .give_up_at
+            .map(|at| Wake::new(at, WakeReason::StartDeadline));
+        Wake::earlier(step, give_up)
+    }
+
+    fn look(&mut self, cx: &mut Cx<'_>) {
+        self.step = if self.info.is_none() {
+            Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info))
+        } else {
+            let prefix = SESSION_PREFIX.to_string();
+            Step::Listing(cx.store(OpOwner::Claim, StoreOp::List { prefix }))
+        };
+    }
+
+    fn on_info(&mut self, cx: &mut Cx<'_>, result: &Result<StoreReply, StoreError>) -> Claiming {
+        match result {
+            Ok(StoreReply::Info(info)) => {
+                self.info = Some(info.clone());
+                self.look(cx);
+                Claiming::Pending
+            }
+            Ok(
+                StoreReply::Entry(_) | StoreReply::Entries { .. } | StoreReply::Committed { .. },
+            ) => self.fail_step(cx, StoreError::new(StoreErrorKind::Unknown, "not facts")),
+            Err(error) => self.fail_step(cx, error.clone()),
+        }
+    }
+
+    fn on_list(&mut self, cx: &mut Cx<'_>, result: &Result<StoreReply, StoreError>) -> Claiming {
+        match result {
+            Ok(StoreReply::Entries { entries, .. }) => {
+                let seats = self.observe(cx, entries);
+                self.choose(cx, &seats);
+                Claiming::Pending
+            }
+            Ok(StoreReply::Entry(_) | StoreReply::Info(_) | StoreReply::Committed { .. }) => {
+                self.fail_step(cx, StoreError::new(StoreErrorKind::Unknown, "not a list"))
+            }
+            Err(error) => self.fail_step(cx, error.clone()),
+        }
+    }
+
+    /// Notes what the list shows and since when.
+    fn observe(&mut self, cx: &mut Cx<'_>, entries: &[Entry]) -> BTreeMap<WorkerId, Seat> {
+        let now = cx.now;
+        let mut seats = BTreeMap::new();
+        for entry in entries {
+            let Key::Session(worker) = Key::parse(&entry.key) else {
+                continue;
+            };
+            let Some(value) = &entry.value else { continue };
+            let record = match wire::decode(value) {
+                Ok(Record::Session(record)) => Some(record),
+                Ok(
+                    Record::Head(_) | Record::Assignment(_) | Record::Audit(_) | Record::Control(_),
+                )
+                | Err(_) => None,
+            };
+            let seen = self
+                .seen
+                .entry(worker.clone())
+                .or_insert((entry.revision, now));
+            if seen.0 < entry.revision {
+                *seen = (entry.revision, now);
+            }
+            let seat = Seat {
+                revision: seen.0,
+                since: seen.1,
+                status: record
+                    .as_ref()
+                    .map_or(SessionStatus::Active, |record| record.status),
+                lease: record.map_or(Duration::ZERO, |record| record.lease),
+            };
+            seats.insert(worker, seat);
+        }
+        seats
+    }
+
+    fn choose(&mut self, cx: &mut Cx<'_>, seats: &BTreeMap<WorkerId, Seat>) {
+        match choice::choose(cx.config(), self.preferred.as_ref(), seats, cx.now) {
+            Choice::Take { worker, expect } => self.write(cx, worker, expect),
+            Choice::Wait { until, holders } => {
+                let (min, max) = cx.config().worker_id_range();
+                let ends = cx.config().worker_id(min).zip(cx.config().worker_id(max));
+                self.exhausted = ends.map(|(first, last)| StartError::StableIdExhausted {
+                    first,
+                    last,
+                    holders,
+                });
+                let soon = cx.now + cx.config().heartbeat_interval();
+                let jitter = cx.config().heartbeat_interval() / 20;
+                let until = until.min(soon) + cx.rng().duration_below(jitter);
+                self.step = Step::Pausing {
+                    until: until.max(cx.now + Duration::from_millis(1)),
+                };
+            }
+        }
+    }
+
+    fn write(&mut self, cx: &mut Cx<'_>, worker: WorkerId, expect: Expect) {
+        let nonce = cx.rng().nonce();
+        let id = WriteId { nonce, seq: 0 };
+        let record = SessionRecord {
+            write: id,
+            epoch: Epoch::ZERO,
+            status: SessionStatus::Active,
+            applied: Version::ZERO,
+            draining: Vec::new(),
+            capacity: cx.config().capacity(),
+            labels: cx.config().labels().clone(),
+            heartbeat_interval: cx.config().heartbeat_interval(),
+            lease: cx.config().lease(),
+            software: cx.boot().software.clone(),
+        };
+        let value = Some(wire::encode(&Record::Session(record)));
+        let write = Write {
+            key: session_key(&worker),
+            value,
+            expect,
+        };
+        let attempt = Attempt::begin(cx, OpOwner::Claim, id, [write].into());
+        self.step = Step::Writing {
+            attempt,
+            worker,
+            nonce,
+        };
+    }
+
+    fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Claiming {
+        let Step::Writing {
+            attempt,
+            worker,
+            nonce,
+        } = &self.step
+        else {
+            return Claiming::Pending;
+        };
+        match outcome {
+            Outcome::Pending => Claiming::Pending,
+            Outcome::Won(revision) => {
+                let (worker, nonce) = (worker.clone(), *nonce);
+                let first_sent = attempt.first_sent();
+                let Some(info) = self.info.clone() else {
+                    return Claiming::Pending;
+                };
+                Claiming::Won(Claimed {
+                    worker,
+                    nonce,
+                    revision,
+                    first_sent,
+                    info,
+                })
+            }
+            Outcome::Lost(_) | Outcome::Refused(_) => {
+                // Somebody was faster. The jitter spreads a herd that starts at once.
+                let until = cx.now + cx.rng().duration_below(Duration::from_millis(10));
+                self.step = Step::Pausing {
+                    until: until.max(cx.now + Duration::from_millis(1)),
+                };
+                Claiming::Pending
+            }
+            Outcome::Rejected(error) => Claiming::Failed(StartError::Rejected(error)),
+        }
+    }
+
+    fn fail_step(&mut self, cx: &mut Cx<'_>, error: StoreError) -> Claiming {
+        if error.kind == StoreErrorKind::Rejected {
+            return Claiming::Failed(StartError::Rejected(error));
+        }
+        self.last_error = Some(error);
+        let pause = cx.config().heartbeat_interval() / 4;
+        let until = cx.now + pause / 2 + cx.rng().duration_below(pause / 2);
+        self.step = Step::Pausing { until };
+        Claiming::Pending
+    }
+
+    fn failure(&self, now: Instant) -> StartError {
+        self.exhausted
+            .clone()
+            .unwrap_or_else(|| StartError::StoreUnavailable {
+                after: now.since(self.started),
+                last: self.last_error.clone(),
+            })
+    }
+}

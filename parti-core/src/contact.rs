@@ -1,0 +1,104 @@
+//! Whether this process itself has contact with the store: the ground for judging others.
+//!
+//! A renewal that comes back through the watch proves both ways at once: the write was applied, and
+//! the watch has delivered everything before it. Silence of others counts only from the time since
+//! which this has been so without a gap.
+
+use core::time::Duration;
+
+use crate::config::Config;
+use crate::time::Instant;
+
+/// The own contact with the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contact {
+    /// Since when there has been contact without a gap.
+    since: Instant,
+    /// When an own renewal last came back through the watch.
+    echo: Instant,
+    /// Whether there was a gap before `since`, so that a grace period applies.
+    after_gap: bool,
+}
+
+impl Contact {
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            echo: now,
+            after_gap: false,
+        }
+    }
+
+    /// An own renewal came back through the watch.
+    pub(crate) fn on_echo(&mut self, config: &Config, now: Instant) {
+        if !self.is_held(config, now) {
+            self.since = now;
+            self.after_gap = true;
+        }
+        self.echo = now;
+    }
+
+    /// Whether there is contact now.
+    pub(crate) fn is_held(&self, config: &Config, now: Instant) -> bool {
+        now.since(self.echo) <= limit(config)
+    }
+
+    /// When contact counts as lost unless an echo comes.
+    pub(crate) fn lost_at(&self, config: &Config) -> Instant {
+        self.echo + limit(config) + Duration::from_nanos(1)
+    }
+
+    /// When an own renewal last came back.
+    pub(crate) const fn echo(&self) -> Instant {
+        self.echo
+    }
+
+    /// Since when there has been contact without a gap.
+    pub(crate) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// From when on others may be judged.
+    pub(crate) fn judges_from(&self, config: &Config) -> Instant {
+        if self.after_gap {
+            self.since + config.recovery_grace_period()
+        } else {
+            self.since
+        }
+    }
+}
+
+/// A renewal comes back at most this long after the one before, or contact is lost. It must stay
+/// below the lease less an interval, so that a store that fails for everybody breaks the own
+/// contact before anybody seems to have been silent for a lease.
+fn limit(config: &Config) -> Duration {
+    let interval = config.heartbeat_interval();
+    let slack = config.lease().saturating_sub(interval * 2).min(interval);
+    interval + slack / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that fails for everybody once looked like the death of everybody.
+    #[test]
+    fn a_gap_restarts_the_clock_and_asks_for_grace() {
+        let config = Config::builder("g").build().expect("coherent");
+        let at = Instant::from_millis;
+        let mut contact = Contact::new(at(0));
+        for ms in [2_000, 4_000, 6_500] {
+            contact.on_echo(&config, at(ms));
+        }
+        assert_eq!(
+            (contact.since(), contact.judges_from(&config)),
+            (at(0), at(0))
+        );
+        assert!(contact.is_held(&config, at(9_500)) && !contact.is_held(&config, at(9_501)));
+        contact.on_echo(&config, at(30_000));
+        assert_eq!(
+            (contact.since(), contact.judges_from(&config)),
+            (at(30_000), at(36_000))
+        );
+    }
+}

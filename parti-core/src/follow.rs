@@ -1,0 +1,205 @@
+//! Following: what every member knows of `head` and of the leader's session.
+
+use alloc::string::ToString;
+use alloc::vec;
+
+use crate::config::Config;
+use crate::contact::Contact;
+use crate::cx::Cx;
+use crate::id::{Epoch, Revision, Version, WorkerId};
+use crate::keys::{assignment_key, control_key, head_key, session_key};
+use crate::notice::Notice;
+use crate::record::{Head, Record, SessionStatus, Verb};
+use crate::store::{Entry, WatchScope};
+use crate::time::Instant;
+use crate::wire;
+
+/// What a member knows of the leadership.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Follow {
+    head: Option<Head>,
+    /// The revision of the last write of `head` seen, also of an unreadable one.
+    head_revision: Revision,
+    head_since: Instant,
+    /// When the last rebalance was first seen.
+    planned: Option<(Version, Instant)>,
+    leader: Option<Observed>,
+    /// When the store was first seen whole: from then on absence means something.
+    looked_at: Option<Instant>,
+}
+
+/// The leader's session as observed.
+#[derive(Clone, Debug)]
+struct Observed {
+    worker: WorkerId,
+    revision: Revision,
+    since: Instant,
+    epoch: Epoch,
+    ended: bool,
+}
+
+impl Follow {
+    pub(crate) const fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    pub(crate) const fn head_revision(&self) -> Revision {
+        self.head_revision
+    }
+
+    pub(crate) fn last_rebalance(&self) -> Option<Instant> {
+        self.planned.map(|(_, since)| since)
+    }
+
+    /// The leader's session: who, at which revision, seen since when.
+    pub(crate) fn predecessor(&self) -> Option<(WorkerId, Revision, Instant)> {
+        self.leader
+            .as_ref()
+            .map(|seen| (seen.worker.clone(), seen.revision, seen.since))
+    }
+
+    pub(crate) fn leader(&self) -> Option<&WorkerId> {
+        self.head
+            .as_ref()?
+            .leader
+            .as_ref()
+            .map(|leader| &leader.worker)
+    }
+
+    /// The keys a follower watches.
+    pub(crate) fn scope(&self, me: &WorkerId) -> WatchScope {
+        let mut keys = vec![head_key(), session_key(me), assignment_key(me)];
+        keys.extend(Verb::ALL.map(|verb| control_key(verb, me)));
+        if let Some(leader) = self.leader().filter(|leader| *leader != me) {
+            keys.push(session_key(leader));
+        }
+        WatchScope::Keys(keys)
+    }
+
+    /// Everything present has been delivered once.
+    pub(crate) fn on_caught_up(&mut self, now: Instant) {
+        self.looked_at.get_or_insert(now);
+    }
+
+    /// An entry of `head`. Whether it is news.
+    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> bool {
+        if entry.revision <= self.head_revision {
+            return false;
+        }
+        let before = self.leader().cloned();
+        self.head_revision = entry.revision;
+        self.head_since = cx.now;
+        let reason = match entry.value.as_deref().map(wire::decode) {
+            Some(Ok(Record::Head(head))) => {
+                self.take_head(cx, head);
+                None
+            }
+            None => {
+                self.head = None;
+                None
+            }
+            Some(Ok(_)) => Some("it is not a head record".to_string()),
+            Some(Err(error)) => Some(error.to_string()),
+        };
+        if let Some(reason) = reason {
+            // An unreadable head names nobody: a new leader writes a readable one over it, with the
+            // term and version known from before.
+            cx.ignore(entry.key.clone(), reason);
+            if let Some(head) = &mut self.head {
+                head.leader = None;
+            }
+        }
+        if self.leader() != before.as_ref() {
+            let leader = self.leader().cloned();
+            let term = self.head.as_ref().map(|head| head.term).unwrap_or_default();
+            cx.notify(Notice::LeaderChanged { leader, term });
+        }
+        true
+    }
+
+    /// Takes in a `head` this process wrote or learned of.
+    pub(crate) fn wrote_head(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
+        if revision > self.head_revision {
+            self.head_revision = revision;
+            self.head_since = cx.now;
+            self.take_head(cx, head);
+        }
+    }
+
+    fn take_head(&mut self, cx: &Cx<'_>, head: Head) {
+        let (planned, known) = (head.planned, self.planned.map(|(version, _)| version));
+        if planned > Version::ZERO && known != Some(planned) {
+            self.planned = Some((planned, cx.now));
+        }
+        let leader = head.leader.as_ref().map(|leader| &leader.worker);
+        if self.leader.as_ref().map(|seen| &seen.worker) != leader {
+            self.leader = None;
+        }
+        self.head = Some(head);
+    }
+
+    /// An entry of the leader's session.
+    pub(crate) fn on_leader_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, entry: &Entry) {
+        let known = self.leader.as_ref().filter(|seen| seen.worker == *worker);
+        if known.is_some_and(|seen| seen.revision >= entry.revision) {
+            return;
+        }
+        let record = match entry.value.as_deref().map(wire::decode) {
+            Some(Ok(Record::Session(record))) => Some(record),
+            Some(Ok(_) | Err(_)) | None => None,
+        };
+        let own_epoch = record
+            .as_ref()
+            .map(|r| r.epoch)
+            .filter(|&epoch| epoch > Epoch::ZERO);
+        let ended = record.as_ref().is_some_and(|record| match record.status {
+            SessionStatus::Active | SessionStatus::Draining => false,
+            SessionStatus::Released { .. } | SessionStatus::Evicted { .. } => true,
+        });
+        self.leader = Some(Observed {
+            worker: worker.clone(),
+            revision: entry.revision,
+            since: cx.now,
+            epoch: own_epoch.unwrap_or_else(|| Epoch::from(entry.revision)),
+            ended,
+        });
+    }
+
+    /// From when on this member may stand for election, apart from jitter; `None`: not now.
+    pub(crate) fn vacant_at(
+        &self,
+        config: &Config,
+        contact: &Contact,
+        me: (&WorkerId, Epoch),
+    ) -> Option<Instant> {
+        let looked_at = self.looked_at?;
+        let Some(head) = &self.head else {
+            return Some(looked_at.max(self.head_since));
+        };
+        let Some(leader) = &head.leader else {
+            return Some(self.head_since);
+        };
+        if leader.worker == *me.0 {
+            // Either this incarnation was leading and gave up, or it took over the leader's seat.
+            return Some(self.head_since);
+        }
+        let seen = self
+            .leader
+            .as_ref()
+            .filter(|seen| seen.worker == leader.worker);
+        match seen {
+            // Evidence older than the leader's incarnation proves nothing.
+            Some(seen) if seen.revision.get() >= leader.epoch.get() => {
+                if seen.ended || seen.epoch > leader.epoch {
+                    Some(seen.since.max(self.head_since))
+                } else {
+                    Some(seen.since.max(contact.since()) + config.election_timeout())
+                }
+            }
+            Some(_) | None => {
+                let since = looked_at.max(self.head_since).max(contact.since());
+                Some(since + config.election_timeout())
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What this process may process: the fold of assignment records into assign and revoke effects.
+//!
+//! What always holds: per partition, assignments and revocations alternate, and the next assignment
+//! comes only after the release of the one before; while suspended nothing is assigned.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::cx::Cx;
+use crate::effect::{Effect, Grant, RevokeCause};
+use crate::id::{Token, Version};
+use crate::notice::Notice;
+use crate::partition::PartitionKey;
+use crate::record::AssignmentRecord;
+
+/// The partitions of this process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holdings {
+    /// What the last record grants.
+    wanted: BTreeMap<PartitionKey, Token>,
+    /// What the driver processes or is ending.
+    held: BTreeMap<PartitionKey, Held>,
+    /// The version of the last record taken in, of the present session.
+    applied: Version,
+    suspended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Processing(Token),
+    Ending(Token),
+}
+
+impl Held {
+    const fn token(self) -> Token {
+        match self {
+            Self::Processing(token) | Self::Ending(token) => token,
+        }
+    }
+}
+
+impl Holdings {
+    pub(crate) const fn applied(&self) -> Version {
+        self.applied
+    }
+
+    /// How many partitions are being processed.
+    pub(crate) fn assigned(&self) -> usize {
+        self.held
+            .values()
+            .filter(|held| matches!(held, Held::Processing(_)))
+            .count()
+    }
+
+    /// Whether nothing is processed or ending.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Whether the last record grants nothing and nothing is processed or ending.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.held.is_empty() && self.wanted.is_empty()
+    }
+
+    /// Everything processed or ending.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &PartitionKey> {
+        self.held.keys()
+    }
+
+    /// Partitions that were taken away and whose processing has not ended yet.
+    pub(crate) fn draining(&self) -> Vec<PartitionKey> {
+        let taken_away = self
+            .held
+            .keys()
+            .filter(|&key| !self.wanted.contains_key(key));
+        taken_away.cloned().collect()
+    }
+
+    /// Takes in a record of the present session that is newer than the last.
+    pub(crate) fn take_in(&mut self, cx: &mut Cx<'_>, record: &AssignmentRecord) {
+        self.applied = record.version;
+        self.wanted = record
+            .granted
+            .iter()
+            .map(|g| (g.partition.clone(), g.token))
+            .collect();
+        let (wanted, mut revoked) = (&self.wanted, Vec::new());
+        for (partition, held) in &mut self.held {
+            let Held::Processing(token) = *held else {
+                continue;
+            };
+            if wanted.get(partition) != Some(&token) {
+                *held = Held::Ending(token);
+                revoked.push(Grant {
+                    partition: partition.clone(),
+                    token,
+                });
+            }
+        }
+        let removed = revoked.len();
+        revoke(cx, revoked, RevokeCause::Reassigned);
+        let added = self.assign(cx);
+        if added + removed > 0 {
+            let (version, total) = (self.applied, self.assigned());
+            cx.notify(Notice::AssignmentChanged {
+                version,
+                added,
+                removed,
+                total,
+            });
+        }
+    }
+
+    /// The driver has ended some processing. Whether anything was released.
+    pub(crate) fn released(&mut self, cx: &mut Cx<'_>, grants: &[Grant]) -> bool {
+        let mut any = false;
+        for grant in grants {
+            if self.held.get(&grant.partition) == Some(&Held::Ending(grant.token)) {
+                self.held.remove(&grant.partition);
+                any = true;
+            }
+        }
+        if any {
+            self.assign(cx);
+        }
+        any
+    }
+
+    /// The session may not be relied on: everything is revoked, nothing assigned until `resume`.
+    pub(crate) fn suspend(&mut self, cx: &mut Cx<'_>, cause: RevokeCause) {
+        self.suspended = true;
+        let mut revoked = Vec::new();
+        for (partition, held) in &mut self.held {
+            if let Held::Processing(token) = *held {
+                *held = Held::Ending(token);
+                revoked.push(Grant {
+                    partition: partition.clone(),
+                    token,
+                });
+            }
+        }
+        let removed = revoked.len();
+        revoke(cx, revoked, cause);
+        if removed > 0 {
+            let version = self.applied;
+            cx.notify(Notice::AssignmentChanged {
+                version,
+                added: 0,
+                removed,
+                total: 0,
+            });
+        }
+    }
+
+    /// The same session is valid again: what its last record grants is assigned again.
+    pub(crate) fn resume(&mut self, cx: &mut Cx<'_>) {
+        self.suspended = false;
+        let added = self.assign(cx);
+        if added > 0 {
+            let (version, total) = (self.applied, self.assigned());
+            cx.notify(Notice::AssignmentChanged {
+                version,
+                added,
+                removed: 0,
+                total,
+            });
+        }
+    }
+
+    /// The session is over: everything is revoked and its record forgotten.
+    pub(crate) fn forget(&mut self, cx: &mut Cx<'_>, cause: RevokeCause) {
+        self.suspend(cx, cause);
+        self.wanted.clear();
+        self.applied = Version::ZERO;
+    }
+
+    /// Gives up everything although the session goes on, as when stopping.
+    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        self.suspend(cx, RevokeCause::Stopping);
+        self.wanted.clear();
+    }
+
+    /// A new session begins with nothing.
+    pub(crate) const fn begin(&mut self) {
+        self.suspended = false;
+    }
+
+    fn assign(&mut self, cx: &mut Cx<'_>) -> usize {
+        if self.suspended {
+            return 0;
+        }
+        let free = self
+            .wanted
+            .iter()
+            .filter(|(partition, _)| !self.held.contains_key(*partition));
+        let grants: Vec<Grant> = free
+            .map(|(partition, &token)| Grant {
+                partition: partition.clone(),
+                token,
+            })
+            .collect();
+        let added = grants.len();
+        for grant in &grants {
+            self.held
+                .insert(grant.partition.clone(), Held::Processing(grant.token));
+        }
+        if added > 0 {
+            cx.push(Effect::Assign { grants });
+        }
+        added
+    }
+
+    /// What must hold after every step.
+    pub(crate) fn check(&self) {
+        for (partition, held) in &self.held {
+            if let Held::Processing(token) = *held {
+                assert!(
+                    !self.suspended,
+                    "{partition} is processed without a valid session"
+                );
+                assert_eq!(
+                    self.wanted.get(partition),
+                    Some(&token),
+                    "{partition}: not granted"
+                );
+            }
+            assert!(
+                held.token() > Token::ZERO,
+                "{partition} is held without a token"
+            );
+        }
+    }
+}
+
+fn revoke(cx: &mut Cx<'_>, grants: Vec<Grant>, cause: RevokeCause) {
+    if !grants.is_empty() {
+        cx.push(Effect::Revoke { grants, cause });
+    }
+}

@@ -1,0 +1,332 @@
+//! Leading: what only the worker named in `head` does.
+//!
+//! The parts are `view` (what is known), `facts` and `verdict` (what is to be done), `plan` and
+//! `ledger` (how), `commit` (doing it). What always holds: one commit is in flight at a time, every
+//! commit expects the previous `head`, and a refused `head` ends the leadership.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::attempt::{Attempt, Outcome};
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::effect::{Wake, WakeReason};
+use crate::event::OpId;
+use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
+use crate::notice::{Notice, StepDownReason};
+use crate::record::Head;
+use crate::store::{Entry, StoreInfo};
+use crate::table::PartitionTable;
+use crate::time::Instant;
+
+mod act;
+mod commit;
+mod facts;
+mod ledger;
+mod listing;
+mod plan;
+mod seats;
+mod verdict;
+pub(crate) mod view;
+
+use commit::Commit;
+use plan::{Brief, Requested, Target};
+use verdict::{Changing, Verdict};
+use view::{News, View};
+
+/// What a new leader brings along.
+#[derive(Clone, Debug)]
+pub(crate) struct Inauguration {
+    pub(crate) worker: WorkerId,
+    pub(crate) nonce: Nonce,
+    pub(crate) info: StoreInfo,
+    pub(crate) head: Head,
+    pub(crate) revision: Revision,
+    /// The session of the former leader, as observed while following it.
+    pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
+    /// When the last rebalance was first seen.
+    pub(crate) last_rebalance: Option<Instant>,
+}
+
+/// A leader.
+#[derive(Clone, Debug)]
+pub(crate) struct Leader {
+    worker: WorkerId,
+    nonce: Nonce,
+    info: StoreInfo,
+    head: Head,
+    head_revision: Revision,
+    view: View,
+    /// Whether the watch has delivered the own take-over, and with it everything before.
+    ready: bool,
+    predecessor: Option<(WorkerId, Revision, Instant)>,
+    gathering: Option<Changing>,
+    joins: BTreeMap<WorkerId, (Epoch, Instant)>,
+    table: Option<Arc<PartitionTable>>,
+    listing: listing::Listing,
+    /// Refresh requests that were listed for.
+    listed: BTreeSet<Requested>,
+    target: Option<Target>,
+    work: Work,
+    verdict: Verdict,
+    unfinished: Option<bool>,
+    weights_matter: Option<bool>,
+    last_rebalance: Option<Instant>,
+    /// Records that living workers have not confirmed: the version, and since when.
+    confirmations: BTreeMap<WorkerId, (Version, Instant)>,
+    advance_at: Option<Instant>,
+    failures: u32,
+    backoff: Backoff,
+    resigning: Option<StepDownReason>,
+    writes: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Work {
+    Idle,
+    Pausing {
+        until: Instant,
+    },
+    Planning {
+        op: OpId,
+        brief: alloc::boxed::Box<Brief>,
+    },
+    Committing(alloc::boxed::Box<Commit>),
+    Resigning {
+        attempt: Attempt,
+        head: Head,
+    },
+}
+
+/// Whether the leadership goes on.
+#[derive(Clone, Debug)]
+pub(crate) enum Leading {
+    On,
+    /// It is over; the entry of `head` that ended it, if it was seen.
+    Over(StepDownReason, Option<Entry>),
+    /// It was given up; `head` names nobody now.
+    Resigned(StepDownReason, Head, Revision),
+}
+
+impl Leader {
+    pub(crate) fn new(cx: &mut Cx<'_>, start: Inauguration) -> Self {
+        let term = start.head.term;
+        cx.notify(Notice::LeadershipGained { term });
+        let first = (cx.config().heartbeat_interval() / 8).max(Duration::from_millis(5));
+        Self {
+            worker: start.worker,
+            nonce: start.nonce,
+            info: start.info,
+            head: start.head,
+            head_revision: start.revision,
+            view: View::default(),
+            ready: false,
+            predecessor: start.predecessor,
+            gathering: None,
+            joins: BTreeMap::new(),
+            table: None,
+            listing: listing::Listing::Wanted,
+            listed: BTreeSet::new(),
+            target: None,
+            work: Work::Idle,
+            verdict: Verdict::Quiet,
+            unfinished: None,
+            weights_matter: None,
+            last_rebalance: start.last_rebalance,
+            confirmations: BTreeMap::new(),
+            advance_at: None,
+            failures: 0,
+            backoff: Backoff::new(first, Duration::from_secs(5)),
+            resigning: None,
+            writes: 0,
+        }
+    }
+
+    pub(crate) const fn term(&self) -> Term {
+        self.head.term
+    }
+
+    pub(crate) const fn head(&self) -> (&Head, Revision) {
+        (&self.head, self.head_revision)
+    }
+
+    /// A snapshot of the watch begins.
+    pub(crate) fn on_snapshot(&mut self) {
+        self.view.begin_snapshot();
+    }
+
+    /// The watch has delivered everything up to a revision.
+    pub(crate) fn on_caught_up(&mut self, cx: &mut Cx<'_>, revision: Revision) {
+        self.view.end_snapshot(cx, revision);
+        if revision >= self.head_revision {
+            self.become_ready(cx);
+        }
+    }
+
+    /// The watch or a list showed an entry.
+    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
+        let news = self.view.on_entry(cx, entry);
+        if let Some((worker, revision, since)) = &self.predecessor {
+            self.view.remember(worker, *revision, *since);
+        }
+        if self.ready {
+            self.view.note_orphans(cx.now);
+        }
+        if news == News::Acknowledgement {
+            self.expect_advance(cx);
+            self.note_confirmations(cx);
+        }
+        news
+    }
+
+    /// A complete list up to a revision shows exactly these keys.
+    pub(crate) fn on_list(&mut self, cx: &mut Cx<'_>, keys: &BTreeSet<String>, upto: Revision) {
+        self.view.purge(cx, keys, upto);
+    }
+
+    /// The watch delivered the own `head` write, and with it everything before.
+    pub(crate) fn become_ready(&mut self, cx: &mut Cx<'_>) {
+        if self.ready {
+            return;
+        }
+        self.ready = true;
+        self.view.note_orphans(cx.now);
+        for (worker, record) in &self.view.records {
+            self.confirmations
+                .insert(worker.clone(), (record.version, cx.now));
+        }
+        self.note_confirmations(cx);
+    }
+
+    /// The own `head` write came back, or somebody else's.
+    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> Leading {
+        if entry.revision < self.head_revision {
+            return Leading::On;
+        }
+        if entry.revision == self.head_revision {
+            self.become_ready(cx);
+            return Leading::On;
+        }
+        let outcome = match &self.work {
+            Work::Committing(commit) => commit.attempt.on_seen(entry),
+            Work::Resigning { attempt, .. } => attempt.on_seen(entry),
+            Work::Idle | Work::Pausing { .. } | Work::Planning { .. } => {
+                Outcome::Lost(Some(entry.clone()))
+            }
+        };
+        self.on_outcome(cx, outcome)
+    }
+
+    /// Gives up the office as soon as no commit is in flight.
+    pub(crate) fn resign(&mut self, reason: StepDownReason) {
+        self.resigning.get_or_insert(reason);
+    }
+
+    /// When to be woken.
+    pub(crate) fn wake(&self, config: &Config, now: Instant) -> Option<Wake> {
+        let work = match &self.work {
+            Work::Pausing { until } => Some(Wake::new(*until, WakeReason::Retry)),
+            Work::Committing(commit) => commit.attempt.wake(),
+            Work::Resigning { attempt, .. } => attempt.wake(),
+            // What is past was judged a moment ago and could not be acted upon: it waits for an
+            // event, such as the return of contact.
+            Work::Idle => self.idle_wake(config, now),
+            Work::Planning { .. } => None,
+        };
+        let listing = if self.ready {
+            self.listing.wake()
+        } else {
+            None
+        };
+        Wake::earlier(work, listing)
+    }
+
+    fn idle_wake(&self, config: &Config, now: Instant) -> Option<Wake> {
+        if !self.ready {
+            return None;
+        }
+        let future = |wake: Option<Wake>| wake.filter(|wake| wake.at > now);
+        let verdict = match &self.verdict {
+            Verdict::Quiet | Verdict::Act { .. } => None,
+            Verdict::Wait(wake) => Some(*wake),
+            Verdict::Settle { until, .. } => Some(Wake::new(*until, WakeReason::Window)),
+        };
+        let advance = self
+            .advance_at
+            .map(|at| Wake::new(at, WakeReason::Acknowledge));
+        let patience = config.apply_timeout().min(config.handoff_timeout());
+        let confirm = self
+            .confirmations
+            .values()
+            .map(|&(_, since)| since + patience);
+        let confirm = confirm.filter(|&at| at > now).min();
+        let confirm = confirm.map(|at| Wake::new(at, WakeReason::Handoff));
+        Wake::earlier(Wake::earlier(future(verdict), future(advance)), confirm)
+    }
+
+    fn expect_advance(&mut self, cx: &Cx<'_>) {
+        if self.target.is_some() {
+            let at = cx.now + cx.config().acknowledge_delay();
+            self.advance_at = Some(self.advance_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    fn next_write(&mut self) -> WriteId {
+        self.writes += 1;
+        // Take-overs use their term as the number; generations must not repeat it.
+        WriteId {
+            nonce: self.nonce,
+            seq: (self.head.term.get() << 32) + self.writes,
+        }
+    }
+
+    fn fail(&mut self, cx: &mut Cx<'_>, step: &'static str, reason: String) {
+        self.failures += 1;
+        let failures = self.failures;
+        cx.notify(Notice::StepFailed {
+            step,
+            failures,
+            reason: reason.clone(),
+        });
+        if failures >= cx.config().leader_failure_limit() {
+            self.resign(StepDownReason::Failing(reason));
+        }
+        self.work = Work::Pausing {
+            until: cx.now + self.backoff.next(cx.rng()),
+        };
+    }
+
+    /// Forgets what was waited for and has been confirmed.
+    fn note_confirmations(&mut self, cx: &Cx<'_>) {
+        let view = &self.view;
+        self.confirmations.retain(|worker, (version, since)| {
+            let Some(session) = view.sessions.get(worker) else {
+                return false;
+            };
+            let Some(record) = view.records.get(worker) else {
+                return false;
+            };
+            let Some(said) = &session.record else {
+                return false;
+            };
+            if session.epoch() != record.epoch || !said.status.is_living() {
+                return false;
+            }
+            if said.applied < *version {
+                return true;
+            }
+            // Applied; what is still draining has its own, longer patience from now on.
+            let awaited = record
+                .revoking
+                .iter()
+                .any(|r| said.draining.contains(&r.partition));
+            if awaited && *version != Version::ZERO {
+                (*version, *since) = (Version::ZERO, cx.now);
+            }
+            awaited
+        });
+    }
+}

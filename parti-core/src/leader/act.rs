@@ -1,0 +1,445 @@
+//! Acting on a judgement: plan, commit, go on with a hand-over, resign.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::commit::{Commit, Draft};
+use super::facts::{Difference, basis};
+use super::ledger::{Step, advance};
+use super::plan::{Brief, Target, candidates, input};
+use super::seats::{Evictions, Seats};
+use super::verdict::{Verdict, judge};
+use super::{Leader, Leading, Work};
+use crate::attempt::{Attempt, Outcome};
+use crate::contact::Contact;
+use crate::cx::Cx;
+use crate::event::{OpId, OpOwner};
+use crate::id::{Revision, WorkerId};
+use crate::keys::{assignment_key, head_key};
+use crate::notice::{Notice, StepDownReason};
+use crate::record::{Head, Record};
+use crate::state::{Cause, State};
+use crate::store::{Expect, StoreError, StoreReply, Write};
+use crate::strategy::{NO_OWNER, Plan, PlanError, Report, WorkerTable};
+use crate::wire;
+
+impl Leader {
+    /// Judges, and does what the judgement asks for, as far as nothing else is under way.
+    pub(crate) fn step(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> Leading {
+        match &mut self.work {
+            Work::Committing(commit) => commit.attempt.handle_timeout(cx),
+            Work::Resigning { attempt, .. } => attempt.handle_timeout(cx),
+            Work::Pausing { until } if cx.now >= *until => self.work = Work::Idle,
+            Work::Pausing { .. } | Work::Planning { .. } | Work::Idle => {}
+        }
+        if self.resigning.is_some() {
+            return self.keep_resigning(cx);
+        }
+        if !self.ready {
+            return Leading::On;
+        }
+        self.keep_listing(cx);
+        if matches!(self.work, Work::Idle) {
+            self.judge(cx, contact);
+        }
+        Leading::On
+    }
+
+    fn judge(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
+        self.note_confirmations(cx);
+        let basis = basis(&self.view, self.target.as_ref());
+        let config = cx.config().clone();
+        let difference = Difference::find(&config, cx.now, &self.view, &basis);
+        let facts = self.facts(&config, cx.now, contact, &difference);
+        let mut verdict = judge(&config, &facts);
+        if let (Verdict::Quiet, Some(at)) = (&verdict, difference.next_end) {
+            verdict = Verdict::Wait(crate::effect::Wake::new(
+                at,
+                crate::effect::WakeReason::Window,
+            ));
+        }
+        self.verdict = verdict.clone();
+        match verdict {
+            Verdict::Act { cause, lost } if self.table.is_some() => {
+                self.plan(cx, cause, &lost, &difference);
+            }
+            Verdict::Act { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {
+                if facts.in_contact && self.advance_at.is_some_and(|at| cx.now >= at) {
+                    self.advance_at = None;
+                    self.go_on(cx);
+                }
+            }
+        }
+    }
+
+    /// Asks the strategy.
+    fn plan(&mut self, cx: &mut Cx<'_>, cause: Cause, lost: &[WorkerId], seen: &Difference) {
+        let Some(table) = self.table.clone() else {
+            return;
+        };
+        let config = cx.config().clone();
+        let stuck = self.stuck(&config, cx.now);
+        // More than fit into one commit are evicted by the next.
+        let most = (self.info.max_batch / 4).max(1);
+        let lost = &lost[..lost.len().min(most)];
+        let evictions = self.evictions(lost, &stuck);
+        let evicted: BTreeSet<WorkerId> = evictions.keys().cloned().collect();
+        let usable = candidates(&config, cx.now, &self.view, &evicted);
+        let epochs = usable
+            .iter()
+            .map(|(worker, (epoch, _))| (worker.clone(), *epoch))
+            .collect();
+        let workers = usable.into_values().map(|(_, info)| info).collect();
+        let workers = match WorkerTable::new(workers) {
+            Ok(workers) => Arc::new(workers),
+            Err(error) => return self.fail(cx, "plan", alloc::format!("{error}")),
+        };
+        let input = input(
+            &table,
+            Arc::clone(&workers),
+            &self.view,
+            self.target.as_ref(),
+        );
+        let requests = self.requests();
+        let mut triggers = seen.triggers(lost, &requests);
+        triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
+        let brief = Brief {
+            cause,
+            input,
+            epochs,
+            evictions,
+            requests,
+            triggers,
+        };
+        if workers.is_empty() {
+            // Nobody is left to own anything: everything is taken away, nothing is given.
+            let plan = Plan {
+                owners: vec![NO_OWNER; table.len()],
+                report: Report::default(),
+            };
+            return self.begin(cx, brief, plan);
+        }
+        let op = cx.plan(brief.input.clone());
+        self.work = Work::Planning {
+            op,
+            brief: Box::new(brief),
+        };
+    }
+
+    fn evictions(
+        &self,
+        lost: &[WorkerId],
+        stuck: &[WorkerId],
+    ) -> BTreeMap<WorkerId, (Revision, bool)> {
+        let silent = lost.iter().map(|worker| (worker, true));
+        let alive = stuck
+            .iter()
+            .filter(|worker| !lost.contains(worker))
+            .map(|w| (w, false));
+        let evictions = silent.chain(alive).filter_map(|(worker, silent)| {
+            let session = self.view.sessions.get(worker)?;
+            Some((worker.clone(), (session.revision, silent)))
+        });
+        evictions.collect()
+    }
+
+    /// The strategy answered.
+    pub(crate) fn on_planned(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: Result<Plan, PlanError>,
+    ) -> Leading {
+        let Work::Planning {
+            op: expected,
+            brief,
+        } = &self.work
+        else {
+            return Leading::On;
+        };
+        if *expected != op {
+            return Leading::On;
+        }
+        let brief = (**brief).clone();
+        self.work = Work::Idle;
+        match result.and_then(|plan| plan.check(&brief.input).map(|()| plan)) {
+            Ok(plan) => {
+                let (cause, report) = (brief.cause, plan.report.clone());
+                cx.notify(Notice::Planned { cause, report });
+                self.begin(cx, brief, plan);
+            }
+            Err(error) => {
+                cx.notify(Notice::PlanFailed {
+                    error: error.clone(),
+                });
+                self.fail(cx, "plan", alloc::format!("{error}"));
+            }
+        }
+        Leading::On
+    }
+
+    /// Commits the first generation of a new target.
+    fn begin(&mut self, cx: &mut Cx<'_>, brief: Brief, plan: Plan) {
+        let averted: Vec<WorkerId> = brief
+            .evictions
+            .iter()
+            .filter(|(worker, (revision, _))| {
+                self.view
+                    .sessions
+                    .get(*worker)
+                    .is_none_or(|s| s.revision != *revision)
+            })
+            .map(|(worker, _)| worker.clone())
+            .collect();
+        if !averted.is_empty() {
+            // Somebody renewed while the plan was made: judge anew.
+            for worker in averted {
+                cx.notify(Notice::EvictionAverted { worker });
+            }
+            self.work = Work::Pausing {
+                until: cx.now + Duration::from_millis(1),
+            };
+            return;
+        }
+        let (evictions, requests) = (brief.evictions.clone(), brief.requests.clone());
+        let cause = brief.cause;
+        let target = Target::new(cx.boot().strategy.clone(), brief, plan);
+        self.commit(cx, target, true, cause, evictions, requests);
+    }
+
+    /// Goes on towards the target with what has been acknowledged since.
+    fn go_on(&mut self, cx: &mut Cx<'_>) {
+        let Some(target) = self.target.clone() else {
+            return;
+        };
+        self.commit(
+            cx,
+            target,
+            false,
+            Cause::Resume,
+            BTreeMap::new(),
+            Vec::new(),
+        );
+    }
+
+    fn commit(
+        &mut self,
+        cx: &mut Cx<'_>,
+        target: Target,
+        begins: bool,
+        cause: Cause,
+        evictions: BTreeMap<WorkerId, (Revision, bool)>,
+        requests: Vec<super::Requested>,
+    ) {
+        let config = cx.config().clone();
+        let evicting: Evictions = evictions
+            .iter()
+            .map(|(worker, &(_, silent))| (worker.clone(), silent))
+            .collect();
+        let seats = Seats::build(&config, cx.now, &self.view, &target, &evicting);
+        let version = self.head.version.next();
+        let anchor = |rank: u32| target.anchors.get(&rank).cloned();
+        let step = advance(config.mode(), version, &seats.target, &seats.seats, &anchor);
+        if !begins && step.changes.is_empty() {
+            self.note_pending(cx, &seats, &step);
+            return;
+        }
+        let write = self.next_write();
+        let draft = Draft {
+            write,
+            worker: &self.worker,
+            info: &self.info,
+            base: (&self.head, self.head_revision),
+            view: &self.view,
+            target: &target,
+            begins,
+            cause,
+            seats: &seats,
+            step,
+            evictions,
+            requests,
+        };
+        match draft.send(cx) {
+            Ok(commit) => self.work = Work::Committing(Box::new(commit)),
+            Err(reason) => self.fail(cx, "commit", reason),
+        }
+    }
+
+    /// Nothing can be granted yet: evictions of living workers end by time, the rest by events.
+    fn note_pending(&mut self, cx: &Cx<'_>, seats: &Seats, step: &Step) {
+        if step.unfinished == 0 {
+            return;
+        }
+        let ends = seats.workers.iter().filter_map(|worker| {
+            let record = self.view.records.get(worker)?;
+            match self.view.fate(cx.config(), worker, record.epoch) {
+                super::view::Fate::EndsAt(at) if at > cx.now => Some(at),
+                super::view::Fate::Reserved { until } if until > cx.now => Some(until),
+                super::view::Fate::EndsAt(_)
+                | super::view::Fate::Reserved { .. }
+                | super::view::Fate::Living
+                | super::view::Fate::Ended => None,
+            }
+        });
+        self.advance_at = ends.min();
+    }
+
+    /// An answer to a commit.
+    pub(crate) fn on_store(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: &Result<StoreReply, StoreError>,
+    ) -> Leading {
+        let outcome = match &mut self.work {
+            Work::Committing(commit) => commit.attempt.on_reply(cx, op, result),
+            Work::Resigning { attempt, .. } => attempt.on_reply(cx, op, result),
+            Work::Idle | Work::Pausing { .. } | Work::Planning { .. } => Outcome::Pending,
+        };
+        self.on_outcome(cx, outcome)
+    }
+
+    pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Leading {
+        match outcome {
+            Outcome::Pending => Leading::On,
+            Outcome::Lost(entry) => Leading::Over(StepDownReason::Deposed, entry),
+            Outcome::Won(revision) => match core::mem::replace(&mut self.work, Work::Idle) {
+                Work::Committing(commit) => {
+                    self.committed(cx, *commit, revision);
+                    Leading::On
+                }
+                Work::Resigning { head, .. } => {
+                    let reason = self.resigning.clone().unwrap_or(StepDownReason::Stopping);
+                    Leading::Resigned(reason, head, revision)
+                }
+                other @ (Work::Idle | Work::Pausing { .. } | Work::Planning { .. }) => {
+                    self.work = other;
+                    Leading::On
+                }
+            },
+            Outcome::Refused(error) => {
+                self.refused(cx, &error);
+                Leading::On
+            }
+            Outcome::Rejected(error) => {
+                self.fail(cx, "commit", alloc::format!("{error}"));
+                Leading::On
+            }
+        }
+    }
+
+    /// Nothing was written: a worker renewed before it could be evicted, or the refusal is spurious.
+    /// The view will tell; it is judged anew after a moment.
+    fn refused(&mut self, cx: &mut Cx<'_>, error: &StoreError) {
+        let evicted = match &self.work {
+            Work::Committing(commit) => commit
+                .evicted
+                .iter()
+                .map(|(worker, _)| worker.clone())
+                .collect(),
+            Work::Idle | Work::Pausing { .. } | Work::Planning { .. } | Work::Resigning { .. } => {
+                Vec::new()
+            }
+        };
+        if evicted.is_empty() {
+            return self.fail(cx, "commit", alloc::format!("{error}"));
+        }
+        for worker in evicted {
+            cx.notify(Notice::EvictionAverted { worker });
+        }
+        self.expect_advance(cx);
+        self.work = Work::Pausing {
+            until: cx.now + self.backoff.next(cx.rng()),
+        };
+    }
+
+    fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
+        self.head = commit.head;
+        self.head_revision = revision;
+        (self.failures, self.advance_at) = (0, None);
+        self.backoff.reset();
+        for (worker, record) in commit.evicted.iter() {
+            self.view.evicted(cx.now, worker, record.clone());
+        }
+        for (worker, record) in commit.records {
+            if let Some(record) = &record {
+                self.confirmations
+                    .insert(worker.clone(), (record.version, cx.now));
+            } else {
+                self.confirmations.remove(&worker);
+            }
+            self.view
+                .wrote(assignment_key(&worker), revision, &worker, record);
+        }
+        for (verb, worker, _) in &commit.requests {
+            self.view.controls.remove(&(*verb, worker.clone()));
+        }
+        if let Some(target) = commit.target {
+            self.target = Some(target);
+            self.last_rebalance = Some(cx.now);
+            (self.unfinished, self.weights_matter) = (None, None);
+        }
+        if self.head.unfinished > 0 {
+            self.expect_advance(cx);
+        }
+        cx.notify(Notice::Committed {
+            version: self.head.version,
+            term: self.head.term,
+            cause: self.head.cause,
+            granted: commit.granted,
+            revoked: commit.revoked,
+            evicted: commit
+                .evicted
+                .into_iter()
+                .map(|(worker, _)| worker)
+                .collect(),
+            unfinished: self.head.unfinished as usize,
+        });
+    }
+
+    fn keep_resigning(&mut self, cx: &mut Cx<'_>) -> Leading {
+        match &self.work {
+            Work::Committing(_) | Work::Resigning { .. } => return Leading::On,
+            Work::Idle | Work::Pausing { .. } | Work::Planning { .. } => {}
+        }
+        let write = self.next_write();
+        let head = Head {
+            write,
+            leader: None,
+            version: self.head.version.next(),
+            cause: Cause::Resignation,
+            ..self.head.clone()
+        };
+        let value = Some(wire::encode(&Record::Head(head.clone())));
+        let expect = Expect::Revision(self.head_revision);
+        let writes = vec![Write {
+            key: head_key(),
+            value,
+            expect,
+        }];
+        let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
+        self.work = Work::Resigning { attempt, head };
+        Leading::On
+    }
+
+    /// The public state of a leader.
+    pub(crate) fn state(&self) -> Option<State> {
+        let cause = match &self.work {
+            Work::Planning { brief, .. } => Some(brief.cause),
+            Work::Committing(commit) => Some(commit.head.cause),
+            Work::Idle | Work::Pausing { .. } | Work::Resigning { .. } => {
+                (self.head.unfinished > 0).then_some(self.head.cause)
+            }
+        };
+        match (cause, &self.verdict) {
+            (Some(Cause::Emergency), _) => Some(State::Emergency),
+            (Some(_), _) => Some(State::Rebalancing),
+            (None, Verdict::Settle { .. }) => Some(State::Scaling),
+            (None, Verdict::Quiet | Verdict::Wait(_) | Verdict::Act { .. }) => None,
+        }
+    }
+}

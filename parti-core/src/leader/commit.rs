@@ -1,0 +1,308 @@
+//! One generation as one conditional commit: `head`, changed assignments, evictions, the audit
+//! entry, all or nothing.
+//!
+//! When more records change than a batch may hold, those that only take away go first; what is left
+//! over follows in the next commit, found by comparing with the target again.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::ledger::{Change, Page, Step};
+use super::plan::{Requested, Target};
+use super::seats::Seats;
+use super::view::View;
+use crate::attempt::Attempt;
+use crate::cx::Cx;
+use crate::event::OpOwner;
+use crate::id::{Epoch, Revision, Version, WorkerId, WriteId};
+use crate::keys::{assignment_key, audit_key, control_key, head_key, session_key};
+use crate::partition::PartitionKey;
+use crate::record::{
+    AssignmentRecord, AuditEntry, Head, Record, SessionRecord, SessionStatus, WorkerChange,
+};
+use crate::state::Cause;
+use crate::store::{Expect, StoreInfo, Write};
+use crate::wire;
+
+/// The most partitions an audit entry names.
+const AUDIT_CHANGES: usize = 2_000;
+
+/// A generation under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Commit {
+    pub(crate) attempt: Attempt,
+    pub(crate) head: Head,
+    pub(crate) records: Vec<(WorkerId, Option<AssignmentRecord>)>,
+    pub(crate) evicted: Vec<(WorkerId, SessionRecord)>,
+    /// The plan this generation begins, if it is the first of one.
+    pub(crate) target: Option<Target>,
+    pub(crate) requests: Vec<Requested>,
+    pub(crate) granted: usize,
+    pub(crate) revoked: usize,
+}
+
+/// What a commit is made of.
+pub(crate) struct Draft<'a> {
+    pub(crate) write: WriteId,
+    pub(crate) worker: &'a WorkerId,
+    pub(crate) info: &'a StoreInfo,
+    pub(crate) base: (&'a Head, Revision),
+    pub(crate) view: &'a View,
+    pub(crate) target: &'a Target,
+    /// Whether this is the first generation of the target.
+    pub(crate) begins: bool,
+    pub(crate) cause: Cause,
+    pub(crate) seats: &'a Seats,
+    pub(crate) step: Step,
+    pub(crate) evictions: BTreeMap<WorkerId, (Revision, bool)>,
+    pub(crate) requests: Vec<Requested>,
+}
+
+impl Draft<'_> {
+    /// Sends the commit.
+    ///
+    /// # Errors
+    /// In words, with the numbers, when a record is larger than the store takes. Nothing is sent.
+    pub(crate) fn send(mut self, cx: &mut Cx<'_>) -> Result<Commit, String> {
+        let version = self.base.0.version.next();
+        self.limit();
+        let head = self.head(version);
+        let records = self.records(version);
+        let evicted = self.evicted();
+        let audit = self.audit(cx, version);
+        let mut writes = Vec::with_capacity(records.len() + evicted.len() + 2);
+        writes.push(Write {
+            key: head_key(),
+            value: Some(wire::encode(&Record::Head(head.clone()))),
+            expect: Expect::Revision(self.base.1),
+        });
+        for (worker, record, expect) in &evicted {
+            let value = Some(wire::encode(&Record::Session(record.clone())));
+            writes.push(Write {
+                key: session_key(worker),
+                value,
+                expect: *expect,
+            });
+        }
+        for (worker, record) in &records {
+            let value = record
+                .clone()
+                .map(|record| wire::encode(&Record::Assignment(record)));
+            writes.push(Write {
+                key: assignment_key(worker),
+                value,
+                expect: Expect::Any,
+            });
+        }
+        for (verb, worker, revision) in &self.requests {
+            let (key, expect) = (control_key(*verb, worker), Expect::Revision(*revision));
+            writes.push(Write {
+                key,
+                value: None,
+                expect,
+            });
+        }
+        let value = Some(wire::encode(&Record::Audit(audit)));
+        writes.push(Write {
+            key: audit_key(version.get()),
+            value,
+            expect: Expect::Any,
+        });
+        check_sizes(&writes, self.info.max_value)?;
+        let attempt = Attempt::begin(cx, OpOwner::Leader, self.write, writes);
+        Ok(Commit {
+            attempt,
+            head,
+            records,
+            evicted: evicted
+                .into_iter()
+                .map(|(worker, record, _)| (worker, record))
+                .collect(),
+            target: self.begins.then(|| self.target.clone()),
+            requests: self.requests,
+            granted: self.step.granted,
+            revoked: self.step.revoked,
+        })
+    }
+
+    /// Cuts the step down to what one batch may hold; grants come last.
+    fn limit(&mut self) {
+        let fixed = 2 + self.evictions.len() + self.requests.len();
+        let room = self.info.max_batch.saturating_sub(fixed).max(1);
+        if self.step.changes.len() <= room {
+            return;
+        }
+        let version = self.base.0.version.next();
+        let grants = |change: &Change| match change {
+            Change::Remove => 0,
+            Change::Write(page) => new_grants(page, version),
+        };
+        self.step
+            .changes
+            .sort_by_key(|(_, change)| grants(change) > 0);
+        for (_, change) in self.step.changes.drain(room..) {
+            let grants = grants(&change);
+            self.step.granted = self.step.granted.saturating_sub(grants);
+            // At least one, so that the rest is remembered.
+            self.step.unfinished += grants.max(1);
+        }
+    }
+
+    fn head(&self, version: Version) -> Head {
+        let (before, target) = (self.base.0, self.target);
+        Head {
+            write: self.write,
+            term: before.term,
+            leader: before.leader.clone(),
+            version,
+            cause: self.cause,
+            planned: if self.begins { version } else { before.planned },
+            strategy: if self.begins {
+                target.strategy.clone()
+            } else {
+                before.strategy.clone()
+            },
+            workers: target.workers.len() as u32,
+            partitions: target.table.len() as u32,
+            digest: target.table.digest(),
+            weights_digest: target.table.weights_digest(),
+            unfinished: self.step.unfinished as u32,
+        }
+    }
+
+    fn records(&self, version: Version) -> Vec<(WorkerId, Option<AssignmentRecord>)> {
+        let records = self.step.changes.iter().map(|(index, change)| {
+            let worker = self.seats.workers[*index].clone();
+            let record = match change {
+                Change::Remove => None,
+                Change::Write(page) => {
+                    let (granted, revoking) = self.seats.lists(&self.target.table, page);
+                    let (write, epoch) = (self.write, page.epoch);
+                    Some(AssignmentRecord {
+                        write,
+                        version,
+                        epoch,
+                        granted,
+                        revoking,
+                    })
+                }
+            };
+            (worker, record)
+        });
+        records.collect()
+    }
+
+    fn evicted(&self) -> Vec<(WorkerId, SessionRecord, Expect)> {
+        let evicted = self.evictions.iter().filter_map(|(worker, &(_, silent))| {
+            let session = self.view.sessions.get(worker)?;
+            let epoch = match (&session.record, self.view.records.get(worker)) {
+                (None, Some(record)) => record.epoch,
+                (Some(_), _) | (None, None) => session.epoch(),
+            };
+            let status = SessionStatus::Evicted { silent };
+            let record = match &session.record {
+                Some(record) => SessionRecord {
+                    write: self.write,
+                    epoch,
+                    status,
+                    ..record.clone()
+                },
+                None => unknown_session(self.write, epoch, status),
+            };
+            Some((worker.clone(), record, session.expect))
+        });
+        evicted.collect()
+    }
+
+    fn audit(&self, cx: &Cx<'_>, version: Version) -> AuditEntry {
+        let (mut changes, mut named, mut truncated) = (Vec::new(), 0, false);
+        for (index, change) in &self.step.changes {
+            let Change::Write(page) = change else {
+                continue;
+            };
+            let change = self.worker_change(*index, page, version);
+            named += change.gained.len() + change.lost.len();
+            if named > AUDIT_CHANGES {
+                truncated = true;
+                break;
+            }
+            if !(change.gained.is_empty() && change.lost.is_empty()) {
+                changes.push(change);
+            }
+        }
+        let report = &self.target.report;
+        AuditEntry {
+            write: self.write,
+            version,
+            term: self.base.0.term,
+            leader: self.worker.clone(),
+            cause: self.cause,
+            triggers: if self.begins {
+                self.target.triggers.clone()
+            } else {
+                Vec::new()
+            },
+            at_ms: cx.wall_ms(),
+            moved: if self.begins { report.moved } else { 0 },
+            lower_bound: if self.begins { report.lower_bound } else { 0 },
+            changes,
+            truncated,
+        }
+    }
+
+    fn worker_change(&self, index: usize, page: &Page, version: Version) -> WorkerChange {
+        let key = |rank: u32| self.seats.key(&self.target.table, rank).clone();
+        let gained = page
+            .granted
+            .iter()
+            .filter(|g| g.token.get() == version.get())
+            .map(|g| {
+                let from = self.target.previous.get(g.rank as usize).cloned().flatten();
+                (key(g.rank), from)
+            });
+        let lost = page.revoking.iter().filter(|&&(_, since)| since == version);
+        let lost: BTreeSet<PartitionKey> = lost.map(|&(rank, _)| key(rank)).collect();
+        WorkerChange {
+            worker: self.seats.workers[index].clone(),
+            gained: gained.collect(),
+            lost: lost.into_iter().collect(),
+        }
+    }
+}
+
+fn new_grants(page: &Page, version: Version) -> usize {
+    page.granted
+        .iter()
+        .filter(|granted| granted.token.get() == version.get())
+        .count()
+}
+
+/// What is written over a session key that holds nothing readable.
+fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> SessionRecord {
+    SessionRecord {
+        write,
+        epoch,
+        status,
+        applied: Version::ZERO,
+        draining: Vec::new(),
+        capacity: 0,
+        labels: BTreeMap::new(),
+        heartbeat_interval: core::time::Duration::ZERO,
+        lease: core::time::Duration::ZERO,
+        software: String::new(),
+    }
+}
+
+fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {
+    let size = |write: &Write| write.value.as_ref().map_or(0, Vec::len);
+    match writes.iter().find(|write| size(write) > most) {
+        None => Ok(()),
+        Some(write) => Err(alloc::format!(
+            "the record {} would have {} bytes, the store takes {most}; use more workers, shorter \
+             partition keys, or a store with a larger payload limit",
+            write.key,
+            size(write)
+        )),
+    }
+}

@@ -1,0 +1,305 @@
+//! From the view to the facts a judgement is about.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Leader;
+use super::plan::{Requested, Target, imbalance, input};
+use super::verdict::{Changing, Facts, Silent};
+use super::view::{Fate, View};
+use crate::config::Config;
+use crate::contact::Contact;
+use crate::id::{Epoch, Version, WorkerId};
+use crate::record::{SessionStatus, Verb};
+use crate::strategy::{WorkerInfo, WorkerTable};
+use crate::table::PartitionTable;
+use crate::time::Instant;
+
+/// The workers the assignment in force was made for.
+pub(crate) fn basis(view: &View, target: Option<&Target>) -> BTreeMap<WorkerId, Epoch> {
+    match target {
+        Some(target) => target.epochs.clone(),
+        None => view
+            .records
+            .iter()
+            .map(|(worker, record)| (worker.clone(), record.epoch))
+            .collect(),
+    }
+}
+
+/// How the group differs from its basis.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) cut_off: Vec<WorkerId>,
+    pub(crate) left: Vec<WorkerId>,
+    pub(crate) replaced: Vec<WorkerId>,
+    pub(crate) joined: Vec<(WorkerId, Epoch)>,
+    /// When a held seat is given up, or an evicted worker's validity ends.
+    pub(crate) next_end: Option<Instant>,
+}
+
+impl Difference {
+    pub(crate) fn find(
+        config: &Config,
+        now: Instant,
+        view: &View,
+        basis: &BTreeMap<WorkerId, Epoch>,
+    ) -> Self {
+        let mut difference = Self::default();
+        for (worker, &epoch) in basis {
+            difference.look_at(config, now, view, worker, epoch);
+        }
+        for (worker, session) in &view.sessions {
+            let active = view.active_epoch(worker).is_some();
+            if active && !basis.contains_key(worker) {
+                difference.joined.push((worker.clone(), session.epoch()));
+            }
+        }
+        difference
+    }
+
+    fn look_at(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        view: &View,
+        worker: &WorkerId,
+        epoch: Epoch,
+    ) {
+        let session = view.sessions.get(worker);
+        let status = session
+            .and_then(|s| s.record.as_ref())
+            .map(|record| record.status);
+        match (view.fate(config, worker, epoch), status) {
+            (Fate::Living, Some(SessionStatus::Draining)) => self.left.push(worker.clone()),
+            (Fate::Living, _) => {}
+            (Fate::Reserved { until }, _) if now < until => self.ends(until),
+            (Fate::Ended, Some(SessionStatus::Active)) => self.replaced.push(worker.clone()),
+            (_, Some(SessionStatus::Evicted { .. })) => self.cut_off.push(worker.clone()),
+            (Fate::Reserved { .. } | Fate::Ended | Fate::EndsAt(_), _) => {
+                self.left.push(worker.clone());
+            }
+        }
+    }
+
+    fn ends(&mut self, at: Instant) {
+        self.next_end = Some(self.next_end.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// What led to a decision, in words.
+    pub(crate) fn triggers(&self, lost: &[WorkerId], requests: &[Requested]) -> Vec<String> {
+        let name = |what: &'static str| move |worker: &WorkerId| alloc::format!("{what} {worker}");
+        let mut triggers: Vec<String> = lost.iter().map(name("lost")).collect();
+        triggers.extend(self.cut_off.iter().map(name("evicted")));
+        triggers.extend(self.left.iter().map(name("left")));
+        triggers.extend(self.replaced.iter().map(name("replaced")));
+        triggers.extend(self.joined.iter().map(|(worker, _)| name("joined")(worker)));
+        triggers.extend(
+            requests
+                .iter()
+                .map(|(verb, by, _)| alloc::format!("{} by {by}", verb.as_str())),
+        );
+        triggers
+    }
+}
+
+impl Leader {
+    /// The facts of this moment.
+    pub(crate) fn facts(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        contact: &Contact,
+        difference: &Difference,
+    ) -> Facts {
+        self.note_joins(now, difference);
+        let active = self.active_workers();
+        let cold = self.is_cold().then_some(self.gathering).flatten();
+        let (partitions_changed, weights_changed) = self.list_changes(config);
+        let resume = self.is_unfinished(config);
+        Facts {
+            now,
+            in_contact: contact.is_held(config, now),
+            group: self
+                .view
+                .sessions
+                .values()
+                .filter(|session| session.is_living())
+                .count(),
+            complete: config
+                .expected_workers()
+                .is_some_and(|n| active >= n as usize),
+            cold,
+            silent: self.silent(config, contact),
+            cut_off: !difference.cut_off.is_empty() || !self.stuck(config, now).is_empty(),
+            left: !difference.left.is_empty(),
+            replaced: !difference.replaced.is_empty(),
+            manual: !self.requests().is_empty(),
+            resume,
+            joined: self.joins_window(),
+            partitions_changed,
+            weights_changed,
+            last_rebalance: self.last_rebalance,
+        }
+    }
+
+    fn active_workers(&self) -> usize {
+        self.view
+            .sessions
+            .keys()
+            .filter(|worker| self.view.active_epoch(worker).is_some())
+            .count()
+    }
+
+    /// Whether nobody has ever been assigned anything, or all who were have left.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.view.records.is_empty()
+    }
+
+    /// Remembers when each joiner was first seen; a cold group is gathering as long as it grows.
+    fn note_joins(&mut self, now: Instant, difference: &Difference) {
+        let before = self.joins.len();
+        let joined = &difference.joined;
+        self.joins
+            .retain(|worker, (epoch, _)| joined.iter().any(|j| j == &(worker.clone(), *epoch)));
+        for (worker, epoch) in joined {
+            self.joins.entry(worker.clone()).or_insert((*epoch, now));
+        }
+        if self.is_cold() {
+            let grew = self.joins.len() > before;
+            let gathering = self.gathering.get_or_insert(Changing {
+                first: now,
+                last: now,
+            });
+            if grew {
+                gathering.last = now;
+            }
+        }
+    }
+
+    fn joins_window(&self) -> Option<Changing> {
+        let first = self.joins.values().map(|&(_, at)| at).min()?;
+        let last = self.joins.values().map(|&(_, at)| at).max()?;
+        Some(Changing { first, last })
+    }
+
+    fn silent(&self, config: &Config, contact: &Contact) -> Vec<Silent> {
+        let judged_from = contact.judges_from(config);
+        let others = self.view.sessions.iter().filter(|(worker, session)| {
+            **worker != self.worker
+                && session.is_living()
+                && (session.record.is_some() || self.view.records.contains_key(*worker))
+        });
+        let silent = others.map(|(worker, session)| {
+            let (lost, _) = session.patience(config);
+            let since = session.since.max(contact.since());
+            Silent {
+                worker: worker.clone(),
+                lost_at: (since + lost).max(judged_from),
+            }
+        });
+        silent.collect()
+    }
+
+    /// Living workers that do not confirm what they were told in time.
+    pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
+        let late = self
+            .confirmations
+            .iter()
+            .filter(|(worker, (version, since))| {
+                let session = self
+                    .view
+                    .sessions
+                    .get(*worker)
+                    .and_then(|s| s.record.as_ref());
+                let Some(session) = session.filter(|session| session.status.is_living()) else {
+                    return false;
+                };
+                let patience = if session.applied < *version {
+                    config.apply_timeout()
+                } else {
+                    config.handoff_timeout()
+                };
+                now >= *since + patience
+            });
+        late.map(|(worker, _)| worker.clone()).collect()
+    }
+
+    /// Requests that the next generation can contain: triggers, and refreshes that were listed for.
+    pub(crate) fn requests(&self) -> Vec<Requested> {
+        let seen = self
+            .view
+            .controls
+            .iter()
+            .filter(|((verb, worker), revision)| match verb {
+                Verb::Trigger => true,
+                Verb::Refresh => self.listed.contains(&(*verb, worker.clone(), **revision)),
+            });
+        seen.map(|((verb, worker), &revision)| (*verb, worker.clone(), revision))
+            .collect()
+    }
+
+    fn list_changes(&mut self, config: &Config) -> (bool, bool) {
+        let Some(table) = self.table.clone() else {
+            return (false, false);
+        };
+        if table.digest() != self.head.digest || self.head.planned == Version::ZERO {
+            return (true, false);
+        }
+        if table.weights_digest() == self.head.weights_digest {
+            return (false, false);
+        }
+        // Looking at all partitions is for once per list, not for every heartbeat.
+        let matter = self
+            .weights_matter
+            .unwrap_or_else(|| self.weights_imbalance(&table) >= config.min_rebalance_threshold());
+        self.weights_matter = Some(matter);
+        (false, matter)
+    }
+
+    fn weights_imbalance(&self, table: &Arc<PartitionTable>) -> f64 {
+        let basis = basis(&self.view, self.target.as_ref());
+        let workers: Vec<WorkerInfo> = basis.into_keys().map(WorkerInfo::new).collect();
+        let Ok(workers) = WorkerTable::new(workers) else {
+            return 0.0;
+        };
+        let workers = Arc::new(workers);
+        let now = input(
+            table,
+            Arc::clone(&workers),
+            &self.view,
+            self.target.as_ref(),
+        );
+        imbalance(table, &workers, &now.previous)
+    }
+
+    /// Whether an earlier leader left partitions without an owner or on their way.
+    fn is_unfinished(&mut self, config: &Config) -> bool {
+        if self.target.is_some() || self.is_cold() {
+            return false;
+        }
+        let Some(table) = &self.table else {
+            return false;
+        };
+        if let Some(known) = self.unfinished {
+            return known;
+        }
+        let mut granted = 0_usize;
+        let mut on_the_way = false;
+        for (worker, record) in &self.view.records {
+            if self.view.fate(config, worker, record.epoch) == Fate::Living {
+                on_the_way |= !record.revoking.is_empty();
+            }
+            let listed = record
+                .granted
+                .iter()
+                .filter(|g| table.rank_of(&g.partition).is_some());
+            granted += listed.count();
+        }
+        let unfinished = on_the_way && self.head.unfinished > 0 || granted < table.len();
+        self.unfinished = Some(unfinished);
+        unfinished
+    }
+}

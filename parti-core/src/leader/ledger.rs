@@ -1,0 +1,223 @@
+//! The ledger: who *may* hold each partition, and the next records on the way to a target.
+//!
+//! [`advance`] is pure. What always holds in exclusive mode: a partition is granted only when nobody
+//! else may hold it, where "may hold" is everything granted to or being revoked from an incarnation
+//! that has neither acknowledged nor ended.
+
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::config::Mode;
+use crate::id::{Epoch, Token, Version, WorkerId};
+
+/// No seat.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// A partition granted, by rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) rank: u32,
+    pub(crate) token: Token,
+    pub(crate) anchor: Option<WorkerId>,
+}
+
+/// What a worker's record says, by ranks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) epoch: Epoch,
+    pub(crate) granted: Vec<Granted>,
+    /// Partitions being taken away, and the version that began it.
+    pub(crate) revoking: Vec<(u32, Version)>,
+}
+
+/// What stands behind a worker's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Its incarnation may hold what the record says, less what it acknowledged.
+    Bound {
+        applied: Version,
+        draining: BTreeSet<u32>,
+    },
+    /// Its incarnation has ended, but the seat is kept for a replacement.
+    Reserved,
+    /// Its incarnation has ended.
+    Ended,
+}
+
+/// A worker as the ledger sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    /// The record in force, if there is one.
+    pub(crate) page: Option<Page>,
+    pub(crate) standing: Standing,
+    /// The incarnation that can be written for: it takes part or is draining.
+    pub(crate) living: Option<Epoch>,
+}
+
+/// The next record of one seat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Write this.
+    Write(Page),
+    /// The record is of no more use.
+    Remove,
+}
+
+/// A step towards the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Changed seats by index, in rising order.
+    pub(crate) changes: Vec<(usize, Change)>,
+    /// Ranks newly granted.
+    pub(crate) granted: usize,
+    /// Ranks newly being taken away.
+    pub(crate) revoked: usize,
+    /// Ranks whose target cannot be granted yet.
+    pub(crate) unfinished: usize,
+}
+
+/// The records that lead from the ledger as near to the target as is safe now.
+///
+/// `target` gives the seat for each rank, [`NOBODY`] for none; ranks beyond the partition table
+/// (partitions no longer in the list) have no target. `anchor` is asked for newly granted ranks.
+pub(crate) fn advance(
+    mode: Mode,
+    version: Version,
+    target: &[u32],
+    seats: &[Seat],
+    anchor: &dyn Fn(u32) -> Option<WorkerId>,
+) -> Step {
+    let holders = holders(target.len(), seats);
+    let mut step = Step::default();
+    let mut next: Vec<Draft> = Vec::with_capacity(seats.len());
+    let mut settled = vec![false; target.len()];
+    for (index, seat) in seats.iter().enumerate() {
+        next.push(keep(
+            mode,
+            version,
+            target,
+            seats,
+            index,
+            seat,
+            &mut settled,
+            &mut step,
+        ));
+    }
+    for (rank, &seat) in target.iter().enumerate() {
+        if seat == NOBODY || settled[rank] {
+            continue;
+        }
+        let free = holders[rank] == NOBODY || mode == Mode::Overlap;
+        let draft = &mut next[seat as usize];
+        if !free || !draft.writable {
+            step.unfinished += 1;
+            continue;
+        }
+        let (rank, token) = (rank as u32, Token::from(version));
+        draft.page.granted.push(Granted {
+            rank,
+            token,
+            anchor: anchor(rank),
+        });
+        draft.changed = true;
+        step.granted += 1;
+    }
+    for (index, (draft, seat)) in next.into_iter().zip(seats).enumerate() {
+        if draft.writable && draft.changed {
+            step.changes.push((index, Change::Write(draft.page)));
+        } else if seat.page.is_some() && seat.living.is_none() && seat.standing == Standing::Ended {
+            step.changes.push((index, Change::Remove));
+        }
+    }
+    step
+}
+
+/// A seat's next page while it is being written.
+struct Draft {
+    page: Page,
+    writable: bool,
+    changed: bool,
+}
+
+/// Carries over what a seat keeps and begins to take away what it does not.
+#[allow(clippy::too_many_arguments)]
+fn keep(
+    mode: Mode,
+    version: Version,
+    target: &[u32],
+    seats: &[Seat],
+    index: usize,
+    seat: &Seat,
+    settled: &mut [bool],
+    step: &mut Step,
+) -> Draft {
+    let epoch = seat.living.unwrap_or_default();
+    let page = Page {
+        epoch,
+        granted: Vec::new(),
+        revoking: Vec::new(),
+    };
+    let mut draft = Draft {
+        page,
+        writable: seat.living.is_some(),
+        changed: false,
+    };
+    let (Some(old), Standing::Bound { .. }) = (&seat.page, &seat.standing) else {
+        // A new incarnation gets its own record, even if it is empty: it waits for it.
+        draft.changed = true;
+        return draft;
+    };
+    for granted in &old.granted {
+        let rank = granted.rank as usize;
+        let wanted = target[rank];
+        let stays = wanted as usize == index;
+        let waits = wanted != NOBODY && seats[wanted as usize].living.is_none();
+        if stays || waits || !draft.writable {
+            settled[rank] |= stays;
+            draft.page.granted.push(granted.clone());
+            continue;
+        }
+        draft.changed = true;
+        step.revoked += 1;
+        if mode == Mode::Exclusive {
+            draft.page.revoking.push((granted.rank, version));
+        }
+    }
+    for &(rank, since) in &old.revoking {
+        if may_hold(seat, rank, since) {
+            draft.page.revoking.push((rank, since));
+        }
+    }
+    draft
+}
+
+/// Per rank, the seat that may hold it.
+fn holders(ranks: usize, seats: &[Seat]) -> Vec<u32> {
+    let mut holders = vec![NOBODY; ranks];
+    for (index, seat) in seats.iter().enumerate() {
+        let (Some(page), Standing::Bound { .. }) = (&seat.page, &seat.standing) else {
+            continue;
+        };
+        for granted in &page.granted {
+            holders[granted.rank as usize] = index as u32;
+        }
+        for &(rank, since) in &page.revoking {
+            if may_hold(seat, rank, since) {
+                holders[rank as usize] = index as u32;
+            }
+        }
+    }
+    holders
+}
+
+/// Whether a partition taken away at `since` may still be held.
+fn may_hold(seat: &Seat, rank: u32, since: Version) -> bool {
+    match &seat.standing {
+        Standing::Bound { applied, draining } => *applied < since || draining.contains(&rank),
+        Standing::Reserved | Standing::Ended => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Asking the partition source: when, and what to do with the answer.
+//!
+//! What always holds: an error never shrinks the list in use.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Leader, Leading, Work};
+use crate::cx::Cx;
+use crate::effect::{Wake, WakeReason};
+use crate::event::OpId;
+use crate::notice::Notice;
+use crate::partition::Partition;
+use crate::record::Verb;
+use crate::source::SourceError;
+use crate::table::PartitionTable;
+use crate::time::Instant;
+
+/// Where asking the source stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Listing {
+    /// To be asked as soon as possible.
+    Wanted,
+    /// Asked; `again` when a change was announced meanwhile.
+    Running {
+        op: OpId,
+        requests: Vec<super::Requested>,
+        again: bool,
+    },
+    /// To be asked at a time, or when told to.
+    Rested { again_at: Option<Instant> },
+    /// Failed; to be asked again.
+    Failed { until: Instant },
+}
+
+impl Listing {
+    pub(crate) const fn wake(&self) -> Option<Wake> {
+        match self {
+            Self::Wanted | Self::Running { .. } | Self::Rested { again_at: None } => None,
+            Self::Rested { again_at: Some(at) } => Some(Wake::new(*at, WakeReason::Refresh)),
+            Self::Failed { until } => Some(Wake::new(*until, WakeReason::Retry)),
+        }
+    }
+}
+
+impl Leader {
+    /// The source announced a change.
+    pub(crate) fn source_changed(&mut self) {
+        match &mut self.listing {
+            Listing::Running { again, .. } => *again = true,
+            Listing::Wanted | Listing::Failed { .. } => {}
+            Listing::Rested { .. } => self.listing = Listing::Wanted,
+        }
+    }
+
+    /// Asks the source when it is time to.
+    pub(super) fn keep_listing(&mut self, cx: &mut Cx<'_>) {
+        let requests: Vec<super::Requested> = self
+            .view
+            .controls
+            .iter()
+            .filter(|((verb, _), _)| *verb == Verb::Refresh)
+            .map(|((verb, worker), &revision)| (*verb, worker.clone(), revision))
+            .collect();
+        let due = match &self.listing {
+            Listing::Wanted => true,
+            Listing::Running { .. } => false,
+            Listing::Failed { until } => cx.now >= *until,
+            Listing::Rested { again_at } => {
+                again_at.is_some_and(|at| cx.now >= at)
+                    || requests
+                        .iter()
+                        .any(|request| !self.listed.contains(request))
+            }
+        };
+        if due {
+            let op = cx.list_partitions();
+            self.listing = Listing::Running {
+                op,
+                requests,
+                again: false,
+            };
+        }
+    }
+
+    /// The source answered.
+    pub(crate) fn on_partitions(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: Result<Vec<Partition>, SourceError>,
+    ) -> Leading {
+        let Listing::Running {
+            op: expected,
+            requests,
+            again,
+        } = &self.listing
+        else {
+            return Leading::On;
+        };
+        if *expected != op {
+            return Leading::On;
+        }
+        let (requests, again) = (requests.clone(), *again);
+        let table = result
+            .and_then(|list| PartitionTable::new(list).map_err(SourceError::Invalid))
+            .map_err(|error| error.to_string());
+        match table {
+            Ok(table) => {
+                self.listed = requests.into_iter().collect();
+                let rested = Listing::Rested {
+                    again_at: cx
+                        .config()
+                        .refresh_interval()
+                        .map(|interval| cx.now + interval),
+                };
+                self.listing = if again { Listing::Wanted } else { rested };
+                self.take_table(table);
+            }
+            Err(reason) => self.listing_failed(cx, reason),
+        }
+        Leading::On
+    }
+
+    fn take_table(&mut self, table: PartitionTable) {
+        let known = self.table.as_ref();
+        if known.is_none_or(|known| **known != table) {
+            self.table = Some(Arc::new(table));
+            self.unfinished = None;
+            self.weights_matter = None;
+        }
+    }
+
+    fn listing_failed(&mut self, cx: &mut Cx<'_>, reason: String) {
+        let idle = matches!(self.work, Work::Idle);
+        // A leader with a list can go on without a fresh one; one without cannot do its job.
+        if self.table.is_none() && idle {
+            self.fail(cx, "list partitions", reason);
+        } else {
+            let (step, failures) = ("list partitions", self.failures);
+            cx.notify(Notice::StepFailed {
+                step,
+                failures,
+                reason,
+            });
+        }
+        let until = cx.now + self.backoff.next(cx.rng());
+        self.listing = Listing::Failed { until };
+    }
+}

@@ -1,0 +1,227 @@
+//! What is planned and what came of it: the input of a strategy, made from the view, and the target
+//! its plan becomes.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::view::{Fate, View};
+use crate::config::Config;
+use crate::id::{Epoch, Revision, WorkerId};
+use crate::record::{SessionStatus, Verb};
+use crate::state::Cause;
+use crate::strategy::{NO_OWNER, Plan, PlanInput, Report, StrategyId, WorkerInfo, WorkerTable};
+use crate::table::PartitionTable;
+use crate::time::Instant;
+
+/// A request to the leader, as seen.
+pub(crate) type Requested = (Verb, WorkerId, Revision);
+
+/// What a decision wants planned, and everything that belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Brief {
+    pub(crate) cause: Cause,
+    pub(crate) input: PlanInput,
+    /// The incarnation of each worker that is planned for.
+    pub(crate) epochs: BTreeMap<WorkerId, Epoch>,
+    /// Workers to evict in the same commit: the revision judged, and whether after a full lease of
+    /// silence.
+    pub(crate) evictions: BTreeMap<WorkerId, (Revision, bool)>,
+    /// Requests the generation contains.
+    pub(crate) requests: Vec<Requested>,
+    /// What led to the decision, for the audit.
+    pub(crate) triggers: Vec<String>,
+}
+
+/// Where the group is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) strategy: StrategyId,
+    pub(crate) table: Arc<PartitionTable>,
+    pub(crate) workers: Arc<WorkerTable>,
+    /// The incarnation of each worker that was planned for.
+    pub(crate) epochs: BTreeMap<WorkerId, Epoch>,
+    /// The owner by rank, as an index of `workers`.
+    pub(crate) owners: Vec<u32>,
+    /// The owner before the plan by rank, for the audit.
+    pub(crate) previous: Vec<Option<WorkerId>>,
+    /// Where displaced partitions came from.
+    pub(crate) anchors: BTreeMap<u32, WorkerId>,
+    pub(crate) report: Report,
+    pub(crate) triggers: Vec<String>,
+}
+
+impl Target {
+    /// The target a checked plan leads to.
+    pub(crate) fn new(strategy: StrategyId, brief: Brief, plan: Plan) -> Self {
+        let anchors = anchors_after(&brief.input, &plan.owners);
+        let previous = brief
+            .input
+            .previous
+            .iter()
+            .map(|&owner| name(&brief.input, owner));
+        Self {
+            strategy,
+            previous: previous.collect(),
+            anchors,
+            table: brief.input.partitions,
+            workers: brief.input.workers,
+            epochs: brief.epochs,
+            owners: plan.owners,
+            report: plan.report,
+            triggers: brief.triggers,
+        }
+    }
+
+    /// The owner planned for a rank of the same table.
+    fn owner(&self, rank: usize) -> Option<&WorkerId> {
+        let owner = *self.owners.get(rank)?;
+        self.workers.get(owner).map(|worker| &worker.id)
+    }
+}
+
+fn name(input: &PlanInput, owner: u32) -> Option<WorkerId> {
+    let owner = owner as usize;
+    let living = input.workers.len();
+    match input.workers.as_slice().get(owner) {
+        Some(worker) => Some(worker.id.clone()),
+        None => input.departed.get(owner.checked_sub(living)?).cloned(),
+    }
+}
+
+/// Workers a plan may use, with their incarnation: those that take part, and held seats.
+pub(crate) fn candidates(
+    config: &Config,
+    now: Instant,
+    view: &View,
+    evicted: &BTreeSet<WorkerId>,
+) -> BTreeMap<WorkerId, (Epoch, WorkerInfo)> {
+    let usable = view.sessions.iter().filter_map(|(worker, session)| {
+        let record = session.record.as_ref()?;
+        let epoch = session.epoch();
+        let held = match view.fate(config, worker, epoch) {
+            Fate::Reserved { until } => now < until && view.records.contains_key(worker),
+            Fate::Living | Fate::EndsAt(_) | Fate::Ended => false,
+        };
+        let takes_part = record.status == SessionStatus::Active && !evicted.contains(worker);
+        let info = WorkerInfo {
+            id: worker.clone(),
+            capacity: record.capacity,
+            labels: record.labels.clone(),
+        };
+        (takes_part || held).then(|| (worker.clone(), (epoch, info)))
+    });
+    usable.collect()
+}
+
+/// The input of a plan: who owns what now, or is about to.
+pub(crate) fn input(
+    table: &Arc<PartitionTable>,
+    workers: Arc<WorkerTable>,
+    view: &View,
+    target: Option<&Target>,
+) -> PlanInput {
+    let mut owners: Vec<Option<&WorkerId>> = vec![None; table.len()];
+    let mut anchors: BTreeMap<u32, WorkerId> = BTreeMap::new();
+    for (worker, record) in &view.records {
+        for grant in &record.granted {
+            let Some(rank) = table.rank_of(&grant.partition) else {
+                continue;
+            };
+            owners[rank as usize] = Some(worker);
+            if let Some(anchor) = &grant.anchor {
+                anchors.insert(rank, anchor.clone());
+            }
+        }
+    }
+    // What is on its way to somebody counts as theirs, so that it is not moved a second time.
+    if let Some(target) = target {
+        for (rank, partition) in target.table.as_slice().iter().enumerate() {
+            let (Some(owner), Some(rank)) = (target.owner(rank), table.rank_of(&partition.key))
+            else {
+                continue;
+            };
+            owners[rank as usize] = Some(owner);
+        }
+    }
+    let departed: BTreeSet<&WorkerId> = owners
+        .iter()
+        .flatten()
+        .copied()
+        .filter(|id| workers.index_of(id).is_none())
+        .collect();
+    let departed: Vec<WorkerId> = departed.into_iter().cloned().collect();
+    let index = |owner: &WorkerId| match workers.index_of(owner) {
+        Some(index) => index,
+        None => match departed.binary_search(owner) {
+            Ok(position) => (workers.len() + position) as u32,
+            Err(_) => NO_OWNER,
+        },
+    };
+    let previous = owners
+        .iter()
+        .map(|owner| owner.map_or(NO_OWNER, index))
+        .collect();
+    let (partitions, anchors) = (Arc::clone(table), anchors.into_iter().collect());
+    PlanInput {
+        partitions,
+        workers,
+        previous,
+        departed,
+        anchors,
+        budget: None,
+    }
+}
+
+/// Where displaced partitions came from, after a plan: set when the owner departed (an older anchor
+/// is kept), cleared by a return or a voluntary move.
+fn anchors_after(input: &PlanInput, owners: &[u32]) -> BTreeMap<u32, WorkerId> {
+    let mut anchors: BTreeMap<u32, WorkerId> = input.anchors.iter().cloned().collect();
+    let living = input.workers.len();
+    for (rank, (&before, &after)) in input.previous.iter().zip(owners).enumerate() {
+        let rank = rank as u32;
+        if before == after {
+            continue;
+        }
+        let departed = (before as usize)
+            .checked_sub(living)
+            .and_then(|i| input.departed.get(i));
+        match departed {
+            Some(worker) => {
+                anchors.entry(rank).or_insert_with(|| worker.clone());
+            }
+            None if before != NO_OWNER => {
+                anchors.remove(&rank);
+            }
+            None => {}
+        }
+    }
+    anchors.retain(|&rank, anchor| {
+        let owner = owners
+            .get(rank as usize)
+            .and_then(|&owner| input.workers.get(owner));
+        owner.is_none_or(|owner| owner.id != *anchor)
+    });
+    anchors
+}
+
+/// The relative spread of the loads: fullest less emptiest, over the mean.
+pub(crate) fn imbalance(table: &PartitionTable, workers: &WorkerTable, owners: &[u32]) -> f64 {
+    let mut loads = vec![0_u64; workers.len()];
+    for (partition, &owner) in table.as_slice().iter().zip(owners) {
+        if let Some(load) = loads.get_mut(owner as usize) {
+            *load = load.saturating_add(partition.weight);
+        }
+    }
+    let (Some(most), Some(least)) = (loads.iter().max(), loads.iter().min()) else {
+        return 0.0;
+    };
+    let mean = table.total_weight() as f64 / loads.len() as f64;
+    if mean > 0.0 {
+        (most - least) as f64 / mean
+    } else {
+        0.0
+    }
+}

@@ -1,0 +1,195 @@
+//! The judgement: what a leader does now, as a pure function of the facts.
+//!
+//! This is the only place that knows the order of the tiers: emergency, departures, restarts,
+//! operators, unfinished work, cold start, cooldown, window. "Not yet" always says until when.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::config::Config;
+use crate::effect::{Wake, WakeReason};
+use crate::id::WorkerId;
+use crate::state::Cause;
+use crate::time::Instant;
+
+/// A worker that is overdue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Silent {
+    pub(crate) worker: WorkerId,
+    /// From when on it counts as lost.
+    pub(crate) lost_at: Instant,
+}
+
+/// Since when something has been changing, and when it last did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Changing {
+    pub(crate) first: Instant,
+    pub(crate) last: Instant,
+}
+
+/// What the judgement is about, gathered from the view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) now: Instant,
+    /// Whether the leader itself has contact with the store.
+    pub(crate) in_contact: bool,
+    /// Living workers, overdue ones included.
+    pub(crate) group: usize,
+    /// Whether all expected workers take part.
+    pub(crate) complete: bool,
+    /// Whether there has never been an assignment, and since when workers have been gathering.
+    pub(crate) cold: Option<Changing>,
+    /// Workers that are overdue or will be.
+    pub(crate) silent: Vec<Silent>,
+    /// Workers of the last plan whose session was evicted, and workers that do not confirm.
+    pub(crate) cut_off: bool,
+    /// Workers of the last plan that are leaving or have left.
+    pub(crate) left: bool,
+    /// Workers of the last plan whose seat was taken by a new session.
+    pub(crate) replaced: bool,
+    /// An operator or a worker asked for a rebalance.
+    pub(crate) manual: bool,
+    /// An earlier leader left work unfinished.
+    pub(crate) resume: bool,
+    /// Workers that are not in the last plan.
+    pub(crate) joined: Option<Changing>,
+    /// The partition list is not the one of the last plan.
+    pub(crate) partitions_changed: bool,
+    /// Weights are not those of the last plan, by enough to matter.
+    pub(crate) weights_changed: bool,
+    /// When the last rebalance was seen.
+    pub(crate) last_rebalance: Option<Instant>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing to do, and nothing foreseeable.
+    Quiet,
+    /// Nothing to do until then.
+    Wait(Wake),
+    /// A window collects changes until then.
+    Settle { cause: Cause, until: Instant },
+    /// Rebalance now. Workers lost now are to be evicted.
+    Act { cause: Cause, lost: Vec<WorkerId> },
+}
+
+pub(crate) fn judge(config: &Config, facts: &Facts) -> Verdict {
+    if !facts.in_contact {
+        // Whoever hears nothing itself may not call others silent. Contact returns with an event.
+        return Verdict::Quiet;
+    }
+    emergency(config, facts)
+        .or_else(|| urgent(facts))
+        .or_else(|| cold_start(config, facts))
+        .or_else(|| planned(config, facts))
+        .unwrap_or_else(|| quiet(facts))
+}
+
+fn emergency(config: &Config, facts: &Facts) -> Option<Verdict> {
+    let lost: Vec<&Silent> = facts
+        .silent
+        .iter()
+        .filter(|s| s.lost_at <= facts.now)
+        .collect();
+    let first = lost.iter().map(|s| s.lost_at).min()?;
+    let share = lost.len() as f64 / facts.group.max(1) as f64;
+    if lost.len() > 1 && share > config.restart_detection_ratio() {
+        // So many at once are being restarted; they will want their seats back.
+        let until = first + config.cold_start_window();
+        if facts.now < until {
+            return Some(Verdict::Settle {
+                cause: Cause::Restart,
+                until,
+            });
+        }
+    }
+    let lost = lost.into_iter().map(|s| s.worker.clone()).collect();
+    Some(Verdict::Act {
+        cause: Cause::Emergency,
+        lost,
+    })
+}
+
+fn urgent(facts: &Facts) -> Option<Verdict> {
+    let cause = if facts.cut_off {
+        Cause::Emergency
+    } else if facts.left {
+        Cause::Drain
+    } else if facts.replaced {
+        Cause::Restart
+    } else if facts.manual {
+        Cause::Manual
+    } else if facts.resume {
+        Cause::Resume
+    } else {
+        return None;
+    };
+    Some(Verdict::Act {
+        cause,
+        lost: Vec::new(),
+    })
+}
+
+fn cold_start(config: &Config, facts: &Facts) -> Option<Verdict> {
+    let gathering = facts.cold?;
+    let until = window_end(gathering, config.cold_start_window());
+    let cause = Cause::ColdStart;
+    Some(if facts.complete || facts.now >= until {
+        Verdict::Act {
+            cause,
+            lost: Vec::new(),
+        }
+    } else {
+        Verdict::Settle { cause, until }
+    })
+}
+
+fn planned(config: &Config, facts: &Facts) -> Option<Verdict> {
+    let cause = match (
+        facts.joined,
+        facts.partitions_changed,
+        facts.weights_changed,
+    ) {
+        (Some(_), _, _) => Cause::PlannedScale,
+        (None, true, _) => Cause::PartitionsChanged,
+        (None, false, true) => Cause::WeightsChanged,
+        (None, false, false) => return None,
+    };
+    let window = match facts.joined {
+        Some(joined) if !facts.complete => window_end(joined, config.planned_scale_window()),
+        Some(_) | None => Instant::ORIGIN,
+    };
+    let cooldown = match facts.last_rebalance {
+        Some(at) => at + config.min_rebalance_interval(),
+        None => Instant::ORIGIN,
+    };
+    let until = window.max(cooldown);
+    Some(if facts.now >= until {
+        Verdict::Act {
+            cause,
+            lost: Vec::new(),
+        }
+    } else if facts.now < window {
+        Verdict::Settle { cause, until }
+    } else {
+        Verdict::Wait(Wake::new(until, WakeReason::Cooldown))
+    })
+}
+
+fn quiet(facts: &Facts) -> Verdict {
+    let next = facts.silent.iter().map(|silent| silent.lost_at).min();
+    next.map_or(Verdict::Quiet, |at| {
+        Verdict::Wait(Wake::new(at, WakeReason::Emergency))
+    })
+}
+
+/// A window lasts from the first change; each further one extends it by half its length, at most to
+/// twice its length.
+fn window_end(changing: Changing, length: Duration) -> Instant {
+    let settled = (changing.first + length).max(changing.last + length / 2);
+    settled.min(changing.first + length * 2)
+}
+
+#[cfg(test)]
+mod tests;

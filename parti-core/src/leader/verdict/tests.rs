@@ -1,0 +1,278 @@
+//! The judgement as a table: one line a case, with the defaults (cold 30 s, planned 10 s, cooldown
+//! 10 s, restart ratio 0.5).
+
+use alloc::string::{String, ToString};
+use alloc::vec;
+
+use super::{Changing, Facts, Silent, Verdict, judge};
+use crate::config::Config;
+use crate::id::WorkerId;
+use crate::state::Cause;
+use crate::time::Instant;
+
+fn at(ms: u64) -> Instant {
+    Instant::from_millis(ms)
+}
+
+fn facts(now: u64) -> Facts {
+    Facts {
+        now: at(now),
+        in_contact: true,
+        group: 10,
+        ..Facts::default()
+    }
+}
+
+fn silent(number: u32, lost_at: u64) -> Silent {
+    let worker = WorkerId::numbered("worker", number).expect("valid");
+    Silent {
+        worker,
+        lost_at: at(lost_at),
+    }
+}
+
+const fn changing(first: u64, last: u64) -> Option<Changing> {
+    Some(Changing {
+        first: Instant::from_millis(first),
+        last: Instant::from_millis(last),
+    })
+}
+
+/// The verdict in one word and a number, so that a case is one line.
+fn check(facts: &Facts) -> String {
+    let config = Config::builder("g").build().expect("coherent");
+    let ms = |at: Instant| at.as_nanos() / 1_000_000;
+    match judge(&config, facts) {
+        Verdict::Quiet => "quiet".to_string(),
+        Verdict::Wait(wake) => alloc::format!("wait {} {:?}", ms(wake.at), wake.why),
+        Verdict::Settle { cause, until } => alloc::format!("settle {cause} {}", ms(until)),
+        Verdict::Act { cause, lost } => alloc::format!("act {cause} {}", lost.len()),
+    }
+}
+
+/// Nothing to do must be nothing: a calm group is never rebalanced.
+#[test]
+fn a_calm_group_is_left_alone() {
+    assert_eq!(check(&facts(1_000_000)), "quiet");
+}
+
+/// A leader that hears nothing itself once declared everybody dead.
+#[test]
+fn without_own_contact_nobody_is_judged() {
+    let silent = vec![silent(1, 5_000)];
+    let facts = Facts {
+        in_contact: false,
+        silent,
+        left: true,
+        manual: true,
+        ..facts(9_000)
+    };
+    assert_eq!(check(&facts), "quiet");
+}
+
+/// A crash must be repaired at the very moment its lease is over, and never before.
+#[test]
+fn an_emergency_fires_at_its_time_and_not_before() {
+    let with = |now| Facts {
+        silent: vec![silent(1, 6_000)],
+        ..facts(now)
+    };
+    assert_eq!(check(&with(5_999)), "wait 6000 Emergency");
+    assert_eq!(check(&with(6_000)), "act emergency 1");
+}
+
+/// An emergency in a cooldown or a window must not wait for either.
+#[test]
+fn an_emergency_bypasses_cooldown_and_window() {
+    let facts = Facts {
+        silent: vec![silent(1, 6_000)],
+        joined: changing(5_000, 5_500),
+        last_rebalance: Some(at(5_900)),
+        ..facts(6_000)
+    };
+    assert_eq!(check(&facts), "act emergency 1");
+}
+
+/// A swap (one lost, one joined) has the same number of workers and is an emergency all the same.
+#[test]
+fn a_swap_is_an_emergency() {
+    let facts = Facts {
+        silent: vec![silent(1, 6_000)],
+        joined: changing(1, 1),
+        ..facts(6_000)
+    };
+    assert_eq!(check(&facts), "act emergency 1");
+}
+
+/// Each lost worker has its own clock; one that comes back does not save the others.
+#[test]
+fn only_those_whose_time_is_over_are_lost() {
+    let many = vec![silent(1, 6_000), silent(2, 6_500), silent(3, 7_000)];
+    assert_eq!(
+        check(&Facts {
+            silent: many,
+            ..facts(6_500)
+        }),
+        "act emergency 2"
+    );
+}
+
+/// A restart of most of the group must not move everything twice.
+#[test]
+fn the_loss_of_most_at_once_is_a_restart_and_waits_the_cold_window() {
+    let many = || (0..6).map(|n| silent(n, 6_000)).collect();
+    assert_eq!(
+        check(&Facts {
+            silent: many(),
+            ..facts(6_000)
+        }),
+        "settle restart 36000"
+    );
+    assert_eq!(
+        check(&Facts {
+            silent: many(),
+            ..facts(36_000)
+        }),
+        "act emergency 6"
+    );
+    let five = (0..5).map(|n| silent(n, 6_000)).collect();
+    assert_eq!(
+        check(&Facts {
+            silent: five,
+            ..facts(6_000)
+        }),
+        "act emergency 5"
+    );
+}
+
+/// A group of two that loses one has lost a worker, not been restarted.
+#[test]
+fn the_loss_of_one_is_never_a_restart() {
+    let facts = Facts {
+        silent: vec![silent(1, 6_000)],
+        group: 1,
+        ..facts(6_000)
+    };
+    assert_eq!(check(&facts), "act emergency 1");
+}
+
+/// Departures, restarts and operators do not wait; the most urgent cause is the one recorded.
+#[test]
+fn departures_restarts_triggers_and_unfinished_work_act_at_once() {
+    let recent = Some(at(99_000));
+    let base = || Facts {
+        last_rebalance: recent,
+        joined: changing(99_500, 99_500),
+        ..facts(100_000)
+    };
+    assert_eq!(
+        check(&Facts {
+            cut_off: true,
+            left: true,
+            ..base()
+        }),
+        "act emergency 0"
+    );
+    assert_eq!(
+        check(&Facts {
+            left: true,
+            replaced: true,
+            ..base()
+        }),
+        "act drain 0"
+    );
+    assert_eq!(
+        check(&Facts {
+            replaced: true,
+            manual: true,
+            ..base()
+        }),
+        "act restart 0"
+    );
+    assert_eq!(
+        check(&Facts {
+            manual: true,
+            resume: true,
+            ..base()
+        }),
+        "act manual 0"
+    );
+    assert_eq!(
+        check(&Facts {
+            resume: true,
+            ..base()
+        }),
+        "act resume 0"
+    );
+}
+
+/// A new group waits for its workers; the last expected one ends the wait.
+#[test]
+fn a_cold_start_waits_its_window_or_for_the_expected_workers() {
+    let cold = |now, complete| Facts {
+        cold: changing(1_000, 1_000),
+        complete,
+        ..facts(now)
+    };
+    assert_eq!(check(&cold(2_000, false)), "settle cold_start 31000");
+    assert_eq!(check(&cold(30_999, false)), "settle cold_start 31000");
+    assert_eq!(check(&cold(31_000, false)), "act cold_start 0");
+    assert_eq!(check(&cold(2_000, true)), "act cold_start 0");
+}
+
+/// Seven joins in a burst are one rebalance; a stream of joins cannot put it off for ever.
+#[test]
+fn a_window_is_extended_by_further_joins_and_capped_at_twice_its_length() {
+    let join = |now, first, last| Facts {
+        joined: changing(first, last),
+        ..facts(now)
+    };
+    assert_eq!(
+        check(&join(1_000, 1_000, 1_000)),
+        "settle planned_scale 11000"
+    );
+    assert_eq!(
+        check(&join(8_000, 1_000, 8_000)),
+        "settle planned_scale 13000"
+    );
+    assert_eq!(
+        check(&join(19_000, 1_000, 19_000)),
+        "settle planned_scale 21000"
+    );
+    assert_eq!(check(&join(21_000, 1_000, 20_999)), "act planned_scale 0");
+    assert_eq!(check(&join(11_000, 1_000, 1_000)), "act planned_scale 0");
+}
+
+/// Two planned rebalances closer than the cooldown would move partitions back and forth.
+#[test]
+fn the_cooldown_holds_to_the_millisecond_for_planned_changes() {
+    let with = |now| Facts {
+        joined: changing(1_000, 1_000),
+        last_rebalance: Some(at(5_000)),
+        ..facts(now)
+    };
+    assert_eq!(check(&with(10_999)), "settle planned_scale 15000");
+    assert_eq!(check(&with(11_000)), "wait 15000 Cooldown");
+    assert_eq!(check(&with(14_999)), "wait 15000 Cooldown");
+    assert_eq!(check(&with(15_000)), "act planned_scale 0");
+    let complete = Facts {
+        complete: true,
+        ..with(5_001)
+    };
+    assert_eq!(check(&complete), "wait 15000 Cooldown");
+}
+
+/// A changed list needs no window, and a change of weights gives way to it.
+#[test]
+fn changed_partitions_wait_for_the_cooldown_only() {
+    let with = |partitions_changed, now| Facts {
+        partitions_changed,
+        weights_changed: true,
+        last_rebalance: Some(at(5_000)),
+        ..facts(now)
+    };
+    assert_eq!(check(&with(true, 14_999)), "wait 15000 Cooldown");
+    assert_eq!(check(&with(true, 15_000)), "act partitions_changed 0");
+    assert_eq!(check(&with(false, 15_000)), "act weights_changed 0");
+    assert_eq!(Cause::ALL.len(), 11, "a new cause needs its tier here");
+}

@@ -1,0 +1,305 @@
+//! What a leader knows of the bucket: the fold of its watch over all keys.
+//!
+//! What always holds: per key, revisions never go back; what a leader wrote itself is known at once,
+//! without waiting for the watch.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::time::Duration;
+
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::id::{Epoch, Revision, WorkerId};
+use crate::keys::Key;
+use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
+use crate::store::{Entry, Expect};
+use crate::time::Instant;
+use crate::wire;
+
+/// A worker's session as the leader sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionView {
+    pub(crate) revision: Revision,
+    /// When this revision was first seen, on the own clock.
+    pub(crate) since: Instant,
+    /// `None` when the key holds no readable session.
+    pub(crate) record: Option<SessionRecord>,
+    /// What an eviction must expect of the key.
+    pub(crate) expect: Expect,
+}
+
+/// What became of an incarnation, as far as the leader can prove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It may hold what it was granted.
+    Living,
+    /// It was evicted although alive: it may hold partitions until then.
+    EndsAt(Instant),
+    /// It has ended, but its seat is kept for a replacement until then.
+    Reserved { until: Instant },
+    /// It holds nothing any more.
+    Ended,
+}
+
+/// What an entry changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Nothing.
+    Nothing,
+    /// A session was renewed and says what it said before.
+    Renewal,
+    /// A session acknowledged something.
+    Acknowledgement,
+    /// Something else changed.
+    Change,
+}
+
+/// The bucket as the leader knows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    pub(crate) sessions: BTreeMap<WorkerId, SessionView>,
+    pub(crate) records: BTreeMap<WorkerId, AssignmentRecord>,
+    pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
+    revisions: BTreeMap<String, Revision>,
+    /// Keys seen since the present snapshot began, while it is being delivered.
+    mentioned: Option<BTreeSet<String>>,
+}
+
+impl View {
+    /// A snapshot begins: keys it does not mention are gone.
+    pub(crate) fn begin_snapshot(&mut self) {
+        self.mentioned = Some(BTreeSet::new());
+    }
+
+    /// A snapshot ends that misses no write up to `revision`.
+    pub(crate) fn end_snapshot(&mut self, cx: &mut Cx<'_>, revision: Revision) {
+        if let Some(mentioned) = self.mentioned.take() {
+            self.purge(cx, &mentioned, revision);
+        }
+    }
+
+    /// Keys that a complete view up to `revision` does not mention are gone.
+    pub(crate) fn purge(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mentioned: &BTreeSet<String>,
+        revision: Revision,
+    ) {
+        let gone = self
+            .revisions
+            .iter()
+            .filter(|(key, known)| **known <= revision && !mentioned.contains(*key))
+            .map(|(key, &known)| Entry {
+                key: key.clone(),
+                revision: known,
+                value: None,
+            });
+        let gone: Vec<Entry> = gone.collect();
+        for entry in gone {
+            self.apply(cx, &entry);
+        }
+    }
+
+    /// Takes in an entry of the watch or of a list.
+    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
+        if let Some(mentioned) = &mut self.mentioned {
+            mentioned.insert(entry.key.clone());
+        }
+        let known = self
+            .revisions
+            .entry(entry.key.clone())
+            .or_insert(Revision::ZERO);
+        if entry.revision <= *known {
+            return News::Nothing;
+        }
+        *known = entry.revision;
+        self.apply(cx, entry)
+    }
+
+    fn apply(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
+        match Key::parse(&entry.key) {
+            Key::Session(worker) => self.on_session(cx, worker, entry),
+            Key::Assignment(worker) => self.on_assignment(cx, worker, entry),
+            Key::Control(verb, worker) => {
+                match entry.value {
+                    Some(_) => self.controls.insert((verb, worker), entry.revision),
+                    None => self.controls.remove(&(verb, worker)),
+                };
+                News::Change
+            }
+            Key::Head | Key::Audit(_) | Key::Source | Key::Foreign => News::Nothing,
+        }
+    }
+
+    fn on_session(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
+        let record = match entry.value.as_deref().map(wire::decode) {
+            Some(Ok(Record::Session(record))) => Some(record),
+            Some(Ok(_)) => {
+                cx.ignore(entry.key.clone(), "it is not a session".to_string());
+                None
+            }
+            Some(Err(error)) => {
+                cx.ignore(entry.key.clone(), error.to_string());
+                None
+            }
+            None => None,
+        };
+        let expect = match &entry.value {
+            Some(_) => Expect::Revision(entry.revision),
+            None => Expect::Absent,
+        };
+        let before = self
+            .sessions
+            .get(&worker)
+            .and_then(|session| session.record.as_ref());
+        let news = match (before, &record) {
+            (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
+                if a.applied == b.applied && a.draining == b.draining {
+                    News::Renewal
+                } else {
+                    News::Acknowledgement
+                }
+            }
+            (_, _) => News::Change,
+        };
+        let session = SessionView {
+            revision: entry.revision,
+            since: cx.now,
+            record,
+            expect,
+        };
+        self.sessions.insert(worker, session);
+        news
+    }
+
+    fn on_assignment(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
+        let reason = match entry.value.as_deref().map(wire::decode) {
+            Some(Ok(Record::Assignment(record))) => {
+                self.records.insert(worker, record);
+                return News::Change;
+            }
+            None => {
+                self.records.remove(&worker);
+                return News::Change;
+            }
+            Some(Ok(_)) => "it is not an assignment".to_string(),
+            Some(Err(error)) => error.to_string(),
+        };
+        // What the leader knows of it stays in force: a damaged record must not free partitions.
+        cx.ignore(entry.key.clone(), reason);
+        News::Nothing
+    }
+
+    /// An earlier observation of a session counts when it is of the same revision.
+    pub(crate) fn remember(&mut self, worker: &WorkerId, revision: Revision, since: Instant) {
+        if let Some(session) = self.sessions.get_mut(worker)
+            && session.revision == revision
+        {
+            session.since = session.since.min(since);
+        }
+    }
+
+    /// Takes over what this leader wrote in a commit whose first write has this revision.
+    pub(crate) fn wrote(
+        &mut self,
+        key: String,
+        revision: Revision,
+        worker: &WorkerId,
+        record: Option<AssignmentRecord>,
+    ) {
+        let known = self.revisions.entry(key).or_insert(Revision::ZERO);
+        *known = revision.max(*known);
+        match record {
+            Some(record) => self.records.insert(worker.clone(), record),
+            None => self.records.remove(worker),
+        };
+    }
+
+    /// Takes over an eviction this leader made.
+    pub(crate) fn evicted(&mut self, now: Instant, worker: &WorkerId, record: SessionRecord) {
+        if let Some(session) = self.sessions.get_mut(worker) {
+            session.since = now;
+            session.record = Some(record);
+        }
+    }
+
+    /// Workers with an assignment record but no session key: their silence is counted from now on.
+    pub(crate) fn note_orphans(&mut self, now: Instant) {
+        for worker in self.records.keys() {
+            self.sessions.entry(worker.clone()).or_insert(SessionView {
+                revision: Revision::ZERO,
+                since: now,
+                record: None,
+                expect: Expect::Absent,
+            });
+        }
+    }
+
+    /// The epoch of a worker's session if it takes part.
+    pub(crate) fn active_epoch(&self, worker: &WorkerId) -> Option<Epoch> {
+        let session = self.sessions.get(worker)?;
+        (session.record.as_ref()?.status == SessionStatus::Active).then(|| session.epoch())
+    }
+
+    /// What became of an incarnation.
+    pub(crate) fn fate(&self, config: &Config, worker: &WorkerId, epoch: Epoch) -> Fate {
+        let Some(session) = self.sessions.get(worker) else {
+            return Fate::Living;
+        };
+        let Some(record) = &session.record else {
+            return Fate::Living;
+        };
+        match session.epoch().cmp(&epoch) {
+            // Evidence older than what it is to refute proves nothing.
+            Ordering::Less => return Fate::Living,
+            // The seat was taken anew, which is possible only after the end of the old session.
+            Ordering::Greater => return Fate::Ended,
+            Ordering::Equal => {}
+        }
+        match record.status {
+            SessionStatus::Active | SessionStatus::Draining => Fate::Living,
+            SessionStatus::Released { hold } if hold > Duration::ZERO => Fate::Reserved {
+                until: session.since + hold,
+            },
+            SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
+            SessionStatus::Evicted { silent: false } => {
+                Fate::EndsAt(session.since + config.lease().max(record.lease))
+            }
+        }
+    }
+}
+
+impl SessionView {
+    /// The incarnation: the write that creates a session cannot name its own revision.
+    pub(crate) fn epoch(&self) -> Epoch {
+        match &self.record {
+            Some(record) if record.epoch > Epoch::ZERO => record.epoch,
+            Some(_) | None => Epoch::from(self.revision),
+        }
+    }
+
+    /// Whether the session takes part or is leaving in an orderly way.
+    pub(crate) fn is_living(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_none_or(|record| record.status.is_living())
+    }
+
+    /// How long it may be silent before it counts as lost, and before it is overdue.
+    pub(crate) fn patience(&self, config: &Config) -> (Duration, Duration) {
+        let (interval, lease) = match &self.record {
+            Some(record) => (
+                record.heartbeat_interval.max(config.heartbeat_interval()),
+                record.lease,
+            ),
+            None => (config.heartbeat_interval(), Duration::ZERO),
+        };
+        let overdue = interval * 3 / 2;
+        let lost = (overdue + config.emergency_grace_period())
+            .max(lease)
+            .max(config.lease());
+        (lost, overdue)
+    }
+}

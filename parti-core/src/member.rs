@@ -1,0 +1,502 @@
+//! A member: a process that holds a session. It follows the leader, stands when there is none, leads
+//! when elected, and leaves in order.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec;
+use core::time::Duration;
+
+use crate::attempt::Attempt;
+use crate::claim::Claimed;
+use crate::contact::Contact;
+use crate::cx::Cx;
+use crate::departure::Departure;
+use crate::effect::{RevokeCause, Wake, WakeReason};
+use crate::event::{OpId, OpOwner, StopMode};
+use crate::follow::Follow;
+use crate::holdings::Holdings;
+use crate::id::{Term, Version, WriteId};
+use crate::keys::head_key;
+use crate::leader::{Inauguration, Leader, Leading};
+use crate::notice::{DegradedReason, Notice, StepDownReason};
+use crate::record::{Head, LeaderName, Record, SessionStatus};
+use crate::requests::Requests;
+use crate::session::{Kept, Session};
+use crate::state::{Cause, State};
+use crate::store::{Expect, StoreInfo, Write};
+use crate::strategy::StrategyId;
+use crate::time::Instant;
+use crate::watching::Watching;
+use crate::wire;
+
+mod entries;
+mod reconcile;
+
+use reconcile::Reconcile;
+
+/// A process with a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) session: Session,
+    info: StoreInfo,
+    contact: Contact,
+    follow: Follow,
+    watching: Watching,
+    candidacy: Candidacy,
+    /// Random part of the delay before standing, drawn anew with each `head`.
+    jitter: Duration,
+    /// After giving up for failures: others first.
+    stand_not_before: Instant,
+    leader: Option<Box<Leader>>,
+    reconcile: Reconcile,
+    departure: Option<Departure>,
+    /// Whether the lease ran out and nothing may be held.
+    suspended: bool,
+    degraded: Option<DegradedReason>,
+}
+
+#[derive(Clone, Debug)]
+enum Candidacy {
+    Waiting,
+    Standing { attempt: Attempt, head: Box<Head> },
+}
+
+/// Whether the membership goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Membership {
+    On,
+    /// The identity is lost; another has to be claimed.
+    Lost,
+    /// The stop is complete.
+    Stopped,
+}
+
+impl Member {
+    pub(crate) fn new(cx: &mut Cx<'_>, claimed: &Claimed) -> Self {
+        let session = Session::new(cx, claimed);
+        let follow = Follow::default();
+        let watching = Watching::begin(cx, follow.scope(&session.worker));
+        let jitter = cx.config().election_jitter();
+        Self {
+            session,
+            info: claimed.info.clone(),
+            contact: Contact::new(cx.now),
+            follow,
+            watching,
+            candidacy: Candidacy::Waiting,
+            jitter: cx.rng().duration_below(jitter),
+            stand_not_before: Instant::ORIGIN,
+            leader: None,
+            reconcile: Reconcile::new(cx),
+            departure: None,
+            suspended: false,
+            degraded: None,
+        }
+    }
+
+    pub(crate) const fn is_leader(&self) -> bool {
+        self.leader.is_some()
+    }
+
+    pub(crate) const fn follow(&self) -> &Follow {
+        &self.follow
+    }
+
+    /// Until when guards are valid.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        (!self.suspended).then_some(self.session.deadline)
+    }
+
+    pub(crate) const fn is_leaving(&self) -> bool {
+        self.departure.is_some()
+    }
+
+    /// The lease comes before everything else: past it, nothing may be relied on.
+    pub(crate) fn check_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+        if !self.suspended && cx.now >= self.session.deadline {
+            self.lose_lease(cx, holdings);
+        }
+    }
+
+    pub(crate) fn lose_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+        self.suspended = true;
+        holdings.suspend(cx, RevokeCause::LeaseLost);
+        cx.notify(Notice::LeaseLost {
+            worker: self.session.worker.clone(),
+        });
+        self.degrade(cx, DegradedReason::LeaseLost);
+        self.step_down(cx, StepDownReason::SessionLost);
+    }
+
+    /// A stop was asked for.
+    pub(crate) fn leave(&mut self, cx: &mut Cx<'_>, mode: StopMode) {
+        match &mut self.departure {
+            Some(departure) => departure.hurry(cx, mode),
+            None => self.departure = Some(Departure::begin(cx, mode)),
+        }
+        if self.departure.as_ref().is_some_and(Departure::is_draining) {
+            self.session.set_status(cx, SessionStatus::Draining);
+        }
+    }
+
+    /// Does whatever is due.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        requests: &mut Requests,
+    ) -> Membership {
+        self.session.handle_timeout(cx, holdings);
+        if self.watching.handle_timeout(cx) {
+            self.snapshot_begins();
+        }
+        self.watch_over_watch(cx);
+        self.watch_over_health(cx);
+        self.keep_reconciling(cx);
+        requests.handle_timeout(cx, &self.session);
+        self.keep_candidacy(cx);
+        if let Some(leader) = &mut self.leader {
+            let leading = leader.step(cx, &self.contact);
+            self.on_leading(cx, leading);
+        }
+        self.keep_leaving(cx, holdings)
+    }
+
+    pub(crate) fn wake(&self, cx_now: Instant, config: &crate::config::Config) -> Option<Wake> {
+        let lease =
+            (!self.suspended).then(|| Wake::new(self.session.deadline, WakeReason::LeaseDeadline));
+        let candidacy = match &self.candidacy {
+            Candidacy::Standing { attempt, .. } => attempt.wake(),
+            Candidacy::Waiting => self
+                .stands_at(config, cx_now)
+                .map(|at| Wake::new(at, WakeReason::Election)),
+        };
+        let leader = self
+            .leader
+            .as_ref()
+            .and_then(|leader| leader.wake(config, cx_now));
+        let all = [
+            lease,
+            self.session.wake(),
+            self.watching.wake(),
+            candidacy,
+            leader,
+            self.reconcile.wake(),
+            self.health_wake(config, cx_now),
+            self.departure.as_ref().and_then(Departure::wake),
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// The public state.
+    pub(crate) fn state(&self, holdings: &Holdings) -> State {
+        if self.departure.is_some() {
+            return State::Shutdown;
+        }
+        if self.degraded.is_some() {
+            return State::Degraded;
+        }
+        if let Some(state) = self.leader.as_ref().and_then(|leader| leader.state()) {
+            return state;
+        }
+        let head = self
+            .leader
+            .as_ref()
+            .map(|l| l.head().0)
+            .or_else(|| self.follow.head());
+        match head {
+            None => State::Election,
+            Some(head) if head.leader.is_none() => State::Election,
+            Some(_) if holdings.applied() == Version::ZERO => State::WaitingAssignment,
+            Some(head) if head.unfinished > 0 => State::Rebalancing,
+            Some(_) => State::Stable,
+        }
+    }
+
+    // Standing for election.
+
+    /// When this member may stand; `None`: not as things are.
+    fn stands_at(&self, config: &crate::config::Config, now: Instant) -> Option<Instant> {
+        if self.leader.is_some()
+            || self.suspended
+            || self.departure.is_some()
+            || !self.watching.is_caught_up()
+            || !self.contact.is_held(config, now)
+        {
+            return None;
+        }
+        let me = (&self.session.worker, self.session.epoch);
+        let vacant = self.follow.vacant_at(config, &self.contact, me)?;
+        Some(vacant.max(self.stand_not_before) + self.jitter)
+    }
+
+    fn keep_candidacy(&mut self, cx: &mut Cx<'_>) {
+        if let Candidacy::Standing { attempt, .. } = &mut self.candidacy {
+            return attempt.handle_timeout(cx);
+        }
+        let at = self.stands_at(&cx.config().clone(), cx.now);
+        if at.is_none_or(|at| cx.now < at) {
+            return;
+        }
+        let head = self.next_head(cx);
+        let expect = match self.follow.head_revision() {
+            revision if revision.get() == 0 => Expect::Absent,
+            revision => Expect::Revision(revision),
+        };
+        let value = Some(wire::encode(&Record::Head(head.clone())));
+        let writes = vec![Write {
+            key: head_key(),
+            value,
+            expect,
+        }];
+        let attempt = Attempt::begin(cx, OpOwner::Candidate, head.write, writes);
+        self.candidacy = Candidacy::Standing {
+            attempt,
+            head: Box::new(head),
+        };
+    }
+
+    /// The `head` this member would lead with: the same generation, one term on.
+    fn next_head(&self, cx: &Cx<'_>) -> Head {
+        let before = self.follow.head();
+        let term = before.map(|head| head.term).unwrap_or(Term::ZERO).next();
+        let known = before.map(|head| head.version).unwrap_or(Version::ZERO);
+        let leader = Some(LeaderName {
+            worker: self.session.worker.clone(),
+            epoch: self.session.epoch,
+        });
+        Head {
+            write: WriteId {
+                nonce: self.session.nonce,
+                seq: term.get() << 32,
+            },
+            term,
+            leader,
+            // The wall clock keeps tokens rising even if the whole history is lost one day.
+            version: known.next().max(Version::new(cx.wall_ms())),
+            cause: Cause::Takeover,
+            planned: before.map(|head| head.planned).unwrap_or_default(),
+            strategy: before.map_or_else(|| StrategyId::new(""), |head| head.strategy.clone()),
+            workers: before.map_or(0, |head| head.workers),
+            partitions: before.map_or(0, |head| head.partitions),
+            digest: before.map_or(0, |head| head.digest),
+            weights_digest: before.map_or(0, |head| head.weights_digest),
+            unfinished: before.map_or(0, |head| head.unfinished),
+        }
+    }
+
+    fn elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: crate::id::Revision) {
+        let start = Inauguration {
+            worker: self.session.worker.clone(),
+            nonce: self.session.nonce,
+            info: self.info.clone(),
+            head: head.clone(),
+            revision,
+            predecessor: self.follow.predecessor(),
+            last_rebalance: self.follow.last_rebalance(),
+        };
+        self.follow.wrote_head(cx, head, revision);
+        let leader = Leader::new(cx, start);
+        let change = Notice::LeaderChanged {
+            leader: Some(self.session.worker.clone()),
+            term: leader.term(),
+        };
+        cx.notify(change);
+        self.leader = Some(Box::new(leader));
+        self.watching.change(cx, crate::store::WatchScope::All);
+        self.snapshot_begins();
+        self.reconcile.lead(cx);
+    }
+
+    // Leading and stepping down.
+
+    pub(crate) fn on_leading(&mut self, cx: &mut Cx<'_>, leading: Leading) {
+        match leading {
+            Leading::On => {}
+            Leading::Over(reason, entry) => {
+                self.step_down(cx, reason);
+                if let Some(entry) = entry {
+                    self.see_head(cx, &entry);
+                }
+            }
+            Leading::Resigned(reason, head, revision) => {
+                if matches!(reason, StepDownReason::Failing(_)) {
+                    self.stand_not_before = cx.now + cx.config().election_timeout() * 2;
+                }
+                self.step_down(cx, reason);
+                self.follow.wrote_head(cx, head, revision);
+            }
+        }
+    }
+
+    pub(crate) fn step_down(&mut self, cx: &mut Cx<'_>, reason: StepDownReason) {
+        let Some(leader) = self.leader.take() else {
+            return;
+        };
+        let (head, revision) = leader.head();
+        let term = leader.term();
+        self.follow.wrote_head(cx, head.clone(), revision);
+        cx.notify(Notice::LeadershipLost { term, reason });
+        self.watching
+            .change(cx, self.follow.scope(&self.session.worker));
+        self.reconcile.follow(cx);
+    }
+
+    pub(crate) fn leader_mut(&mut self) -> Option<&mut Leader> {
+        self.leader.as_deref_mut()
+    }
+
+    fn snapshot_begins(&mut self) {
+        if let Some(leader) = &mut self.leader {
+            leader.on_snapshot();
+        }
+    }
+
+    // Answers.
+
+    /// An answer about the session.
+    pub(crate) fn on_session_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        op: OpId,
+        result: &Result<crate::store::StoreReply, crate::store::StoreError>,
+    ) -> Membership {
+        let kept = self.session.on_reply(cx, op, result);
+        self.on_kept(cx, holdings, kept)
+    }
+
+    pub(super) fn on_kept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        kept: Kept,
+    ) -> Membership {
+        match kept {
+            Kept::Pending => Membership::On,
+            Kept::Lost => Membership::Lost,
+            Kept::Rejected(reason) => {
+                let step = "renew the session";
+                cx.notify(Notice::StepFailed {
+                    step,
+                    failures: 1,
+                    reason: reason.clone(),
+                });
+                if let Some(departure) = &mut self.departure {
+                    departure.error(alloc::format!("{step}: {reason}"));
+                }
+                Membership::On
+            }
+            Kept::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
+            Kept::Renewed(_) => {
+                if self.suspended && cx.now < self.session.deadline && self.departure.is_none() {
+                    self.suspended = false;
+                    holdings.resume(cx);
+                }
+                Membership::On
+            }
+        }
+    }
+
+    // Leaving.
+
+    fn keep_leaving(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) -> Membership {
+        let leading = self.leader.is_some();
+        let Some(departure) = &mut self.departure else {
+            return Membership::On;
+        };
+        match departure.next(cx.now, holdings, leading) {
+            crate::departure::Todo::Nothing => Membership::On,
+            crate::departure::Todo::Revoke => {
+                holdings.abandon(cx);
+                self.keep_leaving(cx, holdings)
+            }
+            crate::departure::Todo::Resign => {
+                if let Some(leader) = &mut self.leader {
+                    leader.resign(StepDownReason::Stopping);
+                    let leading = leader.step(cx, &self.contact);
+                    self.on_leading(cx, leading);
+                }
+                Membership::On
+            }
+            crate::departure::Todo::Release(hold) => {
+                self.session
+                    .set_status(cx, SessionStatus::Released { hold });
+                self.session.handle_timeout(cx, holdings);
+                Membership::On
+            }
+            crate::departure::Todo::End => Membership::Stopped,
+        }
+    }
+
+    /// Ends everything of this membership that would go on by itself.
+    pub(crate) fn end(mut self, cx: &mut Cx<'_>) -> alloc::vec::Vec<alloc::string::String> {
+        self.step_down(cx, StepDownReason::SessionLost);
+        self.watching.end(cx);
+        self.departure
+            .map(Departure::into_errors)
+            .unwrap_or_default()
+    }
+
+    /// The departure of a membership that was lost: the next one goes on with it.
+    pub(crate) fn lost_while_leaving(&self) -> bool {
+        self.departure.is_some()
+    }
+
+    // Health.
+
+    fn degrade(&mut self, cx: &mut Cx<'_>, reason: DegradedReason) {
+        if self.degraded.as_ref() != Some(&reason) {
+            self.degraded = Some(reason.clone());
+            cx.notify(Notice::Degraded { reason });
+        }
+    }
+
+    /// Degraded while the own renewals are not applied or do not come back; over when both are.
+    fn watch_over_health(&mut self, cx: &mut Cx<'_>) {
+        let config = cx.config().clone();
+        let applied = cx.now < self.writes_late_at(&config);
+        let heard = self.contact.is_held(&config, cx.now);
+        if self.suspended {
+            self.degrade(cx, DegradedReason::LeaseLost);
+        } else if !applied {
+            self.degrade(cx, DegradedReason::WritesFailing);
+        } else if !heard {
+            self.degrade(cx, DegradedReason::WatchSilent);
+        } else if self.degraded.take().is_some() {
+            cx.notify(Notice::Recovered);
+        }
+    }
+
+    fn writes_late_at(&self, config: &crate::config::Config) -> Instant {
+        self.session.acknowledged_at + config.overdue_after() + config.request_timeout()
+    }
+
+    fn health_wake(&self, config: &crate::config::Config, now: Instant) -> Option<Wake> {
+        let writes = self.writes_late_at(config);
+        let heard = self.contact.lost_at(config);
+        let future = [writes, heard].into_iter().filter(|&at| at > now).min();
+        let watch = self.rewatch_at(config).filter(|&at| at > now);
+        let watch = watch.map(|at| Wake::new(at, WakeReason::WatchRetry));
+        Wake::earlier(future.map(|at| Wake::new(at, WakeReason::Reconcile)), watch)
+    }
+
+    /// When a watch that does not bring back renewals although they are applied is begun anew.
+    fn rewatch_at(&self, config: &crate::config::Config) -> Option<Instant> {
+        let since = self.contact.echo().max(self.watching.since());
+        let applied_since = self.session.acknowledged_at > since;
+        applied_since.then(|| since + config.heartbeat_interval() * 2)
+    }
+
+    fn watch_over_watch(&mut self, cx: &mut Cx<'_>) {
+        let config = cx.config().clone();
+        if self.rewatch_at(&config).is_some_and(|at| cx.now >= at) && self.watching.wake().is_none()
+        {
+            let scope = self.watching.scope().clone();
+            self.watching.change(cx, scope);
+            self.snapshot_begins();
+            let reason = "own renewals do not come back through the watch".to_string();
+            cx.notify(Notice::WatchRenewed { reason });
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What a member does with an entry of the store, whether the watch or a read brought it.
+
+use super::{Candidacy, Member, Membership};
+use crate::attempt::Outcome;
+use crate::cx::Cx;
+use crate::event::{OpId, WatchId};
+use crate::holdings::Holdings;
+use crate::id::WorkerId;
+use crate::keys::Key;
+use crate::leader::Leading;
+use crate::record::{Record, Verb};
+use crate::requests::Requests;
+use crate::store::{Entry, StoreError, StoreReply, WatchEvent};
+use crate::wire;
+
+impl Member {
+    pub(crate) fn on_watch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        requests: &mut Requests,
+        id: WatchId,
+        event: &WatchEvent,
+    ) -> Membership {
+        if !self.watching.accepts(cx, id, event) {
+            return Membership::On;
+        }
+        match event {
+            WatchEvent::Entry(entry) => self.on_entry(cx, holdings, requests, entry, true),
+            WatchEvent::CaughtUp { revision } => {
+                self.follow.on_caught_up(cx.now);
+                if let Some(leader) = &mut self.leader {
+                    leader.on_caught_up(cx, *revision);
+                }
+                for (verb, key, asked) in requests.asked(&self.session.worker) {
+                    // A request that the snapshot does not show was removed in between; the next
+                    // reading of its key tells.
+                    self.reconcile.look_at(cx, (verb, key, asked));
+                }
+                Membership::On
+            }
+            WatchEvent::Lost { reason } => {
+                cx.notify(crate::notice::Notice::WatchRenewed {
+                    reason: reason.clone(),
+                });
+                Membership::On
+            }
+        }
+    }
+
+    /// Takes in an entry; `echoed` when the watch brought it, so that it proves contact.
+    pub(super) fn on_entry(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        requests: &mut Requests,
+        entry: &Entry,
+        echoed: bool,
+    ) -> Membership {
+        if let Some(leader) = &mut self.leader {
+            leader.on_entry(cx, entry);
+        }
+        match Key::parse(&entry.key) {
+            Key::Head => {
+                self.see_head(cx, entry);
+                Membership::On
+            }
+            Key::Session(worker) if worker == self.session.worker => {
+                self.on_own_session(cx, holdings, entry, echoed)
+            }
+            Key::Session(worker) => {
+                self.on_other_session(cx, &worker, entry);
+                Membership::On
+            }
+            Key::Assignment(worker) if worker == self.session.worker => {
+                self.take_in(cx, holdings, entry);
+                Membership::On
+            }
+            Key::Control(verb, worker) if worker == self.session.worker => {
+                self.on_control(cx, requests, verb, entry);
+                Membership::On
+            }
+            Key::Assignment(_) | Key::Control(..) | Key::Audit(_) | Key::Source | Key::Foreign => {
+                Membership::On
+            }
+        }
+    }
+
+    pub(super) fn on_control(
+        &mut self,
+        cx: &mut Cx<'_>,
+        requests: &mut Requests,
+        verb: Verb,
+        entry: &Entry,
+    ) {
+        let known = self
+            .follow
+            .head()
+            .map(|head| head.version)
+            .unwrap_or_default();
+        let own = self
+            .leader
+            .as_ref()
+            .map(|l| l.head().0.version)
+            .unwrap_or_default();
+        requests.on_entry(cx, verb, entry, known.max(own));
+    }
+
+    /// The own session came back, or somebody else's in its place.
+    fn on_own_session(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        entry: &Entry,
+        echoed: bool,
+    ) -> Membership {
+        let own = matches!(
+            entry.value.as_deref().map(wire::decode),
+            Some(Ok(Record::Session(record))) if record.nonce() == self.session.nonce
+        );
+        if own && echoed && entry.revision >= self.session.revision {
+            self.contact.on_echo(&cx.config().clone(), cx.now);
+        }
+        let kept = self.session.on_seen(cx, entry);
+        self.on_kept(cx, holdings, kept)
+    }
+
+    fn on_other_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, entry: &Entry) {
+        if self.follow.leader() == Some(worker) {
+            self.follow.on_leader_session(cx, worker, entry);
+        }
+    }
+
+    /// Takes in a record of the own assignment, if it is for this session and newer.
+    fn take_in(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings, entry: &Entry) {
+        let record = match entry.value.as_deref().map(wire::decode) {
+            None => return,
+            Some(Ok(Record::Assignment(record))) => record,
+            Some(Ok(_)) => return cx.ignore(entry.key.clone(), "it is not an assignment".into()),
+            Some(Err(error)) => {
+                return cx.ignore(entry.key.clone(), alloc::format!("{error}"));
+            }
+        };
+        if record.epoch != self.session.epoch {
+            if record.epoch > self.session.epoch {
+                let reason = alloc::format!("it is for the later session {}", record.epoch);
+                cx.ignore(entry.key.clone(), reason);
+            }
+            return;
+        }
+        if record.version <= holdings.applied() {
+            return;
+        }
+        holdings.take_in(cx, &record);
+        self.session.speak(cx);
+    }
+
+    /// Processing has ended for some partitions.
+    pub(crate) fn on_released(&mut self, cx: &Cx<'_>) {
+        self.session.speak(cx);
+    }
+
+    pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, entry: &Entry) {
+        if let Candidacy::Standing { attempt, .. } = &self.candidacy {
+            let outcome = attempt.on_seen(entry);
+            self.on_candidacy(cx, outcome);
+        }
+        if let Some(leader) = &mut self.leader {
+            let leading = leader.on_head(cx, entry);
+            let over = matches!(leading, Leading::Over(..) | Leading::Resigned(..));
+            self.on_leading(cx, leading);
+            if !over {
+                return;
+            }
+        }
+        let before = self.follow.leader().cloned();
+        if self.follow.on_head(cx, entry) {
+            let jitter = cx.config().election_jitter();
+            self.jitter = cx.rng().duration_below(jitter);
+            if self.leader.is_none() && self.follow.leader() != before.as_ref() {
+                self.watching
+                    .change(cx, self.follow.scope(&self.session.worker));
+            }
+        }
+    }
+
+    /// An answer about the candidacy.
+    pub(crate) fn on_candidate_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: &Result<StoreReply, StoreError>,
+    ) {
+        if let Candidacy::Standing { attempt, .. } = &mut self.candidacy {
+            let outcome = attempt.on_reply(cx, op, result);
+            self.on_candidacy(cx, outcome);
+        }
+    }
+
+    fn on_candidacy(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
+        match outcome {
+            Outcome::Pending => {}
+            Outcome::Won(revision) => {
+                let won = core::mem::replace(&mut self.candidacy, Candidacy::Waiting);
+                let Candidacy::Standing { head, .. } = won else {
+                    return;
+                };
+                if self.suspended || self.is_leaving() {
+                    // Won too late to be of use: the next who stands takes over.
+                    self.follow.wrote_head(cx, *head, revision);
+                } else {
+                    self.elected(cx, *head, revision);
+                }
+            }
+            Outcome::Lost(entry) => {
+                self.candidacy = Candidacy::Waiting;
+                if let Some(entry) = entry {
+                    self.see_head(cx, &entry);
+                }
+            }
+            Outcome::Refused(error) | Outcome::Rejected(error) => {
+                self.candidacy = Candidacy::Waiting;
+                self.stand_not_before = cx.now + cx.config().heartbeat_interval();
+                let (step, failures, reason) = ("take over", 1, alloc::format!("{error}"));
+                cx.notify(crate::notice::Notice::StepFailed {
+                    step,
+                    failures,
+                    reason,
+                });
+            }
+        }
+    }
+}

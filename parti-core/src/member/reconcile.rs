@@ -1,0 +1,152 @@
+//! Comparing with the store now and then: a watch is a hint, reading is the repair.
+//!
+//! The leader lists everything, a follower reads `head` and its own record. Both are rare: what a
+//! renewal brings back through the watch already proves that nothing before it was missed.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+
+use super::{Member, Membership};
+use crate::cx::Cx;
+use crate::effect::{Wake, WakeReason};
+use crate::event::{OpId, OpOwner};
+use crate::holdings::Holdings;
+use crate::id::Revision;
+use crate::keys::{assignment_key, head_key};
+use crate::record::Verb;
+use crate::requests::Requests;
+use crate::store::{Entry, StoreError, StoreOp, StoreReply};
+use crate::time::Instant;
+
+/// Reads under way and when the next are due.
+#[derive(Clone, Debug)]
+pub(crate) struct Reconcile {
+    due_at: Instant,
+    listing: Option<OpId>,
+    reading: BTreeMap<OpId, Reading>,
+}
+
+#[derive(Clone, Debug)]
+enum Reading {
+    Record,
+    Request {
+        verb: Verb,
+        key: String,
+        asked: Revision,
+    },
+}
+
+impl Reconcile {
+    pub(crate) fn new(cx: &mut Cx<'_>) -> Self {
+        let interval = cx.config().reconcile_interval();
+        // Spread over the interval, so that a group that starts at once does not read at once.
+        let due_at = cx.now + interval / 2 + cx.rng().duration_below(interval);
+        Self {
+            due_at,
+            listing: None,
+            reading: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn lead(&mut self, cx: &Cx<'_>) {
+        (self.due_at, self.listing) = (cx.now + cx.config().reconcile_interval(), None);
+    }
+
+    pub(crate) fn follow(&mut self, cx: &Cx<'_>) {
+        self.lead(cx);
+    }
+
+    pub(crate) fn look_at(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (verb, key, asked): (Verb, String, Revision),
+    ) {
+        let op = cx.store(OpOwner::Reconcile, StoreOp::Get { key: key.clone() });
+        self.reading
+            .insert(op, Reading::Request { verb, key, asked });
+    }
+
+    pub(crate) const fn wake(&self) -> Option<Wake> {
+        Some(Wake::new(self.due_at, WakeReason::Reconcile))
+    }
+}
+
+impl Member {
+    pub(super) fn keep_reconciling(&mut self, cx: &mut Cx<'_>) {
+        if cx.now < self.reconcile.due_at {
+            return;
+        }
+        self.reconcile.due_at = cx.now + cx.config().reconcile_interval();
+        if self.leader.is_some() {
+            let prefix = String::new();
+            let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
+            self.reconcile.listing = Some(op);
+        } else {
+            for key in [head_key(), assignment_key(&self.session.worker)] {
+                let op = cx.store(OpOwner::Reconcile, StoreOp::Get { key });
+                self.reconcile.reading.insert(op, Reading::Record);
+            }
+        }
+    }
+
+    /// An answer to a read; an error is made good by the next one.
+    pub(crate) fn on_reconciled(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        requests: &mut Requests,
+        op: OpId,
+        result: &Result<StoreReply, StoreError>,
+    ) -> Membership {
+        let reading = self.reconcile.reading.remove(&op);
+        let listing = self
+            .reconcile
+            .listing
+            .take_if(|listing| *listing == op)
+            .is_some();
+        match (result, reading) {
+            (
+                Ok(StoreReply::Entries {
+                    entries,
+                    last_revision,
+                }),
+                None,
+            ) if listing => self.on_listed(cx, holdings, requests, entries, *last_revision),
+            (Ok(StoreReply::Entry(Some(entry))), Some(Reading::Record)) => {
+                self.on_entry(cx, holdings, requests, entry, false)
+            }
+            (Ok(StoreReply::Entry(entry)), Some(Reading::Request { verb, key, asked })) => {
+                let gone = Entry {
+                    key: key.to_string(),
+                    revision: asked.next(),
+                    value: None,
+                };
+                let entry = entry.as_ref().unwrap_or(&gone);
+                self.on_control(cx, requests, verb, entry);
+                Membership::On
+            }
+            (Ok(_) | Err(_), _) => Membership::On,
+        }
+    }
+
+    fn on_listed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        requests: &mut Requests,
+        entries: &[Entry],
+        last_revision: Revision,
+    ) -> Membership {
+        for entry in entries {
+            let membership = self.on_entry(cx, holdings, requests, entry, false);
+            if membership != Membership::On {
+                return membership;
+            }
+        }
+        if let Some(leader) = self.leader_mut() {
+            let keys = entries.iter().map(|entry| entry.key.clone()).collect();
+            leader.on_list(cx, &keys, last_revision);
+        }
+        Membership::On
+    }
+}

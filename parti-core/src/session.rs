@@ -1,0 +1,204 @@
+//! Keeping a session: renewal by revision, acknowledgement, and the local deadline.
+//!
+//! What always holds: the deadline counts from the *first sending* of the last applied renewal; one
+//! renewal is in flight at a time; a session found overwritten is lost for good.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use crate::attempt::{Attempt, Outcome};
+use crate::claim::Claimed;
+use crate::cx::Cx;
+use crate::effect::{Wake, WakeReason};
+use crate::event::{OpId, OpOwner};
+use crate::holdings::Holdings;
+use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
+use crate::keys::session_key;
+use crate::record::{Record, SessionRecord, SessionStatus};
+use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
+use crate::time::Instant;
+use crate::wire;
+
+/// A session this process holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) worker: WorkerId,
+    pub(crate) nonce: Nonce,
+    pub(crate) epoch: Epoch,
+    /// The revision of the last applied write.
+    pub(crate) revision: Revision,
+    /// Until when the session may be relied on, on the local clock.
+    pub(crate) deadline: Instant,
+    /// When the last applied write was acknowledged.
+    pub(crate) acknowledged_at: Instant,
+    seq: u64,
+    status: SessionStatus,
+    renewal: Renewal,
+    /// When to renew out of turn because there is something to say.
+    speak_at: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+enum Renewal {
+    Due(Instant),
+    Running {
+        attempt: Attempt,
+        status: SessionStatus,
+    },
+}
+
+/// What an answer meant for the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Nothing new.
+    Pending,
+    /// A renewal was applied; it carried this status.
+    Renewed(SessionStatus),
+    /// Somebody else holds the ID, or it was evicted.
+    Lost,
+    /// The store refuses the renewal for good.
+    Rejected(String),
+}
+
+impl Session {
+    pub(crate) fn new(cx: &Cx<'_>, claimed: &Claimed) -> Self {
+        Self {
+            worker: claimed.worker.clone(),
+            nonce: claimed.nonce,
+            epoch: Epoch::from(claimed.revision),
+            revision: claimed.revision,
+            deadline: claimed.first_sent + cx.config().hold(),
+            acknowledged_at: cx.now,
+            seq: 0,
+            status: SessionStatus::Active,
+            renewal: Renewal::Due(claimed.first_sent + cx.config().heartbeat_interval()),
+            speak_at: None,
+        }
+    }
+
+    /// There is something to acknowledge: renew soon, together with what else comes meanwhile.
+    pub(crate) fn speak(&mut self, cx: &Cx<'_>) {
+        let at = cx.now + cx.config().acknowledge_delay();
+        self.speak_at = Some(self.speak_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Changes the status and says so at once.
+    pub(crate) fn set_status(&mut self, cx: &Cx<'_>, status: SessionStatus) {
+        self.status = status;
+        self.speak_at = Some(cx.now);
+    }
+
+    pub(crate) fn on_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: &Result<StoreReply, StoreError>,
+    ) -> Kept {
+        let Renewal::Running { attempt, .. } = &mut self.renewal else {
+            return Kept::Pending;
+        };
+        let outcome = attempt.on_reply(cx, op, result);
+        self.on_outcome(cx, outcome)
+    }
+
+    /// The watch or another read showed the own key.
+    pub(crate) fn on_seen(&mut self, cx: &Cx<'_>, entry: &Entry) -> Kept {
+        if let Renewal::Running { attempt, .. } = &self.renewal {
+            let outcome = attempt.on_seen(entry);
+            return self.on_outcome(cx, outcome);
+        }
+        if entry.revision > self.revision {
+            Kept::Lost
+        } else {
+            Kept::Pending
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, holdings: &Holdings) {
+        match &mut self.renewal {
+            Renewal::Running { attempt, .. } => attempt.handle_timeout(cx),
+            Renewal::Due(at) => {
+                if cx.now >= *at || self.speak_at.is_some_and(|at| cx.now >= at) {
+                    self.renew(cx, holdings);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn wake(&self) -> Option<Wake> {
+        match &self.renewal {
+            Renewal::Running { attempt, .. } => attempt.wake(),
+            Renewal::Due(at) => Wake::earlier(
+                Some(Wake::new(*at, WakeReason::Renewal)),
+                self.speak_at
+                    .map(|at| Wake::new(at, WakeReason::Acknowledge)),
+            ),
+        }
+    }
+
+    fn renew(&mut self, cx: &mut Cx<'_>, holdings: &Holdings) {
+        self.seq += 1;
+        self.speak_at = None;
+        let id = WriteId {
+            nonce: self.nonce,
+            seq: self.seq,
+        };
+        let record = self.record(cx, id, holdings.applied(), holdings);
+        let write = Write {
+            key: session_key(&self.worker),
+            value: Some(wire::encode(&Record::Session(record))),
+            expect: Expect::Revision(self.revision),
+        };
+        let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into());
+        self.renewal = Renewal::Running {
+            attempt,
+            status: self.status,
+        };
+    }
+
+    fn record(
+        &self,
+        cx: &Cx<'_>,
+        write: WriteId,
+        applied: Version,
+        holdings: &Holdings,
+    ) -> SessionRecord {
+        SessionRecord {
+            write,
+            epoch: self.epoch,
+            status: self.status,
+            applied,
+            draining: holdings.draining(),
+            capacity: cx.config().capacity(),
+            labels: cx.config().labels().clone(),
+            heartbeat_interval: cx.config().heartbeat_interval(),
+            lease: cx.config().lease(),
+            software: cx.boot().software.clone(),
+        }
+    }
+
+    fn on_outcome(&mut self, cx: &Cx<'_>, outcome: Outcome) -> Kept {
+        let Renewal::Running { attempt, status } = &self.renewal else {
+            return Kept::Pending;
+        };
+        let first_sent = attempt.first_sent();
+        match outcome {
+            Outcome::Pending => Kept::Pending,
+            Outcome::Won(revision) => {
+                let status = *status;
+                self.revision = revision;
+                self.deadline = self.deadline.max(first_sent + cx.config().hold());
+                self.acknowledged_at = cx.now;
+                let due = first_sent + cx.config().heartbeat_interval();
+                self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
+                Kept::Renewed(status)
+            }
+            Outcome::Lost(_) => Kept::Lost,
+            Outcome::Refused(error) | Outcome::Rejected(error) => {
+                let pause = cx.config().heartbeat_interval();
+                self.renewal = Renewal::Due(cx.now + pause);
+                Kept::Rejected(alloc::format!("{error}"))
+            }
+        }
+    }
+}
