@@ -1,0 +1,114 @@
+//! S4: in true time, no two processes hold a partition validly.
+//!
+//! A process holds validly from its assignment to its release or to the deadline of its session,
+//! whichever is first, on its own clock translated to true time.
+
+use std::collections::BTreeMap;
+
+use super::{Check, Fact, Findings, Process};
+use parti_core::{Grant, Instant, PartitionKey};
+
+#[derive(Debug, Default)]
+pub(super) struct Exclusion {
+    /// Until when the session of a process is valid.
+    until: BTreeMap<Process, Instant>,
+    holders: BTreeMap<PartitionKey, Vec<Process>>,
+    /// Partitions with more than one holder, valid or not.
+    contested: BTreeMap<PartitionKey, ()>,
+}
+
+impl Check for Exclusion {
+    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
+        match fact {
+            Fact::Ended { process } => self.end(*process),
+            Fact::Assign {
+                process, grants, ..
+            } => {
+                for grant in grants {
+                    self.begin(at, *process, grant, findings);
+                }
+            }
+            Fact::Released { process, grants } => {
+                for grant in grants {
+                    self.release(*process, &grant.partition);
+                }
+            }
+            Fact::Settled { process, until, .. } => {
+                self.until
+                    .insert(*process, until.unwrap_or(Instant::ORIGIN));
+                self.check_contested(at, *process, findings);
+            }
+            Fact::Began { .. }
+            | Fact::Commit { .. }
+            | Fact::Step { .. }
+            | Fact::Request { .. }
+            | Fact::Revoke { .. }
+            | Fact::Notice { .. }
+            | Fact::Panicked { .. }
+            | Fact::Healed
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+}
+
+impl Exclusion {
+    fn is_valid(&self, at: Instant, process: Process) -> bool {
+        self.until.get(&process).is_some_and(|until| at < *until)
+    }
+
+    fn begin(&mut self, at: Instant, process: Process, grant: &Grant, findings: &mut Findings) {
+        let holders = self.holders.entry(grant.partition.clone()).or_default();
+        let others: Vec<_> = holders
+            .iter()
+            .copied()
+            .filter(|other| *other != process)
+            .collect();
+        holders.push(process);
+        if !others.is_empty() {
+            self.contested.insert(grant.partition.clone(), ());
+        }
+        for other in others.into_iter().filter(|other| self.is_valid(at, *other)) {
+            let until = self.until.get(&other);
+            findings.report(format!(
+                "{process} begins {grant:?} while {other} holds it validly until {until:?}"
+            ));
+        }
+    }
+
+    fn release(&mut self, process: Process, partition: &PartitionKey) {
+        if let Some(holders) = self.holders.get_mut(partition) {
+            holders.retain(|holder| *holder != process);
+            if holders.len() < 2 {
+                self.contested.remove(partition);
+            }
+        }
+    }
+
+    fn end(&mut self, process: Process) {
+        self.until.remove(&process);
+        let held: Vec<_> = self
+            .holders
+            .iter()
+            .filter(|(_, holders)| holders.contains(&process))
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        for partition in held {
+            self.release(process, &partition);
+        }
+    }
+
+    /// A deadline that moved on may make an old holder valid again.
+    fn check_contested(&self, at: Instant, process: Process, findings: &mut Findings) {
+        for partition in self.contested.keys() {
+            let holders = &self.holders[partition];
+            if !holders.contains(&process) {
+                continue;
+            }
+            let valid: Vec<_> = holders.iter().filter(|p| self.is_valid(at, **p)).collect();
+            if valid.len() > 1 && valid.contains(&&process) {
+                findings.report(format!("{partition} is held validly by all of {valid:?}"));
+            }
+        }
+    }
+}

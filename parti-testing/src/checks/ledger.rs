@@ -1,0 +1,205 @@
+//! Who may hold each partition, read off the true history of the store.
+//!
+//! It is an independent second implementation of the rule the leader decides by, shared by the
+//! checker of justified grants and the counters of what a batch has seen.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use super::Written;
+use parti_core::{
+    AssignmentRecord, Epoch, Instant, Key, PartitionKey, Record, SessionRecord, SessionStatus,
+    Version, WorkerId,
+};
+
+/// One incarnation of a worker.
+pub(crate) type Holder = (WorkerId, Epoch);
+
+/// Why a holder may hold a partition no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freed {
+    /// It acknowledged the revocation.
+    Acknowledged,
+    /// A leader ended its session.
+    Evicted,
+    /// Its own word ended its session.
+    Released,
+    /// Another session took its ID.
+    Replaced,
+}
+
+/// What a holder may still do with a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    Granted,
+    /// Taken away in this version; free once it is acknowledged. The version is the one of the first
+    /// record without the grant, whatever that record says about it.
+    Revoked(Version),
+}
+
+/// A grant that was not there before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewGrant {
+    pub(crate) partition: PartitionKey,
+    pub(crate) to: Holder,
+    /// Others that may still hold the partition.
+    pub(crate) unjustified: Vec<Holder>,
+    /// Why the last holder let go, if there was one.
+    pub(crate) freed: Option<Freed>,
+}
+
+/// The ledger as of the last commit taken in.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    claims: BTreeMap<Holder, BTreeMap<PartitionKey, Claim>>,
+    /// The present session of each worker.
+    sessions: BTreeMap<WorkerId, (Epoch, SessionStatus)>,
+    /// Sessions evicted while they may have been valid, and until when they may be.
+    lingering: BTreeMap<Holder, Instant>,
+    freed: BTreeMap<PartitionKey, Freed>,
+}
+
+impl Ledger {
+    /// Takes in a commit. Endings count for grants of the same commit; `lease` is the least time for
+    /// which a session that was not silent may remain valid.
+    pub(crate) fn take_in(
+        &mut self,
+        at: Instant,
+        lease: Duration,
+        writes: &[Written],
+    ) -> Vec<NewGrant> {
+        self.end_lingering(at);
+        for write in writes {
+            match (&write.key, write.record()) {
+                (Key::Session(worker), Some(Record::Session(record))) => {
+                    self.session(at, lease, worker, record, write);
+                }
+                (Key::Session(worker), _) => {
+                    self.sessions.remove(worker);
+                }
+                _ => {}
+            }
+        }
+        let mut grants = Vec::new();
+        for write in writes {
+            if let (Key::Assignment(worker), Some(Record::Assignment(record))) =
+                (&write.key, write.record())
+            {
+                self.assignment(worker, record, &mut grants);
+            }
+        }
+        grants
+    }
+
+    fn session(
+        &mut self,
+        at: Instant,
+        lease: Duration,
+        worker: &WorkerId,
+        record: &SessionRecord,
+        write: &Written,
+    ) {
+        let epoch = match record.epoch {
+            Epoch::ZERO => Epoch::from(write.revision),
+            epoch => epoch,
+        };
+        let before = self.sessions.insert(worker.clone(), (epoch, record.status));
+        if let Some((old, status)) = before
+            && old != epoch
+        {
+            let holder = (worker.clone(), old);
+            let lingers = matches!(status, SessionStatus::Evicted { silent: false });
+            if !lingers {
+                self.end(&holder, Freed::Replaced);
+            }
+        }
+        let holder = (worker.clone(), epoch);
+        match record.status {
+            SessionStatus::Active | SessionStatus::Draining => self.acknowledge(&holder, record),
+            SessionStatus::Released { .. } => self.end(&holder, Freed::Released),
+            SessionStatus::Evicted { silent: true } => self.end(&holder, Freed::Evicted),
+            SessionStatus::Evicted { silent: false } => {
+                self.lingering.entry(holder).or_insert(at + lease);
+            }
+        }
+    }
+
+    fn end_lingering(&mut self, at: Instant) {
+        let over: Vec<_> = self
+            .lingering
+            .iter()
+            .filter(|(_, until)| **until <= at)
+            .map(|(holder, _)| holder.clone())
+            .collect();
+        for holder in over {
+            self.lingering.remove(&holder);
+            self.end(&holder, Freed::Evicted);
+        }
+    }
+
+    fn end(&mut self, holder: &Holder, why: Freed) {
+        self.lingering.remove(holder);
+        for (partition, _) in self.claims.remove(holder).unwrap_or_default() {
+            self.freed.insert(partition, why);
+        }
+    }
+
+    fn acknowledge(&mut self, holder: &Holder, record: &SessionRecord) {
+        let Some(claims) = self.claims.get_mut(holder) else {
+            return;
+        };
+        let freed = &mut self.freed;
+        claims.retain(|partition, claim| match claim {
+            Claim::Granted => true,
+            Claim::Revoked(since) => {
+                let kept = record.applied < *since || record.draining.contains(partition);
+                if !kept {
+                    freed.insert(partition.clone(), Freed::Acknowledged);
+                }
+                kept
+            }
+        });
+    }
+
+    fn assignment(
+        &mut self,
+        worker: &WorkerId,
+        record: &AssignmentRecord,
+        grants: &mut Vec<NewGrant>,
+    ) {
+        let holder = (worker.clone(), record.epoch);
+        let ended = self
+            .sessions
+            .get(worker)
+            .is_none_or(|(epoch, status)| *epoch != record.epoch || !status.is_living());
+        let mut claims = self.claims.remove(&holder).unwrap_or_default();
+        for claim in claims.values_mut() {
+            if *claim == Claim::Granted {
+                *claim = Claim::Revoked(record.version);
+            }
+        }
+        for grant in &record.granted {
+            let partition = &grant.partition;
+            let before = claims.insert(partition.clone(), Claim::Granted);
+            if before.is_none() && !ended {
+                grants.push(NewGrant {
+                    partition: partition.clone(),
+                    to: holder.clone(),
+                    unjustified: self.others(partition, &holder),
+                    freed: self.freed.remove(partition),
+                });
+            }
+        }
+        // A record for a session that has ended is a seat that is kept: nobody may act on it.
+        let counts = !ended || self.lingering.contains_key(&holder);
+        if counts && !claims.is_empty() {
+            self.claims.insert(holder, claims);
+        }
+    }
+
+    fn others(&self, partition: &PartitionKey, holder: &Holder) -> Vec<Holder> {
+        let others = self.claims.iter().filter(|(other, _)| *other != holder);
+        let claiming = others.filter(|(_, claims)| claims.contains_key(partition));
+        claiming.map(|(other, _)| other.clone()).collect()
+    }
+}

@@ -1,0 +1,32 @@
+//! S8: all writes of `head` in one term carry the nonce of one session, the one that took over.
+
+use std::collections::BTreeMap;
+
+use super::{Check, Fact, Findings, Process};
+use parti_core::{Instant, Nonce, Record, Term};
+
+#[derive(Debug, Default)]
+pub(super) struct Terms {
+    owners: BTreeMap<Term, (Nonce, Process)>,
+}
+
+impl Check for Terms {
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        let Fact::Commit { process, writes } = fact else {
+            return;
+        };
+        for write in writes {
+            let Some(Record::Head(head)) = write.record() else {
+                continue;
+            };
+            let writer = (head.write.nonce, *process);
+            let owner = *self.owners.entry(head.term).or_insert(writer);
+            if owner != writer {
+                findings.report(format!(
+                    "{process} as {:?} wrote version {} in the term {} of {} as {:?}",
+                    writer.0, head.version, head.term, owner.1, owner.0
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The deterministic simulator: a group of real cores, a simulated store, virtual time, and faults.
+//!
+//! A seed is a full bug report. From it a [`Plan`] is made, explicit and storable; a run is a
+//! function of the plan alone: a phase under faults, then everything heals, then the group must
+//! settle within [`Config::convergence_bound`](parti_core::Config::convergence_bound) and stay calm.
+//! Every fact is judged by the checkers of [`checks`](crate::checks).
+//!
+//! ```
+//! use parti_core::Mode;
+//! use parti_testing::sim::{Plan, Sim};
+//! let plan = Plan::from_seed(7, Mode::Exclusive);
+//! let outcome = Sim::run(&plan)?;
+//! assert_eq!(outcome.digest, Sim::run(&plan)?.digest);
+//! # Ok::<(), parti_core::ConfigError>(())
+//! ```
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use parti_core::{ConfigError, Mode};
+
+use world::World;
+
+pub mod cli;
+mod clock;
+mod dice;
+mod drive;
+mod generate;
+mod judge;
+mod network;
+mod node;
+mod panics;
+mod plan;
+mod queue;
+mod sometimes;
+mod store;
+mod strategy;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub use generate::FaultClass;
+pub use judge::{Tracing, Violation};
+pub use plan::{Action, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+pub use sometimes::SITUATIONS;
+pub use strategy::KeepThenFill;
+
+impl Plan {
+    /// The plan of a seed. It may change between releases; store the plan to keep it.
+    #[must_use]
+    pub fn from_seed(seed: u64, mode: Mode) -> Self {
+        generate::plan(seed, mode)
+    }
+
+    /// Whether nothing goes wrong in it, so that no alarm has a reason.
+    #[must_use]
+    pub fn is_faultless(&self) -> bool {
+        let harmless = |timed: &TimedAction| match timed.action {
+            Action::Partitions { .. } | Action::Refresh { .. } | Action::Trigger { .. } => true,
+            Action::Stop { leave, .. } => leave == Leave::Handoff,
+            Action::Crash { .. }
+            | Action::Pause { .. }
+            | Action::ClockJump { .. }
+            | Action::Outage { .. }
+            | Action::Cut { .. } => false,
+        };
+        self.faults == Faults::none()
+            && self.nodes.iter().all(|node| node.survives)
+            && self.actions.iter().all(harmless)
+    }
+}
+
+/// The simulator.
+#[derive(Clone, Copy, Debug)]
+pub struct Sim;
+
+impl Sim {
+    /// Runs a plan. A run with violations is repeated with a trace of its last lines.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the settings of the plan are incoherent; nothing was run then.
+    pub fn run(plan: &Plan) -> Result<Outcome, ConfigError> {
+        let outcome = Self::run_traced(plan, Tracing::Off)?;
+        if outcome.violations.is_empty() {
+            return Ok(outcome);
+        }
+        Self::run_traced(plan, Tracing::Last)
+    }
+
+    /// Runs a plan and keeps as much of the trace as asked for.
+    ///
+    /// # Errors
+    /// As [`Sim::run`].
+    pub fn run_traced(plan: &Plan, tracing: Tracing) -> Result<Outcome, ConfigError> {
+        let mut world = World::new(plan, tracing)?;
+        world.run();
+        Ok(Outcome {
+            stats: Stats {
+                simulated: world.now.since_origin(),
+                events: world.events,
+                generations: world.judge.sometimes.generations,
+                settled_after: world.settled_after(),
+            },
+            pending: world.coverage().pending(),
+            digest: world.judge.digest,
+            sometimes: world.judge.sometimes.counts(),
+            trace: world.judge.take_trace(),
+            violations: core::mem::take(&mut world.judge.violations),
+        })
+    }
+}
+
+/// How much a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// How much time passed in it.
+    pub simulated: Duration,
+    /// How many things happened.
+    pub events: u64,
+    /// How many times `head` was written.
+    pub generations: u64,
+    /// How long after the faults the group was first seen settled.
+    pub settled_after: Option<Duration>,
+}
+
+/// What came out of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What did not hold; a run ends at the first.
+    pub violations: Vec<Violation>,
+    /// Equal runs have equal digests.
+    pub digest: u64,
+    /// How much it did.
+    pub stats: Stats,
+    /// How often each of [`SITUATIONS`] was seen.
+    pub sometimes: BTreeMap<String, u64>,
+    /// What was missing at the end for the group to count as settled.
+    pub pending: Vec<String>,
+    /// The trace, as far as it was kept.
+    pub trace: Vec<String>,
+}
+
+/// Prints as a bug report: the property, what is pending, the trace and the command to run it again.
+#[derive(Clone, Copy, Debug)]
+pub struct BugReport<'a> {
+    /// The plan that was run.
+    pub plan: &'a Plan,
+    /// What came out of it.
+    pub outcome: &'a Outcome,
+}
+
+impl fmt::Display for BugReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.outcome.trace {
+            writeln!(f, "{line}")?;
+        }
+        let (seed, mode) = (self.plan.seed, self.plan.settings.mode.as_str());
+        for violation in &self.outcome.violations {
+            writeln!(f, "seed {seed} ({mode}): {violation}")?;
+        }
+        for pending in &self.outcome.pending {
+            writeln!(f, "pending: {pending}")?;
+        }
+        write!(
+            f,
+            "again: cargo xtask sim --seed {seed} --mode {mode} --trace"
+        )
+    }
+}

@@ -1,0 +1,165 @@
+//! Passes every fact to the checkers, counts what was seen, and keeps the digest and the trace.
+//!
+//! The trace costs more than the run itself, so it is kept only on demand; the digest is always
+//! taken, and equal digests mean equal runs.
+
+use core::fmt;
+use std::collections::VecDeque;
+
+use parti_core::Instant;
+
+use super::dice::mix;
+use super::sometimes::Sometimes;
+use crate::checks::{Check, Fact, Findings, PROPERTIES, Rules};
+
+/// How many lines of the trace are kept.
+const TRACE_LINES: usize = 80;
+
+/// A property that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The property.
+    pub id: &'static str,
+    /// When, in true time.
+    pub at: Instant,
+    /// What happened.
+    pub reason: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.id, self.at, self.reason)
+    }
+}
+
+pub(super) struct Judge {
+    checks: Vec<(&'static str, Box<dyn Check>)>,
+    findings: Findings,
+    pub(super) violations: Vec<Violation>,
+    pub(super) sometimes: Sometimes,
+    pub(super) digest: u64,
+    trace: Option<VecDeque<String>>,
+    full: bool,
+}
+
+impl Judge {
+    pub(super) fn new(rules: &Rules, trace: Tracing) -> Self {
+        let applying = PROPERTIES
+            .iter()
+            .filter(|property| (property.applies)(rules));
+        Self {
+            checks: applying
+                .map(|property| (property.id, (property.make)(rules)))
+                .collect(),
+            findings: Findings::default(),
+            violations: Vec::new(),
+            sometimes: Sometimes::new(rules),
+            digest: 0,
+            trace: (trace != Tracing::Off).then(VecDeque::new),
+            full: trace == Tracing::Full,
+        }
+    }
+
+    pub(super) fn observe(&mut self, at: Instant, fact: &Fact) {
+        self.line(at, || describe(fact));
+        self.sometimes.observe(at, fact);
+        if let Fact::Settled {
+            local,
+            wake,
+            effects,
+            ..
+        } = fact
+        {
+            self.fold(local.as_nanos());
+            self.fold(wake.map_or(0, |wake| wake.at.as_nanos()));
+            self.fold(*effects as u64);
+        }
+        for (id, check) in &mut self.checks {
+            check.observe(at, fact, &mut self.findings);
+            if !self.findings.is_empty() {
+                let found = self.findings.take().into_iter();
+                self.violations
+                    .extend(found.map(|reason| Violation { id, at, reason }));
+            }
+        }
+    }
+
+    pub(super) const fn fold(&mut self, value: u64) {
+        self.digest = mix(self.digest ^ value).wrapping_add(value);
+    }
+
+    /// Adds a line to the trace, if one is kept.
+    pub(super) fn line(&mut self, at: Instant, text: impl FnOnce() -> Option<String>) {
+        let Some(trace) = &mut self.trace else {
+            return;
+        };
+        let Some(text) = text() else {
+            return;
+        };
+        if !self.full && trace.len() == TRACE_LINES {
+            trace.pop_front();
+        }
+        trace.push_back(format!("{:>10}  {text}", seconds(at)));
+    }
+
+    pub(super) fn take_trace(&mut self) -> Vec<String> {
+        self.trace.take().map(Vec::from).unwrap_or_default()
+    }
+}
+
+/// How much of the trace is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracing {
+    /// Nothing.
+    Off,
+    /// The last lines.
+    Last,
+    /// Everything.
+    Full,
+}
+
+/// A time with a microsecond's resolution, such as `12.500000s`.
+fn seconds(at: Instant) -> String {
+    let micros = at.as_nanos() / 1000;
+    format!("{}.{:06}s", micros / 1_000_000, micros % 1_000_000)
+}
+
+/// The line of a fact; facts that only frame others have none.
+fn describe(fact: &Fact) -> Option<String> {
+    Some(match fact {
+        Fact::Began { process } => format!("{process} begins"),
+        Fact::Ended { process } => format!("{process} ends"),
+        Fact::Commit { process, writes } => {
+            let mut line = format!("store: {process} commits");
+            for write in writes {
+                let (name, revision) = (&write.name, write.revision);
+                line.push_str(&format!("\n{:>12}{name}@{revision} = ", ""));
+                line.push_str(&match write.record() {
+                    Some(record) => format!("{record:?}"),
+                    None => format!("{:?}", write.value),
+                });
+            }
+            line
+        }
+        Fact::Assign {
+            process,
+            grants,
+            deadline,
+            ..
+        } => {
+            format!("{process} assigns {grants:?}, deadline {deadline:?}")
+        }
+        Fact::Revoke {
+            process,
+            grants,
+            cause,
+        } => format!("{process} revokes {grants:?}: {cause}"),
+        Fact::Released { process, grants } => format!("{process} has released {grants:?}"),
+        Fact::Notice { process, notice } => format!("{process} notes {notice:?}"),
+        Fact::Panicked { process, message } => format!("{process} panics: {message}"),
+        Fact::Healed => "all faults end".to_owned(),
+        Fact::Due(_) => "the group must have settled".to_owned(),
+        Fact::Over(_) => "the calm is over".to_owned(),
+        Fact::Step { .. } | Fact::Request { .. } | Fact::Settled { .. } => return None,
+    })
+}

@@ -1,0 +1,109 @@
+//! The agenda of a run: what happens when, in an order that does not depend on anything but the plan.
+//!
+//! Things of the same instant happen in the order in which they were planned.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use parti_core::{Event, Grant, Instant, OpId, StoreOp, WatchEvent, WatchId, WatchScope};
+
+use crate::checks::Process;
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    /// A node's next process starts.
+    Start { node: usize },
+    /// A core is called because time passed.
+    Wake { process: Process },
+    /// A core is called although nothing is due.
+    Nudge { process: Process },
+    /// A core is told something.
+    Deliver { process: Process, event: Event },
+    /// A callback has ended.
+    Release {
+        process: Process,
+        grants: Vec<Grant>,
+    },
+    /// A request reaches the store.
+    Arrive {
+        process: Process,
+        op: Option<OpId>,
+        request: StoreOp,
+        number: u64,
+        answer_by: Instant,
+    },
+    /// The wish for a watch reaches the store.
+    Subscribe {
+        process: Process,
+        id: WatchId,
+        scope: WatchScope,
+        number: u64,
+    },
+    /// A watch event reaches its process.
+    Watched {
+        process: Process,
+        id: WatchId,
+        event: WatchEvent,
+        skippable: bool,
+    },
+    /// The next action of the plan is due.
+    Act { index: usize },
+    /// A paused process may go on.
+    Resume { node: usize },
+    /// Every fault ends.
+    Heal,
+    /// Look whether the group has settled.
+    Look,
+    /// The group must have settled.
+    Due,
+    /// The calm is over.
+    Over,
+}
+
+struct Entry {
+    at: Instant,
+    seq: u64,
+    item: Item,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.seq == other.seq
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.seq).cmp(&(other.at, other.seq))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    heap: BinaryHeap<Reverse<Entry>>,
+    seq: u64,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, at: Instant, item: Item) {
+        self.seq += 1;
+        self.heap.push(Reverse(Entry {
+            at,
+            seq: self.seq,
+            item,
+        }));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Instant, Item)> {
+        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.item))
+    }
+}

@@ -1,0 +1,201 @@
+//! What a batch has seen: the proof that its checkers had something to check.
+//!
+//! A property that never met the situation it is about proves nothing; every counter here names such
+//! a situation. What always holds: every name is in the result, also with zero.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId};
+
+use crate::checks::ledger::{Freed, Ledger};
+use crate::checks::{Fact, Process, Rules, Written};
+
+/// The names of everything that is counted.
+pub const SITUATIONS: &[&str] = &[
+    "applied_late",
+    "assignment_lost_at_crash",
+    "clock_jump",
+    "commit_cold_start",
+    "commit_drain",
+    "commit_emergency",
+    "commit_manual",
+    "commit_partitions_changed",
+    "commit_planned_scale",
+    "commit_restart",
+    "commit_resume",
+    "commit_takeover",
+    "commit_weights_changed",
+    "degraded",
+    "evicted_alive",
+    "evicted_silent",
+    "eviction_averted",
+    "grant_after_acknowledgement",
+    "grant_after_eviction",
+    "grant_after_release",
+    "grant_after_replacement",
+    "grant_of_fresh_partition",
+    "identity_lost",
+    "lease_lost",
+    "own_write_found",
+    "paused_past_lease",
+    "plan_failed",
+    "recovered",
+    "request_done",
+    "resignation",
+    "seat_inherited",
+    "session_taken_over",
+    "start_failed",
+    "stale_read",
+    "step_failed",
+    "stopped",
+    "suspicion_cancelled",
+    "two_leaders_believed",
+    "unknown_but_applied",
+    "watch_lost",
+];
+
+#[derive(Debug)]
+pub(super) struct Sometimes {
+    counts: BTreeMap<&'static str, u64>,
+    lease: Duration,
+    ledger: Ledger,
+    leaders: BTreeSet<Process>,
+    sessions: BTreeMap<WorkerId, SessionStatus>,
+    pub(super) generations: u64,
+}
+
+impl Sometimes {
+    pub(super) fn new(rules: &Rules) -> Self {
+        Self {
+            counts: SITUATIONS.iter().map(|name| (*name, 0)).collect(),
+            lease: rules.shortest_lease(),
+            ledger: Ledger::default(),
+            leaders: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            generations: 0,
+        }
+    }
+
+    pub(super) fn count(&mut self, name: &'static str) {
+        debug_assert!(SITUATIONS.contains(&name), "{name} is not in the list");
+        *self.counts.entry(name).or_default() += 1;
+    }
+
+    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
+        self.counts
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect()
+    }
+
+    pub(super) fn observe(&mut self, at: Instant, fact: &Fact) {
+        match fact {
+            Fact::Commit { writes, .. } => self.commit(at, writes),
+            Fact::Notice { process, notice } => self.notice(*process, notice),
+            Fact::Ended { process } => {
+                self.leaders.remove(process);
+            }
+            Fact::Began { .. }
+            | Fact::Step { .. }
+            | Fact::Request { .. }
+            | Fact::Assign { .. }
+            | Fact::Revoke { .. }
+            | Fact::Released { .. }
+            | Fact::Settled { .. }
+            | Fact::Panicked { .. }
+            | Fact::Healed
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+
+    fn commit(&mut self, at: Instant, writes: &[Written]) {
+        for write in writes {
+            match (&write.key, write.record()) {
+                (Key::Head, Some(Record::Head(head))) => {
+                    self.generations += 1;
+                    self.count(situation(head.cause));
+                }
+                (Key::Session(worker), Some(Record::Session(record))) => {
+                    self.session(worker, record.status, write);
+                }
+                (Key::Session(worker), _) => {
+                    self.sessions.remove(worker);
+                }
+                _ => {}
+            }
+        }
+        for grant in self.ledger.take_in(at, self.lease, writes) {
+            self.count(match grant.freed {
+                None => "grant_of_fresh_partition",
+                Some(Freed::Acknowledged) => "grant_after_acknowledgement",
+                Some(Freed::Evicted) => "grant_after_eviction",
+                Some(Freed::Released) => "grant_after_release",
+                Some(Freed::Replaced) => "grant_after_replacement",
+            });
+        }
+    }
+
+    fn session(&mut self, worker: &WorkerId, status: SessionStatus, write: &Written) {
+        let before = self.sessions.insert(worker.clone(), status);
+        let created = matches!(write.record(), Some(Record::Session(record))
+            if record.epoch == parti_core::Epoch::ZERO);
+        match (before, status) {
+            (_, SessionStatus::Evicted { silent: true }) => self.count("evicted_silent"),
+            (_, SessionStatus::Evicted { silent: false }) => self.count("evicted_alive"),
+            (Some(SessionStatus::Released { .. }), SessionStatus::Active) => {
+                self.count("seat_inherited");
+            }
+            (Some(SessionStatus::Active | SessionStatus::Draining), _) if created => {
+                self.count("session_taken_over");
+            }
+            _ => {}
+        }
+    }
+
+    fn notice(&mut self, process: Process, notice: &Notice) {
+        let name = match notice {
+            Notice::LeadershipGained { .. } => {
+                self.leaders.insert(process);
+                if self.leaders.len() > 1 {
+                    self.count("two_leaders_believed");
+                }
+                return;
+            }
+            Notice::LeadershipLost { .. } => {
+                self.leaders.remove(&process);
+                return;
+            }
+            Notice::EvictionAverted { .. } => "eviction_averted",
+            Notice::SuspicionCancelled { .. } => "suspicion_cancelled",
+            Notice::LeaseLost { .. } => "lease_lost",
+            Notice::IdentityLost { .. } => "identity_lost",
+            Notice::Degraded { .. } => "degraded",
+            Notice::Recovered => "recovered",
+            Notice::RequestDone { .. } => "request_done",
+            Notice::StepFailed { .. } => "step_failed",
+            Notice::PlanFailed { .. } => "plan_failed",
+            Notice::StartFailed(_) => "start_failed",
+            Notice::Stopped { .. } => "stopped",
+            _ => return,
+        };
+        self.count(name);
+    }
+}
+
+const fn situation(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Takeover => "commit_takeover",
+        Cause::Resignation => "resignation",
+        Cause::ColdStart => "commit_cold_start",
+        Cause::PlannedScale => "commit_planned_scale",
+        Cause::Restart => "commit_restart",
+        Cause::Emergency => "commit_emergency",
+        Cause::Drain => "commit_drain",
+        Cause::PartitionsChanged => "commit_partitions_changed",
+        Cause::WeightsChanged => "commit_weights_changed",
+        Cause::Manual => "commit_manual",
+        Cause::Resume => "commit_resume",
+    }
+}

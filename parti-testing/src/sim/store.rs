@@ -1,0 +1,136 @@
+//! The simulated store: the specification plus its history, so that reads can be answered from the
+//! past.
+//!
+//! What always holds: commits see the present and nothing else; only reads may be stale, and a stale
+//! answer says honestly up to which revision it goes.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use parti_core::{
+    Entry, Instant, Key, Revision, StoreError, StoreInfo, StoreOp, StoreReply, WatchScope, Write,
+    wire,
+};
+
+use crate::checks::{Value, Written};
+use crate::kv::{Applied, Kv};
+
+#[derive(Debug, Default)]
+pub(super) struct SimStore {
+    kv: Kv,
+    /// Every applied write; the one of revision `n` is at `n - 1`.
+    log: Vec<(Instant, Entry)>,
+    by_key: BTreeMap<String, Vec<usize>>,
+}
+
+impl SimStore {
+    /// Applies a commit now.
+    pub(super) fn commit(
+        &mut self,
+        now: Instant,
+        writes: &[Write],
+    ) -> Result<Vec<Applied>, StoreError> {
+        let applied = self.kv.commit(writes)?;
+        for write in &applied {
+            let index = self.log.len();
+            self.log.push((now, write.entry.clone()));
+            match self.by_key.get_mut(&write.entry.key) {
+                Some(indices) => indices.push(index),
+                None => {
+                    self.by_key.insert(write.entry.key.clone(), vec![index]);
+                }
+            }
+        }
+        Ok(applied)
+    }
+
+    /// The last revision that was there `age` ago.
+    pub(super) fn revision_before(&self, now: Instant, age: Duration) -> Revision {
+        let then = now.saturating_sub(age);
+        Revision::new(self.log.partition_point(|(at, _)| *at <= then) as u64)
+    }
+
+    pub(super) fn last_revision(&self) -> Revision {
+        self.kv.last_revision()
+    }
+
+    /// Answers a read as of a revision.
+    pub(super) fn read(&self, request: &StoreOp, cut: Revision) -> Option<StoreReply> {
+        match request {
+            StoreOp::Get { key } => Some(StoreReply::Entry(self.entry(key, cut).cloned())),
+            StoreOp::List { prefix } => {
+                let entries = self.present(cut, |key| key.starts_with(prefix.as_str()));
+                Some(StoreReply::Entries {
+                    entries,
+                    last_revision: cut,
+                })
+            }
+            StoreOp::Info => {
+                let info = StoreInfo {
+                    last_revision: cut,
+                    ..self.kv.info()
+                };
+                Some(StoreReply::Info(info))
+            }
+            StoreOp::Commit { .. } => None,
+        }
+    }
+
+    /// The living keys of a scope as of a revision.
+    pub(super) fn snapshot(&self, scope: &WatchScope, cut: Revision) -> Vec<Entry> {
+        self.present(cut, |key| scope.contains(key))
+    }
+
+    /// The writes of a scope after a revision.
+    pub(super) fn since(&self, scope: &WatchScope, cut: Revision) -> Vec<Entry> {
+        let later = self.log.iter().skip(cut.get() as usize);
+        later
+            .map(|(_, entry)| entry)
+            .filter(|entry| scope.contains(&entry.key))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether the key has a newer write than this one.
+    pub(super) fn is_outdated(&self, entry: &Entry) -> bool {
+        self.kv
+            .entry(&entry.key)
+            .is_some_and(|present| present.revision > entry.revision)
+    }
+
+    fn entry(&self, key: &str, cut: Revision) -> Option<&Entry> {
+        let indices = self.by_key.get(key)?;
+        let count = indices.partition_point(|index| (*index as u64) < cut.get());
+        let index = *indices.get(count.checked_sub(1)?)?;
+        self.log.get(index).map(|(_, entry)| entry)
+    }
+
+    fn present(&self, cut: Revision, wanted: impl Fn(&str) -> bool) -> Vec<Entry> {
+        let keys = self.by_key.keys().filter(|key| wanted(key));
+        let entries = keys.filter_map(|key| self.entry(key, cut));
+        entries
+            .filter(|entry| entry.value.is_some())
+            .cloned()
+            .collect()
+    }
+}
+
+/// An applied write as the checkers see it.
+pub(super) fn written(applied: &Applied) -> Written {
+    let entry = &applied.entry;
+    let value = match &entry.value {
+        None => Value::Tombstone,
+        Some(bytes) => match wire::decode(bytes) {
+            Ok(record) => Value::Record(Box::new(record)),
+            Err(error) => Value::Undecodable(error.to_string()),
+        },
+    };
+    Written {
+        name: entry.key.clone(),
+        key: Key::parse(&entry.key),
+        revision: entry.revision,
+        previous: applied.previous,
+        expect: applied.expect,
+        value,
+    }
+}
