@@ -322,19 +322,25 @@ impl Driver {
                 let (ended, failures) = (Ended::StartFailed(error.clone()), Vec::new());
                 self.phase = Phase::Done(Outcome { ended, failures });
             }
-            Notice::Stopped { errors } => {
-                let mut failures = match std::mem::replace(&mut self.phase, Phase::Running) {
-                    Phase::Running => Vec::new(),
-                    Phase::Stopping { failures } => failures,
-                    Phase::Done(outcome) => outcome.failures,
-                };
-                failures.extend(errors.iter().cloned().map(StopFailure::Coordination));
-                let ended = Ended::Stopped;
-                self.phase = Phase::Done(Outcome { ended, failures });
-            }
+            Notice::Stopped { errors } => self.stopped(errors),
             _ => {}
         }
         self.tell(ManagerNotice::Core(notice));
+    }
+
+    /// The core has stopped; a start that failed stays one.
+    fn stopped(&mut self, errors: &[String]) {
+        let mut failures = match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Running => Vec::new(),
+            Phase::Stopping { failures } => failures,
+            done @ Phase::Done(_) => {
+                self.phase = done;
+                return;
+            }
+        };
+        failures.extend(errors.iter().cloned().map(StopFailure::Coordination));
+        let ended = Ended::Stopped;
+        self.phase = Phase::Done(Outcome { ended, failures });
     }
 
     fn answer(&mut self, request: RequestId, result: Result<Version, RequestError>) {
