@@ -128,7 +128,7 @@ impl Core {
 
     /// The configuration.
     #[must_use]
-    pub const fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config {
         &self.env.config
     }
 
@@ -240,7 +240,7 @@ impl Core {
         let mut cx = self.env.cx(self.now);
         let membership = match event {
             Event::ClockJumped => {
-                member.lose_lease(&mut cx, &mut self.holdings);
+                member.clock_jumped(&mut cx, &mut self.holdings);
                 Membership::On
             }
             Event::Watch { id, event } => {

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use crate::config::Config;
 use crate::core::Boot;
@@ -16,7 +17,7 @@ use crate::time::Instant;
 /// Everything about a core that is not its state machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Env {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) boot: Boot,
     pub(crate) rng: Rng,
     pub(crate) out: VecDeque<Effect>,
@@ -34,7 +35,7 @@ pub(crate) struct Cx<'a> {
 impl Env {
     pub(crate) fn new(config: Config, boot: Boot) -> Self {
         let rng = Rng::new(boot.seed);
-        let out = VecDeque::new();
+        let (config, out) = (Arc::new(config), VecDeque::new());
         Self {
             config,
             boot,
@@ -54,6 +55,11 @@ impl Env {
 impl Cx<'_> {
     pub(crate) fn config(&self) -> &Config {
         &self.env.config
+    }
+
+    /// The configuration by itself, for use beside the context.
+    pub(crate) fn shared_config(&self) -> Arc<Config> {
+        Arc::clone(&self.env.config)
     }
 
     pub(crate) fn boot(&self) -> &Boot {

@@ -4,6 +4,7 @@
 //! `ledger` (how), `commit` (doing it). What always holds: one commit is in flight at a time, every
 //! commit expects the previous `head`, and a refused `head` ends the leadership.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -72,6 +73,10 @@ pub(crate) struct Leader {
     target: Option<Target>,
     work: Work,
     verdict: Verdict,
+    /// Whether something happened since the last judgement.
+    stirred: bool,
+    /// When to judge anew although nothing happened.
+    judge_at: Option<Instant>,
     unfinished: Option<bool>,
     weights_matter: Option<bool>,
     last_rebalance: Option<Instant>,
@@ -92,12 +97,12 @@ enum Work {
     },
     Planning {
         op: OpId,
-        brief: alloc::boxed::Box<Brief>,
+        brief: Box<Brief>,
     },
-    Committing(alloc::boxed::Box<Commit>),
+    Committing(Box<Commit>),
     Resigning {
-        attempt: Attempt,
-        head: Head,
+        attempt: Box<Attempt>,
+        head: Box<Head>,
     },
 }
 
@@ -133,6 +138,8 @@ impl Leader {
             target: None,
             work: Work::Idle,
             verdict: Verdict::Quiet,
+            stirred: true,
+            judge_at: None,
             unfinished: None,
             weights_matter: None,
             last_rebalance: start.last_rebalance,
@@ -161,6 +168,7 @@ impl Leader {
     /// The watch has delivered everything up to a revision.
     pub(crate) fn on_caught_up(&mut self, cx: &mut Cx<'_>, revision: Revision) {
         self.view.end_snapshot(cx, revision);
+        self.stirred = true;
         if revision >= self.head_revision {
             self.become_ready(cx);
         }
@@ -172,19 +180,32 @@ impl Leader {
         if let Some((worker, revision, since)) = &self.predecessor {
             self.view.remember(worker, *revision, *since);
         }
-        if self.ready {
-            self.view.note_orphans(cx.now);
-        }
-        if news == News::Acknowledgement {
-            self.expect_advance(cx);
-            self.note_confirmations(cx);
+        match news {
+            News::Nothing | News::Renewal => {}
+            News::Acknowledgement => {
+                self.expect_advance(cx);
+                self.stirred = true;
+            }
+            News::Change => {
+                if self.ready {
+                    self.view.note_orphans(cx.now);
+                }
+                self.stirred = true;
+            }
         }
         news
+    }
+
+    /// Something outside the view changed that a judgement depends on, such as the own contact.
+    pub(crate) const fn stir(&mut self) {
+        self.stirred = true;
     }
 
     /// A complete list up to a revision shows exactly these keys.
     pub(crate) fn on_list(&mut self, cx: &mut Cx<'_>, keys: &BTreeSet<String>, upto: Revision) {
         self.view.purge(cx, keys, upto);
+        self.view.note_orphans(cx.now);
+        self.stirred = true;
     }
 
     /// The watch delivered the own `head` write, and with it everything before.
@@ -193,6 +214,7 @@ impl Leader {
             return;
         }
         self.ready = true;
+        self.stirred = true;
         self.view.note_orphans(cx.now);
         for (worker, record) in &self.view.records {
             self.confirmations
@@ -226,14 +248,12 @@ impl Leader {
     }
 
     /// When to be woken.
-    pub(crate) fn wake(&self, config: &Config, now: Instant) -> Option<Wake> {
+    pub(crate) fn wake(&self) -> Option<Wake> {
         let work = match &self.work {
             Work::Pausing { until } => Some(Wake::new(*until, WakeReason::Retry)),
             Work::Committing(commit) => commit.attempt.wake(),
             Work::Resigning { attempt, .. } => attempt.wake(),
-            // What is past was judged a moment ago and could not be acted upon: it waits for an
-            // event, such as the return of contact.
-            Work::Idle => self.idle_wake(config, now),
+            Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
             Work::Planning { .. } => None,
         };
         let listing = if self.ready {
@@ -244,33 +264,36 @@ impl Leader {
         Wake::earlier(work, listing)
     }
 
-    fn idle_wake(&self, config: &Config, now: Instant) -> Option<Wake> {
-        if !self.ready {
-            return None;
+    fn wake_reason(&self) -> WakeReason {
+        match &self.verdict {
+            Verdict::Wait(wake) => wake.why,
+            Verdict::Settle { .. } => WakeReason::Window,
+            Verdict::Quiet | Verdict::Act { .. } => WakeReason::Handoff,
         }
-        let future = |wake: Option<Wake>| wake.filter(|wake| wake.at > now);
+    }
+
+    /// When to judge anew. What is past was judged a moment ago and could not be acted upon: it
+    /// waits for an event, such as the return of contact.
+    fn next_judgement(&self, config: &Config, now: Instant) -> Option<Instant> {
         let verdict = match &self.verdict {
             Verdict::Quiet | Verdict::Act { .. } => None,
-            Verdict::Wait(wake) => Some(*wake),
-            Verdict::Settle { until, .. } => Some(Wake::new(*until, WakeReason::Window)),
+            Verdict::Wait(wake) => Some(wake.at),
+            Verdict::Settle { until, .. } => Some(*until),
         };
-        let advance = self
-            .advance_at
-            .map(|at| Wake::new(at, WakeReason::Acknowledge));
         let patience = config.apply_timeout().min(config.handoff_timeout());
-        let confirm = self
+        let confirmed = self
             .confirmations
             .values()
             .map(|&(_, since)| since + patience);
-        let confirm = confirm.filter(|&at| at > now).min();
-        let confirm = confirm.map(|at| Wake::new(at, WakeReason::Handoff));
-        Wake::earlier(Wake::earlier(future(verdict), future(advance)), confirm)
+        let times = confirmed.chain(verdict).chain(self.advance_at);
+        times.filter(|&at| at > now).min()
     }
 
     fn expect_advance(&mut self, cx: &Cx<'_>) {
         if self.target.is_some() {
             let at = cx.now + cx.config().acknowledge_delay();
             self.advance_at = Some(self.advance_at.map_or(at, |earlier| earlier.min(at)));
+            self.stirred = true;
         }
     }
 

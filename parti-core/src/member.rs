@@ -2,33 +2,32 @@
 //! when elected, and leaves in order.
 
 use alloc::boxed::Box;
-use alloc::string::ToString;
-use alloc::vec;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::claim::Claimed;
+use crate::config::Config;
 use crate::contact::Contact;
 use crate::cx::Cx;
-use crate::departure::Departure;
+use crate::departure::{Departure, Todo};
 use crate::effect::{RevokeCause, Wake, WakeReason};
-use crate::event::{OpId, OpOwner, StopMode};
+use crate::event::{OpId, StopMode};
 use crate::follow::Follow;
 use crate::holdings::Holdings;
-use crate::id::{Term, Version, WriteId};
-use crate::keys::head_key;
+use crate::id::{Revision, Version};
 use crate::leader::{Inauguration, Leader, Leading};
 use crate::notice::{DegradedReason, Notice, StepDownReason};
-use crate::record::{Head, LeaderName, Record, SessionStatus};
+use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
-use crate::state::{Cause, State};
-use crate::store::{Expect, StoreInfo, Write};
-use crate::strategy::StrategyId;
+use crate::state::State;
+use crate::store::{StoreError, StoreInfo, StoreReply, WatchScope};
 use crate::time::Instant;
 use crate::watching::Watching;
-use crate::wire;
 
+mod candidacy;
 mod entries;
 mod reconcile;
 
@@ -118,7 +117,13 @@ impl Member {
         }
     }
 
-    pub(crate) fn lose_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+    /// The time that has passed is unknown: whatever was sent before it proves nothing now.
+    pub(crate) fn clock_jumped(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+        self.session.distrust(cx.now);
+        self.check_lease(cx, holdings);
+    }
+
+    fn lose_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
         self.suspended = true;
         holdings.suspend(cx, RevokeCause::LeaseLost);
         cx.notify(Notice::LeaseLost {
@@ -162,19 +167,16 @@ impl Member {
         self.keep_leaving(cx, holdings)
     }
 
-    pub(crate) fn wake(&self, cx_now: Instant, config: &crate::config::Config) -> Option<Wake> {
+    pub(crate) fn wake(&self, now: Instant, config: &Config) -> Option<Wake> {
         let lease =
             (!self.suspended).then(|| Wake::new(self.session.deadline, WakeReason::LeaseDeadline));
         let candidacy = match &self.candidacy {
             Candidacy::Standing { attempt, .. } => attempt.wake(),
             Candidacy::Waiting => self
-                .stands_at(config, cx_now)
+                .stands_at(config, now)
                 .map(|at| Wake::new(at, WakeReason::Election)),
         };
-        let leader = self
-            .leader
-            .as_ref()
-            .and_then(|leader| leader.wake(config, cx_now));
+        let leader = self.leader.as_ref().and_then(|leader| leader.wake());
         let all = [
             lease,
             self.session.wake(),
@@ -182,7 +184,7 @@ impl Member {
             candidacy,
             leader,
             self.reconcile.wake(),
-            self.health_wake(config, cx_now),
+            self.health_wake(config, now),
             self.departure.as_ref().and_then(Departure::wake),
         ];
         all.into_iter().flatten().min()
@@ -213,79 +215,7 @@ impl Member {
         }
     }
 
-    // Standing for election.
-
-    /// When this member may stand; `None`: not as things are.
-    fn stands_at(&self, config: &crate::config::Config, now: Instant) -> Option<Instant> {
-        if self.leader.is_some()
-            || self.suspended
-            || self.departure.is_some()
-            || !self.watching.is_caught_up()
-            || !self.contact.is_held(config, now)
-        {
-            return None;
-        }
-        let me = (&self.session.worker, self.session.epoch);
-        let vacant = self.follow.vacant_at(config, &self.contact, me)?;
-        Some(vacant.max(self.stand_not_before) + self.jitter)
-    }
-
-    fn keep_candidacy(&mut self, cx: &mut Cx<'_>) {
-        if let Candidacy::Standing { attempt, .. } = &mut self.candidacy {
-            return attempt.handle_timeout(cx);
-        }
-        let at = self.stands_at(&cx.config().clone(), cx.now);
-        if at.is_none_or(|at| cx.now < at) {
-            return;
-        }
-        let head = self.next_head(cx);
-        let expect = match self.follow.head_revision() {
-            revision if revision.get() == 0 => Expect::Absent,
-            revision => Expect::Revision(revision),
-        };
-        let value = Some(wire::encode(&Record::Head(head.clone())));
-        let writes = vec![Write {
-            key: head_key(),
-            value,
-            expect,
-        }];
-        let attempt = Attempt::begin(cx, OpOwner::Candidate, head.write, writes);
-        self.candidacy = Candidacy::Standing {
-            attempt,
-            head: Box::new(head),
-        };
-    }
-
-    /// The `head` this member would lead with: the same generation, one term on.
-    fn next_head(&self, cx: &Cx<'_>) -> Head {
-        let before = self.follow.head();
-        let term = before.map(|head| head.term).unwrap_or(Term::ZERO).next();
-        let known = before.map(|head| head.version).unwrap_or(Version::ZERO);
-        let leader = Some(LeaderName {
-            worker: self.session.worker.clone(),
-            epoch: self.session.epoch,
-        });
-        Head {
-            write: WriteId {
-                nonce: self.session.nonce,
-                seq: term.get() << 32,
-            },
-            term,
-            leader,
-            // The wall clock keeps tokens rising even if the whole history is lost one day.
-            version: known.next().max(Version::new(cx.wall_ms())),
-            cause: Cause::Takeover,
-            planned: before.map(|head| head.planned).unwrap_or_default(),
-            strategy: before.map_or_else(|| StrategyId::new(""), |head| head.strategy.clone()),
-            workers: before.map_or(0, |head| head.workers),
-            partitions: before.map_or(0, |head| head.partitions),
-            digest: before.map_or(0, |head| head.digest),
-            weights_digest: before.map_or(0, |head| head.weights_digest),
-            unfinished: before.map_or(0, |head| head.unfinished),
-        }
-    }
-
-    fn elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: crate::id::Revision) {
+    fn elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
         let start = Inauguration {
             worker: self.session.worker.clone(),
             nonce: self.session.nonce,
@@ -303,7 +233,7 @@ impl Member {
         };
         cx.notify(change);
         self.leader = Some(Box::new(leader));
-        self.watching.change(cx, crate::store::WatchScope::All);
+        self.watching.change(cx, WatchScope::All);
         self.snapshot_begins();
         self.reconcile.lead(cx);
     }
@@ -360,7 +290,7 @@ impl Member {
         cx: &mut Cx<'_>,
         holdings: &mut Holdings,
         op: OpId,
-        result: &Result<crate::store::StoreReply, crate::store::StoreError>,
+        result: &Result<StoreReply, StoreError>,
     ) -> Membership {
         let kept = self.session.on_reply(cx, op, result);
         self.on_kept(cx, holdings, kept)
@@ -406,12 +336,12 @@ impl Member {
             return Membership::On;
         };
         match departure.next(cx.now, holdings, leading) {
-            crate::departure::Todo::Nothing => Membership::On,
-            crate::departure::Todo::Revoke => {
+            Todo::Nothing => Membership::On,
+            Todo::Revoke => {
                 holdings.abandon(cx);
                 self.keep_leaving(cx, holdings)
             }
-            crate::departure::Todo::Resign => {
+            Todo::Resign => {
                 if let Some(leader) = &mut self.leader {
                     leader.resign(StepDownReason::Stopping);
                     let leading = leader.step(cx, &self.contact);
@@ -419,18 +349,18 @@ impl Member {
                 }
                 Membership::On
             }
-            crate::departure::Todo::Release(hold) => {
+            Todo::Release(hold) => {
                 self.session
                     .set_status(cx, SessionStatus::Released { hold });
                 self.session.handle_timeout(cx, holdings);
                 Membership::On
             }
-            crate::departure::Todo::End => Membership::Stopped,
+            Todo::End => Membership::Stopped,
         }
     }
 
     /// Ends everything of this membership that would go on by itself.
-    pub(crate) fn end(mut self, cx: &mut Cx<'_>) -> alloc::vec::Vec<alloc::string::String> {
+    pub(crate) fn end(mut self, cx: &mut Cx<'_>) -> Vec<String> {
         self.step_down(cx, StepDownReason::SessionLost);
         self.watching.end(cx);
         self.departure
@@ -454,7 +384,7 @@ impl Member {
 
     /// Degraded while the own renewals are not applied or do not come back; over when both are.
     fn watch_over_health(&mut self, cx: &mut Cx<'_>) {
-        let config = cx.config().clone();
+        let config = cx.shared_config();
         let applied = cx.now < self.writes_late_at(&config);
         let heard = self.contact.is_held(&config, cx.now);
         if self.suspended {
@@ -468,11 +398,11 @@ impl Member {
         }
     }
 
-    fn writes_late_at(&self, config: &crate::config::Config) -> Instant {
+    fn writes_late_at(&self, config: &Config) -> Instant {
         self.session.acknowledged_at + config.overdue_after() + config.request_timeout()
     }
 
-    fn health_wake(&self, config: &crate::config::Config, now: Instant) -> Option<Wake> {
+    fn health_wake(&self, config: &Config, now: Instant) -> Option<Wake> {
         let writes = self.writes_late_at(config);
         let heard = self.contact.lost_at(config);
         let future = [writes, heard].into_iter().filter(|&at| at > now).min();
@@ -482,14 +412,14 @@ impl Member {
     }
 
     /// When a watch that does not bring back renewals although they are applied is begun anew.
-    fn rewatch_at(&self, config: &crate::config::Config) -> Option<Instant> {
+    fn rewatch_at(&self, config: &Config) -> Option<Instant> {
         let since = self.contact.echo().max(self.watching.since());
         let applied_since = self.session.acknowledged_at > since;
         applied_since.then(|| since + config.heartbeat_interval() * 2)
     }
 
     fn watch_over_watch(&mut self, cx: &mut Cx<'_>) {
-        let config = cx.config().clone();
+        let config = cx.shared_config();
         if self.rewatch_at(&config).is_some_and(|at| cx.now >= at) && self.watching.wake().is_none()
         {
             let scope = self.watching.scope().clone();

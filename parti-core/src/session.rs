@@ -29,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) revision: Revision,
     /// Until when the session may be relied on, on the local clock.
     pub(crate) deadline: Instant,
+    /// Renewals sent before this prove nothing.
+    trusted_from: Instant,
     /// When the last applied write was acknowledged.
     pub(crate) acknowledged_at: Instant,
     seq: u64,
@@ -68,12 +70,18 @@ impl Session {
             epoch: Epoch::from(claimed.revision),
             revision: claimed.revision,
             deadline: claimed.first_sent + cx.config().hold(),
+            trusted_from: Instant::ORIGIN,
             acknowledged_at: cx.now,
             seq: 0,
             status: SessionStatus::Active,
             renewal: Renewal::Due(claimed.first_sent + cx.config().heartbeat_interval()),
             speak_at: None,
         }
+    }
+
+    /// The clock stood still for an unknown time: nothing sent before now counts.
+    pub(crate) fn distrust(&mut self, now: Instant) {
+        (self.trusted_from, self.deadline) = (now, now);
     }
 
     /// There is something to acknowledge: renew soon, together with what else comes meanwhile.
@@ -187,9 +195,13 @@ impl Session {
             Outcome::Won(revision) => {
                 let status = *status;
                 self.revision = revision;
-                self.deadline = self.deadline.max(first_sent + cx.config().hold());
                 self.acknowledged_at = cx.now;
-                let due = first_sent + cx.config().heartbeat_interval();
+                let mut due = first_sent + cx.config().heartbeat_interval();
+                if first_sent >= self.trusted_from {
+                    self.deadline = self.deadline.max(first_sent + cx.config().hold());
+                } else {
+                    due = cx.now;
+                }
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
                 Kept::Renewed(status)
             }

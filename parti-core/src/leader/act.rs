@@ -33,7 +33,10 @@ impl Leader {
         match &mut self.work {
             Work::Committing(commit) => commit.attempt.handle_timeout(cx),
             Work::Resigning { attempt, .. } => attempt.handle_timeout(cx),
-            Work::Pausing { until } if cx.now >= *until => self.work = Work::Idle,
+            Work::Pausing { until } if cx.now >= *until => {
+                self.work = Work::Idle;
+                self.stirred = true;
+            }
             Work::Pausing { .. } | Work::Planning { .. } | Work::Idle => {}
         }
         if self.resigning.is_some() {
@@ -43,8 +46,11 @@ impl Leader {
             return Leading::On;
         }
         self.keep_listing(cx);
-        if matches!(self.work, Work::Idle) {
+        let due = self.stirred || self.judge_at.is_some_and(|at| cx.now >= at);
+        if due && matches!(self.work, Work::Idle) {
+            self.stirred = false;
             self.judge(cx, contact);
+            self.judge_at = self.next_judgement(cx.config(), cx.now);
         }
         Leading::On
     }
@@ -52,7 +58,7 @@ impl Leader {
     fn judge(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
         self.note_confirmations(cx);
         let basis = basis(&self.view, self.target.as_ref());
-        let config = cx.config().clone();
+        let config = cx.shared_config();
         let difference = Difference::find(&config, cx.now, &self.view, &basis);
         let facts = self.facts(&config, cx.now, contact, &difference);
         let mut verdict = judge(&config, &facts);
@@ -81,7 +87,7 @@ impl Leader {
         let Some(table) = self.table.clone() else {
             return;
         };
-        let config = cx.config().clone();
+        let config = cx.shared_config();
         let stuck = self.stuck(&config, cx.now);
         // More than fit into one commit are evicted by the next.
         let most = (self.info.max_batch / 4).max(1);
@@ -166,6 +172,7 @@ impl Leader {
         }
         let brief = (**brief).clone();
         self.work = Work::Idle;
+        self.stirred = true;
         match result.and_then(|plan| plan.check(&brief.input).map(|()| plan)) {
             Ok(plan) => {
                 let (cause, report) = (brief.cause, plan.report.clone());
@@ -235,7 +242,7 @@ impl Leader {
         evictions: BTreeMap<WorkerId, (Revision, bool)>,
         requests: Vec<super::Requested>,
     ) {
-        let config = cx.config().clone();
+        let config = cx.shared_config();
         let evicting: Evictions = evictions
             .iter()
             .map(|(worker, &(_, silent))| (worker.clone(), silent))
@@ -309,12 +316,13 @@ impl Leader {
             Outcome::Lost(entry) => Leading::Over(StepDownReason::Deposed, entry),
             Outcome::Won(revision) => match core::mem::replace(&mut self.work, Work::Idle) {
                 Work::Committing(commit) => {
+                    self.stirred = true;
                     self.committed(cx, *commit, revision);
                     Leading::On
                 }
                 Work::Resigning { head, .. } => {
                     let reason = self.resigning.clone().unwrap_or(StepDownReason::Stopping);
-                    Leading::Resigned(reason, head, revision)
+                    Leading::Resigned(reason, *head, revision)
                 }
                 other @ (Work::Idle | Work::Pausing { .. } | Work::Planning { .. }) => {
                     self.work = other;
@@ -422,7 +430,10 @@ impl Leader {
             expect,
         }];
         let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
-        self.work = Work::Resigning { attempt, head };
+        self.work = Work::Resigning {
+            attempt: Box::new(attempt),
+            head: Box::new(head),
+        };
         Leading::On
     }
 

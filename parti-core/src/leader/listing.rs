@@ -103,6 +103,7 @@ impl Leader {
             return Leading::On;
         }
         let (requests, again) = (requests.clone(), *again);
+        self.stirred = true;
         let table = result
             .and_then(|list| PartitionTable::new(list).map_err(SourceError::Invalid))
             .map_err(|error| error.to_string());

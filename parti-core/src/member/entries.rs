@@ -1,16 +1,15 @@
 //! What a member does with an entry of the store, whether the watch or a read brought it.
 
 use super::{Candidacy, Member, Membership};
-use crate::attempt::Outcome;
 use crate::cx::Cx;
-use crate::event::{OpId, WatchId};
+use crate::event::WatchId;
 use crate::holdings::Holdings;
 use crate::id::WorkerId;
 use crate::keys::Key;
 use crate::leader::Leading;
 use crate::record::{Record, Verb};
 use crate::requests::Requests;
-use crate::store::{Entry, StoreError, StoreReply, WatchEvent};
+use crate::store::{Entry, WatchEvent};
 use crate::wire;
 
 impl Member {
@@ -119,7 +118,12 @@ impl Member {
             Some(Ok(Record::Session(record))) if record.nonce() == self.session.nonce
         );
         if own && echoed && entry.revision >= self.session.revision {
-            self.contact.on_echo(&cx.config().clone(), cx.now);
+            let config = cx.shared_config();
+            let regained = !self.contact.is_held(&config, cx.now);
+            self.contact.on_echo(&config, cx.now);
+            if let (true, Some(leader)) = (regained, &mut self.leader) {
+                leader.stir();
+            }
         }
         let kept = self.session.on_seen(cx, entry);
         self.on_kept(cx, holdings, kept)
@@ -180,53 +184,6 @@ impl Member {
             if self.leader.is_none() && self.follow.leader() != before.as_ref() {
                 self.watching
                     .change(cx, self.follow.scope(&self.session.worker));
-            }
-        }
-    }
-
-    /// An answer about the candidacy.
-    pub(crate) fn on_candidate_reply(
-        &mut self,
-        cx: &mut Cx<'_>,
-        op: OpId,
-        result: &Result<StoreReply, StoreError>,
-    ) {
-        if let Candidacy::Standing { attempt, .. } = &mut self.candidacy {
-            let outcome = attempt.on_reply(cx, op, result);
-            self.on_candidacy(cx, outcome);
-        }
-    }
-
-    fn on_candidacy(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
-        match outcome {
-            Outcome::Pending => {}
-            Outcome::Won(revision) => {
-                let won = core::mem::replace(&mut self.candidacy, Candidacy::Waiting);
-                let Candidacy::Standing { head, .. } = won else {
-                    return;
-                };
-                if self.suspended || self.is_leaving() {
-                    // Won too late to be of use: the next who stands takes over.
-                    self.follow.wrote_head(cx, *head, revision);
-                } else {
-                    self.elected(cx, *head, revision);
-                }
-            }
-            Outcome::Lost(entry) => {
-                self.candidacy = Candidacy::Waiting;
-                if let Some(entry) = entry {
-                    self.see_head(cx, &entry);
-                }
-            }
-            Outcome::Refused(error) | Outcome::Rejected(error) => {
-                self.candidacy = Candidacy::Waiting;
-                self.stand_not_before = cx.now + cx.config().heartbeat_interval();
-                let (step, failures, reason) = ("take over", 1, alloc::format!("{error}"));
-                cx.notify(crate::notice::Notice::StepFailed {
-                    step,
-                    failures,
-                    reason,
-                });
             }
         }
     }
