@@ -53,8 +53,17 @@ impl Job {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) job: Job,
-    /// What it panicked with, if it did.
-    pub(crate) panic: Option<String>,
+    pub(crate) end: End,
+}
+
+/// How a callback ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Returned,
+    /// It panicked; with what words.
+    Panicked(String),
+    /// It took too long and was dropped.
+    CutShort,
 }
 
 /// What the desk knows of one partition.
@@ -160,24 +169,27 @@ impl Desk {
 
     /// A callback has ended.
     pub(crate) fn finish(&mut self, finished: Finished) {
-        let Finished { job, panic } = finished;
+        let Finished { job, end } = finished;
         let (callback, guard) = (job.callback(), job.guard());
-        let key = guard.partition().clone();
+        let (key, token) = (guard.partition().clone(), guard.token());
         self.lane(callback).running -= 1;
-        if let Some(message) = panic {
-            let partition = key.clone();
-            self.notices.push(ManagerNotice::CallbackPanicked {
-                partition,
-                callback,
-                message,
-            });
-        }
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.running = None;
         }
-        match job {
-            Job::Assigned { .. } => {}
-            Job::Revoked { guard, .. } => self.release(&key, guard.token()),
+        match end {
+            End::Returned => {}
+            End::Panicked(message) => self.notices.push(ManagerNotice::CallbackPanicked {
+                partition: key.clone(),
+                callback,
+                message,
+            }),
+            // The limit of the callback and of the drain are the same: whichever is seen first.
+            End::CutShort if callback == Callback::Revoked => self.time_out(&key, token),
+            End::CutShort => {}
+        }
+        match callback {
+            Callback::Assigned => {}
+            Callback::Revoked => self.release(&key, token),
         }
         self.make_ready(&key);
         self.forget_if_empty(&key);
@@ -189,21 +201,7 @@ impl Desk {
             let Some(Drain { grant, .. }) = self.drains.pop_front() else {
                 break;
             };
-            let Grant { partition, token } = grant;
-            let Some(slot) = self.slots.get_mut(&partition) else {
-                continue;
-            };
-            if !holds(slot, token) {
-                continue;
-            }
-            if let Some((Callback::Assigned, running, cut)) = &mut slot.running
-                && *running == token
-            {
-                drop(cut.take());
-            }
-            self.release(&partition, token);
-            self.notices
-                .push(ManagerNotice::DrainTimedOut { partition, token });
+            self.time_out(&grant.partition, grant.token);
         }
     }
 
@@ -260,6 +258,22 @@ impl Desk {
         let (sender, cut) = oneshot::channel();
         slot.running = Some((callback, job.guard().token(), Some(sender)));
         Some(Call { job, cut })
+    }
+
+    /// Gives up on the drain of an ownership that is not released yet.
+    fn time_out(&mut self, key: &PartitionKey, token: Token) {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| holds(slot, token)) else {
+            return;
+        };
+        if let Some((Callback::Assigned, running, cut)) = &mut slot.running
+            && *running == token
+        {
+            drop(cut.take());
+        }
+        self.release(key, token);
+        let partition = key.clone();
+        self.notices
+            .push(ManagerNotice::DrainTimedOut { partition, token });
     }
 
     /// Ends an ownership and reports it, once.

@@ -38,7 +38,8 @@ fn begun(calls: &[Call]) -> Vec<String> {
 
 fn finish(desk: &mut Desk, call: Call) {
     let Call { job, .. } = call;
-    desk.finish(Finished { job, panic: None });
+    let end = End::Returned;
+    desk.finish(Finished { job, end });
 }
 
 fn finish_all(desk: &mut Desk) {
@@ -86,6 +87,21 @@ fn a_partition_that_drains_too_long_is_released_with_its_guard_invalid() {
     assert!(desk.take_notices().iter().all(late));
     hanging.into_iter().for_each(|call| finish(&mut desk, call));
     assert!(desk.take_released().is_empty(), "released once only");
+}
+
+/// The callback's own limit can be seen before the drain's: that is a time-out all the same.
+#[test]
+fn a_revocation_cut_short_is_told_as_a_drain_time_out_once() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(guard.clone());
+    finish_all(&mut desk);
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
+    let (job, end) = (desk.calls().remove(0).job, End::CutShort);
+    desk.finish(Finished { job, end });
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    desk.expire(at(5000));
+    assert_eq!(desk.take_notices().len(), 1);
+    assert!(!guard.is_valid() && desk.take_released().is_empty());
 }
 
 /// The next owner's callback beside the last one of the old would corrupt what both work on.
@@ -186,11 +202,8 @@ fn a_panic_is_told_and_counts_as_returned() {
     let (mut desk, guard) = (desk(), guard("p", 1));
     desk.assign(guard.clone());
     let call = desk.calls().pop().expect("one call");
-    let panic = Some("boom".to_owned());
-    desk.finish(Finished {
-        job: call.job,
-        panic,
-    });
+    let (job, end) = (call.job, End::Panicked("boom".to_owned()));
+    desk.finish(Finished { job, end });
     let partition = guard.partition().clone();
     let (callback, message) = (Callback::Assigned, "boom".to_owned());
     let expected = ManagerNotice::CallbackPanicked {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Input;
-use crate::desk::{Call, Finished, Job};
+use crate::desk::{Call, End, Finished, Job};
 use crate::handler::{Callback, PartitionHandler};
 
 /// The least time between two announcements of a source, so that one whose `changed` returns at
@@ -151,12 +151,12 @@ pub(super) async fn call(handler: Arc<dyn PartitionHandler>, call: Call, limit: 
             Callback::Assigned => drop(cut.await),
         }
     };
-    let panic = tokio::select! {
+    let end = tokio::select! {
         biased;
-        result = body => result.err().map(|panic| words(&*panic)),
-        () = too_long => None,
+        result = body => result.map_or_else(|panic| End::Panicked(words(&*panic)), |()| End::Returned),
+        () = too_long => End::CutShort,
     };
-    Input::Finished(Finished { job, panic })
+    Input::Finished(Finished { job, end })
 }
 
 async fn run(handler: &dyn PartitionHandler, job: &Job) {
