@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
@@ -241,6 +241,10 @@ impl Journal {
         }
     }
 
+    fn held(&self) -> MutexGuard<'_, BTreeMap<PartitionKey, Identity>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Who this worker is, or was last.
     fn identity(&self) -> Identity {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -292,9 +296,7 @@ impl PartitionHandler for Journal {
     async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
         self.wait_attached().await;
         let identity = self.identity();
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(partition.clone(), identity.clone());
-        drop(held);
+        self.held().insert(partition.clone(), identity.clone());
         let (partition, token) = (partition.to_string(), guard.token().get());
         let fields = json!({ "partition": partition, "token": token });
         self.write_as(identity, "assigned", fields);
@@ -302,9 +304,7 @@ impl PartitionHandler for Journal {
 
     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
         tokio::time::sleep(self.drain).await;
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = held.remove(partition);
-        drop(held);
+        let identity = self.held().remove(partition);
         let identity = identity.unwrap_or_else(|| self.identity());
         let fields = json!({ "partition": partition.to_string(), "cause": cause.as_str() });
         self.write_as(identity, "revoked", fields);

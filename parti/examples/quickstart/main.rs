@@ -30,6 +30,9 @@ struct Arguments {
     /// How many partitions the group shares.
     #[arg(long, default_value_t = 24)]
     partitions: u32,
+    /// How long to look at each scene, in milliseconds.
+    #[arg(long, default_value_t = 700)]
+    pause_ms: u64,
     /// End with one line of JSON: what happened, in numbers.
     #[arg(long)]
     json: bool,
@@ -69,6 +72,7 @@ struct Group {
     name: String,
     nats: Option<String>,
     partitions: u32,
+    pause: Duration,
     store: LocalStore,
     resource: Arc<Resource>,
     record: Arc<Record>,
@@ -89,6 +93,7 @@ impl Group {
             name: format!("quickstart-{}", std::process::id()),
             nats: arguments.nats.clone(),
             partitions: arguments.partitions,
+            pause: Duration::from_millis(arguments.pause_ms),
             store: LocalStore::new(),
             resource: Arc::default(),
             record: Arc::new(Record::new(arguments.partitions)),
@@ -210,16 +215,17 @@ impl Group {
         Ok(position.ok_or("nobody fits the next scene")?)
     }
 
-    /// Waits until every partition is owned and each of `workers` has its share.
+    /// Waits until every partition is owned and each of `workers` has its share, and looks at it
+    /// for a while.
     async fn settle(&self, workers: usize) -> Result<(), Box<dyn Error>> {
         self.until(|record| record.unowned() == 0 && record.owners().len() == workers)
             .await?;
         for (worker, owned) in self.record.owners() {
-            self.record.say(&format!(
-                "   {worker:<10} {:<24} {owned}",
-                "#".repeat(owned)
-            ));
+            let bar = "#".repeat(owned);
+            self.record
+                .say(&format!("   {worker:<10} {bar:<24} {owned}"));
         }
+        tokio::time::sleep(self.pause).await;
         Ok(())
     }
 

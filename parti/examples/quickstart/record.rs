@@ -144,6 +144,7 @@ pub(crate) async fn show_owners(record: Arc<Record>) {
 }
 
 /// Counts the generations that one worker commits as a leader.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is for the log")]
 pub(crate) async fn count_generations(mut notices: Subscription, record: Arc<Record>) {
     while let Some(notice) = notices.next().await {
         match &*notice {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use parti::{Guard, PartitionHandler, PartitionKey, RevokeCause, Token, WorkerId, async_trait};
@@ -68,6 +68,10 @@ impl Work {
         self.0.name.send_replace(worker.to_string());
     }
 
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<PartitionKey, JoinHandle<()>>> {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn name(&self) -> String {
         let mut name = self.0.name.subscribe();
         let named = name.wait_for(|name| !name.is_empty()).await;
@@ -80,14 +84,11 @@ impl PartitionHandler for Work {
     async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
         self.0.record.assigned(&self.name().await, guard.clone());
         let task = tokio::spawn(process(Arc::clone(&self.0.resource), guard));
-        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.insert(partition.clone(), task);
+        self.tasks().insert(partition.clone(), task);
     }
 
     async fn on_revoked(&self, partition: &PartitionKey, _cause: RevokeCause) {
-        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = tasks.remove(partition);
-        drop(tasks);
+        let task = self.tasks().remove(partition);
         if let Some(task) = task {
             // It has ended by itself: its guard says that the partition is being taken away.
             let _ = task.await;
