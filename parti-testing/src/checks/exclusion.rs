@@ -1,18 +1,20 @@
 //! S4: in true time, no two processes hold a partition validly.
 //!
-//! A process holds validly from its assignment to its release or to the deadline of its session,
-//! whichever is first, on its own clock translated to true time.
+//! A process holds validly from its assignment to its release, to the deadline of its session on its
+//! own clock translated to true time, or to a revocation that says the session is lost, whichever is
+//! first. A guard that was invalid once stays so: a later session does not revive it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Fact, Findings, Process};
-use parti_core::{Grant, Instant, PartitionKey};
+use parti_core::{Grant, Instant, PartitionKey, RevokeCause};
 
 #[derive(Debug, Default)]
 pub(super) struct Exclusion {
     /// Until when the session of a process is valid.
     until: BTreeMap<Process, Instant>,
     holders: BTreeMap<PartitionKey, Vec<Process>>,
+    holding: BTreeMap<Process, BTreeSet<PartitionKey>>,
     /// Partitions with more than one holder, valid or not.
     contested: BTreeMap<PartitionKey, ()>,
 }
@@ -29,6 +31,16 @@ impl Check for Exclusion {
                 }
             }
             Fact::Released { process, grants } => {
+                for grant in grants {
+                    self.release(*process, &grant.partition);
+                }
+            }
+            Fact::Step { process, .. } if !self.is_valid(at, *process) => self.lapse(*process),
+            Fact::Revoke {
+                process,
+                grants,
+                cause: RevokeCause::LeaseLost | RevokeCause::IdentityLost,
+            } => {
                 for grant in grants {
                     self.release(*process, &grant.partition);
                 }
@@ -65,6 +77,7 @@ impl Exclusion {
             .filter(|other| *other != process)
             .collect();
         holders.push(process);
+        self.holding.entry(process).or_default().insert(grant.partition.clone());
         if !others.is_empty() {
             self.contested.insert(grant.partition.clone(), ());
         }
@@ -77,6 +90,9 @@ impl Exclusion {
     }
 
     fn release(&mut self, process: Process, partition: &PartitionKey) {
+        if let Some(held) = self.holding.get_mut(&process) {
+            held.remove(partition);
+        }
         if let Some(holders) = self.holders.get_mut(partition) {
             holders.retain(|holder| *holder != process);
             if holders.len() < 2 {
@@ -86,14 +102,15 @@ impl Exclusion {
     }
 
     fn end(&mut self, process: Process) {
+        self.lapse(process);
         self.until.remove(&process);
-        let held: Vec<_> = self
-            .holders
-            .iter()
-            .filter(|(_, holders)| holders.contains(&process))
-            .map(|(partition, _)| partition.clone())
-            .collect();
-        for partition in held {
+        self.holding.remove(&process);
+    }
+
+    /// Whatever the process holds is invalid from now on.
+    fn lapse(&mut self, process: Process) {
+        let held = self.holding.get_mut(&process).map(core::mem::take);
+        for partition in held.unwrap_or_default() {
             self.release(process, &partition);
         }
     }

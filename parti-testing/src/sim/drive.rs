@@ -61,6 +61,7 @@ impl World<'_> {
             process,
             core: Core::new(at.config.clone(), boot),
             clock,
+            wake: None,
             armed: None,
             watches: Default::default(),
             held: Default::default(),
@@ -86,7 +87,7 @@ impl World<'_> {
         }
         running.armed = None;
         let local = running.clock.local(now);
-        match running.core.poll_timeout() {
+        match running.wake {
             Some(wake) if wake.at <= local => self.input(process, Input::Timeout),
             Some(_) => self.arm(process),
             None => {}
@@ -158,15 +159,19 @@ impl World<'_> {
             return Ok(0);
         };
         let core = &mut running.core;
-        let effects = catch_unwind(AssertUnwindSafe(|| {
-            panics::quiet(|| match input {
-                Input::Event(event) => core.handle(local, event),
-                Input::Released(grants) => core.handle(local, Event::Released { grants }),
-                Input::Timeout => core.handle_timeout(local),
-            });
-            core::iter::from_fn(|| core.poll_effect()).collect::<Vec<_>>()
+        let (effects, wake) = catch_unwind(AssertUnwindSafe(|| {
+            panics::quiet(|| {
+                match input {
+                    Input::Event(event) => core.handle(local, event),
+                    Input::Released(grants) => core.handle(local, Event::Released { grants }),
+                    Input::Timeout => core.handle_timeout(local),
+                }
+                let effects: Vec<_> = core::iter::from_fn(|| core.poll_effect()).collect();
+                (effects, core.poll_timeout())
+            })
         }))
         .map_err(|payload| Cut::Panic(panics::message(payload.as_ref())))?;
+        running.wake = wake;
         let deadline = running.core.status().deadline;
         let dies_after = running.dies_after.take().map(|after| after as usize);
         let count = effects.len();
@@ -190,7 +195,7 @@ impl World<'_> {
         let deadline = running.core.status().deadline;
         let until = deadline.map(|deadline| running.clock.true_time(deadline));
         running.until = until.unwrap_or(Instant::ORIGIN);
-        let wake = running.core.poll_timeout();
+        let wake = running.wake;
         let steps = running.steps;
         let fact = Fact::Settled {
             process,

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use core::time::Duration;
+use parti_core::Wake;
 use parti_core::{
     Config, Core, Event, Grant, Instant, PartitionKey, Revision, WatchId, WatchScope,
 };
@@ -61,6 +62,8 @@ pub(super) struct Running {
     pub(super) process: Process,
     pub(super) core: Core,
     pub(super) clock: Clock,
+    /// When its core wants to be woken, as of its last step.
+    pub(super) wake: Option<Wake>,
     /// The earliest wake-up on the agenda.
     pub(super) armed: Option<Instant>,
     pub(super) watches: BTreeMap<WatchId, Watching>,

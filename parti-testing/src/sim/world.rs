@@ -418,7 +418,7 @@ impl<'plan> World<'plan> {
         let Some(running) = self.nodes[node].process(process) else {
             return;
         };
-        let Some(wake) = running.core.poll_timeout() else {
+        let Some(wake) = running.wake else {
             return;
         };
         debug_assert!(
