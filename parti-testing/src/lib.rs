@@ -2,4 +2,6 @@
 
 pub mod checks;
 pub mod kv;
+#[cfg(feature = "nats-server")]
+pub mod nats_server;
 pub mod sim;

@@ -1,8 +1,8 @@
 //! The guard of one ownership: the fencing token, and whether it may still be relied on.
 //!
 //! It is separate from the driver because user code holds it and asks it on any thread, also while
-//! the driver cannot run. What always holds: a guard that was invalid once stays invalid, and
-//! asking it costs two atomic loads and a look at the clock.
+//! the driver cannot run. What always holds: a guard whose ownership is over stays invalid,
+//! whatever the next session's lease is, and asking costs two atomic loads and a look at the clock.
 
 use std::fmt;
 use std::sync::Arc;
