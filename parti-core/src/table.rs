@@ -3,10 +3,14 @@
 //! A partition's rank is its position. The order is a function of the set alone, so that workers
 //! with the same list agree on ranks, and hash-ordered so that ring placement is a linear merge.
 
+mod align;
+
 use alloc::vec::Vec;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
 use crate::partition::{Partition, PartitionError, PartitionKey};
+
+pub use align::{NO_RANK, align, carry_over};
 
 /// The shared list of partitions, each once, in canonical order.
 #[derive(Clone, Debug, Default)]

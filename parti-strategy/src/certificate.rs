@@ -7,8 +7,8 @@ use parti_core::{NO_OWNER, PlanError, PlanInput, Report};
 
 use crate::input::unknown_previous;
 
-/// Measures a plan. Its lower bound is the number of forced moves, which no plan can avoid; a
-/// strategy that knows a better one puts it in afterwards.
+/// Measures a plan. Its lower bounds are the forced moves, which no plan can avoid; a strategy that
+/// knows better ones puts them in afterwards.
 pub(crate) fn certify(
     input: &PlanInput,
     owners: &[u32],
@@ -28,11 +28,20 @@ pub(crate) fn certify(
         input.workers.len(),
         input.workers.len() + input.departed.len(),
     );
+    let mut total_capacity = 0;
+    for info in input.workers.as_slice() {
+        total_capacity += u64::from(info.capacity);
+    }
     let changes = input.previous.iter().zip(owners).zip(weights);
     for ((&old, _), &weight) in changes.filter(|((old, new), _)| old != new) {
         match old as usize {
-            living if living < alive => report.voluntary += 1,
-            departed if departed < known => report.forced += 1,
+            living if living < alive && input.workers.as_slice()[living].capacity > 0 => {
+                report.voluntary += 1;
+            }
+            gone if gone < known => {
+                report.forced += 1;
+                report.moved_weight_bound += weight;
+            }
             _ if old == NO_OWNER => continue,
             _ => return Err(unknown_previous(input)),
         }
@@ -41,6 +50,7 @@ pub(crate) fn certify(
     report.moved = report.forced + report.voluntary;
     report.lower_bound = report.forced;
     report.total_weight = input.partitions.total_weight();
+    report.level = report.total_weight.checked_div(total_capacity).unwrap_or(0);
     report.max_load = loads.iter().copied().max().unwrap_or(0);
     let able = loads
         .iter()

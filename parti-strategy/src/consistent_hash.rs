@@ -10,7 +10,7 @@ use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 
 use crate::certificate::certify;
 use crate::input;
-use crate::ring::{Ring, RingShape, seeded_hash};
+use crate::ring::{Ring, RingShape, Scale, seeded_hash};
 use crate::scratch::Scratch;
 
 /// Points per worker of capacity 1, as in the Go library.
@@ -44,6 +44,7 @@ impl ConsistentHash {
             shape: RingShape {
                 virtual_nodes: VIRTUAL_NODES,
                 seed: 0,
+                scale: Scale::PerUnit,
             },
             load_bound: None,
         }
@@ -132,6 +133,7 @@ impl AssignmentStrategy for ConsistentHash {
         let RingShape {
             virtual_nodes,
             seed,
+            ..
         } = self.shape;
         let bound = self
             .load_bound

@@ -69,3 +69,19 @@ pub(crate) fn check_order(input: &PlanInput, order: &[u32]) -> Result<(), PlanEr
         None => Ok(()),
     }
 }
+
+/// Checks that anchors name existing ranks in ascending order.
+pub(crate) fn check_anchors(input: &PlanInput) -> Result<(), PlanError> {
+    let mut expected = 0;
+    for (rank, worker) in &input.anchors {
+        if *rank < expected || *rank as usize >= input.partitions.len() {
+            return Err(PlanError::BadInput(format!(
+                "the anchor {worker} of rank {rank} is out of order, a second one for its \
+                 partition, or beyond the {} partitions",
+                input.partitions.len()
+            )));
+        }
+        expected = rank + 1;
+    }
+    Ok(())
+}

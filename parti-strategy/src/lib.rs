@@ -5,19 +5,29 @@
 //! What always holds: integers only, no clock, no randomness, no iteration over hash maps, so two
 //! leaders with the same input publish the same plan.
 //!
+//! * [`Sticky`]: the default. Perfect balance, or a band for weights, with the fewest moves;
 //! * [`ConsistentHash`]: stateless, placement of the Go library, optional load bound;
+//! * [`WeightedConsistentHash`]: stateless, placement of the Go library;
+//! * [`Rendezvous`]: stateless, no ring, shares in exact proportion to capacity, small groups;
 //! * [`RoundRobin`]: stateless, perfectly even by count, moves almost everything on a change.
 
 #![forbid(unsafe_code)]
 
 mod certificate;
+mod classes;
 mod consistent_hash;
 mod input;
+mod rendezvous;
 mod ring;
 mod round_robin;
 mod scratch;
+mod sticky;
+mod weighted_consistent_hash;
 pub mod workload;
 
 pub use consistent_hash::ConsistentHash;
+pub use rendezvous::Rendezvous;
 pub use round_robin::RoundRobin;
 pub use scratch::Scratch;
+pub use sticky::Sticky;
+pub use weighted_consistent_hash::WeightedConsistentHash;

@@ -5,7 +5,7 @@
 //! partition table is in hash order too, placing all of it is one linear merge. What always holds:
 //! points are ordered by (position, worker index), so equal positions have one winner.
 
-use parti_core::{PlanError, WorkerTable};
+use parti_core::{PlanError, WorkerInfo, WorkerTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// More points than this are a configuration error: the ring would need gigabytes.
@@ -16,10 +16,37 @@ const LONG_BUCKET: usize = 24;
 /// What a ring looks like apart from its workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RingShape {
-    /// Points of a worker of capacity 1.
+    /// How many points a worker has.
     pub(crate) virtual_nodes: u32,
     /// Seed of the worker hash; 0 is the unseeded hash.
     pub(crate) seed: u64,
+    /// How the number of points follows the capacity.
+    pub(crate) scale: Scale,
+}
+
+/// How the number of a worker's points follows its capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// The virtual nodes are those of capacity 1: a worker's points depend on itself alone.
+    PerUnit,
+    /// The virtual nodes are those of a worker of mean capacity: any capacities will do, but a
+    /// worker's points depend on the others'.
+    Mean,
+}
+
+impl RingShape {
+    /// The number of points of a worker; `able` workers share a capacity of `total`.
+    fn points_of(self, worker: &WorkerInfo, able: u64, total: u64) -> u64 {
+        let (nodes, capacity) = (u64::from(self.virtual_nodes), u64::from(worker.capacity));
+        match self.scale {
+            Scale::PerUnit => nodes * capacity,
+            Scale::Mean if capacity == 0 => 0,
+            Scale::Mean => {
+                let product = u128::from(nodes * able) * u128::from(capacity);
+                ((product / u128::from(total)) as u64).max(1)
+            }
+        }
+    }
 }
 
 /// One virtual node.
@@ -46,28 +73,28 @@ impl Ring {
         workers: &WorkerTable,
         shape: RingShape,
     ) -> Result<(), PlanError> {
-        let per_unit = u64::from(shape.virtual_nodes);
-        let units: u64 = workers
-            .as_slice()
+        let members = workers.as_slice();
+        let total: u64 = members.iter().map(|w| u64::from(w.capacity)).sum();
+        let able = members.iter().filter(|w| w.capacity > 0).count() as u64;
+        let count: u128 = members
             .iter()
-            .map(|w| u64::from(w.capacity))
+            .map(|w| u128::from(shape.points_of(w, able, total)))
             .sum();
-        let count = units.saturating_mul(per_unit);
-        if count > MAX_POINTS {
+        if count > u128::from(MAX_POINTS) {
             return Err(PlanError::BadInput(format!(
-                "capacities of {units} in total with {per_unit} virtual nodes each make {count} \
-                 points on the ring; at most {MAX_POINTS} are allowed, so scale the capacities down"
+                "capacities of {total} in total make {count} points on the ring; at most \
+                 {MAX_POINTS} are allowed, so scale the capacities down"
             )));
         }
         self.unsorted.clear();
         self.unsorted.reserve(count as usize);
-        for (worker, info) in (0_u32..).zip(workers.as_slice()) {
+        for (worker, info) in (0_u32..).zip(members) {
             let seed = xxh3_64_with_seed(info.id.as_str().as_bytes(), shape.seed);
-            self.unsorted
-                .extend((0..per_unit * u64::from(info.capacity)).map(|node| Point {
-                    position: xxh3_64_with_seed(&node.to_le_bytes(), seed),
-                    worker,
-                }));
+            let nodes = 0..shape.points_of(info, able, total);
+            self.unsorted.extend(nodes.map(|node| Point {
+                position: xxh3_64_with_seed(&node.to_le_bytes(), seed),
+                worker,
+            }));
         }
         self.sort();
         Ok(())
@@ -95,6 +122,21 @@ impl Ring {
             }
             visit(rank, if index == self.points.len() { 0 } else { index });
         }
+    }
+
+    /// Appends the owner of each of the ascending hashes.
+    pub(crate) fn extend_owners(&self, hashes: &[u64], owners: &mut Vec<u32>) {
+        let mut rest = self.points.as_slice();
+        owners.extend(hashes.iter().map(|&hash| {
+            while let [point, tail @ ..] = rest
+                && point.position < hash
+            {
+                rest = tail;
+            }
+            rest.first()
+                .or(self.points.first())
+                .map_or(0, |point| point.worker)
+        }));
     }
 
     /// Scatters the points into about as many buckets as there are points by their leading bits,
@@ -195,6 +237,7 @@ mod tests {
             let shape = RingShape {
                 virtual_nodes: nodes,
                 seed: 0,
+                scale: Scale::PerUnit,
             };
             ring.build(&workers(&["a", "b", "c"]), shape)
                 .expect("small");
@@ -216,6 +259,7 @@ mod tests {
         let shape = RingShape {
             virtual_nodes: 150,
             seed: 0,
+            scale: Scale::PerUnit,
         };
         let error = Ring::default().build(&table, shape).expect_err("too large");
         assert!(

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use parti_core::WorkerTable;
 
+use crate::rendezvous::Bidder;
 use crate::ring::{Ring, RingShape};
+use crate::{sticky, weighted_consistent_hash};
 
 /// Buffers and the last hash ring, kept between plans so that a steady state allocates nothing.
 ///
@@ -28,6 +30,10 @@ pub struct Scratch {
     pub(crate) loads: Vec<u64>,
     pub(crate) slots: Vec<u32>,
     pub(crate) limits: Vec<u64>,
+    pub(crate) bidders: Vec<Bidder>,
+    pub(crate) go: weighted_consistent_hash::Buffers,
+    pub(crate) equal: sticky::EqualBuffers,
+    pub(crate) weighted: sticky::WeightedBuffers,
 }
 
 impl Scratch {

@@ -2,7 +2,7 @@
 
 use parti_core::{AssignmentStrategy, Plan, PlanInput};
 use parti_strategy::workload::{Weights, Workload};
-use parti_strategy::{ConsistentHash, RoundRobin};
+use parti_strategy::{ConsistentHash, RoundRobin, WeightedConsistentHash};
 
 /// FNV-1a-64 over `worker-<owner>\n` of each partition in list order.
 fn checksum(group: &Workload, plan: &Plan) -> u64 {
@@ -80,4 +80,27 @@ fn round_robin_deals_in_list_order_when_asked() {
             .plan_in_order(&input(&group), &twice)
             .is_err()
     );
+}
+
+/// The cap and the overflow must agree to the last partition, in list order as Go does it.
+#[test]
+fn weighted_consistent_hash_places_as_the_go_library() {
+    let cases = [
+        (10, 100, 0x9516_e615_ad12_7608),
+        (100, 1000, 0x2e88_2fa8_4859_b74b),
+        (1000, 10_000, 0x2b66_5425_af64_f9bc),
+        (1000, 100_000, 0x8d38_617e_3afa_3298),
+    ];
+    for (workers, partitions, expected) in cases {
+        let group = Workload::new(workers, partitions, Weights::Uniform);
+        let strategy = WeightedConsistentHash::new();
+        let plan = strategy
+            .plan_in_order(&input(&group), &group.ranks())
+            .expect("a plan");
+        assert_eq!(
+            checksum(&group, &plan),
+            expected,
+            "{workers} x {partitions}"
+        );
+    }
 }

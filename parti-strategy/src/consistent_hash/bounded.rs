@@ -36,14 +36,19 @@ impl<'a> Fill<'a> {
         next.extend(0..ring.points().len() as u32);
         loads.clear();
         loads.resize(input.workers.len(), 0);
-        let total = input.partitions.total_weight();
+        // Equal weights are limited by count, or the rounding could leave some without room.
+        let table = &input.partitions;
+        let (amount, unit) = match table.uniform_weight() {
+            Some(weight) => (table.len() as u64, weight),
+            None => (table.total_weight(), 1),
+        };
         limits.clear();
         limits.extend(
             input
                 .workers
                 .as_slice()
                 .iter()
-                .map(|info| limit(total, info.capacity, capacity, per_mille)),
+                .map(|info| limit(amount, info.capacity, capacity, per_mille).saturating_mul(unit)),
         );
         Self {
             points: ring.points(),
