@@ -33,8 +33,9 @@ pub(crate) struct Claim {
     /// When to give up; a claim after a lost identity never does.
     give_up_at: Option<Instant>,
     info: Option<StoreInfo>,
-    /// When each session was first seen at its present revision, on the own clock.
-    seen: BTreeMap<WorkerId, (Revision, Instant)>,
+    /// Each seat at its highest revision seen, and since when. Lists can be stale: an older entry
+    /// changes nothing.
+    seats: BTreeMap<WorkerId, Seat>,
     step: Step,
     last_error: Option<StoreError>,
     exhausted: Option<StartError>,
@@ -88,14 +89,14 @@ impl Claim {
 
     fn begin(cx: &mut Cx<'_>, preferred: Option<WorkerId>, give_up_at: Option<Instant>) -> Self {
         let step = Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info));
-        let (seen, started) = (BTreeMap::new(), cx.now);
+        let (seats, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
         Self {
             preferred,
             started,
             give_up_at,
             info,
-            seen,
+            seats,
             step,
             last_error,
             exhausted,
@@ -169,8 +170,8 @@ impl Claim {
     fn on_list(&mut self, cx: &mut Cx<'_>, result: &Result<StoreReply, StoreError>) -> Claiming {
         match result {
             Ok(StoreReply::Entries { entries, .. }) => {
-                let seats = self.observe(cx, entries);
-                self.choose(cx, &seats);
+                self.observe(cx.now, entries);
+                self.choose(cx);
                 Claiming::Pending
             }
             Ok(StoreReply::Entry(_) | StoreReply::Info(_) | StoreReply::Committed { .. }) => {
@@ -180,15 +181,20 @@ impl Claim {
         }
     }
 
-    /// Notes what the list shows and since when.
-    fn observe(&mut self, cx: &mut Cx<'_>, entries: &[Entry]) -> BTreeMap<WorkerId, Seat> {
-        let now = cx.now;
-        let mut seats = BTreeMap::new();
+    /// Notes what the list shows, and since when.
+    fn observe(&mut self, now: Instant, entries: &[Entry]) {
         for entry in entries {
             let Key::Session(worker) = Key::parse(&entry.key) else {
                 continue;
             };
             let Some(value) = &entry.value else { continue };
+            if self
+                .seats
+                .get(&worker)
+                .is_some_and(|seat| seat.revision >= entry.revision)
+            {
+                continue;
+            }
             let record = match wire::decode(value) {
                 Ok(Record::Session(record)) => Some(record),
                 Ok(
@@ -196,28 +202,20 @@ impl Claim {
                 )
                 | Err(_) => None,
             };
-            let seen = self
-                .seen
-                .entry(worker.clone())
-                .or_insert((entry.revision, now));
-            if seen.0 < entry.revision {
-                *seen = (entry.revision, now);
-            }
             let seat = Seat {
-                revision: seen.0,
-                since: seen.1,
+                revision: entry.revision,
+                since: now,
                 status: record
                     .as_ref()
                     .map_or(SessionStatus::Active, |record| record.status),
                 lease: record.map_or(Duration::ZERO, |record| record.lease),
             };
-            seats.insert(worker, seat);
+            self.seats.insert(worker, seat);
         }
-        seats
     }
 
-    fn choose(&mut self, cx: &mut Cx<'_>, seats: &BTreeMap<WorkerId, Seat>) {
-        match choice::choose(cx.config(), self.preferred.as_ref(), seats, cx.now) {
+    fn choose(&mut self, cx: &mut Cx<'_>) {
+        match choice::choose(cx.config(), self.preferred.as_ref(), &self.seats, cx.now) {
             Choice::Take { worker, expect } => self.write(cx, worker, expect),
             Choice::Wait { until, holders } => {
                 let (min, max) = cx.config().worker_id_range();

@@ -139,14 +139,14 @@ impl Core {
             Phase::Member(member) => Some(member),
             Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => None,
         };
-        let head = member.and_then(|member| member.follow().head());
+        let head = member.and_then(|member| member.head());
         Status {
             state: self.state(),
             worker: member.map(|member| member.session.worker.clone()),
             epoch: member.map(|member| member.session.epoch),
             nonce: member.map(|member| member.session.nonce),
             deadline: member.and_then(|member| member.deadline()),
-            leader: member.and_then(|member| member.follow().leader().cloned()),
+            leader: head.and_then(|head| Some(head.leader.as_ref()?.worker.clone())),
             is_leader: member.is_some_and(|member| member.is_leader()),
             term: head.map_or(Term::ZERO, |head| head.term),
             version: head.map_or(Version::ZERO, |head| head.version),

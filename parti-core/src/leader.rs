@@ -63,6 +63,8 @@ pub(crate) struct Leader {
     view: View,
     /// Whether the watch has delivered the own take-over, and with it everything before.
     ready: bool,
+    /// Whether the watch has shown the own take-over, perhaps within a snapshot.
+    head_seen: bool,
     predecessor: Option<(WorkerId, Revision, Instant)>,
     gathering: Option<Changing>,
     joins: BTreeMap<WorkerId, (Epoch, Instant)>,
@@ -129,6 +131,7 @@ impl Leader {
             head_revision: start.revision,
             view: View::default(),
             ready: false,
+            head_seen: false,
             predecessor: start.predecessor,
             gathering: None,
             joins: BTreeMap::new(),
@@ -169,7 +172,7 @@ impl Leader {
     pub(crate) fn on_caught_up(&mut self, cx: &mut Cx<'_>, revision: Revision) {
         self.view.end_snapshot(cx, revision);
         self.stirred = true;
-        if revision >= self.head_revision {
+        if self.head_seen || revision >= self.head_revision {
             self.become_ready(cx);
         }
     }
@@ -229,7 +232,11 @@ impl Leader {
             return Leading::On;
         }
         if entry.revision == self.head_revision {
-            self.become_ready(cx);
+            self.head_seen = true;
+            // Inside a snapshot, keys written after `head` are still to come.
+            if !self.view.is_in_snapshot() {
+                self.become_ready(cx);
+            }
             return Leading::On;
         }
         let outcome = match &self.work {
@@ -256,11 +263,8 @@ impl Leader {
             Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
             Work::Planning { .. } => None,
         };
-        let listing = if self.ready {
-            self.listing.wake()
-        } else {
-            None
-        };
+        let listens = self.ready && self.resigning.is_none();
+        let listing = if listens { self.listing.wake() } else { None };
         Wake::earlier(work, listing)
     }
 

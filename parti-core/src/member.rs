@@ -97,8 +97,10 @@ impl Member {
         self.leader.is_some()
     }
 
-    pub(crate) const fn follow(&self) -> &Follow {
-        &self.follow
+    /// `head` as far as it is known: a leader knows its own.
+    pub(crate) fn head(&self) -> Option<&Head> {
+        let own = self.leader.as_ref().map(|leader| leader.head().0);
+        own.or_else(|| self.follow.head())
     }
 
     /// Until when guards are valid.
@@ -201,12 +203,7 @@ impl Member {
         if let Some(state) = self.leader.as_ref().and_then(|leader| leader.state()) {
             return state;
         }
-        let head = self
-            .leader
-            .as_ref()
-            .map(|l| l.head().0)
-            .or_else(|| self.follow.head());
-        match head {
+        match self.head() {
             None => State::Election,
             Some(head) if head.leader.is_none() => State::Election,
             Some(_) if holdings.applied() == Version::ZERO => State::WaitingAssignment,

@@ -7,20 +7,35 @@ use parti_testing::sim::{BugReport, HandOver, Plan, Sim, Tracing};
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let word = |index: usize| words.get(index).map(String::as_str);
-    let mode = word(0).and_then(HandOver::parse).unwrap_or(HandOver::Exclusive).into();
+    let mode = word(0)
+        .and_then(HandOver::parse)
+        .unwrap_or(HandOver::Exclusive)
+        .into();
     let number = |index, default| word(index).and_then(|w| w.parse().ok()).unwrap_or(default);
     let first_seed = number(1, 0);
     if word(2) == Some("trace") {
         let plan = Plan::from_seed(first_seed, mode);
         println!("{plan:#?}");
         match Sim::run_traced(&plan, Tracing::Full) {
-            Ok(outcome) => println!("{}", BugReport { plan: &plan, outcome: &outcome }),
+            Ok(outcome) => println!(
+                "{}",
+                BugReport {
+                    plan: &plan,
+                    outcome: &outcome
+                }
+            ),
             Err(error) => println!("{error}"),
         }
         return;
     }
     let (runs, jobs) = (number(2, 100), number(3, 1) as usize);
-    let options = BatchOptions { runs, first_seed, mode, jobs, max_failures: 1000 };
+    let options = BatchOptions {
+        runs,
+        first_seed,
+        mode,
+        jobs,
+        max_failures: 1000,
+    };
     match run_batch(&options, &|_| ()) {
         Ok(report) => {
             for failure in report.failures.iter().take(3) {

@@ -16,7 +16,7 @@ use clap::{Parser, ValueEnum};
 use parti::{
     AssignmentStrategy, Config, ConsistentHash, Guard, Manager, ManagerNotice, Mode, Notice,
     Partition, PartitionError, PartitionHandler, PartitionKey, Preset, RevokeCause, RoundRobin,
-    StaticSource, StopMode, Subscription, async_trait,
+    StaticSource, Sticky, StopMode, Subscription, async_trait,
 };
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -144,7 +144,7 @@ fn strategy(name: StrategyName) -> Box<dyn AssignmentStrategy> {
     match name {
         StrategyName::RoundRobin => Box::new(RoundRobin::new()),
         StrategyName::ConsistentHash => Box::new(ConsistentHash::new()),
-        StrategyName::Sticky => Box::new(RoundRobin::new()),
+        StrategyName::Sticky => Box::new(Sticky::new()),
     }
 }
 

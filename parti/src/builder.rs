@@ -54,7 +54,7 @@ impl ManagerBuilder {
             source,
             handler,
             store: StoreChoice::Given(Arc::new(LocalStore::new())),
-            strategy: Arc::new(parti_strategy::RoundRobin::new()),
+            strategy: Arc::new(parti_strategy::Sticky::new()),
             clock: Clock::boot(),
             concurrency: CONCURRENCY,
             notices: broadcast::Sender::new(RING),
@@ -77,7 +77,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// How partitions are split; the default is [`RoundRobin`](crate::RoundRobin). All workers of a group
+    /// How partitions are split; the default is [`Sticky`](crate::Sticky). All workers of a group
     /// should use the same.
     pub fn strategy(mut self, strategy: impl AssignmentStrategy) -> Self {
         self.strategy = Arc::new(strategy);

@@ -54,4 +54,4 @@ pub use parti_core::{
 #[doc(inline)]
 pub use parti_nats::{NatsOptions, NatsStore};
 #[doc(inline)]
-pub use parti_strategy::{ConsistentHash, RoundRobin};
+pub use parti_strategy::{ConsistentHash, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash};

@@ -1,3 +1,85 @@
-//! Developer commands.
+//! Developer commands of the workspace: `cargo xtask <command>`.
+//!
+//! This file is the command line and nothing else; each command has its own file. What always
+//! holds: a command that fails says what to do about it, and `.ci/run` does nothing that a
+//! developer cannot do with `cargo xtask ci`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod ci;
+mod deny;
+mod layers;
+mod nats;
+mod proc;
+mod sim;
+mod test;
+mod tidy;
+mod wheel;
+
+/// Developer commands of the parti workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything a change must pass: format, lints, docs, licences, layers, seeds, tests
+    Ci(ci::Args),
+    /// All tests with a real nats-server: doc tests, then the workspace
+    Test(test::Args),
+    /// Find or download a nats-server and print its path
+    Nats(nats::Args),
+    /// Check the house rules that no compiler knows
+    Tidy,
+    /// Check which crate may import which
+    Layers,
+    /// Run the simulator over many seeds in the optimised profile
+    Sim(sim::Args),
+    /// Run a benchmark
+    Bench(bench::Args),
+    /// Licences, banned crates, sources and, where the database is in reach, advisories
+    Deny,
+    /// What `sim` starts in the optimised profile
+    #[command(hide = true)]
+    SimInner(sim::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Ci(args) => ci::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Nats(args) => nats::run(&args),
+        Command::Tidy => tidy::run(),
+        Command::Layers => layers::run(),
+        Command::Sim(args) => sim::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Deny => deny::run(),
+        Command::SimInner(args) => sim::run_here(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    /// Contradicting argument definitions only show when somebody asks for help.
+    #[test]
+    fn the_command_line_is_coherent() {
+        Cli::command().debug_assert();
+    }
+}

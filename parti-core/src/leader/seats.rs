@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::ledger::{Granted, NOBODY, Page, Seat, Standing};
 use super::plan::Target;
 use super::view::{Fate, View};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::id::WorkerId;
 use crate::partition::PartitionKey;
 use crate::record::{AssignmentRecord, RecordGrant, Revoking, SessionStatus};
@@ -145,7 +145,8 @@ fn standing(
     }
     match view.fate(config, worker, record.epoch) {
         Fate::Ended => Standing::Ended,
-        Fate::EndsAt(at) if now >= at => Standing::Ended,
+        // In overlap mode nobody waits for anybody.
+        Fate::EndsAt(at) if now >= at || config.mode() == Mode::Overlap => Standing::Ended,
         Fate::Reserved { until } if now >= until => Standing::Ended,
         Fate::Reserved { .. } => Standing::Reserved,
         Fate::Living | Fate::EndsAt(_) => {

@@ -73,6 +73,11 @@ impl View {
         self.mentioned = Some(BTreeSet::new());
     }
 
+    /// Whether a snapshot is being delivered.
+    pub(crate) const fn is_in_snapshot(&self) -> bool {
+        self.mentioned.is_some()
+    }
+
     /// A snapshot ends that misses no write up to `revision`.
     pub(crate) fn end_snapshot(&mut self, cx: &mut Cx<'_>, revision: Revision) {
         if let Some(mentioned) = self.mentioned.take() {

@@ -77,7 +77,10 @@ impl Exclusion {
             .filter(|other| *other != process)
             .collect();
         holders.push(process);
-        self.holding.entry(process).or_default().insert(grant.partition.clone());
+        self.holding
+            .entry(process)
+            .or_default()
+            .insert(grant.partition.clone());
         if !others.is_empty() {
             self.contested.insert(grant.partition.clone(), ());
         }

@@ -48,12 +48,21 @@ pub(crate) struct NewGrant {
     pub(crate) freed: Option<Freed>,
 }
 
+/// The present session of a worker.
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    epoch: Epoch,
+    status: SessionStatus,
+    /// When it was last written by itself.
+    renewed: Instant,
+}
+
 /// The ledger as of the last commit taken in.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     claims: BTreeMap<Holder, BTreeMap<PartitionKey, Claim>>,
     /// The present session of each worker.
-    sessions: BTreeMap<WorkerId, (Epoch, SessionStatus)>,
+    sessions: BTreeMap<WorkerId, Session>,
     /// Sessions evicted while they may have been valid, and until when they may be.
     lingering: BTreeMap<Holder, Instant>,
     freed: BTreeMap<PartitionKey, Freed>,
@@ -103,15 +112,16 @@ impl Ledger {
             Epoch::ZERO => Epoch::from(write.revision),
             epoch => epoch,
         };
-        let before = self.sessions.insert(worker.clone(), (epoch, record.status));
-        if let Some((old, status)) = before
-            && old != epoch
+        let before = self.sessions.get(worker).copied();
+        let evicted = matches!(record.status, SessionStatus::Evicted { .. });
+        let renewed = before.filter(|_| evicted).map_or(at, |session| session.renewed);
+        let session = Session { epoch, status: record.status, renewed };
+        self.sessions.insert(worker.clone(), session);
+        if let Some(before) = before
+            && before.epoch != epoch
+            && !matches!(before.status, SessionStatus::Evicted { silent: false })
         {
-            let holder = (worker.clone(), old);
-            let lingers = matches!(status, SessionStatus::Evicted { silent: false });
-            if !lingers {
-                self.end(&holder, Freed::Replaced);
-            }
+            self.end(&(worker.clone(), before.epoch), Freed::Replaced);
         }
         let holder = (worker.clone(), epoch);
         match record.status {
@@ -119,7 +129,8 @@ impl Ledger {
             SessionStatus::Released { .. } => self.end(&holder, Freed::Released),
             SessionStatus::Evicted { silent: true } => self.end(&holder, Freed::Evicted),
             SessionStatus::Evicted { silent: false } => {
-                self.lingering.entry(holder).or_insert(at + lease);
+                self.lingering.entry(holder).or_insert(renewed + lease);
+                self.end_lingering(at);
             }
         }
     }
@@ -171,7 +182,7 @@ impl Ledger {
         let ended = self
             .sessions
             .get(worker)
-            .is_none_or(|(epoch, status)| *epoch != record.epoch || !status.is_living());
+            .is_none_or(|session| session.epoch != record.epoch || !session.status.is_living());
         let mut claims = self.claims.remove(&holder).unwrap_or_default();
         for claim in claims.values_mut() {
             if *claim == Claim::Granted {

@@ -1,0 +1,65 @@
+//! Everything a change must pass, in the order in which failures are cheapest.
+//!
+//! What always holds: the first failure ends the run with its remedy, and the tests come last, so
+//! that their own summary closes the output.
+
+use std::time::Instant;
+
+use crate::proc::{Failure, cargo, step, timed};
+use crate::{deny, layers, sim, test, tidy};
+
+/// Arguments of `ci`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Seeds of the simulator, in each mode
+    #[arg(long, value_name = "N", default_value_t = 3_000)]
+    seeds: u64,
+}
+
+/// Runs every step.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let start = Instant::now();
+    format_and_lints()?;
+    timed("tidy", tidy::run)?;
+    timed("layers and oldest compiler", layers::run)?;
+    docs()?;
+    deny::run()?;
+    for mode in [sim::Mode::Exclusive, sim::Mode::Overlap] {
+        timed(&format!("{} seeds, {mode}", args.seeds), || {
+            sim::seeds(args.seeds, mode)
+        })?;
+    }
+    let spent = start.elapsed().as_secs_f64() / 60.0;
+    eprintln!("==> all but the tests passed in {spent:.1} min");
+    test::run(&test::Args::default())
+}
+
+fn format_and_lints() -> Result<(), Failure> {
+    step(
+        "format",
+        cargo().args(["fmt", "--all", "--check"]),
+        "run `cargo fmt --all`",
+    )?;
+    let remedy = "fix what clippy names; an `expect` with its reason is the last resort";
+    let mut all = cargo();
+    all.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
+    step("lints", all.args(["--", "-D", "warnings"]), remedy)?;
+    let mut bare = cargo();
+    bare.args(["clippy", "--package", "parti", "--no-default-features"]);
+    step(
+        "lints of the facade without features",
+        bare.args(["--", "-D", "warnings"]),
+        remedy,
+    )
+}
+
+fn docs() -> Result<(), Failure> {
+    let mut docs = cargo();
+    docs.args(["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings");
+    step(
+        "documentation",
+        &mut docs,
+        "mend the link or example named above",
+    )
+}
