@@ -1,17 +1,18 @@
 //! The manager on a store in memory, in virtual time: whole lives of one or two workers.
 
-mod common;
+#[path = "support/recorder.rs"]
+mod recorder;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{Behaviour, Recorder, Seen, fast, heard, manager, until};
 use parti::{
     Callback, Clock, Ended, LaunchError, LocalStore, Manager, ManagerNotice, Notice, Partition,
     RequestError, RevokeCause, SourceError, StartError, State, StopError, StopFailure, StopMode,
     Version, source_fn,
 };
+use recorder::{Behaviour, Recorder, Seen, fast, heard, manager, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

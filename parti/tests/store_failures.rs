@@ -1,17 +1,18 @@
 //! The manager on a store that fails in scripted ways: what the driver makes of it.
 
-mod common;
+#[path = "support/recorder.rs"]
+mod recorder;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Recorder, fast};
 use mockall::mock;
 use parti::{
     Clock, LaunchError, LocalStore, Manager, ManagerBuilder, StartError, StaticSource, StopMode,
     Store, StoreError, StoreErrorKind, async_trait,
 };
 use parti_core::{StoreOp, StoreReply, Watch, WatchScope};
+use recorder::{Recorder, fast};
 
 mock! {
     Scripted {
