@@ -226,15 +226,16 @@ impl Leader {
         self.note_confirmations(cx);
     }
 
-    /// The own `head` write came back, or somebody else's.
-    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> Leading {
+    /// The own `head` write came back, or somebody else's. Only if the leader's own watch brought it,
+    /// everything before has been delivered too.
+    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, entry: &Entry, watched: bool) -> Leading {
         if entry.revision < self.head_revision {
             return Leading::On;
         }
         if entry.revision == self.head_revision {
-            self.head_seen = true;
+            self.head_seen |= watched;
             // Inside a snapshot, keys written after `head` are still to come.
-            if !self.view.is_in_snapshot() {
+            if watched && !self.view.is_in_snapshot() {
                 self.become_ready(cx);
             }
             return Leading::On;
@@ -311,6 +312,8 @@ impl Leader {
     }
 
     fn fail(&mut self, cx: &mut Cx<'_>, step: &'static str, reason: String) {
+        // Whatever step failed, a hand-over under way has to go on after it.
+        self.expect_advance(cx);
         self.failures += 1;
         let failures = self.failures;
         cx.notify(Notice::StepFailed {

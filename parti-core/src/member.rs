@@ -243,7 +243,7 @@ impl Member {
             Leading::Over(reason, entry) => {
                 self.step_down(cx, reason);
                 if let Some(entry) = entry {
-                    self.see_head(cx, &entry);
+                    self.see_head(cx, &entry, false);
                 }
             }
             Leading::Resigned(reason, head, revision) => {

@@ -319,7 +319,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "records are readable and grant each partition once",
         why: "a malformed record stops a worker or gives a partition to two",
         applies: ALWAYS,
-        make: |_| Box::<well_formed::WellFormed>::default(),
+        make: |rules| Box::new(well_formed::WellFormed::new(rules)),
     },
     Property {
         id: "S19",

@@ -1,7 +1,10 @@
-//! A fake world for `parti` and its users: an in-memory store, faults, a deterministic simulator.
+//! A fake world for `parti` and its users: an in-memory store, a conformance suite for backends, and
+//! a deterministic simulator.
 
 pub mod checks;
+pub mod conformance;
 pub mod kv;
+pub mod memory_store;
 #[cfg(feature = "nats-server")]
 pub mod nats_server;
 pub mod sim;

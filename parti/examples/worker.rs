@@ -92,13 +92,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .seconds
         .map_or(Duration::MAX, Duration::from_secs_f64);
     let journal = Arc::new(Journal::new(&arguments));
-    let builder = Manager::builder(
+    let mut builder = Manager::builder(
         config(&arguments)?,
         StaticSource::new(partitions(arguments.partitions)?)?,
         Arc::clone(&journal),
     )
     .strategy(strategy(arguments.strategy));
-    #[cfg(any())]
     if let Some(url) = &arguments.nats {
         builder = builder.nats(url);
     }

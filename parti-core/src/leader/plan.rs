@@ -91,26 +91,34 @@ fn name(input: &PlanInput, owner: u32) -> Option<WorkerId> {
     }
 }
 
-/// Workers a plan may use, with their incarnation: those that take part, and held seats.
+/// Workers a plan may use, with their incarnation: those that take part, held seats, and those whose
+/// session cannot be read just now. Absence is not evidence: their silence has to end them.
 pub(crate) fn candidates(
     config: &Config,
     now: Instant,
     view: &View,
     evicted: &BTreeSet<WorkerId>,
 ) -> BTreeMap<WorkerId, (Epoch, WorkerInfo)> {
-    let usable = view.sessions.iter().filter_map(|(worker, session)| {
-        let record = session.record.as_ref()?;
+    let usable = view
+        .sessions
+        .iter()
+        .filter(|(worker, _)| !evicted.contains(*worker));
+    let usable = usable.filter_map(|(worker, session)| {
+        let Some(record) = &session.record else {
+            let epoch = view.records.get(worker)?.epoch;
+            return Some((worker.clone(), (epoch, WorkerInfo::new(worker.clone()))));
+        };
         let epoch = session.epoch();
         let held = match view.fate(config, worker, epoch) {
             Fate::Reserved { until } => now < until && view.records.contains_key(worker),
             Fate::Living | Fate::EndsAt(_) | Fate::Ended => false,
         };
-        let takes_part = record.status == SessionStatus::Active && !evicted.contains(worker);
         let info = WorkerInfo {
             id: worker.clone(),
             capacity: record.capacity,
             labels: record.labels.clone(),
         };
+        let takes_part = record.status == SessionStatus::Active;
         (takes_part || held).then(|| (worker.clone(), (epoch, info)))
     });
     usable.collect()

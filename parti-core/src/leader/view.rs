@@ -85,22 +85,25 @@ impl View {
         }
     }
 
-    /// Keys that a complete view up to `revision` does not mention are gone.
+    /// Keys that a complete view up to `revision` does not mention were removed, or they were
+    /// written again meanwhile and will be shown later. Assignments are left alone for that: only
+    /// this leader removes them.
     pub(crate) fn purge(
         &mut self,
         cx: &mut Cx<'_>,
         mentioned: &BTreeSet<String>,
         revision: Revision,
     ) {
-        let gone = self
-            .revisions
-            .iter()
-            .filter(|(key, known)| **known <= revision && !mentioned.contains(*key))
-            .map(|(key, &known)| Entry {
-                key: key.clone(),
-                revision: known,
-                value: None,
-            });
+        let gone = self.revisions.iter().filter(|(key, known)| {
+            **known <= revision
+                && !mentioned.contains(*key)
+                && !matches!(Key::parse(key), Key::Assignment(_))
+        });
+        let gone = gone.map(|(key, &known)| Entry {
+            key: key.clone(),
+            revision: known,
+            value: None,
+        });
         let gone: Vec<Entry> = gone.collect();
         for entry in gone {
             self.apply(cx, &entry);

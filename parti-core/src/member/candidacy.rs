@@ -120,7 +120,7 @@ impl Member {
             Outcome::Lost(entry) => {
                 self.candidacy = Candidacy::Waiting;
                 if let Some(entry) = entry {
-                    self.see_head(cx, &entry);
+                    self.see_head(cx, &entry, false);
                 }
             }
             Outcome::Refused(error) | Outcome::Rejected(error) => {

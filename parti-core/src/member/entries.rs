@@ -61,7 +61,7 @@ impl Member {
         }
         match Key::parse(&entry.key) {
             Key::Head => {
-                self.see_head(cx, entry);
+                self.see_head(cx, entry, echoed);
                 Membership::On
             }
             Key::Session(worker) if worker == self.session.worker => {
@@ -164,13 +164,17 @@ impl Member {
         self.session.speak(cx);
     }
 
-    pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, entry: &Entry) {
+    /// Takes in an entry of `head`; `watched` when the present watch brought it.
+    pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, entry: &Entry, watched: bool) {
+        let before = self.is_leader();
         if let Candidacy::Standing { attempt, .. } = &self.candidacy {
             let outcome = attempt.on_seen(entry);
             self.on_candidacy(cx, outcome);
         }
+        // The watch that shows an election is not yet the one a leader decides on.
+        let watched = watched && before == self.is_leader();
         if let Some(leader) = &mut self.leader {
-            let leading = leader.on_head(cx, entry);
+            let leading = leader.on_head(cx, entry, watched);
             let over = matches!(leading, Leading::Over(..) | Leading::Resigned(..));
             self.on_leading(cx, leading);
             if !over {

@@ -1,5 +1,5 @@
 //! S19: for each partition of a process assignment, revocation and release alternate, and nothing is
-//! held when the core says that it has stopped.
+//! held when the core says that it has stopped, unless it also says that a release did not come.
 
 use std::collections::BTreeMap;
 
@@ -54,9 +54,11 @@ impl Check for Callbacks {
             }
             Fact::Notice {
                 process,
-                notice: Notice::Stopped { .. },
+                notice: Notice::Stopped { errors },
             } => {
-                let held = self.stages.entry(*process).or_default();
+                let mut held = self.stages.remove(process).unwrap_or_default();
+                // A callback that does not return is given up, and said so.
+                held.retain(|_, (stage, _)| errors.is_empty() || *stage == Stage::Assigned);
                 if !held.is_empty() {
                     findings.report(format!("{process} has stopped and still holds {held:?}"));
                 }

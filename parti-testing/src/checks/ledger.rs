@@ -114,8 +114,14 @@ impl Ledger {
         };
         let before = self.sessions.get(worker).copied();
         let evicted = matches!(record.status, SessionStatus::Evicted { .. });
-        let renewed = before.filter(|_| evicted).map_or(at, |session| session.renewed);
-        let session = Session { epoch, status: record.status, renewed };
+        let renewed = before
+            .filter(|_| evicted)
+            .map_or(at, |session| session.renewed);
+        let session = Session {
+            epoch,
+            status: record.status,
+            renewed,
+        };
         self.sessions.insert(worker.clone(), session);
         if let Some(before) = before
             && before.epoch != epoch

@@ -1,15 +1,32 @@
-//! S11: what cores write can be read, lies under the right key and grants no partition twice.
+//! S11: what cores write can be read, lies under the right key and names no partition twice; in
+//! exclusive mode no two living sessions are granted the same partition.
+//!
+//! With overlap a leader may grant what a worker out of contact still has in its record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, Fact, Findings, Value, Written};
-use parti_core::{AssignmentRecord, Epoch, Instant, Key, PartitionKey, Record, Token, WorkerId};
+use super::{Check, Fact, Findings, Rules, Value, Written};
+use parti_core::{
+    AssignmentRecord, Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId,
+};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct WellFormed {
+    exclusive: bool,
     /// The epoch of each living session.
     living: BTreeMap<WorkerId, Epoch>,
     granted: BTreeMap<WorkerId, (Epoch, BTreeSet<PartitionKey>)>,
+}
+
+impl WellFormed {
+    pub(super) fn new(rules: &Rules) -> Self {
+        let exclusive = matches!(rules.mode, Mode::Exclusive);
+        Self {
+            exclusive,
+            living: BTreeMap::new(),
+            granted: BTreeMap::new(),
+        }
+    }
 }
 
 impl Check for WellFormed {
@@ -24,7 +41,7 @@ impl Check for WellFormed {
             }
             self.take_in(write, &mut changed, findings);
         }
-        for worker in changed {
+        for worker in changed.into_iter().filter(|_| self.exclusive) {
             self.check_overlap(&worker, findings);
         }
     }

@@ -26,6 +26,7 @@ pub(crate) enum Purpose {
     WatchLost,
     WatchStall,
     WatchDuplicate,
+    WatchOrder,
     Callback,
     Source,
     Timer,

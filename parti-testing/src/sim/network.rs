@@ -26,6 +26,13 @@ pub(super) struct Outage {
     pub(super) answers: bool,
 }
 
+/// Whether an entry may be left out once its key has a newer value. What the mark promises may not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Skip {
+    Allowed,
+    Never,
+}
+
 type Answer = Result<StoreReply, StoreError>;
 
 impl World<'_> {
@@ -304,12 +311,26 @@ impl World<'_> {
             self.break_watch(process, id, "was cut off");
             return;
         }
-        for entry in self.store.snapshot(&scope, cut) {
-            self.push_watch(process, id, WatchEvent::Entry(entry));
+        let mut present = self.store.snapshot(&scope, cut);
+        if self
+            .dice
+            .roll(Purpose::WatchOrder, u64::from(process.node), number)
+            .below(2)
+            == 0
+        {
+            present.sort_by_key(|entry| entry.revision);
         }
-        self.push_watch(process, id, WatchEvent::CaughtUp { revision: cut });
+        for entry in present {
+            self.push_watch(process, id, WatchEvent::Entry(entry), Skip::Never);
+        }
+        self.push_watch(
+            process,
+            id,
+            WatchEvent::CaughtUp { revision: cut },
+            Skip::Never,
+        );
         for entry in self.store.since(&scope, cut) {
-            self.push_watch(process, id, WatchEvent::Entry(entry));
+            self.push_watch(process, id, WatchEvent::Entry(entry), Skip::Allowed);
         }
     }
 
@@ -335,12 +356,12 @@ impl World<'_> {
                 };
                 self.queue.push(at, Item::Deliver { process, event });
             }
-            self.push_watch(process, id, WatchEvent::Entry(entry));
+            self.push_watch(process, id, WatchEvent::Entry(entry), Skip::Allowed);
         }
     }
 
     /// Delivers an event after a delay, in order.
-    fn push_watch(&mut self, process: Process, id: WatchId, event: WatchEvent) {
+    fn push_watch(&mut self, process: Process, id: WatchId, event: WatchEvent, skip: Skip) {
         let (now, node) = (self.now, usize::from(process.node));
         let number = self.nodes[node].next_message();
         let roll = self.dice.roll(Purpose::WatchDelay, node as u64, number);
@@ -353,7 +374,7 @@ impl World<'_> {
         };
         let at = (now + roll.exponential(mean)).max(watching.delivered_by);
         watching.delivered_by = at;
-        let skippable = roll.again().ppm(self.faults.watch_skip_ppm);
+        let skippable = skip == Skip::Allowed && roll.again().ppm(self.faults.watch_skip_ppm);
         self.queue.push(
             at,
             Item::Watched {
