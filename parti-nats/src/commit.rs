@@ -4,13 +4,16 @@
 //! sent with all its conditions in every attempt, and it is sent again only after the server said
 //! that nothing was written.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use async_nats::client::PublishErrorKind;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use parti_core::{Entry, Expect, Revision, StoreError, Write};
 use serde::Deserialize;
-use tokio::time::{Instant, timeout_at};
+use serde::de::IgnoredAny;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::{Api, Outgoing, denial, parse};
 use crate::key::key_fault;
@@ -25,6 +28,9 @@ pub(crate) const MAX_BATCH: usize = 1000;
 const TOMBSTONE_RETRIES: usize = 2;
 /// How many keys are read at the same time when looking for tombstones.
 const READS_AT_ONCE: usize = 32;
+
+/// How long after an incomplete batch the reason may come.
+const DENIAL_GRACE: Duration = Duration::from_millis(50);
 
 /// Does all writes or none; one revision per write, in their order.
 pub(crate) async fn commit(
@@ -153,15 +159,18 @@ async fn send_batch(
     }
     let mut denials = api.violations.listen();
     let batch = format!("{:016x}{:016x}", random(), random());
-    let mut messages = (1_usize..).zip(writes.iter().zip(conditions));
-    let last = messages.by_ref().take(writes.len() - 1);
+    let mut messages =
+        (1_usize..)
+            .zip(writes.iter().zip(conditions))
+            .map(|(number, (write, condition))| {
+                let mut message = outgoing(api, write, *condition);
+                let number = number.to_string();
+                message.headers.insert("Nats-Batch-Id", batch.as_str());
+                message.headers.insert("Nats-Batch-Sequence", number);
+                message
+            });
     let staged = async {
-        for (number, (write, condition)) in last {
-            let mut message = outgoing(api, write, *condition);
-            message.headers.insert("Nats-Batch-Id", batch.as_str());
-            message
-                .headers
-                .insert("Nats-Batch-Sequence", number.to_string());
+        for message in messages.by_ref().take(writes.len() - 1) {
             api.client
                 .publish_with_headers(message.subject, message.headers, message.payload)
                 .await
@@ -170,27 +179,27 @@ async fn send_batch(
         Ok(())
     };
     // Without the last message the server drops the batch, so nothing can be written yet.
-    timeout_at(deadline, staged)
-        .await
-        .map_err(|_| Failure::NotCommitted)??;
-    let (write, condition) = writes
-        .last()
-        .zip(conditions.last())
-        .ok_or(Failure::NotCommitted)?;
-    let mut message = outgoing(api, write, *condition);
-    message.headers.insert("Nats-Batch-Id", batch.as_str());
-    message
-        .headers
-        .insert("Nats-Batch-Sequence", writes.len().to_string());
+    let staged = timeout_at(deadline, staged).await;
+    staged.map_err(|_| Failure::NotCommitted)??;
+    let mut message = messages.next().ok_or(Failure::NotCommitted)?;
     message.headers.insert("Nats-Batch-Commit", "1");
     let concerns = |subject: &str| {
         let key = api.names.key(subject);
         key.is_some_and(|key| writes.iter().any(|write| write.key == key))
     };
-    tokio::select! {
-        denied = denial(&mut denials, concerns) => Err(denied),
+    let ack = tokio::select! {
+        denied = denial(&mut denials, concerns) => return Err(denied),
         ack = api.send(message, deadline) => ack,
+    }?;
+    let incomplete = parse::<IgnoredAny>(&ack.payload);
+    if incomplete.is_err_and(|failure| failure.is_code(code::INCOMPLETE_BATCH)) {
+        // A message may be missing because it was denied; the client passes that on by itself and
+        // a little later than the answer.
+        if let Ok(denied) = timeout(DENIAL_GRACE, denial(&mut denials, concerns)).await {
+            return Err(denied);
+        }
     }
+    Ok(ack)
 }
 
 /// A message of a batch that the client did not take.

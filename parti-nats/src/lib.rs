@@ -44,6 +44,7 @@
 //! [`ConnectOptions`](async_nats::ConnectOptions) to [`NatsStore::connect_with`], or a client you
 //! connected yourself to [`NatsStore::with_client`].
 
+mod address;
 mod api;
 mod bucket;
 mod commit;

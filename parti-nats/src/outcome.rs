@@ -23,6 +23,8 @@ pub(crate) mod code {
     pub(crate) const NOT_ENABLED: u64 = 10076;
     /// The subject has another last sequence than expected; the text has the number.
     pub(crate) const WRONG_SEQUENCE: u64 = 10071;
+    /// A batch that was abandoned because a message of it is missing.
+    pub(crate) const INCOMPLETE_BATCH: u64 = 10176;
 }
 
 /// How a request can fail.

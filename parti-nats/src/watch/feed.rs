@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use parti_core::Revision;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::api::Api;
 use crate::outcome::Failure;
@@ -22,6 +23,10 @@ use crate::watch::frame::{Frame, read};
 /// How long the server keeps a consumer nobody listens to.
 const INACTIVE_NANOS: u64 = 5_000_000_000;
 
+/// How often, and with what growing pause, a consumer is deleted that may only be made later.
+const DELETIONS_MAX: u32 = 4;
+const DELETION_PAUSE: Duration = Duration::from_millis(100);
+
 /// A running consumer.
 pub(crate) struct Feed {
     api: Arc<Api>,
@@ -29,6 +34,9 @@ pub(crate) struct Feed {
     messages: Subscriber,
     /// The connection it was made on; on another one messages may have been missed.
     connection: u64,
+    /// Whether the server confirmed the consumer. It handles requests side by side, so the deletion
+    /// of one that was given up half-way may overtake its making.
+    confirmed: bool,
     /// How many entries wait at the start.
     pub(crate) pending: u64,
 }
@@ -83,6 +91,7 @@ impl Feed {
             name: format!("parti-{:016x}", random()),
             messages,
             connection,
+            confirmed: false,
             pending: 0,
         };
         let heartbeat = api.options.watch_heartbeat.as_nanos();
@@ -108,6 +117,7 @@ impl Feed {
         };
         let method = format!("CONSUMER.CREATE.{}.{}", api.names.stream, feed.name);
         let created: Created = api.call(&method, &request, deadline).await?;
+        feed.confirmed = true;
         feed.pending = created.num_pending;
         Ok(feed)
     }
@@ -139,14 +149,22 @@ impl Drop for Feed {
         };
         let api = Arc::clone(&self.api);
         let method = format!("CONSUMER.DELETE.{}.{}", api.names.stream, self.name);
-        runtime.spawn(async move {
-            #[derive(Serialize, Deserialize)]
-            struct Nothing {}
-            let deleted = api.call(&method, &Nothing {}, api.deadline()).await;
-            if let Err(error) = deleted.map(|Nothing {}| ()) {
-                tracing::debug!(%error, method, "left to the server's idle limit");
-            }
-        });
+        let attempts = if self.confirmed { 1 } else { DELETIONS_MAX };
+        runtime.spawn(async move { delete(&api, &method, attempts).await });
+    }
+}
+
+async fn delete(api: &Api, method: &str, attempts: u32) {
+    #[derive(Serialize, Deserialize)]
+    struct Nothing {}
+    for attempt in 1..=attempts {
+        match api.call(method, &Nothing {}, api.deadline()).await {
+            Ok(Nothing {}) => return,
+            Err(error) => tracing::debug!(%error, method, attempt, "left to the idle limit"),
+        }
+        if attempt < attempts {
+            sleep(DELETION_PAUSE * attempt).await;
+        }
     }
 }
 
