@@ -15,9 +15,9 @@ use parti_core::{
 use tokio::sync::watch;
 
 /// The most writes one commit may have.
-const MAX_BATCH: usize = 100_000;
+const MAX_BATCH: usize = 10_000;
 /// The most bytes one value may have.
-const MAX_VALUE: usize = 64 << 20;
+const MAX_VALUE: usize = 16 << 20;
 
 /// A store in the memory of this process. Clones share it.
 #[derive(Clone, Debug)]
