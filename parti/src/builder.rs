@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parti_core::{AssignmentStrategy, Boot, Config, Core, PartitionSource, Store};
 use tokio::sync::{broadcast, mpsc};
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::driver::{Driver, INBOX, Parts};
@@ -132,7 +133,8 @@ impl ManagerBuilder {
         };
         let ends = (sender.clone(), inbox);
         let driver = Driver::new(core, parts, Arc::clone(&shared), notices, ends);
-        let driver = tokio::spawn(driver.run());
+        let span = tracing::info_span!("parti", group = %config.group());
+        let driver = tokio::spawn(driver.run().instrument(span));
         let manager = Manager::new(config, shared, sender, driver);
         manager.claimed().await?;
         Ok(manager)
