@@ -432,7 +432,15 @@ fn brief_event(event: &Event) -> String {
             result: Ok(list), ..
         } => format!("{} partitions", list.len()),
         Event::Planned { .. } => "a plan".to_owned(),
-        other => format!("{other:?}"),
+        Event::Watch { .. }
+        | Event::Partitions { .. }
+        | Event::Start
+        | Event::Released { .. }
+        | Event::SourceChanged
+        | Event::Refresh { .. }
+        | Event::Trigger { .. }
+        | Event::ClockJumped
+        | Event::Stop { .. } => format!("{event:?}"),
     }
 }
 
