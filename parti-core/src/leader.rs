@@ -312,6 +312,8 @@ impl Leader {
     }
 
     fn fail(&mut self, cx: &mut Cx<'_>, step: &'static str, reason: String) {
+        // Whatever step failed, a hand-over under way has to go on after it.
+        self.expect_advance(cx);
         self.failures += 1;
         let failures = self.failures;
         cx.notify(Notice::StepFailed {

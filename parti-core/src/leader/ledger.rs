@@ -53,6 +53,8 @@ pub(crate) struct Seat {
     pub(crate) standing: Standing,
     /// The incarnation that can be written for: it takes part or is draining.
     pub(crate) living: Option<Epoch>,
+    /// Whether the target was made with this worker: only then it gets a first record.
+    pub(crate) planned: bool,
 }
 
 /// The next record of one seat.
@@ -171,8 +173,9 @@ fn keep(
         changed: false,
     };
     let (Some(old), Standing::Bound { .. }) = (&seat.page, &seat.standing) else {
-        // A new incarnation gets its own record, even if it is empty: it waits for it.
-        draft.changed = true;
+        // A new incarnation gets its own record, even if it is empty: it waits for it. One that was
+        // not planned for must not: it would look settled.
+        draft.changed = seat.planned;
         return draft;
     };
     for granted in &old.granted {

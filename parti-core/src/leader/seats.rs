@@ -59,6 +59,7 @@ impl Seats {
                 page,
                 standing,
                 living,
+                planned: target.epochs.contains_key(worker),
             }
         });
         let seats = seats.collect();

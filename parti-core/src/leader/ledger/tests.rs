@@ -31,6 +31,7 @@ fn seat(granted: &[u32], revoking: &[(u32, u64)], applied: u64, draining: &[u32]
             draining: draining.iter().copied().collect::<BTreeSet<_>>(),
         },
         living: Some(epoch),
+        planned: true,
     }
 }
 
@@ -40,6 +41,7 @@ fn joiner() -> Seat {
         page: None,
         standing,
         living: Some(Epoch::new(9)),
+        planned: true,
     }
 }
 
@@ -212,6 +214,16 @@ fn overlap_waits_for_a_record_that_cannot_be_rewritten() {
 #[test]
 fn a_joiner_gets_an_empty_record() {
     assert_eq!(exclusive(&[], &[joiner()]), "0:+[] =[] -[] | 0 unfinished");
+}
+
+/// A worker that joined during a hand-over must still be seen as joined afterwards.
+#[test]
+fn a_joiner_that_was_not_planned_for_gets_no_record_yet() {
+    let seats = [Seat {
+        planned: false,
+        ..joiner()
+    }];
+    assert_eq!(run(Mode::Exclusive, &[], &seats), Step::default());
 }
 
 /// Unchanged records are not written again.
