@@ -156,6 +156,10 @@ impl<'plan> World<'plan> {
 
     fn act(&mut self, index: usize) {
         let action = &self.plan.actions[index].action;
+        // Plans are shrunk and edited: an action on a node that is gone does nothing.
+        if action.node().is_some_and(|node| node >= self.nodes.len()) {
+            return;
+        }
         self.judge
             .line(self.now, || Some(format!("plan: {action:?}")));
         let millis = |ms: &u64| Duration::from_millis(*ms);
