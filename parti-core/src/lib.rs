@@ -63,7 +63,7 @@ pub use store::{
 };
 pub use strategy::{
     AssignmentStrategy, NO_OWNER, Plan, PlanError, PlanInput, Report, StrategyId, WorkerInfo,
-    WorkerTable,
+    WorkerTable, anchors_after,
 };
-pub use table::{PartitionTable, hash_key};
+pub use table::{NO_RANK, PartitionTable, align, carry_over, hash_key};
 pub use time::Instant;

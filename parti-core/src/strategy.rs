@@ -4,6 +4,8 @@
 //! orders are canonical, so a plan depends on nothing but its input. What always holds: the core
 //! checks every plan before anything is published ([`Plan::check`]).
 
+mod anchors;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -12,7 +14,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::id::WorkerId;
+use crate::partition::PartitionKey;
 use crate::table::PartitionTable;
+
+pub use anchors::anchors_after;
 
 /// The owner index that means "nobody".
 pub const NO_OWNER: u32 = u32::MAX;
@@ -151,24 +156,33 @@ pub struct Report {
     pub moved: u32,
     /// Their weight.
     pub moved_weight: u64,
-    /// Of `moved`: those whose owner may keep nothing.
+    /// Of `moved`: those whose owner departed or has capacity 0, and so may keep nothing.
     pub forced: u32,
     /// Of `moved`: those whose owner could have kept them.
     pub voluntary: u32,
     /// No plan of the same balance moves fewer; 0 when the strategy knows no bound.
     pub lower_bound: u32,
+    /// No plan of the same balance moves less weight; 0 when the strategy knows no bound.
+    pub moved_weight_bound: u64,
     /// Weight of the fullest worker.
     pub max_load: u64,
     /// Weight of the emptiest worker.
     pub min_load: u64,
     /// Total weight.
     pub total_weight: u64,
+    /// The weight per unit of capacity to which all but giants can be levelled, rounded down.
+    pub level: u64,
+    /// Partitions so heavy that whoever owns one cannot be level.
+    pub giants: u32,
+    /// The weight by which loads are outside what the strategy tolerates, together. A further plan
+    /// may lower it only if this one is not settled.
+    pub violation: u64,
     /// Whether planning again with the result as previous would change nothing.
     pub settled: bool,
 }
 
 /// The result of a strategy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Plan {
     /// The owner of each partition by rank, as an index of the input's workers.
     pub owners: Vec<u32>,
@@ -298,6 +312,13 @@ pub enum PlanError {
         /// How many workers there are.
         workers: usize,
     },
+    /// The rules of the strategy leave nobody for a partition.
+    Unplaceable {
+        /// The partition.
+        key: PartitionKey,
+        /// What it would need, in words.
+        needs: String,
+    },
     /// The input contradicts itself; in words.
     BadInput(String),
     /// The strategy cannot place a partition, or failed; in words.
@@ -331,6 +352,9 @@ impl fmt::Display for PlanError {
                 f,
                 "the plan gives the partition of rank {rank} to worker {owner} of {workers}"
             ),
+            Self::Unplaceable { key, needs } => {
+                write!(f, "nobody may own partition {key}: it needs {needs}")
+            }
             Self::BadInput(reason) | Self::Failed(reason) => f.write_str(reason),
         }
     }

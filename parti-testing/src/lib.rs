@@ -5,4 +5,6 @@ pub mod checks;
 pub mod conformance;
 pub mod kv;
 pub mod memory_store;
+#[cfg(feature = "nats-server")]
+pub mod nats_server;
 pub mod sim;

@@ -1,1 +1,57 @@
-//! See the workspace README.
+//! Exclusive ownership of partitions for a group of identical workers, with fencing tokens.
+//!
+//! Each process runs a [`Manager`]. Through a shared store, NATS `JetStream` as a rule, the managers
+//! of a group agree who processes which partition, move partitions when workers come, go or die,
+//! and call your [`PartitionHandler`]. In the default mode a partition is given to a new worker only
+//! when the old one has said that it has ended, or when its lease is over.
+//!
+//! What is decided, and why it is safe, is in `parti-core`, whose public words are re-exported here.
+//!
+//! # Guarantees
+//! * At any time at most one worker has a *valid* [`Guard`] for a partition, as long as clocks run
+//!   at about the same rate.
+//! * [`Guard::token`] rises with each owner of a partition. A process can be suspended between
+//!   checking its guard and acting on it; let what you write to refuse smaller tokens.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod clock;
+mod desk;
+mod driver;
+mod error;
+mod guard;
+mod handler;
+mod local_store;
+mod log;
+mod manager;
+#[cfg(feature = "nats")]
+mod nats;
+mod shared;
+mod source;
+mod subscription;
+
+pub use builder::ManagerBuilder;
+pub use clock::Clock;
+pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure};
+pub use guard::Guard;
+pub use handler::{Callback, PartitionHandler};
+pub use local_store::LocalStore;
+pub use manager::Manager;
+pub use source::{StaticSource, source_fn};
+pub use subscription::{ManagerNotice, Subscription};
+
+pub use async_trait::async_trait;
+#[doc(inline)]
+pub use parti_core::{
+    AssignmentStrategy, Cause, Config, ConfigBuilder, ConfigError, DegradedReason, Epoch, Grant,
+    GroupName, Instant, Mode, NO_OWNER, NameError, Nonce, Notice, Partition, PartitionError,
+    PartitionKey, PartitionSource, PartitionTable, Plan, PlanError, PlanInput, Preset, Report,
+    RequestId, Revision, RevokeCause, SourceError, StartError, State, Status, StepDownReason,
+    StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token, Version, WorkerId,
+    WorkerInfo, WorkerTable,
+};
+#[cfg(feature = "nats")]
+#[doc(inline)]
+pub use parti_nats::{NatsOptions, NatsStore};
+#[doc(inline)]
+pub use parti_strategy::{ConsistentHash, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash};

@@ -1,0 +1,184 @@
+//! Requests to the server: one function that sends, waits and says exactly what is known after.
+//!
+//! It is separate so that no other file talks to the client's request methods, whose defaults
+//! queue while disconnected and fold "unknown" into "failed". What always holds: a request that
+//! finds no connection is not handed to the client; one that was handed over and not answered is
+//! never reported as not sent.
+
+use std::sync::Arc;
+
+use async_nats::connection::State;
+use async_nats::{Client, HeaderMap, Message, RequestErrorKind};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, timeout_at};
+
+use crate::key::Names;
+use crate::options::NatsOptions;
+use crate::outcome::Failure;
+use crate::violation::Violations;
+
+/// What every request needs: the connection, the bucket's names and the settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) client: Client,
+    pub(crate) names: Names,
+    pub(crate) options: NatsOptions,
+    pub(crate) violations: Violations,
+}
+
+/// One message to the server.
+pub(crate) struct Outgoing {
+    pub(crate) subject: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+}
+
+impl Api {
+    /// When a request that begins now must be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.options.request_timeout
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Calls a method of the JetStream API, such as `STREAM.INFO.KV_b`.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        body: &impl Serialize,
+        deadline: Instant,
+    ) -> Result<T, Failure> {
+        let payload = serde_json::to_vec(body).map_err(|e| Failure::Malformed(e.to_string()))?;
+        let outgoing = Outgoing {
+            subject: format!("$JS.API.{method}"),
+            headers: HeaderMap::new(),
+            payload: payload.into(),
+        };
+        let message = self.send(outgoing, deadline).await?;
+        parse(&message.payload)
+    }
+
+    /// Sends one message and waits for its answer.
+    pub(crate) async fn send(
+        &self,
+        outgoing: Outgoing,
+        deadline: Instant,
+    ) -> Result<Message, Failure> {
+        if !self.is_connected() {
+            return Err(Failure::NotConnected);
+        }
+        let started = Instant::now();
+        let mut denials = self.violations.listen();
+        let subject = outgoing.subject.clone();
+        let mut request = async_nats::Request::new()
+            .payload(outgoing.payload)
+            .timeout(None);
+        if !outgoing.headers.is_empty() {
+            request = request.headers(outgoing.headers);
+        }
+        let answer = timeout_at(
+            deadline,
+            self.client.send_request(outgoing.subject, request),
+        );
+        tokio::select! {
+            denied = denial(&mut denials, |denied| *denied == *subject) => Err(denied),
+            answer = answer => match answer {
+                Ok(Ok(message)) => Ok(message),
+                Ok(Err(error)) => Err(failure_of(error.kind(), error.to_string())),
+                Err(_) => Err(self.timed_out(started)),
+            },
+        }
+    }
+
+    /// No answer since `started`, with what the server said about the inbox, if anything.
+    pub(crate) fn timed_out(&self, started: Instant) -> Failure {
+        let hint = self.violations.last_subscribe().map(|subject| {
+            format!("the server's permissions do not allow to subscribe to {subject:?}")
+        });
+        Failure::TimedOut {
+            after: started.elapsed(),
+            hint,
+        }
+    }
+}
+
+/// Waits until the server denies a subject that `concerns` the caller; for ever if it does not.
+pub(crate) async fn denial(
+    denials: &mut broadcast::Receiver<Arc<str>>,
+    concerns: impl Fn(&str) -> bool,
+) -> Failure {
+    loop {
+        match denials.recv().await {
+            Ok(subject) if concerns(&subject) => {
+                let subject = subject.to_string();
+                return Failure::Denied { subject };
+            }
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Reads an answer, or the error in it.
+pub(crate) fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failure> {
+    #[derive(Deserialize)]
+    struct Outcome {
+        error: Option<ServerError>,
+    }
+    #[derive(Deserialize)]
+    struct ServerError {
+        #[serde(default)]
+        err_code: u64,
+        #[serde(default)]
+        description: String,
+    }
+    let malformed = |error: serde_json::Error| Failure::Malformed(error.to_string());
+    let outcome: Outcome = serde_json::from_slice(payload).map_err(malformed)?;
+    match outcome.error {
+        None => serde_json::from_slice(payload).map_err(malformed),
+        Some(error) => Err(Failure::Server {
+            code: error.err_code,
+            description: error.description,
+        }),
+    }
+}
+
+fn failure_of(kind: RequestErrorKind, text: String) -> Failure {
+    match kind {
+        RequestErrorKind::NoResponders => Failure::NoResponders,
+        RequestErrorKind::InvalidSubject => Failure::BadSubject(text),
+        RequestErrorKind::MaxPayloadExceeded => Failure::TooLarge(text),
+        RequestErrorKind::TimedOut | RequestErrorKind::Other => Failure::Broken(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Ack {
+        seq: u64,
+    }
+
+    /// An error answer that is read as a success would invent a revision.
+    #[test]
+    fn an_error_in_an_answer_wins_over_its_fields() {
+        let refused = br#"{"error":{"code":400,"err_code":10071,"description":"wrong"},"seq":0}"#;
+        let failure = parse::<Ack>(refused).expect_err("an error");
+        assert!(failure.is_code(10071), "{failure:?}");
+        assert_eq!(
+            parse::<Ack>(br#"{"stream":"KV_b","seq":6}"#),
+            Ok(Ack { seq: 6 })
+        );
+        for text in ["", "{}", "+OK", r#"{"seq":"x"}"#] {
+            let failure = parse::<Ack>(text.as_bytes()).expect_err(text);
+            assert!(matches!(failure, Failure::Malformed(_)), "{failure:?}");
+        }
+    }
+}

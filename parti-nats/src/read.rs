@@ -1,0 +1,274 @@
+//! Reads: one key from the stream's leader, or all keys with a prefix in one request.
+//!
+//! It is separate because reads prove nothing: they may be stale and only say what to try. A list
+//! asks one replica for the last message of every subject, which makes no consumer; beyond the
+//! server's limit of 1024 keys it takes the snapshot that begins a watch.
+
+use async_nats::{HeaderMap, Message};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
+use parti_core::{Entry, Revision, StoreError};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
+
+use crate::api::{Api, denial};
+use crate::bucket;
+use crate::key::{key_fault, prefix_fault};
+use crate::outcome::{Failure, code};
+use crate::store::rejected;
+use crate::watch;
+
+/// One key.
+pub(crate) async fn get(api: &Api, key: &str) -> Result<Option<Entry>, StoreError> {
+    if let Some(fault) = key_fault(key) {
+        return Err(rejected(fault));
+    }
+    last(api, key, api.deadline())
+        .await
+        .map_err(|failure| failure.during(&format!("read of {key}")))
+}
+
+/// All living keys with a prefix, and the revision up to which none is missing.
+pub(crate) async fn list(api: &Api, prefix: &str) -> Result<(Vec<Entry>, Revision), StoreError> {
+    if let Some(fault) = prefix_fault(prefix) {
+        return Err(rejected(fault));
+    }
+    let deadline = api.deadline();
+    let filter = api.names.filter(prefix);
+    let listed = list_filter(api, &filter, deadline).await;
+    let (mut entries, revision) =
+        listed.map_err(|failure| failure.during(&format!("list of {prefix:?}")))?;
+    entries.retain(|entry| entry.value.is_some() && entry.key.starts_with(prefix));
+    Ok((entries, revision))
+}
+
+/// The last write of a key according to the stream's leader.
+pub(crate) async fn last(
+    api: &Api,
+    key: &str,
+    deadline: Instant,
+) -> Result<Option<Entry>, Failure> {
+    #[derive(Serialize)]
+    struct Query {
+        last_by_subj: String,
+    }
+    let last_by_subj = api.names.subject(key);
+    stored(api, &Query { last_by_subj }, deadline).await
+}
+
+async fn list_filter(
+    api: &Api,
+    filter: &str,
+    deadline: Instant,
+) -> Result<(Vec<Entry>, Revision), Failure> {
+    match last_of_each(api, filter, deadline).await? {
+        Listing::All(entries, revision) => Ok((entries, revision)),
+        Listing::TooMany => watch::snapshot(api, filter, deadline).await,
+        Listing::Nothing => {
+            let empty_at = empty_at(api, filter, deadline).await?;
+            match empty_at {
+                Some(revision) => Ok((Vec::new(), revision)),
+                None => watch::snapshot(api, filter, deadline).await,
+            }
+        }
+    }
+}
+
+/// A replica that has nothing does not say up to where, and may lag. The leader says that nothing
+/// matches, and before that up to which revision this holds.
+async fn empty_at(api: &Api, filter: &str, deadline: Instant) -> Result<Option<Revision>, Failure> {
+    #[derive(Serialize)]
+    struct Query<'a> {
+        seq: u64,
+        next_by_subj: &'a str,
+    }
+    let info = bucket::info(api, deadline).await?;
+    let query = Query {
+        seq: 1,
+        next_by_subj: filter,
+    };
+    let first = stored(api, &query, deadline).await?;
+    Ok(first.is_none().then(|| Revision::new(info.state.last_seq)))
+}
+
+/// A message as the stream's leader has it.
+async fn stored(
+    api: &Api,
+    query: &impl Serialize,
+    deadline: Instant,
+) -> Result<Option<Entry>, Failure> {
+    #[derive(Deserialize)]
+    struct Answer {
+        message: Stored,
+    }
+    #[derive(Deserialize)]
+    struct Stored {
+        subject: String,
+        seq: u64,
+        #[serde(default)]
+        hdrs: String,
+        #[serde(default)]
+        data: String,
+    }
+    let method = format!("STREAM.MSG.GET.{}", api.names.stream);
+    let Stored {
+        subject,
+        seq,
+        hdrs,
+        data,
+    } = match api.call::<Answer>(&method, query, deadline).await {
+        Ok(answer) => answer.message,
+        Err(failure) if failure.is_code(code::NO_MESSAGE) => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let decode = |text: &str| {
+        let decoded = STANDARD.decode(text);
+        decoded.map_err(|error| Failure::Malformed(error.to_string()))
+    };
+    let headers = String::from_utf8_lossy(&decode(&hdrs)?).into_owned();
+    let deleted = headers.lines().any(|line| {
+        line.split_once(':')
+            .is_some_and(|(name, value)| marks_deletion(name, value.trim()))
+    });
+    let key = own_key(api, &subject)?;
+    Ok(Some(Entry {
+        key,
+        revision: Revision::new(seq),
+        value: if deleted { None } else { Some(decode(&data)?) },
+    }))
+}
+
+enum Listing {
+    All(Vec<Entry>, Revision),
+    Nothing,
+    TooMany,
+}
+
+/// Asks one replica for the last message of each subject.
+async fn last_of_each(api: &Api, filter: &str, deadline: Instant) -> Result<Listing, Failure> {
+    if !api.is_connected() {
+        return Err(Failure::NotConnected);
+    }
+    let started = Instant::now();
+    let broken = |error: String| Failure::Broken(error);
+    let inbox = api.client.new_inbox();
+    let subject = format!("$JS.API.DIRECT.GET.{}", api.names.stream);
+    let mut denials = api.violations.listen();
+    let answers = async {
+        let mut messages = api
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        let query = serde_json::json!({ "multi_last": [filter] }).to_string();
+        api.client
+            .publish_with_reply(subject.clone(), inbox, query.into())
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        let mut entries = Vec::new();
+        while let Some(message) = messages.next().await {
+            match status(&message) {
+                None => entries.push(direct_entry(api, &message)?),
+                Some(204) => return end_of_list(entries, &message),
+                Some(404) => return Ok(Listing::Nothing),
+                Some(413) => return Ok(Listing::TooMany),
+                Some(503) => return Err(Failure::NoResponders),
+                Some(other) => {
+                    let words = message.description.unwrap_or_default();
+                    return Err(Failure::Malformed(format!("status {other} {words}")));
+                }
+            }
+        }
+        Err(broken("the subscription ended".to_owned()))
+    };
+    tokio::select! {
+        denied = denial(&mut denials, |denied| *denied == *subject) => Err(denied),
+        answers = timeout_at(deadline, answers) => match answers {
+            Ok(listing) => listing,
+            Err(_) => Err(api.timed_out(started)),
+        },
+    }
+}
+
+fn status(message: &Message) -> Option<u16> {
+    message.status.map(|status| status.as_u16())
+}
+
+/// The list is whole only when nothing was left pending.
+fn end_of_list(entries: Vec<Entry>, message: &Message) -> Result<Listing, Failure> {
+    let headers = message.headers.as_ref();
+    let number = |name| headers.and_then(|headers| number(headers, name));
+    match (number("Nats-Num-Pending"), number("Nats-UpTo-Sequence")) {
+        (Some(0), Some(revision)) => Ok(Listing::All(entries, Revision::new(revision))),
+        (Some(_), Some(_)) => Ok(Listing::TooMany),
+        (None, _) | (_, None) => Err(Failure::Malformed("an end without numbers".to_owned())),
+    }
+}
+
+fn direct_entry(api: &Api, message: &Message) -> Result<Entry, Failure> {
+    let missing = |name: &str| Failure::Malformed(format!("an entry without {name}"));
+    let headers = message.headers.as_ref().ok_or_else(|| missing("headers"))?;
+    let subject = headers
+        .get("Nats-Subject")
+        .ok_or_else(|| missing("subject"))?;
+    let revision = number(headers, "Nats-Sequence").ok_or_else(|| missing("sequence"))?;
+    Ok(Entry {
+        key: own_key(api, subject.as_str())?,
+        revision: Revision::new(revision),
+        value: value(Some(headers), &message.payload),
+    })
+}
+
+fn own_key(api: &Api, subject: &str) -> Result<String, Failure> {
+    let key = api.names.key(subject).map(str::to_owned);
+    key.ok_or_else(|| Failure::Malformed(format!("subject {subject:?} is of another bucket")))
+}
+
+pub(crate) fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
+    headers.get(name)?.as_str().parse().ok()
+}
+
+/// The value of a message; `None` when it marks a deletion.
+pub(crate) fn value(headers: Option<&HeaderMap>, payload: &[u8]) -> Option<Vec<u8>> {
+    let deleted = headers.is_some_and(|headers| {
+        ["KV-Operation", "Nats-Marker-Reason"].iter().any(|name| {
+            let value = headers.get(*name);
+            value.is_some_and(|value| marks_deletion(name, value.as_str()))
+        })
+    });
+    (!deleted).then(|| payload.to_vec())
+}
+
+/// Whether a header says that the key is gone: deleted or purged by a client, or removed by the
+/// server, which names its reason.
+fn marks_deletion(name: &str, value: &str) -> bool {
+    let operation = name.eq_ignore_ascii_case("KV-Operation");
+    let marker = name.eq_ignore_ascii_case("Nats-Marker-Reason");
+    marker || (operation && (value == "DEL" || value == "PURGE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A deletion read as an empty value would keep a dead session alive.
+    #[test]
+    fn deletions_of_every_kind_have_no_value_and_empty_values_are_values() {
+        let headers = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value);
+            headers
+        };
+        for (name, mark) in [
+            ("KV-Operation", "DEL"),
+            ("KV-Operation", "PURGE"),
+            ("Nats-Marker-Reason", "MaxAge"),
+        ] {
+            assert_eq!(value(Some(&headers(name, mark)), b""), None, "{name}");
+        }
+        let other = headers("KV-Operation", "PUT");
+        assert_eq!(value(Some(&other), b"x"), Some(b"x".to_vec()));
+        assert_eq!(value(None, b""), Some(Vec::new()));
+    }
+}

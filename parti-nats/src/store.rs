@@ -1,0 +1,118 @@
+//! The store itself: which request of the port goes where.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parti_core::{
+    Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch, WatchScope,
+};
+
+use crate::api::Api;
+use crate::bucket::{self, StreamInfo};
+use crate::commit::{self, MAX_BATCH};
+use crate::outcome::Failure;
+use crate::timestamp::parse_nanos;
+use crate::{read, watch};
+
+/// Room for the headers of a write: the server counts them into the size of a message.
+const HEADER_ROOM: usize = 512;
+
+/// The store of one group: a JetStream KV bucket.
+///
+/// Clones share the connection. Dropping the last one closes the connection, unless the client was
+/// given; running watches keep it open.
+#[derive(Clone)]
+pub struct NatsStore {
+    pub(crate) api: Arc<Api>,
+    /// The most bytes the stream takes in one message, -1 when it has no limit of its own.
+    pub(crate) message_limit: i64,
+}
+
+impl NatsStore {
+    /// The bucket's name, such as `parti_orders`.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        &self.api.names.bucket
+    }
+
+    /// The connection, for whoever wants to use it for more.
+    #[must_use]
+    pub fn client(&self) -> &async_nats::Client {
+        &self.api.client
+    }
+}
+
+impl fmt::Debug for NatsStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsStore")
+            .field("bucket", &self.bucket())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for NatsStore {
+    async fn execute(&self, op: StoreOp) -> Result<StoreReply, StoreError> {
+        let api = &self.api;
+        match op {
+            StoreOp::Get { key } => read::get(api, &key).await.map(StoreReply::Entry),
+            StoreOp::List { prefix } => {
+                let (entries, last_revision) = read::list(api, &prefix).await?;
+                Ok(StoreReply::Entries {
+                    entries,
+                    last_revision,
+                })
+            }
+            StoreOp::Commit { writes } => {
+                let max_value = max_value(api, self.message_limit);
+                let revisions = commit::commit(api, &writes, max_value).await?;
+                Ok(StoreReply::Committed { revisions })
+            }
+            StoreOp::Info => {
+                let info = bucket::info(api, api.deadline()).await;
+                info.and_then(|info| describe(api, &info))
+                    .map(StoreReply::Info)
+                    .map_err(|failure| failure.during("bucket information"))
+            }
+        }
+    }
+
+    async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError> {
+        watch::start(Arc::clone(&self.api), scope).await
+    }
+}
+
+fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
+    let StreamInfo {
+        config,
+        created,
+        state,
+    } = info;
+    let server = api.client.try_server_info().ok_or(Failure::NotConnected)?;
+    Ok(StoreInfo {
+        created: created_nanos(created)?,
+        last_revision: Revision::new(state.last_seq),
+        version: format!("nats-server {}", server.version),
+        max_batch: MAX_BATCH,
+        max_value: max_value(api, config.max_msg_size),
+    })
+}
+
+/// The creation time of a stream in nanoseconds: the name of its history.
+pub(crate) fn created_nanos(created: &str) -> Result<u64, Failure> {
+    parse_nanos(created)
+        .ok_or_else(|| Failure::Malformed(format!("{created:?} is not a creation time")))
+}
+
+/// The largest value: what the server takes in one message, and the stream's own limit if it has
+/// one (-1 if not), less the headers.
+fn max_value(api: &Api, stream_limit: i64) -> usize {
+    let most = api.client.max_payload();
+    let most = usize::try_from(stream_limit).map_or(most, |limit| most.min(limit));
+    most.saturating_sub(HEADER_ROOM)
+}
+
+pub(crate) fn rejected(message: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Rejected, message)
+}

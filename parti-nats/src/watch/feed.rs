@@ -1,0 +1,166 @@
+//! The consumer behind a watch: made with a name of our own, deleted when dropped.
+//!
+//! It is separate because the server keeps a consumer until told otherwise. What always holds: a
+//! consumer that may exist is deleted when its feed is dropped, also when making it was given up
+//! half-way; what the deletion misses, the server drops after a few idle seconds.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use futures_util::StreamExt;
+use parti_core::Revision;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+use crate::api::Api;
+use crate::outcome::Failure;
+use crate::violation::random;
+use crate::watch::frame::{Frame, read};
+
+/// How long the server keeps a consumer nobody listens to.
+const INACTIVE_NANOS: u64 = 5_000_000_000;
+
+/// How often, and with what growing pause, a consumer is deleted that may only be made later.
+const DELETIONS_MAX: u32 = 4;
+const DELETION_PAUSE: Duration = Duration::from_millis(100);
+
+/// A running consumer.
+pub(crate) struct Feed {
+    api: Arc<Api>,
+    name: String,
+    messages: Subscriber,
+    /// The connection it was made on; on another one messages may have been missed.
+    connection: u64,
+    /// Whether the server confirmed the consumer. It handles requests side by side, so the deletion
+    /// of one that was given up half-way may overtake its making.
+    confirmed: bool,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    stream_name: &'a str,
+    action: &'static str,
+    config: Config<'a>,
+}
+
+#[derive(Serialize)]
+struct Config<'a> {
+    name: &'a str,
+    deliver_subject: &'a str,
+    deliver_policy: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opt_start_seq: Option<u64>,
+    filter_subjects: &'a [String],
+    ack_policy: &'static str,
+    replay_policy: &'static str,
+    max_deliver: i64,
+    flow_control: bool,
+    idle_heartbeat: u64,
+    inactive_threshold: u64,
+    num_replicas: u32,
+    mem_storage: bool,
+}
+
+impl Feed {
+    /// Makes a consumer for the filters: from a revision on, or from the present entries on when
+    /// the revision is zero.
+    pub(crate) async fn open(
+        api: &Arc<Api>,
+        filters: &[String],
+        from: Revision,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
+        if !api.is_connected() {
+            return Err(Failure::NotConnected);
+        }
+        let connection = connection(api);
+        let inbox = api.client.new_inbox();
+        let messages = api.client.subscribe(inbox.clone()).await;
+        let messages = messages.map_err(|error| Failure::Broken(error.to_string()))?;
+        let mut feed = Self {
+            api: Arc::clone(api),
+            name: format!("parti-{:016x}", random()),
+            messages,
+            connection,
+            confirmed: false,
+        };
+        let heartbeat = api.options.watch_heartbeat.as_nanos();
+        let from = (from != Revision::ZERO).then(|| from.get());
+        let request = Request {
+            stream_name: &api.names.stream,
+            action: "create",
+            config: Config {
+                name: &feed.name,
+                deliver_subject: &inbox,
+                deliver_policy: from.map_or("last_per_subject", |_| "by_start_sequence"),
+                opt_start_seq: from,
+                filter_subjects: filters,
+                ack_policy: "none",
+                replay_policy: "instant",
+                max_deliver: 1,
+                flow_control: true,
+                idle_heartbeat: u64::try_from(heartbeat).unwrap_or(u64::MAX),
+                inactive_threshold: INACTIVE_NANOS,
+                num_replicas: 1,
+                mem_storage: true,
+            },
+        };
+        let method = format!("CONSUMER.CREATE.{}.{}", api.names.stream, feed.name);
+        let _: IgnoredAny = api.call(&method, &request, deadline).await?;
+        feed.confirmed = true;
+        Ok(feed)
+    }
+
+    /// The next message; `None` when the client was closed. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        let message = self.messages.next().await?;
+        Some(read(&message, &self.api.names))
+    }
+
+    /// Lets a consumer that waits go on. Sent without waiting: if it is lost, the watch stalls and
+    /// is made anew.
+    pub(crate) async fn answer(&self, reply: String) {
+        if let Err(error) = self.api.client.publish(reply, "".into()).await {
+            tracing::debug!(%error, "a flow control answer was not sent");
+        }
+    }
+
+    /// Whether the client has reconnected since the consumer was made.
+    pub(crate) fn is_of_old_connection(&self) -> bool {
+        connection(&self.api) != self.connection
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let api = Arc::clone(&self.api);
+        let method = format!("CONSUMER.DELETE.{}.{}", api.names.stream, self.name);
+        let attempts = if self.confirmed { 1 } else { DELETIONS_MAX };
+        runtime.spawn(async move { delete(&api, &method, attempts).await });
+    }
+}
+
+async fn delete(api: &Api, method: &str, attempts: u32) {
+    #[derive(Serialize, Deserialize)]
+    struct Nothing {}
+    for attempt in 1..=attempts {
+        match api.call(method, &Nothing {}, api.deadline()).await {
+            Ok(Nothing {}) => return,
+            Err(error) => tracing::debug!(%error, method, attempt, "left to the idle limit"),
+        }
+        if attempt < attempts {
+            sleep(DELETION_PAUSE * attempt).await;
+        }
+    }
+}
+
+fn connection(api: &Api) -> u64 {
+    api.client.statistics().connects.load(Ordering::Relaxed)
+}

@@ -1,0 +1,14 @@
+//! The store against a real nats-server: what no fake can show.
+//!
+//! One program, so that it is linked once. The server is found as
+//! [`parti_testing::nats_server::find_program`] says; without one every test fails.
+
+mod cluster;
+mod commits;
+mod faults;
+mod leaks;
+mod measure;
+mod opening;
+mod reads;
+mod support;
+mod watches;

@@ -1,0 +1,338 @@
+//! Sticky assignment of partitions of different weight: loads are kept within a band.
+//!
+//! Exact balance with fewest moves is NP-hard here, so loads may stray from the level by a trigger
+//! before anything is done, and are then brought to a narrower goal. What always holds: no load
+//! exceeds the trigger, the giant it consists of, or the level plus one partition; voluntary moves
+//! stay within the budget; what is inside the band is left alone.
+
+mod bound;
+mod level;
+mod members;
+mod place;
+mod refine;
+mod shed;
+mod state;
+
+use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report};
+
+use crate::classes::Emptiest;
+use crate::scratch::Scratch;
+use crate::sticky::Settings;
+use crate::sticky::census::{self, Burden};
+use crate::sticky::homes;
+use bound::Bound;
+use level::{ByWeight, Giants};
+use refine::Refinement;
+use shed::Shedding;
+use state::{Board, Purse, State};
+
+pub(crate) use level::Tolerance;
+
+/// A plan is improved at most this often before it is committed; the next decision goes on.
+const MAX_ROUNDS: u32 = 8;
+/// The widest trigger that is chosen by itself, in thousandths: beyond it idle workers would be
+/// taken for balanced ones.
+const WIDEST_TRIGGER: u32 = 500;
+/// The narrowest trigger that is chosen by itself.
+const NARROWEST_TRIGGER: u32 = 100;
+
+/// Reused memory.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    board: Board,
+    loose: Vec<u32>,
+    starving: Vec<bool>,
+    homes: Vec<u32>,
+    anchors: Vec<(u32, u32)>,
+    saved: Vec<u32>,
+    pool: Vec<ByWeight>,
+    giants: Giants,
+    bound: Bound,
+    emptiest: Emptiest,
+    shedding: Shedding,
+    refinement: Refinement,
+}
+
+/// How a plan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outcome {
+    violation: u64,
+    purse: Purse,
+    settled: bool,
+}
+
+/// Plans for unequal weights.
+pub(super) fn plan(
+    input: &PlanInput,
+    capacity: u64,
+    settings: Settings,
+    scratch: &mut Scratch,
+    plan: &mut Plan,
+) -> Result<(), PlanError> {
+    let mut buffers = core::mem::take(&mut scratch.weighted);
+    let result = buffers.plan(input, capacity, settings, scratch, plan);
+    scratch.weighted = buffers;
+    result
+}
+
+impl Buffers {
+    fn plan(
+        &mut self,
+        input: &PlanInput,
+        capacity: u64,
+        settings: Settings,
+        scratch: &mut Scratch,
+        plan: &mut Plan,
+    ) -> Result<(), PlanError> {
+        let burden = census::weigh(input, &mut plan.owners, &mut self.board.loads)?;
+        let workers = input.workers.as_slice();
+        let (table, partitions) = (&input.partitions, input.partitions.len() as u32);
+        self.board.classes.set(workers);
+        let total = table.total_weight();
+        self.giants.find(
+            table.weights(),
+            table.max_weight(),
+            total,
+            workers,
+            capacity,
+        );
+        self.pin_in_place(workers.len(), &plan.owners);
+        self.bound
+            .remember(&self.board.loads, &self.board.pins, table.weights());
+        self.board.purse = Purse::new(input.budget);
+        let run = Run {
+            input,
+            capacity,
+            settings,
+        };
+
+        let is_complete = burden.census.homeless() == 0;
+        if is_complete && self.loose.is_empty() {
+            run.set_bands(self);
+            if self.board.state(input, &mut plan.owners).violation() == 0 {
+                let (violation, settled) = (0, true);
+                let outcome = Outcome {
+                    violation,
+                    purse: self.board.purse,
+                    settled,
+                };
+                plan.report = self.report(input, burden, outcome);
+                return Ok(());
+            }
+        }
+        self.homes.clear();
+        self.anchors.clear();
+        let is_fresh = burden.census.unowned == partitions;
+        if settings.homes && is_fresh {
+            homes::on_ring(table, &input.workers, scratch, &mut plan.owners)?;
+            self.reweigh(table.weights(), &plan.owners);
+            self.pin_in_place(workers.len(), &plan.owners);
+        } else if settings.homes {
+            homes::on_ring(table, &input.workers, scratch, &mut self.homes)?;
+        }
+        self.resolve_anchors(input);
+        let outcome = run.improve(self, &mut plan.owners, is_complete, is_fresh);
+        plan.report = self.report(input, burden, outcome);
+        Ok(())
+    }
+
+    fn pin_in_place(&mut self, workers: usize, owners: &[u32]) {
+        let giants = self.giants.found();
+        place::pin_in_place(
+            giants,
+            owners,
+            &mut self.board.pins,
+            workers,
+            &mut self.loose,
+        );
+    }
+
+    fn reweigh(&mut self, weights: &[u64], owners: &[u32]) {
+        self.board.loads.fill(0);
+        for (&owner, &weight) in owners.iter().zip(weights).filter(|(o, _)| **o != NO_OWNER) {
+            self.board.loads[owner as usize] += weight;
+        }
+    }
+
+    fn resolve_anchors(&mut self, input: &PlanInput) {
+        let mut last = None;
+        for (rank, worker) in &input.anchors {
+            let index = match last {
+                Some((known, index)) if known == worker => index,
+                _ => input.workers.index_of(worker),
+            };
+            last = Some((worker, index));
+            self.anchors.extend(index.map(|index| (*rank, index)));
+        }
+    }
+
+    fn report(&self, input: &PlanInput, burden: Burden, outcome: Outcome) -> Report {
+        let Purse {
+            spent,
+            spent_weight,
+            ..
+        } = outcome.purse;
+        let departed = burden.census.departed;
+        let moved = departed + spent;
+        let moved_weight = burden.departed + spent_weight;
+        let heaviest = input.partitions.max_weight();
+        let (count, weight) =
+            self.bound
+                .least(burden, heaviest, &self.board.classes, &self.board.bands);
+        let able = self
+            .board
+            .classes
+            .able()
+            .map(|(worker, _)| self.board.loads[worker as usize]);
+        Report {
+            moved,
+            moved_weight,
+            forced: departed,
+            voluntary: spent,
+            // A band that could not be reached leaves more imbalance, for which less can do.
+            lower_bound: count.min(moved),
+            moved_weight_bound: weight.min(moved_weight),
+            max_load: self.board.loads.iter().copied().max().unwrap_or(0),
+            min_load: able.min().unwrap_or(0),
+            total_weight: input.partitions.total_weight(),
+            level: self.board.bands.level,
+            giants: self.giants.found().len() as u32,
+            violation: outcome.violation,
+            settled: outcome.settled,
+        }
+    }
+}
+
+impl Purse {
+    fn new(budget: Option<u32>) -> Self {
+        Self {
+            limit: budget.unwrap_or(u32::MAX),
+            ..Self::default()
+        }
+    }
+}
+
+/// One planning, apart from its memory.
+struct Run<'a> {
+    input: &'a PlanInput,
+    capacity: u64,
+    settings: Settings,
+}
+
+impl Run<'_> {
+    /// Repeats rounds while the violation shrinks.
+    fn improve(
+        &self,
+        buffers: &mut Buffers,
+        owners: &mut [u32],
+        is_complete: bool,
+        is_fresh: bool,
+    ) -> Outcome {
+        let mut best = None;
+        if is_complete {
+            self.set_bands(buffers);
+            best = Some(buffers.board.state(self.input, owners).violation());
+        }
+        let mut settled = false;
+        for round in 0..MAX_ROUNDS {
+            buffers.saved.clear();
+            buffers.saved.extend_from_slice(owners);
+            let purse = buffers.board.purse;
+            let violation = self.round(buffers, owners, is_fresh && round == 0);
+            if best.is_some_and(|best| violation >= best) {
+                settled = !buffers.board.purse.denied;
+                owners.copy_from_slice(&buffers.saved);
+                buffers.reweigh(self.input.partitions.weights(), owners);
+                buffers.pin_in_place(self.input.workers.len(), owners);
+                self.set_bands(buffers);
+                buffers.board.purse = purse;
+                break;
+            }
+            best = Some(violation);
+            if violation == 0 {
+                settled = true;
+                break;
+            }
+            buffers.pin_in_place(self.input.workers.len(), owners);
+        }
+        Outcome {
+            violation: best.unwrap_or(0),
+            purse: buffers.board.purse,
+            settled,
+        }
+    }
+
+    /// One pass over all steps; returns the violation that is left.
+    fn round(&self, buffers: &mut Buffers, owners: &mut [u32], is_free: bool) -> u64 {
+        place::pin_loose(&buffers.loose, &mut buffers.board.state(self.input, owners));
+        self.set_bands(buffers);
+        if is_free {
+            buffers.board.bands.act_on_goals();
+        }
+        let state = &mut buffers.board.state(self.input, owners);
+        let homes = &buffers.homes;
+        self.send_home(&mut buffers.starving, &buffers.anchors, homes, state);
+        let unowned = self.unowned(state);
+        buffers.shedding.run(state, unowned);
+        place::place(state, &mut buffers.pool, homes, &mut buffers.emptiest);
+        if is_free {
+            self.set_bands(buffers);
+        }
+        let state = &mut buffers.board.state(self.input, owners);
+        buffers.refinement.run(state);
+        state.violation()
+    }
+
+    /// Sends partitions to starving workers by anchor, then by home.
+    fn send_home(
+        &self,
+        starving: &mut Vec<bool>,
+        anchors: &[(u32, u32)],
+        homes: &[u32],
+        state: &mut State<'_>,
+    ) {
+        starving.clear();
+        let workers = 0..state.board.loads.len() as u32;
+        starving.extend(workers.map(|worker| state.is_starving(worker)));
+        if !starving.contains(&true) {
+            return;
+        }
+        place::prefer(state, starving, anchors.iter().copied(), u64::MAX);
+        if homes.is_empty() {
+            return;
+        }
+        let need = (0_u32..).zip(&*starving).filter(|(_, starving)| **starving);
+        let need: u64 = need.map(|(worker, _)| state.lacks(worker)).sum();
+        let quota = need.saturating_sub(self.unowned(state));
+        place::prefer(state, starving, (0_u32..).zip(homes.iter().copied()), quota);
+    }
+
+    /// The weight that nobody owns.
+    fn unowned(&self, state: &State<'_>) -> u64 {
+        self.input.partitions.total_weight() - state.board.loads.iter().sum::<u64>()
+    }
+
+    /// Computes level and bands for the giants that are pinned now.
+    fn set_bands(&self, buffers: &mut Buffers) {
+        let table = &self.input.partitions;
+        let (mut weight, mut capacity) = (table.total_weight(), self.capacity);
+        let workers = buffers.board.classes.able().count() as u64;
+        let mut pinned = 0;
+        let pins = buffers.board.pins.iter().zip(self.input.workers.as_slice());
+        for (&rank, info) in pins.filter(|(pin, _)| **pin != state::NO_PIN) {
+            weight -= table.weights()[rank as usize];
+            capacity -= u64::from(info.capacity);
+            pinned += 1;
+        }
+        let (others, free) = (table.len() as u64 - pinned, workers - pinned);
+        let granular = (free * 1500 / others.max(1)).min(u64::from(WIDEST_TRIGGER)) as u32;
+        let Settings { goal, trigger, .. } = self.settings;
+        let automatic = granular.max(NARROWEST_TRIGGER).max(goal);
+        let tolerance = Tolerance {
+            goal,
+            trigger: trigger.unwrap_or(automatic),
+        };
+        let Board { classes, bands, .. } = &mut buffers.board;
+        bands.set(classes, weight, capacity.max(1), tolerance);
+    }
+}

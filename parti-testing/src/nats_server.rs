@@ -1,0 +1,478 @@
+//! A real nats-server for integration tests: started on a free port, killed on drop.
+//!
+//! It is separate from the fakes because it needs a program on the machine, and behind a feature
+//! because only tests of wire code want it. It uses nothing but the standard library, so every
+//! crate's tests can have it. What always holds: the server listens on the loopback address only,
+//! keeps its data in its own temporary folder, and neither outlives the [`NatsServer`].
+//!
+//! Pausing needs the `kill` command, so it is for Unix only.
+//!
+//! ```no_run
+//! use parti_testing::nats_server::{NatsServer, ServerOptions};
+//!
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut server = NatsServer::start(ServerOptions::default())?;
+//! println!("connect to {}", server.url());
+//! server.kill()?;
+//! server.restart()?; // the same port and the same data
+//! # Ok(())
+//! # }
+//! ```
+
+use std::env;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The oldest version a program found on `PATH` may have.
+const MINIMUM: [u32; 3] = [2, 12, 1];
+/// How long a server may take until it greets.
+const START_MAX: Duration = Duration::from_secs(10);
+/// How often a start is tried when another process took the port in between.
+const START_ATTEMPTS: usize = 5;
+
+/// What the server is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerOptions {
+    jetstream: bool,
+    config: String,
+    program: Option<PathBuf>,
+}
+
+impl Default for ServerOptions {
+    /// JetStream on, nobody needs credentials.
+    fn default() -> Self {
+        Self {
+            jetstream: true,
+            config: String::new(),
+            program: None,
+        }
+    }
+}
+
+impl ServerOptions {
+    /// Switches JetStream off.
+    #[must_use]
+    pub const fn without_jetstream(mut self) -> Self {
+        self.jetstream = false;
+        self
+    }
+
+    /// Adds lines to the server's configuration file.
+    #[must_use]
+    pub fn config(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self.config.push('\n');
+        self
+    }
+
+    /// Lets in only clients that know the token.
+    #[must_use]
+    pub fn token(self, token: &str) -> Self {
+        self.config(&format!("authorization {{ token: {token:?} }}"))
+    }
+
+    /// Lets in one user, who may not publish to or subscribe to the subjects given.
+    #[must_use]
+    pub fn user(self, name: &str, password: &str, no_publish: &[&str], no_sub: &[&str]) -> Self {
+        let permissions =
+            format!("{{ publish: {{ deny: {no_publish:?} }}, subscribe: {{ deny: {no_sub:?} }} }}");
+        self.config(&format!(
+            "authorization {{ users: [ \
+             {{ user: {name:?}, password: {password:?}, permissions: {permissions} }} ] }}"
+        ))
+    }
+
+    /// Runs this program instead of the one [`find_program`] finds, whatever its version.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+}
+
+/// Why a server is not there.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// There is no program to run. Nothing was started.
+    NoProgram {
+        /// Where it was looked for, and what was wrong there.
+        searched: String,
+    },
+    /// The server ended or did not greet. It is not running any more.
+    NotReady {
+        /// The end of its log.
+        log: String,
+    },
+    /// The system refused something. The server is in the state it was in.
+    Io(io::Error),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProgram { searched } => write!(
+                f,
+                "no nats-server of at least 2.12.1; run `cargo xtask nats` in the workspace or set \
+                 PARTI_NATS_SERVER to the program. Looked here: {searched}"
+            ),
+            Self::NotReady { log } => write!(f, "nats-server did not come up; its log: {log}"),
+            Self::Io(error) => write!(f, "nats-server could not be handled: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+impl From<io::Error> for ServerError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A nats-server of our own. Dropping it kills it and removes its data.
+#[derive(Debug)]
+pub struct NatsServer {
+    program: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts a server and waits until it greets.
+    ///
+    /// # Errors
+    /// [`ServerError`]; nothing is left running.
+    pub fn start(options: ServerOptions) -> Result<Self, ServerError> {
+        let program = match options.program.clone() {
+            Some(program) => program,
+            None => find_program()?,
+        };
+        let mut failure = None;
+        for _ in 0..START_ATTEMPTS {
+            let mut server = Self {
+                program: program.clone(),
+                folder: new_folder()?,
+                port: free_port()?,
+                process: None,
+            };
+            fs::write(server.config_path(), server.config(&options))?;
+            match server.launch() {
+                Ok(()) => return Ok(server),
+                Err(error @ ServerError::NotReady { .. }) => failure = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| ServerError::NotReady { log: String::new() }))
+    }
+
+    /// Where clients connect, such as `nats://127.0.0.1:4222`. The same after a restart.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address())
+    }
+
+    /// Its address and port, for clients that put credentials before it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// The file its log goes to.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    /// The number of its process, if it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Kills it at once, as a crash does (SIGKILL). Its data stays. Harmless when it is dead.
+    ///
+    /// # Errors
+    /// When the system refuses; it may still be running then.
+    pub fn kill(&mut self) -> Result<(), ServerError> {
+        if let Some(mut process) = self.process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Kills it if it runs and starts it again on the same port and data.
+    ///
+    /// # Errors
+    /// [`ServerError`]; it is not running then.
+    pub fn restart(&mut self) -> Result<(), ServerError> {
+        self.kill()?;
+        self.launch()
+    }
+
+    /// Stops its process without ending it (SIGSTOP): connections stay open and nothing answers.
+    /// Returns when it has stopped.
+    ///
+    /// # Errors
+    /// When it does not run or the system refuses.
+    pub fn pause(&self) -> Result<(), ServerError> {
+        self.signal("-STOP")?;
+        // The signal reaches the threads one by one, and a running one may still answer.
+        let deadline = Instant::now() + START_MAX;
+        while !self.pid().is_some_and(is_stopped) {
+            if Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not stop").into());
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Lets a paused process go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it does not run or the system refuses.
+    pub fn resume(&self) -> Result<(), ServerError> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<(), ServerError> {
+        let Some(pid) = self.pid() else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it does not run").into());
+        };
+        let status = Command::new("kill")
+            .args([signal, &pid.to_string()])
+            .status()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("kill {signal} {pid}: {status}")).into())
+    }
+
+    fn launch(&mut self) -> Result<(), ServerError> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())?;
+        let process = Command::new(&self.program)
+            .arg("-c")
+            .arg(self.config_path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        self.process = Some(process);
+        let deadline = Instant::now() + START_MAX;
+        while Instant::now() < deadline {
+            if greets(self.address()) {
+                return Ok(());
+            }
+            let ended = self.process.as_mut().map(Child::try_wait).transpose()?;
+            if ended.flatten().is_some() {
+                break;
+            }
+            sleep(Duration::from_millis(5));
+        }
+        self.kill()?;
+        Err(ServerError::NotReady {
+            log: last_lines(&self.log_path()),
+        })
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.folder.join("server.conf")
+    }
+
+    fn config(&self, options: &ServerOptions) -> String {
+        let jetstream = if options.jetstream {
+            let store = self.folder.join("store");
+            format!("jetstream {{ store_dir: {store:?} }}\n")
+        } else {
+            String::new()
+        };
+        let address = self.address();
+        format!("listen: \"{address}\"\n{jetstream}{}", options.config)
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        // Nobody can be told here, and the folder is temporary in any case.
+        if self.kill().is_ok() {
+            drop(fs::remove_dir_all(&self.folder));
+        }
+    }
+}
+
+/// The nats-server program: `PARTI_NATS_SERVER`, else one on `PATH` of at least 2.12.1, else
+/// `target/nats/nats-server` of a workspace above, which is fetched with `cargo xtask nats`.
+///
+/// # Errors
+/// [`ServerError::NoProgram`] says where it was looked for.
+pub fn find_program() -> Result<PathBuf, ServerError> {
+    let mut searched = Vec::new();
+    if let Some(program) = env::var_os("PARTI_NATS_SERVER").map(PathBuf::from) {
+        return match version_of(&program) {
+            Some(_) => Ok(program),
+            None => Err(ServerError::NoProgram {
+                searched: format!(
+                    "PARTI_NATS_SERVER={}, which does not run",
+                    program.display()
+                ),
+            }),
+        };
+    }
+    match version_of(Path::new("nats-server")) {
+        Some(version) if version >= MINIMUM => return Ok("nats-server".into()),
+        Some([major, minor, patch]) => searched.push(format!("PATH has {major}.{minor}.{patch}")),
+        None => searched.push("PATH has none".to_owned()),
+    }
+    let roots = workspaces_above();
+    let fetched = |roots: &[PathBuf]| {
+        let mut programs = roots
+            .iter()
+            .map(|root| root.join("target/nats/nats-server"));
+        programs.find(|program| version_of(program).is_some())
+    };
+    if let Some(program) = fetched(&roots) {
+        return Ok(program);
+    }
+    if let Some(root) = roots.iter().find(|root| root.join("xtask").is_dir()) {
+        let got = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["xtask", "nats"])
+            .current_dir(root)
+            .status();
+        searched.push(format!("`cargo xtask nats`: {got:?}"));
+        if let Some(program) = fetched(&roots) {
+            return Ok(program);
+        }
+    }
+    let roots = roots.iter().map(|root| root.display().to_string());
+    searched.push(format!(
+        "target/nats/nats-server in {}",
+        roots.collect::<Vec<_>>().join(", ")
+    ));
+    Err(ServerError::NoProgram {
+        searched: searched.join("; "),
+    })
+}
+
+/// The package under test and the folders above it that hold a `Cargo.toml`.
+fn workspaces_above() -> Vec<PathBuf> {
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.or_else(|| env::current_dir().ok());
+    let above = package.as_deref().map(Path::ancestors).into_iter();
+    let above = above.flatten().map(Path::to_path_buf);
+    above
+        .filter(|folder| folder.join("Cargo.toml").is_file())
+        .collect()
+}
+
+/// What the program says of itself, such as `nats-server: v2.12.8`.
+fn version_of(program: &Path) -> Option<[u32; 3]> {
+    let output = Command::new(program)
+        .arg("-v")
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn parse_version(text: &str) -> Option<[u32; 3]> {
+    let (_, version) = text.trim().rsplit_once('v')?;
+    let version = version.split('-').next()?;
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
+}
+
+/// Whether every thread of the process is stopped; where the system does not list threads, whether
+/// the process is.
+fn is_stopped(pid: u32) -> bool {
+    let stopped = |state: &str| state.trim_start().starts_with('T');
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        let pid = pid.to_string();
+        let listed = Command::new("ps")
+            .args(["-o", "state=", "-p", &pid])
+            .output();
+        return listed.is_ok_and(|output| stopped(&String::from_utf8_lossy(&output.stdout)));
+    };
+    threads.flatten().all(|thread| {
+        // The state follows the program's name, which stands in parentheses.
+        let line = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        line.rsplit_once(')').is_some_and(|(_, rest)| stopped(rest))
+    })
+}
+
+fn free_port() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn new_folder() -> io::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("parti-nats-{}-{count}", std::process::id());
+        let folder = env::temp_dir().join(name);
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            // Left over from an earlier process with the same number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a server at the address sends its greeting, an `INFO` line.
+fn greets(address: SocketAddr) -> bool {
+    let patience = Duration::from_secs(1);
+    let Ok(stream) = TcpStream::connect_timeout(&address, patience) else {
+        return false;
+    };
+    let mut line = String::new();
+    stream.set_read_timeout(Some(patience)).is_ok()
+        && BufReader::new(stream).read_line(&mut line).is_ok()
+        && line.starts_with("INFO ")
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_else(|error| error.to_string());
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An old server on `PATH` would run the suite against broken conditions.
+    #[test]
+    fn the_version_line_of_a_server_is_read() {
+        let cases = [
+            ("nats-server: v2.12.8\n", Some([2, 12, 8])),
+            ("nats-server: v2.14.0-RC.1\n", Some([2, 14, 0])),
+            ("nats-server: v2.12\n", None),
+            ("", None),
+        ];
+        for (text, version) in cases {
+            assert_eq!(parse_version(text), version, "{text:?}");
+        }
+    }
+
+    /// A suite that hangs on a broken server says nothing about the code.
+    #[test]
+    fn a_program_that_ends_at_once_is_reported() {
+        let options = ServerOptions::default().program("/bin/false");
+        let error = NatsServer::start(options).expect_err("no server");
+        assert!(matches!(error, ServerError::NotReady { .. }), "{error}");
+    }
+}

@@ -1,0 +1,319 @@
+//! The desk: which callback of which partition is due, runs, or has to be given up on.
+//!
+//! It is separate from the driver so that the order of callbacks is a plain state machine: grants
+//! and finished callbacks go in; callbacks to begin, releases and notices come out; it does no I/O
+//! and has no clock. What always holds: at most one callback of a partition runs at a time, every
+//! `on_assigned` that began is followed by one `on_revoked`, and every revoked grant is reported as
+//! released exactly once, at the latest when its drain time is over.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use parti_core::{Grant, Instant, PartitionKey, RevokeCause, Token};
+use tokio::sync::oneshot;
+
+use crate::guard::Guard;
+use crate::handler::Callback;
+use crate::subscription::ManagerNotice;
+
+#[cfg(test)]
+mod tests;
+
+/// A callback to begin now.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) job: Job,
+    /// Resolves when the callback is to be cut short.
+    pub(crate) cut: oneshot::Receiver<()>,
+}
+
+/// What a callback is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    Assigned { guard: Guard },
+    Revoked { guard: Guard, cause: RevokeCause },
+}
+
+impl Job {
+    pub(crate) const fn callback(&self) -> Callback {
+        match self {
+            Self::Assigned { .. } => Callback::Assigned,
+            Self::Revoked { .. } => Callback::Revoked,
+        }
+    }
+
+    pub(crate) const fn guard(&self) -> &Guard {
+        match self {
+            Self::Assigned { guard } | Self::Revoked { guard, .. } => guard,
+        }
+    }
+}
+
+/// A callback that has ended, in whatever way.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) job: Job,
+    pub(crate) end: End,
+}
+
+/// How a callback ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Returned,
+    /// It panicked; with what words.
+    Panicked(String),
+    /// It took too long and was dropped.
+    CutShort,
+}
+
+/// What the desk knows of one partition.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The ownership that is not released yet.
+    holding: Option<Guard>,
+    /// What runs now, and how to cut it short.
+    running: Option<(Callback, Token, Option<oneshot::Sender<()>>)>,
+    /// What comes after it, in order.
+    queue: VecDeque<Job>,
+}
+
+impl Slot {
+    fn is_empty(&self) -> bool {
+        self.holding.is_none() && self.running.is_none() && self.queue.is_empty()
+    }
+}
+
+/// Callbacks of one kind that may begin, and how many run.
+#[derive(Debug, Default)]
+struct Lane {
+    ready: VecDeque<PartitionKey>,
+    running: usize,
+}
+
+/// The grants whose drain time is running, in the order in which it ends.
+#[derive(Debug)]
+struct Drain {
+    until: Instant,
+    grant: Grant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Desk {
+    drain_timeout: Duration,
+    concurrency: usize,
+    slots: BTreeMap<PartitionKey, Slot>,
+    /// Revocations have their own lane: slow assignments must not hold them up.
+    assigning: Lane,
+    revoking: Lane,
+    drains: VecDeque<Drain>,
+    released: Vec<Grant>,
+    notices: Vec<ManagerNotice>,
+}
+
+impl Desk {
+    pub(crate) fn new(drain_timeout: Duration, concurrency: usize) -> Self {
+        Self {
+            drain_timeout,
+            concurrency: concurrency.max(1),
+            slots: BTreeMap::new(),
+            assigning: Lane::default(),
+            revoking: Lane::default(),
+            drains: VecDeque::new(),
+            released: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// A partition was granted to this worker.
+    pub(crate) fn assign(&mut self, guard: Guard) {
+        let key = guard.partition().clone();
+        let slot = self.slots.entry(key.clone()).or_default();
+        if let Some(old) = slot.holding.replace(guard.clone()) {
+            old.end();
+        }
+        slot.queue.push_back(Job::Assigned { guard });
+        self.make_ready(&key);
+    }
+
+    /// A grant is taken back. One that is not held is released already.
+    pub(crate) fn revoke(&mut self, now: Instant, grant: Grant, cause: RevokeCause) {
+        let key = grant.partition.clone();
+        let slot = self.slots.get_mut(&key);
+        let held = slot.filter(|slot| holds(slot, grant.token));
+        let Some((slot, guard)) = held.and_then(|slot| {
+            let guard = slot.holding.clone()?;
+            Some((slot, guard))
+        }) else {
+            self.released.push(grant);
+            return;
+        };
+        match cause {
+            RevokeCause::LeaseLost | RevokeCause::IdentityLost => guard.end(),
+            RevokeCause::Reassigned | RevokeCause::Stopping => guard.begin_revoking(),
+        }
+        let token = grant.token;
+        let unbegun = slot
+            .queue
+            .iter()
+            .position(|job| matches!(job, Job::Assigned { guard } if guard.token() == token));
+        if let Some(index) = unbegun {
+            slot.queue.remove(index);
+            self.release(&key, token);
+            return;
+        }
+        slot.queue.push_back(Job::Revoked { guard, cause });
+        let until = now + self.drain_timeout;
+        self.drains.push_back(Drain { until, grant });
+        self.make_ready(&key);
+    }
+
+    /// A callback has ended.
+    pub(crate) fn finish(&mut self, finished: Finished) {
+        let Finished { job, end } = finished;
+        let (callback, guard) = (job.callback(), job.guard());
+        let (key, token) = (guard.partition().clone(), guard.token());
+        self.lane(callback).running -= 1;
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.running = None;
+        }
+        match end {
+            End::Returned => {}
+            End::Panicked(message) => self.notices.push(ManagerNotice::CallbackPanicked {
+                partition: key.clone(),
+                callback,
+                message,
+            }),
+            // The limit of the callback and of the drain are the same: whichever is seen first.
+            End::CutShort if callback == Callback::Revoked => self.time_out(&key, token),
+            End::CutShort => {}
+        }
+        match callback {
+            Callback::Assigned => {}
+            Callback::Revoked => self.release(&key, token),
+        }
+        self.make_ready(&key);
+        self.forget_if_empty(&key);
+    }
+
+    /// Gives up on what has drained for too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while self.deadline().is_some_and(|until| until <= now) {
+            let Some(Drain { grant, .. }) = self.drains.pop_front() else {
+                break;
+            };
+            self.time_out(&grant.partition, grant.token);
+        }
+    }
+
+    /// The callbacks to begin now.
+    pub(crate) fn calls(&mut self) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for callback in [Callback::Revoked, Callback::Assigned] {
+            while self.lane(callback).running < self.concurrency {
+                let Some(key) = self.lane(callback).ready.pop_front() else {
+                    break;
+                };
+                if let Some(call) = self.begin(&key, callback) {
+                    self.lane(callback).running += 1;
+                    calls.push(call);
+                }
+            }
+        }
+        calls
+    }
+
+    /// When [`Desk::expire`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.drains.front().map(|drain| drain.until)
+    }
+
+    /// What has been released since the last call.
+    pub(crate) fn take_released(&mut self) -> Vec<Grant> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// What there is to tell since the last call.
+    pub(crate) fn take_notices(&mut self) -> Vec<ManagerNotice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Whether no callback runs or waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        let busy = |slot: &Slot| slot.running.is_some() || !slot.queue.is_empty();
+        !self.slots.values().any(busy)
+    }
+
+    fn begin(&mut self, key: &PartitionKey, callback: Callback) -> Option<Call> {
+        let slot = self.slots.get_mut(key)?;
+        let due = slot.running.is_none()
+            && slot
+                .queue
+                .front()
+                .is_some_and(|job| job.callback() == callback);
+        let job = if due {
+            slot.queue.pop_front()?
+        } else {
+            return None;
+        };
+        let (sender, cut) = oneshot::channel();
+        slot.running = Some((callback, job.guard().token(), Some(sender)));
+        Some(Call { job, cut })
+    }
+
+    /// Gives up on the drain of an ownership that is not released yet.
+    fn time_out(&mut self, key: &PartitionKey, token: Token) {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| holds(slot, token)) else {
+            return;
+        };
+        if let Some((Callback::Assigned, running, cut)) = &mut slot.running
+            && *running == token
+        {
+            drop(cut.take());
+        }
+        self.release(key, token);
+        let partition = key.clone();
+        self.notices
+            .push(ManagerNotice::DrainTimedOut { partition, token });
+    }
+
+    /// Ends an ownership and reports it, once.
+    fn release(&mut self, key: &PartitionKey, token: Token) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        if let Some(guard) = slot.holding.take_if(|guard| guard.token() == token) {
+            guard.end();
+            self.released.push(guard.grant().clone());
+        }
+        self.forget_if_empty(key);
+    }
+
+    fn make_ready(&mut self, key: &PartitionKey) {
+        let next = self.slots.get(key).and_then(|slot| {
+            let idle = slot.running.is_none();
+            slot.queue.front().filter(|_| idle).map(Job::callback)
+        });
+        if let Some(callback) = next {
+            self.lane(callback).ready.push_back(key.clone());
+        }
+    }
+
+    const fn lane(&mut self, callback: Callback) -> &mut Lane {
+        match callback {
+            Callback::Assigned => &mut self.assigning,
+            Callback::Revoked => &mut self.revoking,
+        }
+    }
+
+    fn forget_if_empty(&mut self, key: &PartitionKey) {
+        if self.slots.get(key).is_some_and(Slot::is_empty) {
+            self.slots.remove(key);
+        }
+    }
+}
+
+fn holds(slot: &Slot, token: Token) -> bool {
+    slot.holding
+        .as_ref()
+        .is_some_and(|guard| guard.token() == token)
+}

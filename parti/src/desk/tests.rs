@@ -1,0 +1,217 @@
+//! The desk as a plain state machine: grants in, callbacks and releases out, no runtime.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::Clock;
+use crate::guard::Lease;
+
+const DRAIN: Duration = Duration::from_secs(5);
+
+fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+fn guard(name: &str, token: u64) -> Guard {
+    let partition = PartitionKey::new([name]).expect("valid key");
+    let token = Token::new(token);
+    let lease = Arc::new(Lease::new(Clock::boot()));
+    lease.set(Some(Instant::FAR_FUTURE));
+    Guard::new(Grant { partition, token }, lease)
+}
+
+fn desk() -> Desk {
+    Desk::new(DRAIN, 2)
+}
+
+/// What is to begin, as `name@token callback`.
+fn begun(calls: &[Call]) -> Vec<String> {
+    let show = |call: &Call| {
+        format!(
+            "{:?} {}",
+            call.job.guard().grant(),
+            call.job.callback().as_str()
+        )
+    };
+    calls.iter().map(show).collect()
+}
+
+fn finish(desk: &mut Desk, call: Call) {
+    let Call { job, .. } = call;
+    let end = End::Returned;
+    desk.finish(Finished { job, end });
+}
+
+fn finish_all(desk: &mut Desk) {
+    for call in desk.calls() {
+        finish(desk, call);
+    }
+}
+
+/// Ordinary life; a release before the callback's end would let two workers process at once.
+#[test]
+fn a_revoked_partition_is_released_when_its_callback_has_ended() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(guard.clone());
+    let calls = desk.calls();
+    assert_eq!(begun(&calls), ["p@1 on_assigned"]);
+    calls.into_iter().for_each(|call| finish(&mut desk, call));
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
+    let calls = desk.calls();
+    assert_eq!(begun(&calls), ["p@1 on_revoked"]);
+    assert!(desk.take_released().is_empty(), "still draining");
+    assert!(guard.is_valid() && guard.is_revoking());
+    calls.into_iter().for_each(|call| finish(&mut desk, call));
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    assert!(!guard.is_valid() && desk.is_idle());
+    desk.expire(at(60_000));
+    assert!(desk.take_released().is_empty(), "released once only");
+    assert!(desk.take_notices().is_empty(), "nothing was late");
+}
+
+/// A handler that hangs must not keep a partition from the rest of the group for ever.
+#[test]
+fn a_partition_that_drains_too_long_is_released_with_its_guard_invalid() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(guard.clone());
+    finish_all(&mut desk);
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
+    let hanging = desk.calls();
+    assert_eq!(desk.deadline(), Some(at(5000)));
+    desk.expire(at(4999));
+    assert!(desk.take_released().is_empty() && guard.is_valid());
+    desk.expire(at(5000));
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    assert!(!guard.is_valid());
+    let late = |notice: &ManagerNotice| matches!(notice, ManagerNotice::DrainTimedOut { .. });
+    assert!(desk.take_notices().iter().all(late));
+    hanging.into_iter().for_each(|call| finish(&mut desk, call));
+    assert!(desk.take_released().is_empty(), "released once only");
+}
+
+/// The callback's own limit can be seen before the drain's: that is a time-out all the same.
+#[test]
+fn a_revocation_cut_short_is_told_as_a_drain_time_out_once() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(guard.clone());
+    finish_all(&mut desk);
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
+    let (job, end) = (desk.calls().remove(0).job, End::CutShort);
+    desk.finish(Finished { job, end });
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    desk.expire(at(5000));
+    assert_eq!(desk.take_notices().len(), 1);
+    assert!(!guard.is_valid() && desk.take_released().is_empty());
+}
+
+/// The next owner's callback beside the last one of the old would corrupt what both work on.
+#[test]
+fn callbacks_of_one_partition_never_overlap_even_after_a_drain_time_out() {
+    let (mut desk, old, new) = (desk(), guard("p", 1), guard("p", 2));
+    desk.assign(old.clone());
+    finish_all(&mut desk);
+    desk.revoke(at(0), old.grant().clone(), RevokeCause::Reassigned);
+    let hanging = desk.calls();
+    desk.expire(at(5000));
+    desk.assign(new.clone());
+    assert!(desk.calls().is_empty(), "the old callback still runs");
+    hanging.into_iter().for_each(|call| finish(&mut desk, call));
+    assert_eq!(begun(&desk.calls()), ["p@2 on_assigned"]);
+    assert!(new.is_valid());
+}
+
+/// Slow loading must not hold up a hand-over; what began must still be told to end.
+#[test]
+fn a_slow_assignment_is_cut_short_when_its_revocation_has_waited_too_long() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(guard.clone());
+    let mut slow = desk.calls();
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
+    assert!(desk.calls().is_empty(), "on_assigned still runs");
+    assert!(
+        slow[0]
+            .cut
+            .try_recv()
+            .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+    );
+    desk.expire(at(5000));
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    let closed = oneshot::error::TryRecvError::Closed;
+    assert!(
+        slow[0].cut.try_recv().is_err_and(|error| error == closed),
+        "told to end"
+    );
+    slow.into_iter().for_each(|call| finish(&mut desk, call));
+    assert_eq!(begun(&desk.calls()), ["p@1 on_revoked"], "for cleaning up");
+}
+
+/// Hanging assignments fill their lane; revocations must get through all the same.
+#[test]
+fn revocations_do_not_wait_for_the_assignments_of_other_partitions() {
+    let mut desk = desk();
+    let guards: Vec<_> = ["a", "b", "c", "d"].map(|name| guard(name, 1)).into();
+    desk.assign(guards[0].clone());
+    finish_all(&mut desk);
+    for guard in &guards[1..] {
+        desk.assign(guard.clone());
+    }
+    let hanging = desk.calls();
+    assert_eq!(
+        begun(&hanging),
+        ["b@1 on_assigned", "c@1 on_assigned"],
+        "bounded by 2"
+    );
+    for guard in &guards {
+        desk.revoke(at(0), guard.grant().clone(), RevokeCause::Stopping);
+    }
+    assert_eq!(begun(&desk.calls()), ["a@1 on_revoked"]);
+    assert_eq!(
+        desk.take_released(),
+        [guards[3].grant().clone()],
+        "d never began"
+    );
+    assert!(!guards[3].is_valid());
+}
+
+/// A lost lease may not be relied on for the time of the drain.
+#[test]
+fn a_lost_lease_invalidates_the_guard_before_the_drain() {
+    for cause in [RevokeCause::LeaseLost, RevokeCause::IdentityLost] {
+        let (mut desk, guard) = (desk(), guard("p", 1));
+        desk.assign(guard.clone());
+        finish_all(&mut desk);
+        desk.revoke(at(0), guard.grant().clone(), cause);
+        assert!(!guard.is_valid(), "{cause}");
+        assert_eq!(begun(&desk.calls()), ["p@1 on_revoked"]);
+    }
+}
+
+/// A core that asks for what is not there must get its answer, or the hand-over never ends.
+#[test]
+fn revoking_what_is_not_held_is_released_at_once() {
+    let (mut desk, held, other) = (desk(), guard("p", 2), guard("p", 1));
+    desk.assign(held.clone());
+    desk.revoke(at(0), other.grant().clone(), RevokeCause::Reassigned);
+    assert_eq!(desk.take_released(), [other.grant().clone()]);
+    assert!(held.is_valid() && !held.is_revoking());
+}
+
+/// A panic that is swallowed is a partition nobody processes and nobody knows of.
+#[test]
+fn a_panic_is_told_and_counts_as_returned() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(guard.clone());
+    let call = desk.calls().pop().expect("one call");
+    let (job, end) = (call.job, End::Panicked("boom".to_owned()));
+    desk.finish(Finished { job, end });
+    let partition = guard.partition().clone();
+    let (callback, message) = (Callback::Assigned, "boom".to_owned());
+    let expected = ManagerNotice::CallbackPanicked {
+        partition,
+        callback,
+        message,
+    };
+    assert_eq!(desk.take_notices(), [expected]);
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
+    assert_eq!(begun(&desk.calls()), ["p@1 on_revoked"]);
+}

@@ -1,0 +1,159 @@
+//! What can fail in the shell, one type per operation, each saying what it leaves behind.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parti_core::{PartitionKey, StartError};
+
+use crate::handler::Callback;
+
+/// The manager works no more. Nothing is held, except as the variant says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// It was stopped. A new one has to be started to take part again.
+    Stopped,
+    /// It could not start.
+    StartFailed(StartError),
+    /// The driver ended without a stop: the runtime shut down, or a defect of the library. Guards
+    /// are invalid; the session ends by itself after one lease.
+    Failed(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("the manager has been stopped; start a new one"),
+            Self::StartFailed(error) => write!(f, "the manager did not start: {error}"),
+            Self::Failed(reason) => write!(f, "the manager's driver ended: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// Why [`ManagerBuilder::start`](crate::ManagerBuilder::start) returned no manager.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The store could not be opened. Nothing was begun.
+    Store(Arc<dyn std::error::Error + Send + Sync>),
+    /// No ID could be claimed. Nothing is held; see [`StartError`].
+    Start(StartError),
+    /// The driver ended meanwhile; see [`Ended`].
+    Ended(Ended),
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => write!(f, "the store could not be opened: {error}"),
+            Self::Start(error) => error.fmt(f),
+            Self::Ended(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LaunchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(&**error),
+            Self::Start(error) => Some(error),
+            Self::Ended(error) => Some(error),
+        }
+    }
+}
+
+/// Why a refresh or trigger has no version. The assignment in force stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// It could not be carried out; in words.
+    Failed(String),
+    /// The manager works no more; the request may still have reached the leader.
+    Ended(Ended),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(reason) => write!(f, "the request was not carried out: {reason}"),
+            Self::Ended(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// A stop that was not clean: every step that failed, in order. The manager has stopped all the
+/// same; what a step did not give back ends by itself after one lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopError {
+    /// The steps that failed, at least one.
+    pub failures: Vec<StopFailure>,
+}
+
+/// One step of a stop that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopFailure {
+    /// A step of the coordination, such as the release of the session; in words.
+    Coordination(String),
+    /// A callback panicked; its partition counts as released.
+    CallbackPanicked {
+        /// The partition.
+        partition: PartitionKey,
+        /// Which callback.
+        callback: Callback,
+        /// What the panic said.
+        message: String,
+    },
+    /// Processing was not ended within `drain_timeout`; the partition counts as released.
+    DrainTimedOut {
+        /// The partition.
+        partition: PartitionKey,
+    },
+    /// The driver did not end in time and was ended by force. Its session was not released.
+    Hung {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The driver had ended before, not by a stop.
+    Ended(Ended),
+}
+
+impl fmt::Display for StopFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coordination(reason) => f.write_str(reason),
+            Self::CallbackPanicked {
+                partition,
+                callback,
+                message,
+            } => write!(
+                f,
+                "{} of {partition} panicked: {message}",
+                callback.as_str()
+            ),
+            Self::DrainTimedOut { partition } => {
+                write!(f, "{partition} was not drained within drain_timeout")
+            }
+            Self::Hung { after } => write!(f, "the driver did not end within {after:?}"),
+            Self::Ended(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the stop was not clean: ")?;
+        for (index, failure) in self.failures.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{failure}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for StopError {}

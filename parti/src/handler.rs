@@ -1,0 +1,63 @@
+//! What a user implements: what to do when a partition comes and when it goes.
+//!
+//! It is separate because it is the whole contract between the library and the work. What always
+//! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parti_core::{PartitionKey, RevokeCause};
+
+use crate::guard::Guard;
+
+/// Begins and ends the processing of partitions.
+///
+/// Callbacks of different partitions run concurrently, up to the builder's `concurrency`. A callback
+/// that panics is contained, reported as a
+/// [`ManagerNotice::CallbackPanicked`](crate::ManagerNotice) and counts as returned.
+///
+/// Every `on_assigned` that began is followed by exactly one `on_revoked`, also when it panicked or
+/// was cut short; only the drop of the [`Manager`](crate::Manager) ends things without.
+#[async_trait]
+pub trait PartitionHandler: Send + Sync + 'static {
+    /// The partition is this worker's: begin to process it, as a rule by starting a task that holds
+    /// a clone of the guard, and return. Loading state here is fine; a revocation that comes
+    /// meanwhile waits for it up to `drain_timeout`, then the future is dropped.
+    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard);
+
+    /// The partition is being taken away: end its processing and return when it has ended. Only
+    /// then, or after `drain_timeout`, it is given to another worker. After that time-out the guard
+    /// is invalid, the partition counts as released, and the future is dropped.
+    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause);
+}
+
+#[async_trait]
+impl<H: PartitionHandler + ?Sized> PartitionHandler for Arc<H> {
+    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
+        (**self).on_assigned(partition, guard).await;
+    }
+
+    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
+        (**self).on_revoked(partition, cause).await;
+    }
+}
+
+/// Which callback of a [`PartitionHandler`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Callback {
+    /// [`PartitionHandler::on_assigned`].
+    Assigned,
+    /// [`PartitionHandler::on_revoked`].
+    Revoked,
+}
+
+impl Callback {
+    /// The name of the method.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Assigned => "on_assigned",
+            Self::Revoked => "on_revoked",
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The manager: a worker of a group as seen by the program it runs in.
+//!
+//! It is separate from the driver because it holds no state of its own: it reads what the driver
+//! publishes and sends it requests. What always holds: no method waits for a callback of the user,
+//! and after the end each one says so.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parti_core::{Config, PartitionSource, State, Status, StopMode, Version, WorkerId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::builder::ManagerBuilder;
+use crate::driver::{Input, Request};
+use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure};
+use crate::guard::Guard;
+use crate::handler::PartitionHandler;
+use crate::shared::{Outcome, Shared};
+use crate::subscription::Subscription;
+
+/// One worker of a group: it holds an ID, takes part in elections, and calls its
+/// [`PartitionHandler`] as partitions come and go.
+///
+/// End it with [`Manager::stop`]. Dropping it instead is like a crash: the driver ends, every guard
+/// is invalid at once, callbacks that run are dropped and `on_revoked` is not called. The session
+/// stays in the store, and the group gives the partitions to others once its lease is over.
+///
+/// ```
+/// # use async_trait::async_trait;
+/// use parti::{Config, Guard, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
+/// use parti::{StaticSource, StopMode};
+///
+/// struct Print;
+///
+/// #[async_trait]
+/// impl PartitionHandler for Print {
+///     async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
+///         println!("{partition} is mine, token {}", guard.token());
+///     }
+///     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
+///         println!("{partition} is gone: {cause}");
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config::builder("orders").preset(Preset::Fast).expected_workers(1).build()?;
+/// let source = StaticSource::numbered("orders", 8)?;
+/// let manager = Manager::builder(config, source, Print).start().await?;
+/// manager.wait_assigned().await?;
+/// assert_eq!(manager.assignment().len(), 8);
+/// manager.stop(StopMode::Handoff).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Manager {
+    config: Config,
+    shared: Arc<Shared>,
+    inbox: mpsc::Sender<Input>,
+    driver: JoinHandle<()>,
+}
+
+impl Manager {
+    /// Begins a worker: what it is called and how fast it is, which partitions there are, and what
+    /// to do with them.
+    pub fn builder(
+        config: Config,
+        source: impl PartitionSource,
+        handler: impl PartitionHandler,
+    ) -> ManagerBuilder {
+        ManagerBuilder::new(config, Arc::new(source), Arc::new(handler))
+    }
+
+    pub(crate) const fn new(
+        config: Config,
+        shared: Arc<Shared>,
+        inbox: mpsc::Sender<Input>,
+        driver: JoinHandle<()>,
+    ) -> Self {
+        Self {
+            config,
+            shared,
+            inbox,
+            driver,
+        }
+    }
+
+    /// The configuration it was built with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The ID this worker holds; `None` while it has lost one and looks for another, and after the
+    /// end.
+    #[must_use]
+    pub fn worker_id(&self) -> Option<WorkerId> {
+        let held = self.shared.status.borrow().worker.clone();
+        held.filter(|_| self.shared.ended().is_none())
+    }
+
+    /// Whether this worker leads the group. Nothing may depend on there being only one that
+    /// believes so.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.shared.ended().is_none() && self.shared.status.borrow().is_leader
+    }
+
+    /// Where this worker stands; [`State::Shutdown`] after the end.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let state = self.shared.status.borrow().state;
+        self.shared.ended().map_or(state, |_| State::Shutdown)
+    }
+
+    /// A full look at where this worker stands, as of the last thing that happened to it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status.borrow().clone()
+    }
+
+    /// The guards of the partitions this worker has, by key, those being drained included.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<Guard> {
+        self.shared.holdings().values().cloned().collect()
+    }
+
+    /// Reads the notices from now on. Any number of readers; none can slow down the worker.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        let sender = self.shared.notices.upgrade();
+        Subscription::new(sender.map(|sender| sender.subscribe()))
+    }
+
+    /// Waits until this worker stands at `state`. A state it only passes through may be missed.
+    ///
+    /// # Errors
+    /// [`Ended`] when the manager ends first. Waiting for [`State::Shutdown`] succeeds then.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_for(&self, state: State) -> Result<(), Ended> {
+        match self.wait_until(|status| status.state == state).await {
+            Err(_) if state == State::Shutdown => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Waits until this worker has taken in its first assignment, which may be an empty one. The
+    /// callbacks of its partitions have been called or will be.
+    ///
+    /// # Errors
+    /// [`Ended`] when the manager ends first.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_assigned(&self) -> Result<(), Ended> {
+        self.wait_until(|status| status.applied > Version::ZERO)
+            .await
+    }
+
+    /// Has the leader list the partitions again, wherever it is. Answers with the version that
+    /// contains the result.
+    ///
+    /// # Errors
+    /// [`RequestError::Failed`] says why there is none; the assignment in force stays.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future abandons the answer, not the request.
+    pub async fn refresh(&self) -> Result<Version, RequestError> {
+        self.request(Request::Refresh).await
+    }
+
+    /// Has the leader rebalance now, without window or cooldown, wherever it is. Answers with the
+    /// version that contains the result.
+    ///
+    /// # Errors
+    /// [`RequestError::Failed`] says why there is none; the assignment in force stays.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future abandons the answer, not the request.
+    pub async fn trigger_rebalance(&self) -> Result<Version, RequestError> {
+        self.request(Request::Trigger).await
+    }
+
+    /// Leaves the group, for good, and answers when nothing is held any more. May be called again
+    /// meanwhile, as to hurry with [`StopMode::Now`]; every call gets the answer. Bounded by
+    /// `shutdown_timeout`, the time callbacks may take, and one lease.
+    ///
+    /// # Errors
+    /// [`StopError`] lists every step that failed. The manager has stopped all the same.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future abandons the answer, not the stop.
+    pub async fn stop(&self, mode: StopMode) -> Result<(), StopError> {
+        let config = &self.config;
+        let limit = config.shutdown_timeout() + config.drain_timeout() * 3 + config.lease();
+        let stopping = async {
+            // A driver that takes in nothing more has ended; its outcome says how.
+            let _ = self.inbox.send(Input::Stop { mode }).await;
+            self.outcome().await
+        };
+        let Ok(outcome) = tokio::time::timeout(limit, stopping).await else {
+            self.driver.abort();
+            let after = limit;
+            let failures = vec![StopFailure::Hung { after }];
+            return Err(StopError { failures });
+        };
+        let mut failures = outcome.failures;
+        match outcome.ended {
+            Ended::Stopped => {}
+            ended @ (Ended::StartFailed(_) | Ended::Failed(_)) => {
+                failures.push(StopFailure::Ended(ended));
+            }
+        }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(StopError { failures })
+        }
+    }
+
+    /// Waits until an ID is held.
+    pub(crate) async fn claimed(&self) -> Result<(), LaunchError> {
+        let claimed = self.wait_until(|status| status.worker.is_some());
+        claimed.await.map_err(|ended| match ended {
+            Ended::StartFailed(error) => LaunchError::Start(error),
+            other @ (Ended::Stopped | Ended::Failed(_)) => LaunchError::Ended(other),
+        })
+    }
+
+    async fn wait_until(&self, reached: impl FnMut(&Status) -> bool) -> Result<(), Ended> {
+        let mut status = self.shared.status.subscribe();
+        tokio::select! {
+            biased;
+            outcome = self.outcome() => Err(outcome.ended),
+            // The sender lives as long as this manager.
+            _ = status.wait_for(reached) => Ok(()),
+        }
+    }
+
+    async fn request(&self, kind: Request) -> Result<Version, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inbox.send(Input::Request { kind, reply }).await;
+        if sent.is_ok()
+            && let Ok(result) = answer.await
+        {
+            return result;
+        }
+        Err(RequestError::Ended(self.outcome().await.ended))
+    }
+
+    /// Waits for the end.
+    async fn outcome(&self) -> Outcome {
+        let mut outcome = self.shared.outcome.subscribe();
+        let ended = outcome.wait_for(Option::is_some).await;
+        // The sender lives as long as this manager, and what was waited for is there.
+        let ended = ended.ok().and_then(|outcome| outcome.clone());
+        ended.unwrap_or_else(|| Outcome {
+            ended: Ended::Stopped,
+            failures: Vec::new(),
+        })
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        // Guards are invalid from here on, also if the runtime takes its time to end the task.
+        let reason = "the manager was dropped".to_owned();
+        let (ended, failures) = (Ended::Failed(reason), Vec::new());
+        self.shared.end(Outcome { ended, failures });
+        self.driver.abort();
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager")
+            .field("group", self.config.group())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,320 @@
+//! Real processes on a real nats-server: joins, `kill -9`, the loss of the leader, SIGTERM, and what
+//! an idle group costs. The histories that the processes wrote are checked against each other.
+
+mod history;
+
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use history::{Life, Line};
+use parti_testing::nats_server::{NatsServer, ServerOptions};
+
+const PARTITIONS: usize = 100;
+/// How long anything may take that has no bound of its own.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The life of a group on real processes: nothing of it may depend on sharing one.
+#[test]
+fn five_processes_share_survive_kills_and_leave_cleanly() {
+    let mut group = Group::start("fast", 5);
+    group.until("an even share", |lives| {
+        shares_are(lives, &[20, 20, 20, 20, 20])
+    });
+
+    let mut ids: Vec<String> = group.lives().iter().map(history::claimed).collect();
+    ids.sort();
+    let dense = ["worker-0", "worker-1", "worker-2", "worker-3", "worker-4"];
+    assert_eq!(ids, dense);
+
+    group.join(5);
+    group.until("a share for the sixth", |lives| {
+        history::shares(lives)[5] >= 16
+    });
+
+    let follower = group.position(|leads| !leads);
+    group.kill(follower);
+    group.until("its partitions again", |lives| {
+        history::takeover_ms(lives, follower).is_some()
+    });
+
+    let leader = group.position(|leads| leads);
+    group.kill(leader);
+    group.until("the leader's, too", |lives| {
+        history::takeover_ms(lives, leader).is_some()
+    });
+    group.until("everything", |lives| {
+        history::shares(lives).iter().sum::<usize>() == PARTITIONS
+    });
+
+    let lives = group.lives();
+    for dead in [follower, leader] {
+        let took = history::takeover_ms(&lives, dead).expect("waited for");
+        eprintln!("taken over after {took} ms");
+        assert!(
+            took <= 1000 + 1000,
+            "lease 1 s and a second more, but {took} ms"
+        );
+    }
+    for process in group.alive() {
+        let status = group.terminate(process);
+        assert!(status.success(), "SIGTERM is a clean end: {status}");
+    }
+    let lives = group.lives();
+    assert_eq!(history::overlaps(&lives), []);
+    assert_eq!(history::stale_tokens(&lives), []);
+    for process in group.alive() {
+        let last = lives[process].lines.last().map(|line| line.event.as_str());
+        assert_eq!(last, Some("stopped"));
+    }
+}
+
+/// The default timings promise to detect a crash within the lease of six seconds.
+#[test]
+fn the_default_timings_take_over_within_the_lease_and_a_second() {
+    let mut group = Group::start("default", 3);
+    let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
+    group.until("everything owned", |lives| sum(lives) == PARTITIONS);
+    let leader = group.position(|leads| leads);
+    group.kill(leader);
+    group.until("taken over", |lives| {
+        history::takeover_ms(lives, leader).is_some()
+    });
+    let lives = group.lives();
+    let took = history::takeover_ms(&lives, leader).expect("waited for");
+    eprintln!("taken over after {took} ms");
+    assert!(took <= 6000 + 1000, "{took} ms");
+    assert_eq!(history::overlaps(&lives), []);
+    assert_eq!(history::stale_tokens(&lives), []);
+}
+
+/// Idle polling once cost a fleet thousands of requests an hour; here it is one write a heartbeat.
+#[test]
+fn an_idle_group_costs_one_request_a_worker_and_heartbeat() {
+    let group = Group::start("fast", 5);
+    group.until("an even share", |lives| {
+        shares_are(lives, &[20, 20, 20, 20, 20])
+    });
+    // The last acknowledgements and the first reconcile are not idling.
+    thread::sleep(Duration::from_secs(1));
+    let (before, begun) = (group.requests(), Instant::now());
+    thread::sleep(Duration::from_secs(5));
+    let (requests, elapsed) = (group.requests() - before, begun.elapsed());
+    let heartbeats = 5.0 * elapsed.as_secs_f64() / 0.25;
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let ratio = requests as f64 / heartbeats;
+    eprintln!("{requests} requests for {heartbeats:.0} heartbeats, {ratio:.2} each");
+    assert!(ratio > 0.8, "it is not being counted: {ratio}");
+    assert!(ratio < 1.25, "{ratio} requests a heartbeat");
+}
+
+fn shares_are(lives: &[Life], expected: &[usize]) -> bool {
+    history::shares(lives) == expected
+}
+
+/// Worker processes on a server of their own.
+struct Group {
+    server: NatsServer,
+    monitoring: u16,
+    profile: &'static str,
+    expected: usize,
+    processes: Vec<Process>,
+}
+
+impl Group {
+    fn start(profile: &'static str, workers: usize) -> Self {
+        let monitoring = free_port();
+        let config = format!("http: \"127.0.0.1:{monitoring}\"");
+        let server = NatsServer::start(ServerOptions::default().config(&config));
+        let mut group = Self {
+            server: server.expect("a nats-server"),
+            monitoring,
+            profile,
+            expected: workers,
+            processes: Vec::new(),
+        };
+        for number in 0..workers {
+            group.join(number);
+        }
+        group
+    }
+
+    fn join(&mut self, number: usize) {
+        assert_eq!(number, self.processes.len());
+        let (partitions, expected) = (PARTITIONS.to_string(), self.expected.to_string());
+        let url = self.server.url();
+        let arguments = ["--nats", &url, "--partitions", &partitions, "--json"];
+        let mut command = Command::new(worker_program());
+        command
+            .args(arguments)
+            .args(["--profile", self.profile, "--expected", &expected]);
+        self.processes.push(Process::start(command));
+    }
+
+    fn lives(&self) -> Vec<Life> {
+        self.processes.iter().map(Process::life).collect()
+    }
+
+    fn alive(&self) -> Vec<usize> {
+        let alive = |&process: &usize| self.processes[process].life().killed_at_ms.is_none();
+        (0..self.processes.len()).filter(alive).collect()
+    }
+
+    /// A living process that leads, or one that does not.
+    fn position(&self, wanted: impl Fn(bool) -> bool) -> usize {
+        let leads = |process: usize| {
+            let life = self.processes[process].life();
+            let office = |line: &&Line| line.event == "leader" || line.event == "follower";
+            let last = life.lines.iter().rfind(office);
+            last.is_some_and(|line| line.event == "leader")
+        };
+        let mut alive = self.alive().into_iter();
+        alive
+            .find(|&process| wanted(leads(process)))
+            .expect("there is one")
+    }
+
+    fn until(&self, what: &str, reached: impl Fn(&[Life]) -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        while !reached(&self.lives()) {
+            let shares = history::shares(&self.lives());
+            assert!(
+                Instant::now() < deadline,
+                "not within {LIMIT:?}: {what}; {shares:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends a process as a power failure does.
+    fn kill(&mut self, process: usize) {
+        let process = &mut self.processes[process];
+        let killed_at = now_ms();
+        process.child.kill().expect("it runs");
+        process.child.wait().expect("it ends");
+        process.seen().killed_at_ms = Some(killed_at);
+    }
+
+    /// Asks a process to end, as an orchestrator does.
+    fn terminate(&mut self, process: usize) -> ExitStatus {
+        let process = &mut self.processes[process];
+        let pid = process.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+        let status = process.child.wait().expect("it ends");
+        let reader = process.reader.take().expect("read to the end once");
+        reader.join().expect("it reads what there is");
+        status
+    }
+
+    /// How many messages clients have sent to the server.
+    fn requests(&self) -> u64 {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.monitoring)).expect("http");
+        let request = b"GET /varz HTTP/1.0\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let varz: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        varz["in_msgs"].as_u64().expect("a number")
+    }
+}
+
+/// A worker process. Dropping it kills it.
+struct Process {
+    child: Child,
+    seen: Arc<Mutex<Life>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Process {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let seen = Arc::<Mutex<Life>>::default();
+        let written = Arc::clone(&seen);
+        let reader = thread::spawn(move || {
+            for text in out.lines().map_while(Result::ok) {
+                // A killed process may leave half a line behind.
+                if let Some(line) = Line::parse(&text) {
+                    let mut life = written.lock().unwrap_or_else(PoisonError::into_inner);
+                    life.lines.push(line);
+                }
+            }
+        });
+        let reader = Some(reader);
+        Self {
+            child,
+            seen,
+            reader,
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Life> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn life(&self) -> Life {
+        self.seen().clone()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The `worker` example, built as this test was.
+fn worker_program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().expect("known");
+        let folder = test
+            .ancestors()
+            .nth(2)
+            .expect("<profile>/deps/<test>")
+            .to_path_buf();
+        let target = folder.parent().expect("a target folder");
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            None | Some("debug") => "dev",
+            Some(profile) => profile,
+        };
+        let built = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "parti",
+                "--example",
+                "worker",
+            ])
+            .args(["--profile", profile, "--target-dir"])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "the example builds"
+        );
+        folder.join("examples").join("worker")
+    })
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    u64::try_from(now.as_millis()).expect("before the year 500 000 000")
+}
