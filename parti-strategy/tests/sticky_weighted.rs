@@ -323,3 +323,19 @@ fn extreme_weights_are_planned() {
         assert!(plan.report.total_weight > heavy);
     }
 }
+
+/// One heavy hand-off is better than many light ones when both would do.
+#[test]
+fn an_overloaded_worker_sheds_its_largest_suitable_partition() {
+    let mut parts: Vec<_> = (0..30).map(|i| (10, i % 3)).collect();
+    parts.push((50, 0));
+    parts.extend([(30, 1), (30, 2)]);
+    // 150, 130 and 130: without the 50 the worker would starve, so one of 10 goes.
+    let plan = checked(&Sticky::new().with_band(50, 50), &input(&[1; 3], &parts));
+    assert_eq!((plan.report.moved, plan.report.violation), (1, 0));
+    // 190, 100 and 100: one of 50 does what would take five of 10.
+    let mut parts: Vec<_> = (0..30).map(|i| (10, i % 3)).collect();
+    parts.extend([(50, 0), (40, 0)]);
+    let plan = checked(&Sticky::new().with_band(250, 250), &input(&[1; 3], &parts));
+    assert_eq!(plan.report.moved, 1);
+}
