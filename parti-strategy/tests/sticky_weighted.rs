@@ -135,10 +135,14 @@ proptest! {
         capacities in prop::collection::vec(0_u32..6, 1..12),
         parts in prop::collection::vec((weight(), 0_u32..16), 0..150),
         homes in any::<bool>(),
+        band in prop::option::of((0_u32..30, 0_u32..30)),
     ) {
         prop_assume!(capacities.iter().any(|&c| c > 0));
         let input = input(&capacities, &parts);
-        let strategy = if homes { Sticky::new() } else { Sticky::new().without_homes() };
+        let mut strategy = if homes { Sticky::new() } else { Sticky::new().without_homes() };
+        if let Some((goal, more)) = band {
+            strategy = strategy.with_band(goal, goal + more);
+        }
         let first = checked(&strategy, &input);
         prop_assume!(first.report.settled);
         let mut again = input.clone();
