@@ -132,6 +132,16 @@ impl Core {
         &self.env.config
     }
 
+    /// Until when the session is valid on the local clock, and with it every guard that has not
+    /// lapsed; `None` when nothing is valid. Cheap: drivers ask after every call.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Member(member) => member.deadline(),
+            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => None,
+        }
+    }
+
     /// Where the core stands.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -145,7 +155,7 @@ impl Core {
             worker: member.map(|member| member.session.worker.clone()),
             epoch: member.map(|member| member.session.epoch),
             nonce: member.map(|member| member.session.nonce),
-            deadline: member.and_then(|member| member.deadline()),
+            deadline: self.deadline(),
             leader: head.and_then(|head| Some(head.leader.as_ref()?.worker.clone())),
             is_leader: member.is_some_and(|member| member.is_leader()),
             term: head.map_or(Term::ZERO, |head| head.term),
@@ -446,3 +456,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,9 +93,13 @@ pub enum Effect {
         /// What to plan.
         input: PlanInput,
     },
-    /// End the processing of these partitions and say so with
+    /// End the processing of these partitions, at the latest after `drain_timeout`, and say so with
     /// [`Event::Released`](crate::Event::Released). For each partition this comes after its
     /// assignment, and the next assignment only after the release.
+    ///
+    /// A partition taken away with [`RevokeCause::LeaseLost`] or [`RevokeCause::IdentityLost`] is
+    /// invalid from then on for good, also when the session is valid again; so are those that were
+    /// being revoked for another cause at that moment.
     Revoke {
         /// What to end.
         grants: Vec<Grant>,

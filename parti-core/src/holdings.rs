@@ -23,6 +23,8 @@ pub(crate) struct Holdings {
     /// The version of the last record taken in, of the present session.
     applied: Version,
     suspended: bool,
+    /// How many partitions are being processed.
+    processing: usize,
     /// Whether anything changed since the last check.
     touched: bool,
 }
@@ -47,11 +49,8 @@ impl Holdings {
     }
 
     /// How many partitions are being processed.
-    pub(crate) fn assigned(&self) -> usize {
-        self.held
-            .values()
-            .filter(|held| matches!(held, Held::Processing(_)))
-            .count()
+    pub(crate) const fn assigned(&self) -> usize {
+        self.processing
     }
 
     /// Whether nothing is processed or ending.
@@ -101,6 +100,7 @@ impl Holdings {
             }
         }
         let removed = revoked.len();
+        self.processing -= removed;
         revoke(cx, revoked, RevokeCause::Reassigned);
         let added = self.assign(cx);
         if added + removed > 0 {
@@ -145,6 +145,7 @@ impl Holdings {
             }
         }
         let removed = revoked.len();
+        self.processing -= removed;
         revoke(cx, revoked, cause);
         if removed > 0 {
             let version = self.applied;
@@ -207,6 +208,7 @@ impl Holdings {
             })
             .collect();
         let added = grants.len();
+        self.processing += added;
         for grant in &grants {
             self.held
                 .insert(grant.partition.clone(), Held::Processing(grant.token));
@@ -222,6 +224,15 @@ impl Holdings {
         if !core::mem::take(&mut self.touched) {
             return;
         }
+        let processing = self
+            .held
+            .values()
+            .filter(|held| matches!(held, Held::Processing(_)));
+        assert_eq!(
+            processing.count(),
+            self.processing,
+            "the count of partitions is off"
+        );
         for (partition, held) in &self.held {
             if let Held::Processing(token) = *held {
                 assert!(

@@ -79,6 +79,8 @@ pub(crate) struct Leader {
     stirred: bool,
     /// When to judge anew although nothing happened.
     judge_at: Option<Instant>,
+    /// When the hold of a seat ends.
+    next_end: Option<Instant>,
     unfinished: Option<bool>,
     weights_matter: Option<bool>,
     last_rebalance: Option<Instant>,
@@ -143,6 +145,7 @@ impl Leader {
             verdict: Verdict::Quiet,
             stirred: true,
             judge_at: None,
+            next_end: None,
             unfinished: None,
             weights_matter: None,
             last_rebalance: start.last_rebalance,
@@ -219,6 +222,7 @@ impl Leader {
         self.ready = true;
         self.stirred = true;
         self.view.note_orphans(cx.now);
+        self.view.trust_only(self.nonce);
         for (worker, record) in &self.view.records {
             self.confirmations
                 .insert(worker.clone(), (record.version, cx.now));
@@ -290,7 +294,10 @@ impl Leader {
             .confirmations
             .values()
             .map(|&(_, since)| since + patience);
-        let times = confirmed.chain(verdict).chain(self.advance_at);
+        let times = confirmed
+            .chain(verdict)
+            .chain(self.advance_at)
+            .chain(self.next_end);
         times.filter(|&at| at > now).min()
     }
 

@@ -61,13 +61,8 @@ impl Leader {
         let config = cx.shared_config();
         let difference = Difference::find(&config, cx.now, &self.view, &basis);
         let facts = self.facts(&config, cx.now, contact, &difference);
-        let mut verdict = judge(&config, &facts);
-        if let (Verdict::Quiet, Some(at)) = (&verdict, difference.next_end) {
-            verdict = Verdict::Wait(crate::effect::Wake::new(
-                at,
-                crate::effect::WakeReason::Window,
-            ));
-        }
+        let verdict = judge(&config, &facts);
+        self.next_end = difference.next_end;
         self.verdict = verdict.clone();
         match verdict {
             Verdict::Act { cause, lost } if self.table.is_some() => {

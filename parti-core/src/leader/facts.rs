@@ -118,7 +118,7 @@ impl Leader {
         let active = self.active_workers();
         let cold = self.is_cold().then_some(self.gathering).flatten();
         let (partitions_changed, weights_changed) = self.list_changes(config);
-        let resume = self.is_unfinished(config);
+        let resume = self.is_unfinished(config) || !self.view.damaged.is_empty();
         Facts {
             now,
             in_contact: contact.is_held(config, now),

@@ -55,6 +55,8 @@ pub(crate) struct Seat {
     pub(crate) living: Option<Epoch>,
     /// Whether the target was made with this worker: only then it gets a first record.
     pub(crate) planned: bool,
+    /// Whether the stored record is not the one in force and has to be written again.
+    pub(crate) damaged: bool,
 }
 
 /// The next record of one seat.
@@ -170,7 +172,7 @@ fn keep(
     let mut draft = Draft {
         page,
         writable: seat.living.is_some(),
-        changed: false,
+        changed: seat.damaged,
     };
     let (Some(old), Standing::Bound { .. }) = (&seat.page, &seat.standing) else {
         // A new incarnation gets its own record, even if it is empty: it waits for it. One that was

@@ -60,6 +60,7 @@ impl Seats {
                 standing,
                 living,
                 planned: target.epochs.contains_key(worker),
+                damaged: view.damaged.contains(worker),
             }
         });
         let seats = seats.collect();

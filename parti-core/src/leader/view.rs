@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::config::Config;
 use crate::cx::Cx;
-use crate::id::{Epoch, Revision, WorkerId};
+use crate::id::{Epoch, Nonce, Revision, WorkerId};
 use crate::keys::Key;
 use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
@@ -62,12 +62,21 @@ pub(crate) struct View {
     pub(crate) sessions: BTreeMap<WorkerId, SessionView>,
     pub(crate) records: BTreeMap<WorkerId, AssignmentRecord>,
     pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
+    /// Workers whose record was overwritten by a foreign hand and has to be written again.
+    pub(crate) damaged: BTreeSet<WorkerId>,
+    /// Once the view is whole, assignments have one author: this leader's session.
+    author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
     /// Keys seen since the present snapshot began, while it is being delivered.
     mentioned: Option<BTreeSet<String>>,
 }
 
 impl View {
+    /// The view is whole: from now on only this session writes assignments.
+    pub(crate) const fn trust_only(&mut self, author: Nonce) {
+        self.author = Some(author);
+    }
+
     /// A snapshot begins: keys it does not mention are gone.
     pub(crate) fn begin_snapshot(&mut self) {
         self.mentioned = Some(BTreeSet::new());
@@ -185,19 +194,29 @@ impl View {
     fn on_assignment(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
         let reason = match entry.value.as_deref().map(wire::decode) {
             Some(Ok(Record::Assignment(record))) => {
-                self.records.insert(worker, record);
-                return News::Change;
+                if self
+                    .author
+                    .is_none_or(|author| author == record.write.nonce)
+                {
+                    self.records.insert(worker, record);
+                    return News::Change;
+                }
+                "it was written by somebody who does not lead".to_string()
             }
-            None => {
+            None if self.author.is_none() || !self.records.contains_key(&worker) => {
                 self.records.remove(&worker);
                 return News::Change;
             }
+            None => "it was deleted by somebody who does not lead".to_string(),
             Some(Ok(_)) => "it is not an assignment".to_string(),
             Some(Err(error)) => error.to_string(),
         };
-        // What the leader knows of it stays in force: a damaged record must not free partitions.
+        // What is known of it stays in force: a damaged record must not free partitions.
         cx.ignore(entry.key.clone(), reason);
-        News::Nothing
+        if self.records.contains_key(&worker) {
+            self.damaged.insert(worker);
+        }
+        News::Change
     }
 
     /// An earlier observation of a session counts when it is of the same revision.
@@ -219,6 +238,7 @@ impl View {
     ) {
         let known = self.revisions.entry(key).or_insert(Revision::ZERO);
         *known = revision.max(*known);
+        self.damaged.remove(worker);
         match record {
             Some(record) => self.records.insert(worker.clone(), record),
             None => self.records.remove(worker),

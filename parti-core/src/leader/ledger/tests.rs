@@ -32,6 +32,7 @@ fn seat(granted: &[u32], revoking: &[(u32, u64)], applied: u64, draining: &[u32]
         },
         living: Some(epoch),
         planned: true,
+        damaged: false,
     }
 }
 
@@ -42,6 +43,7 @@ fn joiner() -> Seat {
         standing,
         living: Some(Epoch::new(9)),
         planned: true,
+        damaged: false,
     }
 }
 

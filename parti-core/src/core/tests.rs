@@ -1,0 +1,475 @@
+//! Scripted scenarios in virtual time: each a production problem and what must happen.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::config::{ConfigBuilder, Mode};
+use crate::effect::RevokeCause;
+use crate::event::{Event, RequestId, StopMode};
+use crate::notice::{Notice, StartError, StepDownReason};
+use crate::state::{Cause, State};
+
+mod world;
+
+use world::World;
+
+const fn secs(value: u64) -> Duration {
+    Duration::from_secs(value)
+}
+
+fn expecting(workers: u32) -> impl FnOnce(ConfigBuilder) -> ConfigBuilder {
+    move |builder| builder.expected_workers(workers)
+}
+
+/// Starts `n` workers of an expected `n` and lets them share.
+fn group(world: &mut World, n: u32) {
+    for _ in 0..n {
+        world.start(expecting(n));
+    }
+    world.run(secs(1));
+}
+
+fn counts(world: &World) -> Vec<usize> {
+    world.nodes.iter().map(|node| node.held.len()).collect()
+}
+
+fn leader(world: &World) -> usize {
+    let leads = |node: &world::Node| !node.cut_off && node.core.status().is_leader;
+    world.nodes.iter().position(leads).expect("somebody leads")
+}
+
+fn causes(world: &World) -> Vec<Cause> {
+    let notices = world.nodes.iter().flat_map(|node| &node.notices);
+    let planned = notices.filter_map(|notice| match notice {
+        Notice::Planned { cause, .. } => Some(*cause),
+        _ => None,
+    });
+    planned.collect()
+}
+
+/// A group that knows its size must not wait for a window.
+#[test]
+fn expected_workers_share_everything_at_once_in_one_rebalance() {
+    let mut world = World::new(10);
+    group(&mut world, 5);
+    assert_eq!(counts(&world), [2, 2, 2, 2, 2]);
+    assert_eq!(causes(&world), [Cause::ColdStart]);
+    let ids: BTreeSet<_> = world.nodes.iter().map(|n| n.core.status().worker).collect();
+    assert_eq!(ids.len(), 5);
+    assert!(
+        world
+            .nodes
+            .iter()
+            .all(|node| node.core.status().state == State::Stable)
+    );
+}
+
+/// Idle groups once cost twelve thousand listings an hour: one write per worker and interval it is.
+#[test]
+fn an_idle_group_costs_one_write_per_worker_and_interval() {
+    let mut world = World::new(10);
+    group(&mut world, 3);
+    world.run(secs(4));
+    world.commits.clear();
+    world.run(secs(60));
+    let writes: Vec<usize> = world.commits.values().copied().collect();
+    assert_eq!(writes, [30, 30, 30], "{:?}", world.commits);
+}
+
+/// Granting before the release is the one thing exclusive mode exists to prevent.
+#[test]
+fn a_joiner_gets_partitions_only_after_their_owner_has_released_them() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.nodes[0].slow = true;
+    world.start(expecting(1));
+    world.run(secs(12));
+    assert_eq!(counts(&world), [4, 0], "still processing what was revoked");
+    assert_eq!(world.nodes[0].kept_back.len(), 2);
+    world.let_go(0);
+    world.run(secs(1));
+    assert_eq!(counts(&world), [2, 2]);
+    let tokens = |node: usize| world.nodes[node].held.values().copied().collect::<Vec<_>>();
+    assert!(
+        tokens(1).iter().min() > tokens(0).iter().max(),
+        "tokens rise with a new owner"
+    );
+}
+
+/// Work that may overlap must not be left undone while its old owner dawdles.
+#[test]
+fn overlap_mode_does_not_wait_for_the_release() {
+    let mut world = World::new(4);
+    world.start(|builder| expecting(1)(builder).mode(Mode::Overlap));
+    world.run(secs(1));
+    world.nodes[0].slow = true;
+    world.start(|builder| builder.mode(Mode::Overlap));
+    world.run(secs(12));
+    assert_eq!(counts(&world), [4, 2]);
+}
+
+/// A crash is repaired when the lease is over: not earlier, and hardly later.
+#[test]
+fn a_crashed_worker_is_replaced_when_its_lease_is_over() {
+    let mut world = World::new(9);
+    group(&mut world, 3);
+    world.run(secs(4));
+    let leading = leader(&world);
+    let victim = (0..3).find(|&node| node != leading).expect("a follower");
+    world.nodes[victim].cut_off = true;
+    world.run(Duration::from_millis(3_900));
+    let held = |world: &World| {
+        let alive = world.nodes.iter().filter(|node| !node.cut_off);
+        alive.map(|node| node.held.len()).sum::<usize>()
+    };
+    assert_eq!(held(&world), 6, "nobody may take over within the lease");
+    world.run(Duration::from_millis(2_200));
+    assert_eq!(held(&world), 9);
+    assert_eq!(causes(&world), [Cause::ColdStart, Cause::Emergency]);
+}
+
+/// The partitions of a crashed leader must not take longer than those of anybody else.
+#[test]
+fn a_crashed_leader_is_replaced_and_its_partitions_with_it() {
+    let mut world = World::new(9);
+    group(&mut world, 3);
+    world.run(secs(4));
+    let victim = leader(&world);
+    world.nodes[victim].cut_off = true;
+    world.run(Duration::from_millis(6_100));
+    assert_ne!(leader(&world), victim);
+    let alive = world.nodes.iter().filter(|node| !node.cut_off);
+    assert_eq!(alive.map(|node| node.held.len()).sum::<usize>(), 9);
+}
+
+/// A process that was stopped for longer than its lease must notice before it does anything else.
+#[test]
+fn after_a_long_pause_everything_is_revoked_before_the_event_is_looked_at() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.nodes[0].cut_off = true;
+    world.run(secs(20));
+    world.nodes[0].cut_off = false;
+    world.tell(0, Event::SourceChanged);
+    let causes: BTreeSet<_> = world.nodes[0]
+        .revoked
+        .iter()
+        .map(|(_, cause)| *cause)
+        .collect();
+    assert_eq!(causes, BTreeSet::from([RevokeCause::LeaseLost]));
+    assert_eq!(world.nodes[0].revoked.len(), 4);
+    // Nobody took the seat: the same session goes on, with the same assignment.
+    world.run(secs(5));
+    assert_eq!(counts(&world), [4]);
+    let lost = |notice: &Notice| matches!(notice, Notice::IdentityLost { .. });
+    assert!(!world.nodes[0].notices.iter().any(lost));
+}
+
+/// An evicted process that wakes up must not go on under its old identity.
+#[test]
+fn an_evicted_worker_that_wakes_up_joins_as_a_new_session() {
+    let mut world = World::new(6);
+    group(&mut world, 2);
+    let sleeper = 1 - leader(&world);
+    let before = world.nodes[sleeper].core.status().epoch;
+    world.nodes[sleeper].cut_off = true;
+    world.run(secs(10));
+    world.nodes[sleeper].cut_off = false;
+    world.run(secs(30));
+    assert!(world.nodes[sleeper].core.status().epoch > before);
+    assert_eq!(counts(&world), [3, 3]);
+}
+
+/// A rolling update must not leave partitions without an owner for a lease.
+#[test]
+fn a_handoff_moves_everything_before_the_worker_leaves() {
+    let mut world = World::new(9);
+    group(&mut world, 3);
+    let leaving = leader(&world);
+    world.tell(
+        leaving,
+        Event::Stop {
+            mode: StopMode::Handoff,
+        },
+    );
+    world.run(Duration::from_millis(200));
+    let stopped = Notice::Stopped { errors: Vec::new() };
+    assert!(world.nodes[leaving].notices.contains(&stopped));
+    assert_eq!(counts(&world).iter().sum::<usize>(), 9);
+    assert_eq!(counts(&world)[leaving], 0);
+    assert_ne!(leader(&world), leaving);
+    let reason = StepDownReason::Stopping;
+    let gave_up =
+        |n: &&Notice| matches!(n, Notice::LeadershipLost { reason: r, .. } if *r == reason);
+    assert!(world.nodes[leaving].notices.iter().any(|n| gave_up(&n)));
+}
+
+/// A restart in place must move nothing.
+#[test]
+fn a_held_seat_is_inherited_and_nothing_moves() {
+    let mut world = World::new(9);
+    group(&mut world, 3);
+    let leaving = 1;
+    let before: BTreeSet<_> = world.nodes[leaving].held.keys().cloned().collect();
+    let others: Vec<_> = [0, 2]
+        .map(|node: usize| world.nodes[node].held.clone())
+        .into();
+    world.tell(
+        leaving,
+        Event::Stop {
+            mode: StopMode::Restart { hold: secs(20) },
+        },
+    );
+    world.run(secs(2));
+    let replacement = world.start(expecting(3));
+    world.run(secs(1));
+    let after: BTreeSet<_> = world.nodes[replacement].held.keys().cloned().collect();
+    assert_eq!(after, before);
+    assert_eq!(
+        others,
+        Vec::from([0, 2].map(|node: usize| world.nodes[node].held.clone()))
+    );
+}
+
+/// A seat held for a replacement that never comes must be given away in the end.
+#[test]
+fn a_held_seat_that_nobody_takes_is_given_up() {
+    let mut world = World::new(9);
+    group(&mut world, 3);
+    world.tell(
+        2,
+        Event::Stop {
+            mode: StopMode::Restart { hold: secs(20) },
+        },
+    );
+    world.run(secs(19));
+    assert_eq!(counts(&world).iter().sum::<usize>(), 6);
+    world.run(secs(2));
+    assert_eq!(counts(&world).iter().sum::<usize>(), 9);
+}
+
+/// The last worker of a group has nobody to hand over to and must not wait for anybody.
+#[test]
+fn the_last_worker_leaves_at_once() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.tell(
+        0,
+        Event::Stop {
+            mode: StopMode::Handoff,
+        },
+    );
+    world.run(Duration::from_millis(100));
+    assert_eq!(
+        world.nodes[0].notices.last(),
+        Some(&Notice::Stopped { errors: Vec::new() })
+    );
+}
+
+/// A callback that never returns must not keep a process from stopping.
+#[test]
+fn a_stop_is_bounded_and_says_what_was_not_released() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.nodes[0].slow = true;
+    world.tell(
+        0,
+        Event::Stop {
+            mode: StopMode::Handoff,
+        },
+    );
+    world.run(secs(20));
+    let Some(Notice::Stopped { errors }) = world.nodes[0].notices.last() else {
+        panic!("it must have stopped: {:?}", world.nodes[0].notices.last())
+    };
+    assert!(
+        errors.iter().any(|error| error.contains("p-")),
+        "{errors:?}"
+    );
+}
+
+/// A full pool must say so, with the range and who holds it.
+#[test]
+fn an_exhausted_pool_fails_the_start_by_name() {
+    let mut world = World::new(1);
+    let small = |builder: ConfigBuilder| builder.worker_id_range(7, 8).expected_workers(2);
+    world.start(small);
+    world.start(small);
+    let third = world.start(small);
+    world.run(secs(40));
+    let failed = world.nodes[third]
+        .notices
+        .iter()
+        .find_map(|notice| match notice {
+            Notice::StartFailed(error) => Some(error.clone()),
+            _ => None,
+        });
+    let error = failed.expect("the start failed");
+    assert!(matches!(error, StartError::StableIdExhausted { .. }));
+    let text = error.to_string();
+    assert!(text.contains("worker-7 to worker-8"), "{text}");
+}
+
+/// Whatever a foreign hand writes, it is named, counted, and changes nothing.
+#[test]
+fn undecodable_records_are_named_and_harmless() {
+    let mut world = World::new(6);
+    group(&mut world, 2);
+    let before = counts(&world);
+    for key in [
+        "a.worker-0",
+        "a.worker-1",
+        "a.worker-9",
+        "w.worker-9",
+        "h.3",
+        "junk",
+    ] {
+        world.plant(key, b"\x01garbage");
+    }
+    world.run(secs(30));
+    assert_eq!(counts(&world), before);
+    let ignored = world
+        .nodes
+        .iter()
+        .map(|node| node.core.status().ignored_records);
+    assert!(ignored.sum::<u64>() >= 3);
+    let named =
+        world.nodes.iter().flat_map(|node| &node.notices).any(
+            |notice| matches!(notice, Notice::RecordIgnored { key, .. } if key == "a.worker-0"),
+        );
+    assert!(named);
+}
+
+/// A session or a head that was overwritten by hand must heal by itself.
+#[test]
+fn overwritten_sessions_and_heads_heal() {
+    let mut world = World::new(6);
+    group(&mut world, 2);
+    let victim = leader(&world);
+    world.plant("head", b"nonsense");
+    world.run(secs(5));
+    let worker = world.nodes[victim]
+        .core
+        .status()
+        .worker
+        .expect("holds an ID");
+    world.plant(&format!("w.{worker}"), b"nonsense");
+    world.run(secs(60));
+    assert_eq!(counts(&world), [3, 3]);
+    let status = world.nodes[leader(&world)].core.status();
+    assert_eq!(status.state, State::Stable);
+}
+
+/// A deleted assignment must not let its partitions be given away twice after a fail-over.
+#[test]
+fn an_assignment_deleted_by_hand_is_written_again() {
+    let mut world = World::new(6);
+    group(&mut world, 2);
+    let victim = 1 - leader(&world);
+    let worker = world.nodes[victim]
+        .core
+        .status()
+        .worker
+        .expect("holds an ID");
+    let key = format!("a.{worker}");
+    world.plant(&key, b"nonsense");
+    world.run(secs(1));
+    let value = world
+        .entries
+        .get(&key)
+        .and_then(|entry| entry.value.clone())
+        .expect("is there");
+    assert!(
+        crate::wire::decode(&value).is_ok(),
+        "the leader writes it again"
+    );
+}
+
+/// A trigger on a follower reaches the leader and is answered with the version that contains it.
+#[test]
+fn a_trigger_from_any_worker_is_answered_with_its_version() {
+    let mut world = World::new(6);
+    group(&mut world, 2);
+    let follower = 1 - leader(&world);
+    world.tell(
+        follower,
+        Event::Trigger {
+            request: RequestId(42),
+        },
+    );
+    world.run(Duration::from_millis(100));
+    let done = world.nodes[follower]
+        .notices
+        .iter()
+        .find_map(|notice| match notice {
+            Notice::RequestDone {
+                request: RequestId(42),
+                version,
+            } => Some(*version),
+            _ => None,
+        });
+    let version = done.expect("it is answered");
+    assert!(world.nodes[follower].core.status().version >= version);
+    assert_eq!(causes(&world).last(), Some(&Cause::Manual));
+}
+
+/// A changed partition list is taken up on refresh, and a failed listing never shrinks it.
+#[test]
+fn a_refresh_takes_up_new_partitions_and_drops_old_ones() {
+    let mut world = World::new(6);
+    group(&mut world, 2);
+    world.partitions.drain(..2);
+    world
+        .partitions
+        .extend(World::new(10).partitions.drain(6..));
+    world.tell(
+        0,
+        Event::Refresh {
+            request: RequestId(1),
+        },
+    );
+    world.run(secs(1));
+    let held: BTreeSet<_> = world
+        .nodes
+        .iter()
+        .flat_map(|node| node.held.keys())
+        .collect();
+    let listed: BTreeSet<_> = world
+        .partitions
+        .iter()
+        .map(|partition| &partition.key)
+        .collect();
+    assert_eq!(held, listed);
+}
+
+/// A clock that goes back must neither panic nor undo anything.
+#[test]
+fn a_clock_that_goes_back_is_harmless() {
+    let mut world = World::new(2);
+    group(&mut world, 1);
+    let (now, early) = (world.now, crate::time::Instant::ORIGIN);
+    world.nodes[0].core.handle_timeout(early);
+    world.nodes[0].core.handle(early, Event::SourceChanged);
+    assert!(
+        world.nodes[0]
+            .core
+            .poll_timeout()
+            .is_some_and(|wake| wake.at > now)
+    );
+    world.run(secs(10));
+    assert_eq!(counts(&world), [2]);
+}
+
+/// After a suspension of unknown length nothing that was sent before may be relied on.
+#[test]
+fn a_clock_jump_costs_the_lease_and_a_new_renewal_brings_it_back() {
+    let mut world = World::new(2);
+    group(&mut world, 1);
+    world.tell(0, Event::ClockJumped);
+    assert_eq!(world.nodes[0].revoked.len(), 2);
+    world.run(secs(3));
+    assert_eq!(counts(&world), [2]);
+}

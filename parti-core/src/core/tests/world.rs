@@ -1,0 +1,316 @@
+//! A small world for scripted scenarios: cores, one store that answers at once, virtual time.
+//!
+//! It has no faults of its own; a script plants them. Random faults are the simulator's business.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::config::{Config, ConfigBuilder};
+use crate::core::{Boot, Core};
+use crate::effect::{Effect, Grant, RevokeCause};
+use crate::event::{Event, WatchId};
+use crate::id::{Revision, Token};
+use crate::notice::Notice;
+use crate::partition::{Partition, PartitionKey};
+use crate::store::{
+    Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
+    WatchScope, Write,
+};
+use crate::strategy::{Plan, PlanInput, Report, StrategyId};
+use crate::time::Instant;
+
+/// One process.
+pub(super) struct Node {
+    pub(super) core: Core,
+    watches: BTreeMap<WatchId, WatchScope>,
+    /// What it processes, and with which token.
+    pub(super) held: BTreeMap<PartitionKey, Token>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) revoked: Vec<(PartitionKey, RevokeCause)>,
+    /// Nothing reaches it and nothing leaves it.
+    pub(super) cut_off: bool,
+    /// Revoked partitions are kept back until told otherwise.
+    pub(super) slow: bool,
+    pub(super) kept_back: Vec<Grant>,
+}
+
+/// Everything.
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) nodes: Vec<Node>,
+    pub(super) entries: BTreeMap<String, Entry>,
+    last: Revision,
+    pub(super) partitions: Vec<Partition>,
+    inbox: VecDeque<(usize, Event)>,
+    /// Commits per key since the last look.
+    pub(super) commits: BTreeMap<String, usize>,
+}
+
+impl World {
+    pub(super) fn new(partitions: u32) -> Self {
+        let partition = |i: u32| Partition::new([alloc::format!("p-{i}")]).expect("valid key");
+        Self {
+            now: Instant::from_millis(1_000),
+            nodes: Vec::new(),
+            entries: BTreeMap::new(),
+            last: Revision::ZERO,
+            partitions: (0..partitions).map(partition).collect(),
+            inbox: VecDeque::new(),
+            commits: BTreeMap::new(),
+        }
+    }
+
+    /// Starts a process with a configuration made from the defaults.
+    pub(super) fn start(&mut self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> usize {
+        let config = change(Config::builder("g")).build().expect("coherent");
+        let boot = Boot {
+            now: self.now,
+            wall_ms: 1_700_000_000_000,
+            seed: self.nodes.len() as u128 + 1,
+            strategy: StrategyId::new("deal/1"),
+            software: "test".to_string(),
+        };
+        self.nodes.push(Node {
+            core: Core::new(config, boot),
+            watches: BTreeMap::new(),
+            held: BTreeMap::new(),
+            notices: Vec::new(),
+            revoked: Vec::new(),
+            cut_off: false,
+            slow: false,
+            kept_back: Vec::new(),
+        });
+        let node = self.nodes.len() - 1;
+        self.tell(node, Event::Start);
+        node
+    }
+
+    /// Passes an event to a node and lets the world settle at this moment.
+    pub(super) fn tell(&mut self, node: usize, event: Event) {
+        self.inbox.push_back((node, event));
+        self.settle();
+    }
+
+    /// Lets time pass, deadline by deadline.
+    pub(super) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let due = self.nodes.iter().filter(|node| !node.cut_off);
+            let next = due
+                .filter_map(|node| node.core.poll_timeout())
+                .map(|wake| wake.at)
+                .min();
+            let Some(at) = next.filter(|&at| at <= end) else {
+                break;
+            };
+            self.now = self.now.max(at);
+            for index in 0..self.nodes.len() {
+                let node = &mut self.nodes[index];
+                if !node.cut_off && node.core.poll_timeout().is_some_and(|w| w.at <= self.now) {
+                    node.core.handle_timeout(self.now);
+                    self.drain(index);
+                }
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// A write by a foreign hand.
+    pub(super) fn plant(&mut self, key: &str, value: &[u8]) {
+        let write = Write {
+            key: key.to_string(),
+            value: Some(value.to_vec()),
+            expect: Expect::Any,
+        };
+        self.commit(&[write]).expect("applies");
+        self.settle();
+    }
+
+    /// Everything a node keeps back is released.
+    pub(super) fn let_go(&mut self, node: usize) {
+        self.nodes[node].slow = false;
+        let grants = core::mem::take(&mut self.nodes[node].kept_back);
+        for grant in &grants {
+            self.nodes[node].held.remove(&grant.partition);
+        }
+        self.tell(node, Event::Released { grants });
+    }
+
+    fn settle(&mut self) {
+        while let Some((index, event)) = self.inbox.pop_front() {
+            if self.nodes[index].cut_off {
+                continue;
+            }
+            self.nodes[index].core.handle(self.now, event);
+            self.drain(index);
+        }
+    }
+
+    fn drain(&mut self, index: usize) {
+        while let Some(effect) = self.nodes[index].core.poll_effect() {
+            self.perform(index, effect);
+        }
+        if let Some(wake) = self.nodes[index].core.poll_timeout() {
+            assert!(
+                wake.at > self.now,
+                "{wake:?} is not later than {}",
+                self.now
+            );
+        }
+    }
+
+    fn perform(&mut self, index: usize, effect: Effect) {
+        match effect {
+            Effect::Store { op, request } => {
+                let result = self.execute(&request);
+                self.inbox.push_back((index, Event::Store { op, result }));
+            }
+            Effect::Watch { id, scope } => self.watch(index, id, scope),
+            Effect::Unwatch { id } => {
+                self.nodes[index].watches.remove(&id);
+            }
+            Effect::ListPartitions { op } => {
+                let result = Ok(self.partitions.clone());
+                self.inbox
+                    .push_back((index, Event::Partitions { op, result }));
+            }
+            Effect::Plan { op, input } => {
+                let result = Ok(deal(&input));
+                self.inbox.push_back((index, Event::Planned { op, result }));
+            }
+            Effect::Assign { grants } => {
+                for grant in grants {
+                    let before = self.nodes[index].held.insert(grant.partition, grant.token);
+                    assert_eq!(before, None, "assigned before it was released");
+                }
+            }
+            Effect::Revoke { grants, cause } => self.revoke(index, grants, cause),
+            Effect::Notify(notice) => self.nodes[index].notices.push(notice),
+        }
+    }
+
+    fn revoke(&mut self, index: usize, grants: Vec<Grant>, cause: RevokeCause) {
+        let node = &mut self.nodes[index];
+        node.revoked
+            .extend(grants.iter().map(|grant| (grant.partition.clone(), cause)));
+        if node.slow {
+            node.kept_back.extend(grants);
+            return;
+        }
+        for grant in &grants {
+            node.held.remove(&grant.partition);
+        }
+        self.inbox.push_back((index, Event::Released { grants }));
+    }
+
+    fn watch(&mut self, index: usize, id: WatchId, scope: WatchScope) {
+        let mut present: Vec<Entry> = self
+            .entries
+            .values()
+            .filter(|entry| scope.contains(&entry.key))
+            .cloned()
+            .collect();
+        present.sort_unstable_by_key(|entry| entry.revision);
+        self.nodes[index].watches.insert(id, scope);
+        let revision = self.last;
+        let events = present.into_iter().map(WatchEvent::Entry);
+        for event in events.chain([WatchEvent::CaughtUp { revision }]) {
+            self.inbox.push_back((index, Event::Watch { id, event }));
+        }
+    }
+
+    fn execute(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
+        match op {
+            StoreOp::Get { key } => Ok(StoreReply::Entry(self.entries.get(key).cloned())),
+            StoreOp::List { prefix } => {
+                let entries = self.entries.values();
+                let entries = entries.filter(|e| e.key.starts_with(prefix) && e.value.is_some());
+                let last_revision = self.last;
+                Ok(StoreReply::Entries {
+                    entries: entries.cloned().collect(),
+                    last_revision,
+                })
+            }
+            StoreOp::Commit { writes } => self.commit(writes),
+            StoreOp::Info => Ok(StoreReply::Info(StoreInfo {
+                created: 1,
+                last_revision: self.last,
+                version: "test".to_string(),
+                max_batch: 1_000,
+                max_value: 1 << 20,
+            })),
+        }
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Result<StoreReply, StoreError> {
+        let holds = |write: &Write| {
+            let entry = self.entries.get(&write.key);
+            match write.expect {
+                Expect::Any => true,
+                Expect::Absent => entry.is_none_or(|entry| entry.value.is_none()),
+                Expect::Revision(revision) => entry.is_some_and(|e| e.revision == revision),
+            }
+        };
+        if !writes.iter().all(holds) {
+            return Err(StoreError::new(
+                StoreErrorKind::Refused,
+                "an expectation failed",
+            ));
+        }
+        let mut revisions = vec![];
+        for write in writes {
+            self.last = self.last.next();
+            *self.commits.entry(write.key.clone()).or_default() += 1;
+            let (key, value) = (write.key.clone(), write.value.clone());
+            let entry = Entry {
+                key,
+                revision: self.last,
+                value,
+            };
+            self.entries.insert(write.key.clone(), entry.clone());
+            revisions.push(self.last);
+            for (index, node) in self.nodes.iter().enumerate() {
+                for (&id, scope) in &node.watches {
+                    if scope.contains(&entry.key) {
+                        let event = WatchEvent::Entry(entry.clone());
+                        self.inbox.push_back((index, Event::Watch { id, event }));
+                    }
+                }
+            }
+        }
+        Ok(StoreReply::Committed { revisions })
+    }
+}
+
+/// Keeps what living owners have up to an even share and deals out the rest.
+fn deal(input: &PlanInput) -> Plan {
+    let (workers, partitions) = (input.workers.len(), input.partitions.len());
+    let share = partitions.div_ceil(workers);
+    let mut loads = vec![0_usize; workers];
+    let mut owners = vec![u32::MAX; partitions];
+    for (rank, owner) in owners.iter_mut().enumerate() {
+        if let Some(before) = input.living_owner(rank as u32)
+            && loads[before as usize] < share
+        {
+            *owner = before;
+            loads[before as usize] += 1;
+        }
+    }
+    for owner in &mut owners {
+        if *owner == u32::MAX {
+            let least = (0..workers)
+                .min_by_key(|&w| loads[w])
+                .expect("there are workers");
+            *owner = least as u32;
+            loads[least] += 1;
+        }
+    }
+    Plan {
+        owners,
+        report: Report::default(),
+    }
+}
