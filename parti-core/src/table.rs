@@ -4,9 +4,10 @@
 //! with the same list agree on ranks, and hash-ordered so that ring placement is a linear merge.
 
 mod align;
+mod order;
 
 use alloc::vec::Vec;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
 
 use crate::partition::{Partition, PartitionError, PartitionKey};
 
@@ -34,29 +35,28 @@ impl PartitionTable {
         if list.len() >= u32::MAX as usize {
             return Err(PartitionError::TooMany { len: list.len() });
         }
-        let mut hashed: Vec<(u64, Partition)> = list
-            .into_iter()
-            .map(|partition| (hash_key(&partition.key), partition))
-            .collect();
-        hashed.sort_unstable_by(|(a, left), (b, right)| {
-            a.cmp(b).then_with(|| left.key.cmp(&right.key))
-        });
-        if let Some(pair) = hashed
-            .windows(2)
-            .find(|pair| pair[0].1.key == pair[1].1.key)
-        {
-            return Err(PartitionError::Duplicate {
-                key: pair[0].1.key.clone(),
-            });
+        let (mut hashes, mut digest) = (Vec::with_capacity(list.len()), 0_u128);
+        for partition in &list {
+            hashes.push(hash_key(&partition.key));
+            digest = digest.wrapping_add(digest_of_key(&partition.key));
         }
-        let mut table = Self {
-            partitions: Vec::with_capacity(hashed.len()),
-            hashes: Vec::with_capacity(hashed.len()),
-            weights: Vec::with_capacity(hashed.len()),
-            ..Self::default()
+        let order = order::canonical(&hashes, &list);
+        let is_twice = |pair: &&[(u64, u32)]| {
+            let key = |entry: (u64, u32)| &list[entry.1 as usize].key;
+            pair[0].0 == pair[1].0 && key(pair[0]) == key(pair[1])
         };
-        let (mut keys, mut weights) = (Xxh3::new(), Xxh3::new());
-        for (hash, mut partition) in hashed {
+        if let Some(pair) = order.windows(2).find(is_twice) {
+            let key = list[pair[0].1 as usize].key.clone();
+            return Err(PartitionError::Duplicate { key });
+        }
+        let mut table = Self::with_capacity(list.len());
+        table.digest = digest;
+        let mut list: Vec<Option<Partition>> = list.into_iter().map(Some).collect();
+        for (hash, position) in order {
+            // Each position occurs once, so each partition is there to be taken.
+            let Some(mut partition) = list[position as usize].take() else {
+                continue;
+            };
             if partition.weight == 0 {
                 partition.weight = Partition::DEFAULT_WEIGHT;
             }
@@ -64,17 +64,49 @@ impl PartitionTable {
             table.total_weight = total.ok_or_else(|| PartitionError::WeightOverflow {
                 key: partition.key.clone(),
             })?;
-            let (least, most) = table.weight_range.unwrap_or((partition.weight, 0));
-            table.weight_range = Some((least.min(partition.weight), most.max(partition.weight)));
-            keys.update(partition.key.encoded().as_bytes());
-            weights.update(&partition.weight.to_le_bytes());
-            table.hashes.push(hash);
-            table.weights.push(partition.weight);
-            table.partitions.push(partition);
+            table.push(hash, partition);
         }
-        table.digest = keys.digest128();
-        table.weights_digest = weights.digest128();
         Ok(table)
+    }
+
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            partitions: Vec::with_capacity(capacity),
+            hashes: Vec::with_capacity(capacity),
+            weights: Vec::with_capacity(capacity),
+            ..Self::default()
+        }
+    }
+
+    /// Appends the next partition in canonical order; the sum of weights and the digest of the keys
+    /// are the caller's.
+    fn push(&mut self, hash: u64, partition: Partition) {
+        let (least, most) = self.weight_range.unwrap_or((partition.weight, 0));
+        self.weight_range = Some((least.min(partition.weight), most.max(partition.weight)));
+        let weight = xxh3_128_with_seed(&partition.weight.to_le_bytes(), hash);
+        self.weights_digest = self.weights_digest.wrapping_add(weight);
+        self.hashes.push(hash);
+        self.weights.push(partition.weight);
+        self.partitions.push(partition);
+    }
+
+    /// The table of some of the partitions, by ascending rank: they keep their order. Ranks that do
+    /// not exist or do not ascend are left out.
+    #[must_use]
+    pub fn subset(&self, ranks: &[u32]) -> Self {
+        let mut table = Self::with_capacity(ranks.len());
+        let mut least = 0;
+        for &rank in ranks {
+            let Some(partition) = self.partitions.get(rank as usize).filter(|_| rank >= least)
+            else {
+                continue;
+            };
+            least = rank + 1;
+            table.total_weight += partition.weight;
+            table.digest = table.digest.wrapping_add(digest_of_key(&partition.key));
+            table.push(self.hashes[rank as usize], partition.clone());
+        }
+        table
     }
 
     /// How many partitions there are.
@@ -134,7 +166,7 @@ impl PartitionTable {
         self.digest
     }
 
-    /// A digest of the weights by rank.
+    /// A digest of the weights by partition.
     #[must_use]
     pub const fn weights_digest(&self) -> u128 {
         self.weights_digest
@@ -168,9 +200,33 @@ impl Eq for PartitionTable {}
 /// This is the hash of the Go library of the same name, so that placements agree with it.
 #[must_use]
 pub fn hash_key(key: &PartitionKey) -> u64 {
-    let mut parts = key.parts();
-    let first = parts.next().map_or(0, |part| xxh3_64(part.as_bytes()));
-    parts.fold(first, |seed, part| xxh3_64_with_seed(part.as_bytes(), seed))
+    let (mut rest, mut hash) = (key.encoded().as_bytes(), None);
+    while let Some((part, tail)) = split_part(rest) {
+        hash = Some(match hash {
+            None => xxh3_64(part),
+            Some(seed) => xxh3_64_with_seed(part, seed),
+        });
+        rest = tail;
+    }
+    hash.unwrap_or(0)
+}
+
+/// Splits `3:abc...` into `abc` and what follows, without looking at the text as characters.
+fn split_part(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut len = 0;
+    for (index, &byte) in text.iter().enumerate() {
+        if byte == b':' {
+            return text[index + 1..].split_at_checked(len);
+        }
+        len = len * 10 + usize::from(byte.wrapping_sub(b'0'));
+    }
+    None
+}
+
+/// The share of one key in the digest of a list. Shares are added up, so that the digest is that of
+/// the set and can be computed in any order.
+fn digest_of_key(key: &PartitionKey) -> u128 {
+    xxh3_128(key.encoded().as_bytes())
 }
 
 #[cfg(test)]
@@ -221,6 +277,25 @@ mod tests {
             assert_eq!(one.rank_of(&partition.key), u32::try_from(rank).ok());
         }
         assert_eq!(one.rank_of(&partition(&["t", "p-50"]).key), None);
+    }
+
+    /// Zones are planned on parts of the list, whose ranks must not be shuffled by that.
+    #[test]
+    fn a_subset_is_the_table_of_its_partitions() {
+        let list: Vec<_> = (0..40)
+            .map(|i| partition(&["t", &alloc::format!("p-{i}")]).with_weight(1 + i))
+            .collect();
+        let whole = PartitionTable::new(list).expect("ok");
+        let ranks: Vec<u32> = (0..40).filter(|rank| rank % 3 != 1).collect();
+        let some = ranks
+            .iter()
+            .map(|&rank| whole.as_slice()[rank as usize].clone())
+            .collect();
+        let expected = PartitionTable::new(some).expect("ok");
+        assert_eq!(whole.subset(&ranks), expected);
+        assert_eq!(whole.subset(&ranks).digest(), expected.digest());
+        assert_eq!(whole.subset(&[3, 3, 1, 99]).len(), 1);
+        assert_ne!(whole.digest(), expected.digest());
     }
 
     /// A list that cannot be used is refused whole, with the offender.

@@ -4,6 +4,7 @@
 //! servers drop unknown settings without a word, so the configuration the server *echoes* is
 //! checked, also right after creating it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,8 @@ pub(crate) struct StreamConfig {
     #[serde(skip_serializing)]
     mirror: Option<serde::de::IgnoredAny>,
     #[serde(skip_serializing)]
+    sources: Option<serde::de::IgnoredAny>,
+    #[serde(skip_serializing)]
     subject_transform: Option<serde::de::IgnoredAny>,
     #[serde(skip_serializing)]
     subject_delete_marker_ttl: i64,
@@ -89,6 +92,7 @@ impl Default for StreamConfig {
             no_ack: false,
             sealed: false,
             mirror: None,
+            sources: None,
             subject_transform: None,
             subject_delete_marker_ttl: 0,
             persist_mode: String::new(),
@@ -137,6 +141,7 @@ impl StreamConfig {
                 ("subject_delete_marker_ttl", found, off.to_owned())
             }),
             differs("mirror", self.mirror.is_some(), false),
+            differs("sources", self.sources.is_some(), false),
             differs("subject_transform", self.subject_transform.is_some(), false),
             differs("persist_mode async", self.persist_mode == "async", false),
         ];
@@ -199,6 +204,43 @@ pub(crate) async fn info(api: &Api, deadline: Instant) -> Result<StreamInfo, Fai
     api.call(&method, &Nothing {}, deadline).await
 }
 
+/// The subjects that match a filter and have a message, according to the stream's leader.
+pub(crate) async fn subjects(
+    api: &Api,
+    filter: &str,
+    deadline: Instant,
+) -> Result<BTreeSet<String>, Failure> {
+    #[derive(Serialize)]
+    struct Query<'a> {
+        subjects_filter: &'a str,
+        offset: usize,
+    }
+    #[derive(Deserialize)]
+    struct Page {
+        total: usize,
+        state: Subjects,
+    }
+    #[derive(Deserialize)]
+    struct Subjects {
+        #[serde(default)]
+        subjects: BTreeMap<String, u64>,
+    }
+    let method = format!("STREAM.INFO.{}", api.names.stream);
+    let mut found = BTreeSet::new();
+    loop {
+        let query = Query {
+            subjects_filter: filter,
+            offset: found.len(),
+        };
+        let page: Page = api.call(&method, &query, deadline).await?;
+        let last = page.state.subjects.is_empty();
+        found.extend(page.state.subjects.into_keys());
+        if last || found.len() >= page.total {
+            return Ok(found);
+        }
+    }
+}
+
 /// Settings that change durability, not correctness, are the operator's: they are only mentioned.
 fn warn_of_weaker(found: &StreamConfig, wanted: &StreamConfig) {
     if found.num_replicas != wanted.num_replicas || found.storage != wanted.storage {
@@ -225,7 +267,7 @@ mod tests {
     #[test]
     fn each_unfit_setting_is_found_and_named() {
         type Change = fn(&mut StreamConfig);
-        let cases: [(&str, Change); 10] = [
+        let cases: [(&str, Change); 12] = [
             ("subjects", |c| c.subjects.push("x".to_owned())),
             ("retention", |c| c.retention = "interest".to_owned()),
             ("discard", |c| c.discard = "old".to_owned()),
@@ -234,6 +276,10 @@ mod tests {
             ("allow_direct", |c| c.allow_direct = false),
             ("no_ack", |c| c.no_ack = true),
             ("sealed", |c| c.sealed = true),
+            ("sources", |c| c.sources = Some(serde::de::IgnoredAny)),
+            ("persist_mode async", |c| {
+                c.persist_mode = "async".to_owned();
+            }),
             ("max_age", |c| c.max_age = 1_000_000_000),
             ("subject_delete_marker_ttl", |c| {
                 c.subject_delete_marker_ttl = 1

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use parti_core::{Entry, Revision, StoreError, Watch, WatchEvent, WatchScope};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -33,6 +34,9 @@ use crate::watch::resume::{Resumed, resume};
 const WAITING_MAX: usize = 256;
 /// How often the task looks whether the connection was replaced or the consumer fell silent.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many keys of a scope are looked up at the same time.
+const READS_AT_ONCE: usize = 32;
 
 /// What a watch follows, for ever the same.
 #[derive(Debug)]
@@ -112,7 +116,10 @@ async fn begin(
         state,
     } = bucket::info(api, deadline).await?;
     let created = created_nanos(&created)?;
-    let progress = Progress::new(Revision::new(state.last_seq), config.num_replicas == 1);
+    let horizon = Revision::new(state.last_seq);
+    // After the horizon, so that no key up to it can be missing.
+    let expected = present(api, &filters, deadline).await?;
+    let progress = Progress::new(horizon, config.num_replicas == 1, expected);
     // To the server no filter means every key; no keys need no consumer.
     let feed = if filters.is_empty() {
         None
@@ -125,6 +132,25 @@ async fn begin(
         created,
     };
     Ok((subject, progress, feed))
+}
+
+/// The keys of the scope that are there, tombstones included.
+async fn present(
+    api: &Api,
+    filters: &[String],
+    deadline: Instant,
+) -> Result<BTreeSet<String>, Failure> {
+    let reads: Vec<_> = filters
+        .iter()
+        .map(|filter| bucket::subjects(api, filter, deadline))
+        .collect();
+    let found: Vec<_> = stream::iter(reads)
+        .buffer_unordered(READS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let keys = found.iter().flatten();
+    let keys = keys.filter_map(|subject| api.names.key(subject));
+    Ok(keys.map(str::to_owned).collect())
 }
 
 /// A running watch: the reading end of the task's channel.
@@ -156,7 +182,7 @@ async fn run(
     events: mpsc::Sender<WatchEvent>,
 ) {
     let Some(mut feed) = feed else {
-        if let Some(event) = progress.on_nothing() {
+        if let Some(event) = progress.on_consumer() {
             // A closed channel means that nobody listens, which is waited for next anyway.
             drop(events.send(event).await);
         }
@@ -199,7 +225,7 @@ async fn follow(
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
-    if let Some(event) = progress.on_consumer(feed.pending)
+    if let Some(event) = progress.on_consumer()
         && events.send(event).await.is_err()
     {
         return Ended::NobodyListens;
@@ -248,11 +274,7 @@ async fn on_frame(
         format!("message {expected} of the consumer is missing, {found} came")
     };
     match frame {
-        Frame::Entry {
-            entry,
-            number,
-            pending,
-        } => progress.on_entry(entry, number, pending).map_err(gap),
+        Frame::Entry { entry, number } => progress.on_entry(entry, number).map_err(gap),
         Frame::Heartbeat {
             number,
             revision,
@@ -270,6 +292,7 @@ async fn on_frame(
             feed.answer(reply).await;
             Ok([None, None])
         }
+        Frame::Ended { reason } => Err(reason),
         Frame::Foreign => Ok([None, None]),
     }
 }

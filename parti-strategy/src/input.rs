@@ -85,3 +85,13 @@ pub(crate) fn check_anchors(input: &PlanInput) -> Result<(), PlanError> {
     }
     Ok(())
 }
+
+/// Checks that every previous owner is known.
+pub(crate) fn check_owners(input: &PlanInput) -> Result<(), PlanError> {
+    let known = input.workers.len() + input.departed.len();
+    let is_unknown = |&owner: &u32| owner != parti_core::NO_OWNER && owner as usize >= known;
+    match input.previous.iter().any(is_unknown) {
+        true => Err(unknown_previous(input)),
+        false => Ok(()),
+    }
+}

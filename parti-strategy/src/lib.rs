@@ -16,6 +16,7 @@
 mod certificate;
 mod classes;
 mod consistent_hash;
+mod eligibility;
 mod input;
 mod rendezvous;
 mod ring;
@@ -23,11 +24,14 @@ mod round_robin;
 mod scratch;
 mod sticky;
 mod weighted_consistent_hash;
+mod what_if;
 pub mod workload;
 
 pub use consistent_hash::ConsistentHash;
+pub use eligibility::Eligibility;
 pub use rendezvous::Rendezvous;
 pub use round_robin::RoundRobin;
 pub use scratch::Scratch;
 pub use sticky::Sticky;
 pub use weighted_consistent_hash::WeightedConsistentHash;
+pub use what_if::{Change, Forecast, Move, next_input, what_if};

@@ -43,6 +43,11 @@ impl Scratch {
         Self::default()
     }
 
+    /// Forgets the ring, so that the next plan builds it as for a changed group.
+    pub fn forget_workers(&mut self) {
+        self.ring_of = None;
+    }
+
     /// The ring of these workers: the cached one if they are the same.
     pub(crate) fn ring(
         &mut self,

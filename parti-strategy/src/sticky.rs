@@ -11,12 +11,15 @@ mod homes;
 mod quota;
 mod weighted;
 
+use std::sync::Arc;
+
 use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 
+use crate::eligibility::{self, Eligibility};
 use crate::input;
 use crate::scratch::Scratch;
 
-pub(crate) use equal::Buffers as EqualBuffers;
+pub(crate) use equal::{Buffers as EqualBuffers, plan_with_dues};
 pub(crate) use weighted::Buffers as WeightedBuffers;
 
 /// Keeps the previous assignment as far as balance allows.
@@ -41,17 +44,18 @@ pub(crate) use weighted::Buffers as WeightedBuffers;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sticky {
     settings: Settings,
+    rules: Option<Arc<Eligibility>>,
 }
 
 /// The parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Settings {
+pub(crate) struct Settings {
     /// Whether the hash ring breaks ties.
-    homes: bool,
+    pub(crate) homes: bool,
     /// How far from the level loads are brought, in thousandths.
-    goal: u32,
+    pub(crate) goal: u32,
     /// How far from the level something is done; `None` follows the granularity.
-    trigger: Option<u32>,
+    pub(crate) trigger: Option<u32>,
 }
 
 impl Sticky {
@@ -64,6 +68,7 @@ impl Sticky {
                 goal: 50,
                 trigger: None,
             },
+            rules: None,
         }
     }
 
@@ -91,6 +96,17 @@ impl Sticky {
         self
     }
 
+    /// Only workers with certain labels may own certain partitions.
+    ///
+    /// Balance and fewest moves then hold within what the rules leave: exactly for equal weights,
+    /// and for weights as long as classes of partitions do not compete for the same workers. Planning
+    /// with rules allocates.
+    #[must_use]
+    pub fn with_eligibility(mut self, rules: Eligibility) -> Self {
+        self.rules = (!rules.is_empty()).then(|| Arc::new(rules));
+        self
+    }
+
     /// Plans into reused memory; allocates nothing once `scratch` and `plan` are large enough.
     ///
     /// # Errors
@@ -101,13 +117,27 @@ impl Sticky {
         scratch: &mut Scratch,
         plan: &mut Plan,
     ) -> Result<(), PlanError> {
-        let capacity = input::capacity(input)?;
+        input::capacity(input)?;
         input::check_previous(input)?;
         input::check_anchors(input)?;
-        match input.partitions.uniform_weight() {
-            Some(_) => equal::plan(input, capacity, self.settings.homes, scratch, plan),
-            None => weighted::plan(input, capacity, self.settings, scratch, plan),
+        match &self.rules {
+            Some(rules) => eligibility::plan(rules, input, self.settings, scratch, plan),
+            None => plan_unruled(input, self.settings, scratch, plan),
         }
+    }
+}
+
+/// Plans without rules.
+pub(crate) fn plan_unruled(
+    input: &PlanInput,
+    settings: Settings,
+    scratch: &mut Scratch,
+    plan: &mut Plan,
+) -> Result<(), PlanError> {
+    let capacity = input::capacity(input)?;
+    match input.partitions.uniform_weight() {
+        Some(_) => equal::plan(input, capacity, settings.homes, scratch, plan),
+        None => weighted::plan(input, capacity, settings, scratch, plan),
     }
 }
 
@@ -130,6 +160,9 @@ impl AssignmentStrategy for Sticky {
         }
         if !homes {
             name += " homes=off";
+        }
+        if let Some(rules) = &self.rules {
+            name += &format!(" eligibility={:016x}", rules.digest());
         }
         StrategyId::new(&name)
     }

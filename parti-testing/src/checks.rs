@@ -23,6 +23,8 @@ mod panics;
 mod removal;
 mod settled;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod well_formed;
 

@@ -27,6 +27,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -220,11 +221,21 @@ impl NatsServer {
     }
 
     /// Stops its process without ending it (SIGSTOP): connections stay open and nothing answers.
+    /// Returns when it has stopped.
     ///
     /// # Errors
     /// When it does not run or the system refuses.
     pub fn pause(&self) -> Result<(), ServerError> {
-        self.signal("-STOP")
+        self.signal("-STOP")?;
+        // The signal reaches the threads one by one, and a running one may still answer.
+        let deadline = Instant::now() + START_MAX;
+        while !self.pid().is_some_and(is_stopped) {
+            if Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not stop").into());
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets a paused process go on (SIGCONT).
@@ -337,6 +348,12 @@ pub fn find_program() -> Result<PathBuf, ServerError> {
         return Ok(program);
     }
     if let Some(root) = roots.iter().find(|root| root.join("xtask").is_dir()) {
+        // Tests start side by side; the first one fetches and the others find it fetched.
+        static FETCH: Mutex<()> = Mutex::new(());
+        let _one = FETCH.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = fetched(&roots) {
+            return Ok(program);
+        }
         let got = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["xtask", "nats"])
             .current_dir(root)
@@ -382,6 +399,24 @@ fn parse_version(text: &str) -> Option<[u32; 3]> {
     let version = version.split('-').next()?;
     let mut numbers = version.split('.').map(|number| number.parse().ok());
     Some([numbers.next()??, numbers.next()??, numbers.next()??])
+}
+
+/// Whether every thread of the process is stopped; where the system does not list threads, whether
+/// the process is.
+fn is_stopped(pid: u32) -> bool {
+    let stopped = |state: &str| state.trim_start().starts_with('T');
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        let pid = pid.to_string();
+        let listed = Command::new("ps")
+            .args(["-o", "state=", "-p", &pid])
+            .output();
+        return listed.is_ok_and(|output| stopped(&String::from_utf8_lossy(&output.stdout)));
+    };
+    threads.flatten().all(|thread| {
+        // The state follows the program's name, which stands in parentheses.
+        let line = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        line.rsplit_once(')').is_some_and(|(_, rest)| stopped(rest))
+    })
 }
 
 fn free_port() -> io::Result<u16> {

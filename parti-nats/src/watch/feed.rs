@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use parti_core::Revision;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -37,8 +38,6 @@ pub(crate) struct Feed {
     /// Whether the server confirmed the consumer. It handles requests side by side, so the deletion
     /// of one that was given up half-way may overtake its making.
     confirmed: bool,
-    /// How many entries wait at the start.
-    pub(crate) pending: u64,
 }
 
 #[derive(Serialize)]
@@ -75,10 +74,6 @@ impl Feed {
         from: Revision,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        #[derive(Deserialize)]
-        struct Created {
-            num_pending: u64,
-        }
         if !api.is_connected() {
             return Err(Failure::NotConnected);
         }
@@ -92,7 +87,6 @@ impl Feed {
             messages,
             connection,
             confirmed: false,
-            pending: 0,
         };
         let heartbeat = api.options.watch_heartbeat.as_nanos();
         let from = (from != Revision::ZERO).then(|| from.get());
@@ -116,9 +110,8 @@ impl Feed {
             },
         };
         let method = format!("CONSUMER.CREATE.{}.{}", api.names.stream, feed.name);
-        let created: Created = api.call(&method, &request, deadline).await?;
+        let _: IgnoredAny = api.call(&method, &request, deadline).await?;
         feed.confirmed = true;
-        feed.pending = created.num_pending;
         Ok(feed)
     }
 

@@ -18,8 +18,6 @@ pub(crate) enum Frame {
         entry: Entry,
         /// Its number among the messages of this consumer, from one on.
         number: u64,
-        /// How many more wait.
-        pending: u64,
     },
     /// Nothing to deliver now.
     Heartbeat {
@@ -35,6 +33,11 @@ pub(crate) enum Frame {
         /// The subject.
         reply: String,
     },
+    /// The consumer says that it ends.
+    Ended {
+        /// Its words.
+        reason: String,
+    },
     /// Not something that concerns a watch.
     Foreign,
 }
@@ -47,7 +50,12 @@ pub(crate) fn read(message: &Message, names: &Names) -> Frame {
             reply: reply.to_owned(),
         },
         (Some(100), None) => heartbeat(message).unwrap_or(Frame::Foreign),
-        (Some(_), _) | (None, None) => Frame::Foreign,
+        (Some(status), _) => {
+            let words = message.description.as_deref().unwrap_or_default();
+            let reason = format!("status {status} {words}");
+            Frame::Ended { reason }
+        }
+        (None, None) => Frame::Foreign,
         (None, Some(reply)) => entry(message, reply, names).unwrap_or(Frame::Foreign),
     }
 }
@@ -63,28 +71,19 @@ fn heartbeat(message: &Message) -> Option<Frame> {
 }
 
 fn entry(message: &Message, reply: &str, names: &Names) -> Option<Frame> {
-    let Place {
-        sequence,
-        number,
-        pending,
-    } = Place::parse(reply)?;
+    let Place { sequence, number } = Place::parse(reply)?;
     let entry = Entry {
         key: names.key(message.subject.as_str())?.to_owned(),
         revision: Revision::new(sequence),
         value: value(message.headers.as_ref(), &message.payload),
     };
-    Some(Frame::Entry {
-        entry,
-        number,
-        pending,
-    })
+    Some(Frame::Entry { entry, number })
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     sequence: u64,
     number: u64,
-    pending: u64,
 }
 
 impl Place {
@@ -101,7 +100,6 @@ impl Place {
         Some(Self {
             sequence: number(3)?,
             number: number(4)?,
-            pending: number(6)?,
         })
     }
 }
@@ -116,7 +114,6 @@ mod tests {
         let place = Some(Place {
             sequence: 30,
             number: 4,
-            pending: 2,
         });
         let cases = [
             ("$JS.ACK.KV_b.c.1.30.4.1795511781692304967.2", &place),

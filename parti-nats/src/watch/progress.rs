@@ -4,6 +4,8 @@
 //! messages and heartbeats in, events or a gap out. What always holds: the entries that were
 //! present come first, `CaughtUp` comes exactly once, and revisions only rise.
 
+use std::collections::BTreeSet;
+
 use parti_core::{Entry, Revision, WatchEvent};
 
 /// The place of a watch in the history.
@@ -14,14 +16,19 @@ pub(crate) struct Progress {
     number: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     /// Present entries are being delivered.
     Present {
         /// The last revision before the consumer was made.
         horizon: Revision,
-        /// Whether the consumer surely saw everything up to the horizon: there is one replica.
+        /// Whether the consumer surely sees everything up to the horizon: there is one replica.
         complete: bool,
+        /// The keys that were there, as far as they have not come. The server's own count of what
+        /// waits reaches zero too early when an entry is rewritten and so moves to the back.
+        expected: BTreeSet<String>,
+        /// The keys that have come with a value.
+        delivered: BTreeSet<String>,
     },
     /// Changes are being delivered.
     Changes,
@@ -37,11 +44,16 @@ pub(crate) struct Gap {
 }
 
 impl Progress {
-    /// Before the first message. `horizon` is the last revision of the bucket; with `complete` the
-    /// consumer is known to see all of it.
-    pub(crate) const fn new(horizon: Revision, complete: bool) -> Self {
+    /// Before the first message. `horizon` is the last revision of the bucket and `expected` are the
+    /// keys of the scope, looked up after it; with `complete` the consumer surely sees all of it.
+    pub(crate) const fn new(horizon: Revision, complete: bool, expected: BTreeSet<String>) -> Self {
         Self {
-            phase: Phase::Present { horizon, complete },
+            phase: Phase::Present {
+                horizon,
+                complete,
+                expected,
+                delivered: BTreeSet::new(),
+            },
             last: Revision::ZERO,
             number: 0,
         }
@@ -60,25 +72,12 @@ impl Progress {
         self.last
     }
 
-    pub(crate) const fn is_caught_up(&self) -> bool {
-        matches!(self.phase, Phase::Changes)
-    }
-
-    /// There is nothing to deliver, now or later.
-    pub(crate) fn on_nothing(&mut self) -> Option<WatchEvent> {
-        let horizon = match self.phase {
-            Phase::Present { horizon, .. } => horizon,
-            Phase::Changes => return None,
-        };
-        self.phase = Phase::Changes;
-        Some(WatchEvent::CaughtUp { revision: horizon })
-    }
-
-    /// The consumer was made anew; `pending` entries wait in it.
-    pub(crate) fn on_consumer(&mut self, pending: u64) -> Option<WatchEvent> {
+    /// The consumer was made, or made anew.
+    pub(crate) fn on_consumer(&mut self) -> Option<WatchEvent> {
         self.number = 0;
-        match self.phase {
-            Phase::Present { complete, .. } if pending == 0 && complete => Some(self.caught_up()),
+        match &self.phase {
+            // What is not in the whole scope is not missing either, on whichever replica.
+            Phase::Present { expected, .. } if expected.is_empty() => Some(self.caught_up(true)),
             Phase::Present { .. } | Phase::Changes => None,
         }
     }
@@ -88,7 +87,6 @@ impl Progress {
         &mut self,
         entry: Entry,
         number: u64,
-        pending: u64,
     ) -> Result<[Option<WatchEvent>; 2], Gap> {
         self.number = self.number.saturating_add(1);
         if number != self.number {
@@ -102,14 +100,27 @@ impl Progress {
             return Ok([None, None]);
         }
         self.last = entry.revision;
-        let Phase::Present { horizon, .. } = self.phase else {
+        let Phase::Present {
+            expected,
+            delivered,
+            complete,
+            ..
+        } = &mut self.phase
+        else {
             return Ok([Some(WatchEvent::Entry(entry)), None]);
         };
-        // What was deleted before the watch began is not present and was never delivered.
-        let present = entry.value.is_some() || entry.revision > horizon;
+        expected.remove(&entry.key);
+        let (whole, complete) = (expected.is_empty(), *complete);
+        // A deletion of a key that has not come is of the past: the key is not present.
+        let present = match entry.value {
+            Some(_) => {
+                delivered.insert(entry.key.clone());
+                true
+            }
+            None => delivered.contains(&entry.key),
+        };
         let event = present.then_some(WatchEvent::Entry(entry));
-        let end = pending == 0 || self.last >= horizon;
-        Ok([event, end.then(|| self.caught_up())])
+        Ok([event, whole.then(|| self.caught_up(complete))])
     }
 
     /// The consumer has nothing to deliver and looked up to `revision`.
@@ -125,27 +136,24 @@ impl Progress {
                 found: number,
             });
         }
-        if self.is_caught_up() {
-            return Ok(None);
-        }
+        let complete = match self.phase {
+            Phase::Present { complete, .. } => complete,
+            Phase::Changes => return Ok(None),
+        };
+        // What is still expected was removed for good.
         self.last = self.last.max(revision);
-        Ok(Some(self.caught_up()))
+        Ok(Some(self.caught_up(complete)))
     }
 
-    fn caught_up(&mut self) -> WatchEvent {
-        let revision = match self.phase {
-            Phase::Present {
-                horizon,
-                complete: true,
-            } => self.last.max(horizon),
-            Phase::Present {
-                complete: false, ..
-            }
-            | Phase::Changes => self.last,
-        };
+    /// Ends the present entries; nothing up to the horizon is missing if it was `seen`.
+    fn caught_up(&mut self, seen: bool) -> WatchEvent {
+        if let Phase::Present { horizon, .. } = self.phase
+            && seen
+        {
+            self.last = self.last.max(horizon);
+        }
         self.phase = Phase::Changes;
-        // An empty scope has delivered nothing, but it is known up to here.
-        self.last = revision;
+        let revision = self.last;
         WatchEvent::CaughtUp { revision }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parti_core::{Expect, Store, StoreErrorKind, WatchScope};
 use tokio::time::timeout;
 
-use crate::support::{World, api, commit, delete, next, put, until, write};
+use crate::support::{World, api, commit, delete, list, next, put, until, write};
 
 fn keys(keys: &[&str]) -> WatchScope {
     WatchScope::Keys(keys.iter().map(|key| (*key).to_owned()).collect())
@@ -102,6 +102,37 @@ async fn a_slow_reader_misses_no_last_value_and_keeps_the_order() {
     assert!(revisions.windows(2).all(|pair| pair[0] < pair[1]));
     let last = seen.iter().filter(|event| event.contains("=9@")).count();
     assert_eq!(last, 1000, "the last value of every key");
+}
+
+/// Sessions are renewed while a new leader begins to watch; one that is missing at the end of the
+/// present entries would look dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_present_key_comes_before_the_end_although_keys_are_rewritten() {
+    let world = World::new().await;
+    let store = &world.store;
+    let names: Vec<_> = (0..200).map(|n| format!("w.{n}")).collect();
+    let born = names.iter().map(|name| put(name, "0", Expect::Absent));
+    commit(store, born.collect()).await.expect("absent");
+    let writer = {
+        let (store, names) = (store.clone(), names.clone());
+        tokio::spawn(async move {
+            for name in names.iter().cycle() {
+                write(&store, put(name, "1", Expect::Any)).await;
+            }
+        })
+    };
+    for _ in 0..30 {
+        let mut watch = store.watch(WatchScope::All).await.expect("watches");
+        let present = until(&mut watch, "caught up").await;
+        let found: std::collections::BTreeSet<_> = present
+            .iter()
+            .filter_map(|event| event.split_once('='))
+            .map(|(key, _)| key)
+            .collect();
+        assert_eq!(found.len(), names.len(), "{:?}", present.last());
+        assert_eq!(list(store, "w.").await.0.len(), names.len());
+    }
+    writer.abort();
 }
 
 /// An abandoned wait that swallows an event loses an assignment.

@@ -39,6 +39,42 @@ pub(super) fn plan(
     result
 }
 
+/// Plans for workers that are due these numbers of partitions, whatever their capacity.
+pub(crate) fn plan_with_dues(
+    input: &PlanInput,
+    dues: &[u32],
+    scratch: &mut Scratch,
+    plan: &mut Plan,
+) -> Result<(), PlanError> {
+    let buffers = &mut scratch.equal;
+    let census = census::take(input, &mut plan.owners, &mut buffers.counts)?;
+    buffers.homes.clear();
+    buffers.dues.clear();
+    buffers.dues.extend_from_slice(dues);
+    differences(&buffers.counts, dues, &mut buffers.shed, &mut buffers.need);
+    buffers.resolve_anchors(input, &plan.owners);
+    let (voluntary, settled) = buffers.apply_budget(input.budget, census);
+    buffers.travel(&mut plan.owners, voluntary + census.homeless());
+    let weight = input.partitions.uniform_weight().unwrap_or(1);
+    let moved = census.departed + voluntary;
+    let missing = dues
+        .iter()
+        .zip(&buffers.dues)
+        .map(|(&due, &has)| u64::from(due.abs_diff(has)));
+    plan.report = Report {
+        moved,
+        moved_weight: u64::from(moved) * weight,
+        forced: census.departed,
+        voluntary,
+        lower_bound: moved,
+        moved_weight_bound: u64::from(moved) * weight,
+        violation: missing.sum::<u64>() * weight,
+        settled,
+        ..Report::default()
+    };
+    Ok(())
+}
+
 impl Buffers {
     fn plan(
         &mut self,

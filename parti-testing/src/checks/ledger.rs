@@ -61,6 +61,8 @@ struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     claims: BTreeMap<Holder, BTreeMap<PartitionKey, Claim>>,
+    /// Whether some claim of the holder waits for an acknowledgement; renewals are many.
+    waiting: BTreeMap<Holder, bool>,
     /// The present session of each worker.
     sessions: BTreeMap<WorkerId, Session>,
     /// Sessions evicted while they may have been valid, and until when they may be.
@@ -156,13 +158,15 @@ impl Ledger {
 
     fn end(&mut self, holder: &Holder, why: Freed) {
         self.lingering.remove(holder);
+        self.waiting.remove(holder);
         for (partition, _) in self.claims.remove(holder).unwrap_or_default() {
             self.freed.insert(partition, why);
         }
     }
 
     fn acknowledge(&mut self, holder: &Holder, record: &SessionRecord) {
-        let Some(claims) = self.claims.get_mut(holder) else {
+        let waits = self.waiting.get(holder).copied().unwrap_or(false);
+        let Some(claims) = self.claims.get_mut(holder).filter(|_| waits) else {
             return;
         };
         let freed = &mut self.freed;
@@ -176,6 +180,8 @@ impl Ledger {
                 kept
             }
         });
+        let waits = claims.values().any(|claim| *claim != Claim::Granted);
+        self.waiting.insert(holder.clone(), waits);
     }
 
     fn assignment(
@@ -210,6 +216,8 @@ impl Ledger {
         // A record for a session that has ended is a seat that is kept: nobody may act on it.
         let counts = !ended || self.lingering.contains_key(&holder);
         if counts && !claims.is_empty() {
+            let waits = claims.values().any(|claim| *claim != Claim::Granted);
+            self.waiting.insert(holder.clone(), waits);
             self.claims.insert(holder, claims);
         }
     }

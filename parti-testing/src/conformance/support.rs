@@ -27,10 +27,12 @@ pub(super) async fn try_commit(
 ) -> Result<Vec<Revision>, StoreError> {
     match store.execute(StoreOp::Commit { writes }).await? {
         StoreReply::Committed { revisions } => Ok(revisions),
-        other => Err(StoreError::new(
-            StoreErrorKind::Rejected,
-            format!("a commit was answered by {other:?}"),
-        )),
+        other @ (StoreReply::Entry(_) | StoreReply::Entries { .. } | StoreReply::Info(_)) => {
+            Err(StoreError::new(
+                StoreErrorKind::Rejected,
+                format!("a commit was answered by {other:?}"),
+            ))
+        }
     }
 }
 

@@ -73,16 +73,13 @@ struct Filtered(Box<dyn Watch>);
 #[async_trait]
 impl Watch for Filtered {
     async fn next(&mut self) -> WatchEvent {
-        loop {
-            match self.0.next().await {
-                WatchEvent::Entry(entry) if entry.value.is_none() => {
-                    return WatchEvent::Lost {
-                        reason: "a deletion was lost".to_owned(),
-                    };
-                }
-                event => return event,
-            }
+        let event = self.0.next().await;
+        if matches!(&event, WatchEvent::Entry(entry) if entry.value.is_none()) {
+            return WatchEvent::Lost {
+                reason: "a deletion was lost".to_owned(),
+            };
         }
+        event
     }
 }
 

@@ -24,6 +24,14 @@ const WALL_MS: u64 = 1_700_000_000_000;
 /// What is not remembered of writes with an unknown outcome beyond this.
 const UNKNOWN_KEPT: usize = 16;
 
+/// What a step came to.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    effects: usize,
+    /// The deadline of the session afterwards.
+    deadline: Option<Instant>,
+}
+
 /// Why a step did not end as usual.
 enum Cut {
     /// The core panicked, in words.
@@ -143,7 +151,7 @@ impl World<'_> {
         self.judge.line(now, || describe(process, &input));
         self.judge.observe(now, &Fact::Step { process, local });
         match self.call(process, local, input) {
-            Ok(effects) => self.settle(process, local, effects),
+            Ok(done) => self.settle(process, local, done),
             Err(Cut::Panic(message)) => {
                 self.judge
                     .observe(now, &Fact::Panicked { process, message });
@@ -152,11 +160,11 @@ impl World<'_> {
         }
     }
 
-    /// Calls the core and carries out its effects; answers how many there were.
-    fn call(&mut self, process: Process, local: Instant, input: Input) -> Result<usize, Cut> {
+    /// Calls the core and carries out its effects.
+    fn call(&mut self, process: Process, local: Instant, input: Input) -> Result<Done, Cut> {
         let node = usize::from(process.node);
         let Some(running) = self.nodes[node].process(process) else {
-            return Ok(0);
+            return Ok(Done::default());
         };
         let core = &mut running.core;
         let (effects, wake) = catch_unwind(AssertUnwindSafe(|| {
@@ -184,15 +192,18 @@ impl World<'_> {
         if dies_after.is_some_and(|after| after >= count) {
             return Err(Cut::Death);
         }
-        Ok(count)
+        Ok(Done {
+            effects: count,
+            deadline,
+        })
     }
 
-    fn settle(&mut self, process: Process, local: Instant, effects: usize) {
+    fn settle(&mut self, process: Process, local: Instant, done: Done) {
         let (now, node) = (self.now, usize::from(process.node));
         let Some(running) = self.nodes[node].process(process) else {
             return;
         };
-        let deadline = running.core.status().deadline;
+        let Done { effects, deadline } = done;
         let until = deadline.map(|deadline| running.clock.true_time(deadline));
         running.until = until.unwrap_or(Instant::ORIGIN);
         let wake = running.wake;
@@ -432,7 +443,15 @@ fn brief_event(event: &Event) -> String {
             result: Ok(list), ..
         } => format!("{} partitions", list.len()),
         Event::Planned { .. } => "a plan".to_owned(),
-        other => format!("{other:?}"),
+        Event::Watch { .. }
+        | Event::Partitions { .. }
+        | Event::Start
+        | Event::Released { .. }
+        | Event::SourceChanged
+        | Event::Refresh { .. }
+        | Event::Trigger { .. }
+        | Event::ClockJumped
+        | Event::Stop { .. } => format!("{event:?}"),
     }
 }
 

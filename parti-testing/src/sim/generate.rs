@@ -289,6 +289,18 @@ impl Draft {
         self.roll().within(10, longest)
     }
 
+    fn cut(&mut self, node: usize, for_ms: u64) -> Action {
+        let links = [0b111, 0b111, 0b001, 0b010, 0b100, 0b110, 0b011_u8];
+        let links = self.roll().pick(&links);
+        Action::Cut {
+            node,
+            for_ms,
+            requests: links & 1 != 0,
+            replies: links & 2 != 0,
+            watch: links & 4 != 0,
+        }
+    }
+
     fn action(&mut self, class: FaultClass, node: usize) -> Option<Action> {
         let for_ms = self.span();
         match class {
@@ -307,19 +319,7 @@ impl Draft {
                 let answers = self.roll().below(2) == 0;
                 Some(Action::Outage { for_ms, answers })
             }
-            FaultClass::Cut => {
-                let links = self
-                    .roll()
-                    .pick(&[0b111, 0b111, 0b001, 0b010, 0b100, 0b110, 0b011_u8]);
-                let (requests, replies) = (links & 1 != 0, links & 2 != 0);
-                Some(Action::Cut {
-                    node,
-                    for_ms,
-                    requests,
-                    replies,
-                    watch: links & 4 != 0,
-                })
-            }
+            FaultClass::Cut => Some(self.cut(node, for_ms)),
             FaultClass::Leave => {
                 let hold_ms = self.roll().within(0, self.lease * 3);
                 let leave =

@@ -321,3 +321,20 @@ pub enum Action {
         node: usize,
     },
 }
+
+impl Action {
+    /// The node it is about, if it is about one.
+    #[must_use]
+    pub const fn node(&self) -> Option<usize> {
+        match self {
+            Self::Crash { node, .. }
+            | Self::Pause { node, .. }
+            | Self::Stop { node, .. }
+            | Self::ClockJump { node }
+            | Self::Cut { node, .. }
+            | Self::Refresh { node }
+            | Self::Trigger { node } => Some(*node),
+            Self::Outage { .. } | Self::Partitions { .. } => None,
+        }
+    }
+}

@@ -178,7 +178,15 @@ impl Sometimes {
             Notice::PlanFailed { .. } => "plan_failed",
             Notice::StartFailed(_) => "start_failed",
             Notice::Stopped { .. } => "stopped",
-            _ => return,
+            Notice::StateChanged { .. }
+            | Notice::Claimed { .. }
+            | Notice::LeaderChanged { .. }
+            | Notice::AssignmentChanged { .. }
+            | Notice::Committed { .. }
+            | Notice::Planned { .. }
+            | Notice::RecordIgnored { .. }
+            | Notice::RequestFailed { .. }
+            | _ => return,
         };
         self.count(name);
     }

@@ -156,6 +156,10 @@ impl<'plan> World<'plan> {
 
     fn act(&mut self, index: usize) {
         let action = &self.plan.actions[index].action;
+        // Plans are shrunk and edited: an action on a node that is gone does nothing.
+        if action.node().is_some_and(|node| node >= self.nodes.len()) {
+            return;
+        }
         self.judge
             .line(self.now, || Some(format!("plan: {action:?}")));
         let millis = |ms: &u64| Duration::from_millis(*ms);
@@ -202,17 +206,7 @@ impl<'plan> World<'plan> {
                 requests,
                 replies,
                 watch,
-            } => {
-                let until = self.now + millis(for_ms);
-                let at = &mut self.nodes[*node];
-                let cut = |cut: bool, before: Instant| if cut { before.max(until) } else { before };
-                at.requests_cut_until = cut(*requests, at.requests_cut_until);
-                at.replies_cut_until = cut(*replies, at.replies_cut_until);
-                at.watch_cut_until = cut(*watch, at.watch_cut_until);
-                if *watch {
-                    self.break_watches(*node);
-                }
-            }
+            } => self.cut(*node, millis(for_ms), [*requests, *replies, *watch]),
             Action::Partitions { first, count } => {
                 self.list = partitions(*first, *count);
                 for node in 0..self.nodes.len() {
@@ -227,6 +221,23 @@ impl<'plan> World<'plan> {
                 let request = self.next_request();
                 self.tell(*node, Event::Trigger { request });
             }
+        }
+    }
+
+    /// Cuts the links for requests, replies and watch events, as chosen.
+    fn cut(&mut self, node: usize, length: Duration, links: [bool; 3]) {
+        let until = self.now + length;
+        let at = &mut self.nodes[node];
+        let ends = [
+            &mut at.requests_cut_until,
+            &mut at.replies_cut_until,
+            &mut at.watch_cut_until,
+        ];
+        for (end, _) in ends.into_iter().zip(links).filter(|(_, cut)| *cut) {
+            *end = until.max(*end);
+        }
+        if links[2] {
+            self.break_watches(node);
         }
     }
 

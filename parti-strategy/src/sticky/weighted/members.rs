@@ -7,17 +7,20 @@ use std::cmp::Reverse;
 
 use parti_core::NO_OWNER;
 
-/// Ranks grouped by owner.
+use crate::sticky::weighted::level::ByWeight;
+
+/// Partitions grouped by owner.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    ranks: Vec<u32>,
+    // Weights lie beside the ranks: looking them up while sorting would miss the cache each time.
+    entries: Vec<ByWeight>,
     starts: Vec<u32>,
     sorted: Vec<bool>,
 }
 
 impl Members {
     /// Takes a snapshot for this many workers.
-    pub(super) fn set(&mut self, workers: usize, owners: &[u32]) {
+    pub(super) fn set(&mut self, workers: usize, owners: &[u32], weights: &[u64]) {
         self.starts.clear();
         self.starts.resize(workers + 2, 0);
         // Partitions of nobody go to a list of their own behind the last worker.
@@ -34,10 +37,10 @@ impl Members {
         for index in 1..self.starts.len() {
             self.starts[index] += self.starts[index - 1];
         }
-        self.ranks.resize(owners.len(), 0);
-        for (rank, &owner) in (0_u32..).zip(owners) {
+        self.entries.resize(owners.len(), (Reverse(0), 0));
+        for ((rank, &owner), &weight) in (0_u32..).zip(owners).zip(weights) {
             let start = &mut self.starts[slot(owner)];
-            self.ranks[*start as usize] = rank;
+            self.entries[*start as usize] = (Reverse(weight), rank);
             *start += 1;
         }
         // Each start has become the end of its list, which is the start of the next.
@@ -48,12 +51,12 @@ impl Members {
     }
 
     /// The partitions of a worker, heaviest first, then by rank.
-    pub(super) fn by_weight(&mut self, worker: u32, weights: &[u64]) -> &[u32] {
+    pub(super) fn by_weight(&mut self, worker: u32) -> &[ByWeight] {
         let worker = worker as usize;
         let list = self.starts[worker] as usize..self.starts[worker + 1] as usize;
-        let list = &mut self.ranks[list];
+        let list = &mut self.entries[list];
         if !self.sorted[worker] {
-            list.sort_unstable_by_key(|&rank| (Reverse(weights[rank as usize]), rank));
+            list.sort_unstable();
             self.sorted[worker] = true;
         }
         list

@@ -41,7 +41,8 @@ impl Refinement {
         {
             return;
         }
-        self.members.set(state.board.loads.len(), state.owners);
+        self.members
+            .set(state.board.loads.len(), state.owners, state.weights);
         self.heads.clear();
         self.heads.resize(state.board.loads.len(), END);
         self.arrivals.clear();
@@ -96,14 +97,8 @@ impl Refinement {
         list.clear();
         let entry = |rank: u32| (Reverse(state.weights[rank as usize]), rank);
         let is_here = |rank: u32| state.owners[rank as usize] == worker && !state.is_pinned(rank);
-        let residents = self.members.by_weight(worker, state.weights);
-        list.extend(
-            residents
-                .iter()
-                .copied()
-                .filter(|&rank| is_here(rank))
-                .map(entry),
-        );
+        let residents = self.members.by_weight(worker).iter().copied();
+        list.extend(residents.filter(|&(_, rank)| is_here(rank)));
         let mut at = self.heads[worker as usize];
         while at != END {
             let (rank, next) = self.arrivals[at as usize];

@@ -3,7 +3,10 @@
 //! What always holds: nobody is brought below the goal to feed another, a giant never leaves the
 //! worker it is pinned to, and nobody sheds its last partition.
 
+use std::cmp::Reverse;
+
 use crate::classes::Fullest;
+use crate::sticky::weighted::level::ByWeight;
 use crate::sticky::weighted::members::Members;
 use crate::sticky::weighted::state::State;
 
@@ -39,16 +42,17 @@ impl Shedding {
         if self.donors.is_empty() && starving.need <= loose {
             return;
         }
-        self.members.set(state.board.loads.len(), state.owners);
+        self.members
+            .set(state.board.loads.len(), state.owners, state.weights);
         let classes = &state.board.classes;
-        self.donors.sort_by(|&a, &b| {
+        self.donors.sort_unstable_by(|&a, &b| {
             let load = |worker: u32| (state.board.loads[worker as usize], classes.of(worker));
             classes.compare(load(b), load(a)).then(a.cmp(&b))
         });
         let mut loose = loose;
         for &donor in &self.donors {
             let before = state.board.loads[donor as usize];
-            relieve(state, donor, self.members.by_weight(donor, state.weights));
+            relieve(state, donor, self.members.by_weight(donor));
             loose += before - state.board.loads[donor as usize];
         }
         self.pull(state, starving, loose);
@@ -68,18 +72,19 @@ impl Shedding {
             };
             let spare = state.board.loads[donor as usize].saturating_sub(state.band(donor).low);
             let limit = spare.min(room).min(need.saturating_add(slack));
-            let list = self.members.by_weight(donor, state.weights);
-            let first = list.partition_point(|&rank| state.weights[rank as usize] > limit);
-            let is_here =
-                |rank: &&u32| state.owners[**rank as usize] == donor && !state.is_pinned(**rank);
-            let Some(&rank) = list[first..].iter().find(is_here) else {
+            let list = self.members.by_weight(donor);
+            let first = list.partition_point(|&(Reverse(weight), _)| weight > limit);
+            let is_here = |&&(_, rank): &&ByWeight| {
+                state.owners[rank as usize] == donor && !state.is_pinned(rank)
+            };
+            let Some(&(Reverse(weight), rank)) = list[first..].iter().find(is_here) else {
                 continue;
             };
             if !state.can_afford(&[rank]) {
                 continue;
             }
             state.release(rank);
-            need = need.saturating_sub(state.weights[rank as usize]);
+            need = need.saturating_sub(weight);
             self.fullest.push(
                 &state.board.classes,
                 donor,
@@ -123,22 +128,22 @@ impl Starving {
 
 /// Brings an overloaded worker to its band: large partitions first, because they are fewest; if none
 /// fits any more, the smallest.
-fn relieve(state: &mut State<'_>, donor: u32, list: &[u32]) {
+fn relieve(state: &mut State<'_>, donor: u32, list: &[ByWeight]) {
     let band = state.band(donor);
     let limit = band.high.max(state.pinned_weight(donor));
     let mut left = list.len();
-    for &rank in list {
+    for &(Reverse(weight), rank) in list {
         let load = state.board.loads[donor as usize];
         if load <= limit || left == 1 {
             return;
         }
-        let stays = load - state.weights[rank as usize];
+        let stays = load - weight;
         if stays >= band.low && !state.is_pinned(rank) && state.can_afford(&[rank]) {
             state.release(rank);
             left -= 1;
         }
     }
-    for &rank in list.iter().rev() {
+    for &(_, rank) in list.iter().rev() {
         if state.board.loads[donor as usize] <= limit || left == 1 {
             return;
         }

@@ -1,0 +1,133 @@
+//! Planning under eligibility rules: component by component, class by class.
+//!
+//! A class that shares no worker with another is an ordinary plan among its workers. Classes that
+//! compete are levelled together, exactly for equal weights. What always holds: the budget is spent
+//! once over all components, in a fixed order.
+
+use std::sync::Arc;
+
+use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report, WorkerInfo, WorkerTable};
+
+use crate::eligibility::classes::{Class, components};
+use crate::eligibility::{Eligibility, flow, local};
+use crate::scratch::Scratch;
+use crate::sticky::Settings;
+
+/// Plans under rules.
+pub(crate) fn plan(
+    rules: &Eligibility,
+    input: &PlanInput,
+    settings: Settings,
+    scratch: &mut Scratch,
+    plan: &mut Plan,
+) -> Result<(), PlanError> {
+    crate::input::check_owners(input)?;
+    let components = components(rules, input)?;
+    plan.owners.clear();
+    plan.owners.resize(input.partitions.len(), NO_OWNER);
+    let mut sum = Report {
+        settled: true,
+        ..Report::default()
+    };
+    for classes in &components {
+        match &classes[..] {
+            [class] => {
+                let sub = restrict(input, class, left(input.budget, &sum))?;
+                let mut own = Plan::default();
+                crate::sticky::plan_unruled(&sub, settings, scratch, &mut own)?;
+                adopt(class, own, plan, &mut sum);
+            }
+            several if input.partitions.uniform_weight().is_some() => {
+                for (class, dues) in several.iter().zip(flow::dues(input, several)) {
+                    let sub = restrict(input, class, left(input.budget, &sum))?;
+                    let mut own = Plan::default();
+                    crate::sticky::plan_with_dues(&sub, &dues, scratch, &mut own)?;
+                    adopt(class, own, plan, &mut sum);
+                }
+            }
+            several => {
+                let budget = left(input.budget, &sum);
+                let report = local::plan(input, several, settings, budget, &mut plan.owners);
+                add(&mut sum, report);
+            }
+        }
+    }
+    finish(input, &plan.owners, &mut sum, scratch);
+    plan.report = sum;
+    Ok(())
+}
+
+fn left(budget: Option<u32>, sum: &Report) -> Option<u32> {
+    budget.map(|budget| budget - sum.voluntary)
+}
+
+/// The input of one class: all other workers have capacity 0, so that indices stay the same.
+fn restrict(input: &PlanInput, class: &Class, budget: Option<u32>) -> Result<PlanInput, PlanError> {
+    let masked = input
+        .workers
+        .as_slice()
+        .iter()
+        .zip(&class.allowed)
+        .map(|(worker, &allowed)| WorkerInfo {
+            capacity: if allowed { worker.capacity } else { 0 },
+            ..worker.clone()
+        });
+    let previous = class
+        .ranks
+        .iter()
+        .filter_map(|&rank| input.previous.get(rank as usize));
+    let anchors = input.anchors.iter().filter_map(|(rank, worker)| {
+        let rank = class.ranks.binary_search(rank).ok()?;
+        Some((rank as u32, worker.clone()))
+    });
+    Ok(PlanInput {
+        partitions: Arc::new(input.partitions.subset(&class.ranks)),
+        workers: Arc::new(WorkerTable::new(masked.collect())?),
+        previous: previous.copied().collect(),
+        departed: input.departed.clone(),
+        anchors: anchors.collect(),
+        budget,
+    })
+}
+
+fn adopt(class: &Class, own: Plan, plan: &mut Plan, sum: &mut Report) {
+    for (&rank, owner) in class.ranks.iter().zip(own.owners) {
+        plan.owners[rank as usize] = owner;
+    }
+    add(sum, own.report);
+}
+
+fn add(sum: &mut Report, own: Report) {
+    sum.moved += own.moved;
+    sum.moved_weight += own.moved_weight;
+    sum.forced += own.forced;
+    sum.voluntary += own.voluntary;
+    sum.lower_bound += own.lower_bound;
+    sum.moved_weight_bound += own.moved_weight_bound;
+    sum.giants += own.giants;
+    sum.violation = sum.violation.saturating_add(own.violation);
+    sum.settled &= own.settled;
+}
+
+/// What concerns the group as a whole.
+fn finish(input: &PlanInput, owners: &[u32], sum: &mut Report, scratch: &mut Scratch) {
+    let workers = input.workers.as_slice();
+    let loads = &mut scratch.loads;
+    loads.clear();
+    loads.resize(workers.len(), 0);
+    for (&owner, &weight) in owners.iter().zip(input.partitions.weights()) {
+        loads[owner as usize] += weight;
+    }
+    let able = loads
+        .iter()
+        .zip(workers)
+        .filter(|(_, worker)| worker.capacity > 0);
+    let capacity: u64 = workers
+        .iter()
+        .map(|worker| u64::from(worker.capacity))
+        .sum();
+    sum.min_load = able.map(|(&load, _)| load).min().unwrap_or(0);
+    sum.max_load = loads.iter().copied().max().unwrap_or(0);
+    sum.total_weight = input.partitions.total_weight();
+    sum.level = sum.total_weight.checked_div(capacity).unwrap_or(0);
+}
