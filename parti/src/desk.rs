@@ -288,12 +288,11 @@ impl Desk {
         self.forget_if_empty(key);
     }
 
+    /// Lets the next callback of a partition wait for its turn; [`Desk::begin`] passes over one
+    /// whose predecessor still runs, which does this again when it ends.
     fn make_ready(&mut self, key: &PartitionKey) {
-        let next = self.slots.get(key).and_then(|slot| {
-            let idle = slot.running.is_none();
-            slot.queue.front().filter(|_| idle).map(Job::callback)
-        });
-        if let Some(callback) = next {
+        let next = self.slots.get(key).and_then(|slot| slot.queue.front());
+        if let Some(callback) = next.map(Job::callback) {
             self.lane(callback).ready.push_back(key.clone());
         }
     }

@@ -227,7 +227,10 @@ async fn dropping_a_manager_is_like_a_crash_with_its_guards_invalid_at_once() {
     drop(first);
     assert!(guards.iter().all(|guard| !guard.is_valid()));
     guards[0].invalidated().await;
-    while notices.next().await.is_some() {}
+    let end = async { while notices.next().await.is_some() {} };
+    tokio::time::timeout(LIMIT, end)
+        .await
+        .expect("nothing more is told");
     let crashed = tokio::time::Instant::now();
     until("taken over", LIMIT, || second.assignment().len() == 4).await;
     assert!(

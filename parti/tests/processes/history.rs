@@ -1,7 +1,8 @@
 //! What worker processes wrote down, and what must be true of all of it together.
 //!
 //! What always holds: a process owns a partition from its `assigned` line to its `revoked` line, or
-//! to the moment at which it was killed; a dead process acts no more.
+//! to the moment at which it was killed or paused: a dead process acts no more, and a paused one has
+//! to find its guard invalid when it goes on.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,21 @@ impl Line {
 pub(crate) struct Life {
     pub(crate) lines: Vec<Line>,
     pub(crate) killed_at_ms: Option<u64>,
+    /// When it was paused for longer than its lease.
+    pub(crate) paused_at_ms: Option<u64>,
+}
+
+impl Life {
+    /// How many lines tell of an event.
+    pub(crate) fn count(&self, event: &str) -> usize {
+        self.lines.iter().filter(|line| line.event == event).count()
+    }
+
+    /// When an ownership that began and ended at these times could last be used.
+    fn last_use(&self, from_ms: u64, until_ms: Option<u64>) -> Option<u64> {
+        let paused = self.paused_at_ms.filter(|&paused| from_ms <= paused);
+        until_ms.into_iter().chain(paused).min()
+    }
 }
 
 /// A process owned a partition.
@@ -76,14 +92,14 @@ pub(crate) fn ownerships(lives: &[Life]) -> BTreeMap<String, Vec<Ownership>> {
                 }
                 ("revoked", _) => {
                     let mut ownership = open.remove(partition.as_str()).expect("was assigned");
-                    ownership.until_ms = Some(line.at_ms);
+                    ownership.until_ms = life.last_use(ownership.from_ms, Some(line.at_ms));
                     all.entry(partition.clone()).or_default().push(ownership);
                 }
                 (_, _) => {}
             }
         }
         for (partition, mut ownership) in open {
-            ownership.until_ms = life.killed_at_ms;
+            ownership.until_ms = life.last_use(ownership.from_ms, life.killed_at_ms);
             all.entry(partition.to_owned()).or_default().push(ownership);
         }
     }
@@ -136,16 +152,18 @@ pub(crate) fn shares(lives: &[Life]) -> Vec<usize> {
     shares
 }
 
-/// The longest time that passed from the death of a process until one of its partitions was owned
+/// The longest time that passed from the death or pause of a process until one of its partitions was owned
 /// again; `None` while one is not, or when it owned nothing.
 pub(crate) fn takeover_ms(lives: &[Life], process: usize) -> Option<u64> {
-    let killed_at = lives[process].killed_at_ms?;
+    let ended = lives[process]
+        .killed_at_ms
+        .or(lives[process].paused_at_ms)?;
     let mut longest = None;
     for list in ownerships(lives).values() {
-        let orphaned = |o: &Ownership| o.process == process && o.until_ms == Some(killed_at);
+        let orphaned = |o: &Ownership| o.process == process && o.until_ms == Some(ended);
         if let Some(position) = list.iter().position(orphaned) {
             let next = list.get(position + 1)?;
-            longest = longest.max(Some(next.from_ms.saturating_sub(killed_at)));
+            longest = longest.max(Some(next.from_ms.saturating_sub(ended)));
         }
     }
     longest

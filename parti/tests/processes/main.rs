@@ -73,6 +73,34 @@ fn five_processes_share_survive_kills_and_leave_cleanly() {
     }
 }
 
+/// A paused process cannot run a callback: it has to wake up as one that owns nothing.
+#[test]
+fn a_paused_process_loses_its_partitions_and_comes_back_as_a_new_session() {
+    let group = Group::start("fast", 3);
+    let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
+    group.until("everything owned", |lives| sum(lives) == PARTITIONS);
+    let follower = group.position(|leads| !leads);
+    group.signal(follower, "-STOP");
+    group.processes[follower].seen().paused_at_ms = Some(now_ms());
+    group.until("taken over", |lives| {
+        history::takeover_ms(lives, follower).is_some()
+    });
+    let before = group.lives()[follower].clone();
+    group.signal(follower, "-CONT");
+    group.until("its end is told", |lives| {
+        lives[follower].count("revoked") == before.count("assigned")
+    });
+    group.until("a new session", |lives| {
+        lives[follower].count("claimed") == 2
+    });
+    group.until("a share again", |lives| {
+        history::shares(lives)[follower] >= 30
+    });
+    let lives = group.lives();
+    assert_eq!(history::overlaps(&lives), []);
+    assert_eq!(history::stale_tokens(&lives), []);
+}
+
 /// The default timings promise to detect a crash within the lease of six seconds.
 #[test]
 fn the_default_timings_take_over_within_the_lease_and_a_second() {
@@ -201,14 +229,18 @@ impl Group {
 
     /// Asks a process to end, as an orchestrator does.
     fn terminate(&mut self, process: usize) -> ExitStatus {
+        self.signal(process, "-TERM");
         let process = &mut self.processes[process];
-        let pid = process.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
         let status = process.child.wait().expect("it ends");
         let reader = process.reader.take().expect("read to the end once");
         reader.join().expect("it reads what there is");
         status
+    }
+
+    fn signal(&self, process: usize, signal: &str) {
+        let pid = self.processes[process].child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{signal}");
     }
 
     /// How many messages clients have sent to the server.
