@@ -23,6 +23,8 @@ pub(crate) struct Holdings {
     /// The version of the last record taken in, of the present session.
     applied: Version,
     suspended: bool,
+    /// Whether anything changed since the last check.
+    touched: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,7 @@ impl Holdings {
     /// Takes in a record of the present session that is newer than the last.
     pub(crate) fn take_in(&mut self, cx: &mut Cx<'_>, record: &AssignmentRecord) {
         self.applied = record.version;
+        self.touched = true;
         self.wanted = record
             .granted
             .iter()
@@ -118,6 +121,7 @@ impl Holdings {
             if self.held.get(&grant.partition) == Some(&Held::Ending(grant.token)) {
                 self.held.remove(&grant.partition);
                 any = true;
+                self.touched = true;
             }
         }
         if any {
@@ -129,6 +133,7 @@ impl Holdings {
     /// The session may not be relied on: everything is revoked, nothing assigned until `resume`.
     pub(crate) fn suspend(&mut self, cx: &mut Cx<'_>, cause: RevokeCause) {
         self.suspended = true;
+        self.touched = true;
         let mut revoked = Vec::new();
         for (partition, held) in &mut self.held {
             if let Held::Processing(token) = *held {
@@ -155,6 +160,7 @@ impl Holdings {
     /// The same session is valid again: what its last record grants is assigned again.
     pub(crate) fn resume(&mut self, cx: &mut Cx<'_>) {
         self.suspended = false;
+        self.touched = true;
         let added = self.assign(cx);
         if added > 0 {
             let (version, total) = (self.applied, self.assigned());
@@ -183,6 +189,7 @@ impl Holdings {
     /// A new session begins with nothing.
     pub(crate) const fn begin(&mut self) {
         self.suspended = false;
+        self.touched = true;
     }
 
     fn assign(&mut self, cx: &mut Cx<'_>) -> usize {
@@ -211,7 +218,10 @@ impl Holdings {
     }
 
     /// What must hold after every step.
-    pub(crate) fn check(&self) {
+    pub(crate) fn check(&mut self) {
+        if !core::mem::take(&mut self.touched) {
+            return;
+        }
         for (partition, held) in &self.held {
             if let Held::Processing(token) = *held {
                 assert!(

@@ -181,12 +181,24 @@ impl PartitionKey {
 
 /// Splits `3:abc...` into `abc` and what follows; `None` when it is not in that form.
 fn split_part(text: &str) -> Option<(&str, &str)> {
-    let (len, tail) = text.split_once(':')?;
-    tail.split_at_checked(len.parse().ok()?)
+    // Keys are compared all the time: the length is read by hand, at most four digits.
+    let (mut len, mut digits) = (0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' if digits < 4 => len = len * 10 + usize::from(byte - b'0'),
+            b':' if digits > 0 => return text[digits + 1..].split_at_checked(len),
+            _ => return None,
+        }
+        digits += 1;
+    }
+    None
 }
 
 impl Ord for PartitionKey {
     fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
         self.parts().cmp(other.parts())
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct StreamConfig {
     #[serde(skip_serializing)]
     mirror: Option<serde::de::IgnoredAny>,
     #[serde(skip_serializing)]
+    sources: Option<serde::de::IgnoredAny>,
+    #[serde(skip_serializing)]
     subject_transform: Option<serde::de::IgnoredAny>,
     #[serde(skip_serializing)]
     subject_delete_marker_ttl: i64,
@@ -90,6 +92,7 @@ impl Default for StreamConfig {
             no_ack: false,
             sealed: false,
             mirror: None,
+            sources: None,
             subject_transform: None,
             subject_delete_marker_ttl: 0,
             persist_mode: String::new(),
@@ -138,6 +141,7 @@ impl StreamConfig {
                 ("subject_delete_marker_ttl", found, off.to_owned())
             }),
             differs("mirror", self.mirror.is_some(), false),
+            differs("sources", self.sources.is_some(), false),
             differs("subject_transform", self.subject_transform.is_some(), false),
             differs("persist_mode async", self.persist_mode == "async", false),
         ];
@@ -263,7 +267,7 @@ mod tests {
     #[test]
     fn each_unfit_setting_is_found_and_named() {
         type Change = fn(&mut StreamConfig);
-        let cases: [(&str, Change); 10] = [
+        let cases: [(&str, Change); 12] = [
             ("subjects", |c| c.subjects.push("x".to_owned())),
             ("retention", |c| c.retention = "interest".to_owned()),
             ("discard", |c| c.discard = "old".to_owned()),
@@ -272,6 +276,10 @@ mod tests {
             ("allow_direct", |c| c.allow_direct = false),
             ("no_ack", |c| c.no_ack = true),
             ("sealed", |c| c.sealed = true),
+            ("sources", |c| c.sources = Some(serde::de::IgnoredAny)),
+            ("persist_mode async", |c| {
+                c.persist_mode = "async".to_owned();
+            }),
             ("max_age", |c| c.max_age = 1_000_000_000),
             ("subject_delete_marker_ttl", |c| {
                 c.subject_delete_marker_ttl = 1

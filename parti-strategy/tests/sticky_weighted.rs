@@ -135,10 +135,14 @@ proptest! {
         capacities in prop::collection::vec(0_u32..6, 1..12),
         parts in prop::collection::vec((weight(), 0_u32..16), 0..150),
         homes in any::<bool>(),
+        band in prop::option::of((0_u32..30, 0_u32..30)),
     ) {
         prop_assume!(capacities.iter().any(|&c| c > 0));
         let input = input(&capacities, &parts);
-        let strategy = if homes { Sticky::new() } else { Sticky::new().without_homes() };
+        let mut strategy = if homes { Sticky::new() } else { Sticky::new().without_homes() };
+        if let Some((goal, more)) = band {
+            strategy = strategy.with_band(goal, goal + more);
+        }
         let first = checked(&strategy, &input);
         prop_assume!(first.report.settled);
         let mut again = input.clone();
@@ -322,4 +326,20 @@ fn extreme_weights_are_planned() {
         let plan = checked(&Sticky::new(), &input(capacities, &parts));
         assert!(plan.report.total_weight > heavy);
     }
+}
+
+/// One heavy hand-off is better than many light ones when both would do.
+#[test]
+fn an_overloaded_worker_sheds_its_largest_suitable_partition() {
+    let mut parts: Vec<_> = (0..30).map(|i| (10, i % 3)).collect();
+    parts.push((50, 0));
+    parts.extend([(30, 1), (30, 2)]);
+    // 150, 130 and 130: without the 50 the worker would starve, so one of 10 goes.
+    let plan = checked(&Sticky::new().with_band(50, 50), &input(&[1; 3], &parts));
+    assert_eq!((plan.report.moved, plan.report.violation), (1, 0));
+    // 190, 100 and 100: one of 50 does what would take five of 10.
+    let mut parts: Vec<_> = (0..30).map(|i| (10, i % 3)).collect();
+    parts.extend([(50, 0), (40, 0)]);
+    let plan = checked(&Sticky::new().with_band(250, 250), &input(&[1; 3], &parts));
+    assert_eq!(plan.report.moved, 1);
 }
