@@ -1,8 +1,8 @@
 //! Runs seeds and prints the first failures: `hunt [mode] [first] [runs] [jobs]` or, with a trace,
-//! `hunt [mode] [seed] trace`.
+//! `hunt [mode] [seed] trace`, or a smaller plan that fails alike, `hunt [mode] [seed] shrink`.
 
 use parti_testing::sim::cli::{BatchOptions, run_batch};
-use parti_testing::sim::{BugReport, HandOver, Plan, Sim, Tracing};
+use parti_testing::sim::{BugReport, HandOver, Plan, Sim, Tracing, shrink};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +24,13 @@ fn main() {
                     outcome: &outcome
                 }
             ),
+            Err(error) => println!("{error}"),
+        }
+        return;
+    }
+    if word(2) == Some("shrink") {
+        match shrink(&Plan::from_seed(first_seed, mode)) {
+            Ok(smaller) => println!("{smaller:#?}"),
             Err(error) => println!("{error}"),
         }
         return;

@@ -33,6 +33,7 @@ mod node;
 mod panics;
 mod plan;
 mod queue;
+mod shrink;
 mod sometimes;
 mod store;
 mod strategy;
@@ -43,6 +44,7 @@ mod world;
 pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
 pub use plan::{Action, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+pub use shrink::shrink;
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
 

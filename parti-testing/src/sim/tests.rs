@@ -7,7 +7,7 @@ use super::*;
 fn fifty_seeds_run_twice_give_the_same_digests() {
     for seed in 0..50 {
         let mut plan = Plan::from_seed(seed, Mode::Exclusive);
-        (plan.settings.pace, plan.safety_ms) = (Pace::Fast, 20_000);
+        (plan.settings.pace, plan.safety_ms) = (Pace::Fast, 8_000);
         let first = Sim::run_traced(&plan, Tracing::Off).expect("coherent");
         let second = Sim::run_traced(&plan, Tracing::Last).expect("coherent");
         assert_eq!(first.digest, second.digest, "seed {seed}");
@@ -26,4 +26,54 @@ fn plans_survive_being_stored() {
             plan
         );
     }
+}
+
+/// Every commit must survive a small swarm; larger ones run with `cargo xtask sim`.
+#[test]
+fn a_small_swarm_finds_no_violation_in_either_mode() {
+    for mode in [Mode::Exclusive, Mode::Overlap] {
+        let options = cli::BatchOptions {
+            runs: 6,
+            mode,
+            jobs: 2,
+            ..Default::default()
+        };
+        let report = cli::run_batch(&options, &|_| ()).expect("coherent");
+        let failures: Vec<_> = report.failures.iter().map(|f| f.report.as_str()).collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+        assert_eq!(report.runs, 6);
+        let seen = |name| report.sometimes[name] > 0;
+        assert!(seen("grant_after_acknowledgement") && seen("evicted_silent"));
+    }
+}
+
+/// The result of a batch must not depend on the machine's number of processors.
+#[test]
+fn a_batch_is_the_same_with_any_number_of_threads() {
+    let run = |jobs| {
+        let options = cli::BatchOptions {
+            runs: 2,
+            first_seed: 100,
+            jobs,
+            ..Default::default()
+        };
+        let report = cli::run_batch(&options, &|_| ()).expect("coherent");
+        (report.runs, report.generations, report.sometimes)
+    };
+    assert_eq!(run(1), run(3));
+}
+
+/// A report with three hundred seconds of faults is read by nobody.
+#[test]
+fn a_failing_plan_shrinks_to_what_it_takes() {
+    // Nobody can hold a partition once every node has retired: a failure that needs no fault.
+    let mut plan = Plan::from_seed(3, Mode::Exclusive);
+    (plan.settings.pace, plan.safety_ms) = (Pace::Fast, 3_000);
+    for node in &mut plan.nodes {
+        node.survives = false;
+    }
+    plan.faults.drop_reply_ppm = 10_000;
+    let smaller = shrink(&plan).expect("coherent").expect("it fails");
+    assert_eq!(smaller.faults, Faults::none());
+    assert_eq!((smaller.nodes.len(), smaller.actions.len()), (1, 0));
 }
