@@ -19,7 +19,7 @@ pub(crate) fn all(workers: u32, partitions: u32) -> Vec<Case> {
     for weights in [Weights::Equal, Weights::Uniform, Weights::Zipf] {
         cases.extend(sticky(workers, partitions, weights));
     }
-    cases.push(table(partitions));
+    cases.extend(table(partitions));
     cases
 }
 
@@ -91,15 +91,29 @@ fn sticky(workers: u32, partitions: u32, weights: Weights) -> Vec<Case> {
     ]
 }
 
-fn table(partitions: u32) -> Case {
+/// Building a table takes the list over, so a copy is made each time; its cost is shown beside.
+fn table(partitions: u32) -> [Case; 2] {
     let list: Vec<Partition> = Workload::new(1, partitions, Weights::Uniform)
         .list()
         .to_vec();
-    Case {
-        name: "partition table",
-        weights: Weights::Uniform,
-        run: Box::new(move |_| {
-            std::hint::black_box(PartitionTable::new(list.clone()).expect("distinct"));
-        }),
-    }
+    let copied = list.clone();
+    let weights = Weights::Uniform;
+    let build = move |_: &mut Plan| {
+        std::hint::black_box(PartitionTable::new(list.clone()).expect("distinct"));
+    };
+    let copy = move |_: &mut Plan| {
+        std::hint::black_box(copied.clone());
+    };
+    [
+        Case {
+            name: "partition table",
+            weights,
+            run: Box::new(build),
+        },
+        Case {
+            name: "list copy",
+            weights,
+            run: Box::new(copy),
+        },
+    ]
 }

@@ -5,6 +5,9 @@
 //! negative cycles; there is one unit of flow per partition but one edge per class and worker. What
 //! always holds: each cycle lowers an integer cost, and without one the flow is optimal.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use parti_core::PlanInput;
 
 use crate::eligibility::classes::Class;
@@ -90,12 +93,18 @@ impl<'a> Flow<'a> {
         order.sort_by_key(|&class| classes[class].allowed.iter().filter(|a| **a).count());
         for class in order {
             let missing = classes[class].ranks.len() as i64 - self.units[class].iter().sum::<i64>();
+            let may = (0..self.loads.len()).filter(|&worker| classes[class].allowed[worker]);
+            let mut emptiest: BinaryHeap<_> = may
+                .map(|worker| Reverse((self.cost_to_add(worker), worker)))
+                .collect();
             for _ in 0..missing {
-                let may = (0..self.loads.len()).filter(|&worker| classes[class].allowed[worker]);
-                if let Some(worker) = may.min_by_key(|&worker| (self.cost_to_add(worker), worker)) {
-                    self.units[class][worker] += 1;
-                    self.loads[worker] += 1;
-                }
+                let Some(mut least) = emptiest.peek_mut() else {
+                    return;
+                };
+                let worker = least.0.1;
+                self.units[class][worker] += 1;
+                self.loads[worker] += 1;
+                *least = Reverse((self.cost_to_add(worker), worker));
             }
         }
     }

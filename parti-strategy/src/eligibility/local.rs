@@ -156,14 +156,25 @@ impl<'a> Local<'a> {
         while let Some((rank, to)) = self.step() {
             let owner = self.owners[rank as usize];
             let weight = self.input.partitions.weights()[rank as usize];
-            if self.input.previous.get(rank as usize) == Some(&owner) {
-                if self.report.voluntary == self.budget {
-                    self.report.settled = false;
+            let origin = self.input.previous.get(rank as usize).copied();
+            let Report {
+                moved,
+                voluntary,
+                moved_weight,
+                settled,
+                ..
+            } = &mut self.report;
+            if origin == Some(owner) {
+                if *voluntary == self.budget {
+                    *settled = false;
                     return;
                 }
-                self.report.voluntary += 1;
-                self.report.moved += 1;
-                self.report.moved_weight += weight;
+                (*voluntary, *moved, *moved_weight) =
+                    (*voluntary + 1, *moved + 1, *moved_weight + weight);
+            } else if origin == Some(to) {
+                // Several steps can lead back to where the partition was.
+                (*voluntary, *moved, *moved_weight) =
+                    (*voluntary - 1, *moved - 1, *moved_weight - weight);
             }
             self.loads[owner as usize] -= weight;
             self.lists[owner as usize].retain(|entry| entry.1 != rank);

@@ -1,11 +1,10 @@
 //! The partitions of each worker, in one arena.
 //!
-//! Built by counting sort over the owners; a worker's list is sorted by weight when it is first
-//! needed. What always holds: lists are a snapshot, so users check the owner of what they find.
+//! Built by counting sort over the owners, for those workers that are asked for; a list is sorted by
+//! weight when it is first needed. What always holds: lists are a snapshot, so users check the owner
+//! of what they find.
 
 use std::cmp::Reverse;
-
-use parti_core::NO_OWNER;
 
 use crate::sticky::weighted::level::ByWeight;
 
@@ -15,39 +14,51 @@ pub(super) struct Members {
     // Weights lie beside the ranks: looking them up while sorting would miss the cache each time.
     entries: Vec<ByWeight>,
     starts: Vec<u32>,
+    listed: Vec<bool>,
     sorted: Vec<bool>,
 }
 
 impl Members {
-    /// Takes a snapshot for this many workers.
-    pub(super) fn set(&mut self, workers: usize, owners: &[u32], weights: &[u64]) {
+    /// Takes a snapshot of the workers that are wanted.
+    pub(super) fn set(
+        &mut self,
+        workers: usize,
+        owners: &[u32],
+        weights: &[u64],
+        is_wanted: impl Fn(u32) -> bool,
+    ) {
+        self.listed.clear();
+        self.listed.extend((0..workers as u32).map(is_wanted));
         self.starts.clear();
         self.starts.resize(workers + 2, 0);
-        // Partitions of nobody go to a list of their own behind the last worker.
-        let slot = |owner: u32| {
-            if owner == NO_OWNER {
-                workers
-            } else {
-                owner as usize
-            }
-        };
         for &owner in owners {
-            self.starts[slot(owner) + 1] += 1;
+            if self.lists(owner) {
+                self.starts[owner as usize + 1] += 1;
+            }
         }
         for index in 1..self.starts.len() {
             self.starts[index] += self.starts[index - 1];
         }
-        self.entries.resize(owners.len(), (Reverse(0), 0));
+        self.entries.clear();
+        self.entries
+            .resize(self.starts[workers] as usize, (Reverse(0), 0));
         for ((rank, &owner), &weight) in (0_u32..).zip(owners).zip(weights) {
-            let start = &mut self.starts[slot(owner)];
-            self.entries[*start as usize] = (Reverse(weight), rank);
-            *start += 1;
+            if self.lists(owner) {
+                let start = &mut self.starts[owner as usize];
+                self.entries[*start as usize] = (Reverse(weight), rank);
+                *start += 1;
+            }
         }
         // Each start has become the end of its list, which is the start of the next.
         self.starts.rotate_right(1);
         self.starts[0] = 0;
         self.sorted.clear();
         self.sorted.resize(workers, false);
+    }
+
+    /// Whether the snapshot has a worker.
+    pub(super) fn lists(&self, worker: u32) -> bool {
+        self.listed.get(worker as usize) == Some(&true)
     }
 
     /// The partitions of a worker, heaviest first, then by rank.

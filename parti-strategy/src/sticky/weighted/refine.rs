@@ -42,7 +42,9 @@ impl Refinement {
             return;
         }
         self.members
-            .set(state.board.loads.len(), state.owners, state.weights);
+            .set(state.board.loads.len(), state.owners, state.weights, |_| {
+                true
+            });
         self.heads.clear();
         self.heads.resize(state.board.loads.len(), END);
         self.arrivals.clear();

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use crate::classes::Fullest;
+use crate::classes::{Fullest, NO_CLASS};
 use crate::sticky::weighted::level::ByWeight;
 use crate::sticky::weighted::members::Members;
 use crate::sticky::weighted::state::State;
@@ -14,41 +14,22 @@ use crate::sticky::weighted::state::State;
 #[derive(Debug, Default)]
 pub(super) struct Shedding {
     members: Members,
+    by_load: Vec<u32>,
     donors: Vec<u32>,
+    is_listed: Vec<bool>,
     fullest: Fullest,
 }
 
 impl Shedding {
     /// Releases what overloaded workers must give, then what starving workers need beyond what
-    /// nobody owns yet, `loose` by weight. Returns the weight released.
+    /// nobody owns yet, `loose` by weight.
     pub(super) fn run(&mut self, state: &mut State<'_>, loose: u64) {
-        self.donors.clear();
-        self.donors
-            .extend(
-                state
-                    .board
-                    .classes
-                    .able()
-                    .map(|(worker, _)| worker)
-                    .filter(|&worker| {
-                        let limit = state
-                            .band(worker)
-                            .high_trigger
-                            .max(state.pinned_weight(worker));
-                        state.board.loads[worker as usize] > limit
-                    }),
-            );
         let starving = Starving::among(state);
-        if self.donors.is_empty() && starving.need <= loose {
+        let mut workers = 0..state.board.loads.len() as u32;
+        if starving.need <= loose && !workers.any(|worker| is_overloaded(state, worker)) {
             return;
         }
-        self.members
-            .set(state.board.loads.len(), state.owners, state.weights);
-        let classes = &state.board.classes;
-        self.donors.sort_unstable_by(|&a, &b| {
-            let load = |worker: u32| (state.board.loads[worker as usize], classes.of(worker));
-            classes.compare(load(b), load(a)).then(a.cmp(&b))
-        });
+        self.list_donors(state, starving.need.saturating_sub(loose));
         let mut loose = loose;
         for &donor in &self.donors {
             let before = state.board.loads[donor as usize];
@@ -56,6 +37,36 @@ impl Shedding {
             loose += before - state.board.loads[donor as usize];
         }
         self.pull(state, starving, loose);
+    }
+
+    /// Finds the overloaded workers, fullest first, and lists what they have; also what those have who
+    /// will probably be asked for `need`. Listing all for the sake of a few would cost more than
+    /// anything else; a wrong guess costs only time.
+    fn list_donors(&mut self, state: &State<'_>, need: u64) {
+        let (classes, loads) = (&state.board.classes, &state.board.loads);
+        self.by_load.clear();
+        self.by_load
+            .extend(classes.able().map(|(worker, _)| worker));
+        self.by_load.sort_unstable_by(|&a, &b| {
+            let load = |worker: u32| (loads[worker as usize], classes.of(worker));
+            classes.compare(load(b), load(a)).then(a.cmp(&b))
+        });
+        self.donors.clear();
+        let by_load = self.by_load.iter().copied();
+        self.donors
+            .extend(by_load.filter(|&worker| is_overloaded(state, worker)));
+        self.is_listed.clear();
+        self.is_listed.resize(loads.len(), false);
+        for &worker in self
+            .donors
+            .iter()
+            .chain(likely_donors(state, &self.by_load, need))
+        {
+            self.is_listed[worker as usize] = true;
+        }
+        let is_listed = |worker: u32| self.is_listed[worker as usize];
+        self.members
+            .set(loads.len(), state.owners, state.weights, is_listed);
     }
 
     /// The fullest worker gives its largest suitable partition, again and again.
@@ -72,6 +83,10 @@ impl Shedding {
             };
             let spare = state.board.loads[donor as usize].saturating_sub(state.band(donor).low);
             let limit = spare.min(room).min(need.saturating_add(slack));
+            if !self.members.lists(donor) {
+                let (workers, owners) = (state.board.loads.len(), &*state.owners);
+                self.members.set(workers, owners, state.weights, |_| true);
+            }
             let list = self.members.by_weight(donor);
             let first = list.partition_point(|&(Reverse(weight), _)| weight > limit);
             let is_here = |&&(_, rank): &&ByWeight| {
@@ -92,6 +107,33 @@ impl Shedding {
             );
         }
     }
+}
+
+fn is_overloaded(state: &State<'_>, worker: u32) -> bool {
+    if state.board.classes.of(worker) == NO_CLASS {
+        return false;
+    }
+    let limit = state
+        .band(worker)
+        .high_trigger
+        .max(state.pinned_weight(worker));
+    state.board.loads[worker as usize] > limit
+}
+
+/// The fullest workers, up to several times as many as `need` takes if each gives all it can spare:
+/// most give a single partition.
+fn likely_donors<'a>(state: &State<'_>, by_load: &'a [u32], need: u64) -> &'a [u32] {
+    if need == 0 {
+        return &[];
+    }
+    let mut spare = 0_u64;
+    let enough = by_load.iter().position(|&worker| {
+        let load = state.board.loads[worker as usize];
+        let stays = state.band(worker).low.max(state.pinned_weight(worker));
+        spare = spare.saturating_add(load.saturating_sub(stays));
+        spare / 8 >= need
+    });
+    &by_load[..enough.map_or(by_load.len(), |last| by_load.len().min(last + 64))]
 }
 
 /// What workers below their band lack.
