@@ -43,9 +43,11 @@ fn leader(world: &World) -> usize {
 
 fn causes(world: &World) -> Vec<Cause> {
     let notices = world.nodes.iter().flat_map(|node| &node.notices);
-    let planned = notices.filter_map(|notice| match notice {
-        Notice::Planned { cause, .. } => Some(*cause),
-        _ => None,
+    let planned = notices.filter_map(|notice| {
+        let Notice::Planned { cause, .. } = notice else {
+            return None;
+        };
+        Some(*cause)
     });
     planned.collect()
 }
@@ -300,13 +302,12 @@ fn an_exhausted_pool_fails_the_start_by_name() {
     world.start(small);
     let third = world.start(small);
     world.run(secs(40));
-    let failed = world.nodes[third]
-        .notices
-        .iter()
-        .find_map(|notice| match notice {
-            Notice::StartFailed(error) => Some(error.clone()),
-            _ => None,
-        });
+    let failed = world.nodes[third].notices.iter().find_map(|notice| {
+        let Notice::StartFailed(error) = notice else {
+            return None;
+        };
+        Some(error.clone())
+    });
     let error = failed.expect("the start failed");
     assert!(matches!(error, StartError::StableIdExhausted { .. }));
     let text = error.to_string();
@@ -401,16 +402,16 @@ fn a_trigger_from_any_worker_is_answered_with_its_version() {
         },
     );
     world.run(Duration::from_millis(100));
-    let done = world.nodes[follower]
-        .notices
-        .iter()
-        .find_map(|notice| match notice {
-            Notice::RequestDone {
-                request: RequestId(42),
-                version,
-            } => Some(*version),
-            _ => None,
-        });
+    let done = world.nodes[follower].notices.iter().find_map(|notice| {
+        let Notice::RequestDone {
+            request: RequestId(42),
+            version,
+        } = notice
+        else {
+            return None;
+        };
+        Some(*version)
+    });
     let version = done.expect("it is answered");
     assert!(world.nodes[follower].core.status().version >= version);
     assert_eq!(causes(&world).last(), Some(&Cause::Manual));
