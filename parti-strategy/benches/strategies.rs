@@ -11,6 +11,8 @@ mod cases {
     pub(crate) mod measure;
 }
 
+use std::time::Duration;
+
 use cases::build::{self, Case};
 use cases::measure::measure;
 
@@ -37,17 +39,18 @@ fn main() {
         (false, true) => 100_000,
         (false, false) => u32::MAX,
     };
+    let budget = Duration::from_millis(if is_smoke { 0 } else { 250 });
     for (workers, partitions) in SIZES.into_iter().filter(|&(_, count)| count <= limit) {
         for case in build::all(workers, partitions) {
             if filter.is_none_or(|filter| case.name.contains(filter.as_str())) {
-                print(case, workers, partitions);
+                print(case, workers, partitions, budget);
             }
         }
     }
 }
 
-fn print(mut case: Case, workers: u32, partitions: u32) {
-    let measured = measure(&mut case);
+fn print(mut case: Case, workers: u32, partitions: u32, budget: Duration) {
+    let measured = measure(&mut case, budget);
     let nanos = measured.median.as_nanos() as f64;
     let go = cases::go::median_ms(case.name, workers, partitions);
     let ratio = go.map_or("null".to_owned(), |go| {

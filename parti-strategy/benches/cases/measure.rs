@@ -6,8 +6,6 @@ use parti_core::{Plan, Report};
 
 use super::build::Case;
 
-/// A workload is repeated for about this long, at least [`LEAST_RUNS`] times.
-const BUDGET: Duration = Duration::from_millis(250);
 const LEAST_RUNS: usize = 7;
 const MOST_RUNS: usize = 2001;
 
@@ -20,15 +18,15 @@ pub(crate) struct Measured {
     pub(crate) report: Report,
 }
 
-/// Runs a workload until the median is steady.
-pub(crate) fn measure(case: &mut Case) -> Measured {
+/// Repeats a workload for about as long as the budget, at least [`LEAST_RUNS`] times.
+pub(crate) fn measure(case: &mut Case, budget: Duration) -> Measured {
     let mut plan = Plan::default();
     for _ in 0..2 {
         (case.run)(&mut plan);
     }
     let counted = allocation_counter::measure(|| (case.run)(&mut plan));
     let (begin, mut times) = (Instant::now(), Vec::new());
-    while times.len() < LEAST_RUNS || (begin.elapsed() < BUDGET && times.len() < MOST_RUNS) {
+    while times.len() < LEAST_RUNS || (begin.elapsed() < budget && times.len() < MOST_RUNS) {
         let start = Instant::now();
         (case.run)(&mut plan);
         times.push(start.elapsed());
