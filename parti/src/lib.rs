@@ -55,3 +55,8 @@ pub use parti_core::{
 pub use parti_nats::{NatsOptions, NatsStore};
 #[doc(inline)]
 pub use parti_strategy::{ConsistentHash, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash};
+
+// The README's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -26,7 +26,13 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut bench = cargo();
     match args.what {
-        What::Strategies => bench.args(["bench", "--package", "parti-strategy", "--bench", "plan"]),
+        What::Strategies => bench.args([
+            "bench",
+            "--package",
+            "parti-strategy",
+            "--bench",
+            "strategies",
+        ]),
     };
     bench.arg("--");
     if args.json {

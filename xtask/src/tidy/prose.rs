@@ -12,7 +12,7 @@ const MACHINE: [&str; 5] = [
 ];
 
 /// Hosts that everybody reaches; a mirror or a private registry is none of them.
-const HOSTS: [&str; 16] = [
+const HOSTS: [&str; 17] = [
     "127.0.0.1",
     "crates.io",
     "doc.rust-lang.org",
@@ -29,6 +29,7 @@ const HOSTS: [&str; 16] = [
     "rustsec.org",
     "semver.org",
     "www.apache.org",
+    "www.w3.org",
 ];
 
 /// Adds what a Markdown file breaks: commands, examples and files that do not exist.
