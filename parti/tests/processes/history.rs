@@ -52,6 +52,15 @@ impl Life {
         self.lines.iter().filter(|line| line.event == event).count()
     }
 
+    /// When an event was last told of.
+    pub(crate) fn last(&self, event: &str) -> Option<u64> {
+        self.lines
+            .iter()
+            .filter(|line| line.event == event)
+            .map(|line| line.at_ms)
+            .max()
+    }
+
     /// When an ownership that began and ended at these times could last be used.
     fn last_use(&self, from_ms: u64, until_ms: Option<u64>) -> Option<u64> {
         let paused = self.paused_at_ms.filter(|&paused| from_ms <= paused);

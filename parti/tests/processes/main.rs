@@ -3,6 +3,7 @@
 
 mod history;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -71,6 +72,59 @@ fn five_processes_share_survive_kills_and_leave_cleanly() {
         let last = lives[process].lines.last().map(|line| line.event.as_str());
         assert_eq!(last, Some("stopped"));
     }
+}
+
+/// Starting a whole deployment at once has left half of it without an assignment elsewhere.
+#[test]
+fn twenty_workers_that_start_at_once_all_own_their_share_within_a_second() {
+    let group = Group::start("default", 20);
+    group.until("an even share", |lives| shares_are(lives, &[5; 20]));
+    let lives = group.lives();
+    let ids: BTreeSet<String> = lives.iter().map(history::claimed).collect();
+    assert_eq!(ids.len(), 20, "{ids:?}");
+    let last = |event: &str| lives.iter().filter_map(|life| life.last(event)).max();
+    let (claimed, assigned) = (
+        last("claimed").expect("told"),
+        last("assigned").expect("told"),
+    );
+    let took = assigned.saturating_sub(claimed);
+    eprintln!("the last share {took} ms after the last claim");
+    assert!(took <= 1000, "{took} ms");
+    let failed = lives
+        .iter()
+        .filter(|life| life.lines.iter().any(|l| l.event == "failed"));
+    assert_eq!(failed.count(), 0, "no start fails for lack of patience");
+}
+
+/// Crash after crash: the median take-over hardly takes longer than the lease.
+#[test]
+fn repeated_kills_are_taken_over_within_the_lease_and_a_little() {
+    let mut group = Group::start("fast", 6);
+    let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
+    let mut took = Vec::new();
+    for round in 0..5 {
+        group.until("everything owned", |lives| sum(lives) == PARTITIONS);
+        let victim = group.position(|leads| leads == (round % 2 == 0));
+        group.kill(victim);
+        group.until("taken over", |lives| {
+            history::takeover_ms(lives, victim).is_some()
+        });
+        took.push(history::takeover_ms(&group.lives(), victim).expect("waited for"));
+        group.join(6 + round);
+    }
+    took.sort_unstable();
+    eprintln!("taken over after {took:?} ms");
+    assert!(
+        took[2] <= 1000 + 100,
+        "median of {took:?} ms, lease 1000 ms"
+    );
+    assert!(
+        took[4] <= 1000 + 1000,
+        "worst of {took:?} ms, lease 1000 ms"
+    );
+    let lives = group.lives();
+    assert_eq!(history::overlaps(&lives), []);
+    assert_eq!(history::stale_tokens(&lives), []);
 }
 
 /// A paused process cannot run a callback: it has to wake up as one that owns nothing.
