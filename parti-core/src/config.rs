@@ -11,7 +11,11 @@ use core::time::Duration;
 use crate::config_error::ConfigError;
 use crate::id::{GroupName, WorkerId};
 
+mod bounds;
+mod degraded;
 mod rules;
+
+pub use degraded::{DegradedPreset, DegradedSettings};
 
 /// The most IDs a pool may have.
 pub(crate) const MAX_POOL: u32 = 100_000;
@@ -77,7 +81,7 @@ struct Settings {
     cold_start_window: Duration,
     planned_scale_window: Duration,
     emergency_grace_period: Duration,
-    recovery_grace_period: Duration,
+    degraded: DegradedSettings,
     restart_detection_ratio: f64,
     min_rebalance_threshold: f64,
     min_rebalance_interval: Duration,
@@ -118,6 +122,7 @@ pub struct ConfigBuilder {
     planned_scale_window: Option<Duration>,
     emergency_grace_period: Option<Duration>,
     recovery_grace_period: Option<Duration>,
+    degraded: Option<DegradedPreset>,
     restart_detection_ratio: Option<f64>,
     min_rebalance_threshold: Option<f64>,
     min_rebalance_interval: Option<Duration>,
@@ -186,8 +191,8 @@ getters! {
     planned_scale_window: Duration,
     /// How long a worker must be overdue before it counts as lost.
     emergency_grace_period: Duration,
-    /// After a gap of contact with the store, how long nobody is judged.
-    recovery_grace_period: Duration,
+    /// When a worker calls itself degraded, and when well again.
+    degraded: DegradedSettings,
     /// Share of the group whose loss at once counts as a restart.
     restart_detection_ratio: f64,
     /// Imbalance below which an optional rebalance is skipped.
@@ -244,7 +249,9 @@ setters! {
     planned_scale_window: Duration,
     /// How long a worker must be overdue before it is lost; default 1.5 intervals.
     emergency_grace_period: Duration,
-    /// After a gap of contact, how long nobody is judged; default one lease.
+    /// The thresholds of degraded mode; default: derived from the lease.
+    degraded: DegradedPreset,
+    /// After a gap of contact, how long nobody is judged; default one lease, or as `degraded` says.
     recovery_grace_period: Duration,
     /// Share of the group whose loss at once counts as a restart, above 0 up to 1; default 0.5.
     restart_detection_ratio: f64,
@@ -336,6 +343,13 @@ impl ConfigBuilder {
         let lease = self.lease.unwrap_or(lease);
         let planned = self.planned_scale_window.unwrap_or(planned);
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
+        let mut degraded = match self.degraded {
+            Some(preset) => preset.settings(),
+            None => degraded::derived(lease),
+        };
+        if let Some(grace) = self.recovery_grace_period {
+            degraded.recovery_grace = grace;
+        }
         let hint = self
             .worker_id_hint
             .as_deref()
@@ -363,7 +377,7 @@ impl ConfigBuilder {
             cold_start_window: self.cold_start_window.unwrap_or(cold),
             planned_scale_window: planned,
             emergency_grace_period: self.emergency_grace_period.unwrap_or(interval * 3 / 2),
-            recovery_grace_period: self.recovery_grace_period.unwrap_or(lease),
+            degraded,
             restart_detection_ratio: self.restart_detection_ratio.unwrap_or(0.5),
             min_rebalance_threshold: self.min_rebalance_threshold.unwrap_or(0.15),
             min_rebalance_interval: self.min_rebalance_interval.unwrap_or(
@@ -414,6 +428,12 @@ impl Config {
         self.settings.worker_id_hint.as_ref()
     }
 
+    /// After a gap of contact with the store, how long nobody is judged.
+    #[must_use]
+    pub const fn recovery_grace_period(&self) -> Duration {
+        self.settings.degraded.recovery_grace
+    }
+
     /// Labels of this worker.
     #[must_use]
     pub const fn labels(&self) -> &BTreeMap<String, String> {
@@ -434,48 +454,6 @@ impl Config {
         WorkerId::numbered(self.worker_id_prefix(), number)
             .ok()
             .filter(|_| inside)
-    }
-
-    /// How long the holder of a session may rely on it after *sending* the renewal that was applied:
-    /// the lease, shortened by twice the clock drift and by the margin.
-    ///
-    /// A rival counts the full lease from when it *saw* the renewal, so the holder stops first.
-    #[must_use]
-    pub fn hold(&self) -> Duration {
-        let drift = self
-            .lease()
-            .saturating_mul(self.clock_drift_ppm().saturating_mul(2))
-            / 1_000_000;
-        self.lease()
-            .saturating_sub(drift)
-            .saturating_sub(self.lease_margin())
-    }
-
-    /// A renewal later than this is overdue: one and a half intervals.
-    #[must_use]
-    pub fn overdue_after(&self) -> Duration {
-        self.heartbeat_interval() * 3 / 2
-    }
-
-    /// A bound for the time from the end of all faults until every partition is owned by exactly one
-    /// living worker, in the mode and with the windows of this configuration.
-    ///
-    /// It adds up, pessimistically: an old lease runs out and an ID is claimed, a leader is elected
-    /// and sees the whole bucket, the dead are detected, windows (capped at twice their length) and
-    /// the cooldown pass, and a hand-over whose holder never acknowledges is ended by eviction.
-    #[must_use]
-    pub fn convergence_bound(&self) -> Duration {
-        let request = self.request_timeout();
-        let claim = self.lease() + request * 8 + self.heartbeat_interval() * 2;
-        let elect = self.lease() + self.election_timeout() + request * 4;
-        let detect = self.lease() + self.recovery_grace_period() + self.emergency_grace_period();
-        let window = self.cold_start_window().max(self.planned_scale_window()) * 2;
-        let decide = window + self.min_rebalance_interval() + request * 8;
-        let handoff = match self.mode() {
-            Mode::Exclusive => self.handoff_timeout() + self.apply_timeout() + self.lease() * 2,
-            Mode::Overlap => self.apply_timeout() + self.lease(),
-        };
-        claim + elect + detect + decide + handoff + self.drain_timeout() * 2
     }
 }
 

@@ -137,7 +137,7 @@ impl Core {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Member(member) => member.deadline(),
+            Phase::Member(member) => member.deadline(self.env.config.mode()),
             Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => None,
         }
     }

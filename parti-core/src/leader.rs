@@ -196,6 +196,8 @@ impl Leader {
                 if self.ready {
                     self.view.note_orphans(cx.now);
                 }
+                // The end of a session frees what it was still to acknowledge.
+                self.expect_advance(cx);
                 self.stirred = true;
             }
         }

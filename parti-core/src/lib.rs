@@ -16,6 +16,7 @@ mod departure;
 mod effect;
 mod event;
 mod follow;
+mod health;
 mod holdings;
 mod id;
 mod keys;
@@ -38,7 +39,7 @@ mod watching;
 pub mod wire;
 
 pub use crate::core::{Boot, Core};
-pub use config::{Config, ConfigBuilder, Mode, Preset};
+pub use config::{Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, Preset};
 pub use config_error::ConfigError;
 pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};
 pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
@@ -47,7 +48,7 @@ pub use id::{
     WriteId,
 };
 pub use keys::{Key, head_key};
-pub use notice::{DegradedReason, Notice, StartError, StepDownReason};
+pub use notice::{AlertLevel, DegradedReason, Notice, StartError, StepDownReason};
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,

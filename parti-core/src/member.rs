@@ -8,13 +8,14 @@ use core::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::claim::Claimed;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::departure::{Departure, Todo};
 use crate::effect::{RevokeCause, Wake, WakeReason};
 use crate::event::{OpId, StopMode};
 use crate::follow::Follow;
+use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::{Inauguration, Leader, Leading};
@@ -23,7 +24,7 @@ use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
 use crate::state::State;
-use crate::store::{StoreError, StoreInfo, StoreReply, WatchScope};
+use crate::store::{StoreError, StoreErrorKind, StoreInfo, StoreReply, WatchScope};
 use crate::time::Instant;
 use crate::watching::Watching;
 
@@ -51,7 +52,7 @@ pub(crate) struct Member {
     departure: Option<Departure>,
     /// Whether the lease ran out and nothing may be held.
     suspended: bool,
-    degraded: Option<DegradedReason>,
+    health: Health,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +90,7 @@ impl Member {
             reconcile: Reconcile::new(cx),
             departure: None,
             suspended: false,
-            degraded: None,
+            health: Health::default(),
         }
     }
 
@@ -104,8 +105,12 @@ impl Member {
     }
 
     /// Until when guards are valid.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        (!self.suspended).then_some(self.session.deadline)
+    pub(crate) fn deadline(&self, mode: Mode) -> Option<Instant> {
+        let deadline = match mode {
+            Mode::Exclusive => self.session.deadline,
+            Mode::Overlap => Instant::FAR_FUTURE,
+        };
+        (!self.suspended).then_some(deadline)
     }
 
     pub(crate) const fn is_leaving(&self) -> bool {
@@ -114,7 +119,9 @@ impl Member {
 
     /// The lease comes before everything else: past it, nothing may be relied on.
     pub(crate) fn check_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        if !self.suspended && cx.now >= self.session.deadline {
+        // In overlap mode work goes on until somebody else is known to have the identity.
+        let exclusive = cx.config().mode() == Mode::Exclusive;
+        if exclusive && !self.suspended && cx.now >= self.session.deadline {
             self.lose_lease(cx, holdings);
         }
     }
@@ -131,7 +138,7 @@ impl Member {
         cx.notify(Notice::LeaseLost {
             worker: self.session.worker.clone(),
         });
-        self.degrade(cx, DegradedReason::LeaseLost);
+        self.watch_over_health(cx);
         self.step_down(cx, StepDownReason::SessionLost);
     }
 
@@ -170,8 +177,10 @@ impl Member {
     }
 
     pub(crate) fn wake(&self, now: Instant, config: &Config) -> Option<Wake> {
-        let lease =
-            (!self.suspended).then(|| Wake::new(self.session.deadline, WakeReason::LeaseDeadline));
+        let lease = self
+            .deadline(config.mode())
+            .filter(|&at| at < Instant::FAR_FUTURE);
+        let lease = lease.map(|at| Wake::new(at, WakeReason::LeaseDeadline));
         let candidacy = match &self.candidacy {
             Candidacy::Standing { attempt, .. } => attempt.wake(),
             Candidacy::Waiting => self
@@ -197,7 +206,7 @@ impl Member {
         if self.departure.is_some() {
             return State::Shutdown;
         }
-        if self.degraded.is_some() {
+        if self.health.is_degraded() {
             return State::Degraded;
         }
         if let Some(state) = self.leader.as_ref().and_then(|leader| leader.state()) {
@@ -289,6 +298,15 @@ impl Member {
         op: OpId,
         result: &Result<StoreReply, StoreError>,
     ) -> Membership {
+        match result {
+            Ok(_) => self.health.on_success(),
+            Err(error) => match error.kind {
+                StoreErrorKind::Unknown | StoreErrorKind::Unavailable => {
+                    self.health.on_error(cx.now, &cx.config().degraded());
+                }
+                StoreErrorKind::Refused | StoreErrorKind::Rejected => {}
+            },
+        }
         let kept = self.session.on_reply(cx, op, result);
         self.on_kept(cx, holdings, kept)
     }
@@ -372,26 +390,20 @@ impl Member {
 
     // Health.
 
-    fn degrade(&mut self, cx: &mut Cx<'_>, reason: DegradedReason) {
-        if self.degraded.as_ref() != Some(&reason) {
-            self.degraded = Some(reason.clone());
-            cx.notify(Notice::Degraded { reason });
-        }
-    }
-
-    /// Degraded while the own renewals are not applied or do not come back; over when both are.
+    /// There is trouble while the own renewals are not applied or do not come back.
     fn watch_over_health(&mut self, cx: &mut Cx<'_>) {
         let config = cx.shared_config();
-        let applied = cx.now < self.writes_late_at(&config);
-        let heard = self.contact.is_held(&config, cx.now);
-        if self.suspended {
-            self.degrade(cx, DegradedReason::LeaseLost);
-        } else if !applied {
-            self.degrade(cx, DegradedReason::WritesFailing);
-        } else if !heard {
-            self.degrade(cx, DegradedReason::WatchSilent);
-        } else if self.degraded.take().is_some() {
-            cx.notify(Notice::Recovered);
+        let trouble = if self.suspended {
+            Some(DegradedReason::LeaseLost)
+        } else if cx.now >= self.writes_late_at(&config) {
+            Some(DegradedReason::WritesFailing)
+        } else if !self.contact.is_held(&config, cx.now) {
+            Some(DegradedReason::WatchSilent)
+        } else {
+            None
+        };
+        for notice in self.health.look(cx.now, &config.degraded(), trouble) {
+            cx.notify(notice);
         }
     }
 
@@ -402,7 +414,9 @@ impl Member {
     fn health_wake(&self, config: &Config, now: Instant) -> Option<Wake> {
         let writes = self.writes_late_at(config);
         let heard = self.contact.lost_at(config);
-        let future = [writes, heard].into_iter().filter(|&at| at > now).min();
+        let health = self.health.wake(&config.degraded());
+        let times = [writes, heard].into_iter().chain(health);
+        let future = times.filter(|&at| at > now).min();
         let watch = self.rewatch_at(config).filter(|&at| at > now);
         let watch = watch.map(|at| Wake::new(at, WakeReason::WatchRetry));
         Wake::earlier(future.map(|at| Wake::new(at, WakeReason::Reconcile)), watch)

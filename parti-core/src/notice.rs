@@ -124,6 +124,50 @@ impl fmt::Display for DegradedReason {
     }
 }
 
+/// How urgent a lasting degradation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertLevel {
+    /// For half a minute.
+    Info,
+    /// For two minutes.
+    Warn,
+    /// For five minutes.
+    Error,
+    /// For ten minutes.
+    Critical,
+}
+
+impl AlertLevel {
+    /// After how long it is reached.
+    #[must_use]
+    pub const fn after(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Info => 30,
+            Self::Warn => 120,
+            Self::Error => 300,
+            Self::Critical => 600,
+        })
+    }
+
+    /// The level of something that has lasted so long, if it has reached one.
+    #[must_use]
+    pub fn of(lasting: Duration) -> Option<Self> {
+        let levels = [Self::Critical, Self::Error, Self::Warn, Self::Info];
+        levels.into_iter().find(|level| lasting >= level.after())
+    }
+
+    /// The level after this one.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        match self {
+            Self::Info => Some(Self::Warn),
+            Self::Warn => Some(Self::Error),
+            Self::Error => Some(Self::Critical),
+            Self::Critical => None,
+        }
+    }
+}
+
 /// Something worth knowing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -238,6 +282,15 @@ pub enum Notice {
     Degraded {
         /// Why.
         reason: DegradedReason,
+    },
+    /// It is still degraded.
+    DegradedAlert {
+        /// How urgent it has become.
+        level: AlertLevel,
+        /// Why.
+        reason: DegradedReason,
+        /// For how long.
+        lasting: Duration,
     },
     /// Everything is in reach again.
     Recovered,

@@ -253,6 +253,25 @@ fn a_held_seat_that_nobody_takes_is_given_up() {
     assert_eq!(counts(&world).iter().sum::<usize>(), 9);
 }
 
+/// A worker that releases everything and leaves in one write must not leave its partitions behind.
+#[test]
+fn a_release_that_comes_with_the_last_acknowledgement_is_taken_up() {
+    let mut world = World::new(6);
+    group(&mut world, 2);
+    let leaving = 1 - leader(&world);
+    world.nodes[leaving].slow = true;
+    world.tell(
+        leaving,
+        Event::Stop {
+            mode: StopMode::Handoff,
+        },
+    );
+    world.run(Duration::from_millis(100));
+    world.let_go(leaving);
+    world.run(Duration::from_millis(100));
+    assert_eq!(counts(&world).iter().sum::<usize>(), 6);
+}
+
 /// The last worker of a group has nobody to hand over to and must not wait for anybody.
 #[test]
 fn the_last_worker_leaves_at_once() {

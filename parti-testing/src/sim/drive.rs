@@ -180,7 +180,7 @@ impl World<'_> {
         }))
         .map_err(|payload| Cut::Panic(panics::message(payload.as_ref())))?;
         running.wake = wake;
-        let deadline = running.core.status().deadline;
+        let deadline = running.core.deadline();
         let dies_after = running.dies_after.take().map(|after| after as usize);
         let count = effects.len();
         for (index, effect) in effects.into_iter().enumerate() {

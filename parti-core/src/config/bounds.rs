@@ -1,0 +1,50 @@
+//! Times that follow from a configuration: how long a lease may be relied on, when somebody is
+//! overdue, when everything must have settled.
+
+use core::time::Duration;
+
+use super::{Config, Mode};
+
+impl Config {
+    /// How long the holder of a session may rely on it after *sending* the renewal that was applied:
+    /// the lease, shortened by twice the clock drift and by the margin.
+    ///
+    /// A rival counts the full lease from when it *saw* the renewal, so the holder stops first.
+    #[must_use]
+    pub fn hold(&self) -> Duration {
+        let drift = self
+            .lease()
+            .saturating_mul(self.clock_drift_ppm().saturating_mul(2))
+            / 1_000_000;
+        self.lease()
+            .saturating_sub(drift)
+            .saturating_sub(self.lease_margin())
+    }
+
+    /// A renewal later than this is overdue: one and a half intervals.
+    #[must_use]
+    pub fn overdue_after(&self) -> Duration {
+        self.heartbeat_interval() * 3 / 2
+    }
+
+    /// A bound for the time from the end of all faults until every partition is owned by exactly one
+    /// living worker, in the mode and with the windows of this configuration.
+    ///
+    /// It adds up, pessimistically: an old lease runs out and an ID is claimed, a leader is elected
+    /// and sees the whole bucket, the dead are detected, windows (capped at twice their length) and
+    /// the cooldown pass, and a hand-over whose holder never acknowledges is ended by eviction.
+    #[must_use]
+    pub fn convergence_bound(&self) -> Duration {
+        let request = self.request_timeout();
+        let claim = self.lease() + request * 8 + self.heartbeat_interval() * 2;
+        let elect = self.lease() + self.election_timeout() + request * 4;
+        let detect = self.lease() + self.recovery_grace_period() + self.emergency_grace_period();
+        let window = self.cold_start_window().max(self.planned_scale_window()) * 2;
+        let decide = window + self.min_rebalance_interval() + request * 8;
+        let handoff = match self.mode() {
+            Mode::Exclusive => self.handoff_timeout() + self.apply_timeout() + self.lease() * 2,
+            Mode::Overlap => self.apply_timeout() + self.lease(),
+        };
+        claim + elect + detect + decide + handoff + self.drain_timeout() * 2
+    }
+}
