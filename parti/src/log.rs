@@ -52,6 +52,11 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
             total,
         } => info!(worker, term, %version, added, removed, total, "assignment changed"),
         Notice::Degraded { reason } => warn!(worker, term, version, %reason, "degraded"),
+        Notice::DegradedAlert {
+            level,
+            reason,
+            lasting,
+        } => warn!(worker, term, version, ?level, %reason, ?lasting, "still degraded"),
         Notice::Recovered => info!(worker, term, version, "recovered"),
         Notice::RecordIgnored { key, reason } => {
             warn!(worker, term, version, key, reason, "ignored a record");
