@@ -396,7 +396,7 @@ impl Core {
             return;
         };
         let (worker, epoch) = (member.session.worker.clone(), member.session.epoch);
-        let leaving = member.lost_while_leaving();
+        let leaving = member.is_leaving();
         let mut cx = self.env.cx(self.now);
         self.holdings.forget(&mut cx, RevokeCause::IdentityLost);
         cx.notify(Notice::IdentityLost {

@@ -113,6 +113,7 @@ impl Member {
         (!self.suspended).then_some(deadline)
     }
 
+    /// Whether a stop is under way.
     pub(crate) const fn is_leaving(&self) -> bool {
         self.departure.is_some()
     }
@@ -381,11 +382,6 @@ impl Member {
         self.departure
             .map(Departure::into_errors)
             .unwrap_or_default()
-    }
-
-    /// The departure of a membership that was lost: the next one goes on with it.
-    pub(crate) fn lost_while_leaving(&self) -> bool {
-        self.departure.is_some()
     }
 
     // Health.

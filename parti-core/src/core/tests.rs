@@ -290,6 +290,28 @@ fn the_last_worker_leaves_at_once() {
     );
 }
 
+/// Scaling to zero must not make the last workers wait for a leader that has left.
+#[test]
+fn a_whole_group_that_stops_at_once_leaves_without_delay_or_error() {
+    let mut world = World::new(9);
+    group(&mut world, 3);
+    for node in 0..3 {
+        world.tell(
+            node,
+            Event::Stop {
+                mode: StopMode::Handoff,
+            },
+        );
+    }
+    world.run(Duration::from_millis(600));
+    for node in &world.nodes {
+        assert_eq!(
+            node.notices.last(),
+            Some(&Notice::Stopped { errors: Vec::new() })
+        );
+    }
+}
+
 /// A callback that never returns must not keep a process from stopping.
 #[test]
 fn a_stop_is_bounded_and_says_what_was_not_released() {

@@ -2,11 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::time::Duration;
 
 use super::{Candidacy, Member};
 use crate::attempt::{Attempt, Outcome};
 use crate::config::Config;
 use crate::cx::Cx;
+use crate::departure::Departure;
 use crate::event::{OpId, OpOwner};
 use crate::id::{Term, Version, WriteId};
 use crate::keys::head_key;
@@ -23,7 +25,7 @@ impl Member {
     pub(super) fn stands_at(&self, config: &Config, now: Instant) -> Option<Instant> {
         if self.leader.is_some()
             || self.suspended
-            || self.departure.is_some()
+            || !self.may_lead()
             || !self.watching.is_caught_up()
             || !self.contact.is_held(config, now)
         {
@@ -31,7 +33,18 @@ impl Member {
         }
         let me = (&self.session.worker, self.session.epoch);
         let vacant = self.follow.vacant_at(config, &self.contact, me)?;
-        Some(vacant.max(self.stand_not_before) + self.jitter)
+        // Whoever is leaving stands only if nobody else does: to hand over what is left.
+        let last = if self.departure.is_some() {
+            config.election_jitter() * 2
+        } else {
+            Duration::ZERO
+        };
+        Some(vacant.max(self.stand_not_before) + self.jitter + last)
+    }
+
+    /// A leaving worker leads only as long as it has something to hand over.
+    fn may_lead(&self) -> bool {
+        self.departure.as_ref().is_none_or(Departure::is_draining)
     }
 
     pub(super) fn keep_candidacy(&mut self, cx: &mut Cx<'_>) {
@@ -110,7 +123,7 @@ impl Member {
                 let Candidacy::Standing { head, .. } = won else {
                     return;
                 };
-                if self.suspended || self.is_leaving() {
+                if self.suspended || !self.may_lead() {
                     // Won too late to be of use: the next who stands takes over.
                     self.follow.wrote_head(cx, *head, revision);
                 } else {
