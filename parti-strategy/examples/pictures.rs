@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parti_core::{AssignmentStrategy, PlanInput, WorkerTable};
+use parti_core::{AssignmentStrategy, Plan, PlanInput, WorkerTable};
 use parti_strategy::workload::{Weights, Workload, worker_table};
 use parti_strategy::{ConsistentHash, RoundRobin, Sticky, next_input};
 
@@ -78,21 +78,31 @@ fn strategies() -> Vec<(&'static str, Box<dyn AssignmentStrategy>)> {
 fn change(title: &str, numbers: std::ops::Range<u32>) -> String {
     let group = Workload::new(10, 1000, Weights::Uniform);
     let workers = worker_table(numbers);
-    let mut svg = Svg::new(title, strategies().len() as u32);
+    let words = ["stayed", "moved here", "even share"];
+    let mut svg = Svg::new(title, words, strategies().len() as u32);
     for (row, (name, strategy)) in (0..).zip(strategies()) {
         let fresh = PlanInput::fresh(group.partitions(), group.workers());
         let before = strategy.plan(&fresh).expect("a plan");
         let input = next_input(&fresh, &before, Arc::clone(&workers));
         let plan = strategy.plan(&input).expect("a plan");
-        let mut bars = vec![(0, 0); workers.len()];
+        let name_of = |worker: &parti_core::WorkerInfo| match group.workers().index_of(&worker.id) {
+            Some(_) => worker.id.to_string(),
+            None => "new".into(),
+        };
+        let labels = workers.as_slice().iter().map(name_of);
+        let mut bars: Vec<Bar> = labels.map(Bar::new).collect();
         let owners = plan
             .owners
             .iter()
             .zip(&input.previous)
             .zip(input.partitions.weights());
         for ((&owner, &previous), &weight) in owners {
-            let (kept, arrived) = &mut bars[owner as usize];
-            *(if owner == previous { kept } else { arrived }) += weight;
+            let bar = &mut bars[owner as usize];
+            *(if owner == previous {
+                &mut bar.stayed
+            } else {
+                &mut bar.moved
+            }) += weight;
         }
         let report = &plan.report;
         let moved = 100.0 * report.moved_weight as f64 / report.total_weight as f64;
@@ -106,17 +116,21 @@ fn change(title: &str, numbers: std::ops::Range<u32>) -> String {
         let caption = format!(
             "{name}: {moved:.1} % of the weight moves{bound}; fullest worker {peak:.2} × mean"
         );
+        let mean = report.total_weight / workers.len() as u64;
         svg.panel(
             row,
             &caption,
             &bars,
-            report.total_weight / workers.len() as u64,
+            Scale {
+                mean,
+                top: mean * 5 / 4,
+            },
         );
     }
     svg.finish()
 }
 
-/// Every worker of ten restarts, one after the other: what moves, and what is back in the end.
+/// Every worker of ten restarts, one after the other: how much is where it was in the beginning.
 fn rolling() -> String {
     let group = Workload::new(10, 1000, Weights::Equal);
     let mut all = strategies();
@@ -128,50 +142,87 @@ fn rolling() -> String {
             Box::new(Sticky::new().without_homes()),
         ),
     );
-    let mut svg = Svg::new(
-        "Ten workers restart one by one, each leave and each return decided",
-        3,
-    );
+    let title = "Ten workers restart one by one: where 1000 partitions are after each decision";
+    let words = ["where they were at first", "elsewhere", "all"];
+    let mut svg = Svg::new(title, words, 3);
     for (row, (name, strategy)) in (0..).zip(all) {
         let forgets = name.contains("without");
         let mut input = PlanInput::fresh(group.partitions(), group.workers());
         let before = strategy.plan(&input).expect("a plan");
-        let (mut plan, mut bars) = (before.clone(), Vec::new());
+        let (mut plan, mut bars, mut moved) = (before.clone(), Vec::new(), 0);
         for gone in 0..10 {
             let others = worker_table((0..10).filter(|&number| number != gone));
-            for workers in [others, group.workers()] {
+            let turns = [
+                (format!("{gone} out"), others),
+                (format!("{gone} back"), group.workers()),
+            ];
+            for (label, workers) in turns {
                 input = step(&input, &plan, workers, forgets);
                 plan = strategy.plan(&input).expect("a plan");
-                bars.push((0, u64::from(plan.report.moved)));
+                moved += plan.report.moved;
+                let stayed = at_home(&input, &plan, &group, &before);
+                bars.push(Bar {
+                    label,
+                    stayed,
+                    moved: 1000 - stayed,
+                });
             }
         }
-        let same = plan
-            .owners
-            .iter()
-            .zip(&before.owners)
-            .filter(|(now, then)| now == then)
-            .count();
-        let moved: u64 = bars.iter().map(|(_, moved)| moved).sum();
+        let same = at_home(&input, &plan, &group, &before) / 10;
         let caption = format!(
-            "{name}: {moved} moves of 1000 partitions in 20 decisions; {} % are where they were",
-            same / 10
+            "{name}: {moved} moves in 20 decisions; in the end {same} % are where they were"
         );
-        svg.panel(row, &caption, &bars, 100);
+        let scale = Scale {
+            mean: 1000,
+            top: 1000,
+        };
+        svg.panel(row, &caption, &bars, scale);
     }
     svg.finish()
 }
 
-fn step(
-    input: &PlanInput,
-    plan: &parti_core::Plan,
-    workers: Arc<WorkerTable>,
-    forgets: bool,
-) -> PlanInput {
+/// How many partitions have the worker they had in the plan of the whole group.
+fn at_home(input: &PlanInput, plan: &Plan, group: &Workload, before: &Plan) -> u64 {
+    let workers = group.workers();
+    let is_home = |(now, then): &(&u32, &u32)| input.workers.get(**now) == workers.get(**then);
+    plan.owners
+        .iter()
+        .zip(&before.owners)
+        .filter(is_home)
+        .count() as u64
+}
+
+fn step(input: &PlanInput, plan: &Plan, workers: Arc<WorkerTable>, forgets: bool) -> PlanInput {
     let mut next = next_input(input, plan, workers);
     if forgets {
         next.anchors.clear();
     }
     next
+}
+
+/// What one bar shows, from the bottom up.
+struct Bar {
+    label: String,
+    stayed: u64,
+    moved: u64,
+}
+
+impl Bar {
+    fn new(label: String) -> Self {
+        let (stayed, moved) = (0, 0);
+        Self {
+            label,
+            stayed,
+            moved,
+        }
+    }
+}
+
+/// Where the dashed line is, and what fills a panel; the same in all panels of a picture.
+#[derive(Clone, Copy)]
+struct Scale {
+    mean: u64,
+    top: u64,
 }
 
 /// A picture of panels below each other.
@@ -180,7 +231,7 @@ struct Svg {
 }
 
 impl Svg {
-    fn new(title: &str, rows: u32) -> Self {
+    fn new(title: &str, words: [&str; 3], rows: u32) -> Self {
         let height = 70 + rows * PANEL;
         let mut text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
@@ -188,7 +239,9 @@ impl Svg {
              <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"white\"/>\n\
              <text x=\"20\" y=\"28\" font-size=\"16\" font-weight=\"bold\">{title}</text>\n"
         );
-        for (x, colour, word) in [(20, KEPT, "stayed"), (110, ARRIVED, "moved")] {
+        let [stayed, moved, line] = words;
+        let mut x = 20;
+        for (colour, word) in [(KEPT, stayed), (ARRIVED, moved)] {
             writeln!(
                 text,
                 "<rect x=\"{x}\" y=\"42\" width=\"14\" height=\"14\" fill=\"{colour}\"/>\
@@ -196,57 +249,56 @@ impl Svg {
                 x + 20
             )
             .expect("memory");
+            x += 50 + 7 * word.len();
         }
         writeln!(
             text,
-            "<path d=\"M200 49H234\" stroke=\"#555555\" stroke-dasharray=\"5 4\"/>\
-             <text x=\"240\" y=\"54\">even share</text>"
+            "<path d=\"M{x} 49h34\" stroke=\"#555555\" stroke-dasharray=\"5 4\"/>\
+             <text x=\"{}\" y=\"54\">{line}</text>",
+            x + 40
         )
         .expect("memory");
         Self { text }
     }
 
-    /// Bars of (stayed, moved), with a line at `mean`.
-    fn panel(&mut self, row: u32, caption: &str, bars: &[(u64, u64)], mean: u64) {
-        let bottom = f64::from(70 + (row + 1) * PANEL - 20);
-        let room = f64::from(PANEL) - 60.0;
-        let most = bars
-            .iter()
-            .map(|(kept, arrived)| kept + arrived)
-            .max()
-            .unwrap_or(1)
-            .max(mean);
-        let scale = room / most.max(1) as f64;
+    /// Bars with their labels below, and the dashed line.
+    fn panel(&mut self, row: u32, caption: &str, bars: &[Bar], scale: Scale) {
+        let bottom = f64::from(70 + (row + 1) * PANEL - 34);
+        let unit = (f64::from(PANEL) - 62.0) / scale.top.max(1) as f64;
         let step = f64::from(WIDTH - 40) / bars.len().max(1) as f64;
-        writeln!(
-            self.text,
-            "<text x=\"20\" y=\"{}\">{caption}</text>",
-            70 + row * PANEL + 16
-        )
-        .expect("memory");
-        for (index, &(kept, arrived)) in bars.iter().enumerate() {
-            let left = 20.0 + step * index as f64 + 4.0;
-            let (kept, arrived) = (kept as f64 * scale, arrived as f64 * scale);
-            for (top, height, colour) in [
-                (bottom - kept, kept, KEPT),
-                (bottom - kept - arrived, arrived, ARRIVED),
-            ] {
+        let caption_y = 70 + row * PANEL + 16;
+        let caption = format!("<text x=\"20\" y=\"{caption_y}\">{caption}</text>");
+        writeln!(self.text, "{caption}").expect("memory");
+        for (index, bar) in bars.iter().enumerate() {
+            let left = 20.0 + step * index as f64 + 3.0;
+            let (stayed, moved) = (bar.stayed as f64 * unit, bar.moved as f64 * unit);
+            let parts = [
+                (bottom - stayed, stayed, KEPT),
+                (bottom - stayed - moved, moved, ARRIVED),
+            ];
+            for (top, height, colour) in parts.iter().filter(|(_, height, _)| *height > 0.0) {
+                let width = step - 6.0;
                 writeln!(
                     self.text,
-                    "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{height:.1}\" \
-                     fill=\"{colour}\"/>",
-                    step - 8.0
+                    "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" \
+                     height=\"{height:.1}\" fill=\"{colour}\"/>"
                 )
                 .expect("memory");
             }
+            let (middle, below) = (left + step / 2.0 - 3.0, bottom + 14.0);
+            writeln!(
+                self.text,
+                "<text x=\"{middle:.1}\" y=\"{below:.1}\" font-size=\"10\" \
+                 text-anchor=\"middle\">{}</text>",
+                bar.label
+            )
+            .expect("memory");
         }
-        let line = bottom - mean as f64 * scale;
+        let (line, right) = (bottom - scale.mean as f64 * unit, WIDTH - 20);
         writeln!(
             self.text,
-            "<path d=\"M20 {line:.1}H{}\" stroke=\"#555555\" stroke-dasharray=\"5 4\"/>\
-             <path d=\"M20 {bottom:.1}H{}\" stroke=\"black\"/>",
-            WIDTH - 20,
-            WIDTH - 20
+            "<path d=\"M20 {line:.1}H{right}\" stroke=\"#555555\" stroke-dasharray=\"5 4\"/>\
+             <path d=\"M20 {bottom:.1}H{right}\" stroke=\"black\"/>"
         )
         .expect("memory");
     }
