@@ -16,6 +16,7 @@ mod departure;
 mod effect;
 mod event;
 mod follow;
+mod history;
 mod holdings;
 mod id;
 mod keys;
@@ -42,6 +43,9 @@ pub use config::{Config, ConfigBuilder, Mode, Preset};
 pub use config_error::ConfigError;
 pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};
 pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
+pub use history::{
+    Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Unreadable,
+};
 pub use id::{
     Epoch, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version, WorkerId,
     WriteId,
