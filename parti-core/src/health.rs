@@ -186,11 +186,13 @@ mod tests {
             let now = Instant::from_millis(second * 1_000);
             let trouble = trouble.then_some(SILENT);
             for notice in health.look(now, &preset.settings(), trouble) {
-                let word = match notice {
-                    Notice::Degraded { .. } => "degraded".into(),
-                    Notice::Recovered => "recovered".into(),
-                    Notice::DegradedAlert { level, .. } => alloc::format!("{level:?}"),
-                    other => alloc::format!("{other:?}"),
+                let word = if let Notice::DegradedAlert { level, .. } = notice {
+                    alloc::format!("{level:?}")
+                } else if notice == Notice::Recovered {
+                    "recovered".into()
+                } else {
+                    assert!(matches!(notice, Notice::Degraded { .. }), "{notice:?}");
+                    "degraded".into()
                 };
                 told.push(alloc::format!("{second} {word}"));
             }

@@ -61,17 +61,21 @@ pub fn head_key() -> String {
 
 /// What every session key begins with.
 pub(crate) const SESSION_PREFIX: &str = "w.";
+/// What every assignment key begins with.
+pub(crate) const ASSIGNMENT_PREFIX: &str = "a.";
+/// What every slot of the audit ring begins with.
+pub(crate) const AUDIT_PREFIX: &str = "h.";
 
 pub(crate) fn session_key(worker: &WorkerId) -> String {
     format!("{SESSION_PREFIX}{worker}")
 }
 
 pub(crate) fn assignment_key(worker: &WorkerId) -> String {
-    format!("a.{worker}")
+    format!("{ASSIGNMENT_PREFIX}{worker}")
 }
 
 pub(crate) fn audit_key(version: u64) -> String {
-    format!("h.{}", version % AUDIT_SLOTS)
+    format!("{AUDIT_PREFIX}{}", version % AUDIT_SLOTS)
 }
 
 pub(crate) fn control_key(verb: Verb, worker: &WorkerId) -> String {

@@ -17,6 +17,7 @@ mod effect;
 mod event;
 mod follow;
 mod health;
+mod history;
 mod holdings;
 mod id;
 mod keys;
@@ -43,6 +44,9 @@ pub use config::{Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, 
 pub use config_error::ConfigError;
 pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};
 pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
+pub use history::{
+    Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Unreadable,
+};
 pub use id::{
     Epoch, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version, WorkerId,
     WriteId,
