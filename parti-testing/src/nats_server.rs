@@ -314,8 +314,8 @@ impl Drop for NatsServer {
     }
 }
 
-/// The nats-server program: `PARTI_NATS_SERVER`, else one on `PATH` of at least 2.12.1, else
-/// `target/nats/nats-server` of a workspace above, which is fetched with `cargo xtask nats`.
+/// The nats-server program: `PARTI_NATS_SERVER`, else one on `PATH` of at least 2.12.1, else the one
+/// that `cargo xtask nats` of a workspace above finds or fetches.
 ///
 /// # Errors
 /// [`ServerError::NoProgram`] says where it was looked for.
@@ -338,34 +338,35 @@ pub fn find_program() -> Result<PathBuf, ServerError> {
         None => searched.push("PATH has none".to_owned()),
     }
     let roots = workspaces_above();
-    let fetched = |roots: &[PathBuf]| {
-        let mut programs = roots
-            .iter()
-            .map(|root| root.join("target/nats/nats-server"));
-        programs.find(|program| version_of(program).is_some())
-    };
-    if let Some(program) = fetched(&roots) {
-        return Ok(program);
-    }
     if let Some(root) = roots.iter().find(|root| root.join("xtask").is_dir()) {
         // Tests start side by side; the first one fetches and the others find it fetched.
         static FETCH: Mutex<()> = Mutex::new(());
         let _one = FETCH.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(program) = fetched(&roots) {
-            return Ok(program);
-        }
         let got = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["xtask", "nats"])
             .current_dir(root)
-            .status();
-        searched.push(format!("`cargo xtask nats`: {got:?}"));
-        if let Some(program) = fetched(&roots) {
+            .stderr(Stdio::inherit())
+            .output();
+        // The path is the last line of what it prints.
+        let printed = got
+            .as_ref()
+            .map_or_else(|_| "".into(), |got| String::from_utf8_lossy(&got.stdout));
+        let program = printed
+            .lines()
+            .last()
+            .map(PathBuf::from)
+            .unwrap_or_default();
+        if version_of(&program).is_some() {
             return Ok(program);
         }
+        searched.push(format!(
+            "`cargo xtask nats`: {:?}",
+            got.map(|got| got.status)
+        ));
     }
     let roots = roots.iter().map(|root| root.display().to_string());
     searched.push(format!(
-        "target/nats/nats-server in {}",
+        "no xtask to fetch it in {}",
         roots.collect::<Vec<_>>().join(", ")
     ));
     Err(ServerError::NoProgram {

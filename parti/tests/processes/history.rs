@@ -4,7 +4,7 @@
 //! to the moment at which it was killed or paused: a dead process acts no more, and a paused one has
 //! to find its guard invalid when it goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -59,6 +59,22 @@ impl Life {
             .filter(|line| line.event == event)
             .map(|line| line.at_ms)
             .max()
+    }
+
+    /// The partitions it owns after its last line.
+    pub(crate) fn owned(&self) -> BTreeSet<String> {
+        let mut owned = BTreeSet::new();
+        for line in &self.lines {
+            let Some(partition) = &line.partition else {
+                continue;
+            };
+            match line.event.as_str() {
+                "assigned" => owned.insert(partition.clone()),
+                "revoked" => owned.remove(partition),
+                _ => false,
+            };
+        }
+        owned
     }
 
     /// When an ownership that began and ended at these times could last be used.
@@ -137,12 +153,15 @@ pub(crate) fn overlaps(lives: &[Life]) -> Vec<(String, Ownership, Ownership)> {
     found
 }
 
-/// Ownerships whose token is not larger than the one before.
+/// Ownerships whose token is not larger than that of another process before. A session that gets
+/// back what nobody else had meanwhile keeps its token.
 pub(crate) fn stale_tokens(lives: &[Life]) -> Vec<(String, Ownership, Ownership)> {
     let mut found = Vec::new();
     for (partition, list) in ownerships(lives) {
         for pair in list.windows(2) {
-            if pair[1].token <= pair[0].token {
+            let same_process = pair[1].process == pair[0].process;
+            let least = pair[0].token + u64::from(!same_process);
+            if pair[1].token < least {
                 found.push((partition.clone(), pair[0].clone(), pair[1].clone()));
             }
         }

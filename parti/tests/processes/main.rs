@@ -155,6 +155,29 @@ fn a_paused_process_loses_its_partitions_and_comes_back_as_a_new_session() {
     assert_eq!(history::stale_tokens(&lives), []);
 }
 
+/// An outage of the store many leases long must end where it began: nobody may be declared dead for
+/// what was the store's fault, and nobody has to restart.
+#[test]
+fn an_outage_of_the_server_ends_with_the_same_ids_and_the_same_assignment() {
+    let group = Group::start("default", 4);
+    group.until("an even share", |lives| shares_are(lives, &[25; 4]));
+    let before: Vec<_> = group.lives().iter().map(Life::owned).collect();
+    group.server.pause().expect("pauses");
+    let revoked = |lives: &[Life]| history::shares(lives).iter().sum::<usize>() == 0;
+    group.until("everything given up at the end of the leases", revoked);
+    thread::sleep(Duration::from_secs(7));
+    group.server.resume().expect("resumes");
+    group.until("everything back", |lives| shares_are(lives, &[25; 4]));
+    let lives = group.lives();
+    assert_eq!(lives.iter().map(Life::owned).collect::<Vec<_>>(), before);
+    for life in &lives {
+        assert_eq!(life.count("claimed"), 1, "the same session goes on");
+        assert!(life.count("degraded") >= 1, "it is told");
+    }
+    assert_eq!(history::overlaps(&lives), []);
+    assert_eq!(history::stale_tokens(&lives), []);
+}
+
 /// The default timings promise to detect a crash within the lease of six seconds.
 #[test]
 fn the_default_timings_take_over_within_the_lease_and_a_second() {
