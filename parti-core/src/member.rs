@@ -108,8 +108,9 @@ impl Member {
         (!self.suspended).then_some(self.session.deadline)
     }
 
-    pub(crate) const fn is_leaving(&self) -> bool {
-        self.departure.is_some()
+    /// Whether it is too late to lead: the session is being released.
+    fn is_releasing(&self) -> bool {
+        self.departure.as_ref().is_some_and(Departure::is_releasing)
     }
 
     /// The lease comes before everything else: past it, nothing may be relied on.
@@ -159,7 +160,7 @@ impl Member {
         }
         self.watch_over_watch(cx);
         self.watch_over_health(cx);
-        self.keep_reconciling(cx);
+        self.keep_reconciling(cx, requests);
         requests.handle_timeout(cx, &self.session);
         self.keep_candidacy(cx);
         if let Some(leader) = &mut self.leader {
@@ -339,6 +340,8 @@ impl Member {
                 self.keep_leaving(cx, holdings)
             }
             Todo::Resign => {
+                // Whoever is leaving for good must not be given anything on the way out.
+                holdings.abandon(cx);
                 if let Some(leader) = &mut self.leader {
                     leader.resign(StepDownReason::Stopping);
                     let leading = leader.step(cx, &self.contact);
@@ -347,6 +350,7 @@ impl Member {
                 Membership::On
             }
             Todo::Release(hold) => {
+                holdings.abandon(cx);
                 self.session
                     .set_status(cx, SessionStatus::Released { hold });
                 self.session.handle_timeout(cx, holdings);

@@ -110,7 +110,7 @@ impl Member {
                 let Candidacy::Standing { head, .. } = won else {
                     return;
                 };
-                if self.suspended || self.is_leaving() {
+                if self.suspended || self.is_releasing() {
                     // Won too late to be of use: the next who stands takes over.
                     self.follow.wrote_head(cx, *head, revision);
                 } else {
