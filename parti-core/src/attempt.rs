@@ -18,8 +18,13 @@ use crate::store::{Entry, Expect, StoreError, StoreErrorKind, StoreOp, StoreRepl
 use crate::time::Instant;
 use crate::wire;
 
-/// Reads that show less than what is known before the key counts as vanished.
+/// Reads that show less than what is known before the key counts as vanished, and only after a full
+/// lease: replicas lag for seconds, and an identity given up for that is given up for nothing.
 const STALE_READS: u32 = 6;
+
+/// Tries that leave the key as it was before a doubtful write is given up. Its late arrival is no
+/// danger: whatever is written next expects the same revision, so that only one of both can win.
+const DOUBTFUL_TRIES: u32 = 4;
 
 /// A conditional write under way. Its first write carries the identifier it is recognised by.
 #[derive(Clone, Debug)]
@@ -112,7 +117,8 @@ impl Attempt {
 
     /// A watch or another read showed the first key.
     pub(crate) fn on_seen(&self, entry: &Entry) -> Outcome {
-        if self.is_own(entry) {
+        // The same name at an older revision is of an earlier history of the key.
+        if self.is_own(entry) && self.is_later(entry) {
             Outcome::Won(entry.revision)
         } else if self.is_beyond(entry) {
             Outcome::Lost(Some(entry.clone()))
@@ -147,9 +153,10 @@ impl Attempt {
     fn on_written(&mut self, cx: &mut Cx<'_>, result: &Result<StoreReply, StoreError>) -> Outcome {
         let error = match result {
             Ok(StoreReply::Committed { revisions }) => {
-                return revisions
-                    .first()
-                    .map_or(Outcome::Pending, |&r| Outcome::Won(r));
+                if let Some(&revision) = revisions.first() {
+                    return Outcome::Won(revision);
+                }
+                StoreError::new(StoreErrorKind::Unknown, "the store named no revision")
             }
             Ok(StoreReply::Entry(_) | StoreReply::Entries { .. } | StoreReply::Info(_)) => {
                 StoreError::new(StoreErrorKind::Unknown, "the store answered something else")
@@ -192,7 +199,8 @@ impl Attempt {
         }
         if !self.is_expected(entry) {
             self.stale_reads += 1;
-            if self.stale_reads >= STALE_READS {
+            let patience = cx.config().lease();
+            if self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience {
                 return Outcome::Lost(None);
             }
             self.pause(cx, Next::Read { refused });
@@ -200,10 +208,15 @@ impl Attempt {
         }
         // Refused although the first key is as expected: spurious, or another key's expectation.
         // While an earlier sending may still be applied, sending again is what settles it.
-        let settled = self.writes.len() > 1 && (!self.doubtful || self.backoff.tries() > 4);
-        match (refused, &self.last_error) {
-            (true, Some(error)) if settled => Outcome::Refused(error.clone()),
-            (_, _) => {
+        let settled = !self.doubtful || self.backoff.tries() > DOUBTFUL_TRIES;
+        match &self.last_error {
+            Some(error) if settled && refused && self.writes.len() > 1 => {
+                Outcome::Refused(error.clone())
+            }
+            Some(error) if settled && error.kind == StoreErrorKind::Rejected => {
+                Outcome::Rejected(error.clone())
+            }
+            Some(_) | None => {
                 self.pause(cx, Next::Write);
                 Outcome::Pending
             }
@@ -241,6 +254,13 @@ impl Attempt {
             Expect::Absent => entry.value.is_some(),
             Expect::Revision(base) => entry.revision > base,
             Expect::Any => false,
+        }
+    }
+
+    fn is_later(&self, entry: &Entry) -> bool {
+        match self.first().expect {
+            Expect::Revision(base) => entry.revision > base,
+            Expect::Absent | Expect::Any => true,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Claiming an ID: list the sessions, choose a free one, write it under the condition that it is
 //! still free, and begin again when somebody was faster.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) struct Claim {
     step: Step,
     last_error: Option<StoreError>,
     exhausted: Option<StartError>,
+    /// What was sent before this proves nothing.
+    trusted_from: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +72,8 @@ pub(crate) struct Claimed {
     pub(crate) nonce: Nonce,
     pub(crate) revision: Revision,
     pub(crate) first_sent: Instant,
+    /// A claim sent before this gives no validity; the first renewal does.
+    pub(crate) trusted_from: Instant,
     pub(crate) info: StoreInfo,
 }
 
@@ -100,7 +104,13 @@ impl Claim {
             step,
             last_error,
             exhausted,
+            trusted_from: Instant::ORIGIN,
         }
+    }
+
+    /// The clock stood still for an unknown time: what was sent before now proves nothing.
+    pub(crate) const fn distrust(&mut self, now: Instant) {
+        self.trusted_from = now;
     }
 
     pub(crate) fn on_reply(
@@ -169,8 +179,12 @@ impl Claim {
 
     fn on_list(&mut self, cx: &mut Cx<'_>, result: &Result<StoreReply, StoreError>) -> Claiming {
         match result {
-            Ok(StoreReply::Entries { entries, .. }) => {
+            Ok(StoreReply::Entries {
+                entries,
+                last_revision,
+            }) => {
                 self.observe(cx.now, entries);
+                self.forget_deleted(entries, *last_revision);
                 self.choose(cx);
                 Claiming::Pending
             }
@@ -212,6 +226,15 @@ impl Claim {
             };
             self.seats.insert(worker, seat);
         }
+    }
+
+    /// A seat that a list should show and does not was deleted: its revision is not to be expected.
+    fn forget_deleted(&mut self, entries: &[Entry], upto: Revision) {
+        let living = entries.iter().filter(|entry| entry.value.is_some());
+        let listed: BTreeSet<_> = living.map(|entry| entry.key.as_str()).collect();
+        self.seats.retain(|worker, seat| {
+            seat.revision > upto || listed.contains(session_key(worker).as_str())
+        });
     }
 
     fn choose(&mut self, cx: &mut Cx<'_>) {
@@ -286,10 +309,15 @@ impl Claim {
                     nonce,
                     revision,
                     first_sent,
+                    trusted_from: self.trusted_from,
                     info,
                 })
             }
-            Outcome::Lost(_) | Outcome::Refused(_) => {
+            lost @ (Outcome::Lost(_) | Outcome::Refused(_)) => {
+                if let Outcome::Lost(Some(winner)) = lost {
+                    // The next list may be older than this.
+                    self.observe(cx.now, &[winner]);
+                }
                 // Somebody was faster. The jitter spreads a herd that starts at once.
                 let until = cx.now + cx.rng().duration_below(Duration::from_millis(10));
                 self.step = Step::Pausing {

@@ -238,14 +238,18 @@ impl Core {
             | Event::Watch { .. }
             | Event::Partitions { .. }
             | Event::Planned { .. }
-            | Event::SourceChanged => self.on_member_event(event),
+            | Event::SourceChanged => self.on_running_event(event),
         }
     }
 
-    /// Events that only a member has a use for.
-    fn on_member_event(&mut self, event: Event) {
-        let Phase::Member(member) = &mut self.phase else {
-            return;
+    /// Events that only a member, or one that is about to be, has a use for.
+    fn on_running_event(&mut self, event: Event) {
+        let member = match &mut self.phase {
+            Phase::Member(member) => member,
+            Phase::Claiming(claim) if event == Event::ClockJumped => {
+                return claim.distrust(self.now);
+            }
+            Phase::Claiming(_) | Phase::Idle | Phase::Ending { .. } | Phase::Stopped => return,
         };
         let mut cx = self.env.cx(self.now);
         let membership = match event {

@@ -84,6 +84,11 @@ impl Departure {
         self.mode == StopMode::Handoff && self.stage == Stage::Draining
     }
 
+    /// Whether the session is being given up.
+    pub(crate) const fn is_releasing(&self) -> bool {
+        matches!(self.stage, Stage::Releasing)
+    }
+
     pub(crate) fn error(&mut self, error: String) {
         self.errors.push(error);
     }

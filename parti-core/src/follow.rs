@@ -95,7 +95,7 @@ impl Follow {
                 None
             }
             None => {
-                self.head = None;
+                self.vacate();
                 None
             }
             Some(Ok(_)) => Some("it is not a head record".to_string()),
@@ -105,9 +105,7 @@ impl Follow {
             // An unreadable head names nobody: a new leader writes a readable one over it, with the
             // term and version known from before.
             cx.ignore(entry.key.clone(), reason);
-            if let Some(head) = &mut self.head {
-                head.leader = None;
-            }
+            self.vacate();
         }
         if self.leader() != before.as_ref() {
             let leader = self.leader().cloned();
@@ -115,6 +113,13 @@ impl Follow {
             cx.notify(Notice::LeaderChanged { leader, term });
         }
         true
+    }
+
+    /// `head` names nobody any more; terms and versions go on from what was known.
+    fn vacate(&mut self) {
+        if let Some(head) = &mut self.head {
+            head.leader = None;
+        }
     }
 
     /// Takes in a `head` this process wrote or learned of.

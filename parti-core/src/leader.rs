@@ -168,6 +168,8 @@ impl Leader {
 
     /// A snapshot of the watch begins.
     pub(crate) fn on_snapshot(&mut self) {
+        // A snapshot that broke off proves nothing about the next, which may be older.
+        self.head_seen = false;
         self.view.begin_snapshot();
     }
 
@@ -265,7 +267,7 @@ impl Leader {
     pub(crate) fn wake(&self) -> Option<Wake> {
         let work = match &self.work {
             Work::Pausing { until } => Some(Wake::new(*until, WakeReason::Retry)),
-            Work::Committing(commit) => commit.attempt.wake(),
+            Work::Committing(commit) => Wake::earlier(commit.attempt.wake(), Some(commit.give_up)),
             Work::Resigning { attempt, .. } => attempt.wake(),
             Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
             Work::Planning { .. } => None,

@@ -118,6 +118,11 @@ impl Member {
         self.departure.is_some()
     }
 
+    /// Whether it is too late to lead: the session is being released.
+    fn is_releasing(&self) -> bool {
+        self.departure.as_ref().is_some_and(Departure::is_releasing)
+    }
+
     /// The lease comes before everything else: past it, nothing may be relied on.
     pub(crate) fn check_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
         // In overlap mode work goes on until somebody else is known to have the identity.
@@ -167,7 +172,7 @@ impl Member {
         }
         self.watch_over_watch(cx);
         self.watch_over_health(cx);
-        self.keep_reconciling(cx);
+        self.keep_reconciling(cx, requests);
         requests.handle_timeout(cx, &self.session);
         self.keep_candidacy(cx);
         if let Some(leader) = &mut self.leader {
@@ -358,6 +363,8 @@ impl Member {
                 self.keep_leaving(cx, holdings)
             }
             Todo::Resign => {
+                // Whoever is leaving for good must not be given anything on the way out.
+                holdings.abandon(cx);
                 if let Some(leader) = &mut self.leader {
                     leader.resign(StepDownReason::Stopping);
                     let leading = leader.step(cx, &self.contact);
@@ -366,6 +373,7 @@ impl Member {
                 Membership::On
             }
             Todo::Release(hold) => {
+                holdings.abandon(cx);
                 self.session
                     .set_status(cx, SessionStatus::Released { hold });
                 self.session.handle_timeout(cx, holdings);

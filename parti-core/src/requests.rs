@@ -36,6 +36,9 @@ struct Line {
     waiting: Vec<RequestId>,
     writing: Option<(Attempt, Vec<RequestId>)>,
     asked: Option<(Revision, Vec<RequestId>)>,
+    /// The last removal of the key that was seen, and the version then in force: the watch may skip
+    /// the request itself and show its removal before the answer to its write comes.
+    removed: Option<(Revision, Version)>,
 }
 
 impl Requests {
@@ -111,7 +114,8 @@ impl Requests {
             line.on_outcome(cx, outcome);
         }
         if entry.value.is_none() {
-            line.done(cx, entry.revision, version);
+            line.removed = Some((entry.revision, version));
+            line.settle(cx);
         }
     }
 
@@ -165,6 +169,7 @@ impl Line {
                     .writing
                     .take()
                     .map(|(_, requests)| (revision, requests));
+                self.settle(cx);
             }
             Outcome::Lost(_) => {
                 let again = self.writing.take().map(|(_, requests)| requests);
@@ -180,16 +185,13 @@ impl Line {
         }
     }
 
-    /// The key was removed at this revision: the generation of `version` contains the request.
-    fn done(&mut self, cx: &mut Cx<'_>, revision: Revision, version: Version) {
-        if self
-            .asked
-            .as_ref()
-            .is_none_or(|(asked, _)| *asked >= revision)
-        {
+    /// A request whose key was removed after it was written is contained in a generation.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        let Some((removed, version)) = self.removed else {
             return;
-        }
-        for request in self.asked.take().map(|(_, r)| r).into_iter().flatten() {
+        };
+        let asked = self.asked.take_if(|(asked, _)| *asked < removed);
+        for request in asked.map(|(_, requests)| requests).into_iter().flatten() {
             cx.notify(Notice::RequestDone { request, version });
         }
     }

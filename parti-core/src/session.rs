@@ -64,17 +64,25 @@ pub(crate) enum Kept {
 
 impl Session {
     pub(crate) fn new(cx: &Cx<'_>, claimed: &Claimed) -> Self {
+        let trusted = claimed.first_sent >= claimed.trusted_from;
+        let hold = cx.config().hold();
+        let interval = cx.config().heartbeat_interval();
+        let (valid_until, renew_at) = if trusted {
+            (claimed.first_sent + hold, claimed.first_sent + interval)
+        } else {
+            (cx.now, cx.now)
+        };
         Self {
             worker: claimed.worker.clone(),
             nonce: claimed.nonce,
             epoch: Epoch::from(claimed.revision),
             revision: claimed.revision,
-            deadline: claimed.first_sent + cx.config().hold(),
-            trusted_from: Instant::ORIGIN,
+            deadline: valid_until,
+            trusted_from: claimed.trusted_from,
             acknowledged_at: cx.now,
             seq: 0,
             status: SessionStatus::Active,
-            renewal: Renewal::Due(claimed.first_sent + cx.config().heartbeat_interval()),
+            renewal: Renewal::Due(renew_at),
             speak_at: None,
         }
     }

@@ -12,6 +12,8 @@ use crate::event::{Event, RequestId, StopMode};
 use crate::notice::{Notice, StartError, StepDownReason};
 use crate::state::{Cause, State};
 
+mod races;
+mod solo;
 mod world;
 
 use world::World;

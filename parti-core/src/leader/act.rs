@@ -31,6 +31,10 @@ impl Leader {
     /// Judges, and does what the judgement asks for, as far as nothing else is under way.
     pub(crate) fn step(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> Leading {
         match &mut self.work {
+            Work::Committing(commit) if cx.now >= commit.give_up.at => {
+                // It may still be applied: then `head` shows it, and the next attempt cannot win.
+                self.fail(cx, "commit", "the store left its outcome open".into());
+            }
             Work::Committing(commit) => commit.attempt.handle_timeout(cx),
             Work::Resigning { attempt, .. } => attempt.handle_timeout(cx),
             Work::Pausing { until } if cx.now >= *until => {
@@ -406,8 +410,11 @@ impl Leader {
 
     fn keep_resigning(&mut self, cx: &mut Cx<'_>) -> Leading {
         match &self.work {
-            Work::Committing(_) | Work::Resigning { .. } => return Leading::On,
-            Work::Idle | Work::Pausing { .. } | Work::Planning { .. } => {}
+            // A failed step has its pause also here: a store that refuses is not to be hammered.
+            Work::Committing(_) | Work::Resigning { .. } | Work::Pausing { .. } => {
+                return Leading::On;
+            }
+            Work::Idle | Work::Planning { .. } => {}
         }
         let write = self.next_write();
         let head = Head {

@@ -14,6 +14,7 @@ use super::seats::Seats;
 use super::view::View;
 use crate::attempt::Attempt;
 use crate::cx::Cx;
+use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
 use crate::id::{Epoch, Revision, Version, WorkerId, WriteId};
 use crate::keys::{assignment_key, audit_key, control_key, head_key, session_key};
@@ -32,6 +33,8 @@ const AUDIT_CHANGES: usize = 2_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Commit {
     pub(crate) attempt: Attempt,
+    /// When an outcome that is still open counts as a failed step.
+    pub(crate) give_up: Wake,
     pub(crate) head: Head,
     pub(crate) records: Vec<(WorkerId, Option<AssignmentRecord>)>,
     pub(crate) evicted: Vec<(WorkerId, SessionRecord)>,
@@ -111,8 +114,10 @@ impl Draft<'_> {
         });
         check_sizes(&writes, self.info.max_value)?;
         let attempt = Attempt::begin(cx, OpOwner::Leader, self.write, writes);
+        let patience = cx.config().operation_timeout().max(cx.config().lease());
         Ok(Commit {
             attempt,
+            give_up: Wake::new(cx.now + patience, WakeReason::Retry),
             head,
             records,
             evicted: evicted

@@ -123,7 +123,7 @@ impl Member {
                 let Candidacy::Standing { head, .. } = won else {
                     return;
                 };
-                if self.suspended || !self.may_lead() {
+                if self.suspended || self.is_releasing() {
                     // Won too late to be of use: the next who stands takes over.
                     self.follow.wrote_head(cx, *head, revision);
                 } else {

@@ -31,11 +31,7 @@ impl Member {
                 if let Some(leader) = &mut self.leader {
                     leader.on_caught_up(cx, *revision);
                 }
-                for (verb, key, asked) in requests.asked(&self.session.worker) {
-                    // A request that the snapshot does not show was removed in between; the next
-                    // reading of its key tells.
-                    self.reconcile.look_at(cx, (verb, key, asked));
-                }
+                self.look_at_requests(cx, requests);
                 Membership::On
             }
             WatchEvent::Lost { reason } => {

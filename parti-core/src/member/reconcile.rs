@@ -4,7 +4,7 @@
 //! renewal brings back through the watch already proves that nothing before it was missed.
 
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use super::{Member, Membership};
 use crate::cx::Cx;
@@ -61,7 +61,9 @@ impl Reconcile {
         cx: &mut Cx<'_>,
         (verb, key, asked): (Verb, String, Revision),
     ) {
-        let op = cx.store(OpOwner::Reconcile, StoreOp::Get { key: key.clone() });
+        // A list says up to where it is complete: a read that shows nothing may just be stale.
+        let prefix = key.clone();
+        let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
         self.reading
             .insert(op, Reading::Request { verb, key, asked });
     }
@@ -72,11 +74,12 @@ impl Reconcile {
 }
 
 impl Member {
-    pub(super) fn keep_reconciling(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn keep_reconciling(&mut self, cx: &mut Cx<'_>, requests: &Requests) {
         if cx.now < self.reconcile.due_at {
             return;
         }
         self.reconcile.due_at = cx.now + cx.config().reconcile_interval();
+        self.look_at_requests(cx, requests);
         if self.leader.is_some() {
             let prefix = String::new();
             let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
@@ -86,6 +89,13 @@ impl Member {
                 let op = cx.store(OpOwner::Reconcile, StoreOp::Get { key });
                 self.reconcile.reading.insert(op, Reading::Record);
             }
+        }
+    }
+
+    /// A request that neither the watch nor a snapshot answers was removed in between, or still waits.
+    pub(super) fn look_at_requests(&mut self, cx: &mut Cx<'_>, requests: &Requests) {
+        for request in requests.asked(&self.session.worker) {
+            self.reconcile.look_at(cx, request);
         }
     }
 
@@ -115,14 +125,22 @@ impl Member {
             (Ok(StoreReply::Entry(Some(entry))), Some(Reading::Record)) => {
                 self.on_entry(cx, holdings, requests, entry, false)
             }
-            (Ok(StoreReply::Entry(entry)), Some(Reading::Request { verb, key, asked })) => {
-                let gone = Entry {
-                    key: key.to_string(),
-                    revision: asked.next(),
-                    value: None,
-                };
-                let entry = entry.as_ref().unwrap_or(&gone);
-                self.on_control(cx, requests, verb, entry);
+            (
+                Ok(StoreReply::Entries {
+                    entries,
+                    last_revision,
+                }),
+                Some(Reading::Request { verb, key, asked }),
+            ) => {
+                let there = |entry: &Entry| entry.key == key && entry.value.is_some();
+                if *last_revision >= asked && !entries.iter().any(there) {
+                    let gone = Entry {
+                        key,
+                        revision: asked.next(),
+                        value: None,
+                    };
+                    self.on_control(cx, requests, verb, &gone);
+                }
                 Membership::On
             }
             (Ok(_) | Err(_), _) => Membership::On,
