@@ -22,6 +22,7 @@ mod no_spin;
 mod panics;
 mod removal;
 mod settled;
+mod states;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -329,6 +330,13 @@ pub const PROPERTIES: &[Property] = &[
         why: "user callbacks would overlap or be skipped",
         applies: ALWAYS,
         make: |_| Box::<callbacks::Callbacks>::default(),
+    },
+    Property {
+        id: "STATE",
+        name: "public states follow each other as the table of transitions allows",
+        why: "a watcher would be told steps that cannot be, and miss the defect behind them",
+        applies: ALWAYS,
+        make: |_| Box::<states::States>::default(),
     },
     Property {
         id: "SPIN",

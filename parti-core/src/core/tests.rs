@@ -12,6 +12,9 @@ use crate::event::{Event, RequestId, StopMode};
 use crate::notice::{Notice, StartError, StepDownReason};
 use crate::state::{Cause, State};
 
+mod emergencies;
+mod states;
+mod windows;
 mod world;
 
 use world::World;

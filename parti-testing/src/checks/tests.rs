@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use facts::*;
-use parti_core::{Cause, SessionStatus, WakeReason};
+use parti_core::{Cause, SessionStatus, State, WakeReason};
 
 mod facts;
 
@@ -321,6 +321,23 @@ fn there_is_no_alarm_without_faults() {
         record.cause = Cause::Emergency;
     }
     check(&["S18a"], &[commit(A, vec![emergency])]);
+}
+
+/// A worker that shows a step that cannot be hides a defect behind a plausible word.
+#[test]
+fn states_follow_the_table_of_transitions() {
+    let step = |process, from, to| notice(process, Notice::StateChanged { from, to });
+    let begun = step(A, State::Init, State::ClaimingId);
+    let joined = step(A, State::ClaimingId, State::Election);
+    let stopped = step(A, State::Election, State::Shutdown);
+    check(&[], &[begun.clone(), joined.clone(), stopped.clone()]);
+    check(&["STATE"], &[begun.clone(), stopped]);
+    check(&["STATE"], &[joined]);
+    check(
+        &["STATE"],
+        &[begun, step(A, State::ClaimingId, State::Stable)],
+    );
+    check(&["STATE"], &[step(B, State::Init, State::Init)]);
 }
 
 /// After the faults every partition has one owner, and then nothing happens.
