@@ -33,9 +33,11 @@ async fn rest(mut subscription: Subscription) -> (Vec<Arc<ManagerNotice>>, u64) 
 
 /// The states told, as steps.
 fn steps(notices: &[Arc<ManagerNotice>]) -> Vec<(State, State)> {
-    let step = |notice: &Arc<ManagerNotice>| match **notice {
-        ManagerNotice::Core(Notice::StateChanged { from, to }) => Some((from, to)),
-        _ => None,
+    let step = |notice: &Arc<ManagerNotice>| {
+        let ManagerNotice::Core(Notice::StateChanged { from, to }) = **notice else {
+            return None;
+        };
+        Some((from, to))
     };
     notices.iter().filter_map(step).collect()
 }

@@ -92,37 +92,9 @@ impl State {
                 Self::Degraded,
                 Self::Shutdown,
             ],
-            // A leader may plan for others before it has taken in its own first assignment.
-            Self::Scaling => &[
-                Self::ClaimingId,
-                Self::Election,
-                Self::WaitingAssignment,
-                Self::Stable,
-                Self::Rebalancing,
-                Self::Emergency,
-                Self::Degraded,
-                Self::Shutdown,
-            ],
-            Self::Rebalancing => &[
-                Self::ClaimingId,
-                Self::Election,
-                Self::WaitingAssignment,
-                Self::Stable,
-                Self::Scaling,
-                Self::Emergency,
-                Self::Degraded,
-                Self::Shutdown,
-            ],
-            Self::Emergency => &[
-                Self::ClaimingId,
-                Self::Election,
-                Self::WaitingAssignment,
-                Self::Stable,
-                Self::Scaling,
-                Self::Rebalancing,
-                Self::Degraded,
-                Self::Shutdown,
-            ],
+            Self::Scaling => AFTER_SCALING,
+            Self::Rebalancing => AFTER_REBALANCING,
+            Self::Emergency => AFTER_EMERGENCY,
             // Being degraded hides the state beneath, which goes on.
             Self::Degraded => &[
                 Self::ClaimingId,
@@ -156,6 +128,39 @@ impl State {
         }
     }
 }
+
+// A leader may plan for others before it has taken in its own first assignment, and goes on waiting
+// for it afterwards.
+const AFTER_SCALING: &[State] = &[
+    State::ClaimingId,
+    State::Election,
+    State::WaitingAssignment,
+    State::Stable,
+    State::Rebalancing,
+    State::Emergency,
+    State::Degraded,
+    State::Shutdown,
+];
+const AFTER_REBALANCING: &[State] = &[
+    State::ClaimingId,
+    State::Election,
+    State::WaitingAssignment,
+    State::Stable,
+    State::Scaling,
+    State::Emergency,
+    State::Degraded,
+    State::Shutdown,
+];
+const AFTER_EMERGENCY: &[State] = &[
+    State::ClaimingId,
+    State::Election,
+    State::WaitingAssignment,
+    State::Stable,
+    State::Scaling,
+    State::Rebalancing,
+    State::Degraded,
+    State::Shutdown,
+];
 
 #[cfg(test)]
 mod tests {
