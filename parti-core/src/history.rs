@@ -63,8 +63,8 @@ impl History {
             prefix: prefix.to_string(),
         };
         vec![
-            list(SESSION_PREFIX),
             list(ASSIGNMENT_PREFIX),
+            list(SESSION_PREFIX),
             list(AUDIT_PREFIX),
             StoreOp::Get { key: head_key() },
         ]

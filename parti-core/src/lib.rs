@@ -60,7 +60,7 @@ pub use record::{
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};
-pub use state::{Cause, State};
+pub use state::{Cause, InvalidTransition, State};
 pub use status::Status;
 pub use store::{
     Entry, Expect, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch,

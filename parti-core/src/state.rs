@@ -2,6 +2,10 @@
 
 use core::fmt;
 
+mod transition;
+
+pub use transition::InvalidTransition;
+
 /// Where a worker stands, derived from its machine whenever asked, never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {

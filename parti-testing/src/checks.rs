@@ -14,6 +14,7 @@ use parti_core::{
 mod alarm;
 mod callbacks;
 mod chain;
+mod cooldown;
 mod exclusion;
 mod fence;
 mod justified;
@@ -22,6 +23,7 @@ mod no_spin;
 mod panics;
 mod removal;
 mod settled;
+mod states;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -187,6 +189,8 @@ pub struct Rules {
     pub mode: Mode,
     /// The lease of every session.
     pub lease: Duration,
+    /// The least time between two rebalances that can wait.
+    pub cooldown: Duration,
     /// The largest rate error of a clock.
     pub drift_ppm: u32,
     /// Whether nothing at all went wrong, so that there is no reason for an alarm.
@@ -200,6 +204,7 @@ impl Rules {
         Self {
             mode: config.mode(),
             lease: config.lease(),
+            cooldown: config.min_rebalance_interval(),
             drift_ppm: config.clock_drift_ppm(),
             faultless,
         }
@@ -208,7 +213,17 @@ impl Rules {
     /// The least true time that a full lease can take on any clock, less two nanoseconds of rounding.
     #[must_use]
     pub fn shortest_lease(&self) -> Duration {
-        let scaled = self.lease.as_nanos() * 1_000_000 / (1_000_000 + u128::from(self.drift_ppm));
+        self.shortest(self.lease)
+    }
+
+    /// The least true time that the cooldown can take on any clock, rounded alike.
+    #[must_use]
+    pub fn shortest_cooldown(&self) -> Duration {
+        self.shortest(self.cooldown)
+    }
+
+    fn shortest(&self, local: Duration) -> Duration {
+        let scaled = local.as_nanos() * 1_000_000 / (1_000_000 + u128::from(self.drift_ppm));
         Duration::from_nanos(u64::try_from(scaled).unwrap_or(u64::MAX).saturating_sub(2))
     }
 }
@@ -324,11 +339,25 @@ pub const PROPERTIES: &[Property] = &[
         make: |rules| Box::new(well_formed::WellFormed::new(rules)),
     },
     Property {
+        id: "S13",
+        name: "a rebalance that can wait comes no sooner after the last than the cooldown",
+        why: "partitions would move back and forth as workers and lists change",
+        applies: ALWAYS,
+        make: |rules| Box::new(cooldown::Cooldown::new(rules)),
+    },
+    Property {
         id: "S19",
         name: "assign, revoke and release of a partition alternate",
         why: "user callbacks would overlap or be skipped",
         applies: ALWAYS,
         make: |_| Box::<callbacks::Callbacks>::default(),
+    },
+    Property {
+        id: "STATE",
+        name: "public states follow each other as the table of transitions allows",
+        why: "a watcher would be told steps that cannot be, and miss the defect behind them",
+        applies: ALWAYS,
+        make: |_| Box::<states::States>::default(),
     },
     Property {
         id: "SPIN",

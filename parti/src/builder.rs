@@ -125,7 +125,7 @@ impl ManagerBuilder {
         let parts = Parts {
             config: self.config,
             clock: self.clock,
-            store,
+            store: Arc::clone(&store),
             source: self.source,
             strategy: self.strategy,
             handler: self.handler,
@@ -135,7 +135,7 @@ impl ManagerBuilder {
         let driver = Driver::new(core, parts, Arc::clone(&shared), notices, ends);
         let span = tracing::info_span!("parti", group = %config.group());
         let driver = tokio::spawn(driver.run().instrument(span));
-        let manager = Manager::new(config, shared, sender, driver);
+        let manager = Manager::new(config, shared, store, sender, driver);
         manager.claimed().await?;
         Ok(manager)
     }

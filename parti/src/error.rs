@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti_core::{PartitionKey, StartError};
+use parti_core::{PartitionKey, StartError, StoreError};
 
 use crate::handler::Callback;
 
@@ -85,6 +85,44 @@ impl fmt::Display for RequestError {
 }
 
 impl std::error::Error for RequestError {}
+
+/// Why the group's history could not be read. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The store did not answer usefully.
+    Store(StoreError),
+    /// The store did not answer a read within `request_timeout`.
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The manager works no more.
+    Ended(Ended),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => write!(f, "the history could not be read: {error}"),
+            Self::TimedOut { after } => write!(
+                f,
+                "the history could not be read: no answer within request_timeout = {after:?}"
+            ),
+            Self::Ended(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::TimedOut { .. } => None,
+            Self::Ended(error) => Some(error),
+        }
+    }
+}
 
 /// A stop that was not clean: every step that failed, in order. The manager has stopped all the
 /// same; what a step did not give back ends by itself after one lease.

@@ -32,7 +32,7 @@ mod subscription;
 
 pub use builder::ManagerBuilder;
 pub use clock::Clock;
-pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure};
+pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure};
 pub use guard::Guard;
 pub use handler::{Callback, PartitionHandler};
 pub use local_store::LocalStore;
@@ -43,11 +43,12 @@ pub use subscription::{ManagerNotice, Subscription};
 pub use async_trait::async_trait;
 #[doc(inline)]
 pub use parti_core::{
-    AssignmentStrategy, Cause, Config, ConfigBuilder, ConfigError, DegradedReason, Epoch, Grant,
-    GroupName, Instant, Mode, NO_OWNER, NameError, Nonce, Notice, Partition, PartitionError,
-    PartitionKey, PartitionSource, PartitionTable, Plan, PlanError, PlanInput, Preset, Report,
-    RequestId, Revision, RevokeCause, SourceError, StartError, State, Status, StepDownReason,
-    StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token, Version, WorkerId,
+    AssignmentStrategy, AuditEntry, Cause, Config, ConfigBuilder, ConfigError, DegradedReason,
+    Epoch, Explanation, Gap, Generation, Grant, GroupName, Instant, Leaving, Mode, Move, NO_OWNER,
+    NameError, Nonce, Notice, Owner, OwnerSession, Partition, PartitionError, PartitionKey,
+    PartitionSource, PartitionTable, Plan, PlanError, PlanInput, Preset, Report, RequestId,
+    Revision, RevokeCause, SourceError, StartError, State, Status, StepDownReason, StopMode, Store,
+    StoreError, StoreErrorKind, StrategyId, Term, Token, Version, WorkerChange, WorkerId,
     WorkerInfo, WorkerTable,
 };
 #[cfg(feature = "nats")]

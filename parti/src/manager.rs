@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use parti_core::{Config, PartitionSource, State, Status, StopMode, Version, WorkerId};
+use parti_core::{Config, PartitionSource, State, Status, StopMode, Store, Version, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -18,6 +18,8 @@ use crate::guard::Guard;
 use crate::handler::PartitionHandler;
 use crate::shared::{Outcome, Shared};
 use crate::subscription::Subscription;
+
+mod history;
 
 /// One worker of a group: it holds an ID, takes part in elections, and calls its
 /// [`PartitionHandler`] as partitions come and go.
@@ -57,6 +59,7 @@ use crate::subscription::Subscription;
 pub struct Manager {
     config: Config,
     shared: Arc<Shared>,
+    store: Arc<dyn Store>,
     inbox: mpsc::Sender<Input>,
     driver: JoinHandle<()>,
 }
@@ -75,12 +78,14 @@ impl Manager {
     pub(crate) const fn new(
         config: Config,
         shared: Arc<Shared>,
+        store: Arc<dyn Store>,
         inbox: mpsc::Sender<Input>,
         driver: JoinHandle<()>,
     ) -> Self {
         Self {
             config,
             shared,
+            store,
             inbox,
             driver,
         }

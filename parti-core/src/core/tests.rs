@@ -12,8 +12,11 @@ use crate::event::{Event, RequestId, StopMode};
 use crate::notice::{Notice, StartError, StepDownReason};
 use crate::state::{Cause, State};
 
+mod emergencies;
 mod races;
 mod solo;
+mod states;
+mod windows;
 mod world;
 
 use world::World;

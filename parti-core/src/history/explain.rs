@@ -4,9 +4,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::History;
-use crate::id::{Term, Token, Version, WorkerId};
+use crate::id::{Epoch, Term, Token, Version, WorkerId};
 use crate::partition::PartitionKey;
-use crate::record::{AuditEntry, SessionStatus};
+use crate::record::{AuditEntry, Revoking, SessionStatus};
 use crate::state::Cause;
 
 /// Why a partition is where it is.
@@ -164,13 +164,26 @@ impl History {
     fn leaving(&self, partition: &PartitionKey) -> Vec<Leaving> {
         let leaving = self.assignments.iter().flat_map(|(worker, record)| {
             let revoking = record.revoking.iter();
-            let ours = revoking.filter(|revoking| revoking.partition == *partition);
+            let ours = revoking.filter(|revoking| {
+                revoking.partition == *partition && !self.has_let_go(worker, record.epoch, revoking)
+            });
             ours.map(|revoking| Leaving {
                 worker: worker.clone(),
                 since: revoking.since,
             })
         });
         leaving.collect()
+    }
+
+    /// Whether the session a record is for says that it has let go, or has ended. The record itself
+    /// is not written again for it.
+    fn has_let_go(&self, worker: &WorkerId, epoch: Epoch, revoking: &Revoking) -> bool {
+        let Some(session) = self.sessions.get(worker) else {
+            return false;
+        };
+        let released =
+            session.applied >= revoking.since && !session.draining.contains(&revoking.partition);
+        session.epoch > epoch || !session.status.is_living() || released
     }
 
     fn moves(&self, partition: &PartitionKey) -> Vec<Move> {

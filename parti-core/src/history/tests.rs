@@ -89,7 +89,12 @@ fn assignment(number: u32, granted: Option<u64>, revoking: Option<u64>) -> Entry
 }
 
 fn session(number: u32, epoch: u64, status: SessionStatus) -> Entry {
-    let record = SessionRecord {
+    let record = session_record(epoch, status);
+    entry(session_key(&worker(number)), &Record::Session(record))
+}
+
+fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
+    SessionRecord {
         write: WRITE,
         epoch: Epoch::new(epoch),
         status,
@@ -100,8 +105,7 @@ fn session(number: u32, epoch: u64, status: SessionStatus) -> Entry {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
-    };
-    entry(session_key(&worker(number)), &Record::Session(record))
+    }
 }
 
 fn explain(entries: &[Entry]) -> Explanation {
@@ -161,6 +165,26 @@ fn a_partition_on_its_way_names_who_has_to_let_go() {
     );
     let last = explanation.moves.last().expect("a move");
     assert!(last.to.is_none() && last.granted.is_none());
+    // The record goes on naming it; what counts is what the session says.
+    let leaving = |session: Entry| {
+        let entries = [entries.clone(), vec![session]].concat();
+        !explain(&entries).leaving.is_empty()
+    };
+    let says = |applied, draining: &[&str], status| {
+        let mut said = session_record(4, status);
+        said.applied = Version::new(applied);
+        said.draining = draining.iter().map(|name| partition(name)).collect();
+        entry(
+            session_key(&WorkerId::numbered("worker", 1).expect("valid")),
+            &Record::Session(said),
+        )
+    };
+    let active = SessionStatus::Active;
+    assert!(leaving(says(10, &[], active)), "it has not heard of it");
+    assert!(leaving(says(11, &["p"], active)), "it is still draining");
+    assert!(!leaving(says(11, &["q"], active)));
+    let evicted = SessionStatus::Evicted { silent: true };
+    assert!(!leaving(says(10, &[], evicted)), "nobody is left to let go");
 }
 
 /// A short memory that pretends to be complete is worse than none.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use facts::*;
-use parti_core::{Cause, SessionStatus, WakeReason};
+use parti_core::{Cause, SessionStatus, State, WakeReason};
 
 mod facts;
 
@@ -314,13 +314,49 @@ fn a_panic_is_a_violation() {
 fn there_is_no_alarm_without_faults() {
     let lost = notice(A, Notice::LeaseLost { worker: worker(A) });
     check(&["S18a"], &[lost]);
-    let mut emergency = head(A, 1, 5, 1, 0);
-    if let Value::Record(record) = &mut emergency.value
+    let emergency = because(Cause::Emergency, head(A, 1, 5, 1, 0));
+    check(&["S18a"], &[commit(A, vec![emergency])]);
+}
+
+/// The same commit of `head`, made for another cause.
+fn because(cause: Cause, mut head: Written) -> Written {
+    if let Value::Record(record) = &mut head.value
         && let Record::Head(record) = record.as_mut()
     {
-        record.cause = Cause::Emergency;
+        record.cause = cause;
     }
-    check(&["S18a"], &[commit(A, vec![emergency])]);
+    head
+}
+
+/// Partitions must not move back and forth with every change.
+#[test]
+fn rebalances_that_can_wait_keep_their_distance() {
+    let first = commit(A, vec![head(A, 1, 5, 1, 0)]);
+    let second = |cause| commit(A, vec![because(cause, head(A, 1, 6, 2, 1))]);
+    let calm = |seconds| vec![notice(A, Notice::Recovered); seconds];
+    let after = |seconds, cause| [vec![first.clone()], calm(seconds), vec![second(cause)]].concat();
+    check(&["S13"], &after(0, Cause::PlannedScale));
+    check(&["S13"], &after(8, Cause::PartitionsChanged));
+    check(&[], &after(9, Cause::PartitionsChanged));
+    check(&[], &after(0, Cause::Drain));
+    check(&[], &[second(Cause::WeightsChanged)]);
+}
+
+/// A worker that shows a step that cannot be hides a defect behind a plausible word.
+#[test]
+fn states_follow_the_table_of_transitions() {
+    let step = |process, from, to| notice(process, Notice::StateChanged { from, to });
+    let begun = step(A, State::Init, State::ClaimingId);
+    let joined = step(A, State::ClaimingId, State::Election);
+    let stopped = step(A, State::Election, State::Shutdown);
+    check(&[], &[begun.clone(), joined.clone(), stopped.clone()]);
+    check(&["STATE"], &[begun.clone(), stopped]);
+    check(&["STATE"], &[joined]);
+    check(
+        &["STATE"],
+        &[begun, step(A, State::ClaimingId, State::Stable)],
+    );
+    check(&["STATE"], &[step(B, State::Init, State::Init)]);
 }
 
 /// After the faults every partition has one owner, and then nothing happens.

@@ -12,9 +12,10 @@ use crate::config::{Config, ConfigBuilder};
 use crate::core::{Boot, Core};
 use crate::effect::{Effect, Grant, RevokeCause};
 use crate::event::{Event, WatchId};
-use crate::id::{Revision, Token};
+use crate::id::{Revision, Token, WorkerId};
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
+use crate::state::{Cause, State};
 use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
     WatchScope, Write,
@@ -30,8 +31,12 @@ pub(super) struct Node {
     pub(super) held: BTreeMap<PartitionKey, Token>,
     pub(super) notices: Vec<Notice>,
     pub(super) revoked: Vec<(PartitionKey, RevokeCause)>,
-    /// Nothing reaches it and nothing leaves it.
+    /// It does not run: nothing reaches it and nothing leaves it.
     pub(super) cut_off: bool,
+    /// Its watches have fallen silent.
+    pub(super) deaf: bool,
+    /// What came while it did not run.
+    backlog: Vec<Event>,
     /// Revoked partitions are kept back until told otherwise.
     pub(super) slow: bool,
     pub(super) kept_back: Vec<Grant>,
@@ -47,6 +52,10 @@ pub(super) struct World {
     inbox: VecDeque<(usize, Event)>,
     /// Commits per key since the last look.
     pub(super) commits: BTreeMap<String, usize>,
+    /// Every plan: when, and why.
+    pub(super) plans: Vec<(Instant, Cause)>,
+    /// Every committed generation that evicted somebody: when, and whom.
+    pub(super) evictions: Vec<(Instant, WorkerId)>,
 }
 
 impl World {
@@ -60,6 +69,8 @@ impl World {
             partitions: (0..partitions).map(partition).collect(),
             inbox: VecDeque::new(),
             commits: BTreeMap::new(),
+            plans: Vec::new(),
+            evictions: Vec::new(),
         }
     }
 
@@ -80,6 +91,8 @@ impl World {
             notices: Vec::new(),
             revoked: Vec::new(),
             cut_off: false,
+            deaf: false,
+            backlog: Vec::new(),
             slow: false,
             kept_back: Vec::new(),
         });
@@ -97,26 +110,60 @@ impl World {
     /// Lets time pass, deadline by deadline.
     pub(super) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
-        loop {
-            let due = self.nodes.iter().filter(|node| !node.cut_off);
-            let next = due
-                .filter_map(|node| node.core.poll_timeout())
-                .map(|wake| wake.at)
-                .min();
-            let Some(at) = next.filter(|&at| at <= end) else {
-                break;
-            };
-            self.now = self.now.max(at);
-            for index in 0..self.nodes.len() {
-                let node = &mut self.nodes[index];
-                if !node.cut_off && node.core.poll_timeout().is_some_and(|w| w.at <= self.now) {
-                    node.core.handle_timeout(self.now);
-                    self.drain(index);
-                }
-            }
-            self.settle();
-        }
+        while self.step(end) {}
         self.now = end;
+    }
+
+    /// Lets time pass until a key has just been written.
+    pub(super) fn run_until_written(&mut self, key: &str) {
+        self.commits.remove(key);
+        while !self.commits.contains_key(key) {
+            assert!(
+                self.step(self.now + Duration::from_secs(60)),
+                "nobody does anything"
+            );
+        }
+    }
+
+    /// Goes on to the next deadline, unless that is later than `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        let due = self.nodes.iter().filter(|node| !node.cut_off);
+        let next = due
+            .filter_map(|node| node.core.poll_timeout())
+            .map(|wake| wake.at)
+            .min();
+        let Some(at) = next.filter(|&at| at <= end) else {
+            return false;
+        };
+        self.now = self.now.max(at);
+        for index in 0..self.nodes.len() {
+            let node = &mut self.nodes[index];
+            if !node.cut_off && node.core.poll_timeout().is_some_and(|w| w.at <= self.now) {
+                node.core.handle_timeout(self.now);
+                self.drain(index);
+            }
+        }
+        self.settle();
+        true
+    }
+
+    /// Goes on with a process that did not run; what came meanwhile arrives now, in order.
+    pub(super) fn resume(&mut self, node: usize) {
+        self.nodes[node].cut_off = false;
+        for event in core::mem::take(&mut self.nodes[node].backlog) {
+            self.inbox.push_back((node, event));
+        }
+        self.settle();
+    }
+
+    /// Ends the watches of a node, as a store does that restarts.
+    pub(super) fn lose_watches(&mut self, node: usize) {
+        for id in core::mem::take(&mut self.nodes[node].watches).into_keys() {
+            let reason = "the store restarts".to_string();
+            let event = WatchEvent::Lost { reason };
+            self.inbox.push_back((node, Event::Watch { id, event }));
+        }
+        self.settle();
     }
 
     /// A write by a foreign hand.
@@ -142,7 +189,12 @@ impl World {
 
     fn settle(&mut self) {
         while let Some((index, event)) = self.inbox.pop_front() {
-            if self.nodes[index].cut_off {
+            let node = &mut self.nodes[index];
+            if node.cut_off {
+                node.backlog.push(event);
+                continue;
+            }
+            if node.deaf && matches!(event, Event::Watch { .. }) {
                 continue;
             }
             self.nodes[index].core.handle(self.now, event);
@@ -189,8 +241,22 @@ impl World {
                 }
             }
             Effect::Revoke { grants, cause } => self.revoke(index, grants, cause),
-            Effect::Notify(notice) => self.nodes[index].notices.push(notice),
+            Effect::Notify(notice) => self.note(index, notice),
         }
+    }
+
+    fn note(&mut self, index: usize, notice: Notice) {
+        if let Notice::StateChanged { from, to } = &notice {
+            State::transition(*from, *to).expect("a possible step");
+        }
+        if let Notice::Planned { cause, .. } = &notice {
+            self.plans.push((self.now, *cause));
+        }
+        if let Notice::Committed { evicted, .. } = &notice {
+            let evicted = evicted.iter().map(|worker| (self.now, worker.clone()));
+            self.evictions.extend(evicted);
+        }
+        self.nodes[index].notices.push(notice);
     }
 
     fn revoke(&mut self, index: usize, grants: Vec<Grant>, cause: RevokeCause) {

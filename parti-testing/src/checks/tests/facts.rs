@@ -179,7 +179,7 @@ pub(super) fn head(
             epoch: Epoch::new(1),
         }),
         version: Version::new(version),
-        cause: Cause::PlannedScale,
+        cause: Cause::Manual,
         planned: Version::new(version),
         strategy: StrategyId::new("s"),
         workers: 2,

@@ -1,0 +1,66 @@
+//! S13: rebalances that can wait keep their distance from the one before, across leaders too.
+//!
+//! A leader counts from when it learned of the last rebalance, which is never before the store applied
+//! it, so the distance shows in true time.
+
+use core::time::Duration;
+
+use super::{Check, Fact, Findings, Rules};
+use parti_core::{Cause, Head, Instant, Record, Version};
+
+#[derive(Debug)]
+pub(super) struct Cooldown {
+    least: Duration,
+    /// The last rebalance and when it was applied.
+    last: Option<(Version, Instant)>,
+}
+
+impl Cooldown {
+    pub(super) fn new(rules: &Rules) -> Self {
+        Self {
+            least: rules.shortest_cooldown(),
+            last: None,
+        }
+    }
+}
+
+impl Check for Cooldown {
+    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
+        let Fact::Commit { process, writes } = fact else {
+            return;
+        };
+        for write in writes {
+            let Some(Record::Head(head)) = write.record() else {
+                continue;
+            };
+            if head.planned != head.version {
+                continue;
+            }
+            let before = self.last.replace((head.version, at));
+            if let Some((version, then)) = before
+                && can_wait(head)
+                && at.since(then) < self.least
+            {
+                let (cause, after) = (head.cause, at.since(then));
+                findings.report(format!(
+                    "{process} committed {cause} as version {} only {after:?} after version {version}",
+                    head.version
+                ));
+            }
+        }
+    }
+}
+
+const fn can_wait(head: &Head) -> bool {
+    match head.cause {
+        Cause::PlannedScale | Cause::PartitionsChanged | Cause::WeightsChanged => true,
+        Cause::Takeover
+        | Cause::Resignation
+        | Cause::ColdStart
+        | Cause::Restart
+        | Cause::Emergency
+        | Cause::Drain
+        | Cause::Manual
+        | Cause::Resume => false,
+    }
+}
