@@ -26,6 +26,7 @@ mod log;
 mod manager;
 #[cfg(feature = "nats")]
 mod nats;
+mod plan;
 mod shared;
 mod source;
 mod subscription;
@@ -37,6 +38,7 @@ pub use guard::Guard;
 pub use handler::{Callback, PartitionHandler};
 pub use local_store::LocalStore;
 pub use manager::Manager;
+pub use plan::plan;
 pub use source::{StaticSource, source_fn};
 pub use subscription::{ManagerNotice, Subscription};
 
@@ -55,7 +57,10 @@ pub use parti_core::{
 #[doc(inline)]
 pub use parti_nats::{NatsOptions, NatsStore};
 #[doc(inline)]
-pub use parti_strategy::{ConsistentHash, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash};
+pub use parti_strategy::{
+    Change, ConsistentHash, Eligibility, Forecast, Move, Rendezvous, RoundRobin, Sticky,
+    WeightedConsistentHash, situation, what_if,
+};
 
 // The README's example must compile.
 #[cfg(doctest)]

@@ -2,42 +2,50 @@
 
 use crate::proc::{Failure, cargo, visible};
 
+pub(crate) mod instructions;
+
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure
-    #[arg(value_enum)]
+    #[command(subcommand)]
     what: What,
-    /// One JSON object per line instead of a table
-    #[arg(long)]
-    json: bool,
-    /// Passed to the benchmark
-    #[arg(last = true)]
-    rest: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Planning: every strategy over growing groups
-    Strategies,
+    /// Planning: the time of every strategy over growing groups
+    Strategies(Strategies),
+    /// Planning and records: instruction counts of fixed workloads against those on record
+    Instructions(instructions::Args),
+}
+
+/// Arguments of `bench strategies`.
+#[derive(Debug, clap::Args)]
+struct Strategies {
+    /// One JSON object per workload and line instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Leave out the largest group
+    #[arg(long)]
+    quick: bool,
+    /// Only workloads whose name contains this
+    name: Option<String>,
 }
 
 /// Runs a benchmark.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let mut bench = cargo();
-    match args.what {
-        What::Strategies => bench.args([
-            "bench",
-            "--package",
-            "parti-strategy",
-            "--bench",
-            "strategies",
-        ]),
-    };
-    bench.arg("--");
-    if args.json {
-        bench.arg("--json");
+    match &args.what {
+        What::Strategies(args) => strategies(args),
+        What::Instructions(args) => instructions::run(args),
     }
-    bench.args(&args.rest);
+}
+
+fn strategies(args: &Strategies) -> Result<(), Failure> {
+    let mut bench = cargo();
+    bench.args(["bench", "--quiet", "--package", "parti-strategy"]);
+    bench.args(["--bench", "strategies", "--"]);
+    let options = [(args.json, "--json"), (args.quick, "--quick")];
+    bench.args(options.iter().filter(|(set, _)| *set).map(|(_, word)| word));
+    bench.args(&args.name);
     visible("the benchmark", &mut bench, "read what it said above")
 }

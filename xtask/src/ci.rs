@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::proc::{Failure, cargo, step, timed};
-use crate::{deny, layers, sim, test, tidy};
+use crate::{bench, deny, layers, sim, test, tidy, word_size};
 
 /// Arguments of `ci`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             sim::seeds(args.seeds, mode)
         })?;
     }
+    timed("golden plans on a 32-bit target", word_size::run)?;
+    let remembered = bench::instructions::Args::default();
+    timed("instruction counts", || {
+        bench::instructions::run(&remembered)
+    })?;
     let spent = start.elapsed().as_secs_f64() / 60.0;
     eprintln!("==> all but the tests passed in {spent:.1} min");
     test::run(&test::Args::default())

@@ -18,6 +18,7 @@ mod sim;
 mod test;
 mod tidy;
 mod wheel;
+mod word_size;
 
 /// Developer commands of the parti workspace.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ enum Command {
     Sim(sim::Args),
     /// Run a benchmark
     Bench(bench::Args),
+    /// The golden plans on a 32-bit target
+    WordSize,
     /// Licences, banned crates, sources and, where the database is in reach, advisories
     Deny,
     /// What `sim` starts in the optimised profile
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Layers => layers::run(),
         Command::Sim(args) => sim::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::WordSize => word_size::run(),
         Command::Deny => deny::run(),
         Command::SimInner(args) => sim::run_here(&args),
     };

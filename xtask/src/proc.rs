@@ -102,6 +102,15 @@ pub(crate) fn output(command: &mut Command, remedy: &str) -> Result<String, Fail
     Err(Failure::new(what, remedy))
 }
 
+/// The programs that a build with `--message-format=json` names.
+pub(crate) fn programs(messages: &str) -> Vec<PathBuf> {
+    let program = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    };
+    messages.lines().filter_map(program).collect()
+}
+
 /// Whether a program starts and ends well with these arguments.
 pub(crate) fn works(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null());
