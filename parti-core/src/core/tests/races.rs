@@ -334,3 +334,71 @@ fn a_worker_elected_while_handing_over_leads_until_it_is_done() {
     assert!(solo.core.status().is_leader);
     assert_eq!(solo.core.status().state, State::Shutdown);
 }
+
+/// Two strategies in one group move partitions to and fro: it must be seen, not guessed.
+#[test]
+fn a_leader_with_another_strategy_says_so() {
+    let changed = |strategy: &str| {
+        let mut solo = Solo::member();
+        let Record::Head(before) = head("worker-1", 2, 10) else {
+            panic!("a head")
+        };
+        let before = Record::Head(crate::record::Head {
+            leader: None,
+            strategy: crate::strategy::StrategyId::new(strategy),
+            ..before
+        });
+        solo.show(entry("head", 3, &before));
+        solo.caught_up(3);
+        solo.pass(millis(500));
+        let (op, _) = solo.commit("head");
+        solo.won(op, 4);
+        said(&solo.notices, |n| {
+            matches!(n, Notice::StrategyChanged { .. })
+        })
+    };
+    assert_eq!(
+        changed("other/2"),
+        ["StrategyChanged { from: other/2, to: deal/1 }"]
+    );
+    assert!(changed("deal/1").is_empty() && changed("").is_empty());
+}
+
+/// An alarm that is called off must be called off aloud, and only if there was one.
+#[test]
+fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
+    for (silence, cancelled) in [(2_000, 0), (3_500, 1), (5_900, 1), (6_500, 0)] {
+        let mut solo = leading();
+        let other = |seq| {
+            let record = SessionRecord {
+                write: crate::id::WriteId { seq, ..FOREIGN },
+                epoch: crate::id::Epoch::new(3),
+                status: SessionStatus::Active,
+                applied: crate::id::Version::ZERO,
+                draining: Vec::new(),
+                capacity: 1,
+                labels: alloc::collections::BTreeMap::new(),
+                heartbeat_interval: secs(2),
+                lease: secs(6),
+                software: "test".into(),
+            };
+            Record::Session(record)
+        };
+        solo.show(entry("w.worker-1", 3, &other(1)));
+        let mut revision = 4;
+        for _ in 0..silence / 100 {
+            solo.pass(millis(100));
+            while solo.has_commit("w.worker-0") {
+                let (op, writes) = solo.commit("w.worker-0");
+                revision += 1;
+                solo.won(op, revision);
+                solo.show(written(&writes[0], revision));
+            }
+        }
+        solo.show(entry("w.worker-1", revision + 1, &other(2)));
+        let notices = said(&solo.notices, |n| {
+            matches!(n, Notice::SuspicionCancelled { .. })
+        });
+        assert_eq!(notices.len(), cancelled, "after {silence} ms");
+    }
+}
