@@ -12,6 +12,7 @@ use crate::event::{Event, RequestId, StopMode};
 use crate::notice::{Notice, StartError, StepDownReason};
 use crate::state::{Cause, State};
 
+mod limits;
 mod races;
 mod solo;
 mod world;

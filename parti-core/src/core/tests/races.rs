@@ -402,3 +402,49 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
         assert_eq!(notices.len(), cancelled, "after {silence} ms");
     }
 }
+
+/// A later epoch counts as proof that the seat's holder has ended. It is one, because whoever takes
+/// the seat of a worker that was evicted alive has waited for longer than that worker may go on.
+#[test]
+fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
+    let holder = Solo::member();
+    let valid_until = holder.core.deadline().expect("it holds a session");
+    let mut rival = Solo::start(|builder| builder.worker_id_range(0, 0));
+    let (info, list) = (
+        |op: &StoreOp| matches!(op, StoreOp::Info),
+        |op: &StoreOp| matches!(op, StoreOp::List { .. }),
+    );
+    let (op, _) = rival.take(info);
+    let facts = crate::store::StoreInfo {
+        created: 1,
+        last_revision: Revision::new(2),
+        version: "test".into(),
+        max_batch: 10,
+        max_value: 1_000,
+    };
+    rival.answer(op, Ok(crate::store::StoreReply::Info(facts)));
+    let evicted = Record::Session(SessionRecord {
+        write: FOREIGN,
+        epoch: crate::id::Epoch::new(1),
+        status: SessionStatus::Evicted { silent: false },
+        applied: crate::id::Version::ZERO,
+        draining: Vec::new(),
+        capacity: 1,
+        labels: alloc::collections::BTreeMap::new(),
+        heartbeat_interval: secs(2),
+        lease: secs(6),
+        software: "test".into(),
+    });
+    for _ in 0..100 {
+        while let Some((op, _)) = rival.find(list) {
+            rival.listed(op, Vec::from([entry("w.worker-0", 2, &evicted)]), 2);
+        }
+        if rival.has_commit("w.worker-0") {
+            break;
+        }
+        rival.pass(millis(100));
+    }
+    let (_, writes) = rival.commit("w.worker-0");
+    assert_eq!(writes[0].expect, Expect::Revision(Revision::new(2)));
+    assert!(rival.now > valid_until, "{} is too early", rival.now);
+}

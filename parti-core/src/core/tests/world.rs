@@ -19,7 +19,7 @@ use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
     WatchScope, Write,
 };
-use crate::strategy::{Plan, PlanInput, Report, StrategyId};
+use crate::strategy::{Plan, PlanError, PlanInput, Report, StrategyId};
 use crate::time::Instant;
 
 /// One process.
@@ -47,6 +47,10 @@ pub(super) struct World {
     inbox: VecDeque<(usize, Event)>,
     /// Commits per key since the last look.
     pub(super) commits: BTreeMap<String, usize>,
+    /// The strategy fails.
+    pub(super) plans_fail: bool,
+    /// The most writes of a commit.
+    pub(super) max_batch: usize,
 }
 
 impl World {
@@ -60,6 +64,8 @@ impl World {
             partitions: (0..partitions).map(partition).collect(),
             inbox: VecDeque::new(),
             commits: BTreeMap::new(),
+            plans_fail: false,
+            max_batch: 1_000,
         }
     }
 
@@ -179,7 +185,12 @@ impl World {
                     .push_back((index, Event::Partitions { op, result }));
             }
             Effect::Plan { op, input } => {
-                let result = Ok(deal(&input));
+                let failed = Err(PlanError::failed("scripted"));
+                let result = if self.plans_fail {
+                    failed
+                } else {
+                    Ok(deal(&input))
+                };
                 self.inbox.push_back((index, Event::Planned { op, result }));
             }
             Effect::Assign { grants } => {
@@ -240,7 +251,7 @@ impl World {
                 created: 1,
                 last_revision: self.last,
                 version: "test".to_string(),
-                max_batch: 1_000,
+                max_batch: self.max_batch,
                 max_value: 1 << 20,
             })),
         }
@@ -255,6 +266,10 @@ impl World {
                 Expect::Revision(revision) => entry.is_some_and(|e| e.revision == revision),
             }
         };
+        if writes.len() > self.max_batch {
+            let (kind, message) = (StoreErrorKind::Rejected, "too many writes");
+            return Err(StoreError::new(kind, message));
+        }
         if !writes.iter().all(holds) {
             return Err(StoreError::new(
                 StoreErrorKind::Refused,
