@@ -56,16 +56,19 @@ fn a_hand_over_goes_on_while_plans_fail() {
 fn small_commits_are_enough_for_a_large_group() {
     let mut world = World::new(24);
     world.max_batch = 8;
-    group(&mut world, 12);
-    world.run(secs(10));
-    assert_eq!(counts(&world), [2; 12]);
-    for node in 0..12 {
-        let request = RequestId(node as u64);
-        world.tell(node, Event::Trigger { request });
+    let asked = crate::record::Control {
+        write: super::solo::FOREIGN,
+        author: "operator".into(),
+        reason: "test".into(),
+    };
+    let value = crate::wire::encode(&crate::record::Record::Control(asked));
+    for number in 0..12 {
+        world.plant(&alloc::format!("ctl.trigger.worker-{number}"), &value);
     }
-    world.run(secs(5));
-    let done = |notice: &&Notice| matches!(notice, Notice::RequestDone { .. });
-    let answered = world.nodes.iter().flat_map(|node| &node.notices);
-    assert_eq!(answered.filter(done).count(), 12);
+    group(&mut world, 12);
+    world.run(secs(60));
+    assert_eq!(counts(&world), [2; 12]);
+    let mut entries = world.entries.values();
+    assert!(entries.all(|entry| !entry.key.starts_with("ctl.") || entry.value.is_none()));
     assert_eq!(failures(&world), 0);
 }

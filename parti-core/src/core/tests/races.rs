@@ -207,11 +207,11 @@ fn a_rejected_resignation_is_tried_again_with_backoff() {
 #[test]
 fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
     let mut solo = leading();
-    let list = solo.other.iter().find_map(|effect| match effect {
-        Effect::ListPartitions { op } => Some(*op),
-        _ => None,
-    });
-    let op = list.expect("it lists");
+    let listing = |effect: &Effect| matches!(effect, Effect::ListPartitions { .. });
+    let list = solo.other.iter().position(listing).expect("it lists");
+    let Effect::ListPartitions { op } = solo.other.remove(list) else {
+        unreachable!("just found")
+    };
     let result = Ok(Vec::new());
     solo.tell(Event::Partitions { op, result });
     let request = RequestId(1);
@@ -232,7 +232,9 @@ fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
                 StoreOp::Commit { .. } => {
                     solo.answer(op, Err(error(StoreErrorKind::Unavailable)));
                 }
-                _ => solo.answer(op, Err(error(StoreErrorKind::Unknown))),
+                StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info => {
+                    solo.answer(op, Err(error(StoreErrorKind::Unknown)));
+                }
             }
         }
         while let Some(position) = solo
