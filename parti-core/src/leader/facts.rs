@@ -312,3 +312,6 @@ impl Leader {
         unfinished
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,3 +72,24 @@ fn small_commits_are_enough_for_a_large_group() {
     assert!(entries.all(|entry| !entry.key.starts_with("ctl.") || entry.value.is_none()));
     assert_eq!(failures(&world), 0);
 }
+
+/// An audit that does not say how good a plan was cannot answer for it later.
+#[test]
+fn the_audit_entry_of_a_plan_carries_its_certificate() {
+    let mut world = World::new(4);
+    group(&mut world, 2);
+    let entries = world.entries.values().filter_map(|entry| {
+        let value = entry.value.as_deref()?;
+        match crate::wire::decode(value) {
+            Ok(crate::record::Record::Audit(audit)) => Some(audit),
+            Ok(_) | Err(_) => None,
+        }
+    });
+    let entries: alloc::vec::Vec<_> = entries.collect();
+    let first = entries.first().expect("there is an audit");
+    assert_eq!((first.moved, first.lower_bound), (7, 5));
+    assert_eq!(
+        first.changes.iter().map(|c| c.gained.len()).sum::<usize>(),
+        4
+    );
+}
