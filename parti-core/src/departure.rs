@@ -163,3 +163,62 @@ impl Departure {
         Wake::earlier(Some(end), revoke)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::core::Boot;
+    use crate::cx::Env;
+    use crate::strategy::StrategyId;
+
+    fn begin(mode: StopMode) -> (Departure, Instant) {
+        let now = Instant::from_millis(1_000);
+        let boot = Boot {
+            now,
+            wall_ms: 0,
+            seed: 1,
+            strategy: StrategyId::new("s"),
+            software: String::new(),
+        };
+        let config = Config::builder("g").build().expect("coherent");
+        let mut env = Env::new(config, boot);
+        (Departure::begin(&env.cx(now), mode), now)
+    }
+
+    /// Releasing before resigning leaves a group with a leader that is gone.
+    #[test]
+    fn a_leader_resigns_before_its_session_is_released() {
+        let (mut departure, now) = begin(StopMode::Handoff);
+        let nothing = Holdings::default();
+        assert_eq!(departure.next(now, &nothing, true), Todo::Resign);
+        assert_eq!(departure.next(now, &nothing, true), Todo::Nothing);
+        assert!(!departure.is_releasing());
+        let released = Todo::Release(Duration::ZERO);
+        assert_eq!(departure.next(now, &nothing, false), released);
+        assert!(departure.is_releasing());
+        assert_eq!(departure.next(now, &nothing, false), Todo::Nothing);
+    }
+
+    /// A stop that is not bounded keeps a process alive for ever.
+    #[test]
+    fn a_stop_ends_at_its_time_and_names_what_was_left_undone() {
+        let (mut departure, now) = begin(StopMode::Now);
+        let (nothing, whole) = (Holdings::default(), Duration::from_secs(10));
+        assert_eq!(departure.next(now, &nothing, true), Todo::Resign);
+        let last = departure.next(now + whole, &nothing, true);
+        assert_eq!(last, Todo::End);
+        let errors = departure.into_errors();
+        assert!(errors[0].contains("leadership"), "{errors:?}");
+    }
+
+    /// The hold of a restart must reach the leader, or its partitions move for nothing.
+    #[test]
+    fn a_restart_releases_with_its_hold() {
+        let hold = Duration::from_secs(20);
+        let (mut departure, now) = begin(StopMode::Restart { hold });
+        let nothing = Holdings::default();
+        let todo = departure.next(now, &nothing, false);
+        assert_eq!(todo, Todo::Release(hold));
+    }
+}

@@ -208,3 +208,85 @@ impl Follow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Nonce, Term, WriteId};
+    use crate::record::LeaderName;
+    use crate::state::Cause;
+    use crate::strategy::StrategyId;
+
+    /// When `worker-0` of epoch 5 may stand, in ms: `worker-1` of epoch 20 leads, or nobody; `head`
+    /// was seen at 1 s, the store was seen whole at 500 ms, the leader's session as given.
+    fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u64> {
+        let config = Config::builder("g").build().expect("coherent");
+        let id = |name: &str| WorkerId::new(name).expect("valid");
+        let at = Instant::from_millis;
+        let named = leader.map(|name| LeaderName {
+            worker: id(name),
+            epoch: Epoch::new(20),
+        });
+        let head = Head {
+            write: WriteId {
+                nonce: Nonce::new(1),
+                seq: 1,
+            },
+            term: Term::new(1),
+            leader: named,
+            version: Version::new(1),
+            cause: Cause::Takeover,
+            planned: Version::ZERO,
+            strategy: StrategyId::new(""),
+            workers: 0,
+            partitions: 0,
+            digest: 0,
+            weights_digest: 0,
+            unfinished: 0,
+        };
+        let observed = seen.map(|(revision, epoch, since, ended)| Observed {
+            worker: id("worker-1"),
+            revision: Revision::new(revision),
+            since: at(since),
+            epoch: Epoch::new(epoch),
+            ended,
+        });
+        let follow = Follow {
+            head: Some(head),
+            head_revision: Revision::new(21),
+            head_since: at(1_000),
+            planned: None,
+            leader: observed,
+            looked_at: Some(at(500)),
+        };
+        let contact = Contact::new(Instant::ORIGIN);
+        let me = (&id("worker-0"), Epoch::new(5));
+        let vacant = follow.vacant_at(&config, &contact, me)?;
+        Some(vacant.as_nanos() / 1_000_000)
+    }
+
+    /// Standing too early makes elections out of nothing, too late leaves a group without a leader.
+    #[test]
+    fn the_office_is_vacant_when_its_holder_has_ended_or_is_silent() {
+        let timeout = 4_000;
+        assert_eq!(vacant(None, None), Some(1_000), "nobody leads");
+        assert_eq!(vacant(Some("worker-0"), None), Some(1_000), "it is mine");
+        let silent = vacant(Some("worker-1"), Some((25, 20, 3_000, false)));
+        assert_eq!(silent, Some(3_000 + timeout));
+        let ended = vacant(Some("worker-1"), Some((25, 20, 3_000, true)));
+        assert_eq!(ended, Some(3_000));
+        let replaced = vacant(Some("worker-1"), Some((25, 25, 3_000, false)));
+        assert_eq!(replaced, Some(3_000));
+        let unseen = vacant(Some("worker-1"), None);
+        assert_eq!(unseen, Some(1_000 + timeout));
+        // Older than the leader's incarnation: no evidence, even of its end.
+        let stale = vacant(Some("worker-1"), Some((19, 10, 3_000, true)));
+        assert_eq!(stale, Some(1_000 + timeout));
+        let unknown = Follow::default();
+        let config = Config::builder("g").build().expect("coherent");
+        let contact = Contact::new(Instant::ORIGIN);
+        let worker = WorkerId::new("w").expect("valid");
+        let me = (&worker, Epoch::new(1));
+        assert_eq!(unknown.vacant_at(&config, &contact, me), None);
+    }
+}

@@ -13,6 +13,7 @@ use core::time::Duration;
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
 use crate::config::Config;
+use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpId;
@@ -81,6 +82,8 @@ pub(crate) struct Leader {
     judge_at: Option<Instant>,
     /// When the hold of a seat ends.
     next_end: Option<Instant>,
+    /// When the next worker counts as lost unless it renews, whatever else is waited for.
+    next_loss: Option<Instant>,
     unfinished: Option<bool>,
     weights_matter: Option<bool>,
     last_rebalance: Option<Instant>,
@@ -124,6 +127,11 @@ impl Leader {
     pub(crate) fn new(cx: &mut Cx<'_>, start: Inauguration) -> Self {
         let term = start.head.term;
         cx.notify(Notice::LeadershipGained { term });
+        let (from, to) = (&start.head.strategy, &cx.boot().strategy);
+        if from != to && !from.as_str().is_empty() {
+            let (from, to) = (from.clone(), to.clone());
+            cx.notify(Notice::StrategyChanged { from, to });
+        }
         let first = (cx.config().heartbeat_interval() / 8).max(Duration::from_millis(5));
         Self {
             worker: start.worker,
@@ -146,6 +154,7 @@ impl Leader {
             stirred: true,
             judge_at: None,
             next_end: None,
+            next_loss: None,
             unfinished: None,
             weights_matter: None,
             last_rebalance: start.last_rebalance,
@@ -183,7 +192,10 @@ impl Leader {
     }
 
     /// The watch or a list showed an entry.
-    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
+    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, contact: &Contact, entry: &Entry) -> News {
+        self.view.hears_since = contact
+            .is_held(cx.config(), cx.now)
+            .then(|| contact.since());
         let news = self.view.on_entry(cx, entry);
         if let Some((worker, revision, since)) = &self.predecessor {
             self.view.remember(worker, *revision, *since);
@@ -301,7 +313,8 @@ impl Leader {
         let times = confirmed
             .chain(verdict)
             .chain(self.advance_at)
-            .chain(self.next_end);
+            .chain(self.next_end)
+            .chain(self.next_loss);
         times.filter(|&at| at > now).min()
     }
 

@@ -9,7 +9,7 @@ use crate::event::RequestId;
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
 use crate::state::{Cause, State};
 use crate::store::StoreError;
-use crate::strategy::{PlanError, Report};
+use crate::strategy::{PlanError, Report, StrategyId};
 
 /// Why a worker could not start. Nothing is held and no session is left behind, except where a write
 /// with an unknown outcome may still appear; it ends by itself after one lease.
@@ -211,6 +211,15 @@ pub enum Notice {
     LeadershipGained {
         /// Its term.
         term: Term,
+    },
+    /// This leader plans with another strategy than the last plan was made with: the next rebalance may
+    /// move more than the change that causes it. Two strategies in one group move partitions to and
+    /// fro with every change of the leader.
+    StrategyChanged {
+        /// The strategy of the last plan.
+        from: StrategyId,
+        /// The own one.
+        to: StrategyId,
     },
     /// This worker leads no more.
     LeadershipLost {

@@ -13,6 +13,7 @@ use crate::notice::{Notice, StartError, StepDownReason};
 use crate::state::{Cause, State};
 
 mod emergencies;
+mod limits;
 mod races;
 mod solo;
 mod states;

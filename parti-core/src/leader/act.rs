@@ -67,17 +67,31 @@ impl Leader {
         let facts = self.facts(&config, cx.now, contact, &difference);
         let verdict = judge(&config, &facts);
         self.next_end = difference.next_end;
+        let losses = facts.silent.iter().map(|silent| silent.lost_at);
+        self.next_loss = losses.filter(|&at| at > cx.now).min();
         self.verdict = verdict.clone();
         match verdict {
             Verdict::Act { cause, lost } if self.table.is_some() => {
-                self.plan(cx, cause, &lost, &difference);
-            }
-            Verdict::Act { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {
-                if facts.in_contact && self.advance_at.is_some_and(|at| cx.now >= at) {
-                    self.advance_at = None;
-                    self.go_on(cx);
+                if self.failures > 0 {
+                    // A plan that keeps failing must not hold up the hand-over under way.
+                    self.keep_advancing(cx);
+                }
+                if matches!(self.work, Work::Idle) {
+                    self.plan(cx, cause, &lost, &difference);
                 }
             }
+            Verdict::Act { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {
+                if facts.in_contact {
+                    self.keep_advancing(cx);
+                }
+            }
+        }
+    }
+
+    fn keep_advancing(&mut self, cx: &mut Cx<'_>) {
+        if self.advance_at.is_some_and(|at| cx.now >= at) {
+            self.advance_at = None;
+            self.go_on(cx);
         }
     }
 
@@ -87,10 +101,11 @@ impl Leader {
             return;
         };
         let config = cx.shared_config();
-        let stuck = self.stuck(&config, cx.now);
-        // More than fit into one commit are evicted by the next.
+        let mut stuck = self.stuck(&config, cx.now);
+        // What does not fit into one commit is left to the next.
         let most = (self.info.max_batch / 4).max(1);
         let lost = &lost[..lost.len().min(most)];
+        stuck.truncate(most);
         let evictions = self.evictions(lost, &stuck);
         let evicted: BTreeSet<WorkerId> = evictions.keys().cloned().collect();
         let usable = candidates(&config, cx.now, &self.view, &evicted);
@@ -109,7 +124,8 @@ impl Leader {
             &self.view,
             self.target.as_ref(),
         );
-        let requests = self.requests();
+        let mut requests = self.requests();
+        requests.truncate(most);
         let mut triggers = seen.triggers(lost, &requests);
         triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
         let brief = Brief {
@@ -120,7 +136,7 @@ impl Leader {
             requests,
             triggers,
         };
-        if workers.is_empty() {
+        if workers.as_slice().iter().all(|worker| worker.capacity == 0) {
             // Nobody is left to own anything: everything is taken away, nothing is given.
             let plan = Plan {
                 owners: vec![NO_OWNER; table.len()],

@@ -261,7 +261,16 @@ impl Leader {
 
     fn weights_imbalance(&self, table: &Arc<PartitionTable>) -> f64 {
         let basis = basis(&self.view, self.target.as_ref());
-        let workers: Vec<WorkerInfo> = basis.into_keys().map(WorkerInfo::new).collect();
+        let capacity = |worker: &WorkerId| {
+            let session = self.view.sessions.get(worker);
+            let record = session.and_then(|session| session.record.as_ref());
+            record.map_or(1, |record| record.capacity)
+        };
+        let workers = basis.into_keys().map(|worker| WorkerInfo {
+            capacity: capacity(&worker),
+            ..WorkerInfo::new(worker)
+        });
+        let workers: Vec<WorkerInfo> = workers.collect();
         let Ok(workers) = WorkerTable::new(workers) else {
             return 0.0;
         };
@@ -303,3 +312,6 @@ impl Leader {
         unfinished
     }
 }
+
+#[cfg(test)]
+mod tests;

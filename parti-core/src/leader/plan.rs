@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::id::{Epoch, Revision, WorkerId};
 use crate::record::{SessionStatus, Verb};
 use crate::state::Cause;
-use crate::strategy::{NO_OWNER, Plan, PlanInput, Report, StrategyId, WorkerInfo, WorkerTable};
+use crate::strategy::{
+    NO_OWNER, Plan, PlanInput, Report, StrategyId, WorkerInfo, WorkerTable, anchors_after,
+};
 use crate::table::PartitionTable;
 use crate::time::Instant;
 
@@ -56,7 +58,7 @@ pub(crate) struct Target {
 impl Target {
     /// The target a checked plan leads to.
     pub(crate) fn new(strategy: StrategyId, brief: Brief, plan: Plan) -> Self {
-        let anchors = anchors_after(&brief.input, &plan.owners);
+        let anchors = anchors_after(&brief.input, &plan).into_iter().collect();
         let previous = brief
             .input
             .previous
@@ -76,8 +78,8 @@ impl Target {
     }
 
     /// The owner planned for a rank of the same table.
-    fn owner(&self, rank: usize) -> Option<&WorkerId> {
-        let owner = *self.owners.get(rank)?;
+    fn owner(&self, rank: u32) -> Option<&WorkerId> {
+        let owner = *self.owners.get(rank as usize)?;
         self.workers.get(owner).map(|worker| &worker.id)
     }
 }
@@ -146,12 +148,17 @@ pub(crate) fn input(
     }
     // What is on its way to somebody counts as theirs, so that it is not moved a second time.
     if let Some(target) = target {
-        for (rank, partition) in target.table.as_slice().iter().enumerate() {
-            let (Some(owner), Some(rank)) = (target.owner(rank), table.rank_of(&partition.key))
+        for (planned, partition) in (0_u32..).zip(target.table.as_slice()) {
+            let (Some(owner), Some(rank)) = (target.owner(planned), table.rank_of(&partition.key))
             else {
                 continue;
             };
             owners[rank as usize] = Some(owner);
+            // The plan may have ended what an unchanged record still says.
+            match target.anchors.get(&planned) {
+                Some(anchor) => anchors.insert(rank, anchor.clone()),
+                None => anchors.remove(&rank),
+            };
         }
     }
     let departed: BTreeSet<&WorkerId> = owners
@@ -183,39 +190,8 @@ pub(crate) fn input(
     }
 }
 
-/// Where displaced partitions came from, after a plan: set when the owner departed (an older anchor
-/// is kept), cleared by a return or a voluntary move.
-fn anchors_after(input: &PlanInput, owners: &[u32]) -> BTreeMap<u32, WorkerId> {
-    let mut anchors: BTreeMap<u32, WorkerId> = input.anchors.iter().cloned().collect();
-    let living = input.workers.len();
-    for (rank, (&before, &after)) in input.previous.iter().zip(owners).enumerate() {
-        let rank = rank as u32;
-        if before == after {
-            continue;
-        }
-        let departed = (before as usize)
-            .checked_sub(living)
-            .and_then(|i| input.departed.get(i));
-        match departed {
-            Some(worker) => {
-                anchors.entry(rank).or_insert_with(|| worker.clone());
-            }
-            None if before != NO_OWNER => {
-                anchors.remove(&rank);
-            }
-            None => {}
-        }
-    }
-    anchors.retain(|&rank, anchor| {
-        let owner = owners
-            .get(rank as usize)
-            .and_then(|&owner| input.workers.get(owner));
-        owner.is_none_or(|owner| owner.id != *anchor)
-    });
-    anchors
-}
-
-/// The relative spread of the loads: fullest less emptiest, over the mean.
+/// The relative spread of the loads per unit of capacity: fullest less emptiest, over the mean.
+/// Workers of capacity 0 are to own nothing and do not count.
 pub(crate) fn imbalance(table: &PartitionTable, workers: &WorkerTable, owners: &[u32]) -> f64 {
     let mut loads = vec![0_u64; workers.len()];
     for (partition, &owner) in table.as_slice().iter().zip(owners) {
@@ -223,13 +199,21 @@ pub(crate) fn imbalance(table: &PartitionTable, workers: &WorkerTable, owners: &
             *load = load.saturating_add(partition.weight);
         }
     }
-    let (Some(most), Some(least)) = (loads.iter().max(), loads.iter().min()) else {
-        return 0.0;
-    };
-    let mean = table.total_weight() as f64 / loads.len() as f64;
-    if mean > 0.0 {
-        (most - least) as f64 / mean
+    let takers = workers.as_slice().iter().zip(loads);
+    let takers = takers.filter(|(worker, _)| worker.capacity > 0);
+    let (mut most, mut least, mut capacity) = (0.0_f64, f64::INFINITY, 0.0_f64);
+    for (worker, load) in takers {
+        let level = load as f64 / f64::from(worker.capacity);
+        (most, least) = (most.max(level), least.min(level));
+        capacity += f64::from(worker.capacity);
+    }
+    let mean = table.total_weight() as f64 / capacity;
+    if capacity > 0.0 && mean > 0.0 {
+        (most - least) / mean
     } else {
         0.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, WorkerId};
 use crate::keys::Key;
+use crate::notice::Notice;
 use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
@@ -67,6 +68,9 @@ pub(crate) struct View {
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
+    /// Since when the own contact has been without a gap, while there is contact: only then silence is
+    /// the other's.
+    pub(crate) hears_since: Option<Instant>,
     /// Keys seen since the present snapshot began, while it is being delivered.
     mentioned: Option<BTreeSet<String>>,
 }
@@ -173,6 +177,7 @@ impl View {
             .and_then(|session| session.record.as_ref());
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
+                self.note_return(cx, &worker);
                 if a.applied == b.applied && a.draining == b.draining {
                     News::Renewal
                 } else {
@@ -189,6 +194,20 @@ impl View {
         };
         self.sessions.insert(worker, session);
         news
+    }
+
+    /// A session that is heard of again: says so if it was overdue and did not count as lost yet.
+    fn note_return(&self, cx: &mut Cx<'_>, worker: &WorkerId) {
+        let (Some(session), Some(hears_since)) = (self.sessions.get(worker), self.hears_since)
+        else {
+            return;
+        };
+        let since = session.since.max(hears_since);
+        let (lost, overdue) = session.patience(cx.config());
+        if session.is_living() && cx.now > since + overdue && cx.now < since + lost {
+            let worker = worker.clone();
+            cx.notify(Notice::SuspicionCancelled { worker });
+        }
     }
 
     fn on_assignment(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {

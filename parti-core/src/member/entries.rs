@@ -53,7 +53,7 @@ impl Member {
         echoed: bool,
     ) -> Membership {
         if let Some(leader) = &mut self.leader {
-            leader.on_entry(cx, entry);
+            leader.on_entry(cx, &self.contact, entry);
         }
         match Key::parse(&entry.key) {
             Key::Head => {

@@ -288,7 +288,6 @@ fn an_emergency_in_a_cooldown_acts_at_once() {
 
 /// A change that has to wait for the cooldown must not make a crash wait with it.
 #[test]
-#[ignore = "a leader that waits for something is not woken when a lease ends before it"]
 fn an_emergency_while_something_waits_for_the_cooldown_acts_at_once() {
     let mut world = World::new(6);
     group(&mut world, 3);
@@ -308,7 +307,6 @@ fn an_emergency_while_something_waits_for_the_cooldown_acts_at_once() {
 
 /// A crash while joins are being collected must not wait for the window.
 #[test]
-#[ignore = "a leader that waits for something is not woken when a lease ends before it"]
 fn an_emergency_in_a_window_acts_at_once() {
     let mut world = World::new(6);
     for _ in 0..3 {

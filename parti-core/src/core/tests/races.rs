@@ -207,11 +207,11 @@ fn a_rejected_resignation_is_tried_again_with_backoff() {
 #[test]
 fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
     let mut solo = leading();
-    let list = solo.other.iter().find_map(|effect| match effect {
-        Effect::ListPartitions { op } => Some(*op),
-        _ => None,
-    });
-    let op = list.expect("it lists");
+    let listing = |effect: &Effect| matches!(effect, Effect::ListPartitions { .. });
+    let list = solo.other.iter().position(listing).expect("it lists");
+    let Effect::ListPartitions { op } = solo.other.remove(list) else {
+        unreachable!("just found")
+    };
     let result = Ok(Vec::new());
     solo.tell(Event::Partitions { op, result });
     let request = RequestId(1);
@@ -232,7 +232,9 @@ fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
                 StoreOp::Commit { .. } => {
                     solo.answer(op, Err(error(StoreErrorKind::Unavailable)));
                 }
-                _ => solo.answer(op, Err(error(StoreErrorKind::Unknown))),
+                StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info => {
+                    solo.answer(op, Err(error(StoreErrorKind::Unknown)));
+                }
             }
         }
         while let Some(position) = solo
@@ -333,4 +335,118 @@ fn a_worker_elected_while_handing_over_leads_until_it_is_done() {
     solo.won(op, 3);
     assert!(solo.core.status().is_leader);
     assert_eq!(solo.core.status().state, State::Shutdown);
+}
+
+/// Two strategies in one group move partitions to and fro: it must be seen, not guessed.
+#[test]
+fn a_leader_with_another_strategy_says_so() {
+    let changed = |strategy: &str| {
+        let mut solo = Solo::member();
+        let Record::Head(before) = head("worker-1", 2, 10) else {
+            panic!("a head")
+        };
+        let before = Record::Head(crate::record::Head {
+            leader: None,
+            strategy: crate::strategy::StrategyId::new(strategy),
+            ..before
+        });
+        solo.show(entry("head", 3, &before));
+        solo.caught_up(3);
+        solo.pass(millis(500));
+        let (op, _) = solo.commit("head");
+        solo.won(op, 4);
+        said(&solo.notices, |n| {
+            matches!(n, Notice::StrategyChanged { .. })
+        })
+    };
+    assert_eq!(
+        changed("other/2"),
+        ["StrategyChanged { from: other/2, to: deal/1 }"]
+    );
+    assert!(changed("deal/1").is_empty() && changed("").is_empty());
+}
+
+/// An alarm that is called off must be called off aloud, and only if there was one.
+#[test]
+fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
+    for (silence, cancelled) in [(2_000, 0), (3_500, 1), (5_900, 1), (6_500, 0)] {
+        let mut solo = leading();
+        let other = |seq| {
+            let record = SessionRecord {
+                write: crate::id::WriteId { seq, ..FOREIGN },
+                epoch: crate::id::Epoch::new(3),
+                status: SessionStatus::Active,
+                applied: crate::id::Version::ZERO,
+                draining: Vec::new(),
+                capacity: 1,
+                labels: alloc::collections::BTreeMap::new(),
+                heartbeat_interval: secs(2),
+                lease: secs(6),
+                software: "test".into(),
+            };
+            Record::Session(record)
+        };
+        solo.show(entry("w.worker-1", 3, &other(1)));
+        let mut revision = 4;
+        for _ in 0..silence / 100 {
+            solo.pass(millis(100));
+            while solo.has_commit("w.worker-0") {
+                let (op, writes) = solo.commit("w.worker-0");
+                revision += 1;
+                solo.won(op, revision);
+                solo.show(written(&writes[0], revision));
+            }
+        }
+        solo.show(entry("w.worker-1", revision + 1, &other(2)));
+        let notices = said(&solo.notices, |n| {
+            matches!(n, Notice::SuspicionCancelled { .. })
+        });
+        assert_eq!(notices.len(), cancelled, "after {silence} ms");
+    }
+}
+
+/// A later epoch counts as proof that the seat's holder has ended. It is one, because whoever takes
+/// the seat of a worker that was evicted alive has waited for longer than that worker may go on.
+#[test]
+fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
+    let holder = Solo::member();
+    let valid_until = holder.core.deadline().expect("it holds a session");
+    let mut rival = Solo::start(|builder| builder.worker_id_range(0, 0));
+    let (info, list) = (
+        |op: &StoreOp| matches!(op, StoreOp::Info),
+        |op: &StoreOp| matches!(op, StoreOp::List { .. }),
+    );
+    let (op, _) = rival.take(info);
+    let facts = crate::store::StoreInfo {
+        created: 1,
+        last_revision: Revision::new(2),
+        version: "test".into(),
+        max_batch: 10,
+        max_value: 1_000,
+    };
+    rival.answer(op, Ok(crate::store::StoreReply::Info(facts)));
+    let evicted = Record::Session(SessionRecord {
+        write: FOREIGN,
+        epoch: crate::id::Epoch::new(1),
+        status: SessionStatus::Evicted { silent: false },
+        applied: crate::id::Version::ZERO,
+        draining: Vec::new(),
+        capacity: 1,
+        labels: alloc::collections::BTreeMap::new(),
+        heartbeat_interval: secs(2),
+        lease: secs(6),
+        software: "test".into(),
+    });
+    for _ in 0..100 {
+        while let Some((op, _)) = rival.find(list) {
+            rival.listed(op, Vec::from([entry("w.worker-0", 2, &evicted)]), 2);
+        }
+        if rival.has_commit("w.worker-0") {
+            break;
+        }
+        rival.pass(millis(100));
+    }
+    let (_, writes) = rival.commit("w.worker-0");
+    assert_eq!(writes[0].expect, Expect::Revision(Revision::new(2)));
+    assert!(rival.now > valid_until, "{} is too early", rival.now);
 }

@@ -20,7 +20,7 @@ use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
     WatchScope, Write,
 };
-use crate::strategy::{Plan, PlanInput, Report, StrategyId};
+use crate::strategy::{Plan, PlanError, PlanInput, Report, StrategyId};
 use crate::time::Instant;
 
 /// One process.
@@ -56,6 +56,10 @@ pub(super) struct World {
     pub(super) plans: Vec<(Instant, Cause)>,
     /// Every committed generation that evicted somebody: when, and whom.
     pub(super) evictions: Vec<(Instant, WorkerId)>,
+    /// The strategy fails.
+    pub(super) plans_fail: bool,
+    /// The most writes of a commit.
+    pub(super) max_batch: usize,
 }
 
 impl World {
@@ -71,6 +75,8 @@ impl World {
             commits: BTreeMap::new(),
             plans: Vec::new(),
             evictions: Vec::new(),
+            plans_fail: false,
+            max_batch: 1_000,
         }
     }
 
@@ -231,7 +237,12 @@ impl World {
                     .push_back((index, Event::Partitions { op, result }));
             }
             Effect::Plan { op, input } => {
-                let result = Ok(deal(&input));
+                let failed = Err(PlanError::failed("scripted"));
+                let result = if self.plans_fail {
+                    failed
+                } else {
+                    Ok(deal(&input))
+                };
                 self.inbox.push_back((index, Event::Planned { op, result }));
             }
             Effect::Assign { grants } => {
@@ -306,7 +317,7 @@ impl World {
                 created: 1,
                 last_revision: self.last,
                 version: "test".to_string(),
-                max_batch: 1_000,
+                max_batch: self.max_batch,
                 max_value: 1 << 20,
             })),
         }
@@ -321,6 +332,10 @@ impl World {
                 Expect::Revision(revision) => entry.is_some_and(|e| e.revision == revision),
             }
         };
+        if writes.len() > self.max_batch {
+            let (kind, message) = (StoreErrorKind::Rejected, "too many writes");
+            return Err(StoreError::new(kind, message));
+        }
         if !writes.iter().all(holds) {
             return Err(StoreError::new(
                 StoreErrorKind::Refused,
@@ -377,6 +392,10 @@ fn deal(input: &PlanInput) -> Plan {
     }
     Plan {
         owners,
-        report: Report::default(),
+        report: Report {
+            moved: 7,
+            lower_bound: 5,
+            ..Report::default()
+        },
     }
 }

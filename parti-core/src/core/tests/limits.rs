@@ -1,0 +1,95 @@
+//! Groups at their limits: nobody to own, plans that fail, commits that hold little.
+
+use super::world::World;
+use super::{counts, expecting, group, leader, secs};
+use crate::event::{Event, RequestId};
+use crate::notice::Notice;
+
+fn failures(world: &World) -> usize {
+    let notices = world.nodes.iter().flat_map(|node| &node.notices);
+    let failed = |notice: &&Notice| matches!(notice, Notice::StepFailed { .. });
+    notices.filter(failed).count()
+}
+
+/// A group of nobody but stand-bys once changed its leader for ever because no plan was possible.
+#[test]
+fn workers_of_capacity_zero_own_nothing_and_fail_nothing() {
+    let mut world = World::new(4);
+    for _ in 0..2 {
+        world.start(|builder| expecting(2)(builder).capacity(0));
+    }
+    world.run(secs(60));
+    assert_eq!(counts(&world), [0, 0]);
+    assert_eq!(failures(&world), 0);
+}
+
+/// A group without partitions is settled, not stuck.
+#[test]
+fn an_empty_list_is_a_list() {
+    let mut world = World::new(0);
+    group(&mut world, 2);
+    world.run(secs(60));
+    assert_eq!(failures(&world), 0);
+    let state = world.nodes[0].core.status().state;
+    assert_eq!(state, crate::state::State::Stable);
+}
+
+/// What was released must reach its new owner although the next plan keeps failing.
+#[test]
+fn a_hand_over_goes_on_while_plans_fail() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.nodes[0].slow = true;
+    world.start(expecting(1));
+    world.run(secs(12));
+    assert_eq!(counts(&world), [4, 0]);
+    world.plans_fail = true;
+    let (leading, request) = (leader(&world), RequestId(1));
+    world.tell(leading, Event::Trigger { request });
+    world.let_go(0);
+    world.run(secs(3));
+    assert_eq!(counts(&world), [2, 2]);
+}
+
+/// More changes, requests and evictions than a commit may hold are spread over several.
+#[test]
+fn small_commits_are_enough_for_a_large_group() {
+    let mut world = World::new(24);
+    world.max_batch = 8;
+    let asked = crate::record::Control {
+        write: super::solo::FOREIGN,
+        author: "operator".into(),
+        reason: "test".into(),
+    };
+    let value = crate::wire::encode(&crate::record::Record::Control(asked));
+    for number in 0..12 {
+        world.plant(&alloc::format!("ctl.trigger.worker-{number}"), &value);
+    }
+    group(&mut world, 12);
+    world.run(secs(60));
+    assert_eq!(counts(&world), [2; 12]);
+    let mut entries = world.entries.values();
+    assert!(entries.all(|entry| !entry.key.starts_with("ctl.") || entry.value.is_none()));
+    assert_eq!(failures(&world), 0);
+}
+
+/// An audit that does not say how good a plan was cannot answer for it later.
+#[test]
+fn the_audit_entry_of_a_plan_carries_its_certificate() {
+    let mut world = World::new(4);
+    group(&mut world, 2);
+    let entries = world.entries.values().filter_map(|entry| {
+        let value = entry.value.as_deref()?;
+        match crate::wire::decode(value) {
+            Ok(crate::record::Record::Audit(audit)) => Some(audit),
+            Ok(_) | Err(_) => None,
+        }
+    });
+    let entries: alloc::vec::Vec<_> = entries.collect();
+    let first = entries.first().expect("there is an audit");
+    assert_eq!((first.moved, first.lower_bound), (7, 5));
+    assert_eq!(
+        first.changes.iter().map(|c| c.gained.len()).sum::<usize>(),
+        4
+    );
+}
