@@ -60,9 +60,9 @@ fn print(mut case: Case, workers: u32, partitions: u32, budget: Duration) {
     println!(
         "{{\"strategy\":\"{}\",\"weights\":\"{}\",\"workers\":{workers},\"partitions\":{partitions},\
          \"median_ns\":{nanos},\"min_ns\":{},\"ns_per_partition\":{:.2},\"runs\":{},\
-         \"go_ms\":{},\"ratio\":{ratio},\"allocations\":{},\"moved\":{},\
-         \"lower_bound\":{},\"moved_weight\":{},\"moved_weight_bound\":{},\
-         \"max_load\":{},\"min_load\":{},\"total_weight\":{}}}",
+         \"go_ms\":{},\"ratio\":{ratio},\"allocations\":{},\"moved\":{},\"lower_bound\":{},\
+         \"moved_weight\":{},\
+         \"moved_weight_bound\":{},\"max_load\":{},\"min_load\":{},\"total_weight\":{}}}",
         case.name,
         case.weights.name(),
         measured.least.as_nanos(),

@@ -2,7 +2,7 @@
 //!
 //! What always holds: after [`capacity`] succeeded there is a worker that may own.
 
-use parti_core::{PlanError, PlanInput};
+use parti_core::{PlanError, PlanInput, WorkerId};
 
 /// The sum of all capacities; fits `u64` because there are fewer than 2^31 workers.
 pub(crate) fn capacity(input: &PlanInput) -> Result<u64, PlanError> {
@@ -17,12 +17,30 @@ pub(crate) fn capacity(input: &PlanInput) -> Result<u64, PlanError> {
 pub(crate) fn check_previous(input: &PlanInput) -> Result<(), PlanError> {
     let (found, expected) = (input.previous.len(), input.partitions.len());
     if found == 0 || found == expected {
-        return Ok(());
+        return check_departed(input);
     }
     Err(PlanError::BadInput(format!(
         "the previous assignment has {found} owners for {expected} partitions; align it with \
          `parti_core::align`, or pass none"
     )))
+}
+
+/// Checks that departed owners are in order, each once, and none of them alive: a worker with two
+/// indices would lose what it has, and its moves would be counted as forced.
+fn check_departed(input: &PlanInput) -> Result<(), PlanError> {
+    let is_after = |pair: &&[WorkerId]| pair[0] >= pair[1];
+    let unordered = input
+        .departed
+        .windows(2)
+        .find(is_after)
+        .map(|pair| &pair[1]);
+    let is_alive = |id: &&WorkerId| input.workers.index_of(id).is_some();
+    match unordered.or_else(|| input.departed.iter().find(is_alive)) {
+        None => Ok(()),
+        Some(id) => Err(PlanError::BadInput(format!(
+            "the departed owner {id} is out of order, named twice, or alive"
+        ))),
+    }
 }
 
 /// The error for a previous owner that is neither a worker, nor departed, nor nobody.

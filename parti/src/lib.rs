@@ -58,8 +58,8 @@ pub use parti_core::{
 pub use parti_nats::{NatsOptions, NatsStore};
 #[doc(inline)]
 pub use parti_strategy::{
-    Change, ConsistentHash, Eligibility, Forecast, Move, Rendezvous, RoundRobin, Sticky,
-    WeightedConsistentHash, situation, what_if,
+    Change, ConsistentHash, Eligibility, Forecast, Move as PlannedMove, Rendezvous, RoundRobin,
+    Sticky, WeightedConsistentHash, situation, what_if,
 };
 
 // The README's example must compile.

@@ -22,7 +22,7 @@ enum What {
 /// Arguments of `bench strategies`.
 #[derive(Debug, clap::Args)]
 struct Strategies {
-    /// One JSON object per workload and line instead of a table
+    /// One JSON object per workload and line, which is the only form there is
     #[arg(long)]
     json: bool,
     /// Leave out the largest group

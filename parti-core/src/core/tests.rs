@@ -8,11 +8,12 @@ use core::time::Duration;
 
 use crate::config::{ConfigBuilder, Mode};
 use crate::effect::RevokeCause;
-use crate::event::{Event, RequestId, StopMode};
-use crate::notice::{Notice, StartError, StepDownReason};
+use crate::event::{Event, RequestId};
+use crate::notice::{Notice, StartError};
 use crate::state::{Cause, State};
 
 mod emergencies;
+mod leaving;
 mod limits;
 mod races;
 mod solo;
@@ -189,155 +190,6 @@ fn an_evicted_worker_that_wakes_up_joins_as_a_new_session() {
     world.run(secs(30));
     assert!(world.nodes[sleeper].core.status().epoch > before);
     assert_eq!(counts(&world), [3, 3]);
-}
-
-/// A rolling update must not leave partitions without an owner for a lease.
-#[test]
-fn a_handoff_moves_everything_before_the_worker_leaves() {
-    let mut world = World::new(9);
-    group(&mut world, 3);
-    let leaving = leader(&world);
-    world.tell(
-        leaving,
-        Event::Stop {
-            mode: StopMode::Handoff,
-        },
-    );
-    world.run(Duration::from_millis(200));
-    let stopped = Notice::Stopped { errors: Vec::new() };
-    assert!(world.nodes[leaving].notices.contains(&stopped));
-    assert_eq!(counts(&world).iter().sum::<usize>(), 9);
-    assert_eq!(counts(&world)[leaving], 0);
-    assert_ne!(leader(&world), leaving);
-    let reason = StepDownReason::Stopping;
-    let gave_up =
-        |n: &&Notice| matches!(n, Notice::LeadershipLost { reason: r, .. } if *r == reason);
-    assert!(world.nodes[leaving].notices.iter().any(|n| gave_up(&n)));
-}
-
-/// A restart in place must move nothing.
-#[test]
-fn a_held_seat_is_inherited_and_nothing_moves() {
-    let mut world = World::new(9);
-    group(&mut world, 3);
-    let leaving = 1;
-    let before: BTreeSet<_> = world.nodes[leaving].held.keys().cloned().collect();
-    let others: Vec<_> = [0, 2]
-        .map(|node: usize| world.nodes[node].held.clone())
-        .into();
-    world.tell(
-        leaving,
-        Event::Stop {
-            mode: StopMode::Restart { hold: secs(20) },
-        },
-    );
-    world.run(secs(2));
-    let replacement = world.start(expecting(3));
-    world.run(secs(1));
-    let after: BTreeSet<_> = world.nodes[replacement].held.keys().cloned().collect();
-    assert_eq!(after, before);
-    assert_eq!(
-        others,
-        Vec::from([0, 2].map(|node: usize| world.nodes[node].held.clone()))
-    );
-}
-
-/// A seat held for a replacement that never comes must be given away in the end.
-#[test]
-fn a_held_seat_that_nobody_takes_is_given_up() {
-    let mut world = World::new(9);
-    group(&mut world, 3);
-    world.tell(
-        2,
-        Event::Stop {
-            mode: StopMode::Restart { hold: secs(20) },
-        },
-    );
-    world.run(secs(19));
-    assert_eq!(counts(&world).iter().sum::<usize>(), 6);
-    world.run(secs(2));
-    assert_eq!(counts(&world).iter().sum::<usize>(), 9);
-}
-
-/// A worker that releases everything and leaves in one write must not leave its partitions behind.
-#[test]
-fn a_release_that_comes_with_the_last_acknowledgement_is_taken_up() {
-    let mut world = World::new(6);
-    group(&mut world, 2);
-    let leaving = 1 - leader(&world);
-    world.nodes[leaving].slow = true;
-    world.tell(
-        leaving,
-        Event::Stop {
-            mode: StopMode::Handoff,
-        },
-    );
-    world.run(Duration::from_millis(100));
-    world.let_go(leaving);
-    world.run(Duration::from_millis(100));
-    assert_eq!(counts(&world).iter().sum::<usize>(), 6);
-}
-
-/// The last worker of a group has nobody to hand over to and must not wait for anybody.
-#[test]
-fn the_last_worker_leaves_at_once() {
-    let mut world = World::new(4);
-    group(&mut world, 1);
-    world.tell(
-        0,
-        Event::Stop {
-            mode: StopMode::Handoff,
-        },
-    );
-    world.run(Duration::from_millis(100));
-    assert_eq!(
-        world.nodes[0].notices.last(),
-        Some(&Notice::Stopped { errors: Vec::new() })
-    );
-}
-
-/// Scaling to zero must not make the last workers wait for a leader that has left.
-#[test]
-fn a_whole_group_that_stops_at_once_leaves_without_delay_or_error() {
-    let mut world = World::new(9);
-    group(&mut world, 3);
-    for node in 0..3 {
-        world.tell(
-            node,
-            Event::Stop {
-                mode: StopMode::Handoff,
-            },
-        );
-    }
-    world.run(Duration::from_millis(600));
-    for node in &world.nodes {
-        assert_eq!(
-            node.notices.last(),
-            Some(&Notice::Stopped { errors: Vec::new() })
-        );
-    }
-}
-
-/// A callback that never returns must not keep a process from stopping.
-#[test]
-fn a_stop_is_bounded_and_says_what_was_not_released() {
-    let mut world = World::new(4);
-    group(&mut world, 1);
-    world.nodes[0].slow = true;
-    world.tell(
-        0,
-        Event::Stop {
-            mode: StopMode::Handoff,
-        },
-    );
-    world.run(secs(20));
-    let Some(Notice::Stopped { errors }) = world.nodes[0].notices.last() else {
-        panic!("it must have stopped: {:?}", world.nodes[0].notices.last())
-    };
-    assert!(
-        errors.iter().any(|error| error.contains("p-")),
-        "{errors:?}"
-    );
 }
 
 /// A full pool must say so, with the range and who holds it.

@@ -85,7 +85,7 @@ impl<'a> Fill<'a> {
         if weight > self.largest_limit {
             return None;
         }
-        let first = self.find(point)?;
+        let mut first = self.find(point)?;
         let mut at = first;
         loop {
             let worker = self.points[at].worker;
@@ -99,12 +99,17 @@ impl<'a> Fill<'a> {
             } else {
                 at + 1
             };
-            if room < self.lightest {
+            let is_unlinked = room < self.lightest;
+            if is_unlinked {
                 self.next[at] = after as u32;
             }
+            let was_first = at == first;
             at = self.find(after)?;
-            if at == first {
-                return None;
+            match (was_first, is_unlinked) {
+                // An unlinked point is never met again: the round ends at its successor.
+                (true, true) if at != first => first = at,
+                _ if at == first => return None,
+                _ => {}
             }
         }
     }
