@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::view::{Fate, View};
 use crate::config::Config;
-use crate::id::{Epoch, Revision, WorkerId};
+use crate::id::{Epoch, Revision, Token, WorkerId};
 use crate::record::{SessionStatus, Verb};
 use crate::state::Cause;
 use crate::strategy::{
@@ -134,13 +134,18 @@ pub(crate) fn input(
     target: Option<&Target>,
 ) -> PlanInput {
     let mut owners: Vec<Option<&WorkerId>> = vec![None; table.len()];
+    let mut tokens: Vec<Token> = vec![Token::ZERO; table.len()];
     let mut anchors: BTreeMap<u32, WorkerId> = BTreeMap::new();
     for (worker, record) in &view.records {
         for grant in &record.granted {
             let Some(rank) = table.rank_of(&grant.partition) else {
                 continue;
             };
-            owners[rank as usize] = Some(worker);
+            // Two records that list one partition are the work of a foreign hand: the later counts.
+            if grant.token <= tokens[rank as usize] {
+                continue;
+            }
+            (owners[rank as usize], tokens[rank as usize]) = (Some(worker), grant.token);
             if let Some(anchor) = &grant.anchor {
                 anchors.insert(rank, anchor.clone());
             }

@@ -120,3 +120,19 @@ fn imbalance_is_measured_per_capacity() {
     close(even(&[("a", 0)], &[0, 0, 0, 0]), 0.0);
     close(even(&[], &[]), 0.0);
 }
+
+/// Two records that list one partition must not make the plan depend on who sorts last.
+#[test]
+fn of_two_records_with_one_partition_the_later_grant_counts() {
+    let (table, mut view) = (table(&[1, 1]), View::default());
+    grant(&mut view, &table, "a", &[(0, None), (1, None)]);
+    grant(&mut view, &table, "b", &[(0, None), (1, None)]);
+    let both = workers(&[("a", 1), ("b", 1)]);
+    assert_eq!(
+        input(&table, Arc::clone(&both), &view, None).previous,
+        [0, 0]
+    );
+    let record = view.records.get_mut(&id("b")).expect("granted");
+    record.granted[1].token = Token::new(2);
+    assert_eq!(input(&table, both, &view, None).previous, [0, 1]);
+}
