@@ -1,7 +1,6 @@
 //! Scripted scenarios in virtual time: each a production problem and what must happen.
 
 use alloc::collections::BTreeSet;
-use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -13,6 +12,7 @@ use crate::notice::{Notice, StartError};
 use crate::state::{Cause, State};
 
 mod emergencies;
+mod foreign;
 mod leaving;
 mod limits;
 mod races;
@@ -211,81 +211,6 @@ fn an_exhausted_pool_fails_the_start_by_name() {
     assert!(matches!(error, StartError::StableIdExhausted { .. }));
     let text = error.to_string();
     assert!(text.contains("worker-7 to worker-8"), "{text}");
-}
-
-/// Whatever a foreign hand writes, it is named, counted, and changes nothing.
-#[test]
-fn undecodable_records_are_named_and_harmless() {
-    let mut world = World::new(6);
-    group(&mut world, 2);
-    let before = counts(&world);
-    for key in [
-        "a.worker-0",
-        "a.worker-1",
-        "a.worker-9",
-        "w.worker-9",
-        "h.3",
-        "junk",
-    ] {
-        world.plant(key, b"\x01garbage");
-    }
-    world.run(secs(30));
-    assert_eq!(counts(&world), before);
-    let ignored = world
-        .nodes
-        .iter()
-        .map(|node| node.core.status().ignored_records);
-    assert!(ignored.sum::<u64>() >= 3);
-    let named =
-        world.nodes.iter().flat_map(|node| &node.notices).any(
-            |notice| matches!(notice, Notice::RecordIgnored { key, .. } if key == "a.worker-0"),
-        );
-    assert!(named);
-}
-
-/// A session or a head that was overwritten by hand must heal by itself.
-#[test]
-fn overwritten_sessions_and_heads_heal() {
-    let mut world = World::new(6);
-    group(&mut world, 2);
-    let victim = leader(&world);
-    world.plant("head", b"nonsense");
-    world.run(secs(5));
-    let worker = world.nodes[victim]
-        .core
-        .status()
-        .worker
-        .expect("holds an ID");
-    world.plant(&format!("w.{worker}"), b"nonsense");
-    world.run(secs(60));
-    assert_eq!(counts(&world), [3, 3]);
-    let status = world.nodes[leader(&world)].core.status();
-    assert_eq!(status.state, State::Stable);
-}
-
-/// A deleted assignment must not let its partitions be given away twice after a fail-over.
-#[test]
-fn an_assignment_deleted_by_hand_is_written_again() {
-    let mut world = World::new(6);
-    group(&mut world, 2);
-    let victim = 1 - leader(&world);
-    let worker = world.nodes[victim]
-        .core
-        .status()
-        .worker
-        .expect("holds an ID");
-    let key = format!("a.{worker}");
-    world.plant(&key, b"nonsense");
-    world.run(secs(1));
-    let value = world
-        .entries
-        .get(&key)
-        .and_then(|entry| entry.value.clone())
-        .expect("is there");
-    assert!(
-        crate::wire::decode(&value).is_ok(),
-        "the leader writes it again"
-    );
 }
 
 /// A trigger on a follower reaches the leader and is answered with the version that contains it.

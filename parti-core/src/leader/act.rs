@@ -265,7 +265,15 @@ impl Leader {
         let seats = Seats::build(&config, cx.now, &self.view, &target, &evicting);
         let version = self.head.version.next();
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
-        let step = advance(config.mode(), version, &seats.target, &seats.seats, &anchor);
+        let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
+        let step = advance(
+            config.mode(),
+            version,
+            &seats.target,
+            &seats.seats,
+            unknown,
+            &anchor,
+        );
         if !begins && step.changes.is_empty() {
             self.note_pending(cx, &seats, &step);
             return;
@@ -307,7 +315,8 @@ impl Leader {
                 | super::view::Fate::Ended => None,
             }
         });
-        self.advance_at = ends.min();
+        let unknown = self.view.unaccounted(cx.config(), cx.now);
+        self.advance_at = ends.chain(unknown.into_values().flatten()).min();
     }
 
     /// An answer to a commit.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::Leader;
 use super::plan::{Requested, Target, imbalance, input};
 use super::verdict::{Changing, Facts, Silent};
-use super::view::{Fate, View};
+use super::view::{Fate, SessionView, View};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::id::{Epoch, Version, WorkerId};
@@ -224,7 +224,16 @@ impl Leader {
                 };
                 now >= *since + patience
             });
-        late.map(|(worker, _)| worker.clone()).collect()
+        let mut stuck: Vec<WorkerId> = late.map(|(worker, _)| worker.clone()).collect();
+        let lost = self.view.unaccounted(config, now);
+        let living = |worker: &WorkerId| {
+            self.view
+                .sessions
+                .get(worker)
+                .is_some_and(SessionView::is_living)
+        };
+        stuck.extend(lost.into_keys().filter(|worker| living(worker)));
+        stuck
     }
 
     /// Requests that the next generation can contain: triggers, and refreshes that were listed for.
@@ -307,7 +316,10 @@ impl Leader {
                 .filter(|g| table.rank_of(&g.partition).is_some());
             granted += listed.count();
         }
-        let unfinished = on_the_way && self.head.unfinished > 0 || granted < table.len();
+        // Of another list, what is missing is not unfinished but new.
+        let same_list = table.digest() == self.head.digest;
+        let unfinished =
+            (on_the_way && self.head.unfinished > 0) || (same_list && granted < table.len());
         self.unfinished = Some(unfinished);
         unfinished
     }

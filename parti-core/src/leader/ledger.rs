@@ -85,14 +85,17 @@ pub(crate) struct Step {
 ///
 /// `target` gives the seat for each rank, [`NOBODY`] for none; ranks beyond the partition table
 /// (partitions no longer in the list) have no target. `anchor` is asked for newly granted ranks.
+/// `unknown_holders` says that somebody may hold partitions that no record lists.
 pub(crate) fn advance(
     mode: Mode,
     version: Version,
     target: &[u32],
     seats: &[Seat],
+    unknown_holders: bool,
     anchor: &dyn Fn(u32) -> Option<WorkerId>,
 ) -> Step {
     let holders = holders(target.len(), seats);
+    let listed = listed(target.len(), seats);
     let mut step = Step::default();
     let mut next: Vec<Draft> = Vec::with_capacity(seats.len());
     let mut settled = vec![false; target.len()];
@@ -117,7 +120,8 @@ pub(crate) fn advance(
             .get(rank)
             .and_then(|&holder| seats.get(holder as usize))
         {
-            None => true,
+            // What no record lists may be held by somebody whose record is missing.
+            None => listed[rank] || !unknown_holders || mode == Mode::Overlap,
             Some(holder) => mode == Mode::Overlap && holder.living.is_some(),
         };
         let draft = &mut next[seat as usize];
@@ -202,6 +206,18 @@ fn keep(
         }
     }
     draft
+}
+
+/// Per rank, whether any record lists it, in force or ended.
+fn listed(ranks: usize, seats: &[Seat]) -> Vec<bool> {
+    let mut listed = vec![false; ranks];
+    for page in seats.iter().filter_map(|seat| seat.page.as_ref()) {
+        let granted = page.granted.iter().map(|granted| granted.rank);
+        for rank in granted.chain(page.revoking.iter().map(|&(rank, _)| rank)) {
+            listed[rank as usize] = true;
+        }
+    }
+    listed
 }
 
 /// Per rank, the seat that may hold it.

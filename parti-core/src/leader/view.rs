@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::config::Config;
 use crate::cx::Cx;
-use crate::id::{Epoch, Nonce, Revision, WorkerId};
+use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
 use crate::notice::Notice;
 use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
@@ -288,6 +288,32 @@ impl View {
     pub(crate) fn active_epoch(&self, worker: &WorkerId) -> Option<Epoch> {
         let session = self.sessions.get(worker)?;
         (session.record.as_ref()?.status == SessionStatus::Active).then(|| session.epoch())
+    }
+
+    /// Sessions that have taken in an assignment of which there is no record: what they hold is not
+    /// known, until they end. Only a foreign hand can bring this about. When each ends for certain,
+    /// if that is known.
+    pub(crate) fn unaccounted(
+        &self,
+        config: &Config,
+        now: Instant,
+    ) -> BTreeMap<WorkerId, Option<Instant>> {
+        let sessions = self.sessions.iter().filter_map(|(worker, session)| {
+            let record = session.record.as_ref()?;
+            let known = self
+                .records
+                .get(worker)
+                .is_some_and(|r| r.epoch == session.epoch());
+            if known || record.applied == Version::ZERO {
+                return None;
+            }
+            match self.fate(config, worker, session.epoch()) {
+                Fate::Living => Some((worker.clone(), None)),
+                Fate::EndsAt(at) if at > now => Some((worker.clone(), Some(at))),
+                Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
+            }
+        });
+        sessions.collect()
     }
 
     /// What became of an incarnation.

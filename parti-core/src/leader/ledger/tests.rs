@@ -56,7 +56,7 @@ fn ended(seat: Seat) -> Seat {
 }
 
 fn run(mode: Mode, target: &[u32], seats: &[Seat]) -> Step {
-    advance(mode, Version::new(5), target, seats, &|_| None)
+    advance(mode, Version::new(5), target, seats, false, &|_| None)
 }
 
 /// Each change as `seat:+new =kept -revoking`, or `seat:gone`.
@@ -226,6 +226,21 @@ fn a_joiner_that_was_not_planned_for_gets_no_record_yet() {
         ..joiner()
     }];
     assert_eq!(run(Mode::Exclusive, &[], &seats), Step::default());
+}
+
+/// A record that a foreign hand deleted must not let its partitions be granted to somebody else.
+#[test]
+fn what_no_record_lists_waits_while_somebody_may_hold_it() {
+    let seats = [seat(&[0], &[(1, 4)], 4, &[]), joiner()];
+    let step = advance(
+        Mode::Exclusive,
+        Version::new(5),
+        &[0, 1, 1],
+        &seats,
+        true,
+        &|_| None,
+    );
+    assert_eq!(show(&step), "1:+[1] =[] -[] | 1 unfinished");
 }
 
 /// Unchanged records are not written again.
