@@ -4,6 +4,7 @@ use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::event::{Event, RequestId};
 use crate::notice::Notice;
+use crate::strategy::{Plan, PlanError};
 
 fn failures(world: &World) -> usize {
     let notices = world.nodes.iter().flat_map(|node| &node.notices);
@@ -49,6 +50,51 @@ fn a_hand_over_goes_on_while_plans_fail() {
     world.let_go(0);
     world.run(secs(3));
     assert_eq!(counts(&world), [2, 2]);
+}
+
+/// What is done to a plan, and the error it has to be refused with.
+type Spoiler = (fn(&mut Plan), PlanError);
+
+/// A faulty strategy must not reach the store: nothing of its plan is published, and the error says
+/// what is wrong with it.
+#[test]
+fn a_plan_that_is_incomplete_or_names_nobody_is_refused_before_anything_is_written() {
+    let spoilers: [Spoiler; 2] = [
+        (
+            |plan| plan.owners.truncate(3),
+            PlanError::WrongLength {
+                expected: 4,
+                found: 3,
+            },
+        ),
+        (
+            |plan| plan.owners[2] = 7,
+            PlanError::UnknownOwner {
+                rank: 2,
+                owner: 7,
+                workers: 2,
+            },
+        ),
+    ];
+    for (spoil, expected) in spoilers {
+        let mut world = World::new(4);
+        world.spoil = spoil;
+        group(&mut world, 2);
+        assert!(
+            !world.entries.keys().any(|key| key.starts_with("a.")),
+            "published"
+        );
+        let refused = Notice::PlanFailed { error: expected };
+        assert!(
+            world
+                .nodes
+                .iter()
+                .any(|node| node.notices.contains(&refused))
+        );
+        world.spoil = |_| {};
+        world.run(secs(10));
+        assert_eq!(counts(&world), [2, 2]);
+    }
 }
 
 /// More changes, requests and evictions than a commit may hold are spread over several.

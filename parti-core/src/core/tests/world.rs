@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) evictions: Vec<(Instant, WorkerId)>,
     /// The strategy fails.
     pub(super) plans_fail: bool,
+    /// What a faulty strategy does to a plan.
+    pub(super) spoil: fn(&mut Plan),
     /// The most writes of a commit.
     pub(super) max_batch: usize,
 }
@@ -76,6 +78,7 @@ impl World {
             plans: Vec::new(),
             evictions: Vec::new(),
             plans_fail: false,
+            spoil: |_| {},
             max_batch: 1_000,
         }
     }
@@ -241,7 +244,9 @@ impl World {
                 let result = if self.plans_fail {
                     failed
                 } else {
-                    Ok(deal(&input))
+                    let mut plan = deal(&input);
+                    (self.spoil)(&mut plan);
+                    Ok(plan)
                 };
                 self.inbox.push_back((index, Event::Planned { op, result }));
             }
