@@ -90,10 +90,6 @@ fn twenty_workers_that_start_at_once_all_own_their_share_within_a_second() {
     let took = assigned.saturating_sub(claimed);
     eprintln!("the last share {took} ms after the last claim");
     assert!(took <= 1000, "{took} ms");
-    let failed = lives
-        .iter()
-        .filter(|life| life.lines.iter().any(|l| l.event == "failed"));
-    assert_eq!(failed.count(), 0, "no start fails for lack of patience");
 }
 
 /// Crash after crash: the median take-over hardly takes longer than the lease.

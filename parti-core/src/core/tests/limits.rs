@@ -97,6 +97,20 @@ fn a_plan_that_is_incomplete_or_names_nobody_is_refused_before_anything_is_writt
     }
 }
 
+/// A record that the store cannot take must be told with its numbers, not fail at the server.
+#[test]
+fn a_record_over_the_payload_limit_is_named_with_its_size_before_anything_is_sent() {
+    let mut world = World::new(500);
+    world.max_value = 1_000;
+    group(&mut world, 1);
+    assert!(!world.entries.contains_key("a.worker-0"), "published");
+    let told = world.nodes[0].notices.iter().any(|notice| {
+        matches!(notice, Notice::StepFailed { reason, .. }
+            if reason.contains("a.worker-0") && reason.contains("takes 1000"))
+    });
+    assert!(told, "{:?}", world.nodes[0].notices);
+}
+
 /// More changes, requests and evictions than a commit may hold are spread over several.
 #[test]
 fn small_commits_are_enough_for_a_large_group() {

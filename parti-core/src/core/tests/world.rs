@@ -62,6 +62,8 @@ pub(super) struct World {
     pub(super) spoil: fn(&mut Plan),
     /// The most writes of a commit.
     pub(super) max_batch: usize,
+    /// The most bytes of a value.
+    pub(super) max_value: usize,
 }
 
 impl World {
@@ -80,6 +82,7 @@ impl World {
             plans_fail: false,
             spoil: |_| {},
             max_batch: 1_000,
+            max_value: 1 << 20,
         }
     }
 
@@ -323,7 +326,7 @@ impl World {
                 last_revision: self.last,
                 version: "test".to_string(),
                 max_batch: self.max_batch,
-                max_value: 1 << 20,
+                max_value: self.max_value,
             })),
         }
     }
