@@ -148,7 +148,9 @@ mod tests {
     /// A scraper on the open network must be able to send anything without harm.
     #[test]
     fn requests_are_understood_or_refused_with_the_right_status() {
-        let status = |text: &str| parse(text.as_bytes()).map_err(|answer| answer.status);
+        fn status(text: &str) -> Result<(bool, &str), u16> {
+            parse(text.as_bytes()).map_err(|answer| answer.status)
+        }
         assert_eq!(
             status("GET /metrics HTTP/1.1\r\n\r\n"),
             Ok((true, "/metrics"))

@@ -31,7 +31,6 @@ mod local_store;
 mod log;
 mod manager;
 mod meter;
-#[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(feature = "nats")]
 mod nats;
