@@ -189,8 +189,12 @@ async fn claims_take_overs_rebalances_and_hand_overs_are_spans_with_their_number
         worker.stop(StopMode::Now).await.expect("clean");
     }
 
-    // Each line stands in the span it belongs to, and all of them in that of the group.
+    // Each line stands in the span it belongs to, which begins a trace of its own.
     let kept = log.kept();
+    let ours = kept.spans.iter().filter(|span| span.name != "parti");
+    assert!(ours.clone().all(|span| span.fields["group"] == "test"));
+    let others = kept.lines.iter().filter(|line| line.is("state changed"));
+    assert!(others.clone().count() > 0 && others.clone().all(|line| line.scope == ["parti"]));
     for (message, span) in [
         ("claimed an ID", "claim"),
         ("leads", "takeover"),
@@ -202,7 +206,7 @@ async fn claims_take_overs_rebalances_and_hand_overs_are_spans_with_their_number
         assert!(lines.peek().is_some(), "{message}");
         for line in lines {
             assert_eq!(line.level, Level::INFO, "{line:?}");
-            assert_eq!(line.scope, ["parti", span], "{line:?}");
+            assert_eq!(line.scope, [span], "{line:?}");
         }
     }
 }
@@ -244,7 +248,7 @@ async fn a_degraded_episode_is_one_span_with_its_reason_and_length() {
         .iter()
         .find(|line| line.is("recovered"))
         .cloned();
-    assert_eq!(recovered.expect("is told").scope, ["parti", "degraded"]);
+    assert_eq!(recovered.expect("is told").scope, ["degraded"]);
     let lost = log.said("assignment changed");
     assert!(
         lost.iter()
