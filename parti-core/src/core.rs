@@ -411,7 +411,7 @@ impl Core {
         if leaving {
             return self.end_without_session(errors);
         }
-        let claim = Claim::again(&mut self.env.cx(self.now), &worker);
+        let claim = Claim::again(&mut self.env.cx(self.now), &worker, epoch);
         self.phase = Phase::Claiming(Box::new(claim));
     }
 
