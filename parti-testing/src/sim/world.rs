@@ -6,18 +6,19 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use parti_core::{ConfigError, Instant, Partition, PartitionKey, WakeReason};
+use parti_core::{AssignmentStrategy, ConfigError, Instant, Partition, PartitionKey, WakeReason};
 
 mod act;
+mod foreign;
 
 use super::dice::{Dice, Purpose};
 use super::judge::{Judge, Tracing};
-use super::network::Outage;
+use super::network::{Outage, Trouble};
 use super::node::{Holding, Input, Node};
-use super::plan::{Faults, Plan};
+use super::plan::{Faults, Plan, Planner, Weights};
 use super::queue::{Item, Queue};
 use super::store::SimStore;
-use super::strategy::KeepThenFill;
+use super::strategy::strategy;
 use crate::checks::{Coverage, Fact, Process, Rules, Worker};
 
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
@@ -32,8 +33,11 @@ pub(super) struct World<'plan> {
     pub(super) nodes: Vec<Node>,
     pub(super) faults: Faults,
     pub(super) outage: Option<Outage>,
-    pub(super) strategy: KeepThenFill,
+    pub(super) trouble: Trouble,
+    pub(super) strategy: Box<dyn AssignmentStrategy>,
     pub(super) list: Vec<Partition>,
+    /// The first number of the list, how many it has, and their weights.
+    listed: (u32, u32, Weights),
     pub(super) judge: Judge,
     pub(super) events: u64,
     /// When the group had settled after the faults, as far as seen.
@@ -59,12 +63,14 @@ impl<'plan> World<'plan> {
             dice: Dice::new(plan.seed),
             now: Instant::ORIGIN,
             queue: Queue::default(),
-            store: SimStore::default(),
+            store: SimStore::new(plan.settings.max_batch),
             nodes,
             faults: plan.faults.clone(),
             outage: None,
-            strategy: KeepThenFill,
-            list: partitions(0, plan.partitions),
+            trouble: Trouble::default(),
+            strategy: strategy(plan.settings.planner),
+            list: Vec::new(),
+            listed: (0, plan.partitions, plan.weights),
             judge: Judge::new(&rules, tracing),
             events: 0,
             settled_at: None,
@@ -72,6 +78,7 @@ impl<'plan> World<'plan> {
             over: false,
             requests: 0,
         };
+        world.list = world.partitions();
         world.set_agenda();
         Ok(world)
     }
@@ -134,6 +141,20 @@ impl<'plan> World<'plan> {
             } => {
                 self.watched(process, id, event, skippable);
             }
+            Item::Turn { process, input } => self.turn(process, input),
+            Item::Die { process } => {
+                let node = usize::from(process.node);
+                if self.nodes[node].process(process).is_some() {
+                    self.judge.sometimes.count("died_in_callback");
+                    self.crash(node, SUPERVISOR_DELAY);
+                }
+            }
+            Item::Alien {
+                worker,
+                last,
+                until,
+            } => self.alien(worker, last, until),
+            Item::Unlimited => self.store.limit_values(None),
             Item::Act { index } => self.act(index),
             Item::Resume { node } => self.resume(node),
             Item::Heal => self.heal(),
@@ -158,6 +179,8 @@ impl<'plan> World<'plan> {
         self.healed_at = Some(self.now);
         self.faults = Faults::none();
         self.outage = None;
+        self.trouble = Trouble::default();
+        self.store.limit_values(None);
         self.judge.observe(self.now, &Fact::Healed);
         for node in 0..self.nodes.len() {
             self.heal_node(node);
@@ -185,6 +208,12 @@ impl<'plan> World<'plan> {
         at.requests_cut_until = Instant::ORIGIN;
         at.replies_cut_until = Instant::ORIGIN;
         at.watch_cut_until = Instant::ORIGIN;
+        at.clogged_until = Instant::ORIGIN;
+        at.disconnected_until = Instant::ORIGIN;
+        if let Some(slow) = &mut at.slow {
+            slow.until = Instant::ORIGIN;
+            slow.each = Duration::ZERO;
+        }
         at.retired = !survives;
         let leaving = at
             .running
@@ -192,6 +221,8 @@ impl<'plan> World<'plan> {
             .is_some_and(|running| running.leaving.is_some());
         if let Some(running) = &mut at.running {
             running.dies_after = None;
+            running.dies_in_callback = false;
+            running.set_back = None;
         }
         // A process that is leaving is not waited for: an orchestrator would kill it in the end.
         if !survives || leaving {
@@ -218,6 +249,7 @@ impl<'plan> World<'plan> {
                 .iter()
                 .map(|partition| partition.key.clone())
                 .collect(),
+            uneven: !self.is_even(),
             ..Coverage::default()
         };
         for node in &self.nodes {
@@ -244,6 +276,33 @@ impl<'plan> World<'plan> {
             });
         }
         coverage
+    }
+
+    /// Whether the strategy gives every worker something when there is enough.
+    fn is_even(&self) -> bool {
+        let capacities = self.nodes.iter().map(|node| node.capacity);
+        let some = capacities.clone().filter(|capacity| *capacity > 0).min();
+        if capacities.max() > some.map(|least| least * 4) {
+            return false;
+        }
+        match self.plan.settings.planner {
+            Planner::KeepThenFill | Planner::RoundRobin => true,
+            Planner::Sticky => self.listed.2 == Weights::Even,
+            Planner::ConsistentHash | Planner::WeightedConsistentHash | Planner::Rendezvous => {
+                false
+            }
+        }
+    }
+
+    /// The list of the source as it is now.
+    fn partitions(&self) -> Vec<Partition> {
+        let (first, count, weights) = self.listed;
+        let numbers = first..first.saturating_add(count);
+        let named = numbers.filter_map(|number| {
+            let partition = Partition::new([format!("p{number}")]).ok()?;
+            Some(partition.with_weight(weights.of(number)))
+        });
+        named.collect()
     }
 
     fn timer_lateness(&self) -> Duration {
@@ -276,12 +335,4 @@ impl<'plan> World<'plan> {
         running.armed = Some(at);
         self.queue.push(at, Item::Wake { process });
     }
-}
-
-/// `count` partitions from number `first` on.
-fn partitions(first: u32, count: u32) -> Vec<Partition> {
-    let numbers = first..first.saturating_add(count);
-    numbers
-        .filter_map(|number| Partition::new([format!("p{number}")]).ok())
-        .collect()
 }

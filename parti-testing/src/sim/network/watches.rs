@@ -40,6 +40,8 @@ impl World<'_> {
         }
         let dropped = self.dice.roll(Purpose::RequestDrop, who, number);
         let delay = self.delay(self.dice.roll(Purpose::RequestDelay, who, number));
+        let connected = self.nodes[usize::from(process.node)].disconnected_until;
+        let delay = delay + connected.since(now);
         let lost = cut
             || self.outage().is_some()
             || delay >= patience
@@ -94,8 +96,20 @@ impl World<'_> {
         {
             present.sort_by_key(|entry| entry.revision);
         }
-        for entry in present {
+        let breaks = self
+            .dice
+            .roll(Purpose::SnapshotCut, u64::from(process.node), number);
+        let breaks = breaks
+            .ppm(self.faults.snapshot_cut_ppm)
+            .then(|| breaks.again().below(present.len() as u64) as usize);
+        for entry in present.drain(..breaks.unwrap_or(present.len())) {
             self.push_watch(process, id, WatchEvent::Entry(entry), Skip::Never);
+        }
+        if breaks.is_some() {
+            self.judge.sometimes.count("snapshot_cut_short");
+            self.set_broken(process, id);
+            self.lose(process, id, now, "broke off");
+            return;
         }
         self.push_watch(
             process,
@@ -113,7 +127,8 @@ impl World<'_> {
         let who = u64::from(process.node);
         let number = self.nodes[usize::from(process.node)].next_message();
         let roll = |purpose| self.dice.roll(purpose, who, number);
-        if self.now < self.nodes[usize::from(process.node)].watch_cut_until {
+        let node = &self.nodes[usize::from(process.node)];
+        if self.now < node.watch_cut_until {
             self.break_watch(process, id, "was cut off");
         } else if roll(Purpose::WatchLost).ppm(self.faults.watch_lost_ppm) {
             self.set_broken(process, id);
@@ -140,6 +155,7 @@ impl World<'_> {
         let number = self.nodes[node].next_message();
         let roll = self.dice.roll(Purpose::WatchDelay, node as u64, number);
         let mean = Duration::from_micros(self.faults.watch_delay_mean_us);
+        let clogged_until = self.nodes[node].clogged_until;
         let Some(running) = self.nodes[node].process(process) else {
             return;
         };
@@ -147,6 +163,7 @@ impl World<'_> {
             return;
         };
         let at = (now + roll.exponential(mean)).max(watching.delivered_by);
+        let at = at.max(clogged_until);
         watching.delivered_by = at;
         let skippable = skip == Skip::Allowed && roll.again().ppm(self.faults.watch_skip_ppm);
         self.queue.push(
@@ -246,6 +263,14 @@ impl World<'_> {
             .iter()
             .filter(|(_, watching)| watching.stage == stage);
         watches.map(|(id, _)| (running.process, *id)).collect()
+    }
+
+    /// The connection is gone: all watches are, and the client says so once it is back.
+    pub(in crate::sim) fn lose_watches(&mut self, node: usize, at: Instant) {
+        for (process, id) in self.watches(node, WatchStage::Live) {
+            self.set_broken(process, id);
+            self.lose(process, id, at, "was disconnected");
+        }
     }
 
     pub(in crate::sim) fn break_watches(&mut self, node: usize) {

@@ -50,6 +50,25 @@ pub struct Faults {
     pub timer_late_mean_us: u64,
     /// Steps that are followed by a wake-up nobody asked for.
     pub spurious_wake_ppm: u32,
+    /// Messages that arrive within a moment of a limit: the bound of the request, the deadline of the
+    /// sender's session, a lease later.
+    pub hug_ppm: u32,
+    /// Requests that are carried out long after everybody has given up on them.
+    pub very_late_ppm: u32,
+    /// The longest of these.
+    pub very_late_ms: u64,
+    /// Snapshots of a watch that break off in the middle.
+    pub snapshot_cut_ppm: u32,
+    /// Callbacks that do not return: the driver gives up on them after the drain time-out.
+    pub callback_hang_ppm: u32,
+    /// Callbacks that fail at once.
+    pub callback_fail_ppm: u32,
+    /// Plans the strategy fails to make.
+    pub plan_fail_ppm: u32,
+    /// Plans that are wrong: too short, or with an owner nobody knows.
+    pub plan_wrong_ppm: u32,
+    /// Listings of the partition source that name a partition twice.
+    pub source_duplicate_ppm: u32,
 }
 
 impl Faults {
