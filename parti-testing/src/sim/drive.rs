@@ -180,12 +180,13 @@ impl World<'_> {
         }
     }
 
-    /// What the clock of a process shows, which may be too early for a few steps.
-    fn look_at_clock(&mut self, process: Process) -> Option<Instant> {
+    /// What the clock of a process shows, which may be too early for a few steps. What comes from
+    /// the store is dated rightly: dated too early, it would count as silent too soon.
+    fn look_at_clock(&mut self, process: Process, dates_nothing: bool) -> Option<Instant> {
         let now = self.now;
         let running = self.nodes[usize::from(process.node)].process(process)?;
         let local = running.clock.local(now);
-        let Some((steps, by)) = running.set_back else {
+        let Some((steps, by)) = running.set_back.filter(|_| dates_nothing) else {
             return Some(local);
         };
         running.set_back = (steps > 1).then_some((steps - 1, by));
@@ -195,7 +196,11 @@ impl World<'_> {
 
     fn step(&mut self, process: Process, input: Input) {
         let (now, node) = (self.now, usize::from(process.node));
-        let Some(local) = self.look_at_clock(process) else {
+        let dates_nothing = match &input {
+            Input::Timeout | Input::Released(_) => true,
+            Input::Event(event) => !matches!(event, Event::Store { .. } | Event::Watch { .. }),
+        };
+        let Some(local) = self.look_at_clock(process, dates_nothing) else {
             return;
         };
         let Some(running) = self.nodes[node].process(process) else {

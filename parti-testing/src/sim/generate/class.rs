@@ -27,7 +27,7 @@
 /// | C1 rates at the extremes | `Drift`, and margins of zero in half of the groups |
 /// | C2 wall clocks that are off by hours, either way | `WallSkew`; the wall clock is read once per process, so steps and smears are the same as another offset |
 /// | C3 suspend: the monotonic clock stands still | `Freeze` (the driver notices on waking, as its duty is), `ClockJump` |
-/// | C4 the monotonic clock goes back | `ClockBack`, for a few readings. A step back that stays is a loss of time like C3 |
+/// | C4 the monotonic clock goes back | `ClockBack`, for a few wake-ups. A step back that stays, or that dates what the store says, is a loss of time like C3, which a driver must report |
 /// | C5 clocks of servers | do not apply: no time of a server decides anything |
 /// | C6 late timers, wake-ups without a reason | `Timers` |
 /// | K1 applied though the answer is lost | `DropReply` |

@@ -50,7 +50,7 @@ impl Draft {
         if class == FaultClass::Capacity {
             for node in 0..nodes {
                 let least = u32::from(node == 0);
-                let capacity = self.roll().pick(&[0, 0, 1, 10, 1_000_000]);
+                let capacity = self.roll().pick(&[0, 0, 1, 10, 100]);
                 self.plan.nodes[node].capacity = capacity.max(least);
             }
         }
