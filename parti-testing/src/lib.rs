@@ -6,5 +6,11 @@ pub mod conformance;
 pub mod kv;
 pub mod memory_store;
 #[cfg(feature = "nats-server")]
+pub mod nats_cluster;
+#[cfg(feature = "nats-server")]
 pub mod nats_server;
+#[cfg(any(feature = "nats-server", feature = "chaos"))]
+pub mod process;
+#[cfg(feature = "chaos")]
+pub mod proxy;
 pub mod sim;
