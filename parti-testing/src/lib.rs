@@ -1,6 +1,8 @@
 //! A fake world for `parti` and its users: an in-memory store, a conformance suite for backends, and
 //! a deterministic simulator.
 
+#[cfg(feature = "chaos")]
+pub mod chaos;
 pub mod checks;
 pub mod conformance;
 pub mod kv;

@@ -183,6 +183,12 @@ impl Proxy {
         self.shared.change(|state| *state.link(direction) = link);
     }
 
+    /// How a direction carries bytes now.
+    #[must_use]
+    pub fn link(&self, direction: Direction) -> Link {
+        self.shared.change(|state| *state.link(direction))
+    }
+
     /// Changes what happens to new connections.
     pub fn set_admission(&self, admission: Admission) {
         self.shared.change(|state| state.admission = admission);
@@ -198,6 +204,11 @@ impl Proxy {
     pub fn stall(&self) {
         self.shared
             .change(|state| BOTH.into_iter().for_each(|way| state.hold(way)));
+    }
+
+    /// Ends [`Proxy::hold`] and [`Proxy::stall`] and no other fault. What was held arrives now.
+    pub fn release(&self) {
+        self.shared.change(state::State::release);
     }
 
     /// Closes the server's side of every connection without the client knowing: what it sends goes

@@ -198,10 +198,16 @@ impl State {
         self.ways[direction as usize].flow = Flow::Held;
     }
 
-    pub(super) fn heal(&mut self) {
-        self.admission = Admission::Forward;
+    pub(super) fn release(&mut self) {
         for way in &mut self.ways {
             way.flow = Flow::Open;
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.admission = Admission::Forward;
+        self.release();
+        for way in &mut self.ways {
             way.link = Link::default();
         }
         let dead = |connection: &&mut Connection| connection.fate == Fate::HalfOpen;
