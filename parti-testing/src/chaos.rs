@@ -47,9 +47,11 @@
 //!     }
 //! }
 //!
+//! # fn main() {
 //! let mut chaos = MockChaos::new();
 //! chaos.expect_heal().times(1).return_const(());
 //! chaos.heal();
+//! # }
 //! ```
 
 use core::fmt;
