@@ -4,9 +4,14 @@
 #[cfg(feature = "chaos")]
 pub mod chaos;
 pub mod checks;
+#[cfg(feature = "chaos")]
+mod coin;
 pub mod conformance;
+pub mod history;
 pub mod kv;
 pub mod memory_store;
+#[cfg(feature = "chaos")]
+pub mod mix;
 #[cfg(feature = "nats-server")]
 pub mod nats_cluster;
 #[cfg(feature = "nats-server")]

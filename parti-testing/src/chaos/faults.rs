@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{ChaosError, ChaosInjector, Cut, Share};
+use crate::coin::Coin;
 
 /// The way a message takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(super) struct Control {
 #[derive(Debug)]
 struct Worker {
     faults: Faults,
-    dice: u64,
+    coin: Coin,
     lanes: [Lane; 2],
 }
 
@@ -77,12 +78,9 @@ impl Control {
 
     /// Makes a worker known; harmless when it is.
     pub(super) fn add(&self, name: &str) {
-        let dice = name
-            .bytes()
-            .fold(self.seed, |dice, byte| mix(dice ^ u64::from(byte)));
         let worker = || Worker {
             faults: Faults::default(),
-            dice,
+            coin: Coin::new(self.seed, name),
             lanes: [Lane::default(); 2],
         };
         self.lock().entry(name.to_owned()).or_insert_with(worker);
@@ -198,8 +196,8 @@ impl Worker {
         if self.draw(self.faults.lost) {
             return Sent::Lost;
         }
-        let mut due = now + self.faults.delay + self.part_of(self.faults.jitter);
-        let overtaking = self.part_of(self.faults.reorder);
+        let mut due = now + self.faults.delay + self.coin.part_of(self.faults.jitter);
+        let overtaking = self.coin.part_of(self.faults.reorder);
         let Faults { each, reorder, .. } = self.faults;
         let lane = &mut self.lanes[way as usize];
         if reorder.is_zero() {
@@ -219,27 +217,7 @@ impl Worker {
         match share {
             Share::NONE => false,
             Share::ALL => true,
-            Share(percent) => self.roll() % 100 < u64::from(percent),
+            Share(percent) => self.coin.below(100) < u64::from(percent),
         }
     }
-
-    fn part_of(&mut self, most: Duration) -> Duration {
-        if most.is_zero() {
-            return most;
-        }
-        most.mul_f64((self.roll() >> 11) as f64 / (1_u64 << 53) as f64)
-    }
-
-    fn roll(&mut self) -> u64 {
-        self.dice = mix(self.dice);
-        self.dice
-    }
-}
-
-/// The next number of SplitMix64, fed with its own output: enough for coins.
-const fn mix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

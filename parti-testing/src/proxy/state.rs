@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::{Admission, Counts, Direction, Link, Pace};
+use crate::coin::Coin;
 
 /// How many bytes of one direction may be on their way; then the sender is made to wait.
 const UNDERWAY_MAX: usize = 4 << 20;
@@ -79,7 +80,7 @@ struct Connection {
 struct Lane {
     pieces: VecDeque<Piece>,
     bytes: usize,
-    dice: u64,
+    coin: Coin,
     free_at: Option<Instant>,
 }
 
@@ -250,17 +251,17 @@ impl State {
     pub(super) fn admit(&mut self, client: Arc<TcpStream>) -> u64 {
         self.accepted += 1;
         let id = self.accepted;
-        let lane = |direction: u64| Lane {
+        let lane = |direction: Direction| Lane {
             pieces: VecDeque::new(),
             bytes: 0,
-            dice: mix(self.seed ^ mix(2 * id + direction)),
+            coin: Coin::new(self.seed, &format!("{id} {direction:?}")),
             free_at: None,
         };
         let connection = Connection {
             client,
             server: None,
             fate: Fate::Alive,
-            lanes: [lane(0), lane(1)],
+            lanes: super::BOTH.map(lane),
             threads: 1,
         };
         self.connections.insert(id, connection);
@@ -330,11 +331,10 @@ impl State {
             return;
         }
         let lane = &mut connection.lanes[direction as usize];
-        lane.dice = mix(lane.dice);
         lane.bytes += what.len();
         lane.pieces.push_back(Piece {
             arrived: Instant::now(),
-            luck: (lane.dice >> 11) as f64 / (1_u64 << 53) as f64,
+            luck: lane.coin.part(),
             what,
         });
     }
@@ -437,12 +437,4 @@ impl Pace {
             Self::OnePieceEvery(time) => Some(time),
         }
     }
-}
-
-/// A step of SplitMix64: a full-period generator that needs one word of state.
-const fn mix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
