@@ -3,6 +3,7 @@
 //! They are in one place because faults and mixes of requests must be the same again for the same
 //! seed. What always holds: the sequence depends on the seed and on nothing else.
 
+#[cfg(feature = "chaos")]
 use core::time::Duration;
 
 /// A generator with one word of state (SplitMix64).
@@ -32,7 +33,10 @@ impl Coin {
     pub(crate) const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
+}
 
+#[cfg(feature = "chaos")]
+impl Coin {
     /// From nothing to one.
     pub(crate) fn part(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64

@@ -4,7 +4,6 @@
 #[cfg(feature = "chaos")]
 pub mod chaos;
 pub mod checks;
-#[cfg(feature = "chaos")]
 mod coin;
 pub mod conformance;
 pub mod history;

@@ -34,6 +34,7 @@ mod panics;
 mod plan;
 mod queue;
 mod shrink;
+mod simulated_store;
 mod sometimes;
 mod store;
 mod strategy;
@@ -45,6 +46,7 @@ pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
 pub use plan::{Action, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
 pub use shrink::shrink;
+pub use simulated_store::{Manner, SimulatedStore};
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
 

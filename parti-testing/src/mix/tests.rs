@@ -7,6 +7,7 @@ use super::*;
 use crate::chaos::{ChaosInjector, Cut, FaultyStores, Share};
 use crate::history::{Batches, Promise, Reads, check};
 use crate::memory_store::MemoryStore;
+use crate::sim::{Manner, SimulatedStore};
 
 const STRICT: Promise = Promise {
     reads: Reads::Fresh,
@@ -34,6 +35,28 @@ async fn the_memory_store_is_accepted_without_faults() {
         assert!(history.len() > 500, "{}", history.len());
         assert_eq!(check(&history, STRICT), [], "seed {seed}");
     }
+}
+
+/// Millions of simulated runs rest on its store, and it must make use of what the port allows.
+#[tokio::test(start_paused = true)]
+async fn the_simulated_store_is_accepted_also_when_it_is_reluctant() {
+    let mut stale = 0;
+    for seed in 0..5 {
+        let clients = handles(&SimulatedStore::new(Manner::Prompt), 4);
+        let history = run(clients, seeded(seed), async {}).await.expect("settles");
+        assert_eq!(check(&history, STRICT), [], "seed {seed}");
+        let clients = handles(&SimulatedStore::new(Manner::Reluctant { seed }), 4);
+        let history = run(clients, seeded(seed), async {}).await.expect("settles");
+        let batches = Batches::Consecutive;
+        let reads = Reads::MayBeStale;
+        assert_eq!(
+            check(&history, Promise { reads, batches }),
+            [],
+            "seed {seed}"
+        );
+        stale += check(&history, STRICT).len();
+    }
+    assert!(stale > 100, "it is not reluctant: {stale}");
 }
 
 /// Faults make outcomes unknown and late; none of it may look like a broken store.
