@@ -15,6 +15,8 @@ pub mod mix;
 pub mod nats_cluster;
 #[cfg(feature = "nats-server")]
 pub mod nats_server;
+#[cfg(all(feature = "nats-server", feature = "chaos"))]
+pub mod nemesis;
 #[cfg(any(feature = "nats-server", feature = "chaos"))]
 pub mod process;
 #[cfg(feature = "chaos")]
