@@ -34,6 +34,7 @@ mod panics;
 mod plan;
 mod queue;
 mod shrink;
+mod simulated_store;
 mod sometimes;
 mod store;
 mod strategy;
@@ -48,6 +49,7 @@ pub use plan::{
     Settings, Target, TimedAction, Weights,
 };
 pub use shrink::shrink;
+pub use simulated_store::{Manner, SimulatedStore};
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
 
