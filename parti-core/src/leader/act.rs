@@ -406,6 +406,7 @@ impl Leader {
     }
 
     fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
+        let transfers = commit.transfers(cx, &self.view);
         self.head = commit.head;
         self.head_revision = revision;
         (self.failures, self.advance_at) = (0, None);
@@ -448,6 +449,7 @@ impl Leader {
                 .map(|(worker, _)| worker)
                 .collect(),
             unfinished: self.head.unfinished as usize,
+            transfers,
         });
     }
 

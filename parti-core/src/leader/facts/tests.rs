@@ -38,6 +38,8 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
         let session = SessionView {
             revision: Revision::new(epoch + 5),
             since: Instant::from_millis(1_000),
+            heard: Instant::from_millis(1_000),
+            said: Instant::from_millis(1_000),
             record: Some(record),
             expect: Expect::Any,
         };
