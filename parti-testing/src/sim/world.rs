@@ -7,7 +7,8 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use parti_core::{
-    ConfigError, Event, Instant, Partition, PartitionKey, RequestId, StopMode, WakeReason,
+    ConfigBuilder, ConfigError, Event, Instant, Partition, PartitionKey, RequestId, StopMode,
+    WakeReason,
 };
 
 use super::dice::{Dice, Purpose};
@@ -44,10 +45,16 @@ pub(super) struct World<'plan> {
 }
 
 impl<'plan> World<'plan> {
-    pub(super) fn new(plan: &'plan Plan, tracing: Tracing) -> Result<Self, ConfigError> {
+    /// The world of a plan; `adjust` has the last word on each configuration.
+    pub(super) fn new(
+        plan: &'plan Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Self, ConfigError> {
         let mut nodes = Vec::new();
         for node in &plan.nodes {
-            nodes.push(Node::new(plan.settings.config(node)?, node.drift_ppm));
+            let config = adjust(plan.settings.builder(node)).build()?;
+            nodes.push(Node::new(config, node.drift_ppm));
         }
         let config = match nodes.first() {
             Some(node) => node.config.clone(),
