@@ -324,7 +324,7 @@ impl View {
             return Fate::Living;
         };
         let Some(record) = &session.record else {
-            return config.unless_planted(Planted::AbsenceIsEnd, Fate::Living, Fate::Ended);
+            return Fate::Living;
         };
         match session.epoch().cmp(&epoch) {
             // Evidence older than what it is to refute proves nothing.
@@ -378,9 +378,8 @@ impl SessionView {
             .max(lease)
             .max(config.lease());
         let early = lost.saturating_sub(interval / 8);
-        (
-            config.unless_planted(Planted::EarlyEmergency, lost, early),
-            overdue,
-        )
+        let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
+        let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);
+        (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }
