@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Rules};
+use super::{Check, Fact, Findings, Rules, Written};
 use parti_core::{Epoch, Instant, Key, Notice, Record, WorkerId};
 
 #[derive(Clone, Copy, Debug)]
@@ -36,59 +36,47 @@ impl Identity {
 
 impl Check for Identity {
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Commit { writes, .. } => {
-                for write in writes {
-                    let Key::Session(worker) = &write.key else {
-                        continue;
-                    };
-                    let Some(Record::Session(record)) = write.record() else {
-                        self.sessions.remove(worker);
-                        continue;
-                    };
-                    let epoch = match record.epoch {
-                        Epoch::ZERO => Epoch::from(write.revision),
-                        epoch => epoch,
-                    };
-                    let known = self.sessions.get(worker).filter(|s| s.epoch == epoch);
-                    let session = Session {
-                        epoch,
-                        living: record.status.is_living(),
-                        written: at,
-                        before: known.map_or(at, |session| session.written),
-                    };
-                    self.sessions.insert(worker.clone(), session);
+        if let Fact::Commit { writes, .. } = fact {
+            for write in writes {
+                if let Key::Session(worker) = &write.key {
+                    self.take_in(at, worker, write);
                 }
             }
-            Fact::Notice {
-                process,
-                notice: Notice::IdentityLost { worker, epoch },
-            } => {
-                let session = self.sessions.get(worker).filter(|s| s.epoch == *epoch);
-                if let Some(session) = session
-                    && session.living
-                    && at.since(session.before) < self.least
-                {
-                    findings.report(format!(
-                        "{process} gives up {worker} of epoch {epoch}, which was renewed at {} and \
-                         which nobody has taken",
-                        session.written
-                    ));
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Ended { .. }
-            | Fact::Step { .. }
-            | Fact::Request { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Healed
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+        } else if let Fact::Notice {
+            process,
+            notice: Notice::IdentityLost { worker, epoch },
+        } = fact
+            && let Some(session) = self.sessions.get(worker)
+            && session.epoch == *epoch
+            && session.living
+            && at.since(session.before) < self.least
+        {
+            findings.report(format!(
+                "{process} gives up {worker} of epoch {epoch}, which was renewed at {} and which \
+                 nobody has taken",
+                session.written
+            ));
         }
+    }
+}
+
+impl Identity {
+    fn take_in(&mut self, at: Instant, worker: &WorkerId, write: &Written) {
+        let Some(Record::Session(record)) = write.record() else {
+            self.sessions.remove(worker);
+            return;
+        };
+        let epoch = match record.epoch {
+            Epoch::ZERO => Epoch::from(write.revision),
+            epoch => epoch,
+        };
+        let known = self.sessions.get(worker).filter(|s| s.epoch == epoch);
+        let session = Session {
+            epoch,
+            living: record.status.is_living(),
+            written: at,
+            before: known.map_or(at, |session| session.written),
+        };
+        self.sessions.insert(worker.clone(), session);
     }
 }

@@ -27,43 +27,32 @@ impl Lease {
 
 impl Check for Lease {
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Ended { process } => {
-                self.renewed.remove(process);
+        if let Fact::Ended { process } = fact {
+            self.renewed.remove(process);
+        } else if let Fact::Commit { process, writes } = fact {
+            if writes.iter().filter_map(|w| w.record()).any(is_renewal) {
+                self.renewed.insert(*process, at);
             }
-            Fact::Commit { process, writes } => {
-                let living =
-                    |record: &Record| matches!(record, Record::Session(s) if s.status.is_living());
-                if writes.iter().filter_map(|w| w.record()).any(living) {
-                    self.renewed.insert(*process, at);
-                }
+        } else if let Fact::Settled {
+            process,
+            until: Some(until),
+            ..
+        } = fact
+        {
+            let renewed = self.renewed.get(process).copied();
+            if let Some(renewed) = renewed
+                && *until > at
+                && *until > renewed + self.least
+            {
+                findings.report(format!(
+                    "{process} relies on its session until {until}, but its last renewal was \
+                     applied at {renewed}"
+                ));
             }
-            Fact::Settled {
-                process,
-                until: Some(until),
-                ..
-            } => {
-                let renewed = self.renewed.get(process).copied();
-                let renewed = renewed.unwrap_or(Instant::ORIGIN);
-                if *until > at && *until > renewed + self.least {
-                    findings.report(format!(
-                        "{process} relies on its session until {until}, but its last renewal was \
-                         applied at {renewed}"
-                    ));
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Request { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { until: None, .. }
-            | Fact::Panicked { .. }
-            | Fact::Healed
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
         }
     }
+}
+
+fn is_renewal(record: &Record) -> bool {
+    matches!(record, Record::Session(session) if session.status.is_living())
 }
