@@ -286,7 +286,7 @@ const EXCLUSIVE: fn(&Rules) -> bool = |rules| matches!(rules.mode, Mode::Exclusi
 /// Every property.
 pub const PROPERTIES: &[Property] = &[
     Property {
-        id: "S1",
+        id: "S1a",
         name: "a session is relied on no longer than a lease after its last applied renewal",
         why: "a late answer or a slow clock would keep an owner at work after its successor began",
         applies: EXCLUSIVE,

@@ -107,11 +107,13 @@ pub(crate) fn planted() -> Result<(), Failure> {
     })
 }
 
-/// The bugs that no seed reaches, each with its scenario in the core's own tests.
+/// The bugs that no seed reaches, each with its scenario in the core's own tests, and the tests of
+/// the hunts themselves.
 fn scripted() -> Result<(), Failure> {
     let mut tests = cargo();
-    tests.args(["test", "--quiet", "--package", "parti-core", "--lib"]);
-    tests.args(["--features", "planted", "planted::"]);
+    tests.args(["test", "--quiet", "--lib", "--package", "parti-core"]);
+    tests.args(["--package", "parti-testing", "--features"]);
+    tests.args(["parti-core/planted,parti-testing/planted", "planted::"]);
     let remedy = "a scenario no longer tells a bug from the core as it is; run it by hand";
     output(&mut tests, remedy).map(drop)
 }

@@ -1,4 +1,4 @@
-//! S1: in true time a session is relied on no longer than the shortest lease after its last applied
+//! S1a: in true time a session is relied on no longer than the shortest lease after its last applied
 //! renewal, since from then on a rival may count it as silent.
 //!
 //! It looks at one worker and the store, so it finds a deadline that is too late without any rival.

@@ -97,9 +97,9 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::BlindHead, 100, &["S7", "S8"]),
     // A claim that is rebased takes a seat, a take-over the chain of heads.
     seeds(Planted::BlindRebase, 200, &["S10", "S7", "S8", "S9"]),
-    seeds(Planted::DeadlineFromAnswer, 3_000, &["S1", "S4"]),
-    seeds(Planted::NoDriftMargin, 1_000, &["S1", "S4"]),
-    seeds(Planted::TimeoutIsSuccess, 100, &["S1", "S4"]),
+    seeds(Planted::DeadlineFromAnswer, 3_000, &["S1a", "S1", "S4"]),
+    seeds(Planted::NoDriftMargin, 1_000, &["S1a", "S1", "S4"]),
+    seeds(Planted::TimeoutIsSuccess, 100, &["S1a", "S1", "S4"]),
     seeds(Planted::SilenceGoesOn, 20, &["S10", "L9"]),
     seeds(Planted::UnconditionalRelease, 50, &["S10"]),
     seeds(Planted::DirectMove, 50, &["S9", "S4"]),
@@ -113,7 +113,7 @@ pub const HUNTS: &[Hunt] = &[
         "a_session_key_that_expires_frees_nothing_before_its_lease_is_over",
         "nothing is decided by a time-to-live, so none is set and no key expires",
     ),
-    seeds(Planted::RetryRestartsLease, 1_000, &["S1"]),
+    seeds(Planted::RetryRestartsLease, 1_000, &["S1a", "S1"]),
     seeds(Planted::StaleReadBelieved, 100, &["S18b"]),
     Hunt {
         bug: Planted::NeverYields,
@@ -154,6 +154,23 @@ pub struct Finding {
     pub ok: bool,
     /// What is wrong, when it is not.
     pub problem: Option<String>,
+}
+
+impl Hunt {
+    /// The row of the table in `docs/PLANTED.md`, up to what was measured.
+    #[must_use]
+    pub fn row(&self) -> String {
+        let bug = self.bug;
+        let (number, name, what) = (bug.number(), bug.as_str(), bug.description());
+        let (meant, budget) = match self.search {
+            Search::Seeds {
+                budget, expected, ..
+            } => (expected.join(" "), format!("{budget} seeds")),
+            Search::Harmless { runs, .. } => ("nothing".to_owned(), format!("{runs} seeds")),
+            Search::Scripted { .. } => ("scripted".to_owned(), "one scenario".to_owned()),
+        };
+        format!("| {number} | `{name}` | {what} | {meant} | {budget} |")
+    }
 }
 
 impl Finding {

@@ -51,3 +51,18 @@ fn a_bug_found_by_another_property_is_a_problem() {
     let finding = never.run(1).expect("coherent");
     assert_eq!((finding.ok, finding.runs), (false, 1));
 }
+
+/// A table by hand goes stale with the first bug that is added.
+#[test]
+fn the_table_in_the_documentation_names_every_bug_as_it_is_hunted() {
+    let table = include_str!("../../../../docs/PLANTED.md");
+    for hunt in HUNTS {
+        let row = hunt.row();
+        assert!(table.contains(&row), "docs/PLANTED.md lacks the row\n{row}");
+    }
+    let rows = table.lines().filter(|line| {
+        let cell = line.split('|').nth(1).map(str::trim);
+        cell.is_some_and(|cell| cell.parse::<u8>().is_ok())
+    });
+    assert_eq!(rows.count(), HUNTS.len(), "a row for each bug and no other");
+}
