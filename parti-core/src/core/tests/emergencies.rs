@@ -404,6 +404,45 @@ fn the_restart_of_most_of_the_group_is_told_apart_from_failure() {
     assert_eq!(counts(&world), [2, 2, 2, 2, 2]);
 }
 
+/// Of pods that restart together some are back sooner; those still missing are not crashed for that.
+#[test]
+fn the_first_to_return_from_a_restart_do_not_make_the_rest_an_emergency() {
+    let mut world = World::new(10);
+    group(&mut world, 5);
+    world.run(secs(4));
+    let victims: Vec<usize> = followers(&world)[..3].to_vec();
+    for &victim in &victims {
+        world.nodes[victim].cut_off = true;
+    }
+    world.run(secs(9));
+    world.resume(victims[0]);
+    world.resume(victims[1]);
+    world.run(secs(10));
+    assert_eq!(emergencies(&world), [], "the third has time until the end");
+    world.resume(victims[2]);
+    world.run(secs(5));
+    assert_eq!(emergencies(&world), []);
+    assert_eq!(counts(&world), [2, 2, 2, 2, 2]);
+}
+
+/// The one that never returns is replaced when the window of the restart ends.
+#[test]
+fn whoever_does_not_return_from_a_restart_is_lost_at_its_end() {
+    let mut world = World::new(10);
+    group(&mut world, 5);
+    world.run(secs(4));
+    let victims: Vec<usize> = followers(&world)[..3].to_vec();
+    for &victim in &victims {
+        world.nodes[victim].cut_off = true;
+    }
+    world.run(secs(9));
+    world.resume(victims[0]);
+    world.resume(victims[1]);
+    world.run(secs(40));
+    assert_eq!(emergencies(&world).len(), 1);
+    assert_eq!(living(&world), 10);
+}
+
 /// A group that is gone for good must not stop its first new worker from taking everything.
 #[test]
 fn all_disappear_and_one_that_appears_takes_over_everything() {
