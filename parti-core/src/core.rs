@@ -163,6 +163,10 @@ impl Core {
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             ignored_records: self.env.ignored_records,
+            store_circuit: self.env.store.status(),
+            watch_circuit: self.env.watch.status(),
+            retries: self.env.retries,
+            retries_exhausted: self.env.exhausted,
         }
     }
 
@@ -324,6 +328,7 @@ impl Core {
 
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
         let mut cx = self.env.cx(self.now);
+        cx.answered(op, result);
         match (op.owner(), &mut self.phase) {
             (OpOwner::Claim, Phase::Claiming(claim)) => {
                 let claiming = claim.on_reply(&mut cx, op, result);

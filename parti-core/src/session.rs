@@ -7,6 +7,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
+use crate::circuits::Gate;
 use crate::claim::Claimed;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
@@ -134,7 +135,13 @@ impl Session {
         match &mut self.renewal {
             Renewal::Running { attempt, .. } => attempt.handle_timeout(cx),
             Renewal::Due(at) => {
-                if cx.now >= *at || self.speak_at.is_some_and(|at| cx.now >= at) {
+                if cx.now < *at && self.speak_at.is_none_or(|at| cx.now < at) {
+                    return;
+                }
+                if let Gate::Until(until) = cx.gate(OpOwner::Session) {
+                    *at = until;
+                    self.speak_at = self.speak_at.map(|at| at.max(until));
+                } else {
                     self.renew(cx, holdings);
                 }
             }
@@ -165,7 +172,7 @@ impl Session {
             value: Some(wire::encode(&Record::Session(record))),
             expect: Expect::Revision(self.revision),
         };
-        let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into());
+        let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into()).by(self.deadline);
         self.renewal = Renewal::Running {
             attempt,
             status: self.status,
@@ -208,6 +215,10 @@ impl Session {
                 if first_sent >= self.trusted_from {
                     self.deadline = self.deadline.max(first_sent + cx.config().hold());
                 } else {
+                    due = cx.now;
+                }
+                if cx.is_probing() {
+                    // The next renewal is the next probe.
                     due = cx.now;
                 }
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));

@@ -3,7 +3,7 @@
 //! It is separate because it is the only place that turns notices into words. What always holds:
 //! every decision is logged once, at `info`; what needs a look is `warn`, what repeats is `debug`.
 
-use parti_core::{Notice, Status};
+use parti_core::{CircuitState, Notice, Status};
 use tracing::{debug, error, info, warn};
 
 use crate::subscription::ManagerNotice;
@@ -122,6 +122,16 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             "planned"
         ),
         Notice::PlanFailed { error } => warn!(worker, term, version, %error, "no plan"),
+        Notice::CircuitChanged { circuit, from, to } if *to == CircuitState::Open => {
+            warn!(worker, term, version, %circuit, %from, %to, "circuit opened");
+        }
+        Notice::CircuitChanged { circuit, from, to } => {
+            info!(worker, term, version, %circuit, %from, %to, "circuit changed");
+        }
+        Notice::RetriesExhausted { owner, tries } => {
+            let owner = owner.as_str();
+            warn!(worker, term, version, owner, tries, "retries exhausted");
+        }
         Notice::StepFailed {
             step,
             failures,
