@@ -1,6 +1,7 @@
 //! Claiming an ID: list the sessions, choose a free one, write it under the condition that it is
 //! still free, and begin again when somebody was faster.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -51,7 +52,7 @@ enum Step {
     Informing(OpId),
     Listing(OpId),
     Writing {
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         worker: WorkerId,
         nonce: Nonce,
     },
@@ -298,7 +299,7 @@ impl Claim {
         };
         let attempt = Attempt::begin(cx, OpOwner::Claim, id, [write].into());
         self.step = Step::Writing {
-            attempt,
+            attempt: Box::new(attempt),
             worker,
             nonce,
         };

@@ -374,14 +374,8 @@ impl ConfigBuilder {
             .as_deref()
             .map(WorkerId::new)
             .transpose()?;
-        let retry = match self.retry {
-            Some(policy) => policy,
-            None => RetryPolicy::for_interval(interval),
-        };
-        let circuit_breaker = match self.circuit_breaker {
-            Some(settings) => settings,
-            None => BreakerSettings::new(5, 2, interval / 4)?,
-        };
+        let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
+        let breaker = || BreakerSettings::new(5, 2, interval / 4);
         Ok(Settings {
             mode: self.mode,
             worker_id_prefix: self
@@ -425,7 +419,7 @@ impl ConfigBuilder {
             refresh_interval: self.refresh_interval,
             leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
             retry,
-            circuit_breaker,
+            circuit_breaker: self.circuit_breaker.map_or_else(breaker, Ok)?,
         })
     }
 }

@@ -59,7 +59,10 @@ pub(crate) struct Member {
 #[derive(Clone, Debug)]
 enum Candidacy {
     Waiting,
-    Standing { attempt: Attempt, head: Box<Head> },
+    Standing {
+        attempt: Box<Attempt>,
+        head: Box<Head>,
+    },
 }
 
 /// Whether the membership goes on.

@@ -3,6 +3,7 @@
 //! What always holds: the deadline counts from the *first sending* of the last applied renewal; one
 //! renewal is in flight at a time; a session found overwritten is lost for good.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -45,7 +46,7 @@ pub(crate) struct Session {
 enum Renewal {
     Due(Instant),
     Running {
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         status: SessionStatus,
     },
 }
@@ -174,7 +175,7 @@ impl Session {
         };
         let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into()).by(self.deadline);
         self.renewal = Renewal::Running {
-            attempt,
+            attempt: Box::new(attempt),
             status: self.status,
         };
     }
