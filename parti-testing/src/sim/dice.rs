@@ -31,6 +31,7 @@ pub(crate) enum Purpose {
     Source,
     Timer,
     Spurious,
+    Fail,
 }
 
 /// The source of all decisions of a run.

@@ -136,7 +136,7 @@ impl World<'_> {
             }
             return;
         }
-        let result = self.serve(process, &request, number);
+        let result = self.serve_or_fail(process, &request, number);
         let Some(op) = op else {
             if matches!(result, Ok(StoreReply::Committed { .. })) {
                 self.judge.sometimes.count("applied_late");
@@ -173,6 +173,25 @@ impl World<'_> {
         let running = self.nodes[usize::from(process.node)].process(process);
         if running.is_some_and(|running| running.unknown.contains(&entry.revision)) {
             self.judge.sometimes.count("own_write_found");
+        }
+    }
+
+    fn serve_or_fail(&mut self, process: Process, request: &StoreOp, number: u64) -> Answer {
+        let roll = self.dice.roll(Purpose::Fail, process.node.into(), number);
+        if !roll.ppm(self.faults.fail_ppm) {
+            return self.serve(process, request, number);
+        }
+        match roll.again().below(3) {
+            0 => Err(StoreError::new(
+                StoreErrorKind::Unavailable,
+                "simulated: not now",
+            )),
+            1 => Err(unknown()),
+            _ => {
+                let result = self.serve(process, request, number);
+                self.note_unknown(process, &result);
+                Err(unknown())
+            }
         }
     }
 

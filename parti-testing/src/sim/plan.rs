@@ -199,6 +199,9 @@ pub struct Faults {
     pub timer_late_mean_us: u64,
     /// Steps that are followed by a wake-up nobody asked for.
     pub spurious_wake_ppm: u32,
+    /// Requests the store answers with a failure: one in three was certainly not carried out, one was
+    /// not although nobody knows, one was.
+    pub fail_ppm: u32,
 }
 
 impl Faults {
