@@ -254,14 +254,16 @@ impl Attempt {
     }
 
     /// Nobody knows whether it was written: reads at once, unless that has become too much. Then
-    /// the watch may show it meanwhile.
+    /// the watch may show it meanwhile; if it does not, the very same write is the better question,
+    /// since only one of both can succeed.
     fn settle(&mut self, cx: &mut Cx<'_>) {
         let next = Next::Read { refused: false };
         if cx.may_hurry() {
             cx.note_retry(self.owner, self.backoff.tries(), Duration::ZERO);
             self.send(cx, next);
         } else {
-            self.wait(cx, next);
+            let same = matches!(self.first().expect, Expect::Absent | Expect::Revision(_));
+            self.wait(cx, if same { Next::Write } else { next });
         }
     }
 

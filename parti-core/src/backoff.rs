@@ -302,6 +302,11 @@ impl Budget {
         self.tenths = (self.tenths + Self::EARNED).min(Self::MOST);
     }
 
+    /// Whether there is not enough for a retry.
+    pub(crate) const fn is_short(&self) -> bool {
+        self.tenths < Self::COST
+    }
+
     /// Pays for a retry, if there is enough.
     pub(crate) fn spend(&mut self) -> bool {
         let left = self.tenths.checked_sub(Self::COST);

@@ -80,6 +80,11 @@ impl StoreCircuit {
         self.budget.spend()
     }
 
+    /// Whether no retry can be paid for.
+    pub(crate) const fn is_short(&self) -> bool {
+        self.budget.is_short()
+    }
+
     pub(crate) const fn state(&self) -> CircuitState {
         self.breaker.state()
     }

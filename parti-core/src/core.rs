@@ -328,7 +328,12 @@ impl Core {
 
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
         let mut cx = self.env.cx(self.now);
-        cx.answered(op, result);
+        if cx.answered(op, result)
+            && let Phase::Member(member) = &mut self.phase
+            && let Some(leader) = member.leader_mut()
+        {
+            leader.stir();
+        }
         match (op.owner(), &mut self.phase) {
             (OpOwner::Claim, Phase::Claiming(claim)) => {
                 let claiming = claim.on_reply(&mut cx, op, result);

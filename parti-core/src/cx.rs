@@ -109,16 +109,23 @@ impl Cx<'_> {
         self.env.store.state() == CircuitState::Closed
     }
 
-    /// Whether renewals are the probes now.
-    pub(crate) fn is_probing(&self) -> bool {
-        self.env.store.state() == CircuitState::HalfOpen
+    /// Whether the circuit of the store is open.
+    pub(crate) fn store_is_out(&self) -> bool {
+        self.env.store.state() == CircuitState::Open
     }
 
-    /// A request was answered, whoever asked.
-    pub(crate) fn answered(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
+    /// A request was answered, whoever asked. Whether this closed the circuit.
+    pub(crate) fn answered(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) -> bool {
         let (now, before) = (self.now, self.env.store.state());
         self.env.store.answered(op, now, result);
-        self.tell_change(Circuit::Store, before, self.env.store.state());
+        let after = self.env.store.state();
+        self.tell_change(Circuit::Store, before, after);
+        before != after && after == CircuitState::Closed
+    }
+
+    /// Whether there have been more failures of late than retries can be paid for.
+    pub(crate) fn is_short_of_retries(&self) -> bool {
+        self.env.store.is_short()
     }
 
     /// Whether a retry may follow quickly; if not, it must wait as long as it can.

@@ -170,7 +170,7 @@ impl Member {
         holdings: &mut Holdings,
         requests: &mut Requests,
     ) -> Membership {
-        if !cx.store_is_sound() {
+        if cx.store_is_out() {
             self.contact.break_off();
         }
         self.session.handle_timeout(cx, holdings);

@@ -218,9 +218,9 @@ impl Session {
                 } else {
                     due = cx.now;
                 }
-                if cx.is_probing() {
-                    // The next renewal is the next probe.
-                    due = cx.now;
+                if cx.is_short_of_retries() {
+                    // Each renewal costs several requests now: fewer of them leave the load as it is.
+                    due += cx.config().heartbeat_interval() / 4;
                 }
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
                 Kept::Renewed(status)

@@ -43,7 +43,14 @@ fn plan(seed: u64, mode: HandOver, fail_ppm: u32) -> Plan {
 
 fn run(plan: &Plan) -> Outcome {
     let outcome = Sim::run(plan).expect("the plan is coherent");
-    assert!(outcome.violations.is_empty(), "{}", BugReport { plan, outcome: &outcome });
+    assert!(
+        outcome.violations.is_empty(),
+        "{}",
+        BugReport {
+            plan,
+            outcome: &outcome
+        }
+    );
     outcome
 }
 
@@ -54,8 +61,12 @@ fn storm(mode: HandOver) {
         let ratio = storm.stats.requests as f64 / healthy as f64;
         eprintln!(
             "seed {seed}: {healthy} -> {} = {ratio:.2}, generations {}, lease_lost {:?} evicted {:?} settled {:?} {:?}",
-            storm.stats.requests, storm.stats.generations,
-            storm.sometimes.get("lease_lost"), storm.sometimes.get("evicted_silent"), storm.stats.settled_after, storm.sometimes.get("commit_takeover"),
+            storm.stats.requests,
+            storm.stats.generations,
+            storm.sometimes.get("lease_lost"),
+            storm.sometimes.get("evicted_silent"),
+            storm.stats.settled_after,
+            storm.sometimes.get("commit_takeover"),
         );
         assert!(ratio < 1.5, "seed {seed}: {ratio} times the requests");
     }

@@ -68,7 +68,8 @@ impl Leader {
         let basis = basis(&self.view, self.target.as_ref());
         let config = cx.shared_config();
         let difference = Difference::find(&config, cx.now, &self.view, &basis);
-        let facts = self.facts(&config, cx.now, contact, &difference);
+        let mut facts = self.facts(&config, cx.now, contact, &difference);
+        facts.in_contact &= cx.store_is_sound();
         let verdict = judge(&config, &facts);
         self.next_end = difference.next_end;
         let losses = facts.silent.iter().map(|silent| silent.lost_at);

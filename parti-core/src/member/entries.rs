@@ -117,7 +117,7 @@ impl Member {
         if own && echoed {
             cx.saw_watch(CallEnd::Succeeded);
         }
-        if own && echoed && cx.store_is_sound() && entry.revision >= self.session.revision {
+        if own && echoed && !cx.store_is_out() && entry.revision >= self.session.revision {
             let config = cx.shared_config();
             let regained = !self.contact.is_held(&config, cx.now);
             self.contact.on_echo(&config, cx.now);
