@@ -18,6 +18,7 @@ mod limits;
 mod races;
 mod solo;
 mod states;
+mod stuck;
 mod windows;
 mod world;
 
