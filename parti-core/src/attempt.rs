@@ -14,6 +14,7 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Revision, WriteId};
+use crate::planted::Planted;
 use crate::record::Record;
 use crate::store::{Entry, Expect, StoreError, StoreErrorKind, StoreOp, StoreReply, Write};
 use crate::time::Instant;
@@ -206,14 +207,18 @@ impl Attempt {
         };
         if let Some(entry) = entry {
             let seen = self.on_seen(entry);
-            if !matches!(seen, Outcome::Pending) {
+            if matches!(seen, Outcome::Lost(_)) && cx.planted(Planted::BlindRebase) {
+                self.writes[0].expect = Expect::Revision(entry.revision);
+            } else if !matches!(seen, Outcome::Pending) {
                 return seen;
             }
         }
         if !self.is_expected(entry) {
             self.stale_reads += 1;
             let patience = cx.config().lease();
-            if self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience {
+            let vanished =
+                self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience;
+            if vanished || cx.planted(Planted::StaleReadBelieved) {
                 return Outcome::Lost(None);
             }
             self.pause(cx, Next::Read { refused });
@@ -241,6 +246,8 @@ impl Attempt {
         self.phase = match (cx.gate(self.owner), next) {
             (Gate::Free, Next::Write) => {
                 let writes = self.writes.clone();
+                let (first, now) = (self.first_sent, cx.now);
+                self.first_sent = cx.unless_planted(Planted::RetryRestartsLease, first, now);
                 Phase::Writing(cx.store(self.owner, StoreOp::Commit { writes }))
             }
             (Gate::Free, Next::Read { refused }) => {

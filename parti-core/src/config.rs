@@ -15,6 +15,7 @@ use crate::id::{GroupName, WorkerId};
 
 mod bounds;
 mod degraded;
+mod planted;
 mod rules;
 
 pub use degraded::{DegradedPreset, DegradedSettings};
@@ -99,6 +100,8 @@ struct Settings {
     leader_failure_limit: u32,
     retry: RetryPolicy,
     circuit_breaker: BreakerSettings,
+    #[cfg(feature = "planted")]
+    planted: Option<crate::planted::Planted>,
 }
 
 /// Collects the settings of a [`Config`]; unset ones are derived in [`ConfigBuilder::build`].
@@ -142,6 +145,8 @@ pub struct ConfigBuilder {
     leader_failure_limit: Option<u32>,
     retry: Option<RetryPolicy>,
     circuit_breaker: Option<BreakerSettings>,
+    #[cfg(feature = "planted")]
+    planted: Option<crate::planted::Planted>,
 }
 
 macro_rules! getters {
@@ -420,6 +425,8 @@ impl ConfigBuilder {
             leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
             retry,
             circuit_breaker: self.circuit_breaker.map_or_else(breaker, Ok)?,
+            #[cfg(feature = "planted")]
+            planted: self.planted,
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::holdings::Holdings;
 use crate::id::{Term, Version};
 use crate::member::{Member, Membership};
 use crate::notice::Notice;
+use crate::planted::Planted;
 use crate::record::Verb;
 use crate::requests::Requests;
 use crate::state::State;
@@ -92,7 +93,9 @@ impl Core {
     /// A `now` before an earlier one counts as that earlier one.
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.begin(now);
-        self.run_due();
+        if !self.env.config.planted(Planted::EventBeforeLease) {
+            self.run_due();
+        }
         self.on_event(event);
         self.run_due();
         self.finish();

@@ -19,6 +19,7 @@ use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, WorkerId, WriteId};
 use crate::notice::{Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::Head;
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
@@ -165,7 +166,11 @@ impl Leader {
             next_loss: None,
             unfinished: None,
             weights_matter: None,
-            last_rebalance: start.last_rebalance,
+            last_rebalance: cx.unless_planted(
+                Planted::ForgottenCooldown,
+                start.last_rebalance,
+                None,
+            ),
             confirmations: Confirmations::default(),
             bench: Bench::default(),
             restarting: None,

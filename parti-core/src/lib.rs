@@ -27,6 +27,10 @@ mod leader;
 mod member;
 mod notice;
 mod partition;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 mod record;
 mod requests;
 mod rng;

@@ -18,7 +18,7 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{ConfigError, Mode};
+use parti_core::{ConfigBuilder, ConfigError, Mode};
 
 use world::World;
 
@@ -32,6 +32,8 @@ mod network;
 mod node;
 mod panics;
 mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod queue;
 mod shrink;
 mod simulated_store;
@@ -115,7 +117,15 @@ impl Sim {
     /// # Errors
     /// As [`Sim::run`].
     pub fn run_traced(plan: &Plan, tracing: Tracing) -> Result<Outcome, ConfigError> {
-        let mut world = World::new(plan, tracing)?;
+        Self::run_adjusted(plan, tracing, &|builder| builder)
+    }
+
+    fn run_adjusted(
+        plan: &Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Outcome, ConfigError> {
+        let mut world = World::new(plan, tracing, adjust)?;
         world.run();
         Ok(Outcome {
             stats: Stats {

@@ -1,88 +1,86 @@
-//! A store that fails half of all requests for ten minutes must not be asked more for it, and the
-//! group must be well soon after.
+//! A store that fails half of all requests for ten minutes must not be asked half as often again for
+//! it, and the group must be well within its bound afterwards.
 
-use std::time::Duration;
+use parti_testing::sim::{BugReport, Faults, HandOver, Outcome, Plan, Sim};
+use serde_json::json;
 
-use parti_testing::sim::{
-    BugReport, Faults, HandOver, NodePlan, Outcome, Pace, Plan, Settings, Sim,
-};
+const WORKERS: u32 = 8;
 
-const TEN_MINUTES_MS: u64 = 600_000;
-
-/// A group of eight that has nothing to suffer but `fail_ppm`.
+/// A group of eight, for ten minutes, that has nothing to suffer but `fail_ppm`.
 fn plan(seed: u64, mode: HandOver, fail_ppm: u32) -> Plan {
-    let node = |number: u32| NodePlan {
-        starts_ms: u64::from(number) * 50,
-        drift_ppm: 0,
-        capacity: 1,
-        hint: Some(number),
-        survives: true,
+    let node = |number: u32| {
+        json!({
+            "starts_ms": number * 50,
+            "drift_ppm": 0,
+            "capacity": 1,
+            "hint": number,
+            "survives": true,
+        })
     };
-    Plan {
-        seed,
-        settings: Settings {
-            pace: Pace::Default,
-            mode,
-            pool: 16,
-            clock_drift_ppm: 1_000,
-            lease_margin_ms: None,
-            drain_timeout_ms: None,
-            refresh_interval_ms: None,
-            expected_workers: Some(8),
+    let plan = json!({
+        "seed": seed,
+        "settings": {
+            "pace": "default",
+            "mode": mode.as_str(),
+            "pool": WORKERS * 2,
+            "clock_drift_ppm": 1_000,
+            "expected_workers": WORKERS,
         },
-        nodes: (0..8).map(node).collect(),
-        partitions: 64,
-        safety_ms: TEN_MINUTES_MS,
-        faults: Faults {
-            fail_ppm,
-            ..Faults::none()
-        },
-        actions: Vec::new(),
-    }
+        "nodes": (0..WORKERS).map(node).collect::<Vec<_>>(),
+        "partitions": 64,
+        "safety_ms": 600_000,
+        "faults": Faults { fail_ppm, ..Faults::none() },
+        "actions": [],
+    });
+    serde_json::from_value(plan).expect("the plan is complete")
 }
 
+/// A run in which every property held, that of settling within the convergence bound included.
 fn run(plan: &Plan) -> Outcome {
     let outcome = Sim::run(plan).expect("the plan is coherent");
-    assert!(
-        outcome.violations.is_empty(),
-        "{}",
-        BugReport {
-            plan,
-            outcome: &outcome
-        }
-    );
+    let report = BugReport {
+        plan,
+        outcome: &outcome,
+    };
+    assert!(outcome.violations.is_empty(), "{report}");
     outcome
 }
 
 fn storm(mode: HandOver) {
-    for seed in 0..5 {
+    for seed in 0..4 {
         let healthy = run(&plan(seed, mode, 0)).stats.requests;
-        let storm = run(&plan(seed, mode, 500_000));
-        let ratio = storm.stats.requests as f64 / healthy as f64;
-        eprintln!(
-            "seed {seed}: {healthy} -> {} = {ratio:.2}, generations {}, lease_lost {:?} evicted {:?} settled {:?} {:?}",
-            storm.stats.requests,
-            storm.stats.generations,
-            storm.sometimes.get("lease_lost"),
-            storm.sometimes.get("evicted_silent"),
-            storm.stats.settled_after,
-            storm.sometimes.get("commit_takeover"),
-        );
-        assert!(ratio < 1.5, "seed {seed}: {ratio} times the requests");
+        let storm = run(&plan(seed, mode, 500_000)).stats.requests;
+        let ratio = storm as f64 / healthy as f64;
+        assert!(ratio < 1.5, "seed {seed}: {healthy} became {storm}");
+        // A group that gives up asks little, too.
+        assert!(ratio > 1.0, "seed {seed}: {healthy} became {storm}");
     }
 }
 
 /// Retries once tripled the load on a store exactly while it could not bear it.
 #[test]
-fn a_store_that_fails_half_of_all_requests_is_not_asked_half_as_often_again_in_exclusive_mode() {
+fn half_of_all_requests_failing_costs_less_than_half_as_many_again_in_exclusive_mode() {
     storm(HandOver::Exclusive);
 }
 
-/// See above; in overlap mode nothing is revoked meanwhile either.
+/// See above; here nothing is revoked meanwhile, and the requests come from working processes.
 #[test]
-fn a_store_that_fails_half_of_all_requests_is_not_asked_half_as_often_again_in_overlap_mode() {
+fn half_of_all_requests_failing_costs_less_than_half_as_many_again_in_overlap_mode() {
     storm(HandOver::Overlap);
 }
 
-#[allow(dead_code)]
-const UNUSED: Duration = Duration::ZERO;
+/// Losing the lease to failures that leave a way through is an outage made at home. Half of all
+/// requests failing leaves one: a try at the right time.
+#[test]
+fn leases_survive_a_store_that_fails_half_of_all_requests() {
+    let lost = |seed| {
+        let outcome = run(&plan(seed, HandOver::Exclusive, 500_000));
+        outcome.sometimes.get("lease_lost").copied().unwrap_or(0)
+    };
+    let lost: u64 = (0..4).map(lost).sum();
+    let minutes = u64::from(WORKERS) * 10 * 4;
+    assert!(
+        lost * 5 < minutes,
+        "{lost} leases lost in {minutes} minutes of workers"
+    );
+}

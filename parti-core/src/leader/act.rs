@@ -15,12 +15,14 @@ use super::seats::{Evictions, Seats};
 use super::verdict::{Verdict, judge};
 use super::{Leader, Leading, Work};
 use crate::attempt::Outcome;
+use crate::config::Mode;
 use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::event::OpId;
 use crate::id::{Revision, WorkerId};
 use crate::keys::assignment_key;
 use crate::notice::{Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::SessionStatus;
 use crate::state::{Cause, State};
 use crate::store::{StoreError, StoreReply};
@@ -139,12 +141,15 @@ impl Leader {
             Ok(workers) => Arc::new(workers),
             Err(error) => return self.fail(cx, "plan", alloc::format!("{error}")),
         };
-        let input = input(
+        let mut input = input(
             &table,
             Arc::clone(&workers),
             &self.view,
             self.target.as_ref(),
         );
+        if !seen.left.is_empty() && cx.planted(Planted::MovesOnLeave) {
+            input.previous.fill(NO_OWNER);
+        }
         let mut requests = self.requests();
         requests.truncate(most);
         let mut triggers = seen.triggers(lost, &requests);
@@ -288,7 +293,7 @@ impl Leader {
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
         let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
         let step = advance(
-            config.mode(),
+            config.unless_planted(Planted::DirectMove, config.mode(), Mode::Overlap),
             version,
             &seats.target,
             &seats.seats,
@@ -358,6 +363,11 @@ impl Leader {
     pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Leading {
         match outcome {
             Outcome::Pending => Leading::On,
+            Outcome::Lost(_) if cx.planted(Planted::NeverYields) => {
+                let until = cx.now + self.backoff.next(cx.rng());
+                self.work = Work::Pausing { until };
+                Leading::On
+            }
             Outcome::Lost(entry) => Leading::Over(StepDownReason::Deposed, entry),
             Outcome::Won(revision) => match core::mem::replace(&mut self.work, Work::Idle) {
                 Work::Committing(commit) => {

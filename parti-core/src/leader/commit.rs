@@ -21,6 +21,7 @@ use crate::id::{Epoch, Revision, Version, WorkerId, WriteId};
 use crate::keys::{assignment_key, audit_key, control_key, head_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
 use crate::partition::PartitionKey;
+use crate::planted::Planted;
 use crate::record::{
     AssignmentRecord, AuditEntry, Head, Record, SessionRecord, SessionStatus, WorkerChange,
 };
@@ -104,14 +105,16 @@ impl Draft<'_> {
         self.limit();
         let head = self.head(version);
         let records = self.records(version);
-        let evicted = self.evicted();
+        let mut evicted = self.evicted();
+        evicted.retain(|_| !cx.planted(Planted::GrantWithoutEvict));
         let former = self.former(version);
         let audit = self.audit(cx, version);
         let mut writes = Vec::with_capacity(records.len() + evicted.len() + 2);
+        let expect = Expect::Revision(self.base.1);
         writes.push(Write {
             key: head_key(),
             value: Some(wire::encode(&Record::Head(head.clone()))),
-            expect: Expect::Revision(self.base.1),
+            expect: cx.unless_planted(Planted::BlindHead, expect, Expect::Any),
         });
         for (worker, record, expect) in &evicted {
             let value = Some(wire::encode(&Record::Session(record.clone())));

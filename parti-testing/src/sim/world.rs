@@ -6,7 +6,9 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use parti_core::{AssignmentStrategy, ConfigError, Instant, Partition, PartitionKey, WakeReason};
+use parti_core::{
+    AssignmentStrategy, ConfigBuilder, ConfigError, Instant, Partition, PartitionKey, WakeReason,
+};
 
 mod act;
 mod foreign;
@@ -48,10 +50,16 @@ pub(super) struct World<'plan> {
 }
 
 impl<'plan> World<'plan> {
-    pub(super) fn new(plan: &'plan Plan, tracing: Tracing) -> Result<Self, ConfigError> {
+    /// The world of a plan; `adjust` has the last word on each configuration.
+    pub(super) fn new(
+        plan: &'plan Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Self, ConfigError> {
         let mut nodes = Vec::new();
         for node in &plan.nodes {
-            nodes.push(Node::new(plan.settings.config(node)?, node.drift_ppm));
+            let config = adjust(plan.settings.builder(node)).build()?;
+            nodes.push(Node::new(config, node.drift_ppm));
         }
         let config = match nodes.first() {
             Some(node) => node.config.clone(),
