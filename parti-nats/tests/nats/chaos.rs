@@ -34,7 +34,13 @@ async fn the_store_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_clients_see_under_chaos_is_what_a_correct_store_can_say() {
     let (seed, clients, duration) = (1, 4, Duration::from_secs(8));
-    let arena = Arena::start(1, &ServerOptions::default(), clients, seed);
+    let arena = Arena::start(
+        1,
+        &ServerOptions::default(),
+        clients,
+        seed,
+        "KV_parti_orders",
+    );
     let mut arena = arena.unwrap_or_else(|error| panic!("{error}"));
     let hasty = options().request_timeout(Duration::from_millis(500));
     let mut stores: Vec<Arc<dyn Store>> = Vec::new();

@@ -85,7 +85,7 @@ async fn the_faulty_store_is_accepted_under_every_fault() {
             "seed {seed}"
         );
     }
-    assert!(unknown > 100, "the faults did nothing: {unknown}");
+    assert!(unknown > 30, "the faults did nothing: {unknown}");
 }
 
 async fn strike(chaos: &FaultyStores, names: &[String]) {

@@ -57,7 +57,9 @@ pub(super) async fn strike(
     options: ServerOptions,
 ) -> Result<Mixed, Failure> {
     let (seed, duration) = (args.seed, Duration::from_secs(args.chaos_seconds));
-    let started = spawn_blocking(move || Arena::start(nodes, &options, CLIENTS, seed)).await;
+    let started =
+        spawn_blocking(move || Arena::start(nodes, &options, CLIENTS, seed, "KV_parti_mix"));
+    let started = started.await;
     let started = started.map_err(|error| stuck("a server", &error))?;
     let mut arena = started.map_err(|error| stuck("a server", &error))?;
     let mut clients: Vec<Arc<dyn Store>> = Vec::new();
