@@ -15,6 +15,8 @@ mod chaos;
 #[cfg(feature = "conformance")]
 mod inner;
 #[cfg(feature = "conformance")]
+mod rig;
+#[cfg(feature = "conformance")]
 pub(crate) use inner::run_here;
 
 /// Arguments of `conformance`.

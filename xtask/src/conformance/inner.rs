@@ -20,7 +20,7 @@ use parti_testing::sim::{Manner, SimulatedStore};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{Inner, Server, chaos};
+use super::{Inner, Server, chaos, rig};
 use crate::proc::Failure;
 
 /// How long the stores in memory are mixed.
@@ -30,6 +30,8 @@ const MEMORY_MIX: Duration = Duration::from_secs(2);
 pub(super) struct Row {
     name: String,
     report: Report,
+    /// What is not tried in memory.
+    outages: Option<Report>,
     mix: Mixed,
     seconds: f64,
 }
@@ -94,7 +96,7 @@ async fn in_memory<S: Store + Clone>(
     let store = make();
     let clients = (0..4).map(|_| Arc::new(store.clone()) as Arc<dyn Store>);
     let mix = chaos::mix(clients.collect(), seed, MEMORY_MIX, promise, async {}).await;
-    end(name, start, report, mix)
+    end(name, start, (report, None), mix)
 }
 
 /// The suite on a healthy server, and a mix on one that is being struck.
@@ -103,23 +105,29 @@ async fn real(args: &Inner, server: &Server, nodes: usize) -> Result<Row, Failur
     let name = format!("nats {}, {nodes} {plural}", server.name);
     let start = begin(&name);
     let options = ServerOptions::default().program(&server.program);
-    let report = suite(nodes, &options).await?;
-    eprintln!("    {name}: {report}");
+    let cluster = cluster(nodes, &options).await?;
+    let report = suite(&cluster).await;
+    eprintln!("    cases: {report}");
+    let outages = rig::outages(cluster).await;
+    eprintln!("    outages: {outages}");
     let mix = chaos::strike(args, nodes, options).await?;
-    Ok(end(&name, start, report, mix))
+    Ok(end(&name, start, (report, Some(outages)), mix))
 }
 
-async fn suite(nodes: usize, options: &ServerOptions) -> Result<Report, Failure> {
+async fn cluster(nodes: usize, options: &ServerOptions) -> Result<NatsCluster, Failure> {
     let options = options.clone();
     let started = tokio::task::spawn_blocking(move || NatsCluster::start(nodes, &options));
     let started = started.await.map_err(|error| stuck("a server", &error))?;
-    let cluster = started.map_err(|error| stuck("a server", &error))?;
+    started.map_err(|error| stuck("a server", &error))
+}
+
+async fn suite(cluster: &NatsCluster) -> Report {
     let (url, count) = (cluster.url(), AtomicU32::new(0));
-    let report = conformance::run(async || {
+    conformance::run(async || {
         let number = count.fetch_add(1, Ordering::Relaxed);
-        open(&url, &format!("case-{number}"), nodes).await
-    });
-    Ok(report.await)
+        open(&url, &format!("case-{number}"), cluster.len()).await
+    })
+    .await
 }
 
 /// A store of a group of its own. A cluster that was just started may need several attempts.
@@ -149,8 +157,9 @@ fn begin(name: &str) -> Instant {
     Instant::now()
 }
 
-fn end(name: &str, start: Instant, report: Report, mix: Mixed) -> Row {
-    for failed in &report.failed {
+fn end(name: &str, start: Instant, (report, outages): (Report, Option<Report>), mix: Mixed) -> Row {
+    let reports = [Some(&report), outages.as_ref()].into_iter().flatten();
+    for failed in reports.flat_map(|report| &report.failed) {
         eprintln!("    FAILED {}: {}", failed.name, failed.reason);
     }
     for rejected in mix.rejected.iter().take(10) {
@@ -159,6 +168,7 @@ fn end(name: &str, start: Instant, report: Report, mix: Mixed) -> Row {
     let row = Row {
         name: name.to_owned(),
         report,
+        outages,
         mix,
         seconds: start.elapsed().as_secs_f64(),
     };
@@ -170,23 +180,29 @@ fn end(name: &str, start: Instant, report: Report, mix: Mixed) -> Row {
 
 impl Row {
     fn is_ok(&self) -> bool {
-        self.report.is_ok() && self.mix.rejected.is_empty() && self.mix.tally.committed > 0
+        let outages = self.outages.as_ref().is_none_or(Report::is_ok);
+        self.report.is_ok()
+            && outages
+            && self.mix.rejected.is_empty()
+            && self.mix.tally.committed > 0
     }
 }
 
 fn table(rows: &[Row]) {
     println!(
-        "{:<26} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "store", "cases", "replies", "unknown", "lost", "rejected", "seconds"
+        "{:<26} {:>7} {:>8} {:>9} {:>8} {:>6} {:>9} {:>8}",
+        "store", "cases", "outages", "replies", "unknown", "lost", "rejected", "seconds"
     );
     for row in rows {
-        let (tally, passed) = (&row.mix.tally, row.report.passed.len());
-        let all = passed + row.report.failed.len();
+        let tally = &row.mix.tally;
         let commits = tally.committed + tally.refused + tally.unknown + tally.not_sent;
         println!(
-            "{:<26} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8.1}",
+            "{:<26} {:>7} {:>8} {:>9} {:>8} {:>6} {:>9} {:>8.1}",
             row.name,
-            format!("{passed}/{all}"),
+            passed_of(&row.report),
+            row.outages
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), passed_of),
             commits + tally.reads + tally.events,
             tally.unknown,
             tally.lost,
@@ -196,15 +212,24 @@ fn table(rows: &[Row]) {
     }
 }
 
+fn passed_of(report: &Report) -> String {
+    let passed = report.passed.len();
+    format!("{passed}/{}", passed + report.failed.len())
+}
+
 fn to_json(rows: &[Row], spent: Duration) -> serde_json::Value {
     let stores = rows.iter().map(|row| {
         let tally = &row.mix.tally;
+        let outages = row.outages.iter();
         let failed = row.report.failed.iter();
+        let failed = failed.chain(outages.clone().flat_map(|report| &report.failed));
         let failed = failed.map(|failed| json!({"case": failed.name, "reason": failed.reason}));
         json!({
             "store": row.name,
             "ok": row.is_ok(),
             "passed": row.report.passed.len(),
+            "outages_passed": outages.clone().map(|report| report.passed.len()).next(),
+            "outages_skipped": outages.map(|report| report.skipped.clone()).next(),
             "failed": failed.collect::<Vec<_>>(),
             "committed": tally.committed,
             "refused": tally.refused,

@@ -1,5 +1,9 @@
 //! The store in memory stands its outages, and a wrong one does not.
 
+use std::collections::VecDeque;
+
+use parti_core::Entry;
+
 use super::*;
 use crate::chaos::{ChaosInjector, Cut, FaultyStore, FaultyStores};
 use crate::memory_store::MemoryStore;
@@ -97,5 +101,41 @@ async fn a_store_that_forgets_or_lies_about_an_outage_is_found() {
             .iter()
             .any(|failed| failed.name.contains(part));
         assert!(found, "{defect:?}: {report}");
+    }
+}
+
+struct Told(VecDeque<WatchEvent>);
+
+#[async_trait]
+impl Watch for Told {
+    async fn next(&mut self) -> WatchEvent {
+        let reason = "the tale is over".to_owned();
+        self.0.pop_front().unwrap_or(WatchEvent::Lost { reason })
+    }
+}
+
+/// A gap that is not noticed here is noticed by a worker that keeps what was taken from it.
+#[tokio::test]
+async fn a_watch_that_hides_a_key_over_an_outage_is_found() {
+    let shown = |key: &str, revision| {
+        WatchEvent::Entry(Entry {
+            key: key.to_owned(),
+            revision: Revision::new(revision),
+            value: None,
+        })
+    };
+    let lost = || WatchEvent::Lost {
+        reason: "cut".to_owned(),
+    };
+    let tales = [
+        (vec![shown("a", 4), shown("b", 5)], true),
+        (vec![shown("b", 4), shown("a", 5)], true),
+        (vec![shown("b", 4), lost()], true),
+        (vec![shown("b", 5)], false),
+    ];
+    for (tale, fine) in tales {
+        let mut watch = Told(tale.clone().into());
+        let verdict = no_gap(&mut watch, &["a", "b"], Revision::new(5)).await;
+        assert_eq!(verdict.is_ok(), fine, "{tale:?}");
     }
 }
