@@ -362,6 +362,8 @@ impl Client {
                 }
             }
             tokio::select! {
+                // In a fixed order, so that a seed repeats the run.
+                biased;
                 event = running.next() => {
                     let tick = self.recorder.tick();
                     match &event {
