@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         })?;
     }
     timed("conformance, the short form", conformance::run_quick)?;
+    timed("planted bugs", sim::planted)?;
     timed("golden plans on a 32-bit target", word_size::run)?;
     let remembered = bench::instructions::Args::default();
     timed("instruction counts", || {
