@@ -23,7 +23,7 @@ use crate::keys::{assignment_key, head_key};
 use crate::notice::{Notice, StepDownReason};
 use crate::record::{Head, Record};
 use crate::state::{Cause, State};
-use crate::store::{Expect, StoreError, StoreReply, Write};
+use crate::store::{Expect, StoreError, StoreOp, StoreReply, Write};
 use crate::strategy::{NO_OWNER, Plan, PlanError, Report, WorkerTable};
 use crate::wire;
 
@@ -295,7 +295,11 @@ impl Leader {
         };
         match draft.send(cx) {
             Ok(commit) => self.work = Work::Committing(Box::new(commit)),
-            Err(reason) => self.fail(cx, "commit", reason),
+            Err(reason) => {
+                // The limits may have been raised since this process asked for them.
+                self.asking = Some(cx.store(OpOwner::Leader, StoreOp::Info));
+                self.fail(cx, "commit", reason);
+            }
         }
     }
 
@@ -326,6 +330,13 @@ impl Leader {
         op: OpId,
         result: &Result<StoreReply, StoreError>,
     ) -> Leading {
+        if self.asking == Some(op) {
+            self.asking = None;
+            if let Ok(StoreReply::Info(info)) = result {
+                self.info = info.clone();
+            }
+            return Leading::On;
+        }
         let outcome = match &mut self.work {
             Work::Committing(commit) => commit.attempt.on_reply(cx, op, result),
             Work::Resigning { attempt, .. } => attempt.on_reply(cx, op, result),
