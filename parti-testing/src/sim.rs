@@ -18,7 +18,7 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{ConfigError, Mode};
+use parti_core::{ConfigBuilder, ConfigError, Mode, PartitionKey, WorkerId};
 
 use world::World;
 
@@ -32,8 +32,11 @@ mod network;
 mod node;
 mod panics;
 mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod queue;
 mod shrink;
+mod simulated_store;
 mod sometimes;
 mod store;
 mod strategy;
@@ -48,6 +51,7 @@ pub use plan::{
     Settings, Target, TimedAction, Weights,
 };
 pub use shrink::shrink;
+pub use simulated_store::{Manner, SimulatedStore};
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
 
@@ -113,7 +117,15 @@ impl Sim {
     /// # Errors
     /// As [`Sim::run`].
     pub fn run_traced(plan: &Plan, tracing: Tracing) -> Result<Outcome, ConfigError> {
-        let mut world = World::new(plan, tracing)?;
+        Self::run_adjusted(plan, tracing, &|builder| builder)
+    }
+
+    fn run_adjusted(
+        plan: &Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Outcome, ConfigError> {
+        let mut world = World::new(plan, tracing, adjust)?;
         world.run();
         Ok(Outcome {
             stats: Stats {
@@ -123,6 +135,7 @@ impl Sim {
                 settled_after: world.settled_after(),
             },
             pending: world.coverage().pending(),
+            owners: world.owners(),
             digest: world.judge.digest,
             sometimes: world.judge.sometimes.counts(),
             trace: world.judge.take_trace(),
@@ -155,6 +168,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// How often each of [`SITUATIONS`] was seen.
     pub sometimes: BTreeMap<String, u64>,
+    /// Which worker held each partition at the end, by name.
+    pub owners: BTreeMap<PartitionKey, WorkerId>,
     /// What was missing at the end for the group to count as settled.
     pub pending: Vec<String>,
     /// The trace, as far as it was kept.

@@ -117,7 +117,7 @@ impl Sometimes {
 
     pub(super) fn observe(&mut self, at: Instant, fact: &Fact) {
         match fact {
-            Fact::Commit { writes, .. } => self.commit(at, writes),
+            Fact::Commit { process, writes } => self.commit(at, *process, writes),
             Fact::Notice { process, notice } => self.notice(*process, notice),
             Fact::Ended { process } => {
                 self.leaders.remove(process);
@@ -137,7 +137,7 @@ impl Sometimes {
         }
     }
 
-    fn commit(&mut self, at: Instant, writes: &[Written]) {
+    fn commit(&mut self, at: Instant, by: Process, writes: &[Written]) {
         for write in writes {
             match (&write.key, write.record()) {
                 (Key::Head, Some(Record::Head(head))) => {
@@ -153,7 +153,7 @@ impl Sometimes {
                 _ => {}
             }
         }
-        for grant in self.ledger.take_in(at, self.lease, writes) {
+        for grant in self.ledger.take_in(at, self.lease, by, writes) {
             self.count(match grant.freed {
                 None => "grant_of_fresh_partition",
                 Some(Freed::Acknowledged) => "grant_after_acknowledgement",
