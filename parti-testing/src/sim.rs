@@ -62,6 +62,21 @@ impl Plan {
         generate::plan(seed, mode)
     }
 
+    /// Whether the store rejects writes in it that were sound.
+    #[must_use]
+    pub fn is_rejecting(&self) -> bool {
+        self.actions.iter().any(|timed| {
+            matches!(
+                timed.action,
+                Action::PayloadLimit { .. }
+                    | Action::Deny {
+                        how: Denial::Rejected,
+                        ..
+                    }
+            )
+        })
+    }
+
     /// Whether nothing goes wrong in it, so that no alarm has a reason.
     #[must_use]
     pub fn is_faultless(&self) -> bool {

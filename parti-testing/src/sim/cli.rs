@@ -26,6 +26,8 @@ pub struct BatchOptions {
     pub jobs: usize,
     /// After how many runs with violations the batch ends early.
     pub max_failures: usize,
+    /// After how much time no further run begins.
+    pub time_limit: Option<Duration>,
 }
 
 impl Default for BatchOptions {
@@ -36,6 +38,7 @@ impl Default for BatchOptions {
             mode: Mode::Exclusive,
             jobs: 1,
             max_failures: 5,
+            time_limit: None,
         }
     }
 }
@@ -128,11 +131,14 @@ pub fn run_batch(
     let next = AtomicU64::new(0);
     let report = Mutex::new(BatchReport::default());
     let failed = Mutex::new(None);
+    let end = options.time_limit.map(|limit| Instant::now() + limit);
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 let started = CpuTime::now();
-                while let Some(done) = run_next(options, &next, &report, &failed) {
+                while end.is_none_or(|end| Instant::now() < end)
+                    && let Some(done) = run_next(options, &next, &report, &failed)
+                {
                     progress(done);
                 }
                 if let Ok(mut report) = report.lock() {

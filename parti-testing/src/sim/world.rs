@@ -66,7 +66,10 @@ impl<'plan> World<'plan> {
             Some(node) => node.config.clone(),
             None => parti_core::Config::builder("sim").build()?,
         };
-        let rules = Rules::new(&config, plan.is_faultless());
+        let rules = Rules {
+            rejecting: plan.is_rejecting(),
+            ..Rules::new(&config, plan.is_faultless())
+        };
         let mut world = Self {
             plan,
             dice: Dice::new(plan.seed),
