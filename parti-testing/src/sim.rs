@@ -18,7 +18,7 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{ConfigBuilder, ConfigError, Mode};
+use parti_core::{ConfigBuilder, ConfigError, Mode, PartitionKey, WorkerId};
 
 use world::World;
 
@@ -60,6 +60,21 @@ impl Plan {
     #[must_use]
     pub fn from_seed(seed: u64, mode: Mode) -> Self {
         generate::plan(seed, mode)
+    }
+
+    /// Whether the store rejects writes in it that were sound.
+    #[must_use]
+    pub fn is_rejecting(&self) -> bool {
+        self.actions.iter().any(|timed| {
+            matches!(
+                timed.action,
+                Action::PayloadLimit { .. }
+                    | Action::Deny {
+                        how: Denial::Rejected,
+                        ..
+                    }
+            )
+        })
     }
 
     /// Whether nothing goes wrong in it, so that no alarm has a reason.
@@ -136,6 +151,7 @@ impl Sim {
                 requests: world.judge.requests,
             },
             pending: world.coverage().pending(),
+            owners: world.owners(),
             digest: world.judge.digest,
             sometimes: world.judge.sometimes.counts(),
             trace: world.judge.take_trace(),
@@ -170,6 +186,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// How often each of [`SITUATIONS`] was seen.
     pub sometimes: BTreeMap<String, u64>,
+    /// Which worker held each partition at the end, by name.
+    pub owners: BTreeMap<PartitionKey, WorkerId>,
     /// What was missing at the end for the group to count as settled.
     pub pending: Vec<String>,
     /// The trace, as far as it was kept.

@@ -4,10 +4,11 @@
 //! time in which nothing may happen. It ends at the first violation.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parti_core::{
     AssignmentStrategy, ConfigBuilder, ConfigError, Instant, Partition, PartitionKey, WakeReason,
+    WorkerId,
 };
 
 mod act;
@@ -65,7 +66,10 @@ impl<'plan> World<'plan> {
             Some(node) => node.config.clone(),
             None => parti_core::Config::builder("sim").build()?,
         };
-        let rules = Rules::new(&config, plan.is_faultless());
+        let rules = Rules {
+            rejecting: plan.is_rejecting(),
+            ..Rules::new(&config, plan.is_faultless())
+        };
         let mut world = Self {
             plan,
             dice: Dice::new(plan.seed),
@@ -284,6 +288,20 @@ impl<'plan> World<'plan> {
             });
         }
         coverage
+    }
+
+    /// Which worker processes each partition.
+    pub(super) fn owners(&self) -> BTreeMap<PartitionKey, WorkerId> {
+        let mut owners = BTreeMap::new();
+        for running in self.nodes.iter().filter_map(|node| node.running.as_ref()) {
+            let Some(worker) = running.core.status().worker else {
+                continue;
+            };
+            let assigned = running.held.iter();
+            let assigned = assigned.filter(|(_, stage)| **stage == Holding::Assigned);
+            owners.extend(assigned.map(|(key, _)| (key.clone(), worker.clone())));
+        }
+        owners
     }
 
     /// Whether the strategy gives every worker something when there is enough.
