@@ -20,19 +20,25 @@ use std::collections::BTreeMap;
 
 use parti_core::{ConfigError, Mode};
 
-use world::World;
+use strategy::KeepThenFill as DefaultStrategy;
+use world::{Extras, World};
 
+mod app;
 pub mod cli;
 mod clock;
 mod dice;
 mod drive;
 mod generate;
+mod hosted;
 mod judge;
+mod moves;
+mod nemesis;
 mod network;
 mod node;
 mod panics;
 mod plan;
 mod queue;
+mod scenario;
 mod shrink;
 mod sometimes;
 mod store;
@@ -41,9 +47,15 @@ mod strategy;
 mod tests;
 mod world;
 
+pub use app::{
+    Accepted, App, Cx, FencedResource, Fencing, OWN_PROPERTIES, OwnProperty, SimGuard, Stored,
+    WriteError,
+};
 pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
+pub use nemesis::Nemesis;
 pub use plan::{Action, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+pub use scenario::{Report, Scenario, ScenarioBuilder};
 pub use shrink::shrink;
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
@@ -95,21 +107,33 @@ impl Sim {
     /// # Errors
     /// As [`Sim::run`].
     pub fn run_traced(plan: &Plan, tracing: Tracing) -> Result<Outcome, ConfigError> {
-        let mut world = World::new(plan, tracing)?;
+        let extras = Extras {
+            strategy: &DefaultStrategy,
+            setup: None,
+        };
+        let mut world = World::new(plan, tracing, &extras)?;
         world.run();
-        Ok(Outcome {
+        Ok(world.outcome())
+    }
+}
+
+impl World<'_> {
+    /// What came out, once it has run.
+    fn outcome(&mut self) -> Outcome {
+        Outcome {
             stats: Stats {
-                simulated: world.now.since_origin(),
-                events: world.events,
-                generations: world.judge.sometimes.generations,
-                settled_after: world.settled_after(),
+                simulated: self.now.since_origin(),
+                events: self.events,
+                generations: self.judge.sometimes.generations,
+                moves: self.judge.moves.count(),
+                settled_after: self.settled_after(),
             },
-            pending: world.coverage().pending(),
-            digest: world.judge.digest,
-            sometimes: world.judge.sometimes.counts(),
-            trace: world.judge.take_trace(),
-            violations: core::mem::take(&mut world.judge.violations),
-        })
+            pending: self.coverage().pending(),
+            digest: self.judge.digest,
+            sometimes: self.judge.sometimes.counts(),
+            trace: self.judge.take_trace(),
+            violations: core::mem::take(&mut self.judge.violations),
+        }
     }
 }
 
@@ -122,6 +146,8 @@ pub struct Stats {
     pub events: u64,
     /// How many times `head` was written.
     pub generations: u64,
+    /// How many partitions were granted to another worker ID than the one that had them last.
+    pub moves: u64,
     /// How long after the faults the group was first seen settled.
     pub settled_after: Option<Duration>,
 }

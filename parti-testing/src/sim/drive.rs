@@ -7,8 +7,7 @@ use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parti_core::{
-    AssignmentStrategy, Boot, Core, Effect, Event, Grant, Instant, Notice, OpId, PlanInput,
-    RevokeCause, SourceError,
+    Boot, Core, Effect, Event, Grant, Instant, Notice, OpId, PlanInput, RevokeCause, SourceError,
 };
 
 use super::clock::Clock;
@@ -82,6 +81,7 @@ impl World<'_> {
             exited: false,
         });
         self.judge.observe(now, &Fact::Began { process });
+        self.begin_hosted(process);
         self.step(process, Input::Event(Event::Start));
     }
 
@@ -117,7 +117,7 @@ impl World<'_> {
         if paused {
             running.inbox.push_back(input);
         } else {
-            self.step(process, input);
+            self.perform(process, input);
         }
     }
 
@@ -130,7 +130,14 @@ impl World<'_> {
         };
         let process = running.process;
         for input in core::mem::take(&mut running.inbox) {
-            self.step(process, input);
+            self.perform(process, input);
+        }
+    }
+
+    fn perform(&mut self, process: Process, input: Input) {
+        match input {
+            Input::App(event) => self.run_hosted(process, event),
+            Input::Event(_) | Input::Timeout | Input::Released(_) => self.step(process, input),
         }
     }
 
@@ -173,6 +180,7 @@ impl World<'_> {
                     Input::Event(event) => core.handle(local, event),
                     Input::Released(grants) => core.handle(local, Event::Released { grants }),
                     Input::Timeout => core.handle_timeout(local),
+                    Input::App(_) => {}
                 }
                 let effects: Vec<_> = core::iter::from_fn(|| core.poll_effect()).collect();
                 (effects, core.poll_timeout())
@@ -272,6 +280,7 @@ impl World<'_> {
                         .map(|g| (g.partition.clone(), Holding::Assigned));
                     running.held.extend(held);
                 }
+                self.assign_hosted(process, &grants);
                 self.judge.observe(
                     now,
                     &Fact::Assign {
@@ -337,6 +346,15 @@ impl World<'_> {
                 .map(|g| (g.partition.clone(), Holding::Revoking));
             running.held.extend(held);
         }
+        if self.revoke_hosted(process, &grants, cause) {
+            let fact = Fact::Revoke {
+                process,
+                grants,
+                cause,
+            };
+            self.judge.observe(now, &fact);
+            return;
+        }
         let mut quick = Vec::new();
         let mut each = roll;
         for grant in &grants {
@@ -392,7 +410,7 @@ fn describe(process: Process, input: &Input) -> Option<String> {
     match input {
         Input::Event(event) => Some(format!("{process} <- {}", brief_event(event))),
         Input::Timeout => Some(format!("{process} <- time")),
-        Input::Released(_) => None,
+        Input::Released(_) | Input::App(_) => None,
     }
 }
 

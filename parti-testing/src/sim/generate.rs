@@ -95,8 +95,24 @@ impl FaultClass {
 }
 
 pub(super) fn plan(seed: u64, mode: Mode) -> Plan {
+    shaped(seed, mode, &Shape::default())
+}
+
+/// What of a plan is given instead of drawn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) workers: Option<u32>,
+    pub(super) partitions: Option<u32>,
+    pub(super) safety_ms: Option<u64>,
+    pub(super) classes: Option<Vec<FaultClass>>,
+}
+
+/// The plan of a seed within a shape. What is given leaves the other decisions as they are.
+pub(super) fn shaped(seed: u64, mode: Mode, shape: &Shape) -> Plan {
     let mut draft = Draft::new(seed, mode);
-    for class in draft.classes() {
+    draft.fit(shape);
+    let drawn = draft.classes();
+    for class in shape.classes.clone().unwrap_or(drawn) {
         draft.add(class);
     }
     draft.plan.actions.sort_by_key(|timed| timed.at_ms);
@@ -184,6 +200,32 @@ impl Draft {
                 survives: number == 0 || self.roll().below(4) > 0,
             };
             self.plan.nodes.push(node);
+        }
+    }
+
+    fn fit(&mut self, shape: &Shape) {
+        let plan = &mut self.plan;
+        plan.partitions = shape.partitions.unwrap_or(plan.partitions);
+        if let Some(safety_ms) = shape.safety_ms {
+            plan.safety_ms = safety_ms;
+            for node in &mut plan.nodes {
+                node.starts_ms = node.starts_ms.min(safety_ms / 3);
+            }
+        }
+        if let Some(workers) = shape.workers {
+            let first = plan.nodes[0].clone();
+            plan.nodes.resize(workers as usize, first);
+            plan.settings.pool = plan.settings.pool.max(workers);
+            plan.settings.expected_workers = plan.settings.expected_workers.map(|_| workers);
+        }
+        let calm = |class: &FaultClass| class.is_workload();
+        if shape
+            .classes
+            .as_ref()
+            .is_some_and(|classes| classes.iter().all(calm))
+        {
+            // Death is a fault too: without faults everybody survives.
+            plan.nodes.iter_mut().for_each(|node| node.survives = true);
         }
     }
 

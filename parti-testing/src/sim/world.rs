@@ -7,9 +7,11 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use parti_core::{
-    ConfigError, Event, Instant, Partition, PartitionKey, RequestId, StopMode, WakeReason,
+    AssignmentStrategy, ConfigError, Event, Instant, Partition, PartitionKey, RequestId, StopMode,
+    WakeReason,
 };
 
+use super::app::{Apps, Setup};
 use super::dice::{Dice, Purpose};
 use super::judge::{Judge, Tracing};
 use super::network::Outage;
@@ -17,11 +19,16 @@ use super::node::{Holding, Input, Leaving, Node};
 use super::plan::{Action, Faults, Plan};
 use super::queue::{Item, Queue};
 use super::store::SimStore;
-use super::strategy::KeepThenFill;
 use crate::checks::{Coverage, Fact, Process, Rules, Worker};
 
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
 const SUPERVISOR_DELAY: Duration = Duration::from_secs(1);
+
+/// What a run has beside its plan.
+pub(super) struct Extras<'a> {
+    pub(super) strategy: &'a dyn AssignmentStrategy,
+    pub(super) setup: Option<Setup<'a>>,
+}
 
 pub(super) struct World<'plan> {
     pub(super) plan: &'plan Plan,
@@ -32,8 +39,10 @@ pub(super) struct World<'plan> {
     pub(super) nodes: Vec<Node>,
     pub(super) faults: Faults,
     pub(super) outage: Option<Outage>,
-    pub(super) strategy: KeepThenFill,
+    pub(super) strategy: &'plan dyn AssignmentStrategy,
     pub(super) list: Vec<Partition>,
+    /// The user's handlers, if they are simulated too.
+    pub(super) apps: Option<Apps<'plan>>,
     pub(super) judge: Judge,
     pub(super) events: u64,
     /// When the group had settled after the faults, as far as seen.
@@ -44,7 +53,11 @@ pub(super) struct World<'plan> {
 }
 
 impl<'plan> World<'plan> {
-    pub(super) fn new(plan: &'plan Plan, tracing: Tracing) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        plan: &'plan Plan,
+        tracing: Tracing,
+        extras: &Extras<'plan>,
+    ) -> Result<Self, ConfigError> {
         let mut nodes = Vec::new();
         for node in &plan.nodes {
             nodes.push(Node::new(plan.settings.config(node)?, node.drift_ppm));
@@ -63,8 +76,9 @@ impl<'plan> World<'plan> {
             nodes,
             faults: plan.faults.clone(),
             outage: None,
-            strategy: KeepThenFill,
+            strategy: extras.strategy,
             list: partitions(0, plan.partitions),
+            apps: extras.setup.map(Apps::new),
             judge: Judge::new(&rules, tracing),
             events: 0,
             settled_at: None,
@@ -108,6 +122,8 @@ impl<'plan> World<'plan> {
             Item::Wake { process } => self.wake(process),
             Item::Nudge { process } => self.input(process, Input::Timeout),
             Item::Deliver { process, event } => self.deliver(process, event),
+            Item::App { process, event } => self.app_event(process, event),
+            Item::Call { call } => self.call_hosted(call),
             Item::Release { process, grants } => self.input(process, Input::Released(grants)),
             Item::Arrive {
                 process,
@@ -141,9 +157,11 @@ impl<'plan> World<'plan> {
             Item::Due => {
                 let coverage = self.coverage();
                 self.judge.observe(self.now, &Fact::Due(coverage));
+                self.due_hosted();
             }
             Item::Over => {
                 let coverage = self.coverage();
+                self.over_hosted(&coverage);
                 self.judge.observe(self.now, &Fact::Over(coverage));
                 self.over = true;
             }
@@ -306,6 +324,7 @@ impl<'plan> World<'plan> {
             at.unstopped.push(process);
         }
         let retired = at.retired;
+        self.end_hosted(process);
         self.judge.observe(self.now, &Fact::Ended { process });
         if let Some(down) = down.filter(|_| !retired) {
             self.queue.push(self.now + down, Item::Start { node });
