@@ -205,6 +205,7 @@ impl Scenario {
             progress: self.progress,
             seed: plan.seed,
             mode: plan.settings.mode.into(),
+            traced: tracing != Tracing::Off,
         };
         let extras = Extras {
             strategy: &*self.strategy,

@@ -119,18 +119,16 @@ impl OwnChecks {
             let reason = format!("{process} sends {request} after its on_revoked has ended");
             return Some((CALLBACKS, reason));
         }
-        let place = (request.resource.clone(), request.partition.clone());
         let next = (request.token, process);
-        let (newest, by) = *self.sent.entry(place).or_insert(next);
+        let place = (request.resource.clone(), request.partition.clone());
+        let last = self.sent.entry(place).or_insert(next);
+        let (newest, by) = *last;
         let late = request.token < newest && by != process;
         if late && matches!(self.mode, Mode::Exclusive) {
             let reason = format!("{process} sends {request} though {by} has sent {newest} before");
             return Some((EXCLUSION, reason));
         }
-        if request.token >= newest {
-            let place = (request.resource.clone(), request.partition.clone());
-            self.sent.insert(place, next);
-        }
+        *last = next.max(*last);
         None
     }
 
@@ -143,12 +141,13 @@ impl OwnChecks {
         }
         let place = (request.resource.clone(), request.partition.clone());
         let next = (request.token, process);
-        let (token, by) = *self.accepted.entry(place.clone()).or_insert(next);
+        let last = self.accepted.entry(place).or_insert(next);
+        let (token, by) = *last;
         if request.token < token {
             let reason = format!("{request} of {process} is accepted after {token} of {by}");
             return Some((FENCE, reason));
         }
-        self.accepted.insert(place, next);
+        *last = next;
         None
     }
 

@@ -34,6 +34,7 @@ pub(in super::super) struct Setup<'a> {
     pub(in super::super) progress: bool,
     pub(in super::super) seed: u64,
     pub(in super::super) mode: Mode,
+    pub(in super::super) traced: bool,
 }
 
 /// Something that happens to a process of a handler.
@@ -88,6 +89,7 @@ pub(in super::super) struct Out {
     pub(in super::super) calls: Vec<(Instant, Call)>,
     pub(in super::super) released: Vec<(Process, Grant)>,
     pub(in super::super) found: Vec<(&'static str, String)>,
+    /// Kept only if there is a trace.
     pub(in super::super) lines: Vec<String>,
     pub(in super::super) digest: u64,
 }
@@ -207,9 +209,7 @@ impl<'a> Apps<'a> {
             return;
         };
         let reply = resource.execute(now, process, &request);
-        self.out
-            .lines
-            .push(format!("{} of {process}: {reply}", request));
+        self.line(|| format!("{request} of {process}: {reply}"));
         self.fold(now.as_nanos() ^ request.token.get());
         let found = self.checks.answered(process, &request, reply);
         self.find(found);
@@ -376,7 +376,7 @@ impl<'a> Apps<'a> {
     }
 
     fn send(&mut self, at: &Moment<'_>, process: Process, number: u64, request: Request) {
-        self.out.lines.push(format!("{process} sends {request}"));
+        self.line(|| format!("{process} sends {request}"));
         let found = self.checks.sends(process, &request);
         self.find(found);
         let (who, key) = (u64::from(process.node), self.number(process));
@@ -414,6 +414,12 @@ impl<'a> Apps<'a> {
         let number = self.sent.entry(process).or_default();
         *number += 1;
         (u64::from(process.run) << 40) | *number
+    }
+
+    fn line(&mut self, line: impl FnOnce() -> String) {
+        if self.setup.traced {
+            self.out.lines.push(line());
+        }
     }
 
     fn find(&mut self, found: Found) {
