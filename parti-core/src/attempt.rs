@@ -13,6 +13,7 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Revision, WriteId};
+use crate::planted::Planted;
 use crate::record::Record;
 use crate::store::{Entry, Expect, StoreError, StoreErrorKind, StoreOp, StoreReply, Write};
 use crate::time::Instant;
@@ -137,6 +138,8 @@ impl Attempt {
         match next {
             Next::Write => {
                 let writes = self.writes.clone();
+                self.first_sent =
+                    cx.unless_planted(Planted::RetryRestartsLease, self.first_sent, cx.now);
                 self.phase = Phase::Writing(cx.store(self.owner, StoreOp::Commit { writes }));
             }
             Next::Read { refused } => self.read(cx, refused),
@@ -193,14 +196,18 @@ impl Attempt {
         };
         if let Some(entry) = entry {
             let seen = self.on_seen(entry);
-            if !matches!(seen, Outcome::Pending) {
+            if matches!(seen, Outcome::Lost(_)) && cx.planted(Planted::BlindRebase) {
+                self.writes[0].expect = Expect::Revision(entry.revision);
+            } else if !matches!(seen, Outcome::Pending) {
                 return seen;
             }
         }
         if !self.is_expected(entry) {
             self.stale_reads += 1;
             let patience = cx.config().lease();
-            if self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience {
+            let vanished =
+                self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience;
+            if vanished || cx.planted(Planted::StaleReadBelieved) {
                 return Outcome::Lost(None);
             }
             self.pause(cx, Next::Read { refused });

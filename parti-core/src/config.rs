@@ -13,6 +13,7 @@ use crate::id::{GroupName, WorkerId};
 
 mod bounds;
 mod degraded;
+mod planted;
 mod rules;
 
 pub use degraded::{DegradedPreset, DegradedSettings};
@@ -95,6 +96,8 @@ struct Settings {
     reconcile_interval: Duration,
     refresh_interval: Option<Duration>,
     leader_failure_limit: u32,
+    #[cfg(feature = "planted")]
+    planted: Option<crate::planted::Planted>,
 }
 
 /// Collects the settings of a [`Config`]; unset ones are derived in [`ConfigBuilder::build`].
@@ -136,6 +139,8 @@ pub struct ConfigBuilder {
     reconcile_interval: Option<Duration>,
     refresh_interval: Option<Duration>,
     leader_failure_limit: Option<u32>,
+    #[cfg(feature = "planted")]
+    planted: Option<crate::planted::Planted>,
 }
 
 macro_rules! getters {
@@ -397,6 +402,8 @@ impl ConfigBuilder {
             reconcile_interval: self.reconcile_interval.unwrap_or(interval * 30),
             refresh_interval: self.refresh_interval,
             leader_failure_limit: self.leader_failure_limit.unwrap_or(5),
+            #[cfg(feature = "planted")]
+            planted: self.planted,
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::holdings::Holdings;
 use crate::id::{Term, Version};
 use crate::member::{Member, Membership};
 use crate::notice::Notice;
+use crate::planted::Planted;
 use crate::record::Verb;
 use crate::requests::Requests;
 use crate::state::State;
@@ -92,7 +93,9 @@ impl Core {
     /// A `now` before an earlier one counts as that earlier one.
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.begin(now);
-        self.run_due();
+        if !self.env.config.planted(Planted::EventBeforeLease) {
+            self.run_due();
+        }
         self.on_event(event);
         self.run_due();
         self.finish();
@@ -160,6 +163,10 @@ impl Core {
             is_leader: member.is_some_and(|member| member.is_leader()),
             term: head.map_or(Term::ZERO, |head| head.term),
             version: head.map_or(Version::ZERO, |head| head.version),
+            cause: head.map(|head| head.cause),
+            workers: head.map_or(0, |head| head.workers),
+            partitions: head.map_or(0, |head| head.partitions),
+            unfinished: head.map_or(0, |head| head.unfinished),
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             ignored_records: self.env.ignored_records,
@@ -411,7 +418,7 @@ impl Core {
         if leaving {
             return self.end_without_session(errors);
         }
-        let claim = Claim::again(&mut self.env.cx(self.now), &worker);
+        let claim = Claim::again(&mut self.env.cx(self.now), &worker, epoch);
         self.phase = Phase::Claiming(Box::new(claim));
     }
 

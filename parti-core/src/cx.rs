@@ -9,6 +9,7 @@ use crate::core::Boot;
 use crate::effect::Effect;
 use crate::event::{OpId, OpOwner, WatchId};
 use crate::notice::Notice;
+use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::store::{StoreOp, WatchScope};
 use crate::strategy::PlanInput;
@@ -60,6 +61,16 @@ impl Cx<'_> {
     /// The configuration by itself, for use beside the context.
     pub(crate) fn shared_config(&self) -> Arc<Config> {
         Arc::clone(&self.env.config)
+    }
+
+    /// Whether a test has planted this bug; never in production.
+    pub(crate) fn planted(&self, bug: Planted) -> bool {
+        self.env.config.planted(bug)
+    }
+
+    /// What is right, unless this bug is planted.
+    pub(crate) fn unless_planted<T>(&self, bug: Planted, right: T, wrong: T) -> T {
+        self.env.config.unless_planted(bug, right, wrong)
     }
 
     pub(crate) fn boot(&self) -> &Boot {

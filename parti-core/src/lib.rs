@@ -25,6 +25,10 @@ mod leader;
 mod member;
 mod notice;
 mod partition;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 mod record;
 mod requests;
 mod rng;
@@ -52,7 +56,9 @@ pub use id::{
     WriteId,
 };
 pub use keys::{Key, head_key};
-pub use notice::{AlertLevel, DegradedReason, Notice, StartError, StepDownReason};
+pub use notice::{
+    AlertLevel, DegradedReason, Notice, OwnerEnd, StartError, StepDownReason, Transfer,
+};
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,

@@ -20,6 +20,7 @@ use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::{Inauguration, Leader, Leading};
 use crate::notice::{DegradedReason, Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
@@ -429,7 +430,8 @@ impl Member {
     /// When a watch that does not bring back renewals although they are applied is begun anew.
     fn rewatch_at(&self, config: &Config) -> Option<Instant> {
         let since = self.contact.echo().max(self.watching.since());
-        let applied_since = self.session.acknowledged_at > since;
+        let applied_since =
+            self.session.acknowledged_at > since && !config.planted(Planted::NoRepair);
         applied_since.then(|| since + config.heartbeat_interval() * 2)
     }
 

@@ -14,6 +14,7 @@ use crate::event::{OpId, OpOwner};
 use crate::holdings::Holdings;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::session_key;
+use crate::planted::Planted;
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
 use crate::time::Instant;
@@ -114,6 +115,9 @@ impl Session {
             return Kept::Pending;
         };
         let outcome = attempt.on_reply(cx, op, result);
+        if result.is_err() && cx.planted(Planted::TimeoutIsSuccess) {
+            self.deadline = self.deadline.max(attempt.first_sent() + cx.config().hold());
+        }
         self.on_outcome(cx, outcome)
     }
 
@@ -160,10 +164,13 @@ impl Session {
             seq: self.seq,
         };
         let record = self.record(cx, id, holdings.applied(), holdings);
+        let expect = Expect::Revision(self.revision);
+        let last = cx.unless_planted(Planted::UnconditionalRelease, expect, Expect::Any);
+        let released = matches!(self.status, SessionStatus::Released { .. });
         let write = Write {
             key: session_key(&self.worker),
             value: Some(wire::encode(&Record::Session(record))),
-            expect: Expect::Revision(self.revision),
+            expect: if released { last } else { expect },
         };
         let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into());
         self.renewal = Renewal::Running {
@@ -179,12 +186,14 @@ impl Session {
         applied: Version,
         holdings: &Holdings,
     ) -> SessionRecord {
+        let mut draining = holdings.draining();
+        draining.retain(|_| !cx.planted(Planted::EarlyAcknowledgement));
         SessionRecord {
             write,
             epoch: self.epoch,
             status: self.status,
             applied,
-            draining: holdings.draining(),
+            draining,
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
             heartbeat_interval: cx.config().heartbeat_interval(),
@@ -198,6 +207,7 @@ impl Session {
             return Kept::Pending;
         };
         let first_sent = attempt.first_sent();
+        let first_sent = cx.unless_planted(Planted::DeadlineFromAnswer, first_sent, cx.now);
         match outcome {
             Outcome::Pending => Kept::Pending,
             Outcome::Won(revision) => {

@@ -41,7 +41,6 @@ fn update(nemesis: Nemesis) -> Report {
         .nemesis(nemesis)
         .workers(WORKERS)
         .partitions(PARTITIONS)
-        .strategy(parti_strategy::Sticky::new())
         .resource(FencedResource::checking("steps"))
         .expect_progress()
         .build();

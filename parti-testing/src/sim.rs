@@ -18,9 +18,8 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{ConfigError, Mode};
+use parti_core::{ConfigBuilder, ConfigError, Mode};
 
-use strategy::KeepThenFill as DefaultStrategy;
 use world::{Extras, World};
 
 mod app;
@@ -37,9 +36,12 @@ mod network;
 mod node;
 mod panics;
 mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod queue;
 mod scenario;
 mod shrink;
+mod simulated_store;
 mod sometimes;
 mod store;
 mod strategy;
@@ -54,9 +56,13 @@ pub use app::{
 pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
 pub use nemesis::Nemesis;
-pub use plan::{Action, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+pub use plan::{
+    Action, Denial, Faults, Hand, HandOver, KeyKind, Leave, NodePlan, Pace, Plan, Planner,
+    Settings, Target, TimedAction, Weights,
+};
 pub use scenario::{Report, Scenario, ScenarioBuilder};
 pub use shrink::shrink;
+pub use simulated_store::{Manner, SimulatedStore};
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
 
@@ -71,15 +77,30 @@ impl Plan {
     #[must_use]
     pub fn is_faultless(&self) -> bool {
         let harmless = |timed: &TimedAction| match timed.action {
-            Action::Partitions { .. } | Action::Refresh { .. } | Action::Trigger { .. } => true,
+            Action::Partitions { .. }
+            | Action::Refresh { .. }
+            | Action::Trigger { .. }
+            | Action::Weigh { .. } => true,
             Action::Stop { leave, .. } => leave == Leave::Handoff,
             Action::Crash { .. }
             | Action::Pause { .. }
             | Action::ClockJump { .. }
             | Action::Outage { .. }
-            | Action::Cut { .. } => false,
+            | Action::Cut { .. }
+            | Action::Freeze { .. }
+            | Action::ClockBack { .. }
+            | Action::Slow { .. }
+            | Action::Clog { .. }
+            | Action::Reconnect { .. }
+            | Action::Deny { .. }
+            | Action::StuckLeader { .. }
+            | Action::SlowStore { .. }
+            | Action::PayloadLimit { .. }
+            | Action::Foreign { .. } => false,
         };
+        let seats = self.settings.pool as usize;
         self.faults == Faults::none()
+            && self.nodes.len() <= seats
             && self.nodes.iter().all(|node| node.survives)
             && self.actions.iter().all(harmless)
     }
@@ -107,11 +128,19 @@ impl Sim {
     /// # Errors
     /// As [`Sim::run`].
     pub fn run_traced(plan: &Plan, tracing: Tracing) -> Result<Outcome, ConfigError> {
+        Self::run_adjusted(plan, tracing, &|builder| builder)
+    }
+
+    fn run_adjusted(
+        plan: &Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Outcome, ConfigError> {
         let extras = Extras {
-            strategy: &DefaultStrategy,
-            setup: None,
+            adjust: Some(adjust),
+            ..Extras::default()
         };
-        let mut world = World::new(plan, tracing, &extras)?;
+        let mut world = World::new(plan, tracing, extras)?;
         world.run();
         Ok(world.outcome())
     }

@@ -15,9 +15,11 @@ mod emergencies;
 mod foreign;
 mod leaving;
 mod limits;
+mod planted;
 mod races;
 mod solo;
 mod states;
+mod stuck;
 mod windows;
 mod world;
 

@@ -13,6 +13,7 @@ use crate::event::{OpId, OpOwner};
 use crate::holdings::Holdings;
 use crate::id::Revision;
 use crate::keys::{assignment_key, head_key};
+use crate::planted::Planted;
 use crate::record::Verb;
 use crate::requests::Requests;
 use crate::store::{Entry, StoreError, StoreOp, StoreReply};
@@ -79,6 +80,9 @@ impl Member {
             return;
         }
         self.reconcile.due_at = cx.now + cx.config().reconcile_interval();
+        if cx.planted(Planted::NoRepair) {
+            return;
+        }
         self.look_at_requests(cx, requests);
         if self.leader.is_some() {
             let prefix = String::new();

@@ -8,7 +8,9 @@ use core::time::Duration;
 use parti_core::Mode;
 
 use super::generate::{self, FaultClass, Shape};
-use super::plan::{Action, Faults, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+use super::plan::{
+    Action, Faults, Leave, NodePlan, Pace, Plan, Planner, Settings, TimedAction, Weights,
+};
 
 /// What goes wrong, how often and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +152,8 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         capacity: 1,
         hint: None,
         survives: true,
+        wall_skew_ms: 0,
+        twin_of: None,
     };
     let stop = |node: u32| TimedAction {
         at_ms: every_ms * u64::from(node + 1),
@@ -170,11 +174,15 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             drain_timeout_ms: None,
             refresh_interval_ms: None,
             expected_workers: Some(workers),
+            max_batch: None,
+            planner: Planner::Sticky,
+            old_clocks: false,
         },
         nodes: vec![node; workers as usize],
         partitions,
         safety_ms: every_ms * u64::from(workers + 2),
         faults: Faults::none(),
+        weights: Weights::default(),
         actions: (0..workers).map(stop).collect(),
     }
 }

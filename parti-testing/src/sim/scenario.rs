@@ -16,7 +16,6 @@ use super::judge::{Tracing, Violation};
 use super::nemesis::{Group, Nemesis};
 use super::plan::{HandOver, Plan};
 use super::shrink::shrink_with;
-use super::strategy::KeepThenFill;
 use super::world::{Extras, World};
 use super::{Outcome, app};
 use crate::checks::Process;
@@ -54,7 +53,7 @@ pub struct Scenario {
     resources: Vec<FencedResource>,
     progress: bool,
     finally: Option<Finally>,
-    strategy: Arc<dyn AssignmentStrategy>,
+    strategy: Option<Arc<dyn AssignmentStrategy>>,
     command: Option<String>,
 }
 
@@ -115,9 +114,9 @@ impl ScenarioBuilder {
         self
     }
 
-    /// How partitions are split; the default keeps owners and fills up.
+    /// How partitions are split, instead of what the plan says.
     pub fn strategy(mut self, strategy: impl AssignmentStrategy) -> Self {
-        self.0.strategy = Arc::new(strategy);
+        self.0.strategy = Some(Arc::new(strategy));
         self
     }
 
@@ -152,7 +151,7 @@ impl Scenario {
             resources: Vec::new(),
             progress: false,
             finally: None,
-            strategy: Arc::new(KeepThenFill),
+            strategy: None,
             command: None,
         })
     }
@@ -208,10 +207,11 @@ impl Scenario {
             traced: tracing != Tracing::Off,
         };
         let extras = Extras {
-            strategy: &*self.strategy,
+            adjust: None,
+            strategy: self.strategy.clone(),
             setup: Some(setup),
         };
-        let mut world = World::new(plan, tracing, &extras)?;
+        let mut world = World::new(plan, tracing, extras)?;
         world.run();
         let mut outcome = world.outcome();
         let at = world.now;

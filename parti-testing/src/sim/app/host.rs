@@ -42,6 +42,8 @@ pub(in super::super) struct Setup<'a> {
 pub(in super::super) enum AppEvent {
     /// There are tasks to run.
     Run,
+    /// A sleep may be over.
+    Woke { number: u64, until: Instant },
     /// What was asked for is answered.
     Answered { number: u64, reply: Reply },
     /// A drain time is over.
@@ -178,6 +180,11 @@ impl<'a> Apps<'a> {
         };
         match event {
             AppEvent::Run => {}
+            AppEvent::Woke { number, until } if at.clock.local(at.now) >= until => {
+                host.shared.answer(number, Reply::Nothing);
+            }
+            // The clock stood still meanwhile.
+            AppEvent::Woke { number, until } => self.sleep(at, process, number, until),
             AppEvent::Answered { number, reply } => host.shared.answer(number, reply),
             AppEvent::Drained { partition, serial } => {
                 let next = host.desk.time_out(&partition, serial);
@@ -291,6 +298,7 @@ impl<'a> Apps<'a> {
         let slow = roll
             .ppm(at.faults.callback_slow_ppm)
             .then(|| roll.again().duration(longest));
+        let hangs = roll.again().again().ppm(at.faults.callback_hang_ppm);
         let (app, cx) = (Rc::clone(&host.app), Cx::new(Rc::clone(&host.shared)));
         let key = match &job {
             Job::Assigned(guard) | Job::Revoked(guard, _) => guard.partition().clone(),
@@ -299,6 +307,9 @@ impl<'a> Apps<'a> {
         let task = host.tasks.add(Box::pin(async move {
             if let Some(slow) = slow {
                 cx.sleep(slow).await;
+            }
+            if hangs && limited {
+                core::future::pending::<()>().await;
             }
             match job {
                 Job::Assigned(guard) => app.on_assigned(cx, guard).await,
@@ -354,25 +365,24 @@ impl<'a> Apps<'a> {
 
     fn ask(&mut self, at: &Moment<'_>, process: Process, ask: Ask) {
         match ask {
-            Ask::Sleep { number, until } => {
-                let number_of_roll = self.number(process);
-                let who = u64::from(process.node);
-                let roll = self.dice.roll(Purpose::Timer, who, number_of_roll);
-                let late = Duration::from_micros(at.faults.timer_late_mean_us);
-                let late = if late.is_zero() {
-                    late
-                } else {
-                    roll.exponential(late)
-                };
-                let over = at.clock.true_time(until).max(at.now) + late;
-                let reply = Reply::Nothing;
-                self.out
-                    .events
-                    .push((over, process, AppEvent::Answered { number, reply }));
-            }
+            Ask::Sleep { number, until } => self.sleep(at, process, number, until),
             Ask::Request { number, request } => self.send(at, process, number, request),
             Ask::Fail { reason } => self.find(Some((checks::CLAIM, reason))),
         }
+    }
+
+    fn sleep(&mut self, at: &Moment<'_>, process: Process, number: u64, until: Instant) {
+        let key = self.number(process);
+        let roll = self.dice.roll(Purpose::Timer, u64::from(process.node), key);
+        let late = Duration::from_micros(at.faults.timer_late_mean_us);
+        let late = if late.is_zero() {
+            late
+        } else {
+            roll.exponential(late)
+        };
+        let over = at.clock.true_time(until).max(at.now) + late;
+        let woke = AppEvent::Woke { number, until };
+        self.out.events.push((over, process, woke));
     }
 
     fn send(&mut self, at: &Moment<'_>, process: Process, number: u64, request: Request) {
