@@ -156,6 +156,7 @@ impl World<'_> {
                 generations: self.judge.sometimes.generations,
                 moves: self.judge.moves.count(),
                 settled_after: self.settled_after(),
+                requests: self.judge.requests,
             },
             pending: self.coverage().pending(),
             digest: self.judge.digest,
@@ -179,6 +180,8 @@ pub struct Stats {
     pub moves: u64,
     /// How long after the faults the group was first seen settled.
     pub settled_after: Option<Duration>,
+    /// How many requests and watches the group began under faults.
+    pub requests: u64,
 }
 
 /// What came out of a run.

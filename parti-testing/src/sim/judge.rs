@@ -40,6 +40,9 @@ pub(super) struct Judge {
     pub(super) sometimes: Sometimes,
     pub(super) moves: Moves,
     pub(super) digest: u64,
+    /// Requests and watches begun before everything healed.
+    pub(super) requests: u64,
+    healed: bool,
     trace: Option<VecDeque<String>>,
     full: bool,
 }
@@ -58,6 +61,8 @@ impl Judge {
             sometimes: Sometimes::new(rules),
             moves: Moves::default(),
             digest: 0,
+            requests: 0,
+            healed: false,
             trace: (trace != Tracing::Off).then(VecDeque::new),
             full: trace == Tracing::Full,
         }
@@ -67,6 +72,8 @@ impl Judge {
         self.line(at, || describe(fact));
         self.sometimes.observe(at, fact);
         self.moves.observe(fact);
+        self.healed |= matches!(fact, Fact::Healed);
+        self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
         if let Fact::Settled {
             local,
             wake,
