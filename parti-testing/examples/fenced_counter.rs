@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 
 use parti_core::{PartitionKey, RevokeCause};
 use parti_testing::sim::{
-    App, Cx, FencedResource, Fencing, Nemesis, Report, Scenario, SimGuard, WriteError,
+    App, Cx, FencedResource, Fencing, Nemesis, Report, Scenario, SimGuard, WriteError, async_trait,
 };
 
 /// Counts what it processes: reads the count once, keeps it in memory, and stores each step.
 struct Counter;
 
-#[async_trait::async_trait(?Send)]
+#[async_trait(?Send)]
 impl App for Counter {
     async fn on_assigned(&self, cx: Cx, guard: SimGuard) {
         let work = cx.clone();

@@ -9,7 +9,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{Instant, PartitionKey, RevokeCause};
-use parti_testing::sim::{App, Cx, FencedResource, Nemesis, Report, Scenario, SimGuard};
+use parti_testing::sim::{
+    App, Cx, FencedResource, Nemesis, Report, Scenario, SimGuard, async_trait,
+};
 
 const WORKERS: u32 = 10;
 const PARTITIONS: u32 = 100;
@@ -21,7 +23,7 @@ const STEP: Duration = Duration::from_millis(500);
 /// Works in steps and stops when it is told to.
 struct Work;
 
-#[async_trait::async_trait(?Send)]
+#[async_trait(?Send)]
 impl App for Work {
     async fn on_assigned(&self, cx: Cx, guard: SimGuard) {
         let work = cx.clone();

@@ -5,6 +5,8 @@
 //! settle within [`Config::convergence_bound`](parti_core::Config::convergence_bound) and stay calm.
 //! Every fact is judged by the checkers of [`checks`](crate::checks).
 //!
+//! [`Scenario`] runs a user's own handler ([`App`]) in it; [`Sim`] runs the library alone.
+//!
 //! ```
 //! use parti_core::Mode;
 //! use parti_testing::sim::{Plan, Sim};
@@ -48,6 +50,8 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 mod world;
+
+pub use async_trait::async_trait;
 
 pub use app::{
     Accepted, App, Cx, FencedResource, Fencing, OWN_PROPERTIES, OwnProperty, SimGuard, Stored,

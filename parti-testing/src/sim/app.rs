@@ -47,11 +47,11 @@ use tasks::{Ask, Shared};
 /// ```
 /// use core::time::Duration;
 /// use parti_core::RevokeCause;
-/// use parti_testing::sim::{App, Cx, FencedResource, Nemesis, Scenario, SimGuard};
+/// use parti_testing::sim::{App, Cx, FencedResource, Nemesis, Scenario, SimGuard, async_trait};
 ///
 /// struct Work;
 ///
-/// #[async_trait::async_trait(?Send)]
+/// #[async_trait(?Send)]
 /// impl App for Work {
 ///     async fn on_assigned(&self, cx: Cx, guard: SimGuard) {
 ///         let work = cx.clone();
