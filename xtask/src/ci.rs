@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::proc::{Failure, cargo, step, timed};
-use crate::{bench, conformance, deny, layers, sim, test, tidy, word_size};
+use crate::{bench, conformance, coverage, deny, layers, sim, test, tidy, word_size};
 
 /// Arguments of `ci`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     timed("conformance, the short form", conformance::run_quick)?;
     timed("planted bugs", sim::planted)?;
+    timed("coverage of the core", || {
+        coverage::run(&coverage::Args::default())
+    })?;
     timed("golden plans on a 32-bit target", word_size::run)?;
     let remembered = bench::instructions::Args::default();
     timed("instruction counts", || {

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod conformance;
+mod coverage;
 mod deny;
 mod layers;
 mod nats;
@@ -45,6 +46,8 @@ enum Command {
     Sim(sim::Args),
     /// Hold every store to the same suite, and check what clients saw under chaos
     Conformance(conformance::Args),
+    /// Line coverage of the core by its unit tests
+    Coverage(coverage::Args),
     /// Run a benchmark
     Bench(bench::Args),
     /// The golden plans on a 32-bit target
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Layers => layers::run(),
         Command::Sim(args) => sim::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::WordSize => word_size::run(),
         Command::Deny => deny::run(),
