@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 
 use parti_core::{Event, Grant, Instant, OpId, Revision, StoreOp, WatchEvent, WatchId, WatchScope};
 
+use super::app::{AppEvent, Call};
 use super::node::Input;
 use crate::checks::Process;
 
@@ -30,6 +31,10 @@ pub(super) enum Item {
         process: Process,
         grants: Vec<Grant>,
     },
+    /// Something happens to a handler.
+    App { process: Process, event: AppEvent },
+    /// A request of a handler reaches its resource.
+    Call { call: Call },
     /// A request reaches the store.
     Arrive {
         process: Process,

@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use parti_core::{
     AssignmentStrategy, ConfigBuilder, ConfigError, Instant, Partition, PartitionKey, WakeReason,
@@ -14,6 +15,7 @@ use parti_core::{
 mod act;
 mod foreign;
 
+use super::app::{Apps, Setup};
 use super::dice::{Dice, Purpose};
 use super::judge::{Judge, Tracing};
 use super::network::{Outage, Trouble};
@@ -27,6 +29,17 @@ use crate::checks::{Coverage, Fact, Process, Rules, Worker};
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
 const SUPERVISOR_DELAY: Duration = Duration::from_secs(1);
 
+/// What a run has beside its plan.
+#[derive(Default)]
+pub(super) struct Extras<'a> {
+    /// Has the last word on each configuration.
+    pub(super) adjust: Option<&'a dyn Fn(ConfigBuilder) -> ConfigBuilder>,
+    /// Instead of the plan's planner.
+    pub(super) strategy: Option<Arc<dyn AssignmentStrategy>>,
+    /// The user's handlers.
+    pub(super) setup: Option<Setup<'a>>,
+}
+
 pub(super) struct World<'plan> {
     pub(super) plan: &'plan Plan,
     pub(super) dice: Dice,
@@ -37,10 +50,12 @@ pub(super) struct World<'plan> {
     pub(super) faults: Faults,
     pub(super) outage: Option<Outage>,
     pub(super) trouble: Trouble,
-    pub(super) strategy: Box<dyn AssignmentStrategy>,
+    pub(super) strategy: Arc<dyn AssignmentStrategy>,
     pub(super) list: Vec<Partition>,
     /// The first number of the list, how many it has, and their weights.
     listed: (u32, u32, Weights),
+    /// The user's handlers, if they are simulated too.
+    pub(super) apps: Option<Apps<'plan>>,
     pub(super) judge: Judge,
     pub(super) events: u64,
     /// When the group had settled after the faults, as far as seen.
@@ -51,16 +66,19 @@ pub(super) struct World<'plan> {
 }
 
 impl<'plan> World<'plan> {
-    /// The world of a plan; `adjust` has the last word on each configuration.
     pub(super) fn new(
         plan: &'plan Plan,
         tracing: Tracing,
-        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+        extras: Extras<'plan>,
     ) -> Result<Self, ConfigError> {
         let mut nodes = Vec::new();
         for node in &plan.nodes {
-            let config = adjust(plan.settings.builder(node)).build()?;
-            nodes.push(Node::new(config, node.drift_ppm));
+            let builder = plan.settings.builder(node);
+            let builder = match extras.adjust {
+                Some(adjust) => adjust(builder),
+                None => builder,
+            };
+            nodes.push(Node::new(builder.build()?, node.drift_ppm));
         }
         let config = match nodes.first() {
             Some(node) => node.config.clone(),
@@ -80,9 +98,12 @@ impl<'plan> World<'plan> {
             faults: plan.faults.clone(),
             outage: None,
             trouble: Trouble::default(),
-            strategy: strategy(plan.settings.planner),
+            strategy: extras
+                .strategy
+                .unwrap_or_else(|| strategy(plan.settings.planner).into()),
             list: Vec::new(),
             listed: (0, plan.partitions, plan.weights),
+            apps: extras.setup.map(Apps::new),
             judge: Judge::new(&rules, tracing),
             events: 0,
             settled_at: None,
@@ -127,6 +148,8 @@ impl<'plan> World<'plan> {
             Item::Wake { process } => self.wake(process),
             Item::Nudge { process } => self.input(process, Input::Timeout),
             Item::Deliver { process, event } => self.deliver(process, event),
+            Item::App { process, event } => self.app_event(process, event),
+            Item::Call { call } => self.call_hosted(call),
             Item::Release { process, grants } => self.input(process, Input::Released(grants)),
             Item::Arrive {
                 process,
@@ -174,9 +197,11 @@ impl<'plan> World<'plan> {
             Item::Due => {
                 let coverage = self.coverage();
                 self.judge.observe(self.now, &Fact::Due(coverage));
+                self.due_hosted();
             }
             Item::Over => {
                 let coverage = self.coverage();
+                self.over_hosted(&coverage);
                 self.judge.observe(self.now, &Fact::Over(coverage));
                 self.over = true;
             }

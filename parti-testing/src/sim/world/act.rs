@@ -259,6 +259,7 @@ impl World<'_> {
             at.unstopped.push(process);
         }
         let retired = at.retired;
+        self.end_hosted(process);
         self.judge.observe(self.now, &Fact::Ended { process });
         if let Some(down) = down.filter(|_| !retired) {
             self.queue.push(self.now + down, Item::Start { node });
