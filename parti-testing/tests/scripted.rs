@@ -81,8 +81,8 @@ fn ten_minutes_without_a_store_leave_everything_as_it_was() {
 fn a_storm_of_joins_and_leaves_ends_in_a_settled_group() {
     for mode in [HandOver::Exclusive, HandOver::Overlap] {
         let mut actions = Vec::new();
-        let (workers, round_ms) = (40_u64, 20);
-        for round in 0..100 {
+        let (workers, round_ms) = (20_u64, 10);
+        for round in 0..60 {
             for node in 0..workers {
                 let at_ms = 2_000 + round * round_ms + node * round_ms / workers;
                 let action = match (round + node) % 3 {
@@ -95,7 +95,7 @@ fn a_storm_of_joins_and_leaves_ends_in_a_settled_group() {
                 actions.push(json!({ "at_ms": at_ms, "action": action }));
             }
         }
-        let outcome = run(&plan(mode, workers, 6_000, Value::Array(actions)));
+        let outcome = run(&plan(mode, workers, 4_000, Value::Array(actions)));
         assert_eq!(outcome.owners.len(), 64);
         assert!(outcome.sometimes["stopped"] > 100, "nobody left");
     }

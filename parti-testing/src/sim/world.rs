@@ -268,7 +268,11 @@ impl<'plan> World<'plan> {
         if survives && self.nodes[node].running.is_none() {
             self.queue.push(self.now, Item::Start { node });
         }
-        self.nodes[node].paused_until = Instant::ORIGIN;
+        let (now, at) = (self.now, &mut self.nodes[node]);
+        at.paused_until = Instant::ORIGIN;
+        // A machine that wakes early has stood still for less than was planned.
+        at.frozen = at.frozen.saturating_sub(at.frozen_until.since(now));
+        at.frozen_until = Instant::ORIGIN;
         self.resume(node);
         self.mend_watches(node);
     }
