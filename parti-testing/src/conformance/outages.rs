@@ -9,7 +9,9 @@ use core::time::Duration;
 use async_trait::async_trait;
 use parti_core::{Expect, Revision, Store, StoreErrorKind, StoreOp, Watch, WatchEvent, WatchScope};
 
-use super::support::{commit_one, expect_eq, first_state, get, info, put, try_commit, value};
+use super::support::{
+    attempt, commit_one, expect_eq, first_state, get, info, put, try_commit, value,
+};
 use super::{Report, Verdict, timer};
 
 /// How long one case may take: a cluster may need half a minute to recover.
@@ -218,7 +220,7 @@ async fn down(rig: &mut dyn Rig) -> Result<(), Trouble> {
     for number in 0..20 {
         let text = format!("down-{number}");
         let write = put(&text, &text, Expect::Absent);
-        match try_commit(rig.store(), vec![write]).await {
+        match attempt(rig.store(), vec![write]).await {
             Err(error) if error.kind == StoreErrorKind::Unavailable => not_sent.push(text),
             Err(error) if error.kind == StoreErrorKind::Unknown => {}
             other => return Err(format!("a dead store answered {other:?}").into()),
@@ -255,7 +257,7 @@ async fn frozen(rig: &mut dyn Rig) -> Result<(), Trouble> {
     let before = commit_one(rig.store(), put("a", "1", Expect::Absent)).await?;
     rig.freeze().await?;
     let write = put("a", "nonce", Expect::Revision(before));
-    let outcome = try_commit(rig.store(), vec![write.clone()]).await;
+    let outcome = attempt(rig.store(), vec![write.clone()]).await;
     rig.thaw().await?;
     let store = rig.store();
     match outcome {
@@ -268,7 +270,7 @@ async fn frozen(rig: &mut dyn Rig) -> Result<(), Trouble> {
     }
     // Either it is stored by now, or later, or sending the very same again settles it.
     settle(async || {
-        drop(try_commit(store, vec![write.clone()]).await);
+        drop(attempt(store, vec![write.clone()]).await);
         let found = value(store, "a").await;
         found.is_ok_and(|value| value.as_deref() == Some("nonce"))
     })
@@ -280,7 +282,7 @@ async fn frozen(rig: &mut dyn Rig) -> Result<(), Trouble> {
 async fn frozen_watch(rig: &mut dyn Rig) -> Result<(), Trouble> {
     let mut watch = watching(rig.store()).await?;
     rig.freeze().await?;
-    drop(try_commit(rig.store(), vec![put("a", "1", Expect::Any)]).await);
+    drop(attempt(rig.store(), vec![put("a", "1", Expect::Any)]).await);
     rig.thaw().await?;
     let store = rig.store();
     recovered(store).await?;
@@ -365,7 +367,7 @@ async fn recovered(store: &dyn Store) -> Verdict {
     let write = || vec![put("recovered", "1", Expect::Any)];
     settle(async || {
         let read = store.execute(StoreOp::Info).await;
-        read.is_ok() && try_commit(store, write()).await.is_ok()
+        read.is_ok() && attempt(store, write()).await.is_ok()
     })
     .await
 }

@@ -9,7 +9,7 @@ use parti_core::{
 
 use super::timer;
 
-/// How often, and with which pause, a list that lags is asked for again: five seconds in all.
+/// How often, and with which pause, a store that lags is asked again: five seconds in all.
 const LAG_LOOKS: u32 = 500;
 const LAG_LOOK: Duration = Duration::from_millis(10);
 
@@ -29,11 +29,37 @@ pub(super) fn tombstone(key: &str, expect: Expect) -> Write {
     }
 }
 
+/// A request. A cluster that has just been started may be without a leader for a moment; nothing was
+/// done then, so it is asked again.
+async fn execute(store: &dyn Store, op: StoreOp) -> Result<StoreReply, StoreError> {
+    for _ in 0..LAG_LOOKS {
+        match store.execute(op.clone()).await {
+            Err(error) if error.kind == StoreErrorKind::Unavailable => {}
+            other => return other,
+        }
+        timer::pause(LAG_LOOK).await;
+    }
+    store.execute(op).await
+}
+
+/// A commit that is asked for again while the store is out of reach.
 pub(super) async fn try_commit(
     store: &dyn Store,
     writes: Vec<Write>,
 ) -> Result<Vec<Revision>, StoreError> {
-    match store.execute(StoreOp::Commit { writes }).await? {
+    committed(execute(store, StoreOp::Commit { writes }).await)
+}
+
+/// A commit that is asked for once.
+pub(super) async fn attempt(
+    store: &dyn Store,
+    writes: Vec<Write>,
+) -> Result<Vec<Revision>, StoreError> {
+    committed(store.execute(StoreOp::Commit { writes }).await)
+}
+
+fn committed(reply: Result<StoreReply, StoreError>) -> Result<Vec<Revision>, StoreError> {
+    match reply? {
         StoreReply::Committed { revisions } => Ok(revisions),
         other @ (StoreReply::Entry(_) | StoreReply::Entries { .. } | StoreReply::Info(_)) => {
             Err(StoreError::new(
@@ -83,12 +109,8 @@ pub(super) async fn fails(
 }
 
 pub(super) async fn get(store: &dyn Store, key: &str) -> Result<Option<Entry>, String> {
-    match store
-        .execute(StoreOp::Get {
-            key: key.to_owned(),
-        })
-        .await
-    {
+    let key = key.to_owned();
+    match execute(store, StoreOp::Get { key: key.clone() }).await {
         Ok(StoreReply::Entry(entry)) => Ok(entry),
         other => Err(format!("get {key}: {other:?}")),
     }
@@ -105,12 +127,11 @@ pub(super) async fn list(
     store: &dyn Store,
     prefix: &str,
 ) -> Result<(Vec<Entry>, Revision), String> {
-    match store
-        .execute(StoreOp::List {
-            prefix: prefix.to_owned(),
-        })
-        .await
-    {
+    let prefix = prefix.to_owned();
+    let op = StoreOp::List {
+        prefix: prefix.clone(),
+    };
+    match execute(store, op).await {
         Ok(StoreReply::Entries {
             mut entries,
             last_revision,
@@ -140,17 +161,22 @@ pub(super) async fn list_from(
 }
 
 pub(super) async fn info(store: &dyn Store) -> Result<StoreInfo, String> {
-    match store.execute(StoreOp::Info).await {
+    match execute(store, StoreOp::Info).await {
         Ok(StoreReply::Info(info)) => Ok(info),
         other => Err(format!("info: {other:?}")),
     }
 }
 
 pub(super) async fn watch(store: &dyn Store, scope: WatchScope) -> Result<Box<dyn Watch>, String> {
-    store
-        .watch(scope)
-        .await
-        .map_err(|error| format!("watch: {error}"))
+    for _ in 0..LAG_LOOKS {
+        match store.watch(scope.clone()).await {
+            Ok(watch) => return Ok(watch),
+            Err(error) if error.kind == StoreErrorKind::Unavailable => {}
+            Err(error) => return Err(format!("watch: {error}")),
+        }
+        timer::pause(LAG_LOOK).await;
+    }
+    Err("watch: the store is out of reach".to_owned())
 }
 
 /// Everything up to and including the mark: the entries and the revision of the mark.

@@ -58,10 +58,14 @@ impl Log {
             }
         }
         // Tombstones have no nonce, so what is left after all values are placed is theirs.
-        for (tick, entry) in &seen {
-            if entry.value.is_none() {
-                builder.tombstone(entry, *tick);
-            }
+        let mut deletions: Vec<_> = seen
+            .iter()
+            .filter(|(_, entry)| entry.value.is_none())
+            .collect();
+        // In the order of the log, since the expectation of one is about the one before.
+        deletions.sort_by_key(|(tick, entry)| (entry.revision, *tick));
+        for (tick, entry) in deletions {
+            builder.tombstone(entry, *tick);
         }
         builder.finish()
     }
@@ -217,11 +221,29 @@ impl<'a> Builder<'a> {
             let fits = writes.filter(|(_, write)| write.key == entry.key && write.value.is_none());
             fits.map(move |(place, _)| (number, place))
         });
-        let mut free = names.filter(|name| !self.places.contains_key(name));
-        match free.next() {
+        let free = names.filter(|name| !self.places.contains_key(name));
+        // Whichever it was, its expectation held; the most particular one leaves most to the others.
+        match free.min_by_key(|name| self.doubt(*name, entry)) {
             Some(name) => self.locate(name, entry.revision),
             None => self.log.broken(Rule::NeverWritten, show(entry)),
         }
+    }
+
+    /// How badly a deletion fits to where one was seen, and when it began.
+    fn doubt(&self, (number, place): Name, entry: &Entry) -> (u8, Tick) {
+        let before = Revision::new(entry.revision.get().saturating_sub(1));
+        let previous = self.log.last_of(&entry.key, before);
+        let commit = &self.history.commits[number];
+        let doubt = match commit.writes[place].expect {
+            Expect::Revision(wanted) => {
+                let found = previous.map_or(Revision::ZERO, |previous| previous.revision);
+                if found == wanted { 0 } else { 9 }
+            }
+            Expect::Absent if previous.is_none_or(|previous| previous.value.is_none()) => 1,
+            Expect::Absent => 8,
+            Expect::Any => 2,
+        };
+        (doubt, commit.start)
     }
 
     fn locate(&mut self, name: Name, revision: Revision) {

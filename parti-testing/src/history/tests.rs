@@ -188,6 +188,27 @@ fn every_end_of_an_unknown_commit_is_accepted() {
     assert_eq!(hidden.strictly(), []);
 }
 
+/// Deletions have no nonce: of several whose outcome is unknown, one that fits must be taken.
+#[test]
+fn a_deletion_is_taken_for_one_that_was_allowed_to_happen() {
+    let start = |tale: &mut Tale| {
+        tale.put("a=1", Expect::Absent, 1)
+            .put("a=2", expecting(1), 2);
+        tale.commit(vec![write("a-", expecting(1))], UNKNOWN);
+    };
+    let mut fitting = Tale::default();
+    start(&mut fitting);
+    fitting
+        .commit(vec![write("a-", Expect::Any)], UNKNOWN)
+        .commit(vec![write("a-", expecting(2))], UNKNOWN)
+        .get("a", Some(entry("a-", 3)));
+    assert_eq!(fitting.strictly(), []);
+    let mut stale = Tale::default();
+    start(&mut stale);
+    stale.get("a", Some(entry("a-", 3)));
+    assert_eq!(stale.rules(Promise::default()), [Rule::ExpectationBroken]);
+}
+
 /// Watches may skip what was replaced, repeat what was shown, and end.
 #[test]
 fn what_a_watch_may_do_is_accepted() {

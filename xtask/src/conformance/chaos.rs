@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::Inner;
-use super::inner::{Mixed, open, stuck};
+use super::inner::{HASTY, Mixed, open, stuck};
 use crate::proc::Failure;
 
 /// How many clients write, read and watch.
@@ -66,7 +66,7 @@ pub(super) async fn strike(
     for client in 0..CLIENTS {
         let url = arena.url(client);
         let url = url.map_err(|error| stuck("a port", &error))?;
-        clients.push(Arc::new(open(&url, "mix", nodes).await));
+        clients.push(Arc::new(open(&url, "mix", nodes, HASTY).await));
     }
     let steps = schedule(seed, duration, CLIENTS, nodes);
     let count = steps.len();

@@ -26,6 +26,9 @@ use crate::proc::Failure;
 /// How long the stores in memory are mixed.
 const MEMORY_MIX: Duration = Duration::from_secs(2);
 
+/// How long a request waits for a server that is being struck: shorter than most blows.
+pub(super) const HASTY: Duration = Duration::from_millis(500);
+
 /// What came out of one target.
 pub(super) struct Row {
     name: String,
@@ -125,16 +128,17 @@ async fn suite(cluster: &NatsCluster) -> Report {
     let (url, count) = (cluster.url(), AtomicU32::new(0));
     conformance::run(async || {
         let number = count.fetch_add(1, Ordering::Relaxed);
-        open(&url, &format!("case-{number}"), cluster.len()).await
+        let patience = Duration::from_secs(5);
+        open(&url, &format!("case-{number}"), cluster.len(), patience).await
     })
     .await
 }
 
 /// A store of a group of its own. A cluster that was just started may need several attempts.
-pub(super) async fn open(url: &str, group: &str, nodes: usize) -> NatsStore {
+pub(super) async fn open(url: &str, group: &str, nodes: usize, patience: Duration) -> NatsStore {
     let group = GroupName::new(group).expect("letters and numbers");
     let options = NatsOptions::default()
-        .request_timeout(Duration::from_millis(if nodes == 1 { 500 } else { 1000 }))
+        .request_timeout(patience)
         .watch_heartbeat(Duration::from_millis(200))
         .replicas(nodes);
     let deadline = Instant::now() + Duration::from_secs(60);

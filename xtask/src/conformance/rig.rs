@@ -14,7 +14,7 @@ use parti_testing::nats_cluster::NatsCluster;
 use parti_testing::nats_server::ServerError;
 use tokio::task::spawn_blocking;
 
-use super::inner::open;
+use super::inner::{HASTY, open};
 
 /// Runs the cases of outages on these servers.
 pub(super) async fn outages(cluster: NatsCluster) -> Report {
@@ -27,7 +27,7 @@ pub(super) async fn outages(cluster: NatsCluster) -> Report {
         // A case that failed may have left nodes dead or frozen behind.
         let mended = with(&cluster, mend).await;
         mended.unwrap_or_else(|error| panic!("the servers do not come back: {error:?}"));
-        let store = open(&url, &group, nodes).await;
+        let store = open(&url, &group, nodes, HASTY).await;
         let url = url.clone();
         NatsRig {
             cluster,
@@ -93,7 +93,7 @@ impl Rig for NatsRig {
         let subject = format!("$JS.API.STREAM.DELETE.KV_{}", self.store.bucket());
         let deleted = self.store.client().request(subject, "".into()).await;
         deleted.map_err(|error| Unable::Failed(error.to_string()))?;
-        drop(open(&self.url, &self.group, self.nodes).await);
+        drop(open(&self.url, &self.group, self.nodes, HASTY).await);
         Ok(())
     }
 }
