@@ -24,11 +24,16 @@ use scrape::{total, value};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The label names of each name and kind.
+type Registered = BTreeMap<(String, MetricKind), BTreeSet<Vec<String>>>;
+/// What a name was described as.
+type Told = (MetricKind, Option<Unit>, String);
+
 /// A recorder that keeps what was asked for: the kind of each name, its labels, and its unit.
 #[derive(Clone, Debug, Default)]
 struct Asked {
-    registered: Arc<Mutex<BTreeMap<(String, MetricKind), BTreeSet<Vec<String>>>>>,
-    described: Arc<Mutex<BTreeMap<String, (MetricKind, Option<Unit>, String)>>>,
+    registered: Arc<Mutex<Registered>>,
+    described: Arc<Mutex<BTreeMap<String, Told>>>,
 }
 
 impl Asked {
