@@ -269,7 +269,7 @@ async fn credentials_of_a_store_never_reach_the_log_or_an_error() {
         .nats("nats://user:hunter2@127.0.0.1:1")
         .start()
         .await;
-    let error = error.err().expect("nobody answers");
+    let error = error.expect_err("nobody answers");
     let said = format!("{error} {error:?} {:?}", log.kept());
     assert!(!said.contains("hunter2"), "{said}");
 }

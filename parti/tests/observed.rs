@@ -55,26 +55,7 @@ async fn a_group_under_faults_is_measured_and_probed_over_http() {
         "{silence} s for a lease of 1 s"
     );
 
-    show.set_outage(true);
-    let paused = show.until("nobody owns anything", |workers| {
-        workers.iter().all(|worker| worker.assignment().is_empty())
-    });
-    paused.await.expect("leases end");
-    let (status, conditions) = get(address, "/readyz").await;
-    assert_eq!(status, 503, "{conditions}");
-    for code in ["lease_lost", "store_unreachable", "degraded"] {
-        assert!(conditions.contains(code), "{code} in {conditions}");
-    }
-    assert_eq!(
-        get(address, "/healthz").await.0,
-        200,
-        "a restart would not help"
-    );
-    let text = metrics(address).await;
-    assert!(total(&text, "parti_leases_lost_total", &[]) >= 2.0);
-    let unavailable = [("operation", "commit"), ("kind", "unavailable")];
-    assert!(total(&text, "parti_kv_operation_errors_total", &unavailable) > 0.0);
-
+    outage(&show).await;
     show.set_outage(false);
     show.settled().await.expect("recovers");
     show.start(2).await.expect("is replaced");
@@ -99,4 +80,28 @@ async fn a_group_under_faults_is_measured_and_probed_over_http() {
         .await
         .expect("in time")
         .expect("clean");
+}
+
+/// What an outage for longer than a lease shows while it lasts.
+async fn outage(show: &Show) {
+    let address = show.address();
+    show.set_outage(true);
+    let paused = show.until("nobody owns anything", |workers| {
+        workers.iter().all(|worker| worker.assignment().is_empty())
+    });
+    paused.await.expect("leases end");
+    let (status, conditions) = get(address, "/readyz").await;
+    assert_eq!(status, 503, "{conditions}");
+    for code in ["lease_lost", "store_unreachable", "degraded"] {
+        assert!(conditions.contains(code), "{code} in {conditions}");
+    }
+    assert_eq!(
+        get(address, "/healthz").await.0,
+        200,
+        "a restart would not help"
+    );
+    let text = metrics(address).await;
+    assert!(total(&text, "parti_leases_lost_total", &[]) >= 2.0);
+    let unavailable = [("operation", "commit"), ("kind", "unavailable")];
+    assert!(total(&text, "parti_kv_operation_errors_total", &unavailable) > 0.0);
 }

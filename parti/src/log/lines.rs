@@ -32,7 +32,7 @@ pub(super) fn line(status: &Status, notice: &ManagerNotice) {
 /// What concerns the worker itself.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "`leadership` has the other half"
+    reason = "`leadership` has the others"
 )]
 fn session(worker: &str, status: &Status, notice: &Notice) {
     let (term, version) = (status.term.get(), status.version.get());
@@ -81,10 +81,7 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
 }
 
 /// What concerns the group.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "`session` has the other half"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "`requests` has the others")]
 fn leadership(worker: &str, status: &Status, notice: &Notice) {
     let (term, version) = (status.term.get(), status.version.get());
     match notice {
@@ -134,16 +131,6 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             "planned"
         ),
         Notice::PlanFailed { error } => warn!(worker, term, version, %error, "no plan"),
-        Notice::CircuitChanged { circuit, from, to } if *to == CircuitState::Open => {
-            warn!(worker, term, version, %circuit, %from, %to, "circuit opened");
-        }
-        Notice::CircuitChanged { circuit, from, to } => {
-            info!(worker, term, version, %circuit, %from, %to, "circuit changed");
-        }
-        Notice::RetriesExhausted { owner, tries } => {
-            let owner = owner.as_str();
-            warn!(worker, term, version, owner, tries, "retries exhausted");
-        }
         Notice::StepFailed {
             step,
             failures,
@@ -157,6 +144,25 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
         }
         Notice::SuspicionCancelled { worker: other } => {
             info!(worker, term, version, %other, "suspicion cancelled by a renewal");
+        }
+        other => requests(worker, status, other),
+    }
+}
+
+/// What concerns requests to the store.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others have had theirs")]
+fn requests(worker: &str, status: &Status, notice: &Notice) {
+    let (term, version) = (status.term.get(), status.version.get());
+    match notice {
+        Notice::CircuitChanged { circuit, from, to } if *to == CircuitState::Open => {
+            warn!(worker, term, version, %circuit, %from, %to, "circuit opened");
+        }
+        Notice::CircuitChanged { circuit, from, to } => {
+            info!(worker, term, version, %circuit, %from, %to, "circuit changed");
+        }
+        Notice::RetriesExhausted { owner, tries } => {
+            let owner = owner.as_str();
+            warn!(worker, term, version, owner, tries, "retries exhausted");
         }
         other => debug!(worker, term, version, ?other, "notice"),
     }

@@ -22,10 +22,12 @@ const STATES: [State; 10] = [
     State::Shutdown,
 ];
 
-const REASONS: [DegradedReason; 3] = [
-    DegradedReason::WritesFailing,
-    DegradedReason::WatchSilent,
-    DegradedReason::LeaseLost,
+/// Why a worker can be degraded.
+const REASONS: [&str; 4] = [
+    "writes_failing",
+    "watch_silent",
+    "lease_lost",
+    "history_lost",
 ];
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ pub(super) struct WorkerMeter {
 impl WorkerMeter {
     pub(super) fn new(make: &Instruments) -> Self {
         let callbacks = || [Callback::Assigned, Callback::Revoked].map(Callback::as_str);
-        let reasons = || REASONS.map(|reason| reason.as_str());
+        let reasons = || REASONS;
         Self {
             lease_margin: make.histogram(&names::LEASE_MARGIN, &[]),
             leases_lost: make.counter(&names::LEASES_LOST, &[]),

@@ -34,7 +34,7 @@ fn values<'a>(
     labels: &'a [(&str, &str)],
 ) -> impl Iterator<Item = f64> + 'a {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let series = lines.filter_map(move |line| {
+    lines.filter_map(move |line| {
         let (series, value) = line.rsplit_once(' ')?;
         let (found, rest) = series.split_once('{').unwrap_or((series, ""));
         let carries = |&(label, value): &(&str, &str)| {
@@ -44,8 +44,7 @@ fn values<'a>(
                 .any(|label| label == wanted)
         };
         (found == name && labels.iter().all(carries)).then(|| value.parse().ok())?
-    });
-    series
+    })
 }
 
 /// The value of the first such series.
