@@ -21,6 +21,7 @@ mod races;
 mod solo;
 mod states;
 mod stuck;
+mod transfers;
 mod windows;
 mod world;
 
