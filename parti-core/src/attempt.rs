@@ -35,6 +35,7 @@ pub(crate) struct Attempt {
     writes: Vec<Write>,
     id: WriteId,
     first_sent: Instant,
+    last_sent: Instant,
     phase: Phase,
     backoff: Backoff,
     stale_reads: u32,
@@ -92,6 +93,7 @@ impl Attempt {
             writes,
             id,
             first_sent: cx.now,
+            last_sent: cx.now,
             phase: Phase::Held { next: Next::Write },
             backoff: cx.config().retry().endless(most),
             stale_reads: 0,
@@ -243,6 +245,7 @@ impl Attempt {
 
     /// Sends it, if the circuit lets it pass.
     fn send(&mut self, cx: &mut Cx<'_>, next: Next) {
+        self.last_sent = cx.now;
         self.phase = match (cx.gate(self.owner), next) {
             (Gate::Free, Next::Write) => {
                 let writes = self.writes.clone();
@@ -290,16 +293,17 @@ impl Attempt {
     /// Tries again as late as its purpose allows: after a third of what is left, again and again, so
     /// that the first pauses are long and there are still several tries shortly before the end.
     fn wait(&mut self, cx: &mut Cx<'_>, next: Next) {
+        // Counted from the last sending: an answer that never came has taken its time already.
         let interval = cx.config().heartbeat_interval();
-        let left = self.urgent_by.map(|by| by.since(cx.now));
+        let left = self.urgent_by.map(|by| by.since(self.last_sent));
         let pause = match left {
             Some(left) if !left.is_zero() => (left / 3).clamp(interval / 20, interval),
             Some(_) | None => interval,
         };
         let pause = pause - cx.rng().duration_below(pause / 4);
-        let pause = pause.max(self.backoff.next(cx.rng()));
-        cx.note_retry(self.owner, self.backoff.tries(), pause);
-        let until = cx.now + pause;
+        let soon = cx.now + self.backoff.next(cx.rng()).min(interval / 20);
+        let until = (self.last_sent + pause).max(soon);
+        cx.note_retry(self.owner, self.backoff.tries(), until.since(cx.now));
         self.phase = Phase::Pausing { until, next };
     }
 

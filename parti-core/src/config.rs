@@ -367,10 +367,10 @@ impl ConfigBuilder {
         let lease = self.lease.unwrap_or(lease);
         let planned = self.planned_scale_window.unwrap_or(planned);
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
-        let mut degraded = match self.degraded {
-            Some(preset) => preset.settings(),
-            None => degraded::derived(lease),
-        };
+        let derived = || degraded::derived(lease);
+        let mut degraded = self
+            .degraded
+            .map_or_else(derived, |preset| preset.settings());
         if let Some(grace) = self.recovery_grace_period {
             degraded.recovery_grace = grace;
         }

@@ -214,7 +214,9 @@ impl World<'_> {
         let clogged_until = node.clogged_until;
         let roll = self.dice.roll(Purpose::ReplyDrop, who, number);
         dropped |= roll.ppm(self.faults.drop_reply_ppm);
-        dropped |= matches!(&result, Err(error) if error.kind == StoreErrorKind::Unknown);
+        let failed = self.dice.roll(Purpose::Fail, who, number);
+        dropped |= !failed.ppm(self.faults.fail_ppm)
+            && matches!(&result, Err(error) if error.kind == StoreErrorKind::Unknown);
         let delay = self.delay(self.dice.roll(Purpose::ReplyDelay, who, number));
         let hug = self.dice.roll(Purpose::Hug, who, number).again().again();
         let moment = self.moment(process, hug, answer_by);

@@ -66,6 +66,12 @@ pub(super) struct World {
     pub(super) max_batch: usize,
     /// The most bytes of a value.
     pub(super) max_value: usize,
+    /// The store fails every request like this.
+    pub(super) fails: Option<StoreErrorKind>,
+    /// Only requests of these fail; empty: all.
+    pub(super) fails_for: Vec<OpOwner>,
+    /// Who asked the store since the last look.
+    pub(super) asked: Vec<OpOwner>,
 }
 
 impl World {
@@ -85,6 +91,9 @@ impl World {
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
+            fails: None,
+            fails_for: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -252,7 +261,12 @@ impl World {
     fn perform(&mut self, index: usize, effect: Effect) {
         match effect {
             Effect::Store { op, request } => {
-                let result = self.execute(&request);
+                self.asked.push(op.owner());
+                let concerned = self.fails_for.is_empty() || self.fails_for.contains(&op.owner());
+                let result = match self.fails.filter(|_| concerned) {
+                    Some(kind) => Err(StoreError::new(kind, "scripted")),
+                    None => self.execute(&request),
+                };
                 self.inbox.push_back((index, Event::Store { op, result }));
             }
             Effect::Watch { id, scope } => self.watch(index, id, scope),
