@@ -43,7 +43,12 @@ impl Check for NoAlarm {
             | Fact::Released { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

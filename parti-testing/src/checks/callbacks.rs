@@ -70,7 +70,12 @@ impl Check for Callbacks {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

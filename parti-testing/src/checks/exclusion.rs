@@ -57,7 +57,12 @@ impl Check for Exclusion {
             | Fact::Revoke { .. }
             | Fact::Notice { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use core::time::Duration;
 use facts::*;
-use parti_core::{Cause, SessionStatus, State, WakeReason};
+use parti_core::{
+    Cause, Config, Expect, Key, Mode, Notice, Record, SessionStatus, State, Wake, WakeReason,
+};
 
 mod facts;
 
@@ -291,6 +294,7 @@ fn a_core_settles() {
         until: None,
         wake: Some(Wake::new(at, WakeReason::Retry)),
         effects,
+        status: None,
     };
     check(&[], &[wants(seconds(2), 10)]);
     check(&["SPIN"], &[wants(seconds(1), 10)]);

@@ -90,7 +90,12 @@ impl Check for Tokens {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

@@ -7,8 +7,9 @@ use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parti_core::{
-    AssignmentStrategy, Boot, Core, Effect, Event, Grant, Instant, Notice, OpId, PlanInput,
-    RevokeCause, SourceError,
+    AssignmentStrategy, Boot, Core, Effect, Event, Expect, Grant, Instant, Key, Notice, OpId,
+    PlanInput, Record, RevokeCause, SessionStatus, SourceError, StoreOp, StoreReply, WatchEvent,
+    Write, head_key, wire,
 };
 
 use super::clock::Clock;
@@ -17,7 +18,7 @@ use super::node::{Holding, Input, Running};
 use super::panics;
 use super::queue::Item;
 use super::world::World;
-use crate::checks::{Fact, Process};
+use crate::checks::{Eviction, Fact, Planning, Process, Proposal};
 
 /// The wall clock at the beginning of a run, in milliseconds since 1970.
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -150,6 +151,7 @@ impl World<'_> {
         }
         self.judge.line(now, || describe(process, &input));
         self.judge.observe(now, &Fact::Step { process, local });
+        self.tell_heard(process, local, &input);
         match self.call(process, local, input) {
             Ok(done) => self.settle(process, local, done),
             Err(Cut::Panic(message)) => {
@@ -157,6 +159,51 @@ impl World<'_> {
                     .observe(now, &Fact::Panicked { process, message });
             }
             Err(Cut::Death) => self.crash(node, Duration::from_secs(1)),
+        }
+    }
+
+    /// Tells the checkers what a core is about to learn.
+    fn tell_heard(&mut self, process: Process, local: Instant, input: &Input) {
+        let Input::Event(event) = input else {
+            return;
+        };
+        let heard = |revision, watched| Fact::Heard {
+            process,
+            local,
+            revision,
+            watched,
+        };
+        let now = self.now;
+        match event {
+            Event::Watch {
+                event: WatchEvent::Entry(entry),
+                ..
+            } => self.judge.observe(now, &heard(entry.revision, true)),
+            Event::Store {
+                result: Ok(StoreReply::Entry(Some(entry))),
+                ..
+            } => self.judge.observe(now, &heard(entry.revision, false)),
+            Event::Store {
+                result: Ok(StoreReply::Entries { entries, .. }),
+                ..
+            } => {
+                for entry in entries {
+                    self.judge.observe(now, &heard(entry.revision, false));
+                }
+            }
+            Event::Refresh { request } | Event::Trigger { request } => {
+                let request = *request;
+                self.judge.observe(now, &Fact::Asked { process, request });
+            }
+            Event::Watch { .. }
+            | Event::Store { .. }
+            | Event::Partitions { .. }
+            | Event::Planned { .. }
+            | Event::Start
+            | Event::Released { .. }
+            | Event::SourceChanged
+            | Event::ClockJumped
+            | Event::Stop { .. } => {}
         }
     }
 
@@ -208,6 +255,9 @@ impl World<'_> {
         running.until = until.unwrap_or(Instant::ORIGIN);
         let wake = running.wake;
         let steps = running.steps;
+        // A look at the core costs more than most steps; those without effects change little.
+        let worth = effects > 0 || steps % 16 == 0;
+        let status = worth.then(|| Box::new(running.core.status()));
         let fact = Fact::Settled {
             process,
             local,
@@ -215,6 +265,7 @@ impl World<'_> {
             until,
             wake,
             effects,
+            status,
         };
         self.judge.observe(now, &fact);
         if self.nodes[node]
@@ -249,6 +300,17 @@ impl World<'_> {
                     Some(format!("{process} asks {op} {}", brief(&request)))
                 });
                 self.judge.observe(now, &Fact::Request { process });
+                if let StoreOp::Commit { writes } = &request
+                    && let Some(proposal) = proposal(writes)
+                {
+                    let proposal = Box::new(proposal);
+                    let fact = Fact::Proposes {
+                        process,
+                        local,
+                        proposal,
+                    };
+                    self.judge.observe(now, &fact);
+                }
                 self.send(process, op, request);
             }
             Effect::Watch { id, scope } => {
@@ -263,7 +325,7 @@ impl World<'_> {
                 }
             }
             Effect::ListPartitions { op } => self.list_partitions(process, op),
-            Effect::Plan { op, input } => self.compute_plan(process, op, &input),
+            Effect::Plan { op, input } => self.compute_plan(process, local, op, input),
             Effect::Revoke { grants, cause } => self.revoke(process, grants, cause),
             Effect::Assign { grants } => {
                 if let Some(running) = self.nodes[node].process(process) {
@@ -312,8 +374,19 @@ impl World<'_> {
         );
     }
 
-    fn compute_plan(&mut self, process: Process, op: OpId, input: &PlanInput) {
-        let result = self.strategy.plan(input);
+    fn compute_plan(&mut self, process: Process, local: Instant, op: OpId, input: PlanInput) {
+        let result = self.strategy.plan(&input);
+        let planning = Box::new(Planning {
+            strategy: self.strategy.id(),
+            input,
+            owners: result.as_ref().ok().map(|plan| plan.owners.clone()),
+        });
+        let fact = Fact::Planned {
+            process,
+            local,
+            planning,
+        };
+        self.judge.observe(self.now, &fact);
         let at = self.now + Duration::from_micros(50);
         self.queue.push(
             at,
@@ -388,6 +461,42 @@ impl World<'_> {
     }
 }
 
+/// What a commit proposes, if it contains `head`.
+fn proposal(writes: &[Write]) -> Option<Proposal> {
+    let (mut head, mut evictions) = (None, Vec::new());
+    if writes.first()?.key != head_key() {
+        return None;
+    }
+    for write in writes {
+        let record = write.value.as_deref().map(wire::decode);
+        match (Key::parse(&write.key), record) {
+            (Key::Head, Some(Ok(Record::Head(record)))) => head = Some(record),
+            (Key::Session(worker), Some(Ok(Record::Session(record)))) => {
+                if let SessionStatus::Evicted { silent } = record.status {
+                    let judged = match write.expect {
+                        Expect::Revision(revision) => Some(revision),
+                        Expect::Absent | Expect::Any => None,
+                    };
+                    evictions.push(Eviction {
+                        worker,
+                        judged,
+                        silent,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    let expects = writes.iter().map(|write| (write.key.clone(), write.expect));
+    let head = head?;
+    Some(Proposal {
+        write: head.write,
+        head,
+        expects: expects.collect(),
+        evictions,
+    })
+}
+
 fn describe(process: Process, input: &Input) -> Option<String> {
     match input {
         Input::Event(event) => Some(format!("{process} <- {}", brief_event(event))),
@@ -397,7 +506,6 @@ fn describe(process: Process, input: &Input) -> Option<String> {
 }
 
 fn brief_event(event: &Event) -> String {
-    use parti_core::{StoreReply, WatchEvent};
     match event {
         Event::Store {
             op,
@@ -456,7 +564,6 @@ fn brief_event(event: &Event) -> String {
 }
 
 fn brief(request: &parti_core::StoreOp) -> String {
-    use parti_core::StoreOp;
     match request {
         StoreOp::Commit { writes } => {
             let writes: Vec<_> = writes

@@ -160,6 +160,15 @@ fn describe(fact: &Fact) -> Option<String> {
         Fact::Healed => "all faults end".to_owned(),
         Fact::Due(_) => "the group must have settled".to_owned(),
         Fact::Over(_) => "the calm is over".to_owned(),
-        Fact::Step { .. } | Fact::Request { .. } | Fact::Settled { .. } => return None,
+        Fact::Asked { process, request } => format!("{process} is asked {request:?}"),
+        Fact::Planned {
+            process, planning, ..
+        } => format!("{process} plans {:?}", planning.owners),
+        Fact::Milestone(stage, _) => format!("time is up: {stage:?}"),
+        Fact::Step { .. }
+        | Fact::Heard { .. }
+        | Fact::Request { .. }
+        | Fact::Proposes { .. }
+        | Fact::Settled { .. } => return None,
     })
 }

@@ -104,7 +104,12 @@ impl Sometimes {
             | Fact::Released { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

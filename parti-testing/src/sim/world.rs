@@ -18,7 +18,7 @@ use super::plan::{Action, Faults, Plan};
 use super::queue::{Item, Queue};
 use super::store::SimStore;
 use super::strategy::KeepThenFill;
-use crate::checks::{Coverage, Fact, Process, Rules, Worker};
+use crate::checks::{Coverage, Fact, Process, Rules, Standing, Worker};
 
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
 const SUPERVISOR_DELAY: Duration = Duration::from_secs(1);
@@ -389,6 +389,7 @@ impl<'plan> World<'plan> {
                 .iter()
                 .map(|partition| partition.key.clone())
                 .collect(),
+            stored: self.store.stored(),
             ..Coverage::default()
         };
         for node in &self.nodes {
@@ -408,6 +409,9 @@ impl<'plan> World<'plan> {
             let status = running.core.status();
             coverage.workers.push(Worker {
                 process: running.process,
+                standing: Standing::Core,
+                id: status.worker.zip(status.epoch),
+                version: status.version,
                 state: status.state,
                 leads: status.is_leader,
                 capacity: node.capacity,
