@@ -44,7 +44,7 @@ mod well_formed;
 mod window;
 
 pub use coverage::{Coverage, Stage, Standing, Stored, Worker};
-pub use fact::{Eviction, Fact, Planning, Process, Proposal, Value, Written};
+pub use fact::{Eviction, Fact, Kind, Planning, Process, Proposal, Value, Written};
 pub use rules::Rules;
 pub use table::PROPERTIES;
 
@@ -72,6 +72,9 @@ impl Findings {
 
 /// Watches facts for one property.
 pub trait Check: Send {
+    /// The kinds of facts it looks at; it is told no others.
+    fn sees(&self) -> &[Kind];
+
     /// Takes in a fact and reports what is wrong with it.
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings);
 }

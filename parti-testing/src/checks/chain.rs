@@ -1,6 +1,6 @@
 //! S7: applied writes of `head` form one chain, and assignments are written only together with it.
 
-use super::{Check, Fact, Findings};
+use super::{Check, Fact, Findings, Kind};
 use parti_core::{Expect, Instant, Key, Record, Revision, Term, Version};
 
 #[derive(Debug, Default)]
@@ -10,6 +10,10 @@ pub(super) struct Chain {
 }
 
 impl Check for Chain {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
             return;

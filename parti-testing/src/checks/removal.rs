@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process, Rules, Written};
+use super::{Check, Fact, Findings, Kind, Process, Rules, Written};
 use parti_core::{
     Expect, Instant, Key, Nonce, Record, Revision, SessionRecord, SessionStatus, WorkerId,
 };
@@ -96,6 +96,10 @@ fn judge_successor(
 }
 
 impl Check for Removal {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit]
+    }
+
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
             return;

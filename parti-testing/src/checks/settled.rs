@@ -1,7 +1,7 @@
 //! L9 and S18: some time after the faults every partition is held by exactly one living worker under
 //! one leader, and from then on nothing happens any more.
 
-use super::{Check, Fact, Findings};
+use super::{Check, Fact, Findings, Kind};
 use parti_core::{Cause, Instant, Key, Record};
 
 #[derive(Debug, Default)]
@@ -11,6 +11,16 @@ pub(super) struct Settled {
 }
 
 impl Check for Settled {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Due,
+            Kind::Over,
+            Kind::Commit,
+            Kind::Assign,
+            Kind::Revoke,
+        ]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Due(coverage) | Fact::Over(coverage) => {

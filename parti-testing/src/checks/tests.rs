@@ -23,7 +23,10 @@ fn violated(mode: Mode, facts: &[Fact]) -> BTreeSet<&'static str> {
     let mut violated = BTreeSet::new();
     let mut findings = Findings::default();
     for (second, fact) in facts.iter().enumerate() {
-        for (id, check) in &mut checks {
+        let looking = checks
+            .iter_mut()
+            .filter(|(_, check)| check.sees().contains(&fact.kind()));
+        for (id, check) in looking {
             check.observe(seconds(second as u64 + 1), fact, &mut findings);
             if !findings.take().is_empty() {
                 violated.insert(*id);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process, Rules};
+use super::{Check, Fact, Findings, Kind, Process, Rules};
 use parti_core::{Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId};
 
 #[derive(Debug)]
@@ -50,6 +50,10 @@ impl Tokens {
 }
 
 impl Check for Tokens {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit, Kind::Assign]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Commit { writes, .. } => {

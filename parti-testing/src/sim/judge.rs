@@ -10,7 +10,7 @@ use parti_core::Instant;
 
 use super::dice::mix;
 use super::sometimes::Sometimes;
-use crate::checks::{Check, Fact, Findings, PROPERTIES, Rules};
+use crate::checks::{Check, Fact, Findings, Kind, PROPERTIES, Rules};
 
 /// How many lines of the trace are kept.
 const TRACE_LINES: usize = 80;
@@ -34,6 +34,8 @@ impl fmt::Display for Violation {
 
 pub(super) struct Judge {
     checks: Vec<(&'static str, Box<dyn Check>)>,
+    /// Who looks at which kind of fact, as indices of `checks`.
+    seeing: [Vec<usize>; Kind::COUNT],
     findings: Findings,
     pub(super) violations: Vec<Violation>,
     pub(super) sometimes: Sometimes,
@@ -47,10 +49,18 @@ impl Judge {
         let applying = PROPERTIES
             .iter()
             .filter(|property| (property.applies)(rules));
+        let checks: Vec<_> = applying
+            .map(|property| (property.id, (property.make)(rules)))
+            .collect();
+        let mut seeing = [const { Vec::new() }; Kind::COUNT];
+        for (index, (_, check)) in checks.iter().enumerate() {
+            for kind in check.sees() {
+                seeing[*kind as usize].push(index);
+            }
+        }
         Self {
-            checks: applying
-                .map(|property| (property.id, (property.make)(rules)))
-                .collect(),
+            checks,
+            seeing,
             findings: Findings::default(),
             violations: Vec::new(),
             sometimes: Sometimes::new(rules),
@@ -74,7 +84,9 @@ impl Judge {
             self.fold(wake.map_or(0, |wake| wake.at.as_nanos()));
             self.fold(*effects as u64);
         }
-        for (id, check) in &mut self.checks {
+        for index in &self.seeing[fact.kind() as usize] {
+            let (id, check) = &mut self.checks[*index];
+            let id = *id;
             check.observe(at, fact, &mut self.findings);
             if !self.findings.is_empty() {
                 let found = self.findings.take().into_iter();

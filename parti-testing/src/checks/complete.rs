@@ -1,0 +1,84 @@
+//! S12: a generation that says it leaves nothing unfinished grants every partition of its list to
+//! somebody.
+//!
+//! In overlap mode that is every first generation of a plan that fits into one batch; in exclusive mode
+//! the last one of a hand-over. A group in which nobody takes anything owns nothing.
+
+use std::collections::BTreeMap;
+
+use super::{Check, Fact, Findings, Kind};
+use parti_core::{Instant, Key, PartitionKey, Record, WorkerId};
+
+#[derive(Debug, Default)]
+pub(super) struct Complete {
+    granted: BTreeMap<WorkerId, Vec<PartitionKey>>,
+    /// How many records grant each partition.
+    owners: BTreeMap<PartitionKey, usize>,
+    capacities: BTreeMap<WorkerId, u32>,
+}
+
+impl Complete {
+    fn replace(&mut self, worker: &WorkerId, granted: Vec<PartitionKey>) {
+        for partition in &granted {
+            *self.owners.entry(partition.clone()).or_default() += 1;
+        }
+        for partition in self.granted.remove(worker).unwrap_or_default() {
+            if let Some(count) = self.owners.get_mut(&partition) {
+                *count -= 1;
+                if *count == 0 {
+                    self.owners.remove(&partition);
+                }
+            }
+        }
+        if !granted.is_empty() {
+            self.granted.insert(worker.clone(), granted);
+        }
+    }
+}
+
+impl Check for Complete {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit]
+    }
+
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        let Fact::Commit { process, writes } = fact else {
+            return;
+        };
+        let mut finished = None;
+        for write in writes {
+            match (&write.key, write.record()) {
+                (Key::Assignment(worker), Some(Record::Assignment(record))) => {
+                    let granted = record.granted.iter().map(|grant| grant.partition.clone());
+                    self.replace(worker, granted.collect());
+                }
+                (Key::Assignment(worker), _) => self.replace(worker, Vec::new()),
+                (Key::Session(worker), Some(Record::Session(record))) => {
+                    // Renewals are many and change nothing here.
+                    if self.capacities.get(worker) != Some(&record.capacity) {
+                        self.capacities.insert(worker.clone(), record.capacity);
+                    }
+                }
+                (Key::Head, Some(Record::Head(head)))
+                    if head.unfinished == 0 && head.planned == head.version =>
+                {
+                    finished = Some(head);
+                }
+                _ => {}
+            }
+        }
+        let takers = self.capacities.values().any(|capacity| *capacity > 0);
+        if let Some(head) = finished
+            && head.workers > 0
+            && takers
+            && self.owners.len() < head.partitions as usize
+        {
+            let (owned, all) = (self.owners.len(), head.partitions);
+            findings.report(format!(
+                "{process} committed version {} as finished, but only {owned} of {all} partitions \
+                 have an owner",
+                head.version
+            ));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The table of all properties.
+
+use parti_core::Mode;
+
+use super::*;
+
+const ALWAYS: fn(&Rules) -> bool = |_| true;
+const EXCLUSIVE: fn(&Rules) -> bool = |rules| matches!(rules.mode, Mode::Exclusive);
+
+/// Every property.
+pub const PROPERTIES: &[Property] = &[
+    Property {
+        id: "S1",
+        name: "no two processes rely on the same seat at the same true time",
+        why: "two workers under one name would both renew and both be granted",
+        applies: EXCLUSIVE,
+        make: |_| Box::<leases::Leases>::default(),
+    },
+    Property {
+        id: "S2",
+        name: "an incarnation of a seat belongs to one process",
+        why: "records made for one process would be taken in by another",
+        applies: ALWAYS,
+        make: |_| Box::<leases::Epochs>::default(),
+    },
+    Property {
+        id: "S3",
+        name: "past its deadline a worker revokes first and assigns nothing",
+        why: "a paused process would go on as if it still owned its partitions",
+        applies: ALWAYS,
+        make: |_| Box::<fence::SelfFence>::default(),
+    },
+    Property {
+        id: "S4",
+        name: "no two workers hold a partition validly at the same true time",
+        why: "two workers process the same data although each checks its guard",
+        applies: EXCLUSIVE,
+        make: |_| Box::<exclusion::Exclusion>::default(),
+    },
+    Property {
+        id: "S5",
+        name: "without faults processing ends in one process before it begins in another",
+        why: "two callbacks would work on the same data in the most ordinary hand-over",
+        applies: |rules| rules.faultless && matches!(rules.mode, Mode::Exclusive),
+        make: |_| Box::<processing::Processing>::default(),
+    },
+    Property {
+        id: "S6",
+        name: "tokens of a partition never fall and rise from session to session",
+        why: "downstream storage could not tell an old owner from the present one",
+        applies: ALWAYS,
+        make: |rules| Box::new(tokens::Tokens::new(rules)),
+    },
+    Property {
+        id: "S7",
+        name: "writes of head form one chain of rising versions and terms",
+        why: "two leaders would publish on top of each other",
+        applies: ALWAYS,
+        make: |_| Box::<chain::Chain>::default(),
+    },
+    Property {
+        id: "S8",
+        name: "the generations of a term come from one session",
+        why: "a deposed leader would go on committing under its successor's name",
+        applies: ALWAYS,
+        make: |_| Box::<terms::Terms>::default(),
+    },
+    Property {
+        id: "S9",
+        name: "a grant is justified: whoever had the partition acknowledged or ended before",
+        why: "exclusion would rest on luck with timing instead of on the history of the store",
+        applies: EXCLUSIVE,
+        make: |rules| Box::new(justified::Justified::new(rules)),
+    },
+    Property {
+        id: "S10",
+        name: "sessions end only by their own word or, conditionally, after a silent lease",
+        why: "an unconditional delete or an early eviction ends a session that is alive",
+        applies: ALWAYS,
+        make: |rules| Box::new(removal::Removal::new(rules)),
+    },
+    Property {
+        id: "S11",
+        name: "records are readable and grant each partition once",
+        why: "a malformed record stops a worker or gives a partition to two",
+        applies: ALWAYS,
+        make: |rules| Box::new(well_formed::WellFormed::new(rules)),
+    },
+    Property {
+        id: "S12",
+        name: "a finished generation leaves no partition without an owner",
+        why: "partitions would stay unprocessed although the group says that all is well",
+        applies: ALWAYS,
+        make: |_| Box::<complete::Complete>::default(),
+    },
+    Property {
+        id: "S13",
+        name: "a rebalance that can wait comes no sooner after the last than the cooldown",
+        why: "partitions would move back and forth as workers and lists change",
+        applies: ALWAYS,
+        make: |rules| Box::new(cooldown::Cooldown::new(rules)),
+    },
+    Property {
+        id: "S14",
+        name: "joins and cold starts wait for their window",
+        why: "a group that starts up would be rebalanced once per worker",
+        applies: ALWAYS,
+        make: |rules| Box::new(window::Window::new(rules)),
+    },
+    Property {
+        id: "S15",
+        name: "nobody is ended as silent before the whole patience, counted from what the leader saw",
+        why: "a worker that is only slow would lose its partitions",
+        applies: ALWAYS,
+        make: |rules| Box::new(grace::Grace::new(rules)),
+    },
+    Property {
+        id: "S16",
+        name: "without contact of its own a leader decides nothing",
+        why: "an outage of the store would look like the death of everybody",
+        applies: ALWAYS,
+        make: |rules| Box::new(contact::InContact::new(rules)),
+    },
+    Property {
+        id: "S17",
+        name: "plans move no more than they must, and generations do what was planned",
+        why: "every change of the group would interrupt work that has nothing to do with it",
+        applies: ALWAYS,
+        make: |_| Box::<movement::Movement>::default(),
+    },
+    Property {
+        id: "S19",
+        name: "assign, revoke and release of a partition alternate",
+        why: "user callbacks would overlap or be skipped",
+        applies: ALWAYS,
+        make: |_| Box::<callbacks::Callbacks>::default(),
+    },
+    Property {
+        id: "S20",
+        name: "effects, notices and the record taken in add up to the same assignment",
+        why: "a consumer that follows the notices would process what is not its own",
+        applies: ALWAYS,
+        make: |_| Box::<fold::Fold>::default(),
+    },
+    Property {
+        id: "S22",
+        name: "a degraded worker keeps to its mode, and a degraded leader judges nobody",
+        why: "trouble with the store would stop the work, or double it",
+        applies: ALWAYS,
+        make: |rules| Box::new(degraded::Degraded::new(rules)),
+    },
+    Property {
+        id: "S23",
+        name: "what a session relies on never goes back",
+        why: "a stale read would bring an old decision back to life",
+        applies: ALWAYS,
+        make: |_| Box::<monotone::Monotone>::default(),
+    },
+    Property {
+        id: "STATE",
+        name: "public states follow each other as the table of transitions allows",
+        why: "a watcher would be told steps that cannot be, and miss the defect behind them",
+        applies: ALWAYS,
+        make: |_| Box::<states::States>::default(),
+    },
+    Property {
+        id: "SPIN",
+        name: "a core settles: wakes are in the future, effects and steps are bounded",
+        why: "a driver would spin at full load and starve its renewals",
+        applies: ALWAYS,
+        make: |_| Box::<no_spin::NoSpin>::default(),
+    },
+    Property {
+        id: "S25",
+        name: "a core never panics",
+        why: "a panic in the coordination ends the worker",
+        applies: ALWAYS,
+        make: |_| Box::new(panics::NoPanic),
+    },
+    Property {
+        id: "S26",
+        name: "what a caller reads agrees with what was told and with the deadline",
+        why: "a program that asks whether it owns a partition would be told a lie",
+        applies: ALWAYS,
+        make: |rules| Box::new(honesty::Honesty::new(rules)),
+    },
+    Property {
+        id: "S18a",
+        name: "without faults there is no alarm",
+        why: "false emergencies and lost leases move partitions for nothing",
+        applies: |rules| rules.faultless,
+        make: |_| Box::new(alarm::NoAlarm),
+    },
+    Property {
+        id: "L9",
+        name: "after the faults every partition is held by exactly one living worker",
+        why: "partitions would stay unprocessed until somebody restarts the group",
+        applies: ALWAYS,
+        make: |_| Box::<settled::Settled>::default(),
+    },
+];

@@ -1,0 +1,212 @@
+//! S14: joins are collected for the whole window, and a new group gathers for the whole cold start,
+//! unless all expected workers are there.
+//!
+//! Recomputed on the leader's clock from the sessions it was shown: who had joined since the last plan
+//! it committed (for a new leader, since the records in the store), and when it first heard of each.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::hearing::{Ear, Hearing};
+use super::{Check, Fact, Findings, Kind, Process, Proposal, Rules, Written};
+use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId, WriteId};
+
+/// What a leader has planned.
+#[derive(Debug, Default)]
+struct Office {
+    gained: Instant,
+    /// The decision that was not proposed yet: when, and for whom.
+    decided: Option<(Instant, BTreeSet<WorkerId>)>,
+    /// The write that is on its way, and for whom it plans.
+    proposed: Option<(WriteId, Option<BTreeSet<WorkerId>>)>,
+    /// For whom the last plan was made.
+    basis: Option<BTreeSet<WorkerId>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Window {
+    hearing: Hearing,
+    cold: Duration,
+    planned: Duration,
+    expected: Option<u32>,
+    /// Workers with an assignment record in the store.
+    recorded: BTreeSet<WorkerId>,
+    offices: BTreeMap<Process, Office>,
+    /// Who has just gained the office: its time is told at the end of the step.
+    gaining: Vec<Process>,
+}
+
+impl Window {
+    pub(super) fn new(rules: &Rules) -> Self {
+        Self {
+            hearing: Hearing::new(rules),
+            cold: rules.windows.0,
+            planned: rules.windows.1,
+            expected: rules.expected_workers,
+            recorded: BTreeSet::new(),
+            offices: BTreeMap::new(),
+            gaining: Vec::new(),
+        }
+    }
+
+    fn commit(&mut self, process: Process, writes: &[Written]) {
+        for write in writes {
+            match (&write.key, write.record()) {
+                (Key::Assignment(worker), Some(_)) => {
+                    self.recorded.insert(worker.clone());
+                }
+                (Key::Assignment(worker), None) => {
+                    self.recorded.remove(worker);
+                }
+                (Key::Head, Some(Record::Head(head))) => {
+                    let Some(office) = self.offices.get_mut(&process) else {
+                        continue;
+                    };
+                    if let Some((_, basis)) = office.proposed.take_if(|(id, _)| *id == head.write)
+                        && head.planned == head.version
+                    {
+                        office.basis = basis;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn propose(&mut self, process: Process, local: Instant, proposal: &Proposal) -> Option<String> {
+        let Some(office) = self.offices.get_mut(&process) else {
+            return None;
+        };
+        let known = office.proposed.as_ref().map(|(write, _)| *write);
+        if known == Some(proposal.write) {
+            return None;
+        }
+        let head = &proposal.head;
+        let begins = head.planned == head.version;
+        let (decided, workers) = match office.decided.take() {
+            Some((at, workers)) if begins => (at, Some(workers)),
+            Some(_) | None => (local, None),
+        };
+        office.proposed = Some((proposal.write, workers));
+        let nothing = Ear::default();
+        let ear = self.hearing.of(process).unwrap_or(&nothing);
+        let active = || {
+            let sessions = ear.sessions.iter();
+            sessions.filter(|(_, heard)| heard.status == SessionStatus::Active)
+        };
+        let complete = self
+            .expected
+            .is_some_and(|n| active().count() >= n as usize);
+        if !begins || complete {
+            return None;
+        }
+        let until = match head.cause {
+            Cause::ColdStart => office.gained + self.cold,
+            Cause::PlannedScale => {
+                let basis = office.basis.as_ref().unwrap_or(&self.recorded);
+                let joined = active().filter(|(worker, _)| !basis.contains(*worker));
+                let joined: Vec<Instant> = joined.map(|(_, heard)| heard.joined).collect();
+                let (first, last) = (joined.iter().min()?, joined.iter().max()?);
+                let settled = (*first + self.planned).max(*last + self.planned / 2);
+                settled.min(*first + self.planned * 2)
+            }
+            Cause::Takeover
+            | Cause::Resignation
+            | Cause::Restart
+            | Cause::Emergency
+            | Cause::Drain
+            | Cause::PartitionsChanged
+            | Cause::WeightsChanged
+            | Cause::Manual
+            | Cause::Resume => return None,
+        };
+        (decided < until).then(|| {
+            let cause = head.cause;
+            format!("{process} decides at {decided} on {cause}, the window ends at {until}")
+        })
+    }
+}
+
+impl Check for Window {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Commit,
+            Kind::Heard,
+            Kind::Notice,
+            Kind::Ended,
+            Kind::Planned,
+            Kind::Proposes,
+            Kind::Settled,
+        ]
+    }
+
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        self.hearing.take_in(fact);
+        match fact {
+            Fact::Settled { process, local, .. } if !self.gaining.is_empty() => {
+                self.gaining.retain(|gaining| gaining != process);
+                if let Some(office) = self.offices.get_mut(process)
+                    && office.gained == Instant::FAR_FUTURE
+                {
+                    office.gained = *local;
+                }
+            }
+            Fact::Commit { process, writes } => self.commit(*process, writes),
+            Fact::Notice {
+                process,
+                notice: Notice::LeadershipGained { .. },
+            } => {
+                let office = Office {
+                    gained: Instant::FAR_FUTURE,
+                    ..Office::default()
+                };
+                self.gaining.push(*process);
+                self.offices.insert(*process, office);
+            }
+            Fact::Notice {
+                process,
+                notice: Notice::LeadershipLost { .. },
+            } => {
+                self.offices.remove(process);
+            }
+            Fact::Planned {
+                process,
+                local,
+                planning,
+            } => {
+                let workers = planning.input.workers.as_slice().iter();
+                let workers = workers.map(|worker| worker.id.clone()).collect();
+                if let Some(office) = self.offices.get_mut(process) {
+                    office.decided = Some((*local, workers));
+                }
+            }
+            Fact::Proposes {
+                process,
+                local,
+                proposal,
+            } => {
+                if let Some(reason) = self.propose(*process, *local, proposal) {
+                    findings.report(reason);
+                }
+            }
+            Fact::Ended { process } => {
+                self.offices.remove(process);
+            }
+            Fact::Began { .. }
+            | Fact::Step { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Request { .. }
+            | Fact::Assign { .. }
+            | Fact::Revoke { .. }
+            | Fact::Released { .. }
+            | Fact::Notice { .. }
+            | Fact::Settled { .. }
+            | Fact::Panicked { .. }
+            | Fact::Healed
+            | Fact::Milestone(..)
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+}
