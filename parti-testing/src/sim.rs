@@ -27,6 +27,7 @@ mod clock;
 mod dice;
 mod drive;
 mod generate;
+mod heal;
 mod judge;
 mod network;
 mod node;
@@ -43,7 +44,9 @@ mod world;
 
 pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
-pub use plan::{Action, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+pub use plan::{
+    Action, Aftermath, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction,
+};
 pub use shrink::shrink;
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
@@ -68,7 +71,10 @@ impl Plan {
             | Action::Cut { .. } => false,
         };
         self.faults == Faults::none()
-            && self.nodes.iter().all(|node| node.survives)
+            && self
+                .nodes
+                .iter()
+                .all(|node| node.survives && node.after == Aftermath::Healed)
             && self.actions.iter().all(harmless)
     }
 }

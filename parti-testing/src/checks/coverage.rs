@@ -88,6 +88,8 @@ impl Stored {
 /// Who holds what at one instant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Coverage {
+    /// When, in true time.
+    pub now: Instant,
     /// The list of the source.
     pub partitions: BTreeSet<PartitionKey>,
     /// Every running process.
@@ -98,6 +100,8 @@ pub struct Coverage {
     pub stored: Stored,
     /// Somebody stays half connected: it may come and go for ever, and the group with it.
     pub restless: bool,
+    /// Whether the group was seen settled at some time since the faults.
+    pub settled: bool,
 }
 
 impl Coverage {

@@ -105,8 +105,10 @@ impl Check for Degraded {
             Fact::Notice {
                 process,
                 notice: Notice::Recovered | Notice::IdentityLost { .. },
+            } => {
+                self.patients.remove(process);
             }
-            | Fact::Ended { process } => {
+            Fact::Ended { process } => {
                 self.patients.remove(process);
                 self.proposed.remove(process);
             }

@@ -7,6 +7,7 @@ use parti_core::{Cause, Instant, Key, Record};
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     calm: bool,
+    restless: bool,
     reported: bool,
 }
 
@@ -25,11 +26,16 @@ impl Check for Settled {
         match fact {
             Fact::Due(coverage) | Fact::Over(coverage) => {
                 let pending = coverage.pending();
+                self.restless = coverage.restless;
+                // With a worker that comes and goes, it is enough to have settled once.
+                if coverage.restless && coverage.settled {
+                    return;
+                }
                 if !pending.is_empty() && !self.reported {
                     self.reported = true;
                     findings.report(format!("the group has not settled: {}", pending.join("; ")));
                 }
-                self.calm = true;
+                self.calm = !self.restless;
             }
             Fact::Commit { process, writes } if self.calm && !self.reported => {
                 let head = writes.iter().find(|write| write.key == Key::Head);

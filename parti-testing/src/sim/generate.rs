@@ -7,7 +7,7 @@
 use parti_core::Mode;
 
 use super::dice::{Dice, Purpose, Roll};
-use super::plan::{Action, Faults, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+use super::plan::{Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
 
 /// A kind of trouble that is on or off as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +100,9 @@ pub(super) fn plan(seed: u64, mode: Mode) -> Plan {
         draft.add(class);
     }
     draft.plan.actions.sort_by_key(|timed| timed.at_ms);
+    if !draft.plan.is_faultless() && draft.roll().below(2) == 0 {
+        draft.choose_core();
+    }
     draft.plan
 }
 
@@ -182,6 +185,7 @@ impl Draft {
                 capacity: self.roll().pick(&[1, 1, 1, 1, 1, 1, 2, 3]),
                 hint: hints.then_some(number),
                 survives: number == 0 || self.roll().below(4) > 0,
+                after: Aftermath::Healed,
             };
             self.plan.nodes.push(node);
         }
@@ -257,6 +261,36 @@ impl Draft {
             | FaultClass::Leave
             | FaultClass::Partitions
             | FaultClass::Requests => self.add_actions(class),
+        }
+    }
+
+    /// Leaves some nodes as they must not hinder the others: half of them, never all.
+    fn choose_core(&mut self) {
+        let surviving = |node: &NodePlan| node.survives;
+        let count = self
+            .plan
+            .nodes
+            .iter()
+            .filter(|node| surviving(node))
+            .count() as u64;
+        let kept = self.roll().below(count);
+        let mut number = 0;
+        for node in 0..self.plan.nodes.len() {
+            if !surviving(&self.plan.nodes[node]) {
+                continue;
+            }
+            if number != kept && self.roll().below(2) == 0 {
+                let links = [0, 0b111, 0b001, 0b010, 0b100, 0b110, 0b101, 0b011_u8];
+                self.plan.nodes[node].after = match self.roll().pick(&links) {
+                    0 => Aftermath::Paused,
+                    links => Aftermath::Cut {
+                        requests: links & 1 != 0,
+                        replies: links & 2 != 0,
+                        watch: links & 4 != 0,
+                    },
+                };
+            }
+            number += 1;
         }
     }
 

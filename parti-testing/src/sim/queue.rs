@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 
 use parti_core::{Event, Grant, Instant, OpId, StoreOp, WatchEvent, WatchId, WatchScope};
 
-use crate::checks::Process;
+use crate::checks::{Process, Stage};
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -55,6 +55,8 @@ pub(super) enum Item {
     Heal,
     /// Look whether the group has settled.
     Look,
+    /// The time for a step of the recovery is over.
+    Milestone { stage: Stage },
     /// The group must have settled.
     Due,
     /// The calm is over.
