@@ -11,12 +11,23 @@ use super::hearing::{Ear, Hearing};
 use super::{Check, Fact, Findings, Kind, Process, Proposal, Rules, Written};
 use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId, WriteId};
 
+/// A decision to plan.
+#[derive(Debug)]
+struct Decision {
+    at: Instant,
+    /// For whom it plans.
+    workers: BTreeSet<WorkerId>,
+    /// When the first and the last of those that joined were heard of.
+    joined: Option<(Instant, Instant)>,
+    /// Whether all expected workers were there.
+    complete: bool,
+}
+
 /// What a leader has planned.
 #[derive(Debug, Default)]
 struct Office {
     gained: Instant,
-    /// The decision that was not proposed yet: when, and for whom.
-    decided: Option<(Instant, BTreeSet<WorkerId>)>,
+    decided: Option<Decision>,
     /// The write that is on its way, and for whom it plans.
     proposed: Option<(WriteId, Option<BTreeSet<WorkerId>>)>,
     /// For whom the last plan was made.
@@ -73,42 +84,57 @@ impl Window {
         }
     }
 
-    fn propose(&mut self, process: Process, local: Instant, proposal: &Proposal) -> Option<String> {
+    fn decide(&mut self, process: Process, at: Instant, workers: BTreeSet<WorkerId>) {
         let Some(office) = self.offices.get_mut(&process) else {
-            return None;
+            return;
         };
-        let known = office.proposed.as_ref().map(|(write, _)| *write);
-        if known == Some(proposal.write) {
-            return None;
-        }
-        let head = &proposal.head;
-        let begins = head.planned == head.version;
-        let (decided, workers) = match office.decided.take() {
-            Some((at, workers)) if begins => (at, Some(workers)),
-            Some(_) | None => (local, None),
-        };
-        office.proposed = Some((proposal.write, workers));
         let nothing = Ear::default();
         let ear = self.hearing.of(process).unwrap_or(&nothing);
         let active = || {
             let sessions = ear.sessions.iter();
             sessions.filter(|(_, heard)| heard.status == SessionStatus::Active)
         };
-        let complete = self
-            .expected
-            .is_some_and(|n| active().count() >= n as usize);
-        if !begins || complete {
+        let basis = office.basis.as_ref().unwrap_or(&self.recorded);
+        let joined = || {
+            let joined = active().filter(|(worker, _)| !basis.contains(*worker));
+            joined.map(|(_, heard)| heard.joined)
+        };
+        let expected = self.expected.map(|expected| expected as usize);
+        let decision = Decision {
+            at,
+            workers,
+            joined: joined().min().zip(joined().max()),
+            complete: expected.is_some_and(|expected| active().count() >= expected),
+        };
+        office.decided = Some(decision);
+    }
+
+    /// What is wrong with a proposal, if anything.
+    fn propose(&mut self, process: Process, proposal: &Proposal) -> Option<String> {
+        let office = self.offices.get_mut(&process)?;
+        let known = office.proposed.as_ref().map(|(write, _)| *write);
+        if known == Some(proposal.write) {
+            return None;
+        }
+        let head = &proposal.head;
+        let decision = (head.planned == head.version)
+            .then(|| office.decided.take())
+            .flatten();
+        let Some(decision) = decision else {
+            // A hand-over goes on, or nobody is left to plan for.
+            office.proposed = Some((proposal.write, None));
+            return None;
+        };
+        office.proposed = Some((proposal.write, Some(decision.workers)));
+        if decision.complete {
             return None;
         }
         let until = match head.cause {
             Cause::ColdStart => office.gained + self.cold,
             Cause::PlannedScale => {
-                let basis = office.basis.as_ref().unwrap_or(&self.recorded);
-                let joined = active().filter(|(worker, _)| !basis.contains(*worker));
-                let joined: Vec<Instant> = joined.map(|(_, heard)| heard.joined).collect();
-                let (first, last) = (joined.iter().min()?, joined.iter().max()?);
-                let settled = (*first + self.planned).max(*last + self.planned / 2);
-                settled.min(*first + self.planned * 2)
+                let (first, last) = decision.joined?;
+                let settled = (first + self.planned).max(last + self.planned / 2);
+                settled.min(first + self.planned * 2)
             }
             Cause::Takeover
             | Cause::Resignation
@@ -120,10 +146,9 @@ impl Window {
             | Cause::Manual
             | Cause::Resume => return None,
         };
-        (decided < until).then(|| {
-            let cause = head.cause;
-            format!("{process} decides at {decided} on {cause}, the window ends at {until}")
-        })
+        let (at, cause) = (decision.at, head.cause);
+        (at < until)
+            .then(|| format!("{process} decides at {at} on {cause}, the window ends at {until}"))
     }
 }
 
@@ -176,16 +201,12 @@ impl Check for Window {
             } => {
                 let workers = planning.input.workers.as_slice().iter();
                 let workers = workers.map(|worker| worker.id.clone()).collect();
-                if let Some(office) = self.offices.get_mut(process) {
-                    office.decided = Some((*local, workers));
-                }
+                self.decide(*process, *local, workers);
             }
             Fact::Proposes {
-                process,
-                local,
-                proposal,
+                process, proposal, ..
             } => {
-                if let Some(reason) = self.propose(*process, *local, proposal) {
+                if let Some(reason) = self.propose(*process, proposal) {
                     findings.report(reason);
                 }
             }
