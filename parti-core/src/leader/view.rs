@@ -25,6 +25,10 @@ pub(crate) struct SessionView {
     pub(crate) revision: Revision,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
+    /// When the worker itself was last heard of; an eviction does not count.
+    pub(crate) heard: Instant,
+    /// Since when it says what it says of its assignment and of itself.
+    pub(crate) said: Instant,
     /// `None` when the key holds no readable session.
     pub(crate) record: Option<SessionRecord>,
     /// What an eviction must expect of the key.
@@ -186,9 +190,12 @@ impl View {
             }
             (_, _) => News::Change,
         };
+        let said = self.sessions.get(&worker).map(|session| session.said);
         let session = SessionView {
             revision: entry.revision,
             since: cx.now,
+            heard: cx.now,
+            said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
             expect,
         };
@@ -278,6 +285,8 @@ impl View {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
+                heard: now,
+                said: now,
                 record: None,
                 expect: Expect::Absent,
             });

@@ -51,6 +51,7 @@ impl Check for NoAlarm {
             | Fact::Asked { .. }
             | Fact::Planned { .. }
             | Fact::Proposes { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -84,6 +84,7 @@ impl Check for Callbacks {
             | Fact::Asked { .. }
             | Fact::Planned { .. }
             | Fact::Proposes { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

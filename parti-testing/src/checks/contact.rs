@@ -89,6 +89,7 @@ impl Check for InContact {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -92,6 +92,8 @@ pub struct Coverage {
     pub now: Instant,
     /// The list of the source.
     pub partitions: BTreeSet<PartitionKey>,
+    /// Whether the strategy may leave a worker without a partition though there are many.
+    pub uneven: bool,
     /// Every running process.
     pub workers: Vec<Worker>,
     /// Processes that were told to stop and have not, though it took too long.
@@ -203,7 +205,7 @@ impl Coverage {
                 pending.push(format!("{partition} is not in the list and held by {by:?}"));
             }
         }
-        if self.partitions.len() >= capable.len() * 4 {
+        if !self.uneven && self.partitions.len() >= capable.len() * 4 {
             let whole = capable.iter().filter(|w| w.standing == Standing::Core);
             let idle = whole.filter(|worker| worker.held.is_empty());
             pending.extend(idle.map(|worker| format!("{} got no partition", worker.process)));

@@ -154,6 +154,7 @@ impl Check for Degraded {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -72,6 +72,7 @@ impl Check for Exclusion {
             | Fact::Asked { .. }
             | Fact::Planned { .. }
             | Fact::Proposes { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -86,6 +86,11 @@ pub enum Fact {
         /// What it wrote.
         writes: Vec<Written>,
     },
+    /// Somebody who is not part of the group wrote into its bucket.
+    Foreign {
+        /// What.
+        writes: Vec<Written>,
+    },
     /// A core is about to handle something.
     Step {
         /// Whose.
@@ -211,6 +216,8 @@ pub enum Kind {
     Ended,
     /// [`Fact::Commit`].
     Commit,
+    /// [`Fact::Foreign`].
+    Foreign,
     /// [`Fact::Step`].
     Step,
     /// [`Fact::Heard`].
@@ -258,6 +265,7 @@ impl Fact {
             Self::Began { .. } => Kind::Began,
             Self::Ended { .. } => Kind::Ended,
             Self::Commit { .. } => Kind::Commit,
+            Self::Foreign { .. } => Kind::Foreign,
             Self::Step { .. } => Kind::Step,
             Self::Heard { .. } => Kind::Heard,
             Self::Asked { .. } => Kind::Asked,

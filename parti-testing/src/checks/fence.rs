@@ -85,6 +85,7 @@ impl Check for SelfFence {
             | Fact::Asked { .. }
             | Fact::Planned { .. }
             | Fact::Proposes { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -182,6 +182,7 @@ impl Check for Fold {
             | Fact::Proposes { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -113,6 +113,7 @@ impl Check for Honesty {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -80,6 +80,7 @@ impl Check for Leases {
             | Fact::Released { .. }
             | Fact::Notice { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

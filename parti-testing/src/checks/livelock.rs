@@ -59,6 +59,7 @@ impl Check for Livelock {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Milestone(..)
             | Fact::Over(_) => {}
         }

@@ -162,6 +162,7 @@ impl Check for Movement {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -87,6 +87,7 @@ impl Check for Resolved {
             | Fact::Released { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Over(_) => {}

@@ -74,6 +74,7 @@ impl Check for Settled {
             | Fact::Planned { .. }
             | Fact::Proposes { .. }
             | Fact::Healed
+            | Fact::Foreign { .. }
             | Fact::Milestone(..) => {}
         }
     }

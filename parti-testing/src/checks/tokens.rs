@@ -98,6 +98,7 @@ impl Check for Tokens {
             | Fact::Asked { .. }
             | Fact::Planned { .. }
             | Fact::Proposes { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

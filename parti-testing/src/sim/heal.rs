@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use parti_core::{Config, Instant, PartitionKey};
 
+use super::network::Trouble;
 use super::node::{Holding, Node, Running};
 use super::plan::{Aftermath, Faults};
 use super::queue::Item;
@@ -22,6 +23,8 @@ impl World<'_> {
         self.healed_at = Some(self.now);
         self.faults = Faults::none();
         self.outage = None;
+        self.trouble = Trouble::default();
+        self.store.limit_values(None);
         self.judge.observe(self.now, &Fact::Healed);
         for node in 0..self.nodes.len() {
             self.heal_node(node);
@@ -76,6 +79,12 @@ impl World<'_> {
         at.requests_cut_until = cut(requests);
         at.replies_cut_until = cut(replies);
         at.watch_cut_until = cut(watch);
+        at.clogged_until = Instant::ORIGIN;
+        at.disconnected_until = Instant::ORIGIN;
+        if let Some(slow) = &mut at.slow {
+            slow.until = Instant::ORIGIN;
+            slow.each = Duration::ZERO;
+        }
         let stays = survives && after != Aftermath::Paused;
         at.retired = !stays;
         let leaving = at
@@ -84,6 +93,8 @@ impl World<'_> {
             .is_some_and(|running| running.leaving.is_some());
         if let Some(running) = &mut at.running {
             running.dies_after = None;
+            running.dies_in_callback = false;
+            running.set_back = None;
         }
         if survives && after == Aftermath::Paused {
             at.paused_until = Instant::FAR_FUTURE;
@@ -126,6 +137,7 @@ impl World<'_> {
                 .iter()
                 .map(|partition| partition.key.clone())
                 .collect(),
+            uneven: !self.is_even(),
             stored: self.store.stored(),
             restless: standings.clone().any(|s| s == Standing::Reaching),
             settled: self.settled_at.is_some(),
