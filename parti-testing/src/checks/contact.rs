@@ -45,6 +45,7 @@ impl Check for InContact {
     fn sees(&self) -> &[Kind] {
         &[
             Kind::Commit,
+            Kind::Foreign,
             Kind::Heard,
             Kind::Notice,
             Kind::Ended,

@@ -93,6 +93,7 @@ impl Check for Grace {
     fn sees(&self) -> &[Kind] {
         &[
             Kind::Commit,
+            Kind::Foreign,
             Kind::Heard,
             Kind::Notice,
             Kind::Ended,

@@ -86,6 +86,11 @@ impl Hearing {
                     self.note(*process, write);
                 }
             }
+            Fact::Foreign { writes } => {
+                for write in writes {
+                    self.note_foreign(write);
+                }
+            }
             Fact::Heard {
                 process,
                 local,
@@ -114,7 +119,6 @@ impl Hearing {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)
@@ -131,16 +135,38 @@ impl Hearing {
             Epoch::ZERO => Epoch::from(write.revision),
             epoch => epoch,
         };
-        let index = write.revision.get() as usize;
-        if self.notes.len() <= index {
-            self.notes.resize(index + 1, None);
-        }
-        self.notes[index] = Some(Note {
+        let note = Note {
             worker: worker.clone(),
             epoch,
             status: record.status,
             by,
-        });
+        };
+        self.keep(write.revision, note);
+    }
+
+    /// What somebody else wrote over a session is silent like any other, and takes no part.
+    fn note_foreign(&mut self, write: &Written) {
+        let Key::Session(worker) = &write.key else {
+            return;
+        };
+        let note = Note {
+            worker: worker.clone(),
+            epoch: Epoch::from(write.revision),
+            status: SessionStatus::Draining,
+            by: Process {
+                node: u16::MAX,
+                run: 0,
+            },
+        };
+        self.keep(write.revision, note);
+    }
+
+    fn keep(&mut self, revision: Revision, note: Note) {
+        let index = revision.get() as usize;
+        if self.notes.len() <= index {
+            self.notes.resize(index + 1, None);
+        }
+        self.notes[index] = Some(note);
     }
 
     fn hear(&mut self, process: Process, local: Instant, revision: Revision, watched: bool) {

@@ -156,6 +156,7 @@ impl Check for Window {
     fn sees(&self) -> &[Kind] {
         &[
             Kind::Commit,
+            Kind::Foreign,
             Kind::Heard,
             Kind::Notice,
             Kind::Ended,
@@ -177,6 +178,14 @@ impl Check for Window {
                 }
             }
             Fact::Commit { process, writes } => self.commit(*process, writes),
+            Fact::Foreign { writes } => {
+                // Whoever leads next may not know of that record.
+                for write in writes {
+                    if let Key::Assignment(worker) = &write.key {
+                        self.recorded.remove(worker);
+                    }
+                }
+            }
             Fact::Notice {
                 process,
                 notice: Notice::LeadershipGained { .. },
@@ -224,7 +233,6 @@ impl Check for Window {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

@@ -98,6 +98,7 @@ impl World<'_> {
             dies_after: None,
             dies_in_callback: false,
             set_back: None,
+            latest: Instant::ORIGIN,
             inbox: Default::default(),
             unknown: Vec::new(),
             steps: 0,
@@ -209,6 +210,9 @@ impl World<'_> {
             return;
         };
         running.steps += 1;
+        // A core whose clock goes back stays at the latest time it was told, and is judged by that.
+        let judged = local.max(running.latest);
+        running.latest = judged;
         if let Input::Released(grants) = &input {
             for grant in grants {
                 running.held.remove(&grant.partition);
@@ -217,10 +221,14 @@ impl World<'_> {
             self.judge.observe(now, &Fact::Released { process, grants });
         }
         self.judge.line(now, || describe(process, &input));
-        self.judge.observe(now, &Fact::Step { process, local });
-        self.tell_heard(process, local, &input);
-        match self.call(process, local, input) {
-            Ok(done) => self.settle(process, local, done),
+        let step = Fact::Step {
+            process,
+            local: judged,
+        };
+        self.judge.observe(now, &step);
+        self.tell_heard(process, judged, &input);
+        match self.call(process, (local, judged), input) {
+            Ok(done) => self.settle(process, judged, done),
             Err(Cut::Panic(message)) => {
                 self.judge
                     .observe(now, &Fact::Panicked { process, message });
@@ -230,7 +238,12 @@ impl World<'_> {
     }
 
     /// Calls the core and carries out its effects.
-    fn call(&mut self, process: Process, local: Instant, input: Input) -> Result<Done, Cut> {
+    fn call(
+        &mut self,
+        process: Process,
+        (local, judged): (Instant, Instant),
+        input: Input,
+    ) -> Result<Done, Cut> {
         let node = usize::from(process.node);
         let Some(running) = self.nodes[node].process(process) else {
             return Ok(Done::default());
@@ -256,7 +269,7 @@ impl World<'_> {
             if dies_after == Some(index) {
                 return Err(Cut::Death);
             }
-            self.carry_out(process, local, deadline, effect);
+            self.carry_out(process, judged, deadline, effect);
         }
         if dies_after.is_some_and(|after| after >= count) {
             return Err(Cut::Death);

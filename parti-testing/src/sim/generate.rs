@@ -19,6 +19,8 @@ pub use class::FaultClass;
 /// The stream of decisions about the group, that about classes, and the first of a class.
 const GROUP: u64 = 0;
 const CLASSES: u64 = 1;
+/// The stream of decisions about what does not heal.
+const CORE: u64 = 2;
 const FIRST_CLASS: u64 = 100;
 /// One class in so many is on in a sparse plan.
 const SPARSE: u64 = 7;
@@ -31,6 +33,7 @@ pub(super) fn plan(seed: u64, mode: Mode) -> Plan {
         draft.add(class);
     }
     draft.plan.actions.sort_by_key(|timed| timed.at_ms);
+    (draft.stream, draft.drawn) = (CORE, 0);
     if !draft.plan.is_faultless() && draft.roll().below(2) == 0 {
         draft.choose_core();
     }
