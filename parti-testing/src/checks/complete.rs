@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Kind};
+use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::{Instant, Key, PartitionKey, Record, WorkerId};
 
 #[derive(Debug, Default)]
@@ -14,7 +14,8 @@ pub(super) struct Complete {
     granted: BTreeMap<WorkerId, Vec<PartitionKey>>,
     /// How many records grant each partition.
     owners: BTreeMap<PartitionKey, usize>,
-    capacities: BTreeMap<WorkerId, u32>,
+    /// Whether the plan that a process asked for last had anybody to give partitions to.
+    takers: BTreeMap<Process, bool>,
 }
 
 impl Complete {
@@ -38,10 +39,18 @@ impl Complete {
 
 impl Check for Complete {
     fn sees(&self) -> &[Kind] {
-        &[Kind::Commit]
+        &[Kind::Commit, Kind::Planned]
     }
 
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        if let Fact::Planned {
+            process, planning, ..
+        } = fact
+        {
+            let workers = planning.input.workers.as_slice();
+            let takers = workers.iter().any(|worker| worker.capacity > 0);
+            self.takers.insert(*process, takers);
+        }
         let Fact::Commit { process, writes } = fact else {
             return;
         };
@@ -53,24 +62,15 @@ impl Check for Complete {
                     self.replace(worker, granted.collect());
                 }
                 (Key::Assignment(worker), _) => self.replace(worker, Vec::new()),
-                (Key::Session(worker), Some(Record::Session(record))) => {
-                    // Renewals are many and change nothing here.
-                    if self.capacities.get(worker) != Some(&record.capacity) {
-                        self.capacities.insert(worker.clone(), record.capacity);
-                    }
-                }
-                (Key::Head, Some(Record::Head(head)))
-                    if head.unfinished == 0 && head.planned == head.version =>
-                {
-                    finished = Some(head);
+                (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
+                    // Without a plan there was nobody to give anything to.
+                    let takers = self.takers.remove(process).unwrap_or(false);
+                    finished = Some(head).filter(|head| takers && head.unfinished == 0);
                 }
                 _ => {}
             }
         }
-        let takers = self.capacities.values().any(|capacity| *capacity > 0);
         if let Some(head) = finished
-            && head.workers > 0
-            && takers
             && self.owners.len() < head.partitions as usize
         {
             let (owned, all) = (self.owners.len(), head.partitions);

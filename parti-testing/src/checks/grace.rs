@@ -66,7 +66,10 @@ impl Grace {
             match self.due(ear, eviction) {
                 Err(reason) => findings.report(format!("{process} proposes {eviction:?} {reason}")),
                 Ok(Some(due)) if decided < due => findings.report(format!(
-                    "{process} decides at {decided} on {eviction:?}, which is due at {due}"
+                    "{process} decides at {decided} on {eviction:?}, which is due at {due}; it knows {:?} \
+                     and has {:?}",
+                    ear.sessions.get(&eviction.worker),
+                    ear.contact
                 )),
                 Ok(due) => {
                     lost += 1;

@@ -102,8 +102,10 @@ fn judge_successor(
                 None
             }
         }
+        // Whoever takes its own seat again has given up what it held before.
         SessionStatus::Active if before.nonce != record.nonce() => {
-            (living && !silent).then_some("claimed while it lived")
+            let own = before.process == by;
+            (living && !silent && !own).then_some("claimed while it lived")
         }
         SessionStatus::Active | SessionStatus::Draining | SessionStatus::Released { .. } => {
             if before.nonce != record.nonce() || before.process != by {

@@ -95,15 +95,21 @@ impl Window {
             sessions.filter(|(_, heard)| heard.status == SessionStatus::Active)
         };
         let basis = office.basis.as_ref().unwrap_or(&self.recorded);
-        let joined = || {
-            let joined = active().filter(|(worker, _)| !basis.contains(*worker));
-            joined.map(|(_, heard)| heard.joined)
-        };
+        // Whoever is left out of the plan, for having failed before, is not waited for either.
+        let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
+        let joined: Vec<Instant> = active()
+            .filter(|(worker, _)| new(worker))
+            .map(|(_, heard)| heard.joined)
+            .collect();
         let expected = self.expected.map(|expected| expected as usize);
         let decision = Decision {
             at,
-            workers,
-            joined: joined().min().zip(joined().max()),
+            workers: workers.clone(),
+            joined: joined
+                .iter()
+                .min()
+                .copied()
+                .zip(joined.iter().max().copied()),
             complete: expected.is_some_and(|expected| active().count() >= expected),
         };
         office.decided = Some(decision);
