@@ -64,6 +64,8 @@ pub(crate) struct Leader {
     worker: WorkerId,
     nonce: Nonce,
     info: StoreInfo,
+    /// The question whether the store still has the limits that a commit was too large for.
+    asking: Option<OpId>,
     head: Head,
     head_revision: Revision,
     view: View,
@@ -146,6 +148,7 @@ impl Leader {
             worker: start.worker,
             nonce: start.nonce,
             info: start.info,
+            asking: None,
             head: start.head,
             head_revision: start.revision,
             view: View::default(),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Instant, Key, PartitionKey, Record, WorkerId};
+use parti_core::{Instant, Key, Notice, PartitionKey, Record, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Complete {
@@ -39,7 +39,7 @@ impl Complete {
 
 impl Check for Complete {
     fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Planned]
+        &[Kind::Commit, Kind::Planned, Kind::Notice]
     }
 
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
@@ -50,6 +50,13 @@ impl Check for Complete {
             let workers = planning.input.workers.as_slice();
             let takers = workers.iter().any(|worker| worker.capacity > 0);
             self.takers.insert(*process, takers);
+        }
+        if let Fact::Notice {
+            process,
+            notice: Notice::StepFailed { .. } | Notice::EvictionAverted { .. },
+        } = fact
+        {
+            self.takers.remove(process);
         }
         let Fact::Commit { process, writes } = fact else {
             return;

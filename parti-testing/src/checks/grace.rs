@@ -17,8 +17,8 @@ pub(super) struct Grace {
     patience: Duration,
     restart_ratio: f64,
     restart_window: Duration,
-    /// When a plan was asked for that has not been proposed yet.
-    decided: BTreeMap<Process, Instant>,
+    /// A plan that was asked for and not proposed yet: when, and what was known then.
+    decided: BTreeMap<Process, (Instant, Ear)>,
     proposed: BTreeMap<Process, WriteId>,
 }
 
@@ -55,12 +55,11 @@ impl Grace {
     fn judge(
         &self,
         process: Process,
-        decided: Instant,
+        (decided, ear): &(Instant, Ear),
         evictions: &[Eviction],
         findings: &mut Findings,
     ) {
-        let nothing = Ear::default();
-        let ear = self.hearing.of(process).unwrap_or(&nothing);
+        let decided = *decided;
         let (mut lost, mut first) = (0_usize, None::<Instant>);
         for eviction in evictions.iter().filter(|eviction| eviction.silent) {
             match self.due(ear, eviction) {
@@ -109,7 +108,8 @@ impl Check for Grace {
         self.hearing.take_in(fact);
         match fact {
             Fact::Planned { process, local, .. } => {
-                self.decided.insert(*process, *local);
+                let ear = self.hearing.of(*process).cloned().unwrap_or_default();
+                self.decided.insert(*process, (*local, ear));
             }
             Fact::Notice {
                 process,
@@ -123,8 +123,13 @@ impl Check for Grace {
                 proposal,
             } => {
                 if self.proposed.insert(*process, proposal.write) != Some(proposal.write) {
-                    let decided = self.decided.remove(process).unwrap_or(*local);
-                    self.judge(*process, decided, &proposal.evictions, findings);
+                    // What is decided without a plan is sent at once.
+                    let now = || {
+                        let ear = self.hearing.of(*process).cloned();
+                        (*local, ear.unwrap_or_default())
+                    };
+                    let decided = self.decided.remove(process).unwrap_or_else(now);
+                    self.judge(*process, &decided, &proposal.evictions, findings);
                 }
             }
             Fact::Ended { process } => {

@@ -29,11 +29,13 @@ impl Leases {
         until: Option<Instant>,
         findings: &mut Findings,
     ) {
-        let Some(holders) = self
-            .seats
-            .get(&process)
-            .and_then(|worker| self.holders.get_mut(worker))
-        else {
+        let Some(worker) = self.seats.get(&process) else {
+            return;
+        };
+        if !self.holders.contains_key(worker) {
+            self.holders.insert(worker.clone(), BTreeMap::new());
+        }
+        let Some(holders) = self.holders.get_mut(worker) else {
             return;
         };
         holders.insert(process, until.unwrap_or(Instant::ORIGIN));

@@ -10,6 +10,9 @@ use parti_core::{
 };
 
 mod facts;
+mod holding;
+mod leading;
+mod recovery;
 
 /// The properties that a trace violates; facts come a second apart.
 fn violated(mode: Mode, facts: &[Fact]) -> BTreeSet<&'static str> {
@@ -44,6 +47,18 @@ fn check(bad: &'static [&'static str], facts: &[Fact]) {
     );
 }
 
+/// A trace that this property must reject, whatever the others say.
+#[track_caller]
+fn fails(id: &str, facts: &[Fact]) {
+    assert!(violated(Mode::Exclusive, facts).contains(id), "{id} holds");
+}
+
+/// A trace that this property must accept.
+#[track_caller]
+fn passes(id: &str, facts: &[Fact]) {
+    assert!(!violated(Mode::Exclusive, facts).contains(id), "{id} fails");
+}
+
 /// Both sessions are written by the process that owns them.
 fn joined() -> [Fact; 2] {
     [
@@ -74,7 +89,7 @@ fn self_fence_wants_the_revocation_first() {
 #[test]
 fn exclusion_allows_the_next_owner_only_after_release_or_deadline() {
     let first = [settled(A, 100), assign(A, 1), settled(A, 100)];
-    check(&["S4"], &[&first[..], &[assign(B, 2)]].concat());
+    fails("S4", &[&first[..], &[assign(B, 2)]].concat());
     let after_release = [revoke(A, 1), released(A, 1), assign(B, 2)];
     check(&[], &[&first[..], &after_release[..]].concat());
     let expired = [
@@ -83,10 +98,8 @@ fn exclusion_allows_the_next_owner_only_after_release_or_deadline() {
         settled(A, 4),
         notice(A, Notice::Recovered),
     ];
-    check(
-        &[],
-        &[&expired[..], &[assign(B, 2), settled(B, 100)]].concat(),
-    );
+    let after_deadline = [assign(B, 2), settled(B, 100)];
+    passes("S4", &[&expired[..], &after_deadline].concat());
     let crashed = [Fact::Ended { process: A }, assign(B, 2)];
     check(&[], &[&first[..], &crashed[..]].concat());
     // The same in overlap mode is what it is for.
@@ -105,7 +118,7 @@ fn exclusion_finds_an_owner_that_is_extended_under_a_rival() {
         settled(B, 100),
         settled(A, 100),
     ];
-    check(&["S4"], &facts);
+    fails("S4", &facts);
 }
 
 /// Downstream storage compares tokens only.
