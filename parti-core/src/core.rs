@@ -14,6 +14,7 @@ use crate::holdings::Holdings;
 use crate::id::{Term, Version};
 use crate::member::{Member, Membership};
 use crate::notice::Notice;
+use crate::planted::Planted;
 use crate::record::Verb;
 use crate::requests::Requests;
 use crate::state::State;
@@ -92,7 +93,9 @@ impl Core {
     /// A `now` before an earlier one counts as that earlier one.
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.begin(now);
-        self.run_due();
+        if !self.env.config.planted(Planted::EventBeforeLease) {
+            self.run_due();
+        }
         self.on_event(event);
         self.run_due();
         self.finish();
@@ -167,6 +170,10 @@ impl Core {
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             ignored_records: self.env.ignored_records,
+            store_circuit: self.env.store.status(),
+            watch_circuit: self.env.watch.status(),
+            retries: self.env.retries,
+            retries_exhausted: self.env.exhausted,
         }
     }
 
@@ -328,6 +335,12 @@ impl Core {
 
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
         let mut cx = self.env.cx(self.now);
+        if cx.answered(op, result)
+            && let Phase::Member(member) = &mut self.phase
+            && let Some(leader) = member.leader_mut()
+        {
+            leader.stir();
+        }
         match (op.owner(), &mut self.phase) {
             (OpOwner::Claim, Phase::Claiming(claim)) => {
                 let claiming = claim.on_reply(&mut cx, op, result);

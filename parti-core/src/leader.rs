@@ -16,9 +16,10 @@ use crate::config::Config;
 use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
-use crate::event::OpId;
+use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, WorkerId, WriteId};
 use crate::notice::{Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::Head;
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
@@ -64,7 +65,7 @@ pub(crate) struct Leader {
     worker: WorkerId,
     nonce: Nonce,
     info: StoreInfo,
-    /// The question whether the store still has the limits that a commit was too large for.
+    /// The question about the store's limits that is on its way.
     asking: Option<OpId>,
     head: Head,
     head_revision: Revision,
@@ -143,7 +144,6 @@ impl Leader {
             let (from, to) = (from.clone(), to.clone());
             cx.notify(Notice::StrategyChanged { from, to });
         }
-        let first = (cx.config().heartbeat_interval() / 8).max(Duration::from_millis(5));
         Self {
             worker: start.worker,
             nonce: start.nonce,
@@ -169,13 +169,17 @@ impl Leader {
             next_loss: None,
             unfinished: None,
             weights_matter: None,
-            last_rebalance: start.last_rebalance,
+            last_rebalance: cx.unless_planted(
+                Planted::ForgottenCooldown,
+                start.last_rebalance,
+                None,
+            ),
             confirmations: Confirmations::default(),
             bench: Bench::default(),
             restarting: None,
             advance_at: None,
             failures: 0,
-            backoff: Backoff::new(first, Duration::from_secs(5)),
+            backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
             writes: 0,
         }
@@ -357,6 +361,7 @@ impl Leader {
             reason: reason.clone(),
         });
         if failures >= cx.config().leader_failure_limit() {
+            cx.note_exhausted(OpOwner::Leader, failures);
             self.resign(StepDownReason::Failing(reason));
         }
         self.work = Work::Pausing {

@@ -9,6 +9,7 @@ use core::fmt;
 use parti_core::Instant;
 
 mod alarm;
+mod applied;
 mod callbacks;
 mod chain;
 mod complete;
@@ -23,7 +24,9 @@ mod fold;
 mod grace;
 mod hearing;
 mod honesty;
+mod identity;
 mod justified;
+mod lease;
 mod leases;
 pub(crate) mod ledger;
 mod livelock;

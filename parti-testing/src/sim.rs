@@ -18,7 +18,7 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{ConfigError, Mode};
+use parti_core::{ConfigBuilder, ConfigError, Mode, PartitionKey, WorkerId};
 
 use world::World;
 
@@ -33,6 +33,8 @@ mod network;
 mod node;
 mod panics;
 mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod queue;
 mod shrink;
 mod simulated_store;
@@ -59,6 +61,21 @@ impl Plan {
     #[must_use]
     pub fn from_seed(seed: u64, mode: Mode) -> Self {
         generate::plan(seed, mode)
+    }
+
+    /// Whether the store rejects writes in it that were sound.
+    #[must_use]
+    pub fn is_rejecting(&self) -> bool {
+        self.actions.iter().any(|timed| {
+            matches!(
+                timed.action,
+                Action::PayloadLimit { .. }
+                    | Action::Deny {
+                        how: Denial::Rejected,
+                        ..
+                    }
+            )
+        })
     }
 
     /// Whether nothing goes wrong in it, so that no alarm has a reason.
@@ -119,7 +136,15 @@ impl Sim {
     /// # Errors
     /// As [`Sim::run`].
     pub fn run_traced(plan: &Plan, tracing: Tracing) -> Result<Outcome, ConfigError> {
-        let mut world = World::new(plan, tracing)?;
+        Self::run_adjusted(plan, tracing, &|builder| builder)
+    }
+
+    fn run_adjusted(
+        plan: &Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Outcome, ConfigError> {
+        let mut world = World::new(plan, tracing, adjust)?;
         world.run();
         Ok(Outcome {
             stats: Stats {
@@ -127,8 +152,10 @@ impl Sim {
                 events: world.events,
                 generations: world.judge.sometimes.generations,
                 settled_after: world.settled_after(),
+                requests: world.judge.requests,
             },
             pending: world.coverage().pending(),
+            owners: world.owners(),
             digest: world.judge.digest,
             sometimes: world.judge.sometimes.counts(),
             trace: world.judge.take_trace(),
@@ -148,6 +175,8 @@ pub struct Stats {
     pub generations: u64,
     /// How long after the faults the group was first seen settled.
     pub settled_after: Option<Duration>,
+    /// How many requests and watches the group began under faults.
+    pub requests: u64,
 }
 
 /// What came out of a run.
@@ -161,6 +190,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// How often each of [`SITUATIONS`] was seen.
     pub sometimes: BTreeMap<String, u64>,
+    /// Which worker held each partition at the end, by name.
+    pub owners: BTreeMap<PartitionKey, WorkerId>,
     /// What was missing at the end for the group to count as settled.
     pub pending: Vec<String>,
     /// The trace, as far as it was kept.

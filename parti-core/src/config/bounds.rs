@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use super::{Config, Mode};
+use crate::planted::Planted;
 
 impl Config {
     /// How long the holder of a session may rely on it after *sending* the renewal that was applied:
@@ -16,9 +17,11 @@ impl Config {
             .lease()
             .saturating_mul(self.clock_drift_ppm().saturating_mul(2))
             / 1_000_000;
-        self.lease()
+        let hold = self
+            .lease()
             .saturating_sub(drift)
-            .saturating_sub(self.lease_margin())
+            .saturating_sub(self.lease_margin());
+        self.unless_planted(Planted::NoDriftMargin, hold, self.lease())
     }
 
     /// A renewal later than this is overdue: one and a half intervals.

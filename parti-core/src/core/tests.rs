@@ -16,10 +16,12 @@ mod emergencies;
 mod foreign;
 mod leaving;
 mod limits;
+mod planted;
 mod races;
 mod solo;
 mod states;
 mod stuck;
+mod transfers;
 mod windows;
 mod world;
 

@@ -15,12 +15,14 @@ use super::seats::{Evictions, Seats};
 use super::verdict::{Verdict, judge};
 use super::{Leader, Leading, Work};
 use crate::attempt::Outcome;
+use crate::config::Mode;
 use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::event::{OpId, OpOwner};
 use crate::id::{Revision, WorkerId};
 use crate::keys::assignment_key;
 use crate::notice::{Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::SessionStatus;
 use crate::state::{Cause, State};
 use crate::store::{StoreError, StoreOp, StoreReply};
@@ -30,6 +32,10 @@ impl Leader {
     /// Judges, and does what the judgement asks for, as far as nothing else is under way.
     pub(crate) fn step(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> Leading {
         match &mut self.work {
+            Work::Committing(commit) if cx.now >= commit.give_up.at && !cx.store_is_sound() => {
+                // Nothing could be asked: neither the step nor the leader has failed.
+                commit.give_up.at = cx.now + cx.config().lease();
+            }
             Work::Committing(commit) if cx.now >= commit.give_up.at => {
                 // It may still be applied: then `head` shows it, and the next attempt cannot win.
                 self.fail(cx, "commit", "the store left its outcome open".into());
@@ -70,7 +76,8 @@ impl Leader {
             &basis,
             &self.sitting_out(cx.now),
         );
-        let facts = self.facts(&config, cx.now, contact, &difference);
+        let mut facts = self.facts(&config, cx.now, contact, &difference);
+        facts.in_contact &= cx.store_is_sound();
         let verdict = judge(&config, &facts);
         self.next_end = difference.next_end;
         let losses = facts.silent.iter().map(|silent| silent.lost_at);
@@ -134,12 +141,15 @@ impl Leader {
             Ok(workers) => Arc::new(workers),
             Err(error) => return self.fail(cx, "plan", alloc::format!("{error}")),
         };
-        let input = input(
+        let mut input = input(
             &table,
             Arc::clone(&workers),
             &self.view,
             self.target.as_ref(),
         );
+        if !seen.left.is_empty() && cx.planted(Planted::MovesOnLeave) {
+            input.previous.fill(NO_OWNER);
+        }
         let mut requests = self.requests();
         requests.truncate(most);
         let mut triggers = seen.triggers(lost, &requests);
@@ -283,7 +293,7 @@ impl Leader {
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
         let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
         let step = advance(
-            config.mode(),
+            config.unless_planted(Planted::DirectMove, config.mode(), Mode::Overlap),
             version,
             &seats.target,
             &seats.seats,
@@ -312,7 +322,7 @@ impl Leader {
         match draft.send(cx) {
             Ok(commit) => self.work = Work::Committing(Box::new(commit)),
             Err(reason) => {
-                // The limits may have been raised since they were asked for.
+                // The limits may have been raised since this process asked for them.
                 self.asking = Some(cx.store(OpOwner::Leader, StoreOp::Info));
                 self.fail(cx, "commit", reason);
             }
@@ -346,7 +356,8 @@ impl Leader {
         op: OpId,
         result: &Result<StoreReply, StoreError>,
     ) -> Leading {
-        if self.asking.take_if(|asking| *asking == op).is_some() {
+        if self.asking == Some(op) {
+            self.asking = None;
             if let Ok(StoreReply::Info(info)) = result {
                 self.info = info.clone();
             }
@@ -363,6 +374,11 @@ impl Leader {
     pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Leading {
         match outcome {
             Outcome::Pending => Leading::On,
+            Outcome::Lost(_) if cx.planted(Planted::NeverYields) => {
+                let until = cx.now + self.backoff.next(cx.rng());
+                self.work = Work::Pausing { until };
+                Leading::On
+            }
             Outcome::Lost(entry) => Leading::Over(StepDownReason::Deposed, entry),
             Outcome::Won(revision) => match core::mem::replace(&mut self.work, Work::Idle) {
                 Work::Committing(commit) => {

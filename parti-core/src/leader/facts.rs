@@ -12,6 +12,7 @@ use super::view::{Fate, SessionView, View};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::id::{Epoch, Version, WorkerId};
+use crate::planted::Planted;
 use crate::record::{SessionStatus, Verb};
 use crate::strategy::{WorkerInfo, WorkerTable};
 use crate::table::PartitionTable;
@@ -189,6 +190,12 @@ impl Leader {
 
     fn silent(&self, config: &Config, contact: &Contact) -> Vec<Silent> {
         let judged_from = contact.judges_from(config);
+        let heard_since = contact.since();
+        let (judged_from, heard_since) = config.unless_planted(
+            Planted::OutageIsSilence,
+            (judged_from, heard_since),
+            (Instant::ORIGIN, Instant::ORIGIN),
+        );
         let others = self.view.sessions.iter().filter(|(worker, session)| {
             **worker != self.worker
                 && session.is_living()
@@ -196,7 +203,7 @@ impl Leader {
         });
         let silent = others.map(|(worker, session)| {
             let (lost, _) = session.patience(config);
-            let since = session.since.max(contact.since());
+            let since = session.since.max(heard_since);
             Silent {
                 worker: worker.clone(),
                 lost_at: (since + lost).max(judged_from),

@@ -1,15 +1,13 @@
-//! S23: what one session relies on never goes back: the revisions its commits expect of a key, and the
-//! version it says it has taken in.
+//! S23b: the revisions that the commits of one session expect of a key never go back.
 
 use std::collections::BTreeMap;
 
 use super::{Check, Fact, Findings, Kind, Process, Proposal};
-use parti_core::{Expect, Instant, Key, Nonce, Notice, Record, Revision, Version, WorkerId};
+use parti_core::{Expect, Instant, Notice, Revision};
 
 #[derive(Debug, Default)]
 pub(super) struct Monotone {
     expected: BTreeMap<Process, BTreeMap<String, Revision>>,
-    applied: BTreeMap<WorkerId, (Nonce, Version)>,
 }
 
 impl Monotone {
@@ -32,7 +30,7 @@ impl Monotone {
 
 impl Check for Monotone {
     fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Proposes, Kind::Ended, Kind::Notice]
+        &[Kind::Proposes, Kind::Ended, Kind::Notice]
     }
 
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
@@ -40,30 +38,6 @@ impl Check for Monotone {
             Fact::Proposes {
                 process, proposal, ..
             } => self.propose(*process, proposal, findings),
-            Fact::Commit { process, writes } => {
-                for write in writes {
-                    let (Key::Session(worker), Some(Record::Session(record))) =
-                        (&write.key, write.record())
-                    else {
-                        continue;
-                    };
-                    let next = (record.nonce(), record.applied);
-                    match self.applied.get_mut(worker) {
-                        Some(known) => {
-                            if known.0 == next.0 && next.1 < known.1 {
-                                let (before, now) = (known.1, next.1);
-                                findings.report(format!(
-                                    "{process} says that {worker} has taken in {now} after {before}"
-                                ));
-                            }
-                            *known = next;
-                        }
-                        None => {
-                            self.applied.insert(worker.clone(), next);
-                        }
-                    }
-                }
-            }
             Fact::Ended { process }
             | Fact::Notice {
                 process,
@@ -72,6 +46,7 @@ impl Check for Monotone {
                 self.expected.remove(process);
             }
             Fact::Began { .. }
+            | Fact::Commit { .. }
             | Fact::Step { .. }
             | Fact::Heard { .. }
             | Fact::Asked { .. }

@@ -104,8 +104,8 @@ fn judge_successor(
         }
         // Whoever takes its own seat again has given up what it held before.
         SessionStatus::Active if before.nonce != record.nonce() => {
-            let own = before.process == by;
-            (living && !silent && !own).then_some("claimed while it lived")
+            // A process that was refused a renewal for good may take its own seat again at once.
+            (living && !silent && before.process != by).then_some("claimed while it lived")
         }
         SessionStatus::Active | SessionStatus::Draining | SessionStatus::Released { .. } => {
             if before.nonce != record.nonce() || before.process != by {

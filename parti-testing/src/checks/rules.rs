@@ -29,6 +29,8 @@ pub struct Rules {
     pub drift_ppm: u32,
     /// Whether nothing at all went wrong, so that there is no reason for an alarm.
     pub faultless: bool,
+    /// Whether the store rejects renewals at times, which ends a session for good.
+    pub rejecting: bool,
 }
 
 impl Rules {
@@ -47,6 +49,7 @@ impl Rules {
             restart_ratio: config.restart_detection_ratio(),
             drift_ppm: config.clock_drift_ppm(),
             faultless,
+            rejecting: false,
         }
     }
 

@@ -17,6 +17,13 @@ pub const PROPERTIES: &[Property] = &[
         make: |_| Box::<leases::Leases>::default(),
     },
     Property {
+        id: "S1a",
+        name: "a session is relied on no longer than a lease after its last applied renewal",
+        why: "a late answer or a slow clock would keep an owner at work after its successor began",
+        applies: EXCLUSIVE,
+        make: |rules| Box::new(lease::Lease::new(rules)),
+    },
+    Property {
         id: "S2",
         name: "an incarnation of a seat belongs to one process",
         why: "records made for one process would be taken in by another",
@@ -150,8 +157,8 @@ pub const PROPERTIES: &[Property] = &[
         make: |rules| Box::new(degraded::Degraded::new(rules)),
     },
     Property {
-        id: "S23",
-        name: "what a session relies on never goes back",
+        id: "S23b",
+        name: "the revisions a leader expects never go back",
         why: "a stale read would bring an old decision back to life",
         applies: ALWAYS,
         make: |_| Box::<monotone::Monotone>::default(),
@@ -178,6 +185,13 @@ pub const PROPERTIES: &[Property] = &[
         make: |_| Box::new(panics::NoPanic),
     },
     Property {
+        id: "S23",
+        name: "what a session has taken in never goes back",
+        why: "a worker would follow a record that its leader has replaced",
+        applies: ALWAYS,
+        make: |_| Box::<applied::Applied>::default(),
+    },
+    Property {
         id: "S26",
         name: "what a caller reads agrees with what was told and with the deadline",
         why: "a program that asks whether it owns a partition would be told a lie",
@@ -190,6 +204,13 @@ pub const PROPERTIES: &[Property] = &[
         why: "false emergencies and lost leases move partitions for nothing",
         applies: |rules| rules.faultless,
         make: |_| Box::new(alarm::NoAlarm),
+    },
+    Property {
+        id: "S18b",
+        name: "an identity is not given up while it can still be held",
+        why: "one old read would cost a worker all its partitions",
+        applies: |rules| !rules.rejecting,
+        make: |rules| Box::new(identity::Identity::new(rules)),
     },
     Property {
         id: "L1",

@@ -118,6 +118,7 @@ pub(super) struct Node {
     pub(super) disconnected_until: Instant,
     /// How long the clock stood still during the present pause.
     pub(super) frozen: Duration,
+    pub(super) frozen_until: Instant,
     pub(super) slow: Option<Slowness>,
     /// No process starts here any more.
     pub(super) retired: bool,
@@ -142,6 +143,7 @@ impl Node {
             clogged_until: Instant::ORIGIN,
             disconnected_until: Instant::ORIGIN,
             frozen: Duration::ZERO,
+            frozen_until: Instant::ORIGIN,
             slow: None,
             retired: false,
             unstopped: Vec::new(),

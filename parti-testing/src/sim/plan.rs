@@ -4,7 +4,7 @@
 //! can be run again. What always holds: a run is a function of its plan alone.
 
 use core::time::Duration;
-use parti_core::{Config, ConfigError, Mode, Preset, StopMode};
+use parti_core::{Config, ConfigBuilder, ConfigError, Mode, Preset, StopMode};
 use serde::{Deserialize, Serialize};
 
 mod deeds;
@@ -128,6 +128,11 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] when the plan's values are incoherent.
     pub fn config(&self, node: &NodePlan) -> Result<Config, ConfigError> {
+        self.builder(node).build()
+    }
+
+    /// The configuration of the worker on one node, not yet checked.
+    pub(super) fn builder(&self, node: &NodePlan) -> ConfigBuilder {
         let preset = match self.pace {
             Pace::Fast => Preset::Fast,
             Pace::Default => Preset::Default,
@@ -153,7 +158,7 @@ impl Settings {
         if let Some(hint) = node.hint {
             builder = builder.worker_id_hint(&format!("worker-{hint}"));
         }
-        builder.build()
+        builder
     }
 }
 

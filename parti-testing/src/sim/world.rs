@@ -4,8 +4,12 @@
 //! time in which nothing may happen. It ends at the first violation.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
-use parti_core::{AssignmentStrategy, ConfigError, Instant, Partition, WakeReason};
+use parti_core::{
+    AssignmentStrategy, ConfigBuilder, ConfigError, Instant, Partition, PartitionKey, WakeReason,
+    WorkerId,
+};
 
 mod act;
 mod foreign;
@@ -13,7 +17,7 @@ mod foreign;
 use super::dice::{Dice, Purpose};
 use super::judge::{Judge, Tracing};
 use super::network::{Outage, Trouble};
-use super::node::{Input, Node};
+use super::node::{Holding, Input, Node};
 use super::plan::{Faults, Plan, Planner, Weights};
 use super::queue::{Item, Queue};
 use super::store::SimStore;
@@ -47,16 +51,25 @@ pub(super) struct World<'plan> {
 }
 
 impl<'plan> World<'plan> {
-    pub(super) fn new(plan: &'plan Plan, tracing: Tracing) -> Result<Self, ConfigError> {
+    /// The world of a plan; `adjust` has the last word on each configuration.
+    pub(super) fn new(
+        plan: &'plan Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Self, ConfigError> {
         let mut nodes = Vec::new();
         for node in &plan.nodes {
-            nodes.push(Node::new(plan.settings.config(node)?, node.drift_ppm));
+            let config = adjust(plan.settings.builder(node)).build()?;
+            nodes.push(Node::new(config, node.drift_ppm));
         }
         let config = match nodes.first() {
             Some(node) => node.config.clone(),
             None => parti_core::Config::builder("sim").build()?,
         };
-        let rules = Rules::new(&config, plan.is_faultless());
+        let rules = Rules {
+            rejecting: plan.is_rejecting(),
+            ..Rules::new(&config, plan.is_faultless())
+        };
         let mut world = Self {
             plan,
             dice: Dice::new(plan.seed),
@@ -173,6 +186,20 @@ impl<'plan> World<'plan> {
 
     pub(super) fn settled_after(&self) -> Option<Duration> {
         Some(self.settled_at?.since(self.healed_at?))
+    }
+
+    /// Which worker processes each partition.
+    pub(super) fn owners(&self) -> BTreeMap<PartitionKey, WorkerId> {
+        let mut owners = BTreeMap::new();
+        for running in self.nodes.iter().filter_map(|node| node.running.as_ref()) {
+            let Some(worker) = running.core.status().worker else {
+                continue;
+            };
+            let assigned = running.held.iter();
+            let assigned = assigned.filter(|(_, stage)| **stage == Holding::Assigned);
+            owners.extend(assigned.map(|(key, _)| (key.clone(), worker.clone())));
+        }
+        owners
     }
 
     /// Whether the strategy gives every worker something when there is enough.

@@ -192,6 +192,22 @@ impl World {
         self.settle();
     }
 
+    /// A removal by a foreign hand, or by the store itself.
+    pub(super) fn erase(&mut self, key: &str) {
+        let write = Write {
+            key: key.to_string(),
+            value: None,
+            expect: Expect::Any,
+        };
+        self.commit(&[write]).expect("applies");
+        self.settle();
+    }
+
+    /// The present watches of a node deliver nothing any more, and nobody is told.
+    pub(super) fn silence_watches(&mut self, node: usize) {
+        self.nodes[node].watches.clear();
+    }
+
     /// Everything a node keeps back is released.
     pub(super) fn let_go(&mut self, node: usize) {
         self.nodes[node].slow = false;

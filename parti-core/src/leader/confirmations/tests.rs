@@ -55,6 +55,8 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
     let session = SessionView {
         revision: Revision::new(11),
         since: Instant::ORIGIN,
+        heard: Instant::ORIGIN,
+        said: Instant::ORIGIN,
         record: Some(session),
         expect: Expect::Any,
     };

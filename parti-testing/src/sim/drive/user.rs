@@ -45,7 +45,8 @@ impl World<'_> {
         input: PlanInput,
     ) {
         let node = usize::from(process.node);
-        let number = self.nodes[node].next_message();
+        let running = self.nodes[node].process(process);
+        let number = running.map_or(0, |running| running.steps);
         let roll = self.dice.roll(Purpose::Strategy, node as u64, number);
         let mut result = self.strategy.plan(&input);
         if roll.ppm(self.faults.plan_fail_ppm) {

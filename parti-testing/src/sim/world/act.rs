@@ -131,7 +131,11 @@ impl World<'_> {
 
     fn freeze(&mut self, node: usize, length: Duration) {
         if self.nodes[node].running.is_some() {
-            self.nodes[node].frozen += length;
+            let until = self.now + length;
+            let at = &mut self.nodes[node];
+            let from = at.frozen_until.max(self.now);
+            at.frozen += until.since(from);
+            at.frozen_until = until.max(from);
             self.pause(node, length);
         }
     }
@@ -249,6 +253,7 @@ impl World<'_> {
         };
         at.paused_until = Instant::ORIGIN;
         at.frozen = Duration::ZERO;
+        at.frozen_until = Instant::ORIGIN;
         let process = running.process;
         if running.leaving.is_some_and(|leaving| leaving.by < self.now) {
             at.unstopped.push(process);
