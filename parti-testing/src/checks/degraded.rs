@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Kind, Process, Rules};
+use super::{Check, Fact, Findings, Kind, Process, Proposal, Rules};
 use parti_core::{
     Cause, DegradedReason, Instant, Mode, Notice, Revision, RevokeCause, Status, WriteId,
 };
@@ -54,6 +54,16 @@ impl Degraded {
             && let Some(patient) = self.patients.get_mut(&process)
         {
             patient.deaf = false;
+        }
+    }
+
+    fn propose(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
+        // What was sent before may be sent again until its outcome is clear.
+        let again = self.proposed.insert(process, proposal.write) == Some(proposal.write);
+        let evictions = &proposal.evictions;
+        let deaf = self.patients.get(&process).is_some_and(|p| p.deaf);
+        if deaf && !again && !evictions.is_empty() && proposal.head.cause != Cause::Takeover {
+            findings.report(format!("{process} is degraded and ends {evictions:?}"));
         }
     }
 
@@ -120,14 +130,7 @@ impl Check for Degraded {
             Fact::Proposes {
                 process, proposal, ..
             } => {
-                // What was sent before may be sent again until its outcome is clear.
-                let again = self.proposed.insert(*process, proposal.write) == Some(proposal.write);
-                let evicts = !proposal.evictions.is_empty();
-                let deaf = self.patients.get(process).is_some_and(|p| p.deaf);
-                if deaf && !again && evicts && proposal.head.cause != Cause::Takeover {
-                    let evictions = &proposal.evictions;
-                    findings.report(format!("{process} is degraded and ends {evictions:?}"));
-                }
+                self.propose(*process, proposal, findings);
             }
             Fact::Revoke {
                 process,

@@ -51,29 +51,26 @@ impl Fold {
 
     fn notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
         let folded = self.processes.entry(process).or_default();
-        match notice {
-            Notice::Claimed { worker, epoch, .. } => {
-                folded.seat = Some((worker.clone(), *epoch));
-                folded.suspended = false;
-                self.records
-                    .retain(|(of, at), _| of != worker || at >= epoch);
+        if let Notice::Claimed { worker, epoch, .. } = notice {
+            folded.seat = Some((worker.clone(), *epoch));
+            folded.suspended = false;
+            self.records
+                .retain(|(of, at), _| of != worker || at >= epoch);
+        } else if let Notice::AssignmentChanged {
+            version,
+            added,
+            removed,
+            total,
+        } = notice
+        {
+            if (folded.total + added).checked_sub(*removed) != Some(*total) {
+                let before = folded.total;
+                findings.report(format!(
+                    "{process} had {before}, gained {added}, lost {removed} and says {total}"
+                ));
             }
-            Notice::AssignmentChanged {
-                version,
-                added,
-                removed,
-                total,
-            } => {
-                if (folded.total + added).checked_sub(*removed) != Some(*total) {
-                    let before = folded.total;
-                    findings.report(format!(
-                        "{process} had {before}, gained {added}, lost {removed} and says {total}"
-                    ));
-                }
-                folded.total = *total;
-                folded.version = Some(*version);
-            }
-            _ => {}
+            folded.total = *total;
+            folded.version = Some(*version);
         }
     }
 

@@ -65,14 +65,13 @@ impl Check for Resolved {
             }
             Fact::Notice { process, notice } => {
                 let open = self.open.entry(*process).or_default();
-                match notice {
-                    Notice::Claimed { .. } | Notice::StartFailed(_) => open.started = true,
-                    Notice::RequestDone { request, .. } | Notice::RequestFailed { request, .. } => {
-                        if !open.requests.remove(request) {
-                            findings.report(format!("{process} answers {request:?} twice"));
-                        }
-                    }
-                    _ => {}
+                if matches!(notice, Notice::Claimed { .. } | Notice::StartFailed(_)) {
+                    open.started = true;
+                } else if let Notice::RequestDone { request, .. }
+                | Notice::RequestFailed { request, .. } = notice
+                    && !open.requests.remove(request)
+                {
+                    findings.report(format!("{process} answers {request:?} twice"));
                 }
             }
             Fact::Due(coverage) => self.due(coverage, findings),

@@ -18,6 +18,9 @@ use crate::checks::{Coverage, Fact, Stage, Standing, Worker};
 /// How often the group is looked at until it must have settled.
 const LOOKS: u32 = 32;
 
+/// A time that follows from a configuration.
+type Bound = fn(&Config) -> Duration;
+
 impl World<'_> {
     pub(super) fn heal(&mut self) {
         self.healed_at = Some(self.now);
@@ -35,18 +38,18 @@ impl World<'_> {
         };
         let bound = longest(&Config::convergence_bound);
         let calm = longest(&|config| config.reconcile_interval() + config.heartbeat_interval() * 5);
-        let stages: [(Stage, &dyn Fn(&Config) -> Duration); 9] = [
-            (Stage::Claimed, &Config::claim_bound),
-            (Stage::Elected, &Config::election_bound),
-            (Stage::Seen, &Config::detection_bound),
-            (Stage::Detected, &Config::detection_bound),
-            (Stage::Decided, &Config::decision_bound),
-            (Stage::Applied, &Config::application_bound),
-            (Stage::HandedOver, &Config::convergence_bound),
-            (Stage::Confirmed, &Config::convergence_bound),
-            (Stage::Recovered, &Config::recovery_bound),
+        let stages: [(Stage, Bound); 9] = [
+            (Stage::Claimed, Config::claim_bound),
+            (Stage::Elected, Config::election_bound),
+            (Stage::Seen, Config::detection_bound),
+            (Stage::Detected, Config::detection_bound),
+            (Stage::Decided, Config::decision_bound),
+            (Stage::Applied, Config::application_bound),
+            (Stage::HandedOver, Config::convergence_bound),
+            (Stage::Confirmed, Config::convergence_bound),
+            (Stage::Recovered, Config::recovery_bound),
         ];
-        let stages = stages.map(|(stage, of)| (stage, longest(of)));
+        let stages = stages.map(|(stage, of)| (stage, longest(&of)));
         for part in 1..=LOOKS {
             self.queue.push(self.now + bound * part / LOOKS, Item::Look);
         }

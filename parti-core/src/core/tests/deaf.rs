@@ -18,9 +18,11 @@ fn a_leader_that_hears_nothing_resigns_and_another_leads() {
     let next = leader(&world);
     assert_ne!(next, deaf);
     let noted = &world.nodes[deaf].notices;
-    let reason = noted.iter().find_map(|notice| match notice {
-        Notice::LeadershipLost { reason, .. } => Some(reason.to_string()),
-        _ => None,
+    let reason = noted.iter().find_map(|notice| {
+        if let Notice::LeadershipLost { reason, .. } = notice {
+            return Some(reason.to_string());
+        }
+        None
     });
     assert!(reason.expect("it says so").contains("do not come back"));
     // The group is led in fact: a worker that dies is replaced.
@@ -80,13 +82,11 @@ fn what_begins_anew_after_its_end_is_told_like_everything_else() {
     world.let_go(0);
     world.run(secs(5));
     assert_eq!(world.nodes[0].held.len(), 4);
-    let last = world.nodes[0]
-        .notices
-        .iter()
-        .rev()
-        .find_map(|notice| match notice {
-            Notice::AssignmentChanged { total, .. } => Some(*total),
-            _ => None,
-        });
+    let last = world.nodes[0].notices.iter().rev().find_map(|notice| {
+        if let Notice::AssignmentChanged { total, .. } = notice {
+            return Some(*total);
+        }
+        None
+    });
     assert_eq!(last, Some(4));
 }

@@ -1,7 +1,7 @@
 //! Bad and good traces of workers: seats, callbacks, notices, and what a caller reads.
 
 use super::*;
-use parti_core::{Epoch, Revision, Status, Term, Version, WorkerId};
+use parti_core::{Boot, Core, Epoch, Revision, Status, StrategyId, Term, Version, WorkerId};
 
 fn claimed(process: Process, seat: WorkerId, epoch: u64) -> Fact {
     let (epoch, nonce) = (Epoch::new(epoch), nonce(process));
@@ -115,23 +115,21 @@ fn what_a_session_relies_on_never_goes_back() {
 #[test]
 fn what_a_caller_reads_agrees_with_what_was_told() {
     let reads = |assigned, is_leader, until| {
+        let boot = Boot {
+            now: seconds(0),
+            wall_ms: 0,
+            seed: 1,
+            strategy: StrategyId::new("s"),
+            software: String::new(),
+        };
+        let config = Config::builder("g").build().expect("coherent");
         let status = Status {
             state: State::Degraded,
             worker: Some(worker(A)),
-            epoch: Some(Epoch::new(1)),
-            nonce: Some(nonce(A)),
             deadline: Some(seconds(until)),
-            leader: None,
             is_leader,
-            term: Term::ZERO,
-            version: Version::ZERO,
-            cause: None,
-            workers: 0,
-            partitions: 0,
-            unfinished: 0,
-            applied: Version::ZERO,
             assigned,
-            ignored_records: 0,
+            ..Core::new(config, boot).status()
         };
         Fact::Settled {
             process: A,
