@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Epoch, Instant, Notice, WorkerId};
+use parti_core::{Epoch, Instant, Notice, Record, SessionStatus, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Leases {
@@ -51,7 +51,7 @@ impl Leases {
 
 impl Check for Leases {
     fn sees(&self) -> &[Kind] {
-        &[Kind::Notice, Kind::Ended, Kind::Settled]
+        &[Kind::Notice, Kind::Ended, Kind::Commit, Kind::Settled]
     }
 
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
@@ -68,9 +68,19 @@ impl Check for Leases {
                 notice: Notice::IdentityLost { .. } | Notice::Stopped { .. },
             }
             | Fact::Ended { process } => self.leave(*process),
+            Fact::Commit { process, writes } => {
+                // Whoever gives its seat back holds nothing any more, even if it never learns that the
+                // store has taken its word.
+                let released = writes.iter().any(|write| {
+                    matches!(write.record(), Some(Record::Session(record))
+                        if matches!(record.status, SessionStatus::Released { .. }))
+                });
+                if released {
+                    self.leave(*process);
+                }
+            }
             Fact::Settled { process, until, .. } => self.extend(at, *process, *until, findings),
             Fact::Began { .. }
-            | Fact::Commit { .. }
             | Fact::Step { .. }
             | Fact::Heard { .. }
             | Fact::Asked { .. }
