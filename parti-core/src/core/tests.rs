@@ -12,6 +12,7 @@ use crate::notice::{Notice, StartError};
 use crate::state::{Cause, State};
 
 mod circuits;
+mod deaf;
 mod emergencies;
 mod foreign;
 mod leaving;

@@ -122,6 +122,7 @@ impl Member {
             let config = cx.shared_config();
             let regained = !self.contact.is_held(&config, cx.now);
             self.contact.on_echo(&config, cx.now);
+            self.unheard_since = None;
             if let (true, Some(leader)) = (regained, &mut self.leader) {
                 leader.stir();
             }
