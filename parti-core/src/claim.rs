@@ -29,6 +29,8 @@ use choice::{Choice, Seat};
 pub(crate) struct Claim {
     /// The ID to try first.
     preferred: Option<WorkerId>,
+    /// The session this process had before. Nothing of it is held any more.
+    former: Option<(WorkerId, Epoch)>,
     started: Instant,
     /// When to give up; a claim after a lost identity never does.
     give_up_at: Option<Instant>,
@@ -82,21 +84,27 @@ impl Claim {
     pub(crate) fn first(cx: &mut Cx<'_>) -> Self {
         let preferred = cx.config().worker_id_hint().cloned();
         let give_up_at = Some(cx.now + cx.config().startup_timeout());
-        Self::begin(cx, preferred, give_up_at)
+        Self::begin(cx, preferred, None, give_up_at)
     }
 
     /// Begins a claim after the identity was lost.
-    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId) -> Self {
+    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId, epoch: Epoch) -> Self {
         let preferred = cx.config().worker_id_hint().unwrap_or(lost).clone();
-        Self::begin(cx, Some(preferred), None)
+        Self::begin(cx, Some(preferred), Some((lost.clone(), epoch)), None)
     }
 
-    fn begin(cx: &mut Cx<'_>, preferred: Option<WorkerId>, give_up_at: Option<Instant>) -> Self {
+    fn begin(
+        cx: &mut Cx<'_>,
+        preferred: Option<WorkerId>,
+        former: Option<(WorkerId, Epoch)>,
+        give_up_at: Option<Instant>,
+    ) -> Self {
         let step = Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info));
         let (seats, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
         Self {
             preferred,
+            former,
             started,
             give_up_at,
             info,
@@ -216,8 +224,14 @@ impl Claim {
                 )
                 | Err(_) => None,
             };
+            let epoch = match record.as_ref().map(|record| record.epoch) {
+                Some(epoch) if epoch > Epoch::ZERO => epoch,
+                Some(_) | None => Epoch::from(entry.revision),
+            };
+            let own = self.former.as_ref() == Some(&(worker.clone(), epoch));
             let seat = Seat {
                 revision: entry.revision,
+                own,
                 since: now,
                 status: record
                     .as_ref()

@@ -163,6 +163,10 @@ impl Core {
             is_leader: member.is_some_and(|member| member.is_leader()),
             term: head.map_or(Term::ZERO, |head| head.term),
             version: head.map_or(Version::ZERO, |head| head.version),
+            cause: head.map(|head| head.cause),
+            workers: head.map_or(0, |head| head.workers),
+            partitions: head.map_or(0, |head| head.partitions),
+            unfinished: head.map_or(0, |head| head.unfinished),
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             ignored_records: self.env.ignored_records,
@@ -414,7 +418,7 @@ impl Core {
         if leaving {
             return self.end_without_session(errors);
         }
-        let claim = Claim::again(&mut self.env.cx(self.now), &worker);
+        let claim = Claim::again(&mut self.env.cx(self.now), &worker, epoch);
         self.phase = Phase::Claiming(Box::new(claim));
     }
 

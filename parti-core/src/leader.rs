@@ -17,7 +17,7 @@ use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpId;
-use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Nonce, Revision, Term, WorkerId, WriteId};
 use crate::notice::{Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::record::Head;
@@ -26,16 +26,21 @@ use crate::table::PartitionTable;
 use crate::time::Instant;
 
 mod act;
+pub(crate) mod bench;
 mod commit;
+mod confirmations;
 mod facts;
 mod ledger;
 mod listing;
 mod plan;
+mod resign;
 mod seats;
 mod verdict;
 pub(crate) mod view;
 
+use bench::Bench;
 use commit::Commit;
+use confirmations::Confirmations;
 use plan::{Brief, Requested, Target};
 use verdict::{Changing, Verdict};
 use view::{News, View};
@@ -88,8 +93,12 @@ pub(crate) struct Leader {
     unfinished: Option<bool>,
     weights_matter: Option<bool>,
     last_rebalance: Option<Instant>,
-    /// Records that living workers have not confirmed: the version, and since when.
-    confirmations: BTreeMap<WorkerId, (Version, Instant)>,
+    /// What living workers have not confirmed.
+    confirmations: Confirmations,
+    /// Who failed to, and sits out.
+    bench: Bench,
+    /// Until when those lost together may still come back, once most of the group was lost at once.
+    restarting: Option<Instant>,
     advance_at: Option<Instant>,
     failures: u32,
     backoff: Backoff,
@@ -163,7 +172,9 @@ impl Leader {
                 start.last_rebalance,
                 None,
             ),
-            confirmations: BTreeMap::new(),
+            confirmations: Confirmations::default(),
+            bench: Bench::default(),
+            restarting: None,
             advance_at: None,
             failures: 0,
             backoff: Backoff::new(first, Duration::from_secs(5)),
@@ -245,10 +256,9 @@ impl Leader {
         self.view.note_orphans(cx.now);
         self.view.trust_only(self.nonce);
         for (worker, record) in &self.view.records {
-            self.confirmations
-                .insert(worker.clone(), (record.version, cx.now));
+            self.confirmations.expect(cx.now, worker, record.version);
         }
-        self.note_confirmations(cx);
+        self.confirmations.note(cx.now, &self.view);
     }
 
     /// The own `head` write came back, or somebody else's. Only if the leader's own watch brought it,
@@ -310,13 +320,11 @@ impl Leader {
             Verdict::Wait(wake) => Some(wake.at),
             Verdict::Settle { until, .. } => Some(*until),
         };
-        let patience = config.apply_timeout().min(config.handoff_timeout());
-        let confirmed = self
-            .confirmations
-            .values()
-            .map(|&(_, since)| since + patience);
+        let confirmed = self.confirmations.next(config, now);
         let times = confirmed
+            .into_iter()
             .chain(verdict)
+            .chain(self.bench.next_return(now))
             .chain(self.advance_at)
             .chain(self.next_end)
             .chain(self.next_loss);
@@ -356,36 +364,5 @@ impl Leader {
         self.work = Work::Pausing {
             until: cx.now + self.backoff.next(cx.rng()),
         };
-    }
-
-    /// Forgets what was waited for and has been confirmed.
-    fn note_confirmations(&mut self, cx: &Cx<'_>) {
-        let view = &self.view;
-        self.confirmations.retain(|worker, (version, since)| {
-            let Some(session) = view.sessions.get(worker) else {
-                return false;
-            };
-            let Some(record) = view.records.get(worker) else {
-                return false;
-            };
-            let Some(said) = &session.record else {
-                return false;
-            };
-            if session.epoch() != record.epoch || !said.status.is_living() {
-                return false;
-            }
-            if said.applied < *version {
-                return true;
-            }
-            // Applied; what is still draining has its own, longer patience from now on.
-            let awaited = record
-                .revoking
-                .iter()
-                .any(|r| said.draining.contains(&r.partition));
-            if awaited && *version != Version::ZERO {
-                (*version, *since) = (Version::ZERO, cx.now);
-            }
-            awaited
-        });
     }
 }

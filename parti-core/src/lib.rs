@@ -56,7 +56,9 @@ pub use id::{
     WriteId,
 };
 pub use keys::{Key, head_key};
-pub use notice::{AlertLevel, DegradedReason, Notice, StartError, StepDownReason};
+pub use notice::{
+    AlertLevel, DegradedReason, Notice, OwnerEnd, StartError, StepDownReason, Transfer,
+};
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,

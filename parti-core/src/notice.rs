@@ -168,6 +168,43 @@ impl AlertLevel {
     }
 }
 
+/// Partitions that a generation gave to a new owner, by the owner they had before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The former owner.
+    pub from: WorkerId,
+    /// How its ownership ended.
+    pub end: OwnerEnd,
+    /// How many partitions.
+    pub partitions: usize,
+    /// How long they had no owner, as the leader saw it: from the last renewal it saw of a lost
+    /// worker, or from the acknowledgement it saw of one that released them, until the commit.
+    pub vacant: Duration,
+}
+
+/// How an ownership ended before the next could begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OwnerEnd {
+    /// The worker said that it had ended its processing.
+    Released,
+    /// The worker fell silent and was evicted.
+    Lost,
+}
+
+impl OwnerEnd {
+    /// Both, in declaration order.
+    pub const ALL: [Self; 2] = [Self::Released, Self::Lost];
+
+    /// The end as one lower-case word, for logs and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// Something worth knowing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -255,6 +292,9 @@ pub enum Notice {
         evicted: Vec<WorkerId>,
         /// Partitions that still wait for their holder's acknowledgement.
         unfinished: usize,
+        /// Of the granted: those that had another owner before and had to wait for its end, by
+        /// former owner. In overlap mode only what lost workers had.
+        transfers: Vec<Transfer>,
     },
     /// This leader has a new plan; the certificate says how good it is.
     Planned {

@@ -109,6 +109,11 @@ pub enum Fact {
         /// What it wrote.
         writes: Vec<Written>,
     },
+    /// Somebody who is not part of the group wrote into its bucket.
+    Foreign {
+        /// What.
+        writes: Vec<Written>,
+    },
     /// A core is about to handle something.
     Step {
         /// Whose.

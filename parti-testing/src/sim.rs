@@ -36,6 +36,7 @@ mod plan;
 pub mod planted;
 mod queue;
 mod shrink;
+mod simulated_store;
 mod sometimes;
 mod store;
 mod strategy;
@@ -45,8 +46,12 @@ mod world;
 
 pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
-pub use plan::{Action, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+pub use plan::{
+    Action, Denial, Faults, Hand, HandOver, KeyKind, Leave, NodePlan, Pace, Plan, Planner,
+    Settings, Target, TimedAction, Weights,
+};
 pub use shrink::shrink;
+pub use simulated_store::{Manner, SimulatedStore};
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
 
@@ -61,15 +66,30 @@ impl Plan {
     #[must_use]
     pub fn is_faultless(&self) -> bool {
         let harmless = |timed: &TimedAction| match timed.action {
-            Action::Partitions { .. } | Action::Refresh { .. } | Action::Trigger { .. } => true,
+            Action::Partitions { .. }
+            | Action::Refresh { .. }
+            | Action::Trigger { .. }
+            | Action::Weigh { .. } => true,
             Action::Stop { leave, .. } => leave == Leave::Handoff,
             Action::Crash { .. }
             | Action::Pause { .. }
             | Action::ClockJump { .. }
             | Action::Outage { .. }
-            | Action::Cut { .. } => false,
+            | Action::Cut { .. }
+            | Action::Freeze { .. }
+            | Action::ClockBack { .. }
+            | Action::Slow { .. }
+            | Action::Clog { .. }
+            | Action::Reconnect { .. }
+            | Action::Deny { .. }
+            | Action::StuckLeader { .. }
+            | Action::SlowStore { .. }
+            | Action::PayloadLimit { .. }
+            | Action::Foreign { .. } => false,
         };
+        let seats = self.settings.pool as usize;
         self.faults == Faults::none()
+            && self.nodes.len() <= seats
             && self.nodes.iter().all(|node| node.survives)
             && self.actions.iter().all(harmless)
     }

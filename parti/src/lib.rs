@@ -15,18 +15,29 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod catalogue;
 mod clock;
 mod desk;
 mod driver;
 mod error;
 mod guard;
 mod handler;
+mod health;
+mod hooks;
+#[cfg(feature = "prometheus")]
+mod http;
+mod instrument;
 mod local_store;
 mod log;
 mod manager;
+mod meter;
+pub mod metrics;
 #[cfg(feature = "nats")]
 mod nats;
+mod observer;
 mod plan;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 mod shared;
 mod source;
 mod subscription;
@@ -36,6 +47,11 @@ pub use clock::Clock;
 pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure};
 pub use guard::Guard;
 pub use handler::{Callback, PartitionHandler};
+pub use health::{Condition, Health, HealthCode, Impact};
+pub use hooks::{
+    AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks, LeadershipChange,
+    NoHooks, StateChange, Trouble, hook_channel,
+};
 pub use local_store::LocalStore;
 pub use manager::Manager;
 pub use plan::plan;
@@ -45,13 +61,13 @@ pub use subscription::{ManagerNotice, Subscription};
 pub use async_trait::async_trait;
 #[doc(inline)]
 pub use parti_core::{
-    AssignmentStrategy, AuditEntry, Cause, Config, ConfigBuilder, ConfigError, DegradedReason,
-    Epoch, Explanation, Gap, Generation, Grant, GroupName, Instant, Leaving, Mode, Move, NO_OWNER,
-    NameError, Nonce, Notice, Owner, OwnerSession, Partition, PartitionError, PartitionKey,
-    PartitionSource, PartitionTable, Plan, PlanError, PlanInput, Preset, Report, RequestId,
-    Revision, RevokeCause, SourceError, StartError, State, Status, StepDownReason, StopMode, Store,
-    StoreError, StoreErrorKind, StrategyId, Term, Token, Version, WorkerChange, WorkerId,
-    WorkerInfo, WorkerTable,
+    AlertLevel, AssignmentStrategy, AuditEntry, Cause, Config, ConfigBuilder, ConfigError,
+    DegradedReason, Epoch, Explanation, Gap, Generation, Grant, GroupName, Instant, Leaving, Mode,
+    Move, NO_OWNER, NameError, Nonce, Notice, Owner, OwnerEnd, OwnerSession, Partition,
+    PartitionError, PartitionKey, PartitionSource, PartitionTable, Plan, PlanError, PlanInput,
+    Preset, Report, RequestId, Revision, RevokeCause, SourceError, StartError, State, Status,
+    StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token, Transfer,
+    Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
 };
 #[cfg(feature = "nats")]
 #[doc(inline)]

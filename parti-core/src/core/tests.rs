@@ -19,6 +19,7 @@ mod planted;
 mod races;
 mod solo;
 mod states;
+mod stuck;
 mod windows;
 mod world;
 

@@ -26,6 +26,10 @@ pub(crate) struct SessionView {
     pub(crate) revision: Revision,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
+    /// When the worker itself was last heard of; an eviction does not count.
+    pub(crate) heard: Instant,
+    /// Since when it says what it says of its assignment and of itself.
+    pub(crate) said: Instant,
     /// `None` when the key holds no readable session.
     pub(crate) record: Option<SessionRecord>,
     /// What an eviction must expect of the key.
@@ -187,10 +191,13 @@ impl View {
             }
             (_, _) => News::Change,
         };
+        let said = self.sessions.get(&worker).map(|session| session.said);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
         let session = SessionView {
             revision: entry.revision,
             since: cx.unless_planted(Planted::SilenceGoesOn, cx.now, known),
+            heard: cx.now,
+            said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
             expect,
         };
@@ -280,6 +287,8 @@ impl View {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
+                heard: now,
+                said: now,
                 record: None,
                 expect: Expect::Absent,
             });

@@ -42,6 +42,13 @@ impl Check for Identity {
                     self.take_in(at, worker, write);
                 }
             }
+        } else if let Fact::Foreign { writes } = fact {
+            // A seat that somebody else has written is lost for good.
+            for write in writes {
+                if let Key::Session(worker) = &write.key {
+                    self.sessions.remove(worker);
+                }
+            }
         } else if let Fact::Notice {
             process,
             notice: Notice::IdentityLost { worker, epoch },

@@ -29,7 +29,7 @@ impl Check for Justified {
         let Fact::Commit { process, writes } = fact else {
             return;
         };
-        for grant in self.ledger.take_in(at, self.lease, writes) {
+        for grant in self.ledger.take_in(at, self.lease, *process, writes) {
             if !grant.unjustified.is_empty() {
                 findings.report(format!(
                     "{process} grants {} to {:?} while {:?} may hold it",

@@ -31,6 +31,13 @@ pub(crate) enum Purpose {
     Source,
     Timer,
     Spurious,
+    Hug,
+    VeryLate,
+    SnapshotCut,
+    Strategy,
+    Stuck,
+    SlowStore,
+    Foreign,
 }
 
 /// The source of all decisions of a run.

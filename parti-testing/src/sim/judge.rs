@@ -157,6 +157,11 @@ fn describe(fact: &Fact) -> Option<String> {
         Fact::Released { process, grants } => format!("{process} has released {grants:?}"),
         Fact::Notice { process, notice } => format!("{process} notes {notice:?}"),
         Fact::Panicked { process, message } => format!("{process} panics: {message}"),
+        Fact::Foreign { writes } => {
+            let names = writes.iter().map(|w| format!("{}@{}", w.name, w.revision));
+            let names: Vec<_> = names.collect();
+            format!("somebody writes {}", names.join(" "))
+        }
         Fact::Healed => "all faults end".to_owned(),
         Fact::Due(_) => "the group must have settled".to_owned(),
         Fact::Over(_) => "the calm is over".to_owned(),
