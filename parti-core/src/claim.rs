@@ -1,12 +1,15 @@
 //! Claiming an ID: list the sessions, choose a free one, write it under the condition that it is
 //! still free, and begin again when somebody was faster.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
+use crate::backoff::Backoff;
+use crate::circuits::Gate;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -40,6 +43,7 @@ pub(crate) struct Claim {
     seats: BTreeMap<WorkerId, Seat>,
     step: Step,
     last_error: Option<StoreError>,
+    backoff: Backoff,
     exhausted: Option<StartError>,
     /// What was sent before this proves nothing.
     trusted_from: Instant,
@@ -50,7 +54,7 @@ enum Step {
     Informing(OpId),
     Listing(OpId),
     Writing {
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         worker: WorkerId,
         nonce: Nonce,
     },
@@ -99,21 +103,24 @@ impl Claim {
         former: Option<(WorkerId, Epoch)>,
         give_up_at: Option<Instant>,
     ) -> Self {
-        let step = Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info));
         let (seats, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
-        Self {
+        let most = cx.config().heartbeat_interval();
+        let mut claim = Self {
             preferred,
             former,
             started,
             give_up_at,
             info,
             seats,
-            step,
+            step: Step::Pausing { until: started },
             last_error,
+            backoff: cx.config().retry().endless(most),
             exhausted,
             trusted_from: Instant::ORIGIN,
-        }
+        };
+        claim.look(cx);
+        claim
     }
 
     /// The clock stood still for an unknown time: what was sent before now proves nothing.
@@ -163,6 +170,16 @@ impl Claim {
     }
 
     fn look(&mut self, cx: &mut Cx<'_>) {
+        let until = match cx.gate(OpOwner::Claim) {
+            Gate::Free => None,
+            Gate::Until(at) => Some(at),
+            // The answer to a probe of an earlier session is still to come.
+            Gate::Shut => Some(cx.now + cx.config().heartbeat_interval() / 4),
+        };
+        if let Some(until) = until {
+            self.step = Step::Pausing { until };
+            return;
+        }
         self.step = if self.info.is_none() {
             Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info))
         } else {
@@ -191,6 +208,7 @@ impl Claim {
                 entries,
                 last_revision,
             }) => {
+                self.backoff.reset();
                 self.observe(cx.now, entries);
                 self.forget_deleted(entries, *last_revision);
                 self.choose(cx);
@@ -295,7 +313,7 @@ impl Claim {
         };
         let attempt = Attempt::begin(cx, OpOwner::Claim, id, [write].into());
         self.step = Step::Writing {
-            attempt,
+            attempt: Box::new(attempt),
             worker,
             nonce,
         };
@@ -348,8 +366,9 @@ impl Claim {
             return Claiming::Failed(StartError::Rejected(error));
         }
         self.last_error = Some(error);
-        let pause = cx.config().heartbeat_interval() / 4;
-        let until = cx.now + pause / 2 + cx.rng().duration_below(pause / 2);
+        let pause = self.backoff.next(cx.rng());
+        cx.note_retry(OpOwner::Claim, self.backoff.tries(), pause);
+        let until = cx.now + pause;
         self.step = Step::Pausing { until };
         Claiming::Pending
     }

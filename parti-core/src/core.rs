@@ -170,6 +170,10 @@ impl Core {
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             ignored_records: self.env.ignored_records,
+            store_circuit: self.env.store.status(),
+            watch_circuit: self.env.watch.status(),
+            retries: self.env.retries,
+            retries_exhausted: self.env.exhausted,
         }
     }
 
@@ -331,6 +335,12 @@ impl Core {
 
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
         let mut cx = self.env.cx(self.now);
+        if cx.answered(op, result)
+            && let Phase::Member(member) = &mut self.phase
+            && let Some(leader) = member.leader_mut()
+        {
+            leader.stir();
+        }
         match (op.owner(), &mut self.phase) {
             (OpOwner::Claim, Phase::Claiming(claim)) => {
                 let claiming = claim.on_reply(&mut cx, op, result);

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
-use crate::event::OpId;
+use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, WorkerId, WriteId};
 use crate::notice::{Notice, StepDownReason};
 use crate::planted::Planted;
@@ -142,7 +142,6 @@ impl Leader {
             let (from, to) = (from.clone(), to.clone());
             cx.notify(Notice::StrategyChanged { from, to });
         }
-        let first = (cx.config().heartbeat_interval() / 8).max(Duration::from_millis(5));
         Self {
             worker: start.worker,
             nonce: start.nonce,
@@ -177,7 +176,7 @@ impl Leader {
             restarting: None,
             advance_at: None,
             failures: 0,
-            backoff: Backoff::new(first, Duration::from_secs(5)),
+            backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
             writes: 0,
         }
@@ -359,6 +358,7 @@ impl Leader {
             reason: reason.clone(),
         });
         if failures >= cx.config().leader_failure_limit() {
+            cx.note_exhausted(OpOwner::Leader, failures);
             self.resign(StepDownReason::Failing(reason));
         }
         self.work = Work::Pausing {

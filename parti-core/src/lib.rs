@@ -6,6 +6,8 @@ extern crate alloc;
 
 mod attempt;
 mod backoff;
+mod breaker;
+mod circuits;
 mod claim;
 mod config;
 mod config_error;
@@ -44,6 +46,11 @@ mod watching;
 pub mod wire;
 
 pub use crate::core::{Boot, Core};
+pub use backoff::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder, RetryPolicyError};
+pub use breaker::{
+    Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
+    CircuitStatus, Judged, Permit,
+};
 pub use config::{Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, Preset};
 pub use config_error::ConfigError;
 pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};

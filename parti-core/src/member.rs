@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::attempt::Attempt;
+use crate::breaker::CallEnd;
 use crate::claim::Claimed;
 use crate::config::{Config, Mode};
 use crate::contact::Contact;
@@ -59,7 +60,10 @@ pub(crate) struct Member {
 #[derive(Clone, Debug)]
 enum Candidacy {
     Waiting,
-    Standing { attempt: Attempt, head: Box<Head> },
+    Standing {
+        attempt: Box<Attempt>,
+        head: Box<Head>,
+    },
 }
 
 /// Whether the membership goes on.
@@ -167,6 +171,9 @@ impl Member {
         holdings: &mut Holdings,
         requests: &mut Requests,
     ) -> Membership {
+        if cx.store_is_out() {
+            self.contact.break_off();
+        }
         self.session.handle_timeout(cx, holdings);
         if self.watching.handle_timeout(cx) {
             self.snapshot_begins();
@@ -400,9 +407,9 @@ impl Member {
         let config = cx.shared_config();
         let trouble = if self.suspended {
             Some(DegradedReason::LeaseLost)
-        } else if cx.now >= self.writes_late_at(&config) {
+        } else if !cx.store_is_sound() || cx.now >= self.writes_late_at(&config) {
             Some(DegradedReason::WritesFailing)
-        } else if !self.contact.is_held(&config, cx.now) {
+        } else if !cx.watch_is_sound() || !self.contact.is_held(&config, cx.now) {
             Some(DegradedReason::WatchSilent)
         } else {
             None
@@ -439,6 +446,7 @@ impl Member {
         let config = cx.shared_config();
         if self.rewatch_at(&config).is_some_and(|at| cx.now >= at) && self.watching.wake().is_none()
         {
+            cx.saw_watch(CallEnd::Failed);
             let scope = self.watching.scope().clone();
             self.watching.change(cx, scope);
             self.snapshot_begins();

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::event::RequestId;
+use crate::breaker::{Circuit, CircuitState};
+use crate::event::{OpOwner, RequestId};
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
 use crate::state::{Cause, State};
 use crate::store::StoreError;
@@ -316,6 +317,31 @@ pub enum Notice {
         failures: u32,
         /// The reason in words.
         reason: String,
+    },
+    /// A circuit changed. While that of the store is not closed, only renewals are tried.
+    CircuitChanged {
+        /// Which.
+        circuit: Circuit,
+        /// Before.
+        from: CircuitState,
+        /// Now.
+        to: CircuitState,
+    },
+    /// A request to the store failed and is tried again.
+    Retry {
+        /// Who asked.
+        owner: OpOwner,
+        /// How many tries have failed in a row.
+        tries: u32,
+        /// After how long it is tried again.
+        pause: Duration,
+    },
+    /// A step failed as often as it may be tried.
+    RetriesExhausted {
+        /// Whose step.
+        owner: OpOwner,
+        /// How many tries there were.
+        tries: u32,
     },
     /// The eviction of a worker was refused: it renewed in the last moment.
     EvictionAverted {

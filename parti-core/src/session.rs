@@ -3,10 +3,12 @@
 //! What always holds: the deadline counts from the *first sending* of the last applied renewal; one
 //! renewal is in flight at a time; a session found overwritten is lost for good.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
+use crate::circuits::Gate;
 use crate::claim::Claimed;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
@@ -45,7 +47,7 @@ pub(crate) struct Session {
 enum Renewal {
     Due(Instant),
     Running {
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         status: SessionStatus,
     },
 }
@@ -138,7 +140,13 @@ impl Session {
         match &mut self.renewal {
             Renewal::Running { attempt, .. } => attempt.handle_timeout(cx),
             Renewal::Due(at) => {
-                if cx.now >= *at || self.speak_at.is_some_and(|at| cx.now >= at) {
+                if cx.now < *at && self.speak_at.is_none_or(|at| cx.now < at) {
+                    return;
+                }
+                if let Gate::Until(until) = cx.gate(OpOwner::Session) {
+                    *at = until;
+                    self.speak_at = self.speak_at.map(|at| at.max(until));
+                } else {
                     self.renew(cx, holdings);
                 }
             }
@@ -172,9 +180,9 @@ impl Session {
             value: Some(wire::encode(&Record::Session(record))),
             expect: if released { last } else { expect },
         };
-        let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into());
+        let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into()).by(self.deadline);
         self.renewal = Renewal::Running {
-            attempt,
+            attempt: Box::new(attempt),
             status: self.status,
         };
     }
@@ -219,6 +227,10 @@ impl Session {
                     self.deadline = self.deadline.max(first_sent + cx.config().hold());
                 } else {
                     due = cx.now;
+                }
+                if cx.is_short_of_retries() {
+                    // Each renewal costs several requests now: fewer of them leave the load as it is.
+                    due += cx.config().heartbeat_interval() / 4;
                 }
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
                 Kept::Renewed(status)

@@ -1,5 +1,6 @@
 //! A look at the core from outside: what a caller may read between two events.
 
+use crate::breaker::CircuitStatus;
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
 use crate::state::{Cause, State};
 use crate::time::Instant;
@@ -40,4 +41,12 @@ pub struct Status {
     pub assigned: usize,
     /// Records that were not understood or not meant for this session, so far.
     pub ignored_records: u64,
+    /// The circuit of requests to the store.
+    pub store_circuit: CircuitStatus,
+    /// The circuit of the watch.
+    pub watch_circuit: CircuitStatus,
+    /// Requests to the store that were tried again, so far.
+    pub retries: u64,
+    /// Steps that failed as often as they may be tried, so far.
+    pub retries_exhausted: u64,
 }

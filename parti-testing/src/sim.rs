@@ -133,6 +133,7 @@ impl Sim {
                 events: world.events,
                 generations: world.judge.sometimes.generations,
                 settled_after: world.settled_after(),
+                requests: world.judge.requests,
             },
             pending: world.coverage().pending(),
             digest: world.judge.digest,
@@ -154,6 +155,8 @@ pub struct Stats {
     pub generations: u64,
     /// How long after the faults the group was first seen settled.
     pub settled_after: Option<Duration>,
+    /// How many requests and watches the group began under faults.
+    pub requests: u64,
 }
 
 /// What came out of a run.

@@ -216,26 +216,29 @@ impl StoreChoice {
 }
 
 fn boot(clock: &Clock, strategy: &dyn AssignmentStrategy) -> Boot {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-    let wall_ms = wall.map_or(0, |wall| {
-        u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
-    });
     Boot {
         now: clock.now(),
-        wall_ms,
-        seed: seed(wall_ms),
+        wall_ms: wall_ms(),
+        seed: random(),
         strategy: strategy.id(),
         software: concat!("parti/", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }
 
+fn wall_ms() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    wall.map_or(0, |wall| {
+        u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
 /// A seed no other process has. Where the system has no randomness to give, the time and the
 /// process ID have to do.
-fn seed(wall_ms: u64) -> u128 {
+pub(crate) fn random() -> u128 {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
         Ok(()) => u128::from_le_bytes(bytes),
-        Err(_) => (u128::from(wall_ms) << 64) | u128::from(std::process::id()),
+        Err(_) => (u128::from(wall_ms()) << 64) | u128::from(std::process::id()),
     }
 }
 

@@ -14,6 +14,7 @@
 //!   checking its guard and acting on it; let what you write to refuse smaller tokens.
 #![forbid(unsafe_code)]
 
+mod breaker;
 mod builder;
 mod catalogue;
 mod clock;
@@ -38,10 +39,12 @@ mod observer;
 mod plan;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+mod retry;
 mod shared;
 mod source;
 mod subscription;
 
+pub use breaker::{CallError, CircuitBreaker, CircuitBreakerBuilder, CircuitChange};
 pub use builder::ManagerBuilder;
 pub use clock::Clock;
 pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure};
@@ -55,19 +58,22 @@ pub use hooks::{
 pub use local_store::LocalStore;
 pub use manager::Manager;
 pub use plan::plan;
+pub use retry::{RetryError, retry};
 pub use source::{StaticSource, source_fn};
 pub use subscription::{ManagerNotice, Subscription};
 
 pub use async_trait::async_trait;
 #[doc(inline)]
 pub use parti_core::{
-    AlertLevel, AssignmentStrategy, AuditEntry, Cause, Config, ConfigBuilder, ConfigError,
-    DegradedReason, Epoch, Explanation, Gap, Generation, Grant, GroupName, Instant, Leaving, Mode,
-    Move, NO_OWNER, NameError, Nonce, Notice, Owner, OwnerEnd, OwnerSession, Partition,
-    PartitionError, PartitionKey, PartitionSource, PartitionTable, Plan, PlanError, PlanInput,
-    Preset, Report, RequestId, Revision, RevokeCause, SourceError, StartError, State, Status,
-    StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token, Transfer,
-    Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
+    AlertLevel, AssignmentStrategy, AuditEntry, BreakerError, BreakerSettings, CallEnd, Cause,
+    Circuit, CircuitOpen, CircuitState, CircuitStatus, Config, ConfigBuilder, ConfigError,
+    DegradedReason, Epoch, Explanation, Gap, Generation, Grant, GroupName, Instant, Jitter, Judged,
+    Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, Owner, OwnerEnd, OwnerSession,
+    Partition, PartitionError, PartitionKey, PartitionSource, PartitionTable, Plan, PlanError,
+    PlanInput, Preset, Report, RequestId, RetryPolicy, RetryPolicyBuilder, RetryPolicyError,
+    Revision, RevokeCause, SourceError, StartError, State, Status, StepDownReason, StopMode, Store,
+    StoreError, StoreErrorKind, StrategyId, Term, Token, Transfer, Version, WorkerChange, WorkerId,
+    WorkerInfo, WorkerTable,
 };
 #[cfg(feature = "nats")]
 #[doc(inline)]

@@ -2,7 +2,8 @@
 //!
 //! It is separate from the driver because it decides nothing. What always holds: the events at
 //! `info` and above are enough to reconstruct an incident; spans are `claim`, `takeover`,
-//! `rebalance`, `handover` and `degraded`, and each ends with the event that says how it went.
+//! `rebalance`, `handover` and `degraded`. Each is a root: a trace that begins with the process
+//! would end with it, too.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,8 +21,9 @@ mod lines;
 const NAMED: usize = 16;
 
 /// The spans that are open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Log {
+    group: String,
     claim: Option<Span>,
     takeover: Option<Span>,
     rebalance: Option<Rebalance>,
@@ -56,9 +58,24 @@ struct Batch {
 }
 
 impl Log {
-    /// The worker looks for an ID.
-    pub(crate) fn claims(&mut self) {
-        self.claim = Some(info_span!("claim", worker = Empty, epoch = Empty));
+    /// The log of a worker of this group that looks for an ID.
+    pub(crate) fn new(group: &str) -> Self {
+        let mut log = Self {
+            group: group.to_owned(),
+            claim: None,
+            takeover: None,
+            rebalance: None,
+            degraded: None,
+            batches: Vec::new(),
+        };
+        log.claims();
+        log
+    }
+
+    fn claims(&mut self) {
+        let group = self.group.as_str();
+        let span = info_span!(parent: None, "claim", group, worker = Empty, epoch = Empty);
+        self.claim = Some(span);
     }
 
     /// Something is about to be done.
@@ -68,9 +85,10 @@ impl Log {
                 let stands =
                     op.owner() == OpOwner::Candidate && matches!(request, StoreOp::Commit { .. });
                 if stands && self.takeover.is_none() {
-                    let (worker, term) = (name(status), status.term.next().get());
-                    let outcome = Empty;
-                    self.takeover = Some(info_span!("takeover", worker, term, outcome));
+                    let (group, worker) = (self.group.as_str(), name(status));
+                    let (term, outcome) = (Empty, Empty);
+                    let span = info_span!(parent: None, "takeover", group, worker, term, outcome);
+                    self.takeover = Some(span);
                 }
             }
             Effect::Plan { .. } => self.plans(now, status),
@@ -159,12 +177,12 @@ impl Log {
                 }
             }
             Notice::Degraded { reason } => {
-                let worker = name(status);
+                let (group, worker) = (self.group.as_str(), name(status));
                 let (span, _) = self.degraded.get_or_insert_with(|| {
-                    (
-                        info_span!("degraded", worker, reason = Empty, lasted_ms = Empty),
-                        now,
-                    )
+                    let span = info_span!(
+                        parent: None, "degraded", group, worker, reason = Empty, lasted_ms = Empty
+                    );
+                    (span, now)
                 });
                 span.record("reason", display(reason));
             }
@@ -239,8 +257,11 @@ impl Log {
     fn plans(&mut self, now: Instant, status: &Status) {
         self.end_rebalance(now, status, "superseded");
         let (worker, term) = (name(status), status.term.get());
+        let group = self.group.as_str();
         let span = info_span!(
+            parent: None,
             "rebalance",
+            group,
             worker,
             term,
             version = Empty,
@@ -290,8 +311,11 @@ impl Log {
     fn revokes(&mut self, now: Instant, status: &Status, grants: &[Grant], cause: RevokeCause) {
         let (worker, version) = (name(status), status.version.get());
         let partitions = grants.len();
+        let group = self.group.as_str();
         let span = info_span!(
+            parent: None,
             "handover",
+            group,
             worker,
             version,
             %cause,

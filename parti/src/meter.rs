@@ -209,3 +209,6 @@ pub(crate) fn hook_failures(instruments: &Instruments, failure: &str) -> Counter
 pub(crate) fn health(instruments: &Instruments, code: &str) -> Gauge {
     instruments.gauge(&names::HEALTH, &[code])
 }
+
+#[cfg(all(test, feature = "prometheus"))]
+mod tests;

@@ -63,13 +63,11 @@ impl Observer {
     ) -> Self {
         let last = shared.status.borrow().clone();
         let codes = HealthCode::ALL.map(HealthCode::as_str);
-        let mut log = Log::default();
-        log.claims();
         Self {
             config: config.clone(),
             shared,
             meter: Meter::new(instruments, config.mode()),
-            log,
+            log: Log::new(config.group().as_str()),
             hooks,
             health: ByLabel::new(codes, |code| meter::health(instruments, code)),
             health_at: Instant::ORIGIN,

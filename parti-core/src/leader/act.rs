@@ -32,6 +32,10 @@ impl Leader {
     /// Judges, and does what the judgement asks for, as far as nothing else is under way.
     pub(crate) fn step(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> Leading {
         match &mut self.work {
+            Work::Committing(commit) if cx.now >= commit.give_up.at && !cx.store_is_sound() => {
+                // Nothing could be asked: neither the step nor the leader has failed.
+                commit.give_up.at = cx.now + cx.config().lease();
+            }
             Work::Committing(commit) if cx.now >= commit.give_up.at => {
                 // It may still be applied: then `head` shows it, and the next attempt cannot win.
                 self.fail(cx, "commit", "the store left its outcome open".into());
@@ -72,7 +76,8 @@ impl Leader {
             &basis,
             &self.sitting_out(cx.now),
         );
-        let facts = self.facts(&config, cx.now, contact, &difference);
+        let mut facts = self.facts(&config, cx.now, contact, &difference);
+        facts.in_contact &= cx.store_is_sound();
         let verdict = judge(&config, &facts);
         self.next_end = difference.next_end;
         let losses = facts.silent.iter().map(|silent| silent.lost_at);

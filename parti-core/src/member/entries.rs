@@ -1,6 +1,7 @@
 //! What a member does with an entry of the store, whether the watch or a read brought it.
 
 use super::{Candidacy, Member, Membership};
+use crate::breaker::CallEnd;
 use crate::cx::Cx;
 use crate::event::WatchId;
 use crate::holdings::Holdings;
@@ -114,7 +115,10 @@ impl Member {
             entry.value.as_deref().map(wire::decode),
             Some(Ok(Record::Session(record))) if record.nonce() == self.session.nonce
         );
-        if own && echoed && entry.revision >= self.session.revision {
+        if own && echoed {
+            cx.saw_watch(CallEnd::Succeeded);
+        }
+        if own && echoed && !cx.store_is_out() && entry.revision >= self.session.revision {
             let config = cx.shared_config();
             let regained = !self.contact.is_held(&config, cx.now);
             self.contact.on_echo(&config, cx.now);

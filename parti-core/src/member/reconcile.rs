@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use super::{Member, Membership};
+use crate::circuits::Gate;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -62,6 +63,10 @@ impl Reconcile {
         cx: &mut Cx<'_>,
         (verb, key, asked): (Verb, String, Revision),
     ) {
+        if cx.gate(OpOwner::Reconcile) != Gate::Free {
+            self.due_at = self.due_at.min(cx.now + cx.config().heartbeat_interval());
+            return;
+        }
         // A list says up to where it is complete: a read that shows nothing may just be stale.
         let prefix = key.clone();
         let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
@@ -77,6 +82,10 @@ impl Reconcile {
 impl Member {
     pub(super) fn keep_reconciling(&mut self, cx: &mut Cx<'_>, requests: &Requests) {
         if cx.now < self.reconcile.due_at {
+            return;
+        }
+        if cx.gate(OpOwner::Reconcile) != Gate::Free {
+            self.reconcile.due_at = cx.now + cx.config().heartbeat_interval();
             return;
         }
         self.reconcile.due_at = cx.now + cx.config().reconcile_interval();

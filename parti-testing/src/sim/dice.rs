@@ -38,6 +38,7 @@ pub(crate) enum Purpose {
     Stuck,
     SlowStore,
     Foreign,
+    Fail,
 }
 
 /// The source of all decisions of a run.

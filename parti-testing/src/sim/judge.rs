@@ -38,6 +38,9 @@ pub(super) struct Judge {
     pub(super) violations: Vec<Violation>,
     pub(super) sometimes: Sometimes,
     pub(super) digest: u64,
+    /// Requests and watches begun before everything healed.
+    pub(super) requests: u64,
+    healed: bool,
     trace: Option<VecDeque<String>>,
     full: bool,
 }
@@ -55,6 +58,8 @@ impl Judge {
             violations: Vec::new(),
             sometimes: Sometimes::new(rules),
             digest: 0,
+            requests: 0,
+            healed: false,
             trace: (trace != Tracing::Off).then(VecDeque::new),
             full: trace == Tracing::Full,
         }
@@ -63,6 +68,8 @@ impl Judge {
     pub(super) fn observe(&mut self, at: Instant, fact: &Fact) {
         self.line(at, || describe(fact));
         self.sometimes.observe(at, fact);
+        self.healed |= matches!(fact, Fact::Healed);
+        self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
         if let Fact::Settled {
             local,
             wake,

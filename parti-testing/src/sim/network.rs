@@ -196,7 +196,7 @@ impl World<'_> {
             }
             return;
         }
-        let result = self.serve(process, &request, number);
+        let result = self.serve_or_fail(process, &request, number);
         if let (StoreOp::Commit { writes }, Err(error)) = (&request, &result)
             && error.kind == StoreErrorKind::Refused
         {
@@ -265,6 +265,25 @@ impl World<'_> {
         let running = self.nodes[usize::from(process.node)].process(process);
         if running.is_some_and(|running| running.unknown.contains(&entry.revision)) {
             self.judge.sometimes.count("own_write_found");
+        }
+    }
+
+    fn serve_or_fail(&mut self, process: Process, request: &StoreOp, number: u64) -> Answer {
+        let roll = self.dice.roll(Purpose::Fail, process.node.into(), number);
+        if !roll.ppm(self.faults.fail_ppm) {
+            return self.serve(process, request, number);
+        }
+        match roll.again().below(3) {
+            0 => Err(StoreError::new(
+                StoreErrorKind::Unavailable,
+                "simulated: not now",
+            )),
+            1 => Err(unknown()),
+            _ => {
+                let result = self.serve(process, request, number);
+                self.note_unknown(process, &result);
+                Err(unknown())
+            }
         }
     }
 

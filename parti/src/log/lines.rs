@@ -4,7 +4,7 @@
 //! holds: every decision is logged once, at `info`; what needs a look is `warn`, what repeats is
 //! `debug`.
 
-use parti_core::{Notice, Status, Transfer};
+use parti_core::{CircuitState, Notice, Status, Transfer};
 use tracing::{debug, error, info, warn};
 
 use super::millis;
@@ -134,6 +134,16 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             "planned"
         ),
         Notice::PlanFailed { error } => warn!(worker, term, version, %error, "no plan"),
+        Notice::CircuitChanged { circuit, from, to } if *to == CircuitState::Open => {
+            warn!(worker, term, version, %circuit, %from, %to, "circuit opened");
+        }
+        Notice::CircuitChanged { circuit, from, to } => {
+            info!(worker, term, version, %circuit, %from, %to, "circuit changed");
+        }
+        Notice::RetriesExhausted { owner, tries } => {
+            let owner = owner.as_str();
+            warn!(worker, term, version, owner, tries, "retries exhausted");
+        }
         Notice::StepFailed {
             step,
             failures,

@@ -63,6 +63,9 @@ pub struct Faults {
     pub callback_hang_ppm: u32,
     /// Callbacks that fail at once.
     pub callback_fail_ppm: u32,
+    /// Requests the store answers with a failure: one in three was certainly not carried out, one was
+    /// not although nobody knows, one was.
+    pub fail_ppm: u32,
     /// Plans the strategy fails to make.
     pub plan_fail_ppm: u32,
     /// Plans that are wrong: too short, or with an owner nobody knows.
