@@ -20,6 +20,7 @@ mod races;
 mod solo;
 mod states;
 mod stuck;
+mod suspension;
 mod windows;
 mod world;
 
