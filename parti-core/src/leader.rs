@@ -65,6 +65,8 @@ pub(crate) struct Leader {
     worker: WorkerId,
     nonce: Nonce,
     info: StoreInfo,
+    /// The question about the store's limits that is on its way.
+    asking: Option<OpId>,
     head: Head,
     head_revision: Revision,
     view: View,
@@ -146,6 +148,7 @@ impl Leader {
             worker: start.worker,
             nonce: start.nonce,
             info: start.info,
+            asking: None,
             head: start.head,
             head_revision: start.revision,
             view: View::default(),

@@ -42,6 +42,7 @@ fn main() {
         mode,
         jobs,
         max_failures: 1000,
+        ..BatchOptions::default()
     };
     match run_batch(&options, &|_| ()) {
         Ok(report) => {

@@ -203,6 +203,8 @@ pub struct Rules {
     pub drift_ppm: u32,
     /// Whether nothing at all went wrong, so that there is no reason for an alarm.
     pub faultless: bool,
+    /// Whether the store rejects renewals at times, which ends a session for good.
+    pub rejecting: bool,
 }
 
 impl Rules {
@@ -215,6 +217,7 @@ impl Rules {
             cooldown: config.min_rebalance_interval(),
             drift_ppm: config.clock_drift_ppm(),
             faultless,
+            rejecting: false,
         }
     }
 
@@ -399,7 +402,7 @@ pub const PROPERTIES: &[Property] = &[
         id: "S18b",
         name: "an identity is not given up while it can still be held",
         why: "one old read would cost a worker all its partitions",
-        applies: ALWAYS,
+        applies: |rules| !rules.rejecting,
         make: |rules| Box::new(identity::Identity::new(rules)),
     },
     Property {

@@ -20,10 +20,15 @@ use core::time::Duration;
 use parti_core::Store;
 
 mod commits;
+mod contention;
+mod following;
+mod outages;
 mod reads;
 mod support;
 mod timer;
 mod watches;
+
+pub use outages::{Rig, Unable, outage_cases, run_outages};
 
 /// How long one case may take.
 pub const CASE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -57,6 +62,8 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         .iter()
         .chain(reads::CASES)
         .chain(watches::CASES)
+        .chain(contention::CASES)
+        .chain(following::CASES)
 }
 
 /// Runs every case, each on a store of its own from `make`, which must be empty.
@@ -69,14 +76,7 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Report {
         let store = make().await;
         let verdict = timer::within(CASE_TIMEOUT, (case.run)(&store)).await;
         let verdict = verdict.unwrap_or_else(|| Err(format!("not done after {CASE_TIMEOUT:?}")));
-        match verdict {
-            Ok(()) => report.passed.push(case.name),
-            Err(reason) => report.failed.push(Failed {
-                name: case.name,
-                why: case.why,
-                reason,
-            }),
-        }
+        report.add(case.name, case.why, verdict);
     }
     report
 }
@@ -86,6 +86,8 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Report {
 pub struct Report {
     /// The names of the cases that hold.
     pub passed: Vec<&'static str>,
+    /// The names of the cases that this store cannot be put through.
+    pub skipped: Vec<&'static str>,
     /// The cases that do not.
     pub failed: Vec<Failed>,
 }
@@ -102,6 +104,13 @@ pub struct Failed {
 }
 
 impl Report {
+    fn add(&mut self, name: &'static str, why: &'static str, verdict: Verdict) {
+        match verdict {
+            Ok(()) => self.passed.push(name),
+            Err(reason) => self.failed.push(Failed { name, why, reason }),
+        }
+    }
+
     /// Whether every case holds.
     #[must_use]
     pub fn is_ok(&self) -> bool {
@@ -118,12 +127,12 @@ impl fmt::Display for Report {
                 failed.name, failed.reason, failed.why
             )?;
         }
-        write!(
-            f,
-            "{} passed, {} failed",
-            self.passed.len(),
-            self.failed.len()
-        )
+        let (passed, failed) = (self.passed.len(), self.failed.len());
+        write!(f, "{passed} passed, {failed} failed")?;
+        match self.skipped.len() {
+            0 => Ok(()),
+            skipped => write!(f, ", {skipped} skipped"),
+        }
     }
 }
 

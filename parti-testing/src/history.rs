@@ -144,6 +144,70 @@ impl History {
     }
 }
 
+/// How often what happened in a history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Commits that were acknowledged.
+    pub committed: usize,
+    /// Commits that were refused.
+    pub refused: usize,
+    /// Commits whose outcome is unknown.
+    pub unknown: usize,
+    /// Commits that were not sent or certainly not executed.
+    pub not_sent: usize,
+    /// Reads that were answered.
+    pub reads: usize,
+    /// Watches, from begin to end.
+    pub watches: usize,
+    /// Events of watches.
+    pub events: usize,
+    /// Watches that ended with `Lost`.
+    pub lost: usize,
+}
+
+impl From<&History> for Tally {
+    fn from(history: &History) -> Self {
+        let mut tally = Self {
+            reads: history.reads.len(),
+            watches: history.watches.len(),
+            ..Self::default()
+        };
+        for commit in &history.commits {
+            let count = match &commit.outcome {
+                Ok(_) => &mut tally.committed,
+                Err(StoreErrorKind::Refused) => &mut tally.refused,
+                Err(StoreErrorKind::Unknown) => &mut tally.unknown,
+                Err(StoreErrorKind::Unavailable | StoreErrorKind::Rejected) => &mut tally.not_sent,
+            };
+            *count += 1;
+        }
+        for watch in &history.watches {
+            tally.events += watch.events.len();
+            let last = watch.events.last();
+            tally.lost += usize::from(matches!(last, Some((_, WatchEvent::Lost { .. }))));
+        }
+        tally
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} commits, {} refused, {} unknown, {} not sent; {} reads; {} events of {} watches, \
+             {} lost",
+            self.committed,
+            self.refused,
+            self.unknown,
+            self.not_sent,
+            self.reads,
+            self.events,
+            self.watches,
+            self.lost
+        )
+    }
+}
+
 /// What the store promises beyond the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Promise {

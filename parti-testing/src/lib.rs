@@ -1,5 +1,6 @@
-//! A fake world for `parti` and its users: an in-memory store, a conformance suite for backends, and
-//! a deterministic simulator.
+//! A fake world for `parti` and its users: the test kit. This file only declares what there is.
+//!
+#![doc = include_str!("../README.md")]
 
 #[cfg(feature = "chaos")]
 pub mod chaos;

@@ -203,7 +203,14 @@ impl Client {
                 writes.push(write);
             }
         }
-        drop(self.commit(writes).await);
+        let keys: Vec<_> = writes.iter().map(|write| write.key.clone()).collect();
+        if self.commit(writes).await.is_none() {
+            // What is known is out of date.
+            for key in keys {
+                self.known.remove(&key);
+                self.read(StoreOp::Get { key }).await;
+            }
+        }
     }
 
     fn write(&mut self, key: String) -> Write {
@@ -248,14 +255,8 @@ impl Client {
                 value: write.value.clone(),
             });
         }
-        if let Err(kind) = outcome {
-            for write in &writes {
-                // Out of date, or not known at all: the next read tells.
-                self.known.remove(&write.key);
-            }
-            if kind == StoreErrorKind::Unavailable {
-                sleep(RETRY_PAUSE).await;
-            }
+        if outcome == Err(StoreErrorKind::Unavailable) {
+            sleep(RETRY_PAUSE).await;
         }
         let revisions = outcome.clone().ok();
         self.recorder.commit(CommitRecord {
@@ -361,6 +362,8 @@ impl Client {
                 }
             }
             tokio::select! {
+                // In a fixed order, so that a seed repeats the run.
+                biased;
                 event = running.next() => {
                     let tick = self.recorder.tick();
                     match &event {

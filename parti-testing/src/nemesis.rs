@@ -10,7 +10,7 @@
 //! use parti_testing::nemesis::{Arena, schedule};
 //!
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut arena = Arena::start(3, &ServerOptions::default(), 4, 7)?;
+//! let mut arena = Arena::start(3, &ServerOptions::default(), 4, 7, "KV_parti_mix")?;
 //! println!("client 0 connects to {}", arena.url(0)?);
 //! let steps = schedule(7, Duration::from_secs(20), arena.clients(), arena.nodes());
 //! arena.strike(&steps, &mut |step| println!("{step}"))?; // blocks
@@ -43,6 +43,8 @@ pub enum Blow {
         /// Which node.
         node: usize,
     },
+    /// The node that leads the stream is killed, and started again after the failover.
+    CrashLeader,
     /// The client is cut off, in one direction or both.
     Cut {
         /// Which client.
@@ -100,7 +102,8 @@ pub fn schedule(seed: u64, duration: Duration, clients: usize, nodes: usize) -> 
         let node = coin.below(nodes.max(1) as u64) as usize;
         let blow = match kind {
             0 => Blow::Pause { node },
-            1 | 2 => Blow::Crash { node },
+            1 => Blow::Crash { node },
+            2 => Blow::CrashLeader,
             3 => Blow::Reset { client },
             4 => Blow::HalfOpen { client },
             5 => Blow::Slow { client },
@@ -126,10 +129,12 @@ pub struct Arena {
     cluster: NatsCluster,
     proxies: Proxies,
     clients: usize,
+    stream: String,
 }
 
 impl Arena {
-    /// Starts so many nodes, and before each of them a proxy for each client.
+    /// Starts so many nodes, and before each of them a proxy for each client. The stream is the one
+    /// whose leader is struck.
     ///
     /// # Errors
     /// [`ServerError`]; nothing is left running.
@@ -138,6 +143,7 @@ impl Arena {
         options: &ServerOptions,
         clients: usize,
         seed: u64,
+        stream: &str,
     ) -> Result<Self, ServerError> {
         let cluster = NatsCluster::start(nodes, options)?;
         let proxies = Proxies::new(cluster.addresses(), seed);
@@ -145,6 +151,7 @@ impl Arena {
             cluster,
             proxies,
             clients,
+            stream: stream.to_owned(),
         })
     }
 
@@ -199,12 +206,10 @@ impl Arena {
                 sleep(step.lasts);
                 self.cluster.node(node).resume()?;
             }
-            Blow::Crash { node } => {
-                self.cluster.node(node).kill()?;
-                sleep(step.lasts);
-                self.cluster.node(node).restart()?;
-                // One crash at a time: two dead nodes of three are an outage and no failover.
-                self.cluster.wait_until_whole()?;
+            Blow::Crash { node } => self.crash(node, step.lasts)?,
+            Blow::CrashLeader => {
+                let leader = self.cluster.wait_for_stream_leader(&self.stream)?;
+                self.crash(leader, step.lasts)?;
             }
             Blow::Cut { client, cut } => {
                 let cut = self.proxies.partition_network(&[name(client)], cut);
@@ -232,6 +237,14 @@ impl Arena {
         Ok(())
     }
 
+    fn crash(&mut self, node: usize, lasts: Duration) -> Result<(), ServerError> {
+        self.cluster.node(node).kill()?;
+        sleep(lasts);
+        self.cluster.node(node).restart()?;
+        // One crash at a time: two dead nodes of three are an outage and no failover.
+        self.cluster.wait_until_whole()
+    }
+
     fn proxies(&self, client: usize, act: impl Fn(&Proxy)) -> io::Result<()> {
         self.proxies.proxies(&name(client))?.iter().for_each(act);
         Ok(())
@@ -253,7 +266,8 @@ mod tests {
         let steps = schedule(7, twenty, 4, 3);
         assert_eq!(steps, schedule(7, twenty, 4, 3));
         assert_ne!(steps, schedule(8, twenty, 4, 3));
-        let kinds: [fn(&Blow) -> bool; 6] = [
+        let kinds: [fn(&Blow) -> bool; 7] = [
+            |blow| *blow == Blow::CrashLeader,
             |blow| matches!(blow, Blow::Pause { node } if *node < 3),
             |blow| matches!(blow, Blow::Crash { node } if *node < 3),
             |blow| matches!(blow, Blow::Cut { client, .. } if *client < 4),

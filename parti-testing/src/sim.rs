@@ -5,6 +5,8 @@
 //! settle within [`Config::convergence_bound`](parti_core::Config::convergence_bound) and stay calm.
 //! Every fact is judged by the checkers of [`checks`](crate::checks).
 //!
+//! [`Scenario`] runs a user's own handler ([`App`]) in it; [`Sim`] runs the library alone.
+//!
 //! ```
 //! use parti_core::Mode;
 //! use parti_testing::sim::{Plan, Sim};
@@ -18,16 +20,20 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{ConfigBuilder, ConfigError, Mode};
+use parti_core::{ConfigBuilder, ConfigError, Mode, PartitionKey, WorkerId};
 
-use world::World;
+use world::{Extras, World};
 
+mod app;
 pub mod cli;
 mod clock;
 mod dice;
 mod drive;
 mod generate;
+mod hosted;
 mod judge;
+mod moves;
+mod nemesis;
 mod network;
 mod node;
 mod panics;
@@ -35,6 +41,7 @@ mod plan;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod queue;
+mod scenario;
 mod shrink;
 mod simulated_store;
 mod sometimes;
@@ -44,12 +51,20 @@ mod strategy;
 mod tests;
 mod world;
 
+pub use async_trait::async_trait;
+
+pub use app::{
+    Accepted, App, Cx, FencedResource, Fencing, OWN_PROPERTIES, OwnProperty, SimGuard, Stored,
+    WriteError,
+};
 pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
+pub use nemesis::Nemesis;
 pub use plan::{
     Action, Denial, Faults, Hand, HandOver, KeyKind, Leave, NodePlan, Pace, Plan, Planner,
     Settings, Target, TimedAction, Weights,
 };
+pub use scenario::{Report, Scenario, ScenarioBuilder};
 pub use shrink::shrink;
 pub use simulated_store::{Manner, SimulatedStore};
 pub use sometimes::SITUATIONS;
@@ -60,6 +75,21 @@ impl Plan {
     #[must_use]
     pub fn from_seed(seed: u64, mode: Mode) -> Self {
         generate::plan(seed, mode)
+    }
+
+    /// Whether the store rejects writes in it that were sound.
+    #[must_use]
+    pub fn is_rejecting(&self) -> bool {
+        self.actions.iter().any(|timed| {
+            matches!(
+                timed.action,
+                Action::PayloadLimit { .. }
+                    | Action::Deny {
+                        how: Denial::Rejected,
+                        ..
+                    }
+            )
+        })
     }
 
     /// Whether nothing goes wrong in it, so that no alarm has a reason.
@@ -125,22 +155,35 @@ impl Sim {
         tracing: Tracing,
         adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
     ) -> Result<Outcome, ConfigError> {
-        let mut world = World::new(plan, tracing, adjust)?;
+        let extras = Extras {
+            adjust: Some(adjust),
+            ..Extras::default()
+        };
+        let mut world = World::new(plan, tracing, extras)?;
         world.run();
-        Ok(Outcome {
+        Ok(world.outcome())
+    }
+}
+
+impl World<'_> {
+    /// What came out, once it has run.
+    fn outcome(&mut self) -> Outcome {
+        Outcome {
             stats: Stats {
-                simulated: world.now.since_origin(),
-                events: world.events,
-                generations: world.judge.sometimes.generations,
-                settled_after: world.settled_after(),
-                requests: world.judge.requests,
+                simulated: self.now.since_origin(),
+                events: self.events,
+                generations: self.judge.sometimes.generations,
+                moves: self.judge.moves.count(),
+                settled_after: self.settled_after(),
+                requests: self.judge.requests,
             },
-            pending: world.coverage().pending(),
-            digest: world.judge.digest,
-            sometimes: world.judge.sometimes.counts(),
-            trace: world.judge.take_trace(),
-            violations: core::mem::take(&mut world.judge.violations),
-        })
+            pending: self.coverage().pending(),
+            owners: self.owners(),
+            digest: self.judge.digest,
+            sometimes: self.judge.sometimes.counts(),
+            trace: self.judge.take_trace(),
+            violations: core::mem::take(&mut self.judge.violations),
+        }
     }
 }
 
@@ -153,6 +196,8 @@ pub struct Stats {
     pub events: u64,
     /// How many times `head` was written.
     pub generations: u64,
+    /// How many partitions were granted to another worker ID than the one that had them last.
+    pub moves: u64,
     /// How long after the faults the group was first seen settled.
     pub settled_after: Option<Duration>,
     /// How many requests and watches the group began under faults.
@@ -170,6 +215,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// How often each of [`SITUATIONS`] was seen.
     pub sometimes: BTreeMap<String, u64>,
+    /// Which worker held each partition at the end, by name.
+    pub owners: BTreeMap<PartitionKey, WorkerId>,
     /// What was missing at the end for the group to count as settled.
     pub pending: Vec<String>,
     /// The trace, as far as it was kept.

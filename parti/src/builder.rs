@@ -123,6 +123,10 @@ impl ManagerBuilder {
     }
 
     /// The clock; the default is [`Clock::boot`].
+    ///
+    /// A test with paused time (`#[tokio::test(start_paused = true)]`) needs [`Clock::tokio`]: with the
+    /// default, leases go on in real time while the runtime's timers jump. `tests/paused_time.rs` of
+    /// this crate is a complete example.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self

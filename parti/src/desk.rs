@@ -90,11 +90,12 @@ struct Lane {
     running: usize,
 }
 
-/// The grants whose drain time is running, in the order in which it ends.
+/// The ownerships whose drain time is running, in the order in which it ends. They are not named by
+/// their grants: a session that resumes gets the same grant again.
 #[derive(Debug)]
 struct Drain {
     until: Instant,
-    grant: Grant,
+    guard: Guard,
 }
 
 #[derive(Debug)]
@@ -158,12 +159,15 @@ impl Desk {
             .position(|job| matches!(job, Job::Assigned { guard } if guard.token() == token));
         if let Some(index) = unbegun {
             slot.queue.remove(index);
-            self.release(&key, token);
+            self.release(&guard);
             return;
         }
-        slot.queue.push_back(Job::Revoked { guard, cause });
         let until = now + self.drain_timeout;
-        self.drains.push_back(Drain { until, grant });
+        self.drains.push_back(Drain {
+            until,
+            guard: guard.clone(),
+        });
+        slot.queue.push_back(Job::Revoked { guard, cause });
         self.make_ready(&key);
     }
 
@@ -171,7 +175,7 @@ impl Desk {
     pub(crate) fn finish(&mut self, finished: Finished) {
         let Finished { job, end } = finished;
         let (callback, guard) = (job.callback(), job.guard());
-        let (key, token) = (guard.partition().clone(), guard.token());
+        let key = guard.partition().clone();
         self.lane(callback).running -= 1;
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.running = None;
@@ -184,12 +188,12 @@ impl Desk {
                 message,
             }),
             // The limit of the callback and of the drain are the same: whichever is seen first.
-            End::CutShort if callback == Callback::Revoked => self.time_out(&key, token),
+            End::CutShort if callback == Callback::Revoked => self.time_out(guard),
             End::CutShort => {}
         }
         match callback {
             Callback::Assigned => {}
-            Callback::Revoked => self.release(&key, token),
+            Callback::Revoked => self.release(guard),
         }
         self.make_ready(&key);
         self.forget_if_empty(&key);
@@ -198,10 +202,10 @@ impl Desk {
     /// Gives up on what has drained for too long.
     pub(crate) fn expire(&mut self, now: Instant) {
         while self.deadline().is_some_and(|until| until <= now) {
-            let Some(Drain { grant, .. }) = self.drains.pop_front() else {
+            let Some(Drain { guard, .. }) = self.drains.pop_front() else {
                 break;
             };
-            self.time_out(&grant.partition, grant.token);
+            self.time_out(&guard);
         }
     }
 
@@ -261,8 +265,10 @@ impl Desk {
     }
 
     /// Gives up on the drain of an ownership that is not released yet.
-    fn time_out(&mut self, key: &PartitionKey, token: Token) {
-        let Some(slot) = self.slots.get_mut(key).filter(|slot| holds(slot, token)) else {
+    fn time_out(&mut self, guard: &Guard) {
+        let (key, token) = (guard.partition(), guard.token());
+        let held = |slot: &&mut Slot| slot.holding.as_ref().is_some_and(|held| held.is(guard));
+        let Some(slot) = self.slots.get_mut(key).filter(held) else {
             return;
         };
         if let Some((Callback::Assigned, running, cut)) = &mut slot.running
@@ -270,18 +276,19 @@ impl Desk {
         {
             drop(cut.take());
         }
-        self.release(key, token);
+        self.release(guard);
         let partition = key.clone();
         self.notices
             .push(ManagerNotice::DrainTimedOut { partition, token });
     }
 
     /// Ends an ownership and reports it, once.
-    fn release(&mut self, key: &PartitionKey, token: Token) {
+    fn release(&mut self, guard: &Guard) {
+        let key = guard.partition();
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        if let Some(guard) = slot.holding.take_if(|guard| guard.token() == token) {
+        if let Some(guard) = slot.holding.take_if(|held| held.is(guard)) {
             guard.end();
             self.released.push(guard.grant().clone());
         }

@@ -94,6 +94,11 @@ impl Guard {
         &self.0.grant
     }
 
+    /// Whether both are guards of the same ownership, not just of the same grant.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn begin_revoking(&self) {
         self.advance(Phase::Revoking);
     }

@@ -1,7 +1,8 @@
 //! What a user implements: what to do when a partition comes and when it goes.
 //!
 //! It is separate because it is the whole contract between the library and the work. What always
-//! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first.
+//! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first. Whoever
+//! only wants to know takes [`Hooks`](crate::Hooks), which no hand-over waits for.
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use parti_core::{Config, DegradedReason, Instant, Mode, State, Status, Version};
+use parti_core::{CircuitState, Config, DegradedReason, Instant, Mode, State, Status, Version};
 
 use crate::error::Ended;
 
@@ -313,6 +313,15 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
             found.add(HealthCode::WatchSilent, Some(*since), "");
         }
         found.add(HealthCode::Degraded, Some(*since), reason.as_str());
+    }
+    for (name, circuit) in [
+        ("store", &status.store_circuit),
+        ("watch", &status.watch_circuit),
+    ] {
+        if circuit.state != CircuitState::Closed {
+            let detail = format!("the circuit of the {name} is {}", circuit.state);
+            found.add(HealthCode::CircuitOpen, Some(circuit.since), detail);
+        }
     }
     found.add_after(HealthCode::NoLeader, vitals.no_leader, lease, "");
     let patience = config.handoff_timeout() + lease;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parti_core::{
-    AlertLevel, Cause, DegradedReason, Grant, Notice, PartitionKey, RevokeCause, State,
-    StepDownReason, Term, Version, WorkerId,
+    AlertLevel, Cause, CircuitState, DegradedReason, Grant, Notice, PartitionKey, RevokeCause,
+    State, StepDownReason, Term, Version, WorkerId,
 };
 
 use crate::subscription::ManagerNotice;
@@ -149,6 +149,11 @@ fn code(notice: &ManagerNotice) -> Option<&'static str> {
             Notice::StrategyChanged { .. } => "strategy_changed",
             Notice::PlanFailed { .. } => "plan_failed",
             Notice::StepFailed { .. } => "step_failed",
+            Notice::CircuitChanged {
+                to: CircuitState::Open,
+                ..
+            } => "circuit_opened",
+            Notice::RetriesExhausted { .. } => "retries_exhausted",
             Notice::RecordIgnored { .. } => "record_ignored",
             Notice::RequestFailed { .. } => "request_failed",
             Notice::StartFailed(_) => "start_failed",

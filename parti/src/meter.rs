@@ -152,7 +152,6 @@ impl Meter {
         if let (Some(old), Some(new)) = (before.deadline, after.deadline)
             && old < new
             && before.nonce == after.nonce
-            && self.mode == Mode::Exclusive
         {
             self.worker.lease_margin.record(old.since(now));
         }
@@ -173,6 +172,9 @@ impl Meter {
             }
             Notice::Recovered => self.end_degraded(now),
             Notice::WatchRenewed { .. } => self.store.watch_failures.increment(1),
+            Notice::CircuitChanged { circuit, to, .. } => self.store.circuit_changed(*circuit, *to),
+            Notice::Retry { owner, .. } => self.store.retried(*owner),
+            Notice::RetriesExhausted { owner, .. } => self.store.exhausted(*owner),
             Notice::RecordIgnored { .. } => self.worker.records_ignored.increment(1),
             Notice::LeaseLost { .. } => self.worker.leases_lost.increment(1),
             Notice::IdentityLost { .. } => self.worker.identities_lost.increment(1),

@@ -18,7 +18,7 @@ use metrics::{
 };
 use parti::metrics::{CATALOGUE, Metric, MetricKind, MetricUnit};
 use parti::prometheus::Exporter;
-use parti::{LocalStore, Manager, ManagerNotice, Mode, State, StopMode};
+use parti::{HealthCode, LocalStore, Manager, ManagerNotice, Mode, State, StopMode};
 use recorder::{Behaviour, Recorder, fast, heard, manager, until};
 use scrape::{total, value};
 
@@ -343,6 +343,12 @@ async fn an_outage_is_measured_as_errors_and_as_a_degraded_episode() {
     );
     let failed = [("circuit", "store"), ("outcome", "failed")];
     assert!(case.total("parti_circuit_breaker_calls_total", &failed) > 0.0);
+    let to_open = [("circuit", "store"), ("to", "open")];
+    assert!(case.total("parti_circuit_breaker_state_changes_total", &to_open) >= 1.0);
+    assert!(case.total("parti_circuit_breaker_state", &[("circuit", "store")]) >= 1.0);
+    assert!(case.total("parti_retry_attempts_total", &[("purpose", "session")]) > 0.0);
+    let conditions = worker.health();
+    assert!(conditions.has(HealthCode::CircuitOpen), "{conditions}");
     store.set_down(false);
     until("it has recovered", LIMIT, || {
         worker.state() == State::Stable
@@ -352,6 +358,7 @@ async fn an_outage_is_measured_as_errors_and_as_a_degraded_episode() {
     let unavailable = [("operation", "commit"), ("kind", "unavailable")];
     assert!(case.total("parti_kv_operation_errors_total", &unavailable) > 0.0);
     assert_eq!(case.total("parti_leases_lost_total", &[]), 1.0);
+    assert_eq!(case.total("parti_circuit_breaker_state", &[]), 0.0);
     assert_eq!(case.total("parti_degraded", &[]), 0.0);
     assert_eq!(case.total("parti_degraded_seconds_count", &[]), 1.0);
     let lasted = case.total("parti_degraded_seconds_sum", &[("reason", "lease_lost")]);

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::proc::{Failure, cargo, step, timed};
-use crate::{bench, deny, layers, sim, test, tidy, word_size};
+use crate::{bench, conformance, deny, layers, sim, test, tidy, word_size};
 
 /// Arguments of `ci`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             sim::seeds(args.seeds, mode)
         })?;
     }
+    timed("conformance, the short form", conformance::run_quick)?;
     timed("planted bugs", sim::planted)?;
     timed("golden plans on a 32-bit target", word_size::run)?;
     let remembered = bench::instructions::Args::default();

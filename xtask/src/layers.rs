@@ -59,7 +59,7 @@ const TABLE: [Row; 6] = [
     Row {
         name: "xtask",
         ours: &[],
-        optional: &["parti-core", "parti-testing"],
+        optional: &["parti", "parti-core", "parti-nats", "parti-testing"],
         outside: None,
     },
 ];

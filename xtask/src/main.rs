@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod ci;
+mod conformance;
 mod deny;
 mod layers;
 mod nats;
@@ -42,6 +43,8 @@ enum Command {
     Layers,
     /// Run the simulator over many seeds in the optimised profile
     Sim(sim::Args),
+    /// Hold every store to the same suite, and check what clients saw under chaos
+    Conformance(conformance::Args),
     /// Run a benchmark
     Bench(bench::Args),
     /// The golden plans on a 32-bit target
@@ -51,6 +54,9 @@ enum Command {
     /// What `sim` starts in the optimised profile
     #[command(hide = true)]
     SimInner(sim::Args),
+    /// What `conformance` starts with every store built in
+    #[command(hide = true)]
+    ConformanceInner(conformance::Inner),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +71,8 @@ fn main() -> ExitCode {
         Command::WordSize => word_size::run(),
         Command::Deny => deny::run(),
         Command::SimInner(args) => sim::run_here(&args),
+        Command::Conformance(args) => conformance::run(&args),
+        Command::ConformanceInner(args) => conformance::run_here(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -36,6 +36,12 @@ pub(crate) struct Args {
     /// How many seeds run at once; all processors unless given
     #[arg(long, value_name = "J")]
     jobs: Option<usize>,
+    /// Ten times as many seeds
+    #[arg(long)]
+    nightly: bool,
+    /// Go on with new seeds for so long, such as `90s`, `30m` or `2h`; the first one is printed
+    #[arg(long, value_name = "TIME", value_parser = length, conflicts_with_all = ["runs", "nightly"])]
+    soak: Option<Length>,
     /// Plant this bug in every core and see whether it is found; a name, a number or `all`
     #[arg(long, value_name = "BUG", conflicts_with_all = ["runs", "seed", "mode", "trace"])]
     planted: Option<String>,
@@ -50,9 +56,40 @@ impl Default for Args {
             trace: false,
             json: false,
             jobs: None,
+            nightly: false,
+            soak: None,
             planted: None,
         }
     }
+}
+
+/// A length of time as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Length {
+    text: String,
+    #[cfg_attr(
+        not(feature = "sim"),
+        allow(dead_code, reason = "only the inner program waits")
+    )]
+    time: std::time::Duration,
+}
+
+fn length(text: &str) -> Result<Length, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("write a number and s, m or h, such as 30m".to_string()),
+    };
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("{number:?} is not a number"))?;
+    Ok(Length {
+        text: text.to_string(),
+        time: std::time::Duration::from_secs(number * seconds),
+    })
 }
 
 /// The ownership mode of the simulated group.
@@ -124,11 +161,19 @@ fn words(args: &Args) -> Vec<String> {
         format!("--seed={}", args.seed),
         format!("--mode={}", args.mode),
     ];
+    if let Some(soak) = &args.soak {
+        words.remove(0);
+        words.push(format!("--soak={}", soak.text));
+    }
     if let Some(bug) = &args.planted {
         words = vec![format!("--planted={bug}")];
     }
     words.extend(args.jobs.map(|jobs| format!("--jobs={jobs}")));
-    let flags = [(args.trace, "--trace"), (args.json, "--json")];
+    let flags = [
+        (args.trace, "--trace"),
+        (args.json, "--json"),
+        (args.nightly, "--nightly"),
+    ];
     words.extend(
         flags
             .iter()
@@ -170,17 +215,33 @@ mod tests {
             trace: true,
             json: true,
             jobs: Some(2),
+            nightly: true,
+            soak: None,
             planted: None,
+        };
+        let soak = Args {
+            seed: 5,
+            soak: Some(length("90s").expect("a length")),
+            ..Args::default()
         };
         let planted = Args {
             json: true,
             planted: Some("old-record".to_string()),
             ..Args::default()
         };
-        for asked in [asked, planted] {
+        for asked in [asked, planted, soak] {
             let line = std::iter::once("sim-inner".to_string()).chain(words(&asked));
             let inner = Inner::try_parse_from(line).expect("its own words");
             assert_eq!(format!("{:?}", inner.args), format!("{asked:?}"));
         }
+    }
+    /// A soak that takes minutes for hours would be believed to have found nothing.
+    #[test]
+    fn lengths_are_read_with_their_unit_and_nothing_else() {
+        let seconds = |text| length(text).map(|length| length.time.as_secs());
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("30m"), Ok(1800));
+        assert_eq!(seconds("2h"), Ok(7200));
+        assert!(seconds("30").is_err() && seconds("m").is_err() && seconds("3d").is_err());
     }
 }

@@ -21,6 +21,7 @@ mod solo;
 mod states;
 mod stuck;
 mod suspension;
+mod transfers;
 mod windows;
 mod world;
 

@@ -18,14 +18,14 @@ use crate::attempt::Outcome;
 use crate::config::Mode;
 use crate::contact::Contact;
 use crate::cx::Cx;
-use crate::event::OpId;
+use crate::event::{OpId, OpOwner};
 use crate::id::{Revision, WorkerId};
 use crate::keys::assignment_key;
 use crate::notice::{Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::record::SessionStatus;
 use crate::state::{Cause, State};
-use crate::store::{StoreError, StoreReply};
+use crate::store::{StoreError, StoreOp, StoreReply};
 use crate::strategy::{NO_OWNER, Plan, PlanError, Report, WorkerTable};
 
 impl Leader {
@@ -321,7 +321,11 @@ impl Leader {
         };
         match draft.send(cx) {
             Ok(commit) => self.work = Work::Committing(Box::new(commit)),
-            Err(reason) => self.fail(cx, "commit", reason),
+            Err(reason) => {
+                // The limits may have been raised since this process asked for them.
+                self.asking = Some(cx.store(OpOwner::Leader, StoreOp::Info));
+                self.fail(cx, "commit", reason);
+            }
         }
     }
 
@@ -352,6 +356,13 @@ impl Leader {
         op: OpId,
         result: &Result<StoreReply, StoreError>,
     ) -> Leading {
+        if self.asking == Some(op) {
+            self.asking = None;
+            if let Ok(StoreReply::Info(info)) = result {
+                self.info = info.clone();
+            }
+            return Leading::On;
+        }
         let outcome = match &mut self.work {
             Work::Committing(commit) => commit.attempt.on_reply(cx, op, result),
             Work::Resigning { attempt, .. } => attempt.on_reply(cx, op, result),

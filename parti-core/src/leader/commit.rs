@@ -17,7 +17,7 @@ use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
-use crate::id::{Epoch, Revision, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Revision, Token, Version, WorkerId, WriteId};
 use crate::keys::{assignment_key, audit_key, control_key, head_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
 use crate::partition::PartitionKey;
@@ -200,14 +200,36 @@ impl Draft<'_> {
             Change::Remove => 0,
             Change::Write(page) => new_grants(page, version),
         };
+        let seats = self.seats;
+        let only_grants = |index: usize, change: &Change| match (&seats.seats[index].page, change) {
+            (_, Change::Remove) | (None, Change::Write(_)) => true,
+            (Some(old), Change::Write(page)) => {
+                let kept = |rank: u32| page.granted.iter().any(|granted| granted.rank == rank);
+                old.granted.iter().all(|granted| kept(granted.rank))
+            }
+        };
         self.step
             .changes
-            .sort_by_key(|(_, change)| grants(change) > 0);
-        for (_, change) in self.step.changes.drain(room..) {
+            .sort_by_key(|(index, change)| (grants(change) > 0, only_grants(*index, change)));
+        let mut postponed = BTreeSet::new();
+        for (index, change) in self.step.changes.drain(room..) {
             let grants = grants(&change);
             self.step.granted = self.step.granted.saturating_sub(grants);
             // At least one, so that the rest is remembered.
             self.step.unfinished += grants.max(1);
+            let old = seats.seats[index].page.iter();
+            postponed.extend(old.flat_map(|page| page.granted.iter().map(|g| g.rank)));
+        }
+        // A record that is not rewritten in this batch still grants what it lists.
+        for (_, change) in &mut self.step.changes {
+            if let Change::Write(page) = change {
+                let before = page.granted.len();
+                page.granted
+                    .retain(|g| g.token != Token::from(version) || !postponed.contains(&g.rank));
+                let removed = before - page.granted.len();
+                self.step.granted = self.step.granted.saturating_sub(removed);
+                self.step.unfinished += removed;
+            }
         }
     }
 

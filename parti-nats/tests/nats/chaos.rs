@@ -8,7 +8,7 @@ use std::time::Duration;
 use parti_core::{GroupName, Store};
 use parti_nats::NatsStore;
 use parti_testing::conformance;
-use parti_testing::history::{Batches, Promise, Reads, check};
+use parti_testing::history::{Batches, Promise, Reads, Tally, check};
 use parti_testing::mix::{MixOptions, run};
 use parti_testing::nats_server::ServerOptions;
 use parti_testing::nemesis::{Arena, schedule};
@@ -34,7 +34,13 @@ async fn the_store_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_clients_see_under_chaos_is_what_a_correct_store_can_say() {
     let (seed, clients, duration) = (1, 4, Duration::from_secs(8));
-    let arena = Arena::start(1, &ServerOptions::default(), clients, seed);
+    let arena = Arena::start(
+        1,
+        &ServerOptions::default(),
+        clients,
+        seed,
+        "KV_parti_orders",
+    );
     let mut arena = arena.unwrap_or_else(|error| panic!("{error}"));
     let hasty = options().request_timeout(Duration::from_millis(500));
     let mut stores: Vec<Arc<dyn Store>> = Vec::new();
@@ -64,5 +70,7 @@ async fn what_clients_see_under_chaos_is_what_a_correct_store_can_say() {
         batches: Batches::Consecutive,
     };
     assert_eq!(check(&history, promise), []);
-    println!("{} replies and events", history.len());
+    let tally = Tally::from(&history);
+    println!("{tally}");
+    assert!(tally.unknown > 0 && tally.not_sent > 0, "no fault: {tally}");
 }

@@ -7,6 +7,7 @@ mod chaos;
 mod cluster;
 mod commits;
 mod faults;
+mod foreign;
 mod leaks;
 mod measure;
 mod opening;

@@ -110,6 +110,16 @@ impl Control {
         if holds { Passage::Cut } else { Passage::Open }
     }
 
+    /// Whether the worker knows that it is cut off, so that it does not send at all. Some clients
+    /// notice soon, some late.
+    pub(super) fn notices_cut(&self, name: &str) -> bool {
+        let mut workers = self.lock();
+        workers.get_mut(name).is_some_and(|worker| {
+            let cut = worker.faults.cut.is_some_and(Cut::holds_requests);
+            cut && worker.draw(Share(25))
+        })
+    }
+
     /// Whether an event of a watch is repeated.
     pub(super) fn is_repeated(&self, name: &str) -> bool {
         let mut workers = self.lock();

@@ -108,6 +108,10 @@ pub struct FaultyStore {
 #[async_trait]
 impl Store for FaultyStore {
     async fn execute(&self, op: StoreOp) -> Result<StoreReply, StoreError> {
+        if self.stores.control.notices_cut(&self.worker) {
+            let message = "no connection: the network is cut";
+            return Err(StoreError::new(StoreErrorKind::Unavailable, message));
+        }
         let deadline = self.deadline();
         let (answered, answer) = oneshot::channel();
         let this = self.clone();

@@ -36,7 +36,8 @@ impl Identity {
 
 impl Check for Identity {
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        if let Fact::Commit { writes, .. } = fact {
+        // Whoever overwrites a session has taken it, somebody from outside as well.
+        if let Fact::Commit { writes, .. } | Fact::Foreign { writes } = fact {
             for write in writes {
                 if let Key::Session(worker) = &write.key {
                     self.take_in(at, worker, write);

@@ -103,7 +103,8 @@ fn judge_successor(
             }
         }
         SessionStatus::Active if before.nonce != record.nonce() => {
-            (living && !silent).then_some("claimed while it lived")
+            // A process that was refused a renewal for good may take its own seat again at once.
+            (living && !silent && before.process != by).then_some("claimed while it lived")
         }
         SessionStatus::Active | SessionStatus::Draining | SessionStatus::Released { .. } => {
             if before.nonce != record.nonce() || before.process != by {

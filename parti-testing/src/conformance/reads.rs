@@ -1,11 +1,14 @@
 //! Cases of reads and of the facts a store tells about itself.
 //!
-//! Reads may be stale by contract; what is read here was written by the same client, alone, which
-//! every backend in a healthy state shows at once.
+//! Reads may be stale by contract; one key that was written by the same client, alone, is shown at
+//! once by every backend in a healthy state. A list may come from a replica that lags: it says so
+//! by its revision, and is asked for again.
 
 use parti_core::{Expect, Revision, Store};
 
-use super::support::{commit, commit_one, expect_eq, get, info, keys, list, put, tombstone};
+use super::support::{
+    commit, commit_one, expect_eq, get, info, keys, list, list_from, put, tombstone,
+};
 use super::{Case, Verdict};
 
 pub(super) const CASES: &[Case] = &[
@@ -87,37 +90,43 @@ async fn list_living(store: &dyn Store) -> Verdict {
         commit_one(store, put(key, "1", Expect::Any)).await?;
     }
     let revision = commit_one(store, put("w.c", "2", Expect::Any)).await?;
-    commit_one(store, tombstone("w.a", Expect::Any)).await?;
-    let (entries, _) = list(store, "w.").await?;
+    let gone = commit_one(store, tombstone("w.a", Expect::Any)).await?;
+    let (entries, _) = list_from(store, "w.", gone).await?;
     expect_eq("keys", &keys(&entries), &vec!["w.b", "w.c"])?;
     expect_eq("value", &entries[1].value, &Some(b"2".to_vec()))?;
     expect_eq("revision", &entries[1].revision, &revision)
 }
 
 async fn list_prefix(store: &dyn Store) -> Verdict {
+    let mut last = Revision::ZERO;
     for key in ["w", "wx", "w.a", "w.a.b", "v.a", "x.w.a"] {
-        commit_one(store, put(key, "1", Expect::Any)).await?;
+        last = commit_one(store, put(key, "1", Expect::Any)).await?;
     }
     expect_eq(
         "w.",
-        &keys(&list(store, "w.").await?.0),
+        &keys(&list_from(store, "w.", last).await?.0),
         &vec!["w.a", "w.a.b"],
     )?;
     expect_eq(
         "w",
-        &keys(&list(store, "w").await?.0),
+        &keys(&list_from(store, "w", last).await?.0),
         &vec!["w", "w.a", "w.a.b", "wx"],
     )?;
-    expect_eq("y", &keys(&list(store, "y").await?.0), &Vec::new())
+    expect_eq(
+        "y",
+        &keys(&list_from(store, "y", last).await?.0),
+        &Vec::new(),
+    )
 }
 
 async fn list_all(store: &dyn Store) -> Verdict {
+    let mut last = Revision::ZERO;
     for key in ["head", "w.a", "a.a"] {
-        commit_one(store, put(key, "1", Expect::Any)).await?;
+        last = commit_one(store, put(key, "1", Expect::Any)).await?;
     }
     expect_eq(
         "keys",
-        &keys(&list(store, "").await?.0),
+        &keys(&list_from(store, "", last).await?.0),
         &vec!["a.a", "head", "w.a"],
     )
 }
@@ -139,7 +148,7 @@ async fn list_revision(store: &dyn Store) -> Verdict {
             "the list claims {revision}, the last write is {last}"
         ));
     }
-    let (entries, _) = list(store, "").await?;
+    let (entries, _) = list_from(store, "", last).await?;
     let newest = entries.iter().map(|entry| entry.revision).max();
     expect_eq("newest", &newest, &Some(last))
 }

@@ -1,9 +1,17 @@
 //! Short words for the cases: requests, and answers taken apart with a reason when they are wrong.
 
+use core::time::Duration;
+
 use parti_core::{
     Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply,
     Watch, WatchEvent, WatchScope, Write,
 };
+
+use super::timer;
+
+/// How often, and with which pause, a list that lags is asked for again: five seconds in all.
+const LAG_LOOKS: u32 = 500;
+const LAG_LOOK: Duration = Duration::from_millis(10);
 
 pub(super) fn put(key: &str, value: &str, expect: Expect) -> Write {
     Write {
@@ -113,6 +121,22 @@ pub(super) async fn list(
         }
         other => Err(format!("list {prefix}: {other:?}")),
     }
+}
+
+/// A list that is known to include everything up to a revision. A replica may lag by a moment.
+pub(super) async fn list_from(
+    store: &dyn Store,
+    prefix: &str,
+    from: Revision,
+) -> Result<(Vec<Entry>, Revision), String> {
+    for _ in 0..LAG_LOOKS {
+        let listed = list(store, prefix).await?;
+        if listed.1 >= from {
+            return Ok(listed);
+        }
+        timer::pause(LAG_LOOK).await;
+    }
+    Err(format!("no list of {prefix:?} includes {from}"))
 }
 
 pub(super) async fn info(store: &dyn Store) -> Result<StoreInfo, String> {

@@ -43,6 +43,13 @@ pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
     .await
 }
 
+/// Lets time pass.
+pub(super) async fn pause(time: Duration) {
+    let never = core::future::pending::<()>();
+    let ended = within(time, never).await;
+    debug_assert_eq!(ended, None, "only the time ends it");
+}
+
 /// Sends the sleeping thread home when the limit is no longer needed.
 struct GiveUp(Arc<Alarm>);
 

@@ -26,6 +26,8 @@ pub struct BatchOptions {
     pub jobs: usize,
     /// After how many runs with violations the batch ends early.
     pub max_failures: usize,
+    /// After how much time no further run begins.
+    pub time_limit: Option<Duration>,
 }
 
 impl Default for BatchOptions {
@@ -36,6 +38,7 @@ impl Default for BatchOptions {
             mode: Mode::Exclusive,
             jobs: 1,
             max_failures: 5,
+            time_limit: None,
         }
     }
 }
@@ -63,6 +66,10 @@ pub struct BatchReport {
     pub simulated_hours: f64,
     /// How much processor time they took.
     pub cpu_seconds: f64,
+    /// Simulated hours per second of processor time.
+    pub hours_per_cpu_second: f64,
+    /// The most memory this process ever took, in MiB; zero where the system does not tell.
+    pub peak_memory_mib: f64,
     /// How many generations were committed.
     pub generations: u64,
     /// The longest time a group took to settle after the faults, as a share of the allowed time.
@@ -124,11 +131,14 @@ pub fn run_batch(
     let next = AtomicU64::new(0);
     let report = Mutex::new(BatchReport::default());
     let failed = Mutex::new(None);
+    let end = options.time_limit.map(|limit| Instant::now() + limit);
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 let started = CpuTime::now();
-                while let Some(done) = run_next(options, &next, &report, &failed) {
+                while end.is_none_or(|end| Instant::now() < end)
+                    && let Some(done) = run_next(options, &next, &report, &failed)
+                {
                     progress(done);
                 }
                 if let Ok(mut report) = report.lock() {
@@ -142,6 +152,8 @@ pub fn run_batch(
     }
     let mut report = report.into_inner().unwrap_or_default();
     report.failures.sort_by_key(|failure| failure.seed);
+    report.hours_per_cpu_second = report.simulated_hours / report.cpu_seconds.max(1e-9);
+    report.peak_memory_mib = peak_memory_mib();
     Ok(report)
 }
 
@@ -187,6 +199,15 @@ impl CpuTime {
             Self::Wall(then) => then.elapsed(),
         }
     }
+}
+
+/// The most memory this process ever took, in MiB; zero where the system does not tell.
+#[must_use]
+pub fn peak_memory_mib() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
 }
 
 fn thread_time() -> Option<Duration> {

@@ -15,7 +15,7 @@ pub(crate) struct Clock {
     ppm: i64,
 }
 
-const MILLION: i128 = 1_000_000;
+const MILLION: i64 = 1_000_000;
 
 impl Clock {
     /// A clock that shows `origin` at the true time `started` and gains `ppm` microseconds a second.
@@ -36,7 +36,7 @@ impl Clock {
     pub(crate) fn local(&self, now: Instant) -> Instant {
         let elapsed = i128::from(now.as_nanos()) - i128::from(self.started.as_nanos());
         let shown =
-            i128::from(self.origin.as_nanos()) + elapsed + elapsed * i128::from(self.ppm) / MILLION;
+            i128::from(self.origin.as_nanos()) + elapsed + scaled(elapsed, self.ppm, MILLION);
         Instant::from_nanos(clamp(shown))
     }
 
@@ -46,13 +46,22 @@ impl Clock {
             return local;
         }
         let wanted = i128::from(local.as_nanos()) - i128::from(self.origin.as_nanos());
-        let elapsed = wanted * MILLION / (MILLION + i128::from(self.ppm));
+        let elapsed = scaled(wanted, MILLION, MILLION + self.ppm);
         let guess = i128::from(self.started.as_nanos()) + elapsed;
         let mut found = Instant::from_nanos(clamp(guess - 2));
         while self.local(found) < local {
             found = Instant::from_nanos(found.as_nanos() + 1);
         }
         found
+    }
+}
+
+/// `value * by / over`. Nearly all values fit 64 bits, where a division takes a tenth of the time.
+fn scaled(value: i128, by: i64, over: i64) -> i128 {
+    let product = i64::try_from(value).ok().and_then(|v| v.checked_mul(by));
+    match product {
+        Some(product) => i128::from(product / over),
+        None => value * i128::from(by) / i128::from(over),
     }
 }
 

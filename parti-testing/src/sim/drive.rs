@@ -102,6 +102,7 @@ impl World<'_> {
             exited: false,
         });
         self.judge.observe(now, &Fact::Began { process });
+        self.begin_hosted(process);
         self.step(process, Input::Event(Event::Start));
     }
 
@@ -154,7 +155,7 @@ impl World<'_> {
         if paused {
             running.inbox.push_back(input);
         } else {
-            self.step(process, input);
+            self.perform(process, input);
         }
     }
 
@@ -178,7 +179,14 @@ impl World<'_> {
             self.step(process, Input::Event(Event::ClockJumped));
         }
         for input in inbox {
-            self.step(process, input);
+            self.perform(process, input);
+        }
+    }
+
+    fn perform(&mut self, process: Process, input: Input) {
+        match input {
+            Input::App(event) => self.run_hosted(process, event),
+            Input::Event(_) | Input::Timeout | Input::Released(_) => self.step(process, input),
         }
     }
 
@@ -199,7 +207,7 @@ impl World<'_> {
     fn step(&mut self, process: Process, input: Input) {
         let (now, node) = (self.now, usize::from(process.node));
         let dates_nothing = match &input {
-            Input::Timeout | Input::Released(_) => true,
+            Input::Timeout | Input::Released(_) | Input::App(_) => true,
             Input::Event(event) => !matches!(event, Event::Store { .. } | Event::Watch { .. }),
         };
         let Some(local) = self.look_at_clock(process, dates_nothing) else {
@@ -241,6 +249,7 @@ impl World<'_> {
                     Input::Event(event) => core.handle(local, event),
                     Input::Released(grants) => core.handle(local, Event::Released { grants }),
                     Input::Timeout => core.handle_timeout(local),
+                    Input::App(_) => {}
                 }
                 let effects: Vec<_> = core::iter::from_fn(|| core.poll_effect()).collect();
                 (effects, core.poll_timeout())
@@ -340,6 +349,7 @@ impl World<'_> {
                         .map(|g| (g.partition.clone(), Holding::Assigned));
                     running.held.extend(held);
                 }
+                self.assign_hosted(process, &grants);
                 self.judge.observe(
                     now,
                     &Fact::Assign {

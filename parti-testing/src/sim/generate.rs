@@ -24,8 +24,29 @@ const FIRST_CLASS: u64 = 100;
 const SPARSE: u64 = 7;
 
 pub(super) fn plan(seed: u64, mode: Mode) -> Plan {
+    shaped(seed, mode, &Shape::default())
+}
+
+/// What of a plan is given instead of drawn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) workers: Option<u32>,
+    pub(super) partitions: Option<u32>,
+    pub(super) safety_ms: Option<u64>,
+    pub(super) classes: Option<Vec<FaultClass>>,
+}
+
+/// The plan of a seed within a shape. What is given leaves the other decisions as they are.
+pub(super) fn shaped(seed: u64, mode: Mode, shape: &Shape) -> Plan {
     let mut draft = Draft::new(seed, mode);
-    for class in draft.classes() {
+    draft.fit(shape);
+    let drawn = draft.classes();
+    let classes = match &shape.classes {
+        Some(given) => given.clone(),
+        None => drawn,
+    };
+    draft.settle_for(&classes);
+    for class in classes {
         draft.stream = FIRST_CLASS + class as u64;
         draft.drawn = 0;
         draft.add(class);
@@ -130,6 +151,23 @@ impl Draft {
         }
     }
 
+    fn fit(&mut self, shape: &Shape) {
+        let plan = &mut self.plan;
+        plan.partitions = shape.partitions.unwrap_or(plan.partitions);
+        if let Some(safety_ms) = shape.safety_ms {
+            plan.safety_ms = safety_ms;
+            for node in &mut plan.nodes {
+                node.starts_ms = node.starts_ms.min(safety_ms / 3);
+            }
+        }
+        if let Some(workers) = shape.workers {
+            let first = plan.nodes[0].clone();
+            plan.nodes.resize(workers as usize, first);
+            plan.settings.pool = plan.settings.pool.max(workers);
+            plan.settings.expected_workers = plan.settings.expected_workers.map(|_| workers);
+        }
+    }
+
     fn classes(&mut self) -> Vec<FaultClass> {
         self.stream = CLASSES;
         let kind = self.roll().below(8);
@@ -146,7 +184,11 @@ impl Draft {
                 _ => on,
             }
         });
-        let chosen: Vec<_> = chosen.map(|(_, class)| class).collect();
+        chosen.map(|(_, class)| class).collect()
+    }
+
+    /// What follows from the classes as a whole.
+    fn settle_for(&mut self, chosen: &[FaultClass]) {
         let dishonest = [FaultClass::WallSkew, FaultClass::Freeze];
         self.honest_clocks = !dishonest.iter().any(|class| chosen.contains(class));
         if chosen.iter().all(|class| class.is_workload()) {
@@ -154,7 +196,6 @@ impl Draft {
             let nodes = &mut self.plan.nodes;
             nodes.iter_mut().for_each(|node| node.survives = true);
         }
-        chosen
     }
 
     fn chance(&mut self) -> u32 {

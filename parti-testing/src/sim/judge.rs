@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use parti_core::Instant;
 
 use super::dice::mix;
+use super::moves::Moves;
 use super::sometimes::Sometimes;
 use crate::checks::{Check, Fact, Findings, PROPERTIES, Rules};
 
@@ -37,6 +38,7 @@ pub(super) struct Judge {
     findings: Findings,
     pub(super) violations: Vec<Violation>,
     pub(super) sometimes: Sometimes,
+    pub(super) moves: Moves,
     pub(super) digest: u64,
     /// Requests and watches begun before everything healed.
     pub(super) requests: u64,
@@ -57,6 +59,7 @@ impl Judge {
             findings: Findings::default(),
             violations: Vec::new(),
             sometimes: Sometimes::new(rules),
+            moves: Moves::default(),
             digest: 0,
             requests: 0,
             healed: false,
@@ -68,6 +71,7 @@ impl Judge {
     pub(super) fn observe(&mut self, at: Instant, fact: &Fact) {
         self.line(at, || describe(fact));
         self.sometimes.observe(at, fact);
+        self.moves.observe(fact);
         self.healed |= matches!(fact, Fact::Healed);
         self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
         if let Fact::Settled {
@@ -89,6 +93,11 @@ impl Judge {
                     .extend(found.map(|reason| Violation { id, at, reason }));
             }
         }
+    }
+
+    /// Takes in what was found elsewhere than by a checker of facts.
+    pub(super) fn report(&mut self, at: Instant, id: &'static str, reason: String) {
+        self.violations.push(Violation { id, at, reason });
     }
 
     pub(super) const fn fold(&mut self, value: u64) {

@@ -10,6 +10,7 @@ use parti_core::{
     Config, Core, Event, Grant, Instant, PartitionKey, Revision, WatchId, WatchScope,
 };
 
+use super::app::AppEvent;
 use super::clock::Clock;
 use crate::checks::Process;
 
@@ -19,6 +20,7 @@ pub(super) enum Input {
     Event(Event),
     Timeout,
     Released(Vec<Grant>),
+    App(AppEvent),
 }
 
 /// A watch as the store and the network see it.

@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 
 use parti_core::{Event, Grant, Instant, OpId, Revision, StoreOp, WatchEvent, WatchId, WatchScope};
 
+use super::app::{AppEvent, Call};
 use super::node::Input;
 use crate::checks::Process;
 
@@ -30,6 +31,10 @@ pub(super) enum Item {
         process: Process,
         grants: Vec<Grant>,
     },
+    /// Something happens to a handler.
+    App { process: Process, event: AppEvent },
+    /// A request of a handler reaches its resource.
+    Call { call: Call },
     /// A request reaches the store.
     Arrive {
         process: Process,
@@ -74,10 +79,11 @@ pub(super) enum Item {
     Over,
 }
 
+/// A place on the agenda. The items lie elsewhere: they are large, and a heap moves its entries.
 struct Entry {
     at: Instant,
     seq: u64,
-    item: Item,
+    slot: usize,
 }
 
 impl PartialEq for Entry {
@@ -103,20 +109,29 @@ impl Ord for Entry {
 #[derive(Default)]
 pub(super) struct Queue {
     heap: BinaryHeap<Reverse<Entry>>,
+    items: Vec<Option<Item>>,
+    free: Vec<usize>,
     seq: u64,
 }
 
 impl Queue {
     pub(super) fn push(&mut self, at: Instant, item: Item) {
         self.seq += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.items.push(None);
+            self.items.len() - 1
+        });
+        self.items[slot] = Some(item);
         self.heap.push(Reverse(Entry {
             at,
             seq: self.seq,
-            item,
+            slot,
         }));
     }
 
     pub(super) fn pop(&mut self) -> Option<(Instant, Item)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.item))
+        let Reverse(entry) = self.heap.pop()?;
+        self.free.push(entry.slot);
+        Some((entry.at, self.items[entry.slot].take()?))
     }
 }

@@ -17,13 +17,22 @@ const MAX_RUNS: u32 = 600;
 /// # Errors
 /// [`ConfigError`] when the settings of the plan are incoherent.
 pub fn shrink(plan: &Plan) -> Result<Option<Plan>, ConfigError> {
-    let outcome = Sim::run_traced(plan, Tracing::Off)?;
+    shrink_with(plan, &|plan| Sim::run_traced(plan, Tracing::Off))
+}
+
+/// How a candidate is run.
+type Run<'a> = &'a dyn Fn(&Plan) -> Result<Outcome, ConfigError>;
+
+/// As [`shrink`], with another way to run a plan.
+pub(super) fn shrink_with(plan: &Plan, run: Run<'_>) -> Result<Option<Plan>, ConfigError> {
+    let outcome = run(plan)?;
     let Some(property) = first_violation(&outcome) else {
         return Ok(None);
     };
     let mut shrinking = Shrinking {
         best: plan.clone(),
         property,
+        run,
         runs: 0,
     };
     shrinking.truncate(&outcome);
@@ -43,20 +52,21 @@ fn first_violation(outcome: &Outcome) -> Option<&'static str> {
     outcome.violations.first().map(|violation| violation.id)
 }
 
-struct Shrinking {
+struct Shrinking<'a> {
     best: Plan,
+    run: Run<'a>,
     property: &'static str,
     runs: u32,
 }
 
-impl Shrinking {
+impl Shrinking<'_> {
     /// Takes the candidate over if it fails in the same way.
     fn attempt(&mut self, candidate: Plan) -> bool {
         if self.runs >= MAX_RUNS || candidate == self.best {
             return false;
         }
         self.runs += 1;
-        let outcome = Sim::run_traced(&candidate, Tracing::Off);
+        let outcome = (self.run)(&candidate);
         let same = outcome.is_ok_and(|outcome| first_violation(&outcome) == Some(self.property));
         if same {
             self.best = candidate;

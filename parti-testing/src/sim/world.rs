@@ -4,15 +4,18 @@
 //! time in which nothing may happen. It ends at the first violation.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use parti_core::{
     AssignmentStrategy, ConfigBuilder, ConfigError, Instant, Partition, PartitionKey, WakeReason,
+    WorkerId,
 };
 
 mod act;
 mod foreign;
 
+use super::app::{Apps, Setup};
 use super::dice::{Dice, Purpose};
 use super::judge::{Judge, Tracing};
 use super::network::{Outage, Trouble};
@@ -26,6 +29,17 @@ use crate::checks::{Coverage, Fact, Process, Rules, Worker};
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
 const SUPERVISOR_DELAY: Duration = Duration::from_secs(1);
 
+/// What a run has beside its plan.
+#[derive(Default)]
+pub(super) struct Extras<'a> {
+    /// Has the last word on each configuration.
+    pub(super) adjust: Option<&'a dyn Fn(ConfigBuilder) -> ConfigBuilder>,
+    /// Instead of the plan's planner.
+    pub(super) strategy: Option<Arc<dyn AssignmentStrategy>>,
+    /// The user's handlers.
+    pub(super) setup: Option<Setup<'a>>,
+}
+
 pub(super) struct World<'plan> {
     pub(super) plan: &'plan Plan,
     pub(super) dice: Dice,
@@ -36,10 +50,12 @@ pub(super) struct World<'plan> {
     pub(super) faults: Faults,
     pub(super) outage: Option<Outage>,
     pub(super) trouble: Trouble,
-    pub(super) strategy: Box<dyn AssignmentStrategy>,
+    pub(super) strategy: Arc<dyn AssignmentStrategy>,
     pub(super) list: Vec<Partition>,
     /// The first number of the list, how many it has, and their weights.
     listed: (u32, u32, Weights),
+    /// The user's handlers, if they are simulated too.
+    pub(super) apps: Option<Apps<'plan>>,
     pub(super) judge: Judge,
     pub(super) events: u64,
     /// When the group had settled after the faults, as far as seen.
@@ -50,22 +66,28 @@ pub(super) struct World<'plan> {
 }
 
 impl<'plan> World<'plan> {
-    /// The world of a plan; `adjust` has the last word on each configuration.
     pub(super) fn new(
         plan: &'plan Plan,
         tracing: Tracing,
-        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+        extras: Extras<'plan>,
     ) -> Result<Self, ConfigError> {
         let mut nodes = Vec::new();
         for node in &plan.nodes {
-            let config = adjust(plan.settings.builder(node)).build()?;
-            nodes.push(Node::new(config, node.drift_ppm));
+            let builder = plan.settings.builder(node);
+            let builder = match extras.adjust {
+                Some(adjust) => adjust(builder),
+                None => builder,
+            };
+            nodes.push(Node::new(builder.build()?, node.drift_ppm));
         }
         let config = match nodes.first() {
             Some(node) => node.config.clone(),
             None => parti_core::Config::builder("sim").build()?,
         };
-        let rules = Rules::new(&config, plan.is_faultless());
+        let rules = Rules {
+            rejecting: plan.is_rejecting(),
+            ..Rules::new(&config, plan.is_faultless())
+        };
         let mut world = Self {
             plan,
             dice: Dice::new(plan.seed),
@@ -76,9 +98,12 @@ impl<'plan> World<'plan> {
             faults: plan.faults.clone(),
             outage: None,
             trouble: Trouble::default(),
-            strategy: strategy(plan.settings.planner),
+            strategy: extras
+                .strategy
+                .unwrap_or_else(|| strategy(plan.settings.planner).into()),
             list: Vec::new(),
             listed: (0, plan.partitions, plan.weights),
+            apps: extras.setup.map(Apps::new),
             judge: Judge::new(&rules, tracing),
             events: 0,
             settled_at: None,
@@ -123,6 +148,8 @@ impl<'plan> World<'plan> {
             Item::Wake { process } => self.wake(process),
             Item::Nudge { process } => self.input(process, Input::Timeout),
             Item::Deliver { process, event } => self.deliver(process, event),
+            Item::App { process, event } => self.app_event(process, event),
+            Item::Call { call } => self.call_hosted(call),
             Item::Release { process, grants } => self.input(process, Input::Released(grants)),
             Item::Arrive {
                 process,
@@ -170,9 +197,11 @@ impl<'plan> World<'plan> {
             Item::Due => {
                 let coverage = self.coverage();
                 self.judge.observe(self.now, &Fact::Due(coverage));
+                self.due_hosted();
             }
             Item::Over => {
                 let coverage = self.coverage();
+                self.over_hosted(&coverage);
                 self.judge.observe(self.now, &Fact::Over(coverage));
                 self.over = true;
             }
@@ -284,6 +313,20 @@ impl<'plan> World<'plan> {
             });
         }
         coverage
+    }
+
+    /// Which worker processes each partition.
+    pub(super) fn owners(&self) -> BTreeMap<PartitionKey, WorkerId> {
+        let mut owners = BTreeMap::new();
+        for running in self.nodes.iter().filter_map(|node| node.running.as_ref()) {
+            let Some(worker) = running.core.status().worker else {
+                continue;
+            };
+            let assigned = running.held.iter();
+            let assigned = assigned.filter(|(_, stage)| **stage == Holding::Assigned);
+            owners.extend(assigned.map(|(key, _)| (key.clone(), worker.clone())));
+        }
+        owners
     }
 
     /// Whether the strategy gives every worker something when there is enough.

@@ -215,3 +215,38 @@ fn a_panic_is_told_and_counts_as_returned() {
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
     assert_eq!(begun(&desk.calls()), ["p@1 on_revoked"]);
 }
+
+/// A session that resumes after a short outage gets its grants again, with the same tokens; a limit left
+/// over from before would take them all away a few seconds later.
+#[test]
+fn the_limit_of_an_ownership_that_was_released_in_time_ends_no_later_one() {
+    let (mut desk, first) = (desk(), guard("p", 1));
+    desk.assign(first.clone());
+    finish_all(&mut desk);
+    desk.revoke(at(0), first.grant().clone(), RevokeCause::LeaseLost);
+    finish_all(&mut desk);
+    assert_eq!(desk.take_released().len(), 1);
+    let again = guard("p", 1);
+    desk.assign(again.clone());
+    finish_all(&mut desk);
+    desk.expire(at(5000));
+    assert!(again.is_valid() && !again.is_revoking());
+    assert!(desk.take_released().is_empty() && desk.take_notices().is_empty());
+}
+
+/// As above, when it is the callback itself that ends late.
+#[test]
+fn a_callback_that_ends_late_releases_no_later_ownership() {
+    let (mut desk, first) = (desk(), guard("p", 1));
+    desk.assign(first.clone());
+    finish_all(&mut desk);
+    desk.revoke(at(0), first.grant().clone(), RevokeCause::LeaseLost);
+    let late = desk.calls();
+    desk.expire(at(5000));
+    assert_eq!(desk.take_released().len(), 1);
+    let again = guard("p", 1);
+    desk.assign(again.clone());
+    late.into_iter().for_each(|call| finish(&mut desk, call));
+    assert!(again.is_valid() && desk.take_released().is_empty());
+    assert_eq!(begun(&desk.calls()), ["p@1 on_assigned"]);
+}

@@ -129,6 +129,9 @@ fn states_and_reasons_become_conditions() {
         found(|status, _| status.applied = Version::ZERO),
         [C::NotAssigned]
     );
+    let circuit = |to: CircuitState| found(move |status, _| status.watch_circuit.state = to);
+    assert_eq!(circuit(CircuitState::HalfOpen), [C::CircuitOpen]);
+    assert_eq!(circuit(CircuitState::Closed), []);
     assert_eq!(found(|_, vitals| vitals.stopping = true), [C::Stopping]);
     let slow_end = found(|_, vitals| (vitals.stopping, vitals.turned) = (true, ago(60_000)));
     assert_eq!(slow_end, [C::Stopping], "the last callbacks are waited for");

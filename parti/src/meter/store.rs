@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use parti_core::{StoreError, StoreErrorKind, StoreOp, StoreReply};
+use parti_core::{
+    CallEnd, Circuit, CircuitState, Judged, OpOwner, StoreError, StoreErrorKind, StoreOp,
+    StoreReply,
+};
 
 use crate::catalogue as names;
 use crate::instrument::{ByLabel, Counter, Gauge, Histogram, Instruments};
@@ -69,6 +72,8 @@ pub(crate) struct StoreMeter {
     requests: Vec<Requests>,
     pub(crate) watch_failures: Counter,
     circuit_state: ByLabel<Gauge>,
+    /// By circuit, then by the state it changes to.
+    circuit_changes: ByLabel<ByLabel<Counter>>,
     store_calls: ByLabel<Counter>,
     retries: ByLabel<Counter>,
     exhausted: ByLabel<Counter>,
@@ -76,12 +81,12 @@ pub(crate) struct StoreMeter {
 
 /// Who asks something of the store.
 const PURPOSES: [&str; 6] = [
-    "claim",
-    "session",
-    "candidate",
-    "reconcile",
-    "request",
-    "leader",
+    OpOwner::Claim.as_str(),
+    OpOwner::Session.as_str(),
+    OpOwner::Candidate.as_str(),
+    OpOwner::Reconcile.as_str(),
+    OpOwner::Request.as_str(),
+    OpOwner::Leader.as_str(),
 ];
 
 impl StoreMeter {
@@ -101,7 +106,12 @@ impl StoreMeter {
             circuit_state: ByLabel::new(["store", "watch"], |circuit| {
                 make.gauge(&names::CIRCUIT_STATE, &[circuit])
             }),
-            store_calls: ByLabel::new(["succeeded", "failed"], |outcome| {
+            circuit_changes: ByLabel::new(["store", "watch"], |circuit| {
+                ByLabel::new(["closed", "half_open", "open"], |to| {
+                    make.counter(&names::CIRCUIT_CHANGES, &[circuit, to])
+                })
+            }),
+            store_calls: ByLabel::new(["succeeded", "failed", "abandoned"], |outcome| {
                 make.counter(&names::CIRCUIT_CALLS, &["store", outcome])
             }),
             retries: ByLabel::new(PURPOSES, |purpose| {
@@ -131,15 +141,48 @@ impl StoreMeter {
         }
     }
 
-    /// What an answer says about the store: a refusal is an answer, silence is none.
+    /// What an answer says to the circuit of the store.
     pub(crate) fn judge(&self, result: &Result<StoreReply, StoreError>) {
-        let kind = result.as_ref().err().map(|error| error.kind);
-        let outcome = match kind {
-            None | Some(StoreErrorKind::Refused | StoreErrorKind::Rejected) => "succeeded",
-            Some(StoreErrorKind::Unknown | StoreErrorKind::Unavailable) => "failed",
+        let judged = result
+            .as_ref()
+            .map_or_else(Judged::call_end, |_| CallEnd::Succeeded);
+        let outcome = match judged {
+            CallEnd::Succeeded => "succeeded",
+            CallEnd::Failed => "failed",
+            CallEnd::Abandoned => "abandoned",
         };
         if let Some(calls) = self.store_calls.get(outcome) {
             calls.increment(1);
+        }
+    }
+
+    /// A circuit changed.
+    pub(crate) fn circuit_changed(&self, circuit: Circuit, to: CircuitState) {
+        let circuit = circuit.as_str();
+        if let Some(state) = self.circuit_state.get(circuit) {
+            state.set(match to {
+                CircuitState::Closed => 0.0,
+                CircuitState::HalfOpen => 1.0,
+                CircuitState::Open => 2.0,
+            });
+        }
+        let changes = self.circuit_changes.get(circuit);
+        if let Some(changes) = changes.and_then(|changes| changes.get(to.as_str())) {
+            changes.increment(1);
+        }
+    }
+
+    /// A request of this owner is tried again.
+    pub(crate) fn retried(&self, owner: OpOwner) {
+        if let Some(retries) = self.retries.get(owner.as_str()) {
+            retries.increment(1);
+        }
+    }
+
+    /// A step of this owner failed as often as it may be tried.
+    pub(crate) fn exhausted(&self, owner: OpOwner) {
+        if let Some(exhausted) = self.exhausted.get(owner.as_str()) {
+            exhausted.increment(1);
         }
     }
 }

@@ -60,14 +60,25 @@ fn trace(args: &Args) -> Result<(), Failure> {
 }
 
 fn batch(args: &Args) -> Result<(), Failure> {
+    let (runs, first_seed) = match &args.soak {
+        Some(_) if args.seed == 0 => (u64::MAX, seed_of_the_day()),
+        Some(_) => (u64::MAX, args.seed),
+        None if args.nightly => (args.runs.saturating_mul(10), args.seed),
+        None => (args.runs, args.seed),
+    };
+    if args.soak.is_some() {
+        eprintln!("    seeds from {first_seed} on");
+    }
+    let time_limit = args.soak.as_ref().map(|soak| soak.time);
     let options = BatchOptions {
-        runs: args.runs,
-        first_seed: args.seed,
+        runs,
+        first_seed,
+        time_limit,
         mode: mode(args.mode),
         jobs: args.jobs.unwrap_or_else(processors).max(1),
         ..BatchOptions::default()
     };
-    let progress = Progress::new(args.runs);
+    let progress = Progress::new(runs, time_limit);
     let outcome = run_batch(&options, &|done| progress.show(done));
     progress.end();
     let report = outcome.map_err(|error| incoherent(&error))?;
@@ -82,6 +93,12 @@ fn batch(args: &Args) -> Result<(), Failure> {
     verdict(&report, args)
 }
 
+/// A first seed that another day does not have.
+fn seed_of_the_day() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(1, |since| since.as_secs()) << 20
+}
+
 pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
@@ -90,7 +107,10 @@ fn print_table(report: &BatchReport) {
     let (runs, violations) = (report.runs, report.violations);
     let (hours, cpu) = (report.simulated_hours, report.cpu_seconds);
     println!("{runs} runs, {violations} with violations");
-    println!("{hours:.1} simulated hours in {cpu:.1} processor seconds");
+    println!(
+        "{hours:.1} simulated hours in {cpu:.1} processor seconds, {:.1} in each; {:.0} MiB at most",
+        report.hours_per_cpu_second, report.peak_memory_mib
+    );
     println!(
         "{} generations; slowest settling {:.0} % of what is allowed",
         report.generations,
@@ -133,6 +153,8 @@ pub(super) fn incoherent(error: &dyn std::error::Error) -> Failure {
 /// A line that says how far it is, how fast, and how long it will take.
 struct Progress {
     total: u64,
+    /// The end is a time rather than a number.
+    limit: Option<Duration>,
     start: Instant,
     shown: Mutex<Instant>,
     pause: Duration,
@@ -140,13 +162,14 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(total: u64) -> Self {
+    fn new(total: u64, limit: Option<Duration>) -> Self {
         let (start, terminal) = (Instant::now(), stderr().is_terminal());
         // A log file wants few lines, a person wants to see it move.
         let pause = Duration::from_millis(if terminal { 200 } else { 15_000 });
         let shown = Mutex::new(start);
         Self {
             total,
+            limit,
             start,
             shown,
             pause,
@@ -163,7 +186,11 @@ impl Progress {
             return;
         }
         *shown = Instant::now();
-        let line = line(done, self.total, self.start.elapsed());
+        let spent = self.start.elapsed();
+        let line = match self.limit {
+            Some(limit) => soak_line(done, limit, spent),
+            None => line(done, self.total, spent),
+        };
         // Progress that cannot be shown is no reason to stop.
         let _ = match self.terminal {
             true => write!(stderr(), "\r{line}"),
@@ -182,6 +209,12 @@ fn line(done: u64, total: u64, spent: Duration) -> String {
     let rate = done as f64 / spent.as_secs_f64().max(0.001);
     let left = total.saturating_sub(done) as f64 / rate.max(0.001);
     format!("    {done} of {total} seeds, {rate:.1} a second, {left:.0} s to go   ")
+}
+
+fn soak_line(done: u64, limit: Duration, spent: Duration) -> String {
+    let rate = done as f64 / spent.as_secs_f64().max(0.001);
+    let left = limit.saturating_sub(spent).as_secs();
+    format!("    {done} seeds, {rate:.1} a second, {left} s to go   ")
 }
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ impl World<'_> {
 
     pub(super) fn compute_plan(&mut self, process: Process, op: OpId, input: &PlanInput) {
         let node = usize::from(process.node);
-        let number = self.nodes[node].next_message();
+        let running = self.nodes[node].process(process);
+        let number = running.map_or(0, |running| running.steps);
         let roll = self.dice.roll(Purpose::Strategy, node as u64, number);
         let mut result = self.strategy.plan(input);
         if roll.ppm(self.faults.plan_fail_ppm) {
@@ -88,6 +89,15 @@ impl World<'_> {
                     .again()
                     .duration(longest.max(Duration::from_millis(20)));
             self.queue.push(at, Item::Die { process });
+        }
+        if self.revoke_hosted(process, &grants, cause) {
+            let fact = Fact::Revoke {
+                process,
+                grants,
+                cause,
+            };
+            self.judge.observe(now, &fact);
+            return;
         }
         let (mut quick, mut failed, mut hanging) = (Vec::new(), Vec::new(), Vec::new());
         let mut each = roll;

@@ -196,6 +196,8 @@ impl Draft {
     /// A deed of a foreign hand; of one that is only newer, or of any.
     pub(super) fn hand(&mut self, newer: bool) -> Hand {
         let worker = self.roll().below(self.plan.nodes.len() as u64 + 2) as u32;
+        // Of one worker only one record is damaged: without both nobody can know what it holds.
+        let (worker, other) = (worker & !1, worker | 1);
         // Without `head` only wall clocks keep the versions rising.
         let head = match self.honest_clocks {
             true => Target::Head,
@@ -206,8 +208,8 @@ impl Draft {
             head,
             Target::Session { worker },
             Target::Session { worker },
-            Target::Assignment { worker },
-            Target::Assignment { worker },
+            Target::Assignment { worker: other },
+            Target::Assignment { worker: other },
             Target::Audit { slot },
             Target::Control { worker },
         ]);

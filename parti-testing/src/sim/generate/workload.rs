@@ -62,7 +62,7 @@ impl Draft {
             self.plan.settings.planner = self.roll().pick(&Planner::ALL);
         }
         if class == FaultClass::SmallBatch {
-            self.plan.settings.max_batch = Some(self.roll().pick(&[4, 5, 8, 16]));
+            self.plan.settings.max_batch = Some(self.roll().pick(&[12, 16, 32]));
         }
     }
 

@@ -133,8 +133,9 @@ impl World<'_> {
         if self.nodes[node].running.is_some() {
             let until = self.now + length;
             let at = &mut self.nodes[node];
-            at.frozen += until.since(at.frozen_until.max(self.now));
-            at.frozen_until = at.frozen_until.max(until);
+            let from = at.frozen_until.max(self.now);
+            at.frozen += until.since(from);
+            at.frozen_until = until.max(from);
             self.pause(node, length);
         }
     }
@@ -251,12 +252,14 @@ impl World<'_> {
             return;
         };
         at.paused_until = Instant::ORIGIN;
-        (at.frozen, at.frozen_until) = (Duration::ZERO, Instant::ORIGIN);
+        at.frozen = Duration::ZERO;
+        at.frozen_until = Instant::ORIGIN;
         let process = running.process;
         if running.leaving.is_some_and(|leaving| leaving.by < self.now) {
             at.unstopped.push(process);
         }
         let retired = at.retired;
+        self.end_hosted(process);
         self.judge.observe(self.now, &Fact::Ended { process });
         if let Some(down) = down.filter(|_| !retired) {
             self.queue.push(self.now + down, Item::Start { node });

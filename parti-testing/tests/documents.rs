@@ -1,0 +1,70 @@
+//! The tables of `docs/SIMULATION.md` are those of the code.
+//!
+//! `PARTI_WRITE_DOCS=1 cargo test -p parti-testing --test documents` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use parti_testing::checks::PROPERTIES;
+use parti_testing::sim::{FaultClass, OWN_PROPERTIES};
+
+const CLASSES: &str = include_str!("../src/sim/generate/fault-model.md");
+
+fn page() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/SIMULATION.md")
+}
+
+fn properties<'a>(rows: impl Iterator<Item = (&'a str, &'a str, &'a str)>) -> String {
+    let mut table = "| property | what must hold | or else |\n|---|---|---|\n".to_owned();
+    for (id, name, why) in rows {
+        let _ = writeln!(table, "| `{id}` | {name} | {why} |");
+    }
+    table
+}
+
+/// The table in the documentation of `FaultClass`. A link of rustdoc leads nowhere on a page.
+fn faults() -> String {
+    CLASSES.replace("[`Boot::seed`](parti_core::Boot::seed)", "`Boot::seed`")
+}
+
+fn replaced(text: &str, name: &str, table: &str) -> String {
+    let begin = format!("<!-- table: {name} -->\n");
+    let (before, rest) = text
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("no place for {name}"));
+    let (_, after) = rest.split_once("<!-- end -->").expect("the place ends");
+    format!("{before}{begin}{table}<!-- end -->{after}")
+}
+
+/// A page about what is checked that has fallen behind the code promises what nobody checks.
+#[test]
+fn the_tables_of_properties_and_faults_are_those_of_the_code() {
+    let present = std::fs::read_to_string(page()).expect("the page is there");
+    let library = PROPERTIES.iter().map(|p| (p.id, p.name, p.why));
+    let own = OWN_PROPERTIES.iter().map(|p| (p.id, p.name, p.why));
+    let mut wanted = replaced(&present, "properties", &properties(library));
+    wanted = replaced(&wanted, "own properties", &properties(own));
+    wanted = replaced(&wanted, "faults", &faults());
+    if std::env::var_os("PARTI_WRITE_DOCS").is_some() {
+        std::fs::write(page(), &wanted).expect("writable");
+        return;
+    }
+    let differs = present
+        .lines()
+        .zip(wanted.lines())
+        .find(|(is, should)| is != should);
+    assert_eq!(differs, None, "write it anew with PARTI_WRITE_DOCS=1");
+    assert_eq!(present, wanted, "write it anew with PARTI_WRITE_DOCS=1");
+}
+
+/// A class that is injected and not in the fault model is one that nobody can look up.
+#[test]
+fn every_class_of_faults_is_in_the_table() {
+    let table = faults();
+    let missing: Vec<_> = FaultClass::ALL
+        .iter()
+        .map(|class| format!("`{class:?}`"))
+        .filter(|class| !table.contains(class.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
