@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::judge::Tracing;
 use super::{BugReport, Outcome, Plan, Sim};
+use crate::checks::PROPERTIES;
 
 /// With how many seeds a stored plan is tried.
 const PLAN_SEEDS: u64 = 40;
@@ -100,7 +101,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::DeadlineFromAnswer, 3_000, &["S1a", "S1", "S4"]),
     seeds(Planted::NoDriftMargin, 1_000, &["S1a", "S1", "S4"]),
     seeds(Planted::TimeoutIsSuccess, 100, &["S1a", "S1", "S4"]),
-    seeds(Planted::SilenceGoesOn, 20, &["S10", "L9"]),
+    seeds(Planted::SilenceGoesOn, 20, &["S15", "S10", "L9"]),
     seeds(Planted::UnconditionalRelease, 50, &["S10"]),
     seeds(Planted::DirectMove, 50, &["S9", "S4"]),
     scripted(
@@ -119,15 +120,15 @@ pub const HUNTS: &[Hunt] = &[
         bug: Planted::NeverYields,
         search: Search::Harmless {
             runs: 300,
-            tolerated: &["L9"],
-            why: "every write of a deposed leader expects a head that is gone; L9 sees two who \
-                  believe to lead",
+            tolerated: &["L2", "L9"],
+            why: "every write of a deposed leader expects a head that is gone; L2 and L9 see two \
+                  who believe to lead",
         },
     },
-    seeds(Planted::EarlyEmergency, 200, &["S10"]),
+    seeds(Planted::EarlyEmergency, 200, &["S15", "S10"]),
     seeds(Planted::ForgottenCooldown, 500, &["S13"]),
-    seeds(Planted::OutageIsSilence, 100, &["S16"]),
-    seeds(Planted::SkippedRelease, 100, &["S19", "S3", "S4"]),
+    seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
+    seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
 ];
 
@@ -245,6 +246,11 @@ impl Hunt {
         };
         match self.search {
             Search::Scripted { test, .. } => finding.scenario = Some(test),
+            // Without a checker that could object there is nothing to look for.
+            Search::Seeds { expected, .. } if !is_checked(expected) => {
+                finding.expected = expected;
+                finding.scenario = Some("none yet, waits for a checker");
+            }
             Search::Seeds {
                 mode,
                 budget,
@@ -277,6 +283,11 @@ impl Finding {
         self.runs = runs;
         (self.seed, self.property) = found.unzip();
     }
+}
+
+/// Whether one of these properties has a checker.
+fn is_checked(ids: &[&str]) -> bool {
+    PROPERTIES.iter().any(|property| ids.contains(&property.id))
 }
 
 /// Why a seed that finds something does not count.
