@@ -32,7 +32,8 @@ pub(crate) struct Session {
     pub(crate) revision: Revision,
     /// Until when the session may be relied on, on the local clock.
     pub(crate) deadline: Instant,
-    /// Renewals sent before this prove nothing.
+    /// Renewals sent up to this prove nothing. A clock that stood still shows the same time before
+    /// and after.
     trusted_from: Instant,
     /// When the last applied write was acknowledged.
     pub(crate) acknowledged_at: Instant,
@@ -67,7 +68,7 @@ pub(crate) enum Kept {
 
 impl Session {
     pub(crate) fn new(cx: &Cx<'_>, claimed: &Claimed) -> Self {
-        let trusted = claimed.first_sent >= claimed.trusted_from;
+        let trusted = claimed.first_sent > claimed.trusted_from;
         let hold = cx.config().hold();
         let interval = cx.config().heartbeat_interval();
         let (valid_until, renew_at) = if trusted {
@@ -223,7 +224,7 @@ impl Session {
                 self.revision = revision;
                 self.acknowledged_at = cx.now;
                 let mut due = first_sent + cx.config().heartbeat_interval();
-                if first_sent >= self.trusted_from {
+                if first_sent > self.trusted_from {
                     self.deadline = self.deadline.max(first_sent + cx.config().hold());
                 } else {
                     due = cx.now;

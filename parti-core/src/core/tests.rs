@@ -22,6 +22,7 @@ mod races;
 mod solo;
 mod states;
 mod stuck;
+mod suspension;
 mod transfers;
 mod windows;
 mod world;

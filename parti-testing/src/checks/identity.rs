@@ -48,6 +48,7 @@ impl Check for Identity {
                 }
             }
         } else if let Fact::Foreign { writes } = fact {
+            // A seat that somebody else has written is lost for good.
             for write in writes {
                 if let Key::Session(worker) = &write.key {
                     self.sessions.remove(worker);

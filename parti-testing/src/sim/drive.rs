@@ -166,7 +166,9 @@ impl World<'_> {
         if self.nodes[node].is_paused(self.now) {
             return;
         }
-        let frozen = core::mem::take(&mut self.nodes[node].frozen);
+        // When the faults end, a freeze may end before its time.
+        let early = self.nodes[node].frozen_until.since(self.now);
+        let frozen = core::mem::take(&mut self.nodes[node].frozen).saturating_sub(early);
         let Some(running) = &mut self.nodes[node].running else {
             return;
         };

@@ -120,6 +120,7 @@ pub(super) struct Node {
     pub(super) disconnected_until: Instant,
     /// How long the clock stood still during the present pause.
     pub(super) frozen: Duration,
+    /// When its clock goes on. Freezes that overlap are one.
     pub(super) frozen_until: Instant,
     pub(super) slow: Option<Slowness>,
     /// No process starts here any more.
