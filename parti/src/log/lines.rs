@@ -134,16 +134,6 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             "planned"
         ),
         Notice::PlanFailed { error } => warn!(worker, term, version, %error, "no plan"),
-        Notice::CircuitChanged { circuit, from, to } if *to == CircuitState::Open => {
-            warn!(worker, term, version, %circuit, %from, %to, "circuit opened");
-        }
-        Notice::CircuitChanged { circuit, from, to } => {
-            info!(worker, term, version, %circuit, %from, %to, "circuit changed");
-        }
-        Notice::RetriesExhausted { owner, tries } => {
-            let owner = owner.as_str();
-            warn!(worker, term, version, owner, tries, "retries exhausted");
-        }
         Notice::StepFailed {
             step,
             failures,
@@ -157,6 +147,28 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
         }
         Notice::SuspicionCancelled { worker: other } => {
             info!(worker, term, version, %other, "suspicion cancelled by a renewal");
+        }
+        other => store(worker, status, other),
+    }
+}
+
+/// What concerns the way to the store, and the rest.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`session` and `leadership` have the others"
+)]
+fn store(worker: &str, status: &Status, notice: &Notice) {
+    let (term, version) = (status.term.get(), status.version.get());
+    match notice {
+        Notice::CircuitChanged { circuit, from, to } if *to == CircuitState::Open => {
+            warn!(worker, term, version, %circuit, %from, %to, "circuit opened");
+        }
+        Notice::CircuitChanged { circuit, from, to } => {
+            info!(worker, term, version, %circuit, %from, %to, "circuit changed");
+        }
+        Notice::RetriesExhausted { owner, tries } => {
+            let owner = owner.as_str();
+            warn!(worker, term, version, owner, tries, "retries exhausted");
         }
         other => debug!(worker, term, version, ?other, "notice"),
     }
