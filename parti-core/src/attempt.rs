@@ -170,7 +170,7 @@ impl Attempt {
                 self.doubtful = true;
                 self.read(cx, false);
             }
-            StoreErrorKind::Unavailable => self.pause(cx, Next::Write),
+            StoreErrorKind::Unavailable | StoreErrorKind::Missing => self.pause(cx, Next::Write),
             StoreErrorKind::Rejected if self.doubtful => self.read(cx, false),
             StoreErrorKind::Rejected => return Outcome::Rejected(error),
         }
@@ -199,6 +199,7 @@ impl Attempt {
         }
         if !self.is_expected(entry) {
             self.stale_reads += 1;
+            cx.suspect();
             let patience = cx.config().lease();
             if self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience {
                 return Outcome::Lost(None);

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
+use crate::config::OnBucketLost;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -29,6 +30,8 @@ use choice::{Choice, Seat};
 pub(crate) struct Claim {
     /// The ID to try first.
     preferred: Option<WorkerId>,
+    /// The session this process had in a history that is gone: if it shows again, it has ended.
+    former: Option<Nonce>,
     started: Instant,
     /// When to give up; a claim after a lost identity never does.
     give_up_at: Option<Instant>,
@@ -46,6 +49,8 @@ pub(crate) struct Claim {
 #[derive(Clone, Debug)]
 enum Step {
     Informing(OpId),
+    /// There is no bucket: it is being created.
+    Creating(OpId),
     Listing(OpId),
     Writing {
         attempt: Attempt,
@@ -91,12 +96,37 @@ impl Claim {
         Self::begin(cx, Some(preferred), None)
     }
 
+    /// Begins a claim after the history was lost: the old seat first, whatever is left of it.
+    pub(crate) fn after_loss(
+        cx: &mut Cx<'_>,
+        lost: Option<(WorkerId, Nonce)>,
+        give_up_at: Option<Instant>,
+    ) -> Self {
+        let (worker, former) = lost.unzip();
+        let preferred = worker.or_else(|| cx.config().worker_id_hint().cloned());
+        Self {
+            former,
+            ..Self::begin(cx, preferred, give_up_at)
+        }
+    }
+
+    /// The seat this process had in a history that is gone.
+    pub(crate) fn seat(&self) -> Option<(WorkerId, Nonce)> {
+        self.preferred.clone().zip(self.former)
+    }
+
+    /// When to give up.
+    pub(crate) const fn give_up_at(&self) -> Option<Instant> {
+        self.give_up_at
+    }
+
     fn begin(cx: &mut Cx<'_>, preferred: Option<WorkerId>, give_up_at: Option<Instant>) -> Self {
         let step = Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info));
         let (seats, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
         Self {
             preferred,
+            former: None,
             started,
             give_up_at,
             info,
@@ -120,13 +150,17 @@ impl Claim {
         result: &Result<StoreReply, StoreError>,
     ) -> Claiming {
         match &mut self.step {
-            Step::Informing(expected) if *expected == op => self.on_info(cx, result),
+            Step::Informing(expected) | Step::Creating(expected) if *expected == op => {
+                self.on_info(cx, result)
+            }
             Step::Listing(expected) if *expected == op => self.on_list(cx, result),
             Step::Writing { attempt, .. } => {
                 let outcome = attempt.on_reply(cx, op, result);
                 self.on_outcome(cx, outcome)
             }
-            Step::Informing(_) | Step::Listing(_) | Step::Pausing { .. } => Claiming::Pending,
+            Step::Informing(_) | Step::Creating(_) | Step::Listing(_) | Step::Pausing { .. } => {
+                Claiming::Pending
+            }
         }
     }
 
@@ -137,7 +171,7 @@ impl Claim {
         match &mut self.step {
             Step::Pausing { until } if cx.now >= *until => self.look(cx),
             Step::Writing { attempt, .. } => attempt.handle_timeout(cx),
-            Step::Informing(_) | Step::Listing(_) | Step::Pausing { .. } => {}
+            Step::Informing(_) | Step::Creating(_) | Step::Listing(_) | Step::Pausing { .. } => {}
         }
         Claiming::Pending
     }
@@ -146,7 +180,7 @@ impl Claim {
         let step = match &self.step {
             Step::Pausing { until } => Some(Wake::new(*until, WakeReason::Claim)),
             Step::Writing { attempt, .. } => attempt.wake(),
-            Step::Informing(_) | Step::Listing(_) => None,
+            Step::Informing(_) | Step::Creating(_) | Step::Listing(_) => None,
         };
         let give_up = self
             .give_up_at
@@ -173,6 +207,21 @@ impl Claim {
             Ok(
                 StoreReply::Entry(_) | StoreReply::Entries { .. } | StoreReply::Committed { .. },
             ) => self.fail_step(cx, StoreError::new(StoreErrorKind::Unknown, "not facts")),
+            Err(error) if error.kind == StoreErrorKind::Missing => {
+                match (&self.step, cx.config().on_bucket_lost()) {
+                    (_, OnBucketLost::Halt) => {
+                        Claiming::Failed(StartError::Rejected(error.clone()))
+                    }
+                    // What was created is gone already: not to be done over and over.
+                    (Step::Creating(_), OnBucketLost::Recreate) => {
+                        self.fail_step(cx, error.clone())
+                    }
+                    (_, OnBucketLost::Recreate) => {
+                        self.step = Step::Creating(cx.store(OpOwner::Claim, StoreOp::Create));
+                        Claiming::Pending
+                    }
+                }
+            }
             Err(error) => self.fail_step(cx, error.clone()),
         }
     }
@@ -191,7 +240,12 @@ impl Claim {
             Ok(StoreReply::Entry(_) | StoreReply::Info(_) | StoreReply::Committed { .. }) => {
                 self.fail_step(cx, StoreError::new(StoreErrorKind::Unknown, "not a list"))
             }
-            Err(error) => self.fail_step(cx, error.clone()),
+            Err(error) => {
+                if error.kind == StoreErrorKind::Missing {
+                    self.info = None;
+                }
+                self.fail_step(cx, error.clone())
+            }
         }
     }
 
@@ -216,12 +270,20 @@ impl Claim {
                 )
                 | Err(_) => None,
             };
+            let own = record
+                .as_ref()
+                .is_some_and(|record| Some(record.nonce()) == self.former);
+            let ended = SessionStatus::Released {
+                hold: Duration::ZERO,
+            };
             let seat = Seat {
                 revision: entry.revision,
                 since: now,
-                status: record
-                    .as_ref()
-                    .map_or(SessionStatus::Active, |record| record.status),
+                status: match &record {
+                    Some(_) if own => ended,
+                    Some(record) => record.status,
+                    None => SessionStatus::Active,
+                },
                 lease: record.map_or(Duration::ZERO, |record| record.lease),
             };
             self.seats.insert(worker, seat);
@@ -266,6 +328,7 @@ impl Claim {
             epoch: Epoch::ZERO,
             status: SessionStatus::Active,
             applied: Version::ZERO,
+            known: cx.known(),
             draining: Vec::new(),
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
@@ -314,9 +377,18 @@ impl Claim {
                 })
             }
             lost @ (Outcome::Lost(_) | Outcome::Refused(_)) => {
-                if let Outcome::Lost(Some(winner)) = lost {
+                let worker = worker.clone();
+                match lost {
                     // The next list may be older than this.
-                    self.observe(cx.now, &[winner]);
+                    Outcome::Lost(Some(winner)) => self.observe(cx.now, &[winner]),
+                    // What was seen of the seat is not there any more: it is looked at afresh.
+                    Outcome::Lost(None) => {
+                        self.seats.remove(&worker);
+                    }
+                    Outcome::Pending
+                    | Outcome::Won(_)
+                    | Outcome::Refused(_)
+                    | Outcome::Rejected(_) => {}
                 }
                 // Somebody was faster. The jitter spreads a herd that starts at once.
                 let until = cx.now + cx.rng().duration_below(Duration::from_millis(10));

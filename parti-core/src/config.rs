@@ -31,6 +31,18 @@ pub enum Mode {
     Overlap,
 }
 
+/// What a worker does when the bucket was deleted, created anew, wiped or set back while it ran. In
+/// either case it gives up everything it holds at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnBucketLost {
+    /// It stays in quarantine for one lease, creates the bucket if there is none, and takes part again.
+    /// The group assigns everything anew; tokens go on rising.
+    #[default]
+    Recreate,
+    /// It stops, so that people can look before anything is written. It never creates a bucket.
+    Halt,
+}
+
 /// A named set of timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Preset {
@@ -65,6 +77,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq)]
 struct Settings {
     mode: Mode,
+    on_bucket_lost: OnBucketLost,
     worker_id_prefix: String,
     worker_id_range: (u32, u32),
     worker_id_hint: Option<WorkerId>,
@@ -105,6 +118,7 @@ pub struct ConfigBuilder {
     preset: Preset,
     detect_within: Option<Duration>,
     mode: Mode,
+    on_bucket_lost: OnBucketLost,
     worker_id_prefix: Option<String>,
     worker_id_range: Option<(u32, u32)>,
     worker_id_hint: Option<String>,
@@ -165,6 +179,8 @@ macro_rules! setters {
 getters! {
     /// What happens between an old and a new owner.
     mode: Mode,
+    /// What happens when the bucket's content is lost while the worker runs.
+    on_bucket_lost: OnBucketLost,
     /// First and last number of the ID pool.
     worker_id_range: (u32, u32),
     /// How much this worker takes relative to the others.
@@ -302,6 +318,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// What happens when the bucket was deleted, created anew, wiped or set back while the worker
+    /// runs; default [`OnBucketLost::Recreate`].
+    pub fn on_bucket_lost(mut self, policy: OnBucketLost) -> Self {
+        self.on_bucket_lost = policy;
+        self
+    }
+
     /// First and last number of the ID pool; default 0 and 99.
     pub fn worker_id_range(mut self, min: u32, max: u32) -> Self {
         self.worker_id_range = Some((min, max));
@@ -357,6 +380,7 @@ impl ConfigBuilder {
             .transpose()?;
         Ok(Settings {
             mode: self.mode,
+            on_bucket_lost: self.on_bucket_lost,
             worker_id_prefix: self
                 .worker_id_prefix
                 .unwrap_or_else(|| "worker".to_string()),

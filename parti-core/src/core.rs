@@ -64,6 +64,8 @@ enum Phase {
     Idle,
     Claiming(Box<Claim>),
     Member(Box<Member>),
+    /// The bucket's history was lost.
+    Quarantined(loss::Quarantine),
     /// Without a session, waiting for callbacks to end.
     Ending {
         until: Instant,
@@ -138,7 +140,11 @@ impl Core {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Member(member) => member.deadline(self.env.config.mode()),
-            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => None,
+            Phase::Idle
+            | Phase::Claiming(_)
+            | Phase::Quarantined(_)
+            | Phase::Ending { .. }
+            | Phase::Stopped => None,
         }
     }
 
@@ -147,7 +153,11 @@ impl Core {
     pub fn status(&self) -> Status {
         let member = match &self.phase {
             Phase::Member(member) => Some(member),
-            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => None,
+            Phase::Idle
+            | Phase::Claiming(_)
+            | Phase::Quarantined(_)
+            | Phase::Ending { .. }
+            | Phase::Stopped => None,
         };
         let head = member.and_then(|member| member.head());
         Status {
@@ -208,6 +218,12 @@ impl Core {
                 let on = member.handle_timeout(&mut cx, &mut self.holdings, &mut self.requests);
                 self.on_membership(on);
             }
+            Phase::Quarantined(quarantine) => {
+                if cx.now >= quarantine.until {
+                    let quarantine = quarantine.clone();
+                    self.begin_again(quarantine);
+                }
+            }
             Phase::Ending { until, errors } => {
                 if self.holdings.is_empty() || cx.now >= *until {
                     let mut errors = core::mem::take(errors);
@@ -249,7 +265,11 @@ impl Core {
             Phase::Claiming(claim) if event == Event::ClockJumped => {
                 return claim.distrust(self.now);
             }
-            Phase::Claiming(_) | Phase::Idle | Phase::Ending { .. } | Phase::Stopped => return,
+            Phase::Claiming(_)
+            | Phase::Idle
+            | Phase::Quarantined(_)
+            | Phase::Ending { .. }
+            | Phase::Stopped => return,
         };
         let mut cx = self.env.cx(self.now);
         let membership = match event {
@@ -258,6 +278,7 @@ impl Core {
                 Membership::On
             }
             Event::Watch { id, event } => {
+                cx.continuity().on_watch(id, &event);
                 member.on_watch(&mut cx, &mut self.holdings, &mut self.requests, id, &event)
             }
             Event::Partitions { op, result } => {
@@ -304,7 +325,9 @@ impl Core {
     fn ask(&mut self, verb: Verb, request: crate::event::RequestId) {
         let mut cx = self.env.cx(self.now);
         match &self.phase {
-            Phase::Claiming(_) | Phase::Member(_) => self.requests.ask(&mut cx, verb, request),
+            Phase::Claiming(_) | Phase::Quarantined(_) | Phase::Member(_) => {
+                self.requests.ask(&mut cx, verb, request);
+            }
             Phase::Idle | Phase::Ending { .. } | Phase::Stopped => {
                 let reason = "the worker is not running".into();
                 cx.notify(Notice::RequestFailed { request, reason });
@@ -316,13 +339,17 @@ impl Core {
         let mut cx = self.env.cx(self.now);
         match &mut self.phase {
             Phase::Idle => self.stop(Vec::new()),
-            Phase::Claiming(_) => self.end_without_session(Vec::new()),
+            Phase::Claiming(_) | Phase::Quarantined(_) => self.end_without_session(Vec::new()),
             Phase::Member(member) => member.leave(&mut cx, mode),
             Phase::Ending { .. } | Phase::Stopped => {}
         }
     }
 
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
+        let (now, lease) = (self.now, self.env.config.lease());
+        if let Some(loss) = self.env.continuity.on_reply(now, lease, op, result) {
+            return self.lose_history(loss);
+        }
         let mut cx = self.env.cx(self.now);
         match (op.owner(), &mut self.phase) {
             (OpOwner::Claim, Phase::Claiming(claim)) => {
@@ -356,7 +383,14 @@ impl Core {
                 self.on_membership(membership);
             }
             // The one who asked is gone.
-            (_, Phase::Claiming(_) | Phase::Idle | Phase::Ending { .. } | Phase::Stopped) => {}
+            (
+                _,
+                Phase::Claiming(_)
+                | Phase::Idle
+                | Phase::Quarantined(_)
+                | Phase::Ending { .. }
+                | Phase::Stopped,
+            ) => {}
         }
     }
 
@@ -388,6 +422,7 @@ impl Core {
         match membership {
             Membership::On => {}
             Membership::Lost => self.lose_identity(),
+            Membership::HistoryLost(loss) => self.lose_history(loss),
             Membership::Stopped => {
                 let errors = self.leave_membership();
                 self.end_without_session(errors);
@@ -419,7 +454,11 @@ impl Core {
         let mut cx: Cx<'_> = self.env.cx(self.now);
         match core::mem::replace(&mut self.phase, Phase::Stopped) {
             Phase::Member(member) => member.end(&mut cx),
-            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => Vec::new(),
+            Phase::Idle
+            | Phase::Claiming(_)
+            | Phase::Quarantined(_)
+            | Phase::Ending { .. }
+            | Phase::Stopped => Vec::new(),
         }
     }
 
@@ -444,9 +483,10 @@ impl Core {
             Phase::Idle | Phase::Stopped => None,
             Phase::Claiming(claim) => claim.wake(),
             Phase::Member(member) => {
-                let wake = member.wake(self.now, &self.env.config);
+                let wake = member.wake(self.now, &self.env.config, &self.env.continuity);
                 Wake::earlier(wake, self.requests.wake())
             }
+            Phase::Quarantined(quarantine) => Some(Wake::new(quarantine.until, WakeReason::Claim)),
             Phase::Ending { until, .. } => Some(Wake::new(*until, WakeReason::StopDeadline)),
         }
     }
@@ -456,10 +496,12 @@ impl Core {
             Phase::Idle => State::Init,
             Phase::Claiming(_) => State::ClaimingId,
             Phase::Member(member) => member.state(&self.holdings),
+            Phase::Quarantined(_) => State::Degraded,
             Phase::Ending { .. } | Phase::Stopped => State::Shutdown,
         }
     }
 }
 
+mod loss;
 #[cfg(test)]
 mod tests;

@@ -18,11 +18,12 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpId;
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
-use crate::notice::{Notice, StepDownReason};
-use crate::record::Head;
+use crate::notice::{HistoryLoss, Notice, StepDownReason};
+use crate::record::{Head, Record};
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
 use crate::time::Instant;
+use crate::wire;
 
 mod act;
 mod commit;
@@ -47,6 +48,8 @@ pub(crate) struct Inauguration {
     pub(crate) info: StoreInfo,
     pub(crate) head: Head,
     pub(crate) revision: Revision,
+    /// The highest version known before.
+    pub(crate) known: Version,
     /// The session of the former leader, as observed while following it.
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
     /// When the last rebalance was first seen.
@@ -62,6 +65,9 @@ pub(crate) struct Leader {
     head: Head,
     head_revision: Revision,
     view: View,
+    /// The highest version known before the own take-over, and the one of the take-over.
+    found: Version,
+    began: Version,
     /// Whether the watch has delivered the own take-over, and with it everything before.
     ready: bool,
     /// Whether the watch has shown the own take-over, perhaps within a snapshot.
@@ -132,6 +138,7 @@ impl Leader {
             let (from, to) = (from.clone(), to.clone());
             cx.notify(Notice::StrategyChanged { from, to });
         }
+        let began = start.head.version;
         let first = (cx.config().heartbeat_interval() / 8).max(Duration::from_millis(5));
         Self {
             worker: start.worker,
@@ -140,6 +147,8 @@ impl Leader {
             head: start.head,
             head_revision: start.revision,
             view: View::default(),
+            found: start.known,
+            began,
             ready: false,
             head_seen: false,
             predecessor: start.predecessor,
@@ -197,6 +206,9 @@ impl Leader {
             .is_held(cx.config(), cx.now)
             .then(|| contact.since());
         let news = self.view.on_entry(cx, entry);
+        if news != News::Nothing {
+            self.compare_versions(cx, entry);
+        }
         if let Some((worker, revision, since)) = &self.predecessor {
             self.view.remember(worker, *revision, *since);
         }
@@ -221,6 +233,11 @@ impl Leader {
     /// Something outside the view changed that a judgement depends on, such as the own contact.
     pub(crate) const fn stir(&mut self) {
         self.stirred = true;
+    }
+
+    /// What is wrong with a list that is complete up to a revision.
+    pub(crate) fn contradiction(&self, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
+        self.view.contradiction(entries, upto)
     }
 
     /// A complete list up to a revision shows exactly these keys.
@@ -275,12 +292,37 @@ impl Leader {
         self.resigning.get_or_insert(reason);
     }
 
+    /// The version of the next generation: above every one known, also of a history that is gone.
+    fn next_version(&self, cx: &Cx<'_>) -> Version {
+        self.head.version.max(cx.known()).next()
+    }
+
+    /// A session may tell of versions that this history does not have: between the `head` this leader
+    /// found and its own, none was ever written. Then the end of the history is missing, and somebody
+    /// may rely on a lease of it.
+    fn compare_versions(&mut self, cx: &mut Cx<'_>, entry: &Entry) {
+        let told = match entry.value.as_deref().map(wire::decode) {
+            Some(Ok(Record::Session(record))) => record.known,
+            Some(Ok(_) | Err(_)) | None => return,
+        };
+        if told > self.found && told < self.began {
+            self.found = told;
+            let until = cx.now + cx.config().lease();
+            cx.continuity().hold_back(until);
+            self.stirred = true;
+        }
+        cx.learn(told);
+    }
+
     /// When to be woken.
-    pub(crate) fn wake(&self) -> Option<Wake> {
+    pub(crate) fn wake(&self, now: Instant, grants_from: Instant) -> Option<Wake> {
         let work = match &self.work {
             Work::Pausing { until } => Some(Wake::new(*until, WakeReason::Retry)),
             Work::Committing(commit) => Wake::earlier(commit.attempt.wake(), Some(commit.give_up)),
             Work::Resigning { attempt, .. } => attempt.wake(),
+            Work::Idle if self.ready && self.resigning.is_none() && now < grants_from => {
+                Some(Wake::new(grants_from, WakeReason::Window))
+            }
             Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
             Work::Planning { .. } => None,
         };

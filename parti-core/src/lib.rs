@@ -10,6 +10,7 @@ mod claim;
 mod config;
 mod config_error;
 mod contact;
+mod continuity;
 mod core;
 mod cx;
 mod departure;
@@ -40,7 +41,9 @@ mod watching;
 pub mod wire;
 
 pub use crate::core::{Boot, Core};
-pub use config::{Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, Preset};
+pub use config::{
+    Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
+};
 pub use config_error::ConfigError;
 pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};
 pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
@@ -52,7 +55,7 @@ pub use id::{
     WriteId,
 };
 pub use keys::{Key, head_key};
-pub use notice::{AlertLevel, DegradedReason, Notice, StartError, StepDownReason};
+pub use notice::{AlertLevel, DegradedReason, HistoryLoss, Notice, StartError, StepDownReason};
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,

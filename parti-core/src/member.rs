@@ -10,6 +10,7 @@ use crate::attempt::Attempt;
 use crate::claim::Claimed;
 use crate::config::{Config, Mode};
 use crate::contact::Contact;
+use crate::continuity::Continuity;
 use crate::cx::Cx;
 use crate::departure::{Departure, Todo};
 use crate::effect::{RevokeCause, Wake, WakeReason};
@@ -19,7 +20,7 @@ use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::{Inauguration, Leader, Leading};
-use crate::notice::{DegradedReason, Notice, StepDownReason};
+use crate::notice::{DegradedReason, HistoryLoss, Notice, StepDownReason};
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
@@ -30,6 +31,7 @@ use crate::watching::Watching;
 
 mod candidacy;
 mod entries;
+mod look;
 mod reconcile;
 
 use reconcile::Reconcile;
@@ -52,6 +54,9 @@ pub(crate) struct Member {
     departure: Option<Departure>,
     /// Whether the lease ran out and nothing may be held.
     suspended: bool,
+    suspended_at: Instant,
+    /// The revision of the assignment record taken in last.
+    record_revision: Revision,
     health: Health,
 }
 
@@ -67,6 +72,8 @@ pub(crate) enum Membership {
     On,
     /// The identity is lost; another has to be claimed.
     Lost,
+    /// The bucket's history is gone, and the identity with it.
+    HistoryLost(HistoryLoss),
     /// The stop is complete.
     Stopped,
 }
@@ -90,6 +97,8 @@ impl Member {
             reconcile: Reconcile::new(cx),
             departure: None,
             suspended: false,
+            suspended_at: Instant::ORIGIN,
+            record_revision: Revision::ZERO,
             health: Health::default(),
         }
     }
@@ -139,7 +148,8 @@ impl Member {
     }
 
     fn lose_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        self.suspended = true;
+        (self.suspended, self.suspended_at) = (true, cx.now);
+        cx.suspect();
         holdings.suspend(cx, RevokeCause::LeaseLost);
         cx.notify(Notice::LeaseLost {
             worker: self.session.worker.clone(),
@@ -167,6 +177,8 @@ impl Member {
         requests: &mut Requests,
     ) -> Membership {
         self.session.handle_timeout(cx, holdings);
+        self.keep_looking(cx);
+        self.resume_if_intact(cx, holdings);
         if self.watching.handle_timeout(cx) {
             self.snapshot_begins();
         }
@@ -182,7 +194,12 @@ impl Member {
         self.keep_leaving(cx, holdings)
     }
 
-    pub(crate) fn wake(&self, now: Instant, config: &Config) -> Option<Wake> {
+    pub(crate) fn wake(
+        &self,
+        now: Instant,
+        config: &Config,
+        continuity: &Continuity,
+    ) -> Option<Wake> {
         let lease = self
             .deadline(config.mode())
             .filter(|&at| at < Instant::FAR_FUTURE);
@@ -193,7 +210,13 @@ impl Member {
                 .stands_at(config, now)
                 .map(|at| Wake::new(at, WakeReason::Election)),
         };
-        let leader = self.leader.as_ref().and_then(|leader| leader.wake());
+        let held_back_until = match config.mode() {
+            Mode::Exclusive => continuity.grants_from(),
+            Mode::Overlap => Instant::ORIGIN,
+        };
+        let leader = self.leader.as_ref();
+        let leader = leader.and_then(|leader| leader.wake(now, held_back_until));
+        let look = continuity.look_at();
         let all = [
             lease,
             self.session.wake(),
@@ -201,6 +224,7 @@ impl Member {
             candidacy,
             leader,
             self.reconcile.wake(),
+            look.map(|at| Wake::new(at, WakeReason::Reconcile)),
             self.health_wake(config, now),
             self.departure.as_ref().and_then(Departure::wake),
         ];
@@ -234,6 +258,7 @@ impl Member {
             info: self.info.clone(),
             head: head.clone(),
             revision,
+            known: cx.known(),
             predecessor: self.follow.predecessor(),
             last_rebalance: self.follow.last_rebalance(),
         };
@@ -307,7 +332,7 @@ impl Member {
         match result {
             Ok(_) => self.health.on_success(),
             Err(error) => match error.kind {
-                StoreErrorKind::Unknown | StoreErrorKind::Unavailable => {
+                StoreErrorKind::Unknown | StoreErrorKind::Unavailable | StoreErrorKind::Missing => {
                     self.health.on_error(cx.now, &cx.config().degraded());
                 }
                 StoreErrorKind::Refused | StoreErrorKind::Rejected => {}
@@ -340,10 +365,7 @@ impl Member {
             }
             Kept::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
             Kept::Renewed(_) => {
-                if self.suspended && cx.now < self.session.deadline && self.departure.is_none() {
-                    self.suspended = false;
-                    holdings.resume(cx);
-                }
+                self.resume_if_intact(cx, holdings);
                 Membership::On
             }
         }

@@ -184,6 +184,7 @@ impl Session {
             epoch: self.epoch,
             status: self.status,
             applied,
+            known: cx.known(),
             draining: holdings.draining(),
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),

@@ -43,7 +43,9 @@ mod world;
 
 pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
-pub use plan::{Action, Faults, HandOver, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+pub use plan::{
+    Action, Faults, HandOver, Leave, Loss, NodePlan, Pace, Plan, Settings, TimedAction,
+};
 pub use shrink::shrink;
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
@@ -53,6 +55,12 @@ impl Plan {
     #[must_use]
     pub fn from_seed(seed: u64, mode: Mode) -> Self {
         generate::plan(seed, mode)
+    }
+
+    /// Whether the bucket loses its history in it.
+    pub(super) fn loses_history(&self) -> bool {
+        let loses = |timed: &TimedAction| matches!(timed.action, Action::LoseHistory { .. });
+        self.actions.iter().any(loses)
     }
 
     /// Whether nothing goes wrong in it, so that no alarm has a reason.
@@ -65,6 +73,7 @@ impl Plan {
             | Action::Pause { .. }
             | Action::ClockJump { .. }
             | Action::Outage { .. }
+            | Action::LoseHistory { .. }
             | Action::Cut { .. } => false,
         };
         self.faults == Faults::none()

@@ -46,12 +46,12 @@ pub use async_trait::async_trait;
 #[doc(inline)]
 pub use parti_core::{
     AssignmentStrategy, AuditEntry, Cause, Config, ConfigBuilder, ConfigError, DegradedReason,
-    Epoch, Explanation, Gap, Generation, Grant, GroupName, Instant, Leaving, Mode, Move, NO_OWNER,
-    NameError, Nonce, Notice, Owner, OwnerSession, Partition, PartitionError, PartitionKey,
-    PartitionSource, PartitionTable, Plan, PlanError, PlanInput, Preset, Report, RequestId,
-    Revision, RevokeCause, SourceError, StartError, State, Status, StepDownReason, StopMode, Store,
-    StoreError, StoreErrorKind, StrategyId, Term, Token, Version, WorkerChange, WorkerId,
-    WorkerInfo, WorkerTable,
+    Epoch, Explanation, Gap, Generation, Grant, GroupName, HistoryLoss, Instant, Leaving, Mode,
+    Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost, Owner, OwnerSession, Partition,
+    PartitionError, PartitionKey, PartitionSource, PartitionTable, Plan, PlanError, PlanInput,
+    Preset, Report, RequestId, Revision, RevokeCause, SourceError, StartError, State, Status,
+    StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token, Version,
+    WorkerChange, WorkerId, WorkerInfo, WorkerTable,
 };
 #[cfg(feature = "nats")]
 #[doc(inline)]

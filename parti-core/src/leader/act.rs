@@ -15,6 +15,7 @@ use super::seats::{Evictions, Seats};
 use super::verdict::{Verdict, judge};
 use super::{Leader, Leading, Work};
 use crate::attempt::{Attempt, Outcome};
+use crate::config::Mode;
 use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::event::{OpId, OpOwner};
@@ -50,6 +51,11 @@ impl Leader {
             return Leading::On;
         }
         self.keep_listing(cx);
+        let held_back_until = cx.continuity().grants_from();
+        if cx.config().mode() == Mode::Exclusive && cx.now < held_back_until {
+            // Somebody may rely on a lease of a history that is gone.
+            return Leading::On;
+        }
         let due = self.stirred || self.judge_at.is_some_and(|at| cx.now >= at);
         if due && matches!(self.work, Work::Idle) {
             self.stirred = false;
@@ -263,7 +269,7 @@ impl Leader {
             .map(|(worker, &(_, silent))| (worker.clone(), silent))
             .collect();
         let seats = Seats::build(&config, cx.now, &self.view, &target, &evicting);
-        let version = self.head.version.next();
+        let version = self.next_version(cx);
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
         let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
         let step = advance(
@@ -284,6 +290,7 @@ impl Leader {
             worker: &self.worker,
             info: &self.info,
             base: (&self.head, self.head_revision),
+            version,
             view: &self.view,
             target: &target,
             begins,
@@ -390,6 +397,7 @@ impl Leader {
     }
 
     fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
+        cx.learn(commit.head.version);
         self.head = commit.head;
         self.head_revision = revision;
         (self.failures, self.advance_at) = (0, None);
@@ -445,7 +453,7 @@ impl Leader {
         let head = Head {
             write,
             leader: None,
-            version: self.head.version.next(),
+            version: self.next_version(cx),
             cause: Cause::Resignation,
             ..self.head.clone()
         };

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
-use crate::notice::Notice;
+use crate::notice::{HistoryLoss, Notice};
 use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
@@ -121,6 +121,20 @@ impl View {
         for entry in gone {
             self.apply(cx, &entry);
         }
+    }
+
+    /// What is wrong with a list that is complete up to a revision: it shows a key at an earlier
+    /// revision than one known to have been written before.
+    pub(crate) fn contradiction(&self, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
+        let known = |entry: &Entry| self.revisions.get(&entry.key).copied().unwrap_or_default();
+        let earlier = |entry: &&Entry| entry.revision < known(entry) && known(entry) <= upto;
+        entries
+            .iter()
+            .find(earlier)
+            .map(|entry| HistoryLoss::Vanished {
+                key: entry.key.clone(),
+                revision: known(entry),
+            })
     }
 
     /// Takes in an entry of the watch or of a list.
@@ -291,7 +305,7 @@ impl View {
     }
 
     /// Sessions that have taken in an assignment of which there is no record: what they hold is not
-    /// known, until they end. Only a foreign hand can bring this about. When each ends for certain,
+    /// known, until they end. Only a foreign hand can bring this about, or a loss of writes. When each ends for certain,
     /// if that is known.
     pub(crate) fn unaccounted(
         &self,
@@ -303,7 +317,7 @@ impl View {
             let known = self
                 .records
                 .get(worker)
-                .is_some_and(|r| r.epoch == session.epoch());
+                .is_some_and(|r| r.epoch == session.epoch() && r.version >= record.applied);
             if known || record.applied == Version::ZERO {
                 return None;
             }

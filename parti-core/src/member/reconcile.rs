@@ -79,6 +79,7 @@ impl Member {
             return;
         }
         self.reconcile.due_at = cx.now + cx.config().reconcile_interval();
+        cx.suspect();
         self.look_at_requests(cx, requests);
         if self.leader.is_some() {
             let prefix = String::new();
@@ -155,6 +156,11 @@ impl Member {
         entries: &[Entry],
         last_revision: Revision,
     ) -> Membership {
+        if let Some(leader) = &self.leader
+            && let Some(loss) = leader.contradiction(entries, last_revision)
+        {
+            return Membership::HistoryLost(loss);
+        }
         for entry in entries {
             let membership = self.on_entry(cx, holdings, requests, entry, false);
             if membership != Membership::On {

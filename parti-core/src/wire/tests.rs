@@ -128,6 +128,7 @@ fn session() -> impl Strategy<Value = Record> {
                     epoch: Epoch::new(epoch),
                     status,
                     applied: Version::new(applied),
+                    known: Version::new(12),
                     draining,
                     capacity,
                     labels,

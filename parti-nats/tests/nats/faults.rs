@@ -189,7 +189,7 @@ async fn a_write_without_permission_is_rejected_at_once() {
 
 /// A bucket that an operator deleted is an outage, not a lost race, and the watch must end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_bucket_is_unavailable_and_ends_the_watch() {
+async fn a_deleted_bucket_is_told_from_an_outage_and_ends_the_watch() {
     let world = World::new().await;
     let store = &world.store;
     let mut watch = store.watch(WatchScope::All).await.expect("watches");
@@ -201,20 +201,18 @@ async fn a_deleted_bucket_is_unavailable_and_ends_the_watch() {
         let error = commit(store, writes).await.expect_err("no bucket");
         assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
     }
-    for op in [
-        StoreOp::Get {
-            key: "a".to_owned(),
-        },
-        StoreOp::Info,
-    ] {
-        let error = store.execute(op).await.expect_err("no bucket");
-        assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
-    }
+    let get = StoreOp::Get {
+        key: "a".to_owned(),
+    };
+    let error = store.execute(get).await.expect_err("no bucket");
+    assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
     let list = StoreOp::List {
         prefix: String::new(),
     };
-    let error = store.execute(list).await.expect_err("no bucket");
-    assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
+    for op in [StoreOp::Info, list] {
+        let error = store.execute(op).await.expect_err("no bucket");
+        assert_eq!(error.kind, StoreErrorKind::Missing, "{error}");
+    }
     let lost = next(&mut watch).await;
     assert!(lost.contains("stream not found"), "{lost}");
 }

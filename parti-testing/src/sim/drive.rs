@@ -465,6 +465,8 @@ fn brief(request: &parti_core::StoreOp) -> String {
                 .collect();
             format!("commit {}", writes.join(", "))
         }
-        StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info => format!("{request:?}"),
+        StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info | StoreOp::Create => {
+            format!("{request:?}")
+        }
     }
 }

@@ -7,7 +7,7 @@
 use parti_core::Mode;
 
 use super::dice::{Dice, Purpose, Roll};
-use super::plan::{Action, Faults, Leave, NodePlan, Pace, Plan, Settings, TimedAction};
+use super::plan::{Action, Faults, Leave, Loss, NodePlan, Pace, Plan, Settings, TimedAction};
 
 /// A kind of trouble that is on or off as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,11 +58,13 @@ pub enum FaultClass {
     Partitions,
     /// Users who ask for refreshes and rebalances.
     Requests,
+    /// Buckets that are deleted, created anew, wiped or set back.
+    History,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -86,6 +88,7 @@ impl FaultClass {
         Self::Leave,
         Self::Partitions,
         Self::Requests,
+        Self::History,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -249,6 +252,7 @@ impl Draft {
                 self.plan.faults.spurious_wake_ppm = self.chance();
             }
             FaultClass::Source => self.plan.faults.source_fail_ppm = self.chance() * 4,
+            FaultClass::History => self.histories(),
             FaultClass::Crash
             | FaultClass::Pause
             | FaultClass::Outage
@@ -267,6 +271,21 @@ impl Draft {
             let fast = self.roll().below(2) == 0;
             let limit = i32::try_from(limit).unwrap_or(0);
             self.plan.nodes[node].drift_ppm = if fast { limit } else { -limit };
+        }
+    }
+
+    /// A history that is lost ends whatever was interesting in it, so that it is rarely more than one.
+    fn histories(&mut self) {
+        for _ in 0..self.roll().pick(&[0_u32, 0, 1, 1, 1, 2]) {
+            let at_ms = self.roll().below(self.plan.safety_ms * 8 / 10);
+            let by_ms = self.span();
+            let set_back = Loss::SetBack { by_ms };
+            let losses = [Loss::Delete, Loss::Recreate, Loss::Wipe, set_back, set_back];
+            let loss = self.roll().pick(&losses);
+            let outage = self.span();
+            let for_ms = self.roll().pick(&[0, 0, outage]);
+            let action = Action::LoseHistory { loss, for_ms };
+            self.plan.actions.push(TimedAction { at_ms, action });
         }
     }
 
@@ -361,7 +380,8 @@ impl Draft {
             | FaultClass::SlowCallback
             | FaultClass::Drift
             | FaultClass::Timers
-            | FaultClass::Source => None,
+            | FaultClass::Source
+            | FaultClass::History => None,
         }
     }
 }

@@ -249,6 +249,23 @@ impl From<Leave> for StopMode {
     }
 }
 
+/// How the history of the bucket is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// The bucket is deleted.
+    Delete,
+    /// It is deleted and created anew at once.
+    Recreate,
+    /// Every key is gone without a trace; revisions go on.
+    Wipe,
+    /// The last writes are gone.
+    SetBack {
+        /// Those of the last so many milliseconds.
+        by_ms: u64,
+    },
+}
+
 /// Something done to the group from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -303,6 +320,13 @@ pub enum Action {
         /// Watch events do not arrive.
         watch: bool,
     },
+    /// The bucket loses its history, and the store is out of reach for a while.
+    LoseHistory {
+        /// How.
+        loss: Loss,
+        /// How long the store serves nobody.
+        for_ms: u64,
+    },
     /// The partition source has another list: `count` partitions from number `first` on.
     Partitions {
         /// Number of the first one.
@@ -334,7 +358,7 @@ impl Action {
             | Self::Cut { node, .. }
             | Self::Refresh { node }
             | Self::Trigger { node } => Some(*node),
-            Self::Outage { .. } | Self::Partitions { .. } => None,
+            Self::Outage { .. } | Self::LoseHistory { .. } | Self::Partitions { .. } => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId};
+use parti_core::{Cause, HistoryLoss, Instant, Key, Notice, Record, SessionStatus, WorkerId};
 
 use crate::checks::ledger::{Freed, Ledger};
 use crate::checks::{Fact, Process, Rules, Written};
@@ -15,6 +15,8 @@ use crate::checks::{Fact, Process, Rules, Written};
 pub const SITUATIONS: &[&str] = &[
     "applied_late",
     "assignment_lost_at_crash",
+    "bucket_missing_detected",
+    "bucket_recreated",
     "clock_jump",
     "commit_cold_start",
     "commit_drain",
@@ -41,8 +43,10 @@ pub const SITUATIONS: &[&str] = &[
     "paused_past_lease",
     "plan_failed",
     "recovered",
+    "recreation_detected",
     "request_done",
     "resignation",
+    "rollback_detected",
     "seat_inherited",
     "session_taken_over",
     "start_failed",
@@ -110,6 +114,16 @@ impl Sometimes {
         }
     }
 
+    /// Another history begins with these commits.
+    pub(super) fn begin_history(&mut self, commits: &[(Instant, Fact)]) {
+        (self.ledger, self.sessions) = (Ledger::default(), BTreeMap::new());
+        for (at, fact) in commits {
+            if let Fact::Commit { writes, .. } = fact {
+                self.ledger.take_in(*at, self.lease, writes);
+            }
+        }
+    }
+
     fn commit(&mut self, at: Instant, writes: &[Written]) {
         for write in writes {
             match (&write.key, write.record()) {
@@ -167,6 +181,13 @@ impl Sometimes {
                 self.leaders.remove(&process);
                 return;
             }
+            Notice::HistoryLost { loss, .. } => match loss {
+                HistoryLoss::Missing => "bucket_missing_detected",
+                HistoryLoss::Recreated { .. } => "recreation_detected",
+                HistoryLoss::SetBack { .. } | HistoryLoss::Vanished { .. } | _ => {
+                    "rollback_detected"
+                }
+            },
             Notice::EvictionAverted { .. } => "eviction_averted",
             Notice::SuspicionCancelled { .. } => "suspicion_cancelled",
             Notice::LeaseLost { .. } => "lease_lost",

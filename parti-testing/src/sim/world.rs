@@ -7,14 +7,14 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use parti_core::{
-    ConfigError, Event, Instant, Partition, PartitionKey, RequestId, StopMode, WakeReason,
+    ConfigError, Event, Instant, Partition, PartitionKey, RequestId, Revision, StopMode, WakeReason,
 };
 
 use super::dice::{Dice, Purpose};
 use super::judge::{Judge, Tracing};
 use super::network::Outage;
 use super::node::{Holding, Input, Leaving, Node};
-use super::plan::{Action, Faults, Plan};
+use super::plan::{Action, Faults, Loss, Plan};
 use super::queue::{Item, Queue};
 use super::store::SimStore;
 use super::strategy::KeepThenFill;
@@ -65,7 +65,7 @@ impl<'plan> World<'plan> {
             outage: None,
             strategy: KeepThenFill,
             list: partitions(0, plan.partitions),
-            judge: Judge::new(&rules, tracing),
+            judge: Judge::new(&rules, tracing, plan.loses_history()),
             events: 0,
             settled_at: None,
             healed_at: None,
@@ -200,6 +200,7 @@ impl<'plan> World<'plan> {
                     self.break_watches(node);
                 }
             }
+            Action::LoseHistory { loss, for_ms } => self.lose_history(*loss, millis(for_ms)),
             Action::Cut {
                 node,
                 for_ms,
@@ -222,6 +223,40 @@ impl<'plan> World<'plan> {
                 self.tell(*node, Event::Trigger { request });
             }
         }
+    }
+
+    fn lose_history(&mut self, loss: Loss, length: Duration) {
+        let kept = match loss {
+            Loss::Delete | Loss::Recreate | Loss::Wipe => Revision::ZERO,
+            Loss::SetBack { by_ms } => {
+                let by = Duration::from_millis(by_ms);
+                self.judge
+                    .whole_commits(self.store.revision_before(self.now, by))
+            }
+        };
+        if self.store.is_deleted() && loss != Loss::Recreate {
+            return;
+        }
+        self.store.lose(self.now, loss, kept);
+        self.lost_history(kept);
+        if loss == Loss::Recreate {
+            self.judge.sometimes.count("bucket_recreated");
+        }
+        if !length.is_zero() {
+            let until = self.now + length;
+            self.outage = Some(Outage {
+                until,
+                answers: false,
+            });
+        }
+        for node in 0..self.nodes.len() {
+            self.break_watches(node);
+        }
+    }
+
+    /// What is per history begins again, with the commits up to a revision.
+    pub(super) fn lost_history(&mut self, kept: Revision) {
+        self.judge.lose_history(kept);
     }
 
     /// Cuts the links for requests, replies and watch events, as chosen.
@@ -337,7 +372,10 @@ impl<'plan> World<'plan> {
             .nodes
             .iter()
             .map(|node| node.config.convergence_bound());
-        let bound = bounds.max().unwrap_or_default();
+        let mut bound = bounds.max().unwrap_or_default();
+        if self.plan.loses_history() {
+            bound += self.detection();
+        }
         let calm = self
             .nodes
             .iter()
@@ -348,6 +386,15 @@ impl<'plan> World<'plan> {
         }
         self.queue.push(self.now + bound, Item::Due);
         self.queue.push(self.now + bound + calm, Item::Over);
+    }
+
+    /// The longest time until a lost history is noticed, and the quarantine that follows.
+    fn detection(&self) -> Duration {
+        let times = self.nodes.iter().map(|node| {
+            let config = &node.config;
+            config.reconcile_interval() * 3 / 2 + config.lease() * 2
+        });
+        times.max().unwrap_or_default()
     }
 
     fn heal_node(&mut self, node: usize) {

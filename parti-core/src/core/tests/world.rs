@@ -64,6 +64,11 @@ pub(super) struct World {
     pub(super) max_batch: usize,
     /// The most bytes of a value.
     pub(super) max_value: usize,
+    /// When the bucket was created, and how long ago it says that was.
+    pub(super) created: u64,
+    pub(super) age: Duration,
+    /// There is no bucket.
+    pub(super) missing: bool,
 }
 
 impl World {
@@ -83,6 +88,9 @@ impl World {
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
+            created: 1,
+            age: Duration::MAX,
+            missing: false,
         }
     }
 
@@ -309,6 +317,9 @@ impl World {
     }
 
     fn execute(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
+        if self.missing && *op != StoreOp::Create {
+            return Err(StoreError::new(StoreErrorKind::Missing, "no bucket"));
+        }
         match op {
             StoreOp::Get { key } => Ok(StoreReply::Entry(self.entries.get(key).cloned())),
             StoreOp::List { prefix } => {
@@ -321,14 +332,23 @@ impl World {
                 })
             }
             StoreOp::Commit { writes } => self.commit(writes),
-            StoreOp::Info => Ok(StoreReply::Info(StoreInfo {
-                created: 1,
-                last_revision: self.last,
-                version: "test".to_string(),
-                max_batch: self.max_batch,
-                max_value: self.max_value,
-            })),
+            StoreOp::Info => self.info(),
+            StoreOp::Create => {
+                self.missing = false;
+                self.info()
+            }
         }
+    }
+
+    fn info(&self) -> Result<StoreReply, StoreError> {
+        Ok(StoreReply::Info(StoreInfo {
+            created: self.created,
+            age: self.age,
+            last_revision: self.last,
+            version: "test".to_string(),
+            max_batch: self.max_batch,
+            max_value: self.max_value,
+        }))
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<StoreReply, StoreError> {
