@@ -48,7 +48,8 @@ pub(crate) struct Inauguration {
     pub(crate) info: StoreInfo,
     pub(crate) head: Head,
     pub(crate) revision: Revision,
-    /// The highest version known before.
+    /// The version of the `head` it was elected over, and the highest version known then.
+    pub(crate) base: Version,
     pub(crate) known: Version,
     /// The session of the former leader, as observed while following it.
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
@@ -68,6 +69,7 @@ pub(crate) struct Leader {
     /// The highest version known before the own take-over, and the one of the take-over.
     found: Version,
     began: Version,
+    base: Version,
     /// Whether the watch has delivered the own take-over, and with it everything before.
     ready: bool,
     /// Whether the watch has shown the own take-over, perhaps within a snapshot.
@@ -146,9 +148,10 @@ impl Leader {
             info: start.info,
             head: start.head,
             head_revision: start.revision,
-            view: View::default(),
+            view: View::distrusting((start.known > start.base).then_some(start.base)),
             found: start.known,
             began,
+            base: start.base,
             ready: false,
             head_seen: false,
             predecessor: start.predecessor,
@@ -307,6 +310,7 @@ impl Leader {
         };
         if told > self.found && told < self.began {
             self.found = told;
+            self.view.distrusted = Some(self.base);
             let until = cx.now + cx.config().lease();
             cx.continuity().hold_back(until);
             self.stirred = true;

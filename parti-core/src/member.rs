@@ -258,6 +258,11 @@ impl Member {
             info: self.info.clone(),
             head: head.clone(),
             revision,
+            base: self
+                .follow
+                .head()
+                .map(|head| head.version)
+                .unwrap_or_default(),
             known: cx.known(),
             predecessor: self.follow.predecessor(),
             last_rebalance: self.follow.last_rebalance(),

@@ -71,11 +71,21 @@ pub(crate) struct View {
     /// Since when the own contact has been without a gap, while there is contact: only then silence is
     /// the other's.
     pub(crate) hears_since: Option<Instant>,
+    /// Records up to this version are what a set-back left over: later ones are known to have been.
+    pub(crate) distrusted: Option<Version>,
     /// Keys seen since the present snapshot began, while it is being delivered.
     mentioned: Option<BTreeSet<String>>,
 }
 
 impl View {
+    /// An empty view in which records up to a version are what a set-back left over.
+    pub(crate) fn distrusting(distrusted: Option<Version>) -> Self {
+        Self {
+            distrusted,
+            ..Self::default()
+        }
+    }
+
     /// The view is whole: from now on only this session writes assignments.
     pub(crate) const fn trust_only(&mut self, author: Nonce) {
         self.author = Some(author);
@@ -314,11 +324,11 @@ impl View {
     ) -> BTreeMap<WorkerId, Option<Instant>> {
         let sessions = self.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
-            let known = self
-                .records
-                .get(worker)
-                .is_some_and(|r| r.epoch == session.epoch() && r.version >= record.applied);
-            if known || record.applied == Version::ZERO {
+            let page = self.records.get(worker);
+            let page = page.filter(|page| page.epoch == session.epoch());
+            let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
+            let known = page.is_some_and(|page| page.version >= record.applied);
+            if !left_over && (known || record.applied == Version::ZERO) {
                 return None;
             }
             match self.fate(config, worker, session.epoch()) {

@@ -81,7 +81,8 @@ fn judge_successor(
             }
         }
         SessionStatus::Active if before.nonce != record.nonce() => {
-            (living && !silent).then_some("claimed while it lived")
+            // A process may follow itself: what it held it has given up.
+            (living && !silent && before.process != by).then_some("claimed while it lived")
         }
         SessionStatus::Active | SessionStatus::Draining | SessionStatus::Released { .. } => {
             if before.nonce != record.nonce() || before.process != by {
