@@ -232,6 +232,15 @@ impl Claim {
                 entries,
                 last_revision,
             }) => {
+                let empty = !entries
+                    .iter()
+                    .any(|entry| matches!(Key::parse(&entry.key), Key::Session(_)));
+                if empty && *last_revision > Revision::ZERO {
+                    // Sessions are never removed: where writes were and no session is left, it was
+                    // wiped, and leases of it may be relied on.
+                    let until = cx.now + cx.config().lease();
+                    cx.continuity().hold_back(until);
+                }
                 self.observe(cx.now, entries);
                 self.forget_deleted(entries, *last_revision);
                 self.choose(cx);

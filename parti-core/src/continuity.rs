@@ -35,6 +35,8 @@ pub(crate) struct Continuity {
     /// When the age of the bucket allows to grant, and when evidence of a loss does.
     grants_from: Instant,
     known: Version,
+    /// What was known when a loss was found: its quarantine has been kept.
+    atoned: Version,
 }
 
 #[derive(Clone, Debug)]
@@ -185,6 +187,11 @@ impl Continuity {
         self.known
     }
 
+    /// Whether a version above this one is known of whose loss no quarantine has been kept yet.
+    pub(crate) fn misses(&self, found: Version) -> bool {
+        self.known > found.max(self.atoned)
+    }
+
     /// From when on partitions may be granted: before, somebody may rely on a lease of a history
     /// that is gone.
     pub(crate) const fn grants_from(&self) -> Instant {
@@ -203,6 +210,7 @@ impl Continuity {
             before_op: op,
             before_watch: watch,
             known: self.known,
+            atoned: self.known,
             ..Self::default()
         };
     }

@@ -141,6 +141,10 @@ impl Leader {
             cx.notify(Notice::StrategyChanged { from, to });
         }
         let began = start.head.version;
+        if cx.continuity().misses(start.base) && start.known > start.base {
+            let until = cx.now + cx.config().lease();
+            cx.continuity().hold_back(until);
+        }
         let first = (cx.config().heartbeat_interval() / 8).max(Duration::from_millis(5));
         Self {
             worker: start.worker,
@@ -301,16 +305,20 @@ impl Leader {
     }
 
     /// A session may tell of versions that this history does not have: between the `head` this leader
-    /// found and its own, none was ever written. Then the end of the history is missing, and somebody
-    /// may rely on a lease of it.
+    /// found and its own none was ever written, and none after its last. Then the end of the history
+    /// is missing, and somebody may rely on a lease of it. A leader that was deposed may think so too;
+    /// it cannot write any more.
     fn compare_versions(&mut self, cx: &mut Cx<'_>, entry: &Entry) {
         let told = match entry.value.as_deref().map(wire::decode) {
             Some(Ok(Record::Session(record))) => record.known,
             Some(Ok(_) | Err(_)) | None => return,
         };
-        if told > self.found && told < self.began {
+        let between = told > self.found && told < self.began;
+        let beyond = told > self.head.version.max(self.found);
+        if between || beyond {
             self.found = told;
-            self.view.distrusted = Some(self.base);
+            let left_over = if beyond { self.head.version } else { self.base };
+            self.view.distrusted = self.view.distrusted.max(Some(left_over));
             let until = cx.now + cx.config().lease();
             cx.continuity().hold_back(until);
             self.stirred = true;

@@ -15,6 +15,7 @@ mod emergencies;
 mod foreign;
 mod leaving;
 mod limits;
+mod losses;
 mod races;
 mod solo;
 mod states;

@@ -47,7 +47,9 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) nodes: Vec<Node>,
     pub(super) entries: BTreeMap<String, Entry>,
-    last: Revision,
+    pub(super) last: Revision,
+    /// Every write, in order.
+    pub(super) log: Vec<Entry>,
     pub(super) partitions: Vec<Partition>,
     inbox: VecDeque<(usize, Event)>,
     /// Commits per key since the last look.
@@ -67,6 +69,8 @@ pub(super) struct World {
     /// When the bucket was created, and how long ago it says that was.
     pub(super) created: u64,
     pub(super) age: Duration,
+    /// Reads do not show the last so many writes.
+    pub(super) lag: Option<u64>,
     /// There is no bucket.
     pub(super) missing: bool,
 }
@@ -79,6 +83,7 @@ impl World {
             nodes: Vec::new(),
             entries: BTreeMap::new(),
             last: Revision::ZERO,
+            log: Vec::new(),
             partitions: (0..partitions).map(partition).collect(),
             inbox: VecDeque::new(),
             commits: BTreeMap::new(),
@@ -90,6 +95,7 @@ impl World {
             max_value: 1 << 20,
             created: 1,
             age: Duration::MAX,
+            lag: None,
             missing: false,
         }
     }
@@ -320,12 +326,12 @@ impl World {
         if self.missing && *op != StoreOp::Create {
             return Err(StoreError::new(StoreErrorKind::Missing, "no bucket"));
         }
+        let (seen, last_revision) = self.seen();
         match op {
-            StoreOp::Get { key } => Ok(StoreReply::Entry(self.entries.get(key).cloned())),
+            StoreOp::Get { key } => Ok(StoreReply::Entry(seen.get(key).cloned())),
             StoreOp::List { prefix } => {
-                let entries = self.entries.values();
+                let entries = seen.values();
                 let entries = entries.filter(|e| e.key.starts_with(prefix) && e.value.is_some());
-                let last_revision = self.last;
                 Ok(StoreReply::Entries {
                     entries: entries.cloned().collect(),
                     last_revision,
@@ -338,6 +344,17 @@ impl World {
                 self.info()
             }
         }
+    }
+
+    /// What a read shows, and up to which revision.
+    fn seen(&self) -> (BTreeMap<String, Entry>, Revision) {
+        let Some(lag) = self.lag else {
+            return (self.entries.clone(), self.last);
+        };
+        let upto = Revision::new(self.last.get().saturating_sub(lag));
+        let log = self.log.iter().filter(|entry| entry.revision <= upto);
+        let entries = log.map(|entry| (entry.key.clone(), entry.clone()));
+        (entries.collect(), upto)
     }
 
     fn info(&self) -> Result<StoreReply, StoreError> {
@@ -381,6 +398,7 @@ impl World {
                 value,
             };
             self.entries.insert(write.key.clone(), entry.clone());
+            self.log.push(entry.clone());
             revisions.push(self.last);
             for (index, node) in self.nodes.iter().enumerate() {
                 for (&id, scope) in &node.watches {
