@@ -32,7 +32,8 @@ pub(crate) struct Continuity {
     before_op: u64,
     before_watch: u64,
     look: Look,
-    /// When the age of the bucket allows to grant, and when evidence of a loss does.
+    /// When the bucket is older than a lease, and when the leases of a lost history are over.
+    grown_at: Instant,
     grants_from: Instant,
     known: Version,
     /// What was known when a loss was found: its quarantine has been kept.
@@ -193,9 +194,14 @@ impl Continuity {
     }
 
     /// From when on partitions may be granted: before, somebody may rely on a lease of a history
-    /// that is gone.
-    pub(crate) const fn grants_from(&self) -> Instant {
-        self.grants_from
+    /// that is gone. That there was one before a young bucket is a mere possibility; it is excluded
+    /// when all workers there should be are `complete` in this one.
+    pub(crate) fn grants_from(&self, complete: impl FnOnce() -> bool) -> Instant {
+        if self.grown_at > self.grants_from && !complete() {
+            self.grown_at
+        } else {
+            self.grants_from
+        }
     }
 
     /// Somebody may rely on a lease of an earlier history until then.
@@ -253,8 +259,11 @@ impl Continuity {
         info: &StoreInfo,
         looking: bool,
     ) -> Option<HistoryLoss> {
-        self.hold_back(now + lease.saturating_sub(info.age));
+        let grown_at = now + lease.saturating_sub(info.age);
         let before = *self.created.get_or_insert(info.created);
+        if before == info.created && self.grown_at == Instant::ORIGIN {
+            self.grown_at = grown_at;
+        }
         if before != info.created {
             let found = info.created;
             return Some(HistoryLoss::Recreated { before, found });

@@ -127,6 +127,11 @@ impl Cx<'_> {
         &mut self.env.continuity
     }
 
+    /// As [`Cx::continuity`], only to look at.
+    pub(crate) fn history(&self) -> &Continuity {
+        &self.env.continuity
+    }
+
     /// Something was read that is old, or is of an earlier history: the store is to be asked.
     pub(crate) fn suspect(&mut self) {
         let (now, interval) = (self.now, self.env.config.heartbeat_interval());

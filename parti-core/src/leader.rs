@@ -12,8 +12,9 @@ use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::contact::Contact;
+use crate::continuity::Continuity;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpId;
@@ -326,14 +327,23 @@ impl Leader {
         cx.learn(told);
     }
 
+    /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
+    fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
+        match config.mode() {
+            Mode::Exclusive => history.grants_from(|| self.is_complete(config)),
+            Mode::Overlap => Instant::ORIGIN,
+        }
+    }
+
     /// When to be woken.
-    pub(crate) fn wake(&self, now: Instant, grants_from: Instant) -> Option<Wake> {
+    pub(crate) fn wake(&self, now: Instant, config: &Config, history: &Continuity) -> Option<Wake> {
+        let held_back_until = self.held_back_until(config, history);
         let work = match &self.work {
             Work::Pausing { until } => Some(Wake::new(*until, WakeReason::Retry)),
             Work::Committing(commit) => Wake::earlier(commit.attempt.wake(), Some(commit.give_up)),
             Work::Resigning { attempt, .. } => attempt.wake(),
-            Work::Idle if self.ready && self.resigning.is_none() && now < grants_from => {
-                Some(Wake::new(grants_from, WakeReason::Window))
+            Work::Idle if self.ready && self.resigning.is_none() && now < held_back_until => {
+                Some(Wake::new(held_back_until, WakeReason::Window))
             }
             Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
             Work::Planning { .. } => None,

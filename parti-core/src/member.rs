@@ -210,12 +210,8 @@ impl Member {
                 .stands_at(config, now)
                 .map(|at| Wake::new(at, WakeReason::Election)),
         };
-        let held_back_until = match config.mode() {
-            Mode::Exclusive => continuity.grants_from(),
-            Mode::Overlap => Instant::ORIGIN,
-        };
         let leader = self.leader.as_ref();
-        let leader = leader.and_then(|leader| leader.wake(now, held_back_until));
+        let leader = leader.and_then(|leader| leader.wake(now, config, continuity));
         let look = continuity.look_at();
         let all = [
             lease,

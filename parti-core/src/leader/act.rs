@@ -15,7 +15,6 @@ use super::seats::{Evictions, Seats};
 use super::verdict::{Verdict, judge};
 use super::{Leader, Leading, Work};
 use crate::attempt::{Attempt, Outcome};
-use crate::config::Mode;
 use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::event::{OpId, OpOwner};
@@ -51,8 +50,7 @@ impl Leader {
             return Leading::On;
         }
         self.keep_listing(cx);
-        let held_back_until = cx.continuity().grants_from();
-        if cx.config().mode() == Mode::Exclusive && cx.now < held_back_until {
+        if cx.now < self.held_back_until(cx.config(), cx.history()) {
             // Somebody may rely on a lease of a history that is gone.
             return Leading::On;
         }

@@ -284,7 +284,10 @@ fn a_newcomer_in_a_young_bucket_waits_until_the_bucket_is_a_lease_old() {
         world.nodes[node].cut_off = true;
     }
     world.recreate();
-    let newcomer = world.start(expecting(1));
+    let newcomer = world.start(|builder| {
+        let window = Duration::from_millis(500);
+        builder.cold_start_window(window)
+    });
     world.run(secs(5));
     assert!(world.nodes[newcomer].core.status().is_leader);
     assert!(world.nodes[newcomer].held.is_empty());
