@@ -9,10 +9,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::circuits::Gate;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Revision, WriteId};
+use crate::planted::Planted;
 use crate::record::Record;
 use crate::store::{Entry, Expect, StoreError, StoreErrorKind, StoreOp, StoreReply, Write};
 use crate::time::Instant;
@@ -39,13 +41,25 @@ pub(crate) struct Attempt {
     /// An earlier sending may still be applied.
     doubtful: bool,
     last_error: Option<StoreError>,
+    /// When it is of no use any more: retries are spread over the time until then.
+    urgent_by: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Writing(OpId),
-    Reading { op: OpId, refused: bool },
-    Pausing { until: Instant, next: Next },
+    Reading {
+        op: OpId,
+        refused: bool,
+    },
+    Pausing {
+        until: Instant,
+        next: Next,
+    },
+    /// The circuit does not let it pass.
+    Held {
+        next: Next,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,25 +86,27 @@ pub(crate) enum Outcome {
 impl Attempt {
     /// Sends the write for the first time.
     pub(crate) fn begin(cx: &mut Cx<'_>, owner: OpOwner, id: WriteId, writes: Vec<Write>) -> Self {
-        let op = cx.store(
-            owner,
-            StoreOp::Commit {
-                writes: writes.clone(),
-            },
-        );
         let most = (cx.config().heartbeat_interval() / 2).min(Duration::from_secs(1));
-        let backoff = Backoff::new(Duration::from_millis(10).min(most), most);
-        Self {
+        let mut attempt = Self {
             owner,
             writes,
             id,
             first_sent: cx.now,
-            phase: Phase::Writing(op),
-            backoff,
+            phase: Phase::Held { next: Next::Write },
+            backoff: cx.config().retry().endless(most),
             stale_reads: 0,
             doubtful: false,
             last_error: None,
-        }
+            urgent_by: None,
+        };
+        attempt.send(cx, Next::Write);
+        attempt
+    }
+
+    /// The same, to be spread over the time until then if it fails more often than once.
+    pub(crate) fn by(self, deadline: Instant) -> Self {
+        let urgent_by = Some(deadline);
+        Self { urgent_by, ..self }
     }
 
     /// When it was first sent: validity counts from here, whichever sending is applied.
@@ -111,7 +127,10 @@ impl Attempt {
                 op: expected,
                 refused,
             } if expected == op => self.on_read(cx, refused, result),
-            Phase::Writing(_) | Phase::Reading { .. } | Phase::Pausing { .. } => Outcome::Pending,
+            Phase::Writing(_)
+            | Phase::Reading { .. }
+            | Phase::Pausing { .. }
+            | Phase::Held { .. } => Outcome::Pending,
         }
     }
 
@@ -128,25 +147,18 @@ impl Attempt {
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
-        let Phase::Pausing { until, next } = self.phase else {
-            return;
-        };
-        if cx.now < until {
-            return;
-        }
-        match next {
-            Next::Write => {
-                let writes = self.writes.clone();
-                self.phase = Phase::Writing(cx.store(self.owner, StoreOp::Commit { writes }));
-            }
-            Next::Read { refused } => self.read(cx, refused),
+        match self.phase {
+            Phase::Pausing { until, next } if cx.now >= until => self.send(cx, next),
+            Phase::Held { next } => self.send(cx, next),
+            Phase::Pausing { .. } | Phase::Writing(_) | Phase::Reading { .. } => {}
         }
     }
 
     pub(crate) const fn wake(&self) -> Option<Wake> {
         match self.phase {
             Phase::Pausing { until, .. } => Some(Wake::new(until, WakeReason::Retry)),
-            Phase::Writing(_) | Phase::Reading { .. } => None,
+            // Whatever lets it pass is an event.
+            Phase::Writing(_) | Phase::Reading { .. } | Phase::Held { .. } => None,
         }
     }
 
@@ -165,13 +177,15 @@ impl Attempt {
         };
         self.last_error = Some(error.clone());
         match error.kind {
-            StoreErrorKind::Refused => self.read(cx, true),
+            StoreErrorKind::Refused => self.send(cx, Next::Read { refused: true }),
             StoreErrorKind::Unknown => {
                 self.doubtful = true;
-                self.read(cx, false);
+                self.settle(cx);
             }
-            StoreErrorKind::Unavailable | StoreErrorKind::Missing => self.pause(cx, Next::Write),
-            StoreErrorKind::Rejected if self.doubtful => self.read(cx, false),
+            StoreErrorKind::Unavailable | StoreErrorKind::Missing => self.retry(cx, Next::Write),
+            StoreErrorKind::Rejected if self.doubtful => {
+                self.send(cx, Next::Read { refused: false });
+            }
             StoreErrorKind::Rejected => return Outcome::Rejected(error),
         }
         Outcome::Pending
@@ -187,13 +201,15 @@ impl Attempt {
             Ok(StoreReply::Entry(entry)) => entry.as_ref(),
             Ok(StoreReply::Committed { .. } | StoreReply::Entries { .. } | StoreReply::Info(_))
             | Err(_) => {
-                self.pause(cx, Next::Read { refused });
+                self.retry(cx, Next::Read { refused });
                 return Outcome::Pending;
             }
         };
         if let Some(entry) = entry {
             let seen = self.on_seen(entry);
-            if !matches!(seen, Outcome::Pending) {
+            if matches!(seen, Outcome::Lost(_)) && cx.planted(Planted::BlindRebase) {
+                self.writes[0].expect = Expect::Revision(entry.revision);
+            } else if !matches!(seen, Outcome::Pending) {
                 return seen;
             }
         }
@@ -201,7 +217,9 @@ impl Attempt {
             self.stale_reads += 1;
             cx.suspect();
             let patience = cx.config().lease();
-            if self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience {
+            let vanished =
+                self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience;
+            if vanished || cx.planted(Planted::StaleReadBelieved) {
                 return Outcome::Lost(None);
             }
             self.pause(cx, Next::Read { refused });
@@ -224,12 +242,66 @@ impl Attempt {
         }
     }
 
-    fn read(&mut self, cx: &mut Cx<'_>, refused: bool) {
-        let key = self.first().key.clone();
-        self.phase = Phase::Reading {
-            op: cx.store(self.owner, StoreOp::Get { key }),
-            refused,
+    /// Sends it, if the circuit lets it pass.
+    fn send(&mut self, cx: &mut Cx<'_>, next: Next) {
+        self.phase = match (cx.gate(self.owner), next) {
+            (Gate::Free, Next::Write) => {
+                let writes = self.writes.clone();
+                let (first, now) = (self.first_sent, cx.now);
+                self.first_sent = cx.unless_planted(Planted::RetryRestartsLease, first, now);
+                Phase::Writing(cx.store(self.owner, StoreOp::Commit { writes }))
+            }
+            (Gate::Free, Next::Read { refused }) => {
+                let key = self.first().key.clone();
+                let op = cx.store(self.owner, StoreOp::Get { key });
+                Phase::Reading { op, refused }
+            }
+            (Gate::Until(until), next) => Phase::Pausing { until, next },
+            (Gate::Shut, next) => Phase::Held { next },
         };
+    }
+
+    /// Nobody knows whether it was written: reads at once, unless that has become too much. Then
+    /// the watch may show it meanwhile; if it does not, the very same write is the better question,
+    /// since only one of both can succeed.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        let next = Next::Read { refused: false };
+        if cx.may_hurry() {
+            cx.note_retry(self.owner, self.backoff.tries(), Duration::ZERO);
+            self.send(cx, next);
+        } else {
+            let same = matches!(self.first().expect, Expect::Absent | Expect::Revision(_));
+            self.wait(cx, if same { Next::Write } else { next });
+        }
+    }
+
+    /// The store did not do its part: tries again soon as long as that is rare.
+    fn retry(&mut self, cx: &mut Cx<'_>, next: Next) {
+        if cx.may_hurry() {
+            self.pause(cx, next);
+            let Phase::Pausing { until, .. } = self.phase else {
+                return;
+            };
+            cx.note_retry(self.owner, self.backoff.tries(), until.since(cx.now));
+        } else {
+            self.wait(cx, next);
+        }
+    }
+
+    /// Tries again as late as its purpose allows: after a third of what is left, again and again, so
+    /// that the first pauses are long and there are still several tries shortly before the end.
+    fn wait(&mut self, cx: &mut Cx<'_>, next: Next) {
+        let interval = cx.config().heartbeat_interval();
+        let left = self.urgent_by.map(|by| by.since(cx.now));
+        let pause = match left {
+            Some(left) if !left.is_zero() => (left / 3).clamp(interval / 20, interval),
+            Some(_) | None => interval,
+        };
+        let pause = pause - cx.rng().duration_below(pause / 4);
+        let pause = pause.max(self.backoff.next(cx.rng()));
+        cx.note_retry(self.owner, self.backoff.tries(), pause);
+        let until = cx.now + pause;
+        self.phase = Phase::Pausing { until, next };
     }
 
     fn pause(&mut self, cx: &mut Cx<'_>, next: Next) {

@@ -1,12 +1,15 @@
 //! Claiming an ID: list the sessions, choose a free one, write it under the condition that it is
 //! still free, and begin again when somebody was faster.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
+use crate::backoff::Backoff;
+use crate::circuits::Gate;
 use crate::config::OnBucketLost;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
@@ -30,8 +33,10 @@ use choice::{Choice, Seat};
 pub(crate) struct Claim {
     /// The ID to try first.
     preferred: Option<WorkerId>,
-    /// The session this process had in a history that is gone: if it shows again, it has ended.
-    former: Option<Nonce>,
+    /// The session this process had before. Nothing of it is held any more.
+    former: Option<(WorkerId, Epoch)>,
+    /// The session it had in a history that is gone: if it shows again, it has ended.
+    survivor: Option<Nonce>,
     started: Instant,
     /// When to give up; a claim after a lost identity never does.
     give_up_at: Option<Instant>,
@@ -41,6 +46,7 @@ pub(crate) struct Claim {
     seats: BTreeMap<WorkerId, Seat>,
     step: Step,
     last_error: Option<StoreError>,
+    backoff: Backoff,
     exhausted: Option<StartError>,
     /// What was sent before this proves nothing.
     trusted_from: Instant,
@@ -53,7 +59,7 @@ enum Step {
     Creating(OpId),
     Listing(OpId),
     Writing {
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         worker: WorkerId,
         nonce: Nonce,
     },
@@ -87,13 +93,13 @@ impl Claim {
     pub(crate) fn first(cx: &mut Cx<'_>) -> Self {
         let preferred = cx.config().worker_id_hint().cloned();
         let give_up_at = Some(cx.now + cx.config().startup_timeout());
-        Self::begin(cx, preferred, give_up_at)
+        Self::begin(cx, preferred, None, give_up_at)
     }
 
     /// Begins a claim after the identity was lost.
-    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId) -> Self {
+    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId, epoch: Epoch) -> Self {
         let preferred = cx.config().worker_id_hint().unwrap_or(lost).clone();
-        Self::begin(cx, Some(preferred), None)
+        Self::begin(cx, Some(preferred), Some((lost.clone(), epoch)), None)
     }
 
     /// Begins a claim after the history was lost: the old seat first, whatever is left of it.
@@ -102,17 +108,17 @@ impl Claim {
         lost: Option<(WorkerId, Nonce)>,
         give_up_at: Option<Instant>,
     ) -> Self {
-        let (worker, former) = lost.unzip();
+        let (worker, survivor) = lost.unzip();
         let preferred = worker.or_else(|| cx.config().worker_id_hint().cloned());
         Self {
-            former,
-            ..Self::begin(cx, preferred, give_up_at)
+            survivor,
+            ..Self::begin(cx, preferred, None, give_up_at)
         }
     }
 
     /// The seat this process had in a history that is gone.
     pub(crate) fn seat(&self) -> Option<(WorkerId, Nonce)> {
-        self.preferred.clone().zip(self.former)
+        self.preferred.clone().zip(self.survivor)
     }
 
     /// When to give up.
@@ -120,22 +126,31 @@ impl Claim {
         self.give_up_at
     }
 
-    fn begin(cx: &mut Cx<'_>, preferred: Option<WorkerId>, give_up_at: Option<Instant>) -> Self {
-        let step = Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info));
+    fn begin(
+        cx: &mut Cx<'_>,
+        preferred: Option<WorkerId>,
+        former: Option<(WorkerId, Epoch)>,
+        give_up_at: Option<Instant>,
+    ) -> Self {
         let (seats, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
-        Self {
+        let most = cx.config().heartbeat_interval();
+        let mut claim = Self {
             preferred,
-            former: None,
+            former,
+            survivor: None,
             started,
             give_up_at,
             info,
             seats,
-            step,
+            step: Step::Pausing { until: started },
             last_error,
+            backoff: cx.config().retry().endless(most),
             exhausted,
             trusted_from: Instant::ORIGIN,
-        }
+        };
+        claim.look(cx);
+        claim
     }
 
     /// The clock stood still for an unknown time: what was sent before now proves nothing.
@@ -189,6 +204,16 @@ impl Claim {
     }
 
     fn look(&mut self, cx: &mut Cx<'_>) {
+        let until = match cx.gate(OpOwner::Claim) {
+            Gate::Free => None,
+            Gate::Until(at) => Some(at),
+            // The answer to a probe of an earlier session is still to come.
+            Gate::Shut => Some(cx.now + cx.config().heartbeat_interval() / 4),
+        };
+        if let Some(until) = until {
+            self.step = Step::Pausing { until };
+            return;
+        }
         self.step = if self.info.is_none() {
             Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info))
         } else {
@@ -241,6 +266,7 @@ impl Claim {
                     let until = cx.now + cx.config().lease();
                     cx.continuity().hold_back(until);
                 }
+                self.backoff.reset();
                 self.observe(cx.now, entries);
                 self.forget_deleted(entries, *last_revision);
                 self.choose(cx);
@@ -279,20 +305,20 @@ impl Claim {
                 )
                 | Err(_) => None,
             };
-            let own = record
-                .as_ref()
-                .is_some_and(|record| Some(record.nonce()) == self.former);
-            let ended = SessionStatus::Released {
-                hold: Duration::ZERO,
+            let epoch = match record.as_ref().map(|record| record.epoch) {
+                Some(epoch) if epoch > Epoch::ZERO => epoch,
+                Some(_) | None => Epoch::from(entry.revision),
             };
+            let nonce = record.as_ref().map(SessionRecord::nonce);
+            let own = self.former.as_ref() == Some(&(worker.clone(), epoch))
+                || (self.survivor.is_some() && nonce == self.survivor);
             let seat = Seat {
                 revision: entry.revision,
+                own,
                 since: now,
-                status: match &record {
-                    Some(_) if own => ended,
-                    Some(record) => record.status,
-                    None => SessionStatus::Active,
-                },
+                status: record
+                    .as_ref()
+                    .map_or(SessionStatus::Active, |record| record.status),
                 lease: record.map_or(Duration::ZERO, |record| record.lease),
             };
             self.seats.insert(worker, seat);
@@ -353,7 +379,7 @@ impl Claim {
         };
         let attempt = Attempt::begin(cx, OpOwner::Claim, id, [write].into());
         self.step = Step::Writing {
-            attempt,
+            attempt: Box::new(attempt),
             worker,
             nonce,
         };
@@ -415,8 +441,9 @@ impl Claim {
             return Claiming::Failed(StartError::Rejected(error));
         }
         self.last_error = Some(error);
-        let pause = cx.config().heartbeat_interval() / 4;
-        let until = cx.now + pause / 2 + cx.rng().duration_below(pause / 2);
+        let pause = self.backoff.next(cx.rng());
+        cx.note_retry(OpOwner::Claim, self.backoff.tries(), pause);
+        let until = cx.now + pause;
         self.step = Step::Pausing { until };
         Claiming::Pending
     }

@@ -8,11 +8,14 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
+use crate::backoff::RetryPolicy;
+use crate::breaker::BreakerSettings;
 use crate::config_error::ConfigError;
 use crate::id::{GroupName, WorkerId};
 
 mod bounds;
 mod degraded;
+mod planted;
 mod rules;
 
 pub use degraded::{DegradedPreset, DegradedSettings};
@@ -108,6 +111,10 @@ struct Settings {
     reconcile_interval: Duration,
     refresh_interval: Option<Duration>,
     leader_failure_limit: u32,
+    retry: RetryPolicy,
+    circuit_breaker: BreakerSettings,
+    #[cfg(feature = "planted")]
+    planted: Option<crate::planted::Planted>,
 }
 
 /// Collects the settings of a [`Config`]; unset ones are derived in [`ConfigBuilder::build`].
@@ -150,6 +157,10 @@ pub struct ConfigBuilder {
     reconcile_interval: Option<Duration>,
     refresh_interval: Option<Duration>,
     leader_failure_limit: Option<u32>,
+    retry: Option<RetryPolicy>,
+    circuit_breaker: Option<BreakerSettings>,
+    #[cfg(feature = "planted")]
+    planted: Option<crate::planted::Planted>,
 }
 
 macro_rules! getters {
@@ -235,6 +246,10 @@ getters! {
     refresh_interval: Option<Duration>,
     /// Failed steps in a row after which a leader resigns.
     leader_failure_limit: u32,
+    /// When what failed is tried again.
+    retry: RetryPolicy,
+    /// When the store counts as out of order, and when as well again.
+    circuit_breaker: BreakerSettings,
 }
 
 setters! {
@@ -294,8 +309,17 @@ setters! {
     reconcile_interval: Duration,
     /// Lists the partition source again this often; default never (only when told to).
     refresh_interval: Duration,
-    /// Failed steps in a row after which a leader resigns; default 5.
+    /// Failed steps in a row after which a leader resigns; default: the attempts of `retry`, 5.
     leader_failure_limit: u32,
+    /// When what failed is tried again; default: five attempts from 100 ms to 5 s, less where the
+    /// heartbeat is shorter than 2 s. Once retries have become many, they are spread over what is
+    /// left of the lease instead.
+    retry: RetryPolicy,
+    /// When the store, or its watch, counts as out of order: then only renewals are tried, and a
+    /// leader decides nothing. Default: 5 failures open it, 2 successes close it, and the timeout is
+    /// a quarter of the heartbeat interval. Four timeouts must fit between a renewal and the end of
+    /// its lease, or an open circuit could cost it.
+    circuit_breaker: BreakerSettings,
 }
 
 impl ConfigBuilder {
@@ -378,6 +402,8 @@ impl ConfigBuilder {
             .as_deref()
             .map(WorkerId::new)
             .transpose()?;
+        let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
+        let breaker = || BreakerSettings::new(5, 2, interval / 4);
         Ok(Settings {
             mode: self.mode,
             on_bucket_lost: self.on_bucket_lost,
@@ -420,7 +446,11 @@ impl ConfigBuilder {
             acknowledge_delay: self.acknowledge_delay.unwrap_or(millis(4)),
             reconcile_interval: self.reconcile_interval.unwrap_or(interval * 30),
             refresh_interval: self.refresh_interval,
-            leader_failure_limit: self.leader_failure_limit.unwrap_or(5),
+            leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
+            retry,
+            circuit_breaker: self.circuit_breaker.map_or_else(breaker, Ok)?,
+            #[cfg(feature = "planted")]
+            planted: self.planted,
         })
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
+use crate::breaker::BreakerError;
 use crate::id::NameError;
 
 /// A configuration that cannot work. Nothing was started.
@@ -67,6 +68,8 @@ pub enum ConfigError {
         /// The allowed range in words.
         range: &'static str,
     },
+    /// The circuit breaker cannot work.
+    Breaker(BreakerError),
     /// A count must be at least one.
     Zero {
         /// The field.
@@ -119,6 +122,7 @@ impl fmt::Display for ConfigError {
             } => {
                 write!(f, "{field} = {value} is not allowed: use a number {range}")
             }
+            Self::Breaker(error) => write!(f, "circuit_breaker: {error}"),
             Self::Zero { field } => write!(f, "{field} = 0: use at least 1"),
         }
     }
@@ -129,5 +133,11 @@ impl core::error::Error for ConfigError {}
 impl From<NameError> for ConfigError {
     fn from(error: NameError) -> Self {
         Self::Name(error)
+    }
+}
+
+impl From<BreakerError> for ConfigError {
+    fn from(error: BreakerError) -> Self {
+        Self::Breaker(error)
     }
 }

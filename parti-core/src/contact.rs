@@ -18,6 +18,8 @@ pub(crate) struct Contact {
     echo: Instant,
     /// Whether there was a gap before `since`, so that a grace period applies.
     after_gap: bool,
+    /// Whether the store has been out of order since the last echo that counted.
+    broken_off: bool,
 }
 
 impl Contact {
@@ -26,6 +28,7 @@ impl Contact {
             since: now,
             echo: now,
             after_gap: false,
+            broken_off: false,
         }
     }
 
@@ -36,11 +39,18 @@ impl Contact {
             self.after_gap = true;
         }
         self.echo = now;
+        self.broken_off = false;
+    }
+
+    /// The store is out of order: nothing that happens now is a sign of life or death, until an own
+    /// renewal comes back.
+    pub(crate) const fn break_off(&mut self) {
+        self.broken_off = true;
     }
 
     /// Whether there is contact now.
     pub(crate) fn is_held(&self, config: &Config, now: Instant) -> bool {
-        now.since(self.echo) <= limit(config)
+        !self.broken_off && now.since(self.echo) <= limit(config)
     }
 
     /// When contact counts as lost unless an echo comes.

@@ -14,6 +14,7 @@ use crate::holdings::Holdings;
 use crate::id::{Term, Version};
 use crate::member::{Member, Membership};
 use crate::notice::Notice;
+use crate::planted::Planted;
 use crate::record::Verb;
 use crate::requests::Requests;
 use crate::state::State;
@@ -94,7 +95,9 @@ impl Core {
     /// A `now` before an earlier one counts as that earlier one.
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.begin(now);
-        self.run_due();
+        if !self.env.config.planted(Planted::EventBeforeLease) {
+            self.run_due();
+        }
         self.on_event(event);
         self.run_due();
         self.finish();
@@ -170,9 +173,17 @@ impl Core {
             is_leader: member.is_some_and(|member| member.is_leader()),
             term: head.map_or(Term::ZERO, |head| head.term),
             version: head.map_or(Version::ZERO, |head| head.version),
+            cause: head.map(|head| head.cause),
+            workers: head.map_or(0, |head| head.workers),
+            partitions: head.map_or(0, |head| head.partitions),
+            unfinished: head.map_or(0, |head| head.unfinished),
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             ignored_records: self.env.ignored_records,
+            store_circuit: self.env.store.status(),
+            watch_circuit: self.env.watch.status(),
+            retries: self.env.retries,
+            retries_exhausted: self.env.exhausted,
         }
     }
 
@@ -347,7 +358,15 @@ impl Core {
 
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
         let (now, lease) = (self.now, self.env.config.lease());
-        if let Some(loss) = self.env.continuity.on_reply(now, lease, op, result) {
+        let loss = self.env.continuity.on_reply(now, lease, op, result);
+        let mut cx = self.env.cx(self.now);
+        if cx.answered(op, result)
+            && let Phase::Member(member) = &mut self.phase
+            && let Some(leader) = member.leader_mut()
+        {
+            leader.stir();
+        }
+        if let Some(loss) = loss {
             return self.lose_history(loss);
         }
         let mut cx = self.env.cx(self.now);
@@ -446,7 +465,7 @@ impl Core {
         if leaving {
             return self.end_without_session(errors);
         }
-        let claim = Claim::again(&mut self.env.cx(self.now), &worker);
+        let claim = Claim::again(&mut self.env.cx(self.now), &worker, epoch);
         self.phase = Phase::Claiming(Box::new(claim));
     }
 

@@ -3,7 +3,10 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::time::Duration;
 
+use crate::breaker::{CallEnd, Circuit, CircuitState};
+use crate::circuits::{Gate, StoreCircuit, WatchCircuit};
 use crate::config::Config;
 use crate::continuity::Continuity;
 use crate::core::Boot;
@@ -11,8 +14,9 @@ use crate::effect::Effect;
 use crate::event::{OpId, OpOwner, WatchId};
 use crate::id::Version;
 use crate::notice::Notice;
+use crate::planted::Planted;
 use crate::rng::Rng;
-use crate::store::{StoreOp, WatchScope};
+use crate::store::{StoreError, StoreOp, StoreReply, WatchScope};
 use crate::strategy::PlanInput;
 use crate::time::Instant;
 
@@ -27,6 +31,10 @@ pub(crate) struct Env {
     pub(crate) next_watch: u64,
     pub(crate) ignored_records: u64,
     pub(crate) continuity: Continuity,
+    pub(crate) store: StoreCircuit,
+    pub(crate) watch: WatchCircuit,
+    pub(crate) retries: u64,
+    pub(crate) exhausted: u64,
 }
 
 /// One step's view of the environment.
@@ -38,6 +46,7 @@ pub(crate) struct Cx<'a> {
 impl Env {
     pub(crate) fn new(config: Config, boot: Boot) -> Self {
         let rng = Rng::new(boot.seed);
+        let (store, watch) = (StoreCircuit::new(&config), WatchCircuit::new(&config));
         let (config, out) = (Arc::new(config), VecDeque::new());
         Self {
             config,
@@ -48,6 +57,10 @@ impl Env {
             next_watch: 0,
             ignored_records: 0,
             continuity: Continuity::default(),
+            store,
+            watch,
+            retries: 0,
+            exhausted: 0,
         }
     }
 
@@ -64,6 +77,16 @@ impl Cx<'_> {
     /// The configuration by itself, for use beside the context.
     pub(crate) fn shared_config(&self) -> Arc<Config> {
         Arc::clone(&self.env.config)
+    }
+
+    /// Whether a test has planted this bug; never in production.
+    pub(crate) fn planted(&self, bug: Planted) -> bool {
+        self.env.config.planted(bug)
+    }
+
+    /// What is right, unless this bug is planted.
+    pub(crate) fn unless_planted<T>(&self, bug: Planted, right: T, wrong: T) -> T {
+        self.env.config.unless_planted(bug, right, wrong)
     }
 
     pub(crate) fn boot(&self) -> &Boot {
@@ -85,8 +108,84 @@ impl Cx<'_> {
     pub(crate) fn store(&mut self, owner: OpOwner, request: StoreOp) -> OpId {
         let op = self.op(owner);
         self.env.continuity.on_request(op, &request);
+        let (now, before) = (self.now, self.env.store.state());
+        self.env.store.sent(op, now);
         self.env.out.push_back(Effect::Store { op, request });
+        self.tell_change(Circuit::Store, before, self.env.store.state());
         op
+    }
+
+    /// Whether this owner may ask the store now.
+    pub(crate) fn gate(&self, owner: OpOwner) -> Gate {
+        self.env.store.gate(owner, self.now)
+    }
+
+    /// Whether requests pass without restriction.
+    pub(crate) fn store_is_sound(&self) -> bool {
+        self.env.store.state() == CircuitState::Closed
+    }
+
+    /// Whether the circuit of the store is open.
+    pub(crate) fn store_is_out(&self) -> bool {
+        self.env.store.state() == CircuitState::Open
+    }
+
+    /// A request was answered, whoever asked. Whether this closed the circuit.
+    pub(crate) fn answered(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) -> bool {
+        let (now, before) = (self.now, self.env.store.state());
+        self.env.store.answered(op, now, result);
+        let after = self.env.store.state();
+        self.tell_change(Circuit::Store, before, after);
+        before != after && after == CircuitState::Closed
+    }
+
+    /// Whether there have been more failures of late than retries can be paid for.
+    pub(crate) fn is_short_of_retries(&self) -> bool {
+        self.env.store.is_short()
+    }
+
+    /// Whether a retry may follow quickly; if not, it must wait as long as it can.
+    pub(crate) fn may_hurry(&mut self) -> bool {
+        self.env.store.spend()
+    }
+
+    /// A request will be tried again.
+    pub(crate) fn note_retry(&mut self, owner: OpOwner, tries: u32, pause: Duration) {
+        self.env.retries += 1;
+        self.notify(Notice::Retry {
+            owner,
+            tries,
+            pause,
+        });
+    }
+
+    /// A step has failed as often as it may be tried.
+    pub(crate) fn note_exhausted(&mut self, owner: OpOwner, tries: u32) {
+        self.env.exhausted += 1;
+        self.notify(Notice::RetriesExhausted { owner, tries });
+    }
+
+    /// When a watch may be begun; `None`: at once.
+    pub(crate) fn watch_opens_at(&self) -> Option<Instant> {
+        self.env.watch.opens_at(self.now)
+    }
+
+    /// Whether the circuit of the watch is closed.
+    pub(crate) fn watch_is_sound(&self) -> bool {
+        self.env.watch.state() == CircuitState::Closed
+    }
+
+    /// The watch gave a sign of life, or ended.
+    pub(crate) fn saw_watch(&mut self, end: CallEnd) {
+        let (now, before) = (self.now, self.env.watch.state());
+        self.env.watch.saw(now, end);
+        self.tell_change(Circuit::Watch, before, self.env.watch.state());
+    }
+
+    fn tell_change(&mut self, circuit: Circuit, from: CircuitState, to: CircuitState) {
+        if from != to {
+            self.notify(Notice::CircuitChanged { circuit, from, to });
+        }
     }
 
     pub(crate) fn list_partitions(&mut self) -> OpId {

@@ -28,6 +28,21 @@ pub enum OpOwner {
     Leader,
 }
 
+impl OpOwner {
+    /// The owner as one lower-case word, for logs and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Session => "session",
+            Self::Candidate => "candidate",
+            Self::Reconcile => "reconcile",
+            Self::Request => "request",
+            Self::Leader => "leader",
+        }
+    }
+}
+
 /// The number of a request to the outside; its answer carries the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId {

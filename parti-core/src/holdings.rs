@@ -11,6 +11,7 @@ use crate::effect::{Effect, Grant, RevokeCause};
 use crate::id::{Token, Version};
 use crate::notice::Notice;
 use crate::partition::PartitionKey;
+use crate::planted::Planted;
 use crate::record::AssignmentRecord;
 
 /// The partitions of this process.
@@ -101,6 +102,10 @@ impl Holdings {
         }
         let removed = revoked.len();
         self.processing -= removed;
+        if cx.planted(Planted::SkippedRelease) && wanted.keys().any(|p| !self.held.contains_key(p))
+        {
+            revoked.clear();
+        }
         revoke(cx, revoked, RevokeCause::Reassigned);
         let added = self.assign(cx);
         if added + removed > 0 {

@@ -17,9 +17,10 @@ use crate::contact::Contact;
 use crate::continuity::Continuity;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
-use crate::event::OpId;
+use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{HistoryLoss, Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::{Head, Record};
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
@@ -27,16 +28,21 @@ use crate::time::Instant;
 use crate::wire;
 
 mod act;
+pub(crate) mod bench;
 mod commit;
+mod confirmations;
 mod facts;
 mod ledger;
 mod listing;
 mod plan;
+mod resign;
 mod seats;
 mod verdict;
 pub(crate) mod view;
 
+use bench::Bench;
 use commit::Commit;
+use confirmations::Confirmations;
 use plan::{Brief, Requested, Target};
 use verdict::{Changing, Verdict};
 use view::{News, View};
@@ -96,8 +102,12 @@ pub(crate) struct Leader {
     unfinished: Option<bool>,
     weights_matter: Option<bool>,
     last_rebalance: Option<Instant>,
-    /// Records that living workers have not confirmed: the version, and since when.
-    confirmations: BTreeMap<WorkerId, (Version, Instant)>,
+    /// What living workers have not confirmed.
+    confirmations: Confirmations,
+    /// Who failed to, and sits out.
+    bench: Bench,
+    /// Until when those lost together may still come back, once most of the group was lost at once.
+    restarting: Option<Instant>,
     advance_at: Option<Instant>,
     failures: u32,
     backoff: Backoff,
@@ -146,7 +156,6 @@ impl Leader {
             let until = cx.now + cx.config().lease();
             cx.continuity().hold_back(until);
         }
-        let first = (cx.config().heartbeat_interval() / 8).max(Duration::from_millis(5));
         Self {
             worker: start.worker,
             nonce: start.nonce,
@@ -174,11 +183,17 @@ impl Leader {
             next_loss: None,
             unfinished: None,
             weights_matter: None,
-            last_rebalance: start.last_rebalance,
-            confirmations: BTreeMap::new(),
+            last_rebalance: cx.unless_planted(
+                Planted::ForgottenCooldown,
+                start.last_rebalance,
+                None,
+            ),
+            confirmations: Confirmations::default(),
+            bench: Bench::default(),
+            restarting: None,
             advance_at: None,
             failures: 0,
-            backoff: Backoff::new(first, Duration::from_secs(5)),
+            backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
             writes: 0,
         }
@@ -265,10 +280,9 @@ impl Leader {
         self.view.note_orphans(cx.now);
         self.view.trust_only(self.nonce);
         for (worker, record) in &self.view.records {
-            self.confirmations
-                .insert(worker.clone(), (record.version, cx.now));
+            self.confirmations.expect(cx.now, worker, record.version);
         }
-        self.note_confirmations(cx);
+        self.confirmations.note(cx.now, &self.view);
     }
 
     /// The own `head` write came back, or somebody else's. Only if the leader's own watch brought it,
@@ -369,13 +383,11 @@ impl Leader {
             Verdict::Wait(wake) => Some(wake.at),
             Verdict::Settle { until, .. } => Some(*until),
         };
-        let patience = config.apply_timeout().min(config.handoff_timeout());
-        let confirmed = self
-            .confirmations
-            .values()
-            .map(|&(_, since)| since + patience);
+        let confirmed = self.confirmations.next(config, now);
         let times = confirmed
+            .into_iter()
             .chain(verdict)
+            .chain(self.bench.next_return(now))
             .chain(self.advance_at)
             .chain(self.next_end)
             .chain(self.next_loss);
@@ -410,41 +422,11 @@ impl Leader {
             reason: reason.clone(),
         });
         if failures >= cx.config().leader_failure_limit() {
+            cx.note_exhausted(OpOwner::Leader, failures);
             self.resign(StepDownReason::Failing(reason));
         }
         self.work = Work::Pausing {
             until: cx.now + self.backoff.next(cx.rng()),
         };
-    }
-
-    /// Forgets what was waited for and has been confirmed.
-    fn note_confirmations(&mut self, cx: &Cx<'_>) {
-        let view = &self.view;
-        self.confirmations.retain(|worker, (version, since)| {
-            let Some(session) = view.sessions.get(worker) else {
-                return false;
-            };
-            let Some(record) = view.records.get(worker) else {
-                return false;
-            };
-            let Some(said) = &session.record else {
-                return false;
-            };
-            if session.epoch() != record.epoch || !said.status.is_living() {
-                return false;
-            }
-            if said.applied < *version {
-                return true;
-            }
-            // Applied; what is still draining has its own, longer patience from now on.
-            let awaited = record
-                .revoking
-                .iter()
-                .any(|r| said.draining.contains(&r.partition));
-            if awaited && *version != Version::ZERO {
-                (*version, *since) = (Version::ZERO, cx.now);
-            }
-            awaited
-        });
     }
 }

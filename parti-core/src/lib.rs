@@ -6,6 +6,8 @@ extern crate alloc;
 
 mod attempt;
 mod backoff;
+mod breaker;
+mod circuits;
 mod claim;
 mod config;
 mod config_error;
@@ -26,6 +28,10 @@ mod leader;
 mod member;
 mod notice;
 mod partition;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 mod record;
 mod requests;
 mod rng;
@@ -41,6 +47,11 @@ mod watching;
 pub mod wire;
 
 pub use crate::core::{Boot, Core};
+pub use backoff::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder, RetryPolicyError};
+pub use breaker::{
+    Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
+    CircuitStatus, Judged, Permit,
+};
 pub use config::{
     Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
 };
@@ -55,7 +66,9 @@ pub use id::{
     WriteId,
 };
 pub use keys::{Key, head_key};
-pub use notice::{AlertLevel, DegradedReason, HistoryLoss, Notice, StartError, StepDownReason};
+pub use notice::{
+    AlertLevel, DegradedReason, HistoryLoss, Notice, OwnerEnd, StartError, StepDownReason, Transfer,
+};
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::attempt::Attempt;
+use crate::breaker::CallEnd;
 use crate::claim::Claimed;
 use crate::config::{Config, Mode};
 use crate::contact::Contact;
@@ -21,6 +22,7 @@ use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::{Inauguration, Leader, Leading};
 use crate::notice::{DegradedReason, HistoryLoss, Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
@@ -63,7 +65,10 @@ pub(crate) struct Member {
 #[derive(Clone, Debug)]
 enum Candidacy {
     Waiting,
-    Standing { attempt: Attempt, head: Box<Head> },
+    Standing {
+        attempt: Box<Attempt>,
+        head: Box<Head>,
+    },
 }
 
 /// Whether the membership goes on.
@@ -176,6 +181,9 @@ impl Member {
         holdings: &mut Holdings,
         requests: &mut Requests,
     ) -> Membership {
+        if cx.store_is_out() {
+            self.contact.break_off();
+        }
         self.session.handle_timeout(cx, holdings);
         self.keep_looking(cx);
         self.resume_if_intact(cx, holdings);
@@ -422,9 +430,9 @@ impl Member {
         let config = cx.shared_config();
         let trouble = if self.suspended {
             Some(DegradedReason::LeaseLost)
-        } else if cx.now >= self.writes_late_at(&config) {
+        } else if !cx.store_is_sound() || cx.now >= self.writes_late_at(&config) {
             Some(DegradedReason::WritesFailing)
-        } else if !self.contact.is_held(&config, cx.now) {
+        } else if !cx.watch_is_sound() || !self.contact.is_held(&config, cx.now) {
             Some(DegradedReason::WatchSilent)
         } else {
             None
@@ -452,7 +460,8 @@ impl Member {
     /// When a watch that does not bring back renewals although they are applied is begun anew.
     fn rewatch_at(&self, config: &Config) -> Option<Instant> {
         let since = self.contact.echo().max(self.watching.since());
-        let applied_since = self.session.acknowledged_at > since;
+        let applied_since =
+            self.session.acknowledged_at > since && !config.planted(Planted::NoRepair);
         applied_since.then(|| since + config.heartbeat_interval() * 2)
     }
 
@@ -460,6 +469,7 @@ impl Member {
         let config = cx.shared_config();
         if self.rewatch_at(&config).is_some_and(|at| cx.now >= at) && self.watching.wake().is_none()
         {
+            cx.saw_watch(CallEnd::Failed);
             let scope = self.watching.scope().clone();
             self.watching.change(cx, scope);
             self.snapshot_begins();

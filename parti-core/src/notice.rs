@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::breaker::{Circuit, CircuitState};
 use crate::config::OnBucketLost;
-use crate::event::RequestId;
+use crate::event::{OpOwner, RequestId};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
 use crate::state::{Cause, State};
 use crate::store::StoreError;
@@ -222,6 +223,43 @@ impl AlertLevel {
     }
 }
 
+/// Partitions that a generation gave to a new owner, by the owner they had before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The former owner.
+    pub from: WorkerId,
+    /// How its ownership ended.
+    pub end: OwnerEnd,
+    /// How many partitions.
+    pub partitions: usize,
+    /// How long they had no owner, as the leader saw it: from the last renewal it saw of a lost
+    /// worker, or from the acknowledgement it saw of one that released them, until the commit.
+    pub vacant: Duration,
+}
+
+/// How an ownership ended before the next could begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OwnerEnd {
+    /// The worker said that it had ended its processing.
+    Released,
+    /// The worker fell silent and was evicted.
+    Lost,
+}
+
+impl OwnerEnd {
+    /// Both, in declaration order.
+    pub const ALL: [Self; 2] = [Self::Released, Self::Lost];
+
+    /// The end as one lower-case word, for logs and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// Something worth knowing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -320,6 +358,9 @@ pub enum Notice {
         evicted: Vec<WorkerId>,
         /// Partitions that still wait for their holder's acknowledgement.
         unfinished: usize,
+        /// Of the granted: those that had another owner before and had to wait for its end, by
+        /// former owner. In overlap mode only what lost workers had.
+        transfers: Vec<Transfer>,
     },
     /// This leader has a new plan; the certificate says how good it is.
     Planned {
@@ -341,6 +382,31 @@ pub enum Notice {
         failures: u32,
         /// The reason in words.
         reason: String,
+    },
+    /// A circuit changed. While that of the store is not closed, only renewals are tried.
+    CircuitChanged {
+        /// Which.
+        circuit: Circuit,
+        /// Before.
+        from: CircuitState,
+        /// Now.
+        to: CircuitState,
+    },
+    /// A request to the store failed and is tried again.
+    Retry {
+        /// Who asked.
+        owner: OpOwner,
+        /// How many tries have failed in a row.
+        tries: u32,
+        /// After how long it is tried again.
+        pause: Duration,
+    },
+    /// A step failed as often as it may be tried.
+    RetriesExhausted {
+        /// Whose step.
+        owner: OpOwner,
+        /// How many tries there were.
+        tries: u32,
     },
     /// The eviction of a worker was refused: it renewed in the last moment.
     EvictionAverted {

@@ -3,10 +3,12 @@
 //! What always holds: the deadline counts from the *first sending* of the last applied renewal; one
 //! renewal is in flight at a time; a session found overwritten is lost for good.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
+use crate::circuits::Gate;
 use crate::claim::Claimed;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
@@ -14,6 +16,7 @@ use crate::event::{OpId, OpOwner};
 use crate::holdings::Holdings;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::session_key;
+use crate::planted::Planted;
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
 use crate::time::Instant;
@@ -44,7 +47,7 @@ pub(crate) struct Session {
 enum Renewal {
     Due(Instant),
     Running {
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         status: SessionStatus,
     },
 }
@@ -114,6 +117,9 @@ impl Session {
             return Kept::Pending;
         };
         let outcome = attempt.on_reply(cx, op, result);
+        if result.is_err() && cx.planted(Planted::TimeoutIsSuccess) {
+            self.deadline = self.deadline.max(attempt.first_sent() + cx.config().hold());
+        }
         self.on_outcome(cx, outcome)
     }
 
@@ -134,7 +140,13 @@ impl Session {
         match &mut self.renewal {
             Renewal::Running { attempt, .. } => attempt.handle_timeout(cx),
             Renewal::Due(at) => {
-                if cx.now >= *at || self.speak_at.is_some_and(|at| cx.now >= at) {
+                if cx.now < *at && self.speak_at.is_none_or(|at| cx.now < at) {
+                    return;
+                }
+                if let Gate::Until(until) = cx.gate(OpOwner::Session) {
+                    *at = until;
+                    self.speak_at = self.speak_at.map(|at| at.max(until));
+                } else {
                     self.renew(cx, holdings);
                 }
             }
@@ -160,14 +172,17 @@ impl Session {
             seq: self.seq,
         };
         let record = self.record(cx, id, holdings.applied(), holdings);
+        let expect = Expect::Revision(self.revision);
+        let last = cx.unless_planted(Planted::UnconditionalRelease, expect, Expect::Any);
+        let released = matches!(self.status, SessionStatus::Released { .. });
         let write = Write {
             key: session_key(&self.worker),
             value: Some(wire::encode(&Record::Session(record))),
-            expect: Expect::Revision(self.revision),
+            expect: if released { last } else { expect },
         };
-        let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into());
+        let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into()).by(self.deadline);
         self.renewal = Renewal::Running {
-            attempt,
+            attempt: Box::new(attempt),
             status: self.status,
         };
     }
@@ -179,13 +194,15 @@ impl Session {
         applied: Version,
         holdings: &Holdings,
     ) -> SessionRecord {
+        let mut draining = holdings.draining();
+        draining.retain(|_| !cx.planted(Planted::EarlyAcknowledgement));
         SessionRecord {
             write,
             epoch: self.epoch,
             status: self.status,
             applied,
             known: cx.known(),
-            draining: holdings.draining(),
+            draining,
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
             heartbeat_interval: cx.config().heartbeat_interval(),
@@ -199,6 +216,7 @@ impl Session {
             return Kept::Pending;
         };
         let first_sent = attempt.first_sent();
+        let first_sent = cx.unless_planted(Planted::DeadlineFromAnswer, first_sent, cx.now);
         match outcome {
             Outcome::Pending => Kept::Pending,
             Outcome::Won(revision) => {
@@ -210,6 +228,10 @@ impl Session {
                     self.deadline = self.deadline.max(first_sent + cx.config().hold());
                 } else {
                     due = cx.now;
+                }
+                if cx.is_short_of_retries() {
+                    // Each renewal costs several requests now: fewer of them leave the load as it is.
+                    due += cx.config().heartbeat_interval() / 4;
                 }
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
                 Kept::Renewed(status)

@@ -1,7 +1,8 @@
 //! A look at the core from outside: what a caller may read between two events.
 
+use crate::breaker::CircuitStatus;
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
-use crate::state::State;
+use crate::state::{Cause, State};
 use crate::time::Instant;
 
 /// Where a core stands. Every value is as of the last `handle*` call.
@@ -26,10 +27,26 @@ pub struct Status {
     pub term: Term,
     /// The version according to `head`.
     pub version: Version,
+    /// Why that version was made; `None` while no `head` is known.
+    pub cause: Option<Cause>,
+    /// How many workers share the partitions, according to `head`.
+    pub workers: u32,
+    /// How many partitions there are, according to `head`.
+    pub partitions: u32,
+    /// How many of them still wait for their planned owner, according to `head`.
+    pub unfinished: u32,
     /// The version of the assignment record taken in.
     pub applied: Version,
     /// How many partitions are assigned.
     pub assigned: usize,
     /// Records that were not understood or not meant for this session, so far.
     pub ignored_records: u64,
+    /// The circuit of requests to the store.
+    pub store_circuit: CircuitStatus,
+    /// The circuit of the watch.
+    pub watch_circuit: CircuitStatus,
+    /// Requests to the store that were tried again, so far.
+    pub retries: u64,
+    /// Steps that failed as often as they may be tried, so far.
+    pub retries_exhausted: u64,
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::breaker::CallEnd;
 use crate::cx::Cx;
 use crate::effect::{Effect, Wake, WakeReason};
 use crate::event::WatchId;
@@ -33,19 +34,15 @@ enum WatchState {
 
 impl Watching {
     pub(crate) fn begin(cx: &mut Cx<'_>, scope: WatchScope) -> Self {
-        let id = cx.watch(scope.clone());
         let most = cx.config().heartbeat_interval().min(Duration::from_secs(2));
-        let backoff = Backoff::new(Duration::from_millis(20).min(most), most);
-        let state = WatchState::Running {
-            id,
-            caught_up: None,
-        };
-        Self {
+        let mut watching = Self {
             scope,
-            state,
+            state: WatchState::Lost { retry_at: cx.now },
             since: cx.now,
-            backoff,
-        }
+            backoff: cx.config().retry().endless(most),
+        };
+        watching.start(cx);
+        watching
     }
 
     /// Whether everything present when the watch began has been delivered.
@@ -98,8 +95,10 @@ impl Watching {
             WatchEvent::CaughtUp { revision } => {
                 *caught_up = Some(*revision);
                 self.backoff.reset();
+                cx.saw_watch(CallEnd::Succeeded);
             }
             WatchEvent::Lost { .. } => {
+                cx.saw_watch(CallEnd::Failed);
                 let retry_at = cx.now + self.backoff.next(cx.rng());
                 self.state = WatchState::Lost { retry_at };
             }
@@ -126,11 +125,13 @@ impl Watching {
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
-        let id = cx.watch(self.scope.clone());
-        self.state = WatchState::Running {
-            id,
-            caught_up: None,
-        };
         self.since = cx.now;
+        self.state = match cx.watch_opens_at() {
+            Some(retry_at) => WatchState::Lost { retry_at },
+            None => WatchState::Running {
+                id: cx.watch(self.scope.clone()),
+                caught_up: None,
+            },
+        };
     }
 }

@@ -9,10 +9,17 @@ use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
 
 use crate::error::OpenError;
 
-/// The servers to try, and their names without user and password.
+/// The servers to try, without user and password: the client writes addresses into its log.
 pub(crate) struct Addresses {
     pub(crate) servers: Vec<ServerAddr>,
     shown: String,
+    login: Option<Login>,
+}
+
+/// What the first address that has one logs in with.
+enum Login {
+    Password { user: String, password: String },
+    Token(String),
 }
 
 impl fmt::Debug for Addresses {
@@ -39,23 +46,24 @@ impl Addresses {
             .iter()
             .map(|server| format!("{}:{}", server.host(), server.port()))
             .collect();
+        let login = servers.iter().find_map(login);
+        let servers = servers.into_iter().map(stripped).collect();
         Ok(Self {
             servers,
             shown: shown.join(","),
+            login,
         })
     }
 
     /// Sets the user and password, or the token, of the first address that has one: the client
     /// itself does not look at them.
     pub(crate) fn authenticate(&self, connect: ConnectOptions) -> ConnectOptions {
-        let named = self.servers.iter().find_map(|server| {
-            let user = server.username()?;
-            Some((decoded(user), server.password().map(decoded)))
-        });
-        match named {
+        match &self.login {
             None => connect,
-            Some((user, Some(password))) => connect.user_and_password(user, password),
-            Some((token, None)) => connect.token(token),
+            Some(Login::Password { user, password }) => {
+                connect.user_and_password(user.clone(), password.clone())
+            }
+            Some(Login::Token(token)) => connect.token(token.clone()),
         }
     }
 
@@ -82,6 +90,21 @@ impl Addresses {
             | ConnectErrorKind::MaxReconnects => self.unreachable(reason),
         }
     }
+}
+
+fn login(server: &ServerAddr) -> Option<Login> {
+    let user = decoded(server.username()?);
+    Some(match server.password().map(decoded) {
+        Some(password) => Login::Password { user, password },
+        None => Login::Token(user),
+    })
+}
+
+/// The address without user and password. An address that can have none is one without.
+fn stripped(server: ServerAddr) -> ServerAddr {
+    let mut url = server.clone().into_inner();
+    let _ = url.set_password(None).and_then(|()| url.set_username(""));
+    ServerAddr::from_url(url).unwrap_or(server)
 }
 
 /// A part of an address with its `%41` made `A` again.
@@ -124,6 +147,11 @@ mod tests {
         }
         let addresses = Addresses::parse("nats://u:hunter2@h1:4222, tls://hunter2@h2").expect("ok");
         assert_eq!(addresses.shown, "h1:4222,h2:4222");
+        let given = format!("{:?}", addresses.servers);
+        assert!(
+            !given.contains(secret),
+            "the client logs what it is given: {given}"
+        );
         let error = addresses.refusal(ConnectErrorKind::AuthorizationViolation, "no".to_owned());
         assert!(!format!("{error} {error:?}").contains(secret));
     }

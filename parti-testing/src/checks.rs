@@ -12,12 +12,15 @@ use parti_core::{
 };
 
 mod alarm;
+mod applied;
 mod callbacks;
 mod chain;
 mod cooldown;
 mod exclusion;
 mod fence;
+mod identity;
 mod justified;
+mod lease;
 pub(crate) mod ledger;
 mod no_spin;
 mod panics;
@@ -104,6 +107,11 @@ pub enum Fact {
         /// Who sent it.
         process: Process,
         /// What it wrote.
+        writes: Vec<Written>,
+    },
+    /// Somebody who is not part of the group wrote into its bucket.
+    Foreign {
+        /// What.
         writes: Vec<Written>,
     },
     /// A core is about to handle something.
@@ -289,6 +297,13 @@ const EXCLUSIVE: fn(&Rules) -> bool = |rules| matches!(rules.mode, Mode::Exclusi
 /// Every property.
 pub const PROPERTIES: &[Property] = &[
     Property {
+        id: "S1a",
+        name: "a session is relied on no longer than a lease after its last applied renewal",
+        why: "a late answer or a slow clock would keep an owner at work after its successor began",
+        applies: EXCLUSIVE,
+        make: |rules| Box::new(lease::Lease::new(rules)),
+    },
+    Property {
         id: "S3",
         name: "past its deadline a worker revokes first and assigns nothing",
         why: "a paused process would go on as if it still owned its partitions",
@@ -385,6 +400,20 @@ pub const PROPERTIES: &[Property] = &[
         why: "false emergencies and lost leases move partitions for nothing",
         applies: |rules| rules.faultless,
         make: |_| Box::new(alarm::NoAlarm),
+    },
+    Property {
+        id: "S18b",
+        name: "an identity is not given up while it can still be held",
+        why: "one old read would cost a worker all its partitions",
+        applies: ALWAYS,
+        make: |rules| Box::new(identity::Identity::new(rules)),
+    },
+    Property {
+        id: "S23",
+        name: "what a session has taken in never goes back",
+        why: "a worker would follow a record that its leader has replaced",
+        applies: ALWAYS,
+        make: |_| Box::<applied::Applied>::default(),
     },
     Property {
         id: "L9",

@@ -87,6 +87,11 @@ impl Kv {
         }
     }
 
+    /// Takes only values of so many bytes from now on.
+    pub const fn limit_values(&mut self, bytes: usize) {
+        self.limits.max_value = bytes;
+    }
+
     /// The revision of the last write.
     #[must_use]
     pub const fn last_revision(&self) -> Revision {

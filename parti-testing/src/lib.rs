@@ -1,10 +1,24 @@
 //! A fake world for `parti` and its users: an in-memory store, a conformance suite for backends, and
 //! a deterministic simulator.
 
+#[cfg(feature = "chaos")]
+pub mod chaos;
 pub mod checks;
+mod coin;
 pub mod conformance;
+pub mod history;
 pub mod kv;
 pub mod memory_store;
+#[cfg(feature = "chaos")]
+pub mod mix;
+#[cfg(feature = "nats-server")]
+pub mod nats_cluster;
 #[cfg(feature = "nats-server")]
 pub mod nats_server;
+#[cfg(all(feature = "nats-server", feature = "chaos"))]
+pub mod nemesis;
+#[cfg(any(feature = "nats-server", feature = "chaos"))]
+pub mod process;
+#[cfg(feature = "chaos")]
+pub mod proxy;
 pub mod sim;

@@ -5,7 +5,8 @@
 //! crate's tests can have it. What always holds: the server listens on the loopback address only,
 //! keeps its data in its own temporary folder, and neither outlives the [`NatsServer`].
 //!
-//! Pausing needs the `kill` command, so it is for Unix only.
+//! Pausing needs the `kill` command, so it is for Unix only. Three servers as one cluster are
+//! [`NatsCluster`](crate::nats_cluster::NatsCluster).
 //!
 //! ```no_run
 //! use parti_testing::nats_server::{NatsServer, ServerOptions};
@@ -25,11 +26,13 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use crate::process::OwnProcess;
 
 /// The oldest version a program found on `PATH` may have.
 const MINIMUM: [u32; 3] = [2, 12, 1];
@@ -144,7 +147,7 @@ pub struct NatsServer {
     program: PathBuf,
     folder: PathBuf,
     port: u16,
-    process: Option<Child>,
+    process: Option<OwnProcess>,
 }
 
 impl NatsServer {
@@ -193,10 +196,16 @@ impl NatsServer {
         self.folder.join("server.log")
     }
 
+    /// The last lines of its log, for the report of a failed test.
+    #[must_use]
+    pub fn log_end(&self) -> String {
+        last_lines(&self.log_path())
+    }
+
     /// The number of its process, if it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Child::id)
+        self.process.as_ref().map(OwnProcess::pid)
     }
 
     /// Kills it at once, as a crash does (SIGKILL). Its data stays. Harmless when it is dead.
@@ -204,9 +213,8 @@ impl NatsServer {
     /// # Errors
     /// When the system refuses; it may still be running then.
     pub fn kill(&mut self) -> Result<(), ServerError> {
-        if let Some(mut process) = self.process.take() {
+        if let Some(process) = self.process.take() {
             process.kill()?;
-            process.wait()?;
         }
         Ok(())
     }
@@ -226,16 +234,7 @@ impl NatsServer {
     /// # Errors
     /// When it does not run or the system refuses.
     pub fn pause(&self) -> Result<(), ServerError> {
-        self.signal("-STOP")?;
-        // The signal reaches the threads one by one, and a running one may still answer.
-        let deadline = Instant::now() + START_MAX;
-        while !self.pid().is_some_and(is_stopped) {
-            if Instant::now() > deadline {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not stop").into());
-            }
-            sleep(Duration::from_millis(1));
-        }
-        Ok(())
+        Ok(self.running()?.pause()?)
     }
 
     /// Lets a paused process go on (SIGCONT).
@@ -243,20 +242,12 @@ impl NatsServer {
     /// # Errors
     /// When it does not run or the system refuses.
     pub fn resume(&self) -> Result<(), ServerError> {
-        self.signal("-CONT")
+        Ok(self.running()?.resume()?)
     }
 
-    fn signal(&self, signal: &str) -> Result<(), ServerError> {
-        let Some(pid) = self.pid() else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "it does not run").into());
-        };
-        let status = Command::new("kill")
-            .args([signal, &pid.to_string()])
-            .status()?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!("kill {signal} {pid}: {status}")).into())
+    fn running(&self) -> io::Result<&OwnProcess> {
+        let nothing = || io::Error::new(io::ErrorKind::NotFound, "it does not run");
+        self.process.as_ref().ok_or_else(nothing)
     }
 
     fn launch(&mut self) -> Result<(), ServerError> {
@@ -264,21 +255,17 @@ impl NatsServer {
             .create(true)
             .append(true)
             .open(self.log_path())?;
-        let process = Command::new(&self.program)
-            .arg("-c")
-            .arg(self.config_path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        self.process = Some(process);
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(self.config_path());
+        command.stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        self.process = Some(OwnProcess::spawn(&mut command)?);
         let deadline = Instant::now() + START_MAX;
         while Instant::now() < deadline {
             if greets(self.address()) {
                 return Ok(());
             }
-            let ended = self.process.as_mut().map(Child::try_wait).transpose()?;
-            if ended.flatten().is_some() {
+            if !self.running()?.is_running()? {
                 break;
             }
             sleep(Duration::from_millis(5));
@@ -400,24 +387,6 @@ fn parse_version(text: &str) -> Option<[u32; 3]> {
     let version = version.split('-').next()?;
     let mut numbers = version.split('.').map(|number| number.parse().ok());
     Some([numbers.next()??, numbers.next()??, numbers.next()??])
-}
-
-/// Whether every thread of the process is stopped; where the system does not list threads, whether
-/// the process is.
-fn is_stopped(pid: u32) -> bool {
-    let stopped = |state: &str| state.trim_start().starts_with('T');
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        let pid = pid.to_string();
-        let listed = Command::new("ps")
-            .args(["-o", "state=", "-p", &pid])
-            .output();
-        return listed.is_ok_and(|output| stopped(&String::from_utf8_lossy(&output.stdout)));
-    };
-    threads.flatten().all(|thread| {
-        // The state follows the program's name, which stands in parentheses.
-        let line = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        line.rsplit_once(')').is_some_and(|(_, rest)| stopped(rest))
-    })
 }
 
 fn free_port() -> io::Result<u16> {

@@ -18,7 +18,7 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{ConfigError, Mode};
+use parti_core::{ConfigBuilder, ConfigError, Mode};
 
 use world::World;
 
@@ -32,8 +32,11 @@ mod network;
 mod node;
 mod panics;
 mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod queue;
 mod shrink;
+mod simulated_store;
 mod sometimes;
 mod store;
 mod strategy;
@@ -44,9 +47,11 @@ mod world;
 pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
 pub use plan::{
-    Action, Faults, HandOver, Leave, Loss, NodePlan, Pace, Plan, Settings, TimedAction,
+    Action, Denial, Faults, Hand, HandOver, KeyKind, Leave, Loss, NodePlan, Pace, Plan, Planner,
+    Settings, Target, TimedAction, Weights,
 };
 pub use shrink::shrink;
+pub use simulated_store::{Manner, SimulatedStore};
 pub use sometimes::SITUATIONS;
 pub use strategy::KeepThenFill;
 
@@ -67,16 +72,31 @@ impl Plan {
     #[must_use]
     pub fn is_faultless(&self) -> bool {
         let harmless = |timed: &TimedAction| match timed.action {
-            Action::Partitions { .. } | Action::Refresh { .. } | Action::Trigger { .. } => true,
+            Action::Partitions { .. }
+            | Action::Refresh { .. }
+            | Action::Trigger { .. }
+            | Action::Weigh { .. } => true,
             Action::Stop { leave, .. } => leave == Leave::Handoff,
             Action::Crash { .. }
             | Action::Pause { .. }
             | Action::ClockJump { .. }
             | Action::Outage { .. }
             | Action::LoseHistory { .. }
-            | Action::Cut { .. } => false,
+            | Action::Cut { .. }
+            | Action::Freeze { .. }
+            | Action::ClockBack { .. }
+            | Action::Slow { .. }
+            | Action::Clog { .. }
+            | Action::Reconnect { .. }
+            | Action::Deny { .. }
+            | Action::StuckLeader { .. }
+            | Action::SlowStore { .. }
+            | Action::PayloadLimit { .. }
+            | Action::Foreign { .. } => false,
         };
+        let seats = self.settings.pool as usize;
         self.faults == Faults::none()
+            && self.nodes.len() <= seats
             && self.nodes.iter().all(|node| node.survives)
             && self.actions.iter().all(harmless)
     }
@@ -104,7 +124,15 @@ impl Sim {
     /// # Errors
     /// As [`Sim::run`].
     pub fn run_traced(plan: &Plan, tracing: Tracing) -> Result<Outcome, ConfigError> {
-        let mut world = World::new(plan, tracing)?;
+        Self::run_adjusted(plan, tracing, &|builder| builder)
+    }
+
+    fn run_adjusted(
+        plan: &Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Outcome, ConfigError> {
+        let mut world = World::new(plan, tracing, adjust)?;
         world.run();
         Ok(Outcome {
             stats: Stats {
@@ -112,6 +140,7 @@ impl Sim {
                 events: world.events,
                 generations: world.judge.sometimes.generations,
                 settled_after: world.settled_after(),
+                requests: world.judge.requests,
             },
             pending: world.coverage().pending(),
             digest: world.judge.digest,
@@ -133,6 +162,8 @@ pub struct Stats {
     pub generations: u64,
     /// How long after the faults the group was first seen settled.
     pub settled_after: Option<Duration>,
+    /// How many requests and watches the group began under faults.
+    pub requests: u64,
 }
 
 /// What came out of a run.

@@ -2,24 +2,30 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parti_core::{AssignmentStrategy, Boot, Config, Core, PartitionSource, Store};
 use tokio::sync::{broadcast, mpsc};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::clock::Clock;
 use crate::driver::{Driver, INBOX, Parts};
 use crate::error::LaunchError;
-use crate::guard::Lease;
 use crate::handler::PartitionHandler;
+use crate::hooks::{self, HookEvent, Hooks};
+use crate::instrument::Instruments;
 use crate::local_store::LocalStore;
 use crate::manager::Manager;
+use crate::meter;
+use crate::observer::Observer;
 use crate::shared::Shared;
 use crate::subscription::{ManagerNotice, RING, Subscription};
 
 /// How many callbacks of a kind run at once unless set.
 const CONCURRENCY: usize = 64;
+
+/// How long a hook may take unless set.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Collects what a [`Manager`] needs; begun by [`Manager::builder`].
 #[must_use = "a builder does nothing until `start`"]
@@ -31,6 +37,9 @@ pub struct ManagerBuilder {
     strategy: Arc<dyn AssignmentStrategy>,
     clock: Clock,
     concurrency: usize,
+    hooks: Option<Arc<dyn Hooks>>,
+    hook_timeout: Duration,
+    metric_labels: Vec<(String, String)>,
     notices: broadcast::Sender<Arc<ManagerNotice>>,
 }
 
@@ -58,6 +67,9 @@ impl ManagerBuilder {
             strategy: Arc::new(parti_strategy::Sticky::new()),
             clock: Clock::boot(),
             concurrency: CONCURRENCY,
+            hooks: None,
+            hook_timeout: HOOK_TIMEOUT,
+            metric_labels: Vec::new(),
             notices: broadcast::Sender::new(RING),
         }
     }
@@ -91,6 +103,25 @@ impl ManagerBuilder {
         self
     }
 
+    /// What watches the worker; the default is nobody.
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks = Some(Arc::new(hooks));
+        self
+    }
+
+    /// How long one call of a hook may take before it is given up; default 5 s.
+    pub fn hook_timeout(mut self, limit: Duration) -> Self {
+        self.hook_timeout = limit;
+        self
+    }
+
+    /// Adds a label to every metric of this manager, as to tell apart several managers of a group in
+    /// one process. Its values must be few: never a partition or a session.
+    pub fn metric_label(mut self, name: &str, value: &str) -> Self {
+        self.metric_labels.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The clock; the default is [`Clock::boot`].
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -100,7 +131,12 @@ impl ManagerBuilder {
     /// Reads the notices from the start on, those of the start included.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        Subscription::new(Some(self.notices.subscribe()))
+        let dropped = meter::dropped(&self.instruments(), "subscription");
+        Subscription::new(Some(self.notices.subscribe()), dropped)
+    }
+
+    fn instruments(&self) -> Instruments {
+        Instruments::new(self.config.group().as_str(), &self.metric_labels)
     }
 
     /// Starts the worker and answers once it holds an ID, within `startup_timeout`. Partitions come
@@ -115,11 +151,20 @@ impl ManagerBuilder {
     /// # Panics
     /// Outside a tokio runtime with time enabled.
     pub async fn start(self) -> Result<Manager, LaunchError> {
+        let instruments = self.instruments();
+        let span = tracing::info_span!("parti", group = %self.config.group());
         let store = self.store.open().await?;
         let core = Core::new(self.config.clone(), boot(&self.clock, &*self.strategy));
-        let lease = Arc::new(Lease::new(self.clock.clone()));
         let notices = self.notices;
-        let shared = Arc::new(Shared::new(lease, core.status(), &notices));
+        let dropped = meter::dropped(&instruments, "subscription");
+        let clock = self.clock.clone();
+        let shared = Arc::new(Shared::new(clock, core.status(), &notices, dropped));
+        let hooks = self
+            .hooks
+            .map(|hooks| watch(hooks, self.hook_timeout, &instruments, &span));
+        let config = &self.config;
+        let observer =
+            span.in_scope(|| Observer::new(config, &instruments, Arc::clone(&shared), hooks));
         let (sender, inbox) = mpsc::channel(INBOX);
         let config = self.config.clone();
         let parts = Parts {
@@ -130,15 +175,34 @@ impl ManagerBuilder {
             strategy: self.strategy,
             handler: self.handler,
             concurrency: self.concurrency,
+            observer,
         };
         let ends = (sender.clone(), inbox);
         let driver = Driver::new(core, parts, Arc::clone(&shared), notices, ends);
-        let span = tracing::info_span!("parti", group = %config.group());
         let driver = tokio::spawn(driver.run().instrument(span));
         let manager = Manager::new(config, shared, store, sender, driver);
         manager.claimed().await?;
         Ok(manager)
     }
+}
+
+/// Begins to call hooks; events go into what is answered.
+fn watch(
+    hooks: Arc<dyn Hooks>,
+    timeout: Duration,
+    instruments: &Instruments,
+    span: &Span,
+) -> broadcast::Sender<Arc<HookEvent>> {
+    let sender = broadcast::Sender::new(RING);
+    let limits = hooks::Limits {
+        timeout,
+        dropped: meter::dropped(instruments, "hooks"),
+        timed_out: meter::hook_failures(instruments, "timeout"),
+        panicked: meter::hook_failures(instruments, "panic"),
+    };
+    let running = hooks::run(hooks, sender.subscribe(), limits);
+    tokio::spawn(running.instrument(span.clone()));
+    sender
 }
 
 impl StoreChoice {
@@ -152,26 +216,29 @@ impl StoreChoice {
 }
 
 fn boot(clock: &Clock, strategy: &dyn AssignmentStrategy) -> Boot {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-    let wall_ms = wall.map_or(0, |wall| {
-        u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
-    });
     Boot {
         now: clock.now(),
-        wall_ms,
-        seed: seed(wall_ms),
+        wall_ms: wall_ms(),
+        seed: random(),
         strategy: strategy.id(),
         software: concat!("parti/", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }
 
+fn wall_ms() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    wall.map_or(0, |wall| {
+        u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
 /// A seed no other process has. Where the system has no randomness to give, the time and the
 /// process ID have to do.
-fn seed(wall_ms: u64) -> u128 {
+pub(crate) fn random() -> u128 {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
         Ok(()) => u128::from_le_bytes(bytes),
-        Err(_) => (u128::from(wall_ms) << 64) | u128::from(std::process::id()),
+        Err(_) => (u128::from(wall_ms()) << 64) | u128::from(std::process::id()),
     }
 }
 

@@ -20,11 +20,13 @@ use crate::desk::{Desk, Finished};
 use crate::error::{Ended, RequestError, StopFailure};
 use crate::guard::Guard;
 use crate::handler::PartitionHandler;
-use crate::log::log;
+use crate::observer::Observer;
 use crate::shared::{Outcome, Shared};
 use crate::subscription::ManagerNotice;
 
 mod tasks;
+
+use tasks::Asking;
 
 /// The longest sleep. A suspended machine's timers are late by the suspension; this bounds for how
 /// long after it the driver does not look at the clock.
@@ -67,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) strategy: Arc<dyn AssignmentStrategy>,
     pub(crate) handler: Arc<dyn PartitionHandler>,
     pub(crate) concurrency: usize,
+    pub(crate) observer: Observer,
 }
 
 pub(crate) struct Driver {
@@ -164,7 +167,7 @@ impl Driver {
             Input::Event(event) => self.feed(event),
             Input::Request { kind, reply } => self.request(kind, reply),
             Input::Stop { mode } => self.stop(mode),
-            Input::Finished(finished) => self.desk.finish(finished),
+            Input::Finished(finished) => self.finished(finished),
             Input::Nothing => {}
         }
         let now = self.parts.clock.now();
@@ -176,6 +179,13 @@ impl Driver {
             self.tell_released();
         }
         self.begin_callbacks();
+        self.parts.observer.turned(now);
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        let now = self.parts.clock.now();
+        self.parts.observer.on_finished(now, &finished);
+        self.desk.finish(finished);
     }
 
     fn request(&mut self, kind: Request, reply: oneshot::Sender<Result<Version, RequestError>>) {
@@ -194,6 +204,7 @@ impl Driver {
                 failures: Vec::new(),
             };
         }
+        self.parts.observer.on_stop();
         self.feed(Event::Stop { mode });
     }
 
@@ -206,6 +217,7 @@ impl Driver {
             self.watches.remove(id);
         }
         let now = self.parts.clock.now();
+        self.parts.observer.on_event(now, &event);
         self.core.handle(now, event);
         self.settle(now);
     }
@@ -218,6 +230,8 @@ impl Driver {
                 break;
             }
             self.forget(&grants);
+            let now = self.parts.clock.now();
+            self.parts.observer.on_released(now, &grants);
             self.feed(Event::Released { grants });
         }
         for notice in self.desk.take_notices() {
@@ -234,9 +248,11 @@ impl Driver {
         self.shared.lease.shorten(status.deadline);
         let mut notices = Vec::new();
         while let Some(effect) = self.core.poll_effect() {
+            self.parts.observer.on_effect(now, &effect);
             self.carry_out(now, effect, &mut notices);
         }
         self.shared.lease.set(status.deadline);
+        self.parts.observer.settled(now, &status);
         self.shared.status.send_if_modified(|present| {
             let changed = *present != status;
             *present = status;
@@ -252,13 +268,13 @@ impl Driver {
         match effect {
             Effect::Store { op, request } => {
                 let limit = parts.config.request_timeout();
-                let store = Arc::clone(&parts.store);
-                self.tasks.spawn(tasks::execute(store, op, request, limit));
+                let task = tasks::execute(self.asking(), op, request, limit);
+                self.tasks.spawn(task);
             }
             Effect::Watch { id, scope } => {
-                let (store, sender) = (Arc::clone(&parts.store), self.sender.clone());
+                let (asking, sender) = (self.asking(), self.sender.clone());
                 let limit = parts.config.lease();
-                let task = tasks::watch(store, id, scope, limit, sender);
+                let task = tasks::watch(asking, id, scope, limit, sender);
                 let task = self.tasks.spawn(task);
                 self.watches.insert(id, task);
             }
@@ -286,6 +302,15 @@ impl Driver {
         }
     }
 
+    /// The store, and what measures it.
+    fn asking(&self) -> Asking {
+        Asking {
+            store: Arc::clone(&self.parts.store),
+            meter: Arc::clone(&self.parts.observer.meter.store),
+            clock: self.parts.clock.clone(),
+        }
+    }
+
     fn assign(&mut self, grants: Vec<Grant>) {
         let mut holdings = self.shared.holdings();
         for grant in grants {
@@ -306,7 +331,9 @@ impl Driver {
     }
 
     fn begin_callbacks(&mut self) {
+        let now = self.parts.clock.now();
         for call in self.desk.calls() {
+            self.parts.observer.on_call(now, &call.job);
             let handler = Arc::clone(&self.parts.handler);
             let limit = self.parts.config.drain_timeout();
             self.tasks.spawn(tasks::call(handler, call, limit));
@@ -362,8 +389,10 @@ impl Driver {
     }
 
     fn tell(&mut self, notice: ManagerNotice) {
-        log(&self.shared.status.borrow(), &notice);
-        let failure = match &notice {
+        let notice = Arc::new(notice);
+        let now = self.parts.clock.now();
+        self.parts.observer.on_notice(now, &notice);
+        let failure = match &*notice {
             ManagerNotice::Core(_) => None,
             ManagerNotice::CallbackPanicked {
                 partition,
@@ -385,7 +414,7 @@ impl Driver {
             }
         }
         // Without subscribers there is nobody to tell.
-        let _ = self.notices.send(Arc::new(notice));
+        let _ = self.notices.send(notice);
     }
 
     /// Lets the callbacks that are left come to an end, each bounded by `drain_timeout`.
@@ -396,7 +425,7 @@ impl Driver {
         while !self.desk.is_idle() {
             let next = tokio::time::timeout_at(until, self.tasks.join_next()).await;
             match next {
-                Ok(Some(Ok(Input::Finished(finished)))) => self.desk.finish(finished),
+                Ok(Some(Ok(Input::Finished(finished)))) => self.finished(finished),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => break,
             }
@@ -414,5 +443,6 @@ impl Drop for Driver {
         let reason = "it was dropped or panicked".to_owned();
         let (ended, failures) = (Ended::Failed(reason), Vec::new());
         self.shared.end(Outcome { ended, failures });
+        self.parts.observer.end(self.parts.clock.now());
     }
 }

@@ -14,44 +14,66 @@
 //!   checking its guard and acting on it; let what you write to refuse smaller tokens.
 #![forbid(unsafe_code)]
 
+mod breaker;
 mod builder;
+mod catalogue;
 mod clock;
 mod desk;
 mod driver;
 mod error;
 mod guard;
 mod handler;
+mod health;
+mod hooks;
+#[cfg(feature = "prometheus")]
+mod http;
+mod instrument;
 mod local_store;
 mod log;
 mod manager;
+mod meter;
+pub mod metrics;
 #[cfg(feature = "nats")]
 mod nats;
+mod observer;
 mod plan;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
+mod retry;
 mod shared;
 mod source;
 mod subscription;
 
+pub use breaker::{CallError, CircuitBreaker, CircuitBreakerBuilder, CircuitChange};
 pub use builder::ManagerBuilder;
 pub use clock::Clock;
 pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure};
 pub use guard::Guard;
 pub use handler::{Callback, PartitionHandler};
+pub use health::{Condition, Health, HealthCode, Impact};
+pub use hooks::{
+    AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks, LeadershipChange,
+    NoHooks, StateChange, Trouble, hook_channel,
+};
 pub use local_store::LocalStore;
 pub use manager::Manager;
 pub use plan::plan;
+pub use retry::{RetryError, retry};
 pub use source::{StaticSource, source_fn};
 pub use subscription::{ManagerNotice, Subscription};
 
 pub use async_trait::async_trait;
 #[doc(inline)]
 pub use parti_core::{
-    AssignmentStrategy, AuditEntry, Cause, Config, ConfigBuilder, ConfigError, DegradedReason,
-    Epoch, Explanation, Gap, Generation, Grant, GroupName, HistoryLoss, Instant, Leaving, Mode,
-    Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost, Owner, OwnerSession, Partition,
-    PartitionError, PartitionKey, PartitionSource, PartitionTable, Plan, PlanError, PlanInput,
-    Preset, Report, RequestId, Revision, RevokeCause, SourceError, StartError, State, Status,
-    StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token, Version,
-    WorkerChange, WorkerId, WorkerInfo, WorkerTable,
+    AlertLevel, AssignmentStrategy, AuditEntry, BreakerError, BreakerSettings, CallEnd, Cause,
+    Circuit, CircuitOpen, CircuitState, CircuitStatus, Config, ConfigBuilder, ConfigError,
+    DegradedReason, Epoch, Explanation, Gap, Generation, Grant, GroupName, HistoryLoss, Instant,
+    Jitter, Judged, Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost, Owner,
+    OwnerEnd, OwnerSession, Partition, PartitionError, PartitionKey, PartitionSource,
+    PartitionTable, Plan, PlanError, PlanInput, Preset, Report, RequestId, RetryPolicy,
+    RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause, SourceError, StartError, State,
+    Status, StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token,
+    Transfer, Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
 };
 #[cfg(feature = "nats")]
 #[doc(inline)]

@@ -1,144 +1,353 @@
-//! The log: one `tracing` event for each notice, with worker, term and version as fields.
+//! The log: what happens to a worker as `tracing` events, inside spans for what takes time.
 //!
-//! It is separate because it is the only place that turns notices into words. What always holds:
-//! every decision is logged once, at `info`; what needs a look is `warn`, what repeats is `debug`.
+//! It is separate from the driver because it decides nothing. What always holds: the events at
+//! `info` and above are enough to reconstruct an incident; spans are `claim`, `takeover`,
+//! `rebalance`, `handover` and `degraded`. Each is a root: a trace that begins with the process
+//! would end with it, too.
 
-use parti_core::{Notice, Status};
-use tracing::{debug, error, info, warn};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
+use parti_core::{Effect, Grant, Instant, Notice, OpOwner, RevokeCause, Status, StoreOp};
+use tracing::field::{Empty, display};
+use tracing::{Span, info, info_span};
+
+use crate::hooks::AssignmentChange;
 use crate::subscription::ManagerNotice;
 
-/// Logs a notice of the worker that stands where `status` says.
-pub(crate) fn log(status: &Status, notice: &ManagerNotice) {
-    let worker = status.worker.as_ref().map_or("-", |worker| worker.as_str());
-    match notice {
-        ManagerNotice::Core(notice) => session(worker, status, notice),
-        ManagerNotice::CallbackPanicked {
-            partition,
-            callback,
-            message,
-        } => {
-            let callback = callback.as_str();
-            error!(worker, %partition, callback, message, "callback panicked");
-        }
-        ManagerNotice::DrainTimedOut { partition, token } => {
-            warn!(worker, %partition, %token, "not drained in time, released all the same");
-        }
-    }
+mod lines;
+
+/// The most partitions an event names.
+const NAMED: usize = 16;
+
+/// The spans that are open.
+#[derive(Debug)]
+pub(crate) struct Log {
+    group: String,
+    claim: Option<Span>,
+    takeover: Option<Span>,
+    rebalance: Option<Rebalance>,
+    degraded: Option<(Span, Instant)>,
+    batches: Vec<Batch>,
 }
 
-/// What concerns the worker itself.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "`leadership` has the other half"
-)]
-fn session(worker: &str, status: &Status, notice: &Notice) {
-    let (term, version) = (status.term.get(), status.version.get());
-    match notice {
-        Notice::StateChanged { from, to } => {
-            info!(worker, term, version, %from, %to, "state changed");
+/// A rebalance of this leader that is not finished.
+#[derive(Debug)]
+struct Rebalance {
+    span: Span,
+    since: Instant,
+    planned: Option<Planned>,
+}
+
+/// What the plan said.
+#[derive(Clone, Copy, Debug)]
+struct Planned {
+    cause: parti_core::Cause,
+    moved: u32,
+    lower_bound: u32,
+}
+
+/// Partitions that were taken away together and are not all released.
+#[derive(Debug)]
+struct Batch {
+    span: Span,
+    since: Instant,
+    cause: RevokeCause,
+    partitions: usize,
+    left: BTreeSet<Grant>,
+}
+
+impl Log {
+    /// The log of a worker of this group that looks for an ID.
+    pub(crate) fn new(group: &str) -> Self {
+        let mut log = Self {
+            group: group.to_owned(),
+            claim: None,
+            takeover: None,
+            rebalance: None,
+            degraded: None,
+            batches: Vec::new(),
+        };
+        log.claims();
+        log
+    }
+
+    fn claims(&mut self) {
+        let group = self.group.as_str();
+        let span = info_span!(parent: None, "claim", group, worker = Empty, epoch = Empty);
+        self.claim = Some(span);
+    }
+
+    /// Something is about to be done.
+    pub(crate) fn on_effect(&mut self, now: Instant, status: &Status, effect: &Effect) {
+        match effect {
+            Effect::Store { op, request } => {
+                let stands =
+                    op.owner() == OpOwner::Candidate && matches!(request, StoreOp::Commit { .. });
+                if stands && self.takeover.is_none() {
+                    let (group, worker) = (self.group.as_str(), name(status));
+                    let (term, outcome) = (Empty, Empty);
+                    let span = info_span!(parent: None, "takeover", group, worker, term, outcome);
+                    self.takeover = Some(span);
+                }
+            }
+            Effect::Plan { .. } => self.plans(now, status),
+            Effect::Revoke { grants, cause } => self.revokes(now, status, grants, *cause),
+            Effect::Watch { .. }
+            | Effect::Unwatch { .. }
+            | Effect::ListPartitions { .. }
+            | Effect::Assign { .. }
+            | Effect::Notify(_) => {}
         }
-        Notice::Claimed {
-            worker,
-            epoch,
-            nonce,
-        } => info!(%worker, %epoch, session = %nonce, "claimed an ID"),
-        Notice::IdentityLost { worker, epoch } => warn!(%worker, %epoch, "lost the ID"),
-        Notice::HistoryLost { loss, then, known } => {
-            error!(worker, term, %known, ?then, %loss, "the bucket's history was lost");
+    }
+
+    /// These partitions have been released.
+    pub(crate) fn on_released(&mut self, now: Instant, status: &Status, grants: &[Grant]) {
+        for batch in &mut self.batches {
+            let before = batch.left.len();
+            grants.iter().for_each(|grant| {
+                batch.left.remove(grant);
+            });
+            if before > 0 && batch.left.is_empty() {
+                let (worker, cause, partitions) = (name(status), batch.cause, batch.partitions);
+                let drain_ms = millis(now.since(batch.since));
+                batch.span.record("drain_ms", drain_ms);
+                batch.span.in_scope(|| {
+                    info!(worker, %cause, partitions, drain_ms, "released partitions");
+                });
+            }
         }
-        Notice::LeaseLost { worker } => warn!(%worker, term, version, "the lease ran out"),
-        Notice::AssignmentChanged {
-            version,
-            added,
-            removed,
-            total,
-        } => info!(worker, term, %version, added, removed, total, "assignment changed"),
-        Notice::Degraded { reason } => warn!(worker, term, version, %reason, "degraded"),
-        Notice::DegradedAlert {
-            level,
-            reason,
-            lasting,
-        } => warn!(worker, term, version, ?level, %reason, ?lasting, "still degraded"),
-        Notice::Recovered => info!(worker, term, version, "recovered"),
-        Notice::RecordIgnored { key, reason } => {
-            warn!(worker, term, version, key, reason, "ignored a record");
+        self.batches.retain(|batch| !batch.left.is_empty());
+    }
+
+    /// What this worker has changed.
+    pub(crate) fn on_assignment(&self, status: &Status, change: &AssignmentChange, total: usize) {
+        let (worker, term) = (name(status), status.term.get());
+        let AssignmentChange { version, cause, .. } = change;
+        let (added, removed) = (change.added.len(), change.removed.len());
+        let (gained, lost) = (names(&change.added), names(&change.removed));
+        info!(
+            worker, term, %version, %cause, added, removed, total, gained, lost,
+            "assignment changed"
+        );
+    }
+
+    /// Something worth knowing happened.
+    pub(crate) fn on_notice(&mut self, now: Instant, status: &Status, notice: &ManagerNotice) {
+        let ManagerNotice::Core(core) = notice else {
+            return lines::line(status, notice);
+        };
+        self.open(now, status, core);
+        match self.span_of(core) {
+            Some(span) => span.in_scope(|| lines::line(status, notice)),
+            None => lines::line(status, notice),
         }
-        Notice::RequestDone { request, version } => {
-            info!(worker, term, %version, request = request.0, "request done");
+        self.close(now, status, core);
+    }
+
+    /// The span an event belongs into.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others belong to the worker"
+    )]
+    fn span_of(&self, notice: &Notice) -> Option<&Span> {
+        match notice {
+            Notice::Claimed { .. } | Notice::StartFailed(_) => self.claim.as_ref(),
+            Notice::LeadershipGained { .. } => self.takeover.as_ref(),
+            Notice::Planned { .. }
+            | Notice::PlanFailed { .. }
+            | Notice::StepFailed { .. }
+            | Notice::EvictionAverted { .. }
+            | Notice::Committed { .. } => self.rebalance.as_ref().map(|r| &r.span),
+            Notice::Degraded { .. } | Notice::DegradedAlert { .. } | Notice::Recovered => {
+                self.degraded.as_ref().map(|(span, _)| span)
+            }
+            _ => None,
         }
-        Notice::RequestFailed { request, reason } => {
-            warn!(
-                worker,
-                term,
+    }
+
+    /// Begins spans, and fills in what is known now.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others begin nothing")]
+    fn open(&mut self, now: Instant, status: &Status, notice: &Notice) {
+        match notice {
+            Notice::Claimed { worker, epoch, .. } => {
+                if let Some(span) = &self.claim {
+                    span.record("worker", display(worker));
+                    span.record("epoch", epoch.get());
+                }
+            }
+            Notice::Degraded { reason } => {
+                let (group, worker) = (self.group.as_str(), name(status));
+                let (span, _) = self.degraded.get_or_insert_with(|| {
+                    let span = info_span!(
+                        parent: None, "degraded", group, worker, reason = Empty, lasted_ms = Empty
+                    );
+                    (span, now)
+                });
+                span.record("reason", display(reason));
+            }
+            Notice::LeadershipGained { term } => {
+                if let Some(span) = &self.takeover {
+                    span.record("term", term.get());
+                    span.record("outcome", "won");
+                }
+            }
+            Notice::Planned { cause, report } => {
+                let (moved, lower_bound) = (report.moved, report.lower_bound);
+                if let Some(rebalance) = &mut self.rebalance {
+                    rebalance.span.record("cause", display(cause));
+                    rebalance.span.record("moved", moved);
+                    rebalance.span.record("lower_bound", lower_bound);
+                    let cause = *cause;
+                    rebalance.planned = Some(Planned {
+                        cause,
+                        moved,
+                        lower_bound,
+                    });
+                }
+            }
+            Notice::Committed {
                 version,
-                request = request.0,
-                reason,
-                "request failed"
+                granted,
+                revoked,
+                ..
+            } => {
+                if let Some(rebalance) = &self.rebalance {
+                    rebalance.span.record("version", version.get());
+                    rebalance.span.record("granted", *granted);
+                    rebalance.span.record("revoked", *revoked);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends spans.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others end nothing")]
+    fn close(&mut self, now: Instant, status: &Status, notice: &Notice) {
+        match notice {
+            Notice::Claimed { .. } | Notice::StartFailed(_) => self.claim = None,
+            Notice::IdentityLost { .. } => {
+                self.end_rebalance(now, status, "abandoned");
+                self.takeover = None;
+                self.claims();
+            }
+            Notice::LeadershipGained { .. } => self.takeover = None,
+            Notice::LeaderChanged {
+                leader: Some(_), ..
+            } => {
+                if let Some(span) = self.takeover.take() {
+                    span.record("outcome", "lost");
+                }
+            }
+            Notice::PlanFailed { .. } => self.end_rebalance(now, status, "failed"),
+            Notice::Committed { unfinished: 0, .. } => self.end_rebalance(now, status, "done"),
+            Notice::LeadershipLost { .. } | Notice::Stopped { .. } => {
+                self.end_rebalance(now, status, "abandoned");
+            }
+            Notice::Recovered => {
+                if let Some((span, since)) = self.degraded.take() {
+                    span.record("lasted_ms", millis(now.since(since)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn plans(&mut self, now: Instant, status: &Status) {
+        self.end_rebalance(now, status, "superseded");
+        let (worker, term) = (name(status), status.term.get());
+        let group = self.group.as_str();
+        let span = info_span!(
+            parent: None,
+            "rebalance",
+            group,
+            worker,
+            term,
+            version = Empty,
+            cause = Empty,
+            moved = Empty,
+            lower_bound = Empty,
+            granted = Empty,
+            revoked = Empty,
+            outcome = Empty
+        );
+        let (since, planned) = (now, None);
+        self.rebalance = Some(Rebalance {
+            span,
+            since,
+            planned,
+        });
+    }
+
+    fn end_rebalance(&mut self, now: Instant, status: &Status, outcome: &'static str) {
+        let Some(Rebalance {
+            span,
+            since,
+            planned,
+        }) = self.rebalance.take()
+        else {
+            return;
+        };
+        span.record("outcome", outcome);
+        let (worker, took_ms) = (name(status), millis(now.since(since)));
+        let (term, version) = (status.term.get(), status.version.get());
+        let Some(Planned {
+            cause,
+            moved,
+            lower_bound,
+        }) = planned
+        else {
+            return;
+        };
+        span.in_scope(|| {
+            info!(
+                worker, term, version, %cause, moved, lower_bound, took_ms, outcome,
+                "rebalance ended"
             );
-        }
-        Notice::StartFailed(error) => error!(%error, "did not start"),
-        Notice::Stopped { errors } if errors.is_empty() => info!(worker, term, version, "stopped"),
-        Notice::Stopped { errors } => {
-            let errors = errors.join("; ");
-            warn!(worker, term, version, errors, "stopped, not cleanly");
-        }
-        other => leadership(worker, status, other),
+        });
+    }
+
+    fn revokes(&mut self, now: Instant, status: &Status, grants: &[Grant], cause: RevokeCause) {
+        let (worker, version) = (name(status), status.version.get());
+        let partitions = grants.len();
+        let group = self.group.as_str();
+        let span = info_span!(
+            parent: None,
+            "handover",
+            group,
+            worker,
+            version,
+            %cause,
+            partitions,
+            drain_ms = Empty
+        );
+        let left = grants.iter().cloned().collect();
+        let since = now;
+        self.batches.push(Batch {
+            span,
+            since,
+            cause,
+            partitions,
+            left,
+        });
     }
 }
 
-/// What concerns the group.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "`session` has the other half"
-)]
-fn leadership(worker: &str, status: &Status, notice: &Notice) {
-    let (term, version) = (status.term.get(), status.version.get());
-    match notice {
-        Notice::LeaderChanged { leader, term } => {
-            let leader = leader.as_ref().map_or("nobody", |leader| leader.as_str());
-            info!(worker, %term, version, leader, "leader changed");
-        }
-        Notice::LeadershipGained { term } => info!(worker, %term, version, "leads"),
-        Notice::LeadershipLost { term, reason } => {
-            info!(worker, %term, version, %reason, "leads no more");
-        }
-        Notice::Committed {
-            version,
-            term,
-            cause,
-            granted,
-            revoked,
-            evicted,
-            unfinished,
-        } => info!(
-            worker, %term, %version, %cause, granted, revoked, ?evicted, unfinished,
-            "committed a generation"
-        ),
-        Notice::Planned { cause, report } => info!(
-            worker, term, version, %cause,
-            moved = report.moved,
-            forced = report.forced,
-            lower_bound = report.lower_bound,
-            max_load = report.max_load,
-            min_load = report.min_load,
-            "planned"
-        ),
-        Notice::PlanFailed { error } => warn!(worker, term, version, %error, "no plan"),
-        Notice::StepFailed {
-            step,
-            failures,
-            reason,
-        } => warn!(
-            worker,
-            term, version, step, failures, reason, "a step failed"
-        ),
-        Notice::EvictionAverted { worker: other } => {
-            info!(worker, term, version, %other, "eviction averted by a renewal");
-        }
-        Notice::SuspicionCancelled { worker: other } => {
-            info!(worker, term, version, %other, "suspicion cancelled by a renewal");
-        }
-        other => debug!(worker, term, version, ?other, "notice"),
+fn name(status: &Status) -> &str {
+    status.worker.as_ref().map_or("-", |worker| worker.as_str())
+}
+
+/// The first of these grants, such as `orders/7@42`, and how many more there are.
+fn names(grants: &[Grant]) -> String {
+    let named = grants.iter().take(NAMED).map(|grant| format!("{grant:?}"));
+    let mut text = named.collect::<Vec<_>>().join(" ");
+    if let Some(more @ 1..) = grants.len().checked_sub(NAMED) {
+        text.push_str(&format!(" and {more} more"));
     }
+    text
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

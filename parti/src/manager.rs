@@ -16,6 +16,7 @@ use crate::driver::{Input, Request};
 use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure};
 use crate::guard::Guard;
 use crate::handler::PartitionHandler;
+use crate::health::{Health, judge};
 use crate::shared::{Outcome, Shared};
 use crate::subscription::Subscription;
 
@@ -135,7 +136,17 @@ impl Manager {
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         let sender = self.shared.notices.upgrade();
-        Subscription::new(sender.map(|sender| sender.subscribe()))
+        let dropped = self.shared.dropped.clone();
+        Subscription::new(sender.map(|sender| sender.subscribe()), dropped)
+    }
+
+    /// What is wrong with this worker right now; for probes, see [`Health::is_live`] and
+    /// [`Health::is_ready`]. It never waits, neither for the store nor for the driver.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let (status, vitals) = (self.status(), self.shared.vitals().clone());
+        let (ended, now) = (self.shared.ended(), self.shared.clock.now());
+        judge(&self.config, now, ended.as_ref(), &status, &vitals)
     }
 
     /// Waits until this worker stands at `state`. A state it only passes through may be missed.

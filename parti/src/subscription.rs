@@ -10,6 +10,7 @@ use parti_core::{Notice, PartitionKey, Token};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::handler::Callback;
+use crate::instrument::Counter;
 
 /// How many notices a slow reader may be behind before it loses some.
 pub(crate) const RING: usize = 1024;
@@ -45,11 +46,19 @@ pub enum ManagerNotice {
 pub struct Subscription {
     receiver: Option<broadcast::Receiver<Arc<ManagerNotice>>>,
     lost: u64,
+    dropped: Counter,
 }
 
 impl Subscription {
-    pub(crate) const fn new(receiver: Option<broadcast::Receiver<Arc<ManagerNotice>>>) -> Self {
-        Self { receiver, lost: 0 }
+    pub(crate) const fn new(
+        receiver: Option<broadcast::Receiver<Arc<ManagerNotice>>>,
+        dropped: Counter,
+    ) -> Self {
+        Self {
+            receiver,
+            lost: 0,
+            dropped,
+        }
     }
 
     /// The next notice, or `None` after the last one of a manager that has ended.
@@ -61,7 +70,10 @@ impl Subscription {
         loop {
             match receiver.recv().await {
                 Ok(notice) => return Some(notice),
-                Err(RecvError::Lagged(missed)) => self.lost += missed,
+                Err(RecvError::Lagged(missed)) => {
+                    self.dropped.increment(missed);
+                    self.lost += missed;
+                }
                 Err(RecvError::Closed) => return None,
             }
         }
@@ -77,6 +89,8 @@ impl Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instrument::Instruments;
+    use crate::meter::dropped;
 
     fn notice(number: u64) -> Arc<ManagerNotice> {
         let (partition, token) = (PartitionKey::new(["p"]), Token::new(number));
@@ -88,8 +102,9 @@ mod tests {
     #[tokio::test]
     async fn a_slow_reader_loses_the_oldest_counts_them_and_ends_at_the_latest() {
         let sender = broadcast::Sender::new(RING);
-        let mut slow = Subscription::new(Some(sender.subscribe()));
-        drop(Subscription::new(Some(sender.subscribe())));
+        let dropped = || dropped(&Instruments::new("g", &[]), "subscription");
+        let mut slow = Subscription::new(Some(sender.subscribe()), dropped());
+        drop(Subscription::new(Some(sender.subscribe()), dropped()));
         let sent = 3 * RING as u64;
         for number in 1..=sent {
             sender.send(notice(number)).expect("one reads");

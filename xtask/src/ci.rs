@@ -29,6 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             sim::seeds(args.seeds, mode)
         })?;
     }
+    timed("planted bugs", sim::planted)?;
     timed("golden plans on a 32-bit target", word_size::run)?;
     let remembered = bench::instructions::Args::default();
     timed("instruction counts", || {

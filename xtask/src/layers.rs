@@ -67,6 +67,9 @@ const TABLE: [Row; 6] = [
 /// The bare core stays below this many crates, its own not counted.
 const CORE_CRATES: usize = 12;
 
+/// The feature that plants bugs, in every crate that has it.
+const PLANTED: &str = "planted";
+
 /// One dependency of a crate as cargo tells it.
 #[derive(Clone, Debug)]
 struct Edge {
@@ -90,6 +93,7 @@ fn offences() -> Result<Vec<String>, Failure> {
     let metadata = metadata()?;
     let mut offences = graph(&edges(&metadata));
     offences.extend(compilers(&metadata));
+    offences.extend(plants(&metadata));
     let core = tree(&["--package", "parti-core", "--no-default-features"])?;
     offences.extend(small(&core));
     let facade = tree(&["--package", "parti", "--no-default-features"])?;
@@ -97,7 +101,7 @@ fn offences() -> Result<Vec<String>, Failure> {
     Ok(offences)
 }
 
-fn metadata() -> Result<Value, Failure> {
+pub(crate) fn metadata() -> Result<Value, Failure> {
     let remedy = "run `cargo metadata` by hand; is Cargo.lock up to date?";
     let text = output(cargo().args(["metadata", "--format-version=1"]), remedy)?;
     serde_json::from_str(&text)
@@ -153,6 +157,51 @@ fn offence(edge: &Edge) -> Option<String> {
         row.outside.is_none_or(|outside| outside.contains(&to))
     };
     (!allowed).then(|| format!("{from} must not import {to}"))
+}
+
+/// Planted bugs are behind a feature that nothing but a feature of the same name may switch on.
+fn plants(metadata: &Value) -> Vec<String> {
+    let packages = list(metadata, "packages").iter();
+    let ours = packages.filter(|package| is_ours(package));
+    ours.flat_map(|package| {
+        let name = text(package, "name");
+        let wanted = list(package, "dependencies")
+            .iter()
+            .filter(|edge| list(edge, "features").iter().any(|word| word == PLANTED))
+            .map(|edge| format!("{name} depends on {} with its bugs", text(edge, "name")));
+        let features = package["features"].as_object().into_iter().flatten();
+        let leaking = features
+            .filter(|(feature, parts)| {
+                let parts = parts.as_array().map_or(&[][..], Vec::as_slice);
+                *feature != PLANTED && parts.iter().any(names_plants)
+            })
+            .map(|(feature, _)| format!("the feature {feature} of {name} plants bugs"));
+        wanted.chain(leaking).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+fn names_plants(part: &Value) -> bool {
+    let last = part.as_str().and_then(|part| part.rsplit('/').next());
+    last == Some(PLANTED)
+}
+
+/// Every feature of the workspace, as `--features` wants it, but those that plant bugs.
+pub(crate) fn sound_features() -> Result<String, Failure> {
+    Ok(sound(&metadata()?).join(","))
+}
+
+fn sound(metadata: &Value) -> Vec<String> {
+    let packages = list(metadata, "packages").iter();
+    let ours = packages.filter(|package| is_ours(package));
+    ours.flat_map(|package| {
+        let features = package["features"].as_object().into_iter().flatten();
+        let kept = features.filter(|(feature, _)| *feature != PLANTED);
+        let name = text(package, "name");
+        kept.map(|(feature, _)| format!("{name}/{feature}"))
+            .collect::<Vec<_>>()
+    })
+    .collect()
 }
 
 /// Every crate must say that it compiles with our oldest compiler; one toolchain suffices for that.
@@ -268,6 +317,39 @@ mod tests {
         assert!(compilers(&json!({"packages": [ours, older]})).is_empty());
         let found = compilers(&json!({"packages": [ours, bare, newer]}));
         assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    /// A bug that a production build can be made to have is worse than one that is not tested for.
+    #[test]
+    fn a_planted_bug_that_leaks_is_found() {
+        let package = |features, dependencies| {
+            let package = json!({
+                "name": "p", "source": null, "features": features, "dependencies": dependencies
+            });
+            json!({"packages": [package]})
+        };
+        let sound = package(
+            json!({"planted": ["q/planted"], "default": ["nats"]}),
+            json!([]),
+        );
+        assert!(plants(&sound).is_empty());
+        assert_eq!(super::sound(&sound), ["p/default"]);
+        for features in [
+            json!({"default": ["planted"]}),
+            json!({"sim": ["dep:q", "q/planted"]}),
+        ] {
+            assert_eq!(plants(&package(features, json!([]))).len(), 1);
+        }
+        let dependency = json!({"name": "q", "kind": "dev", "features": ["planted"]});
+        assert_eq!(plants(&package(json!({}), json!([dependency]))).len(), 1);
+    }
+
+    /// The tests must judge the core that users get.
+    #[test]
+    fn the_tests_run_with_every_feature_but_the_planted_bugs() {
+        let features = sound_features().expect("cargo metadata works");
+        assert!(features.contains("xtask/sim") && features.contains("parti/nats"));
+        assert!(!features.contains(PLANTED), "{features}");
     }
 
     /// The core is sold as small.

@@ -99,6 +99,8 @@ fn play(expect: Expect, keys: usize, answers: &str) -> String {
             now += Duration::from_secs(6);
             continue;
         }
+        env.out
+            .retain(|effect| matches!(effect, Effect::Store { .. }));
         let Some(Effect::Store { op, request }) = env.out.pop_front() else {
             panic!("nothing is asked before {word}")
         };

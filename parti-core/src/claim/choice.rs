@@ -1,7 +1,8 @@
 //! Which ID to take: a pure function of what the list shows.
 //!
 //! A seat may be taken when its session has ended for certain: released, evicted after a full lease
-//! of silence, or seen unchanged for a full lease on the own clock. Ended seats come before unused
+//! of silence, or seen unchanged for a full lease on the own clock. The seat of the own former session
+//! may be taken at once: whoever was cut off keeps its ID. Ended seats come before unused
 //! ones, because they may still own partitions: a replacement inherits them and nothing moves.
 
 use alloc::collections::BTreeMap;
@@ -21,6 +22,8 @@ const NAMED_HOLDERS: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
     pub(crate) revision: Revision,
+    /// Whether its session was this process's own, which it has given up.
+    pub(crate) own: bool,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
     pub(crate) status: SessionStatus,
@@ -41,6 +44,9 @@ pub(crate) enum Choice {
 
 /// When a seat may be taken.
 fn free_at(config: &Config, seat: &Seat) -> Instant {
+    if seat.own {
+        return Instant::ORIGIN;
+    }
     match seat.status {
         SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Instant::ORIGIN,
         SessionStatus::Active
@@ -116,6 +122,7 @@ mod tests {
                 id(number),
                 Seat {
                     revision,
+                    own: false,
                     since,
                     status,
                     lease,
@@ -159,6 +166,26 @@ mod tests {
         let full = [(0, ACTIVE, 0), (1, ACTIVE, 500), (2, ACTIVE, 0)];
         assert_eq!(check(&full, None, 6_000), take(0, Some(10)));
         assert_eq!(check(&full, Some(1), 6_500), take(1, Some(11)));
+    }
+
+    /// A worker that was cut off while alive would go on under another ID, and whoever counts its
+    /// failures would lose count.
+    #[test]
+    fn the_own_former_seat_may_be_taken_at_once() {
+        let config = Config::builder("g").build().expect("coherent");
+        let seat = |own| Seat {
+            revision: Revision::new(10),
+            own,
+            since: Instant::ORIGIN,
+            status: SessionStatus::Evicted { silent: false },
+            lease: config.lease(),
+        };
+        let choose = |own| {
+            let seats = BTreeMap::from([(id(3), seat(own))]);
+            super::choose(&config, Some(&id(3)), &seats, Instant::from_millis(1))
+        };
+        assert_eq!(choose(true), take(3, Some(10)));
+        assert_eq!(choose(false), take(0, None));
     }
 
     /// A full pool must say when to look again and who holds it.

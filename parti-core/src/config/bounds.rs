@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use super::{Config, Mode};
+use crate::planted::Planted;
 
 impl Config {
     /// How long the holder of a session may rely on it after *sending* the renewal that was applied:
@@ -16,9 +17,11 @@ impl Config {
             .lease()
             .saturating_mul(self.clock_drift_ppm().saturating_mul(2))
             / 1_000_000;
-        self.lease()
+        let hold = self
+            .lease()
             .saturating_sub(drift)
-            .saturating_sub(self.lease_margin())
+            .saturating_sub(self.lease_margin());
+        self.unless_planted(Planted::NoDriftMargin, hold, self.lease())
     }
 
     /// A renewal later than this is overdue: one and a half intervals.
@@ -32,7 +35,8 @@ impl Config {
     ///
     /// It adds up, pessimistically: an old lease runs out and an ID is claimed, a leader is elected
     /// and sees the whole bucket, the dead are detected, windows (capped at twice their length) and
-    /// the cooldown pass, and a hand-over whose holder never acknowledges is ended by eviction.
+    /// the cooldown pass, a hand-over whose holder never acknowledges is ended by eviction, and a
+    /// worker that repeatedly did not do what it was told sits out its longest time.
     #[must_use]
     pub fn convergence_bound(&self) -> Duration {
         let request = self.request_timeout();
@@ -45,6 +49,7 @@ impl Config {
             Mode::Exclusive => self.handoff_timeout() + self.apply_timeout() + self.lease() * 2,
             Mode::Overlap => self.apply_timeout() + self.lease(),
         };
-        claim + elect + detect + decide + handoff + self.drain_timeout() * 2
+        let bench = self.apply_timeout() * crate::leader::bench::LONGEST;
+        claim + elect + detect + decide + handoff + self.drain_timeout() * 2 + bench
     }
 }

@@ -122,6 +122,14 @@ fn store(config: &Config) -> Result<(), ConfigError> {
         interval / 2,
         because,
     )?;
+    let timeout = config.circuit_breaker().timeout();
+    let because = "four must fit between a renewal and the end of its lease, or it costs the lease";
+    at_most(
+        "circuit_breaker timeout",
+        timeout,
+        (config.hold() - interval) / 4,
+        because,
+    )?;
     at_least(
         "reconcile_interval",
         config.reconcile_interval(),

@@ -16,9 +16,11 @@ mod foreign;
 mod leaving;
 mod limits;
 mod losses;
+mod planted;
 mod races;
 mod solo;
 mod states;
+mod stuck;
 mod windows;
 mod world;
 

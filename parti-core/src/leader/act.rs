@@ -1,7 +1,7 @@
 //! Acting on a judgement: plan, commit, go on with a hand-over, resign.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,23 +14,28 @@ use super::plan::{Brief, Target, candidates, input};
 use super::seats::{Evictions, Seats};
 use super::verdict::{Verdict, judge};
 use super::{Leader, Leading, Work};
-use crate::attempt::{Attempt, Outcome};
+use crate::attempt::Outcome;
+use crate::config::Mode;
 use crate::contact::Contact;
 use crate::cx::Cx;
-use crate::event::{OpId, OpOwner};
+use crate::event::OpId;
 use crate::id::{Revision, WorkerId};
-use crate::keys::{assignment_key, head_key};
+use crate::keys::assignment_key;
 use crate::notice::{Notice, StepDownReason};
-use crate::record::{Head, Record};
+use crate::planted::Planted;
+use crate::record::SessionStatus;
 use crate::state::{Cause, State};
-use crate::store::{Expect, StoreError, StoreReply, Write};
+use crate::store::{StoreError, StoreReply};
 use crate::strategy::{NO_OWNER, Plan, PlanError, Report, WorkerTable};
-use crate::wire;
 
 impl Leader {
     /// Judges, and does what the judgement asks for, as far as nothing else is under way.
     pub(crate) fn step(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> Leading {
         match &mut self.work {
+            Work::Committing(commit) if cx.now >= commit.give_up.at && !cx.store_is_sound() => {
+                // Nothing could be asked: neither the step nor the leader has failed.
+                commit.give_up.at = cx.now + cx.config().lease();
+            }
             Work::Committing(commit) if cx.now >= commit.give_up.at => {
                 // It may still be applied: then `head` shows it, and the next attempt cannot win.
                 self.fail(cx, "commit", "the store left its outcome open".into());
@@ -64,15 +69,32 @@ impl Leader {
     }
 
     fn judge(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
-        self.note_confirmations(cx);
+        self.confirmations.note(cx.now, &self.view);
+        self.bench.forgive(cx.now);
         let basis = basis(&self.view, self.target.as_ref());
         let config = cx.shared_config();
-        let difference = Difference::find(&config, cx.now, &self.view, &basis);
-        let facts = self.facts(&config, cx.now, contact, &difference);
+        let difference = Difference::find(
+            &config,
+            cx.now,
+            &self.view,
+            &basis,
+            &self.sitting_out(cx.now),
+        );
+        let mut facts = self.facts(&config, cx.now, contact, &difference);
+        facts.in_contact &= cx.store_is_sound();
         let verdict = judge(&config, &facts);
         self.next_end = difference.next_end;
         let losses = facts.silent.iter().map(|silent| silent.lost_at);
         self.next_loss = losses.filter(|&at| at > cx.now).min();
+        self.restarting = match &verdict {
+            Verdict::Settle {
+                cause: Cause::Restart,
+                until,
+            } => Some(*until),
+            Verdict::Settle { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Act { .. } => {
+                None
+            }
+        };
         self.verdict = verdict.clone();
         match verdict {
             Verdict::Act { cause, lost } if self.table.is_some() => {
@@ -111,8 +133,9 @@ impl Leader {
         let lost = &lost[..lost.len().min(most)];
         stuck.truncate(most);
         let evictions = self.evictions(lost, &stuck);
-        let evicted: BTreeSet<WorkerId> = evictions.keys().cloned().collect();
-        let usable = candidates(&config, cx.now, &self.view, &evicted);
+        let mut excluded = self.sitting_out(cx.now);
+        excluded.extend(evictions.keys().cloned());
+        let usable = candidates(&config, cx.now, &self.view, &excluded);
         let epochs = usable
             .iter()
             .map(|(worker, (epoch, _))| (worker.clone(), *epoch))
@@ -122,12 +145,15 @@ impl Leader {
             Ok(workers) => Arc::new(workers),
             Err(error) => return self.fail(cx, "plan", alloc::format!("{error}")),
         };
-        let input = input(
+        let mut input = input(
             &table,
             Arc::clone(&workers),
             &self.view,
             self.target.as_ref(),
         );
+        if !seen.left.is_empty() && cx.planted(Planted::MovesOnLeave) {
+            input.previous.fill(NO_OWNER);
+        }
         let mut requests = self.requests();
         requests.truncate(most);
         let mut triggers = seen.triggers(lost, &requests);
@@ -271,7 +297,7 @@ impl Leader {
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
         let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
         let step = advance(
-            config.mode(),
+            config.unless_planted(Planted::DirectMove, config.mode(), Mode::Overlap),
             version,
             &seats.target,
             &seats.seats,
@@ -342,6 +368,11 @@ impl Leader {
     pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Leading {
         match outcome {
             Outcome::Pending => Leading::On,
+            Outcome::Lost(_) if cx.planted(Planted::NeverYields) => {
+                let until = cx.now + self.backoff.next(cx.rng());
+                self.work = Work::Pausing { until };
+                Leading::On
+            }
             Outcome::Lost(entry) => Leading::Over(StepDownReason::Deposed, entry),
             Outcome::Won(revision) => match core::mem::replace(&mut self.work, Work::Idle) {
                 Work::Committing(commit) => {
@@ -396,19 +427,22 @@ impl Leader {
 
     fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
         cx.learn(commit.head.version);
+        let transfers = commit.transfers(cx, &self.view);
         self.head = commit.head;
         self.head_revision = revision;
         (self.failures, self.advance_at) = (0, None);
         self.backoff.reset();
         for (worker, record) in commit.evicted.iter() {
             self.view.evicted(cx.now, worker, record.clone());
+            if record.status == (SessionStatus::Evicted { silent: false }) {
+                let first = cx.config().apply_timeout();
+                self.bench.strike(cx.now, worker, first);
+            }
         }
         for (worker, record) in commit.records {
-            if let Some(record) = &record {
-                self.confirmations
-                    .insert(worker.clone(), (record.version, cx.now));
-            } else {
-                self.confirmations.remove(&worker);
+            match &record {
+                Some(record) => self.confirmations.expect(cx.now, &worker, record.version),
+                None => self.confirmations.forget(&worker),
             }
             self.view
                 .wrote(assignment_key(&worker), revision, &worker, record);
@@ -436,38 +470,8 @@ impl Leader {
                 .map(|(worker, _)| worker)
                 .collect(),
             unfinished: self.head.unfinished as usize,
+            transfers,
         });
-    }
-
-    fn keep_resigning(&mut self, cx: &mut Cx<'_>) -> Leading {
-        match &self.work {
-            // A failed step has its pause also here: a store that refuses is not to be hammered.
-            Work::Committing(_) | Work::Resigning { .. } | Work::Pausing { .. } => {
-                return Leading::On;
-            }
-            Work::Idle | Work::Planning { .. } => {}
-        }
-        let write = self.next_write();
-        let head = Head {
-            write,
-            leader: None,
-            version: self.next_version(cx),
-            cause: Cause::Resignation,
-            ..self.head.clone()
-        };
-        let value = Some(wire::encode(&Record::Head(head.clone())));
-        let expect = Expect::Revision(self.head_revision);
-        let writes = vec![Write {
-            key: head_key(),
-            value,
-            expect,
-        }];
-        let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
-        self.work = Work::Resigning {
-            attempt: Box::new(attempt),
-            head: Box::new(head),
-        };
-        Leading::On
     }
 
     /// The public state of a leader.

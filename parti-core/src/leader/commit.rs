@@ -13,12 +13,15 @@ use super::plan::{Requested, Target};
 use super::seats::Seats;
 use super::view::View;
 use crate::attempt::Attempt;
+use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
 use crate::id::{Epoch, Revision, Version, WorkerId, WriteId};
 use crate::keys::{assignment_key, audit_key, control_key, head_key, session_key};
+use crate::notice::{OwnerEnd, Transfer};
 use crate::partition::PartitionKey;
+use crate::planted::Planted;
 use crate::record::{
     AssignmentRecord, AuditEntry, Head, Record, SessionRecord, SessionStatus, WorkerChange,
 };
@@ -43,6 +46,36 @@ pub(crate) struct Commit {
     pub(crate) requests: Vec<Requested>,
     pub(crate) granted: usize,
     pub(crate) revoked: usize,
+    /// How many of the granted partitions each former owner had.
+    pub(crate) former: BTreeMap<WorkerId, usize>,
+}
+
+impl Commit {
+    /// How long what it grants had no owner, by former owner. To be asked before its evictions are
+    /// noted in the view.
+    pub(crate) fn transfers(&self, cx: &Cx<'_>, view: &View) -> Vec<Transfer> {
+        let exclusive = cx.config().mode() == Mode::Exclusive;
+        let transfers = self.former.iter().filter_map(|(from, &partitions)| {
+            let session = view.sessions.get(from)?;
+            let lost = self.evicted.iter().any(|(worker, _)| worker == from)
+                || session
+                    .record
+                    .as_ref()
+                    .is_some_and(|record| matches!(record.status, SessionStatus::Evicted { .. }));
+            let (end, since) = if lost {
+                (OwnerEnd::Lost, session.heard)
+            } else {
+                (OwnerEnd::Released, session.said)
+            };
+            (lost || exclusive).then(|| Transfer {
+                from: from.clone(),
+                end,
+                partitions,
+                vacant: cx.now.since(since),
+            })
+        });
+        transfers.collect()
+    }
 }
 
 /// What a commit is made of.
@@ -74,13 +107,16 @@ impl Draft<'_> {
         self.limit();
         let head = self.head(version);
         let records = self.records(version);
-        let evicted = self.evicted();
+        let mut evicted = self.evicted();
+        evicted.retain(|_| !cx.planted(Planted::GrantWithoutEvict));
+        let former = self.former(version);
         let audit = self.audit(cx, version);
         let mut writes = Vec::with_capacity(records.len() + evicted.len() + 2);
+        let expect = Expect::Revision(self.base.1);
         writes.push(Write {
             key: head_key(),
             value: Some(wire::encode(&Record::Head(head.clone()))),
-            expect: Expect::Revision(self.base.1),
+            expect: cx.unless_planted(Planted::BlindHead, expect, Expect::Any),
         });
         for (worker, record, expect) in &evicted {
             let value = Some(wire::encode(&Record::Session(record.clone())));
@@ -130,7 +166,28 @@ impl Draft<'_> {
             requests: self.requests,
             granted: self.step.granted,
             revoked: self.step.revoked,
+            former,
         })
+    }
+
+    /// How many of the partitions granted now each former owner had.
+    fn former(&self, version: Version) -> BTreeMap<WorkerId, usize> {
+        let mut former = BTreeMap::new();
+        let pages = self
+            .step
+            .changes
+            .iter()
+            .filter_map(|(_, change)| match change {
+                Change::Write(page) => Some(page),
+                Change::Remove => None,
+            });
+        let granted = pages.flat_map(|page| &page.granted);
+        for new in granted.filter(|g| g.token.get() == version.get()) {
+            if let Some(Some(from)) = self.target.previous.get(new.rank as usize) {
+                *former.entry(from.clone()).or_default() += 1;
+            }
+        }
+        former
     }
 
     /// Cuts the step down to what one batch may hold; grants come last.

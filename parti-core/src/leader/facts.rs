@@ -1,6 +1,6 @@
 //! From the view to the facts a judgement is about.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,6 +12,7 @@ use super::view::{Fate, SessionView, View};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::id::{Epoch, Version, WorkerId};
+use crate::planted::Planted;
 use crate::record::{SessionStatus, Verb};
 use crate::strategy::{WorkerInfo, WorkerTable};
 use crate::table::PartitionTable;
@@ -46,13 +47,14 @@ impl Difference {
         now: Instant,
         view: &View,
         basis: &BTreeMap<WorkerId, Epoch>,
+        sitting_out: &BTreeSet<WorkerId>,
     ) -> Self {
         let mut difference = Self::default();
         for (worker, &epoch) in basis {
             difference.look_at(config, now, view, worker, epoch);
         }
         for (worker, session) in &view.sessions {
-            let active = view.active_epoch(worker).is_some();
+            let active = view.active_epoch(worker).is_some() && !sitting_out.contains(worker);
             if active && !basis.contains_key(worker) {
                 difference.joined.push((worker.clone(), session.epoch()));
             }
@@ -139,6 +141,7 @@ impl Leader {
             partitions_changed,
             weights_changed,
             last_rebalance: self.last_rebalance,
+            restarting: self.restarting,
         }
     }
 
@@ -190,6 +193,12 @@ impl Leader {
 
     fn silent(&self, config: &Config, contact: &Contact) -> Vec<Silent> {
         let judged_from = contact.judges_from(config);
+        let heard_since = contact.since();
+        let (judged_from, heard_since) = config.unless_planted(
+            Planted::OutageIsSilence,
+            (judged_from, heard_since),
+            (Instant::ORIGIN, Instant::ORIGIN),
+        );
         let others = self.view.sessions.iter().filter(|(worker, session)| {
             **worker != self.worker
                 && session.is_living()
@@ -197,7 +206,7 @@ impl Leader {
         });
         let silent = others.map(|(worker, session)| {
             let (lost, _) = session.patience(config);
-            let since = session.since.max(contact.since());
+            let since = session.since.max(heard_since);
             Silent {
                 worker: worker.clone(),
                 lost_at: (since + lost).max(judged_from),
@@ -208,26 +217,7 @@ impl Leader {
 
     /// Living workers that do not confirm what they were told in time.
     pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
-        let late = self
-            .confirmations
-            .iter()
-            .filter(|(worker, (version, since))| {
-                let session = self
-                    .view
-                    .sessions
-                    .get(*worker)
-                    .and_then(|s| s.record.as_ref());
-                let Some(session) = session.filter(|session| session.status.is_living()) else {
-                    return false;
-                };
-                let patience = if session.applied < *version {
-                    config.apply_timeout()
-                } else {
-                    config.handoff_timeout()
-                };
-                now >= *since + patience
-            });
-        let mut stuck: Vec<WorkerId> = late.map(|(worker, _)| worker.clone()).collect();
+        let mut stuck = self.confirmations.late(config, now, &self.view);
         let lost = self.view.unaccounted(config, now);
         let living = |worker: &WorkerId| {
             self.view
@@ -237,6 +227,15 @@ impl Leader {
         };
         stuck.extend(lost.into_keys().filter(|worker| living(worker)));
         stuck
+    }
+
+    /// Workers that are not to be planned for because they did not do what they were told.
+    pub(crate) fn sitting_out(&self, now: Instant) -> BTreeSet<WorkerId> {
+        self.bench.sitting_out(now, |out| {
+            let others = self.view.sessions.iter().filter(|(w, _)| !out.contains(*w));
+            let mut records = others.filter_map(|(_, session)| session.record.as_ref());
+            records.any(|r| r.status == SessionStatus::Active && r.capacity > 0)
+        })
     }
 
     /// Requests that the next generation can contain: triggers, and refreshes that were listed for.

@@ -208,13 +208,13 @@ fn keep(
     draft
 }
 
-/// Per rank, whether any record lists it, in force or ended.
+/// Per rank, whether any record grants it, in force or ended. That it was taken away says nothing:
+/// it stays in the record after the acknowledgement, when the next owner has it already.
 fn listed(ranks: usize, seats: &[Seat]) -> Vec<bool> {
     let mut listed = vec![false; ranks];
     for page in seats.iter().filter_map(|seat| seat.page.as_ref()) {
-        let granted = page.granted.iter().map(|granted| granted.rank);
-        for rank in granted.chain(page.revoking.iter().map(|&(rank, _)| rank)) {
-            listed[rank as usize] = true;
+        for granted in &page.granted {
+            listed[granted.rank as usize] = true;
         }
     }
     listed

@@ -99,12 +99,12 @@ pub(crate) fn candidates(
     config: &Config,
     now: Instant,
     view: &View,
-    evicted: &BTreeSet<WorkerId>,
+    excluded: &BTreeSet<WorkerId>,
 ) -> BTreeMap<WorkerId, (Epoch, WorkerInfo)> {
     let usable = view
         .sessions
         .iter()
-        .filter(|(worker, _)| !evicted.contains(*worker));
+        .filter(|(worker, _)| !excluded.contains(*worker));
     let usable = usable.filter_map(|(worker, session)| {
         let Some(record) = &session.record else {
             let epoch = view.records.get(worker)?.epoch;

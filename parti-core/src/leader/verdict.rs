@@ -59,6 +59,8 @@ pub(crate) struct Facts {
     pub(crate) weights_changed: bool,
     /// When the last rebalance was seen.
     pub(crate) last_rebalance: Option<Instant>,
+    /// Most of the group was lost at once: until when those still missing may come back.
+    pub(crate) restarting: Option<Instant>,
 }
 
 /// What to do.
@@ -94,15 +96,18 @@ fn emergency(config: &Config, facts: &Facts) -> Option<Verdict> {
         .collect();
     let first = lost.iter().map(|s| s.lost_at).min()?;
     let share = lost.len() as f64 / facts.group.max(1) as f64;
-    if lost.len() > 1 && share > config.restart_detection_ratio() {
+    let until = if let Some(until) = facts.restarting {
+        // Some are back already: the rest is not an emergency for that.
+        until
+    } else if lost.len() > 1 && share > config.restart_detection_ratio() {
         // So many at once are being restarted; they will want their seats back.
-        let until = first + config.cold_start_window();
-        if facts.now < until {
-            return Some(Verdict::Settle {
-                cause: Cause::Restart,
-                until,
-            });
-        }
+        first + config.cold_start_window()
+    } else {
+        Instant::ORIGIN
+    };
+    if facts.now < until {
+        let cause = Cause::Restart;
+        return Some(Verdict::Settle { cause, until });
     }
     let lost = lost.into_iter().map(|s| s.worker.clone()).collect();
     Some(Verdict::Act {

@@ -14,6 +14,7 @@ use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
 use crate::notice::{HistoryLoss, Notice};
+use crate::planted::Planted;
 use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
@@ -25,6 +26,10 @@ pub(crate) struct SessionView {
     pub(crate) revision: Revision,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
+    /// When the worker itself was last heard of; an eviction does not count.
+    pub(crate) heard: Instant,
+    /// Since when it says what it says of its assignment and of itself.
+    pub(crate) said: Instant,
     /// `None` when the key holds no readable session.
     pub(crate) record: Option<SessionRecord>,
     /// What an eviction must expect of the key.
@@ -210,9 +215,13 @@ impl View {
             }
             (_, _) => News::Change,
         };
+        let said = self.sessions.get(&worker).map(|session| session.said);
+        let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
         let session = SessionView {
             revision: entry.revision,
-            since: cx.now,
+            since: cx.unless_planted(Planted::SilenceGoesOn, cx.now, known),
+            heard: cx.now,
+            said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
             expect,
         };
@@ -302,6 +311,8 @@ impl View {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
+                heard: now,
+                said: now,
                 record: None,
                 expect: Expect::Absent,
             });
@@ -350,7 +361,9 @@ impl View {
         };
         match session.epoch().cmp(&epoch) {
             // Evidence older than what it is to refute proves nothing.
-            Ordering::Less => return Fate::Living,
+            Ordering::Less => {
+                return config.unless_planted(Planted::StaleEvidence, Fate::Living, Fate::Ended);
+            }
             // The seat was taken anew, which is possible only after the end of the old session.
             Ordering::Greater => return Fate::Ended,
             Ordering::Equal => {}
@@ -397,6 +410,9 @@ impl SessionView {
         let lost = (overdue + config.emergency_grace_period())
             .max(lease)
             .max(config.lease());
-        (lost, overdue)
+        let early = lost.saturating_sub(interval / 8);
+        let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
+        let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);
+        (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }

@@ -68,7 +68,7 @@ impl Member {
         }];
         let attempt = Attempt::begin(cx, OpOwner::Candidate, head.write, writes);
         self.candidacy = Candidacy::Standing {
-            attempt,
+            attempt: Box::new(attempt),
             head: Box::new(head),
         };
     }

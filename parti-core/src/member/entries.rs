@@ -1,12 +1,14 @@
 //! What a member does with an entry of the store, whether the watch or a read brought it.
 
 use super::{Candidacy, Member, Membership};
+use crate::breaker::CallEnd;
 use crate::cx::Cx;
 use crate::event::WatchId;
 use crate::holdings::Holdings;
 use crate::id::WorkerId;
 use crate::keys::Key;
 use crate::leader::Leading;
+use crate::planted::Planted;
 use crate::record::{Record, Verb};
 use crate::requests::Requests;
 use crate::store::{Entry, WatchEvent};
@@ -114,7 +116,10 @@ impl Member {
             entry.value.as_deref().map(wire::decode),
             Some(Ok(Record::Session(record))) if record.nonce() == self.session.nonce
         );
-        if own && echoed && entry.revision >= self.session.revision {
+        if own && echoed {
+            cx.saw_watch(CallEnd::Succeeded);
+        }
+        if own && echoed && !cx.store_is_out() && entry.revision >= self.session.revision {
             let config = cx.shared_config();
             let regained = !self.contact.is_held(&config, cx.now);
             self.contact.on_echo(&config, cx.now);
@@ -142,14 +147,14 @@ impl Member {
                 return cx.ignore(entry.key.clone(), alloc::format!("{error}"));
             }
         };
-        if record.epoch != self.session.epoch {
+        if record.epoch != self.session.epoch && !cx.planted(Planted::NameWithoutEpoch) {
             if record.epoch > self.session.epoch {
                 let reason = alloc::format!("it is for the later session {}", record.epoch);
                 cx.ignore(entry.key.clone(), reason);
             }
             return;
         }
-        if record.version <= holdings.applied() {
+        if record.version <= holdings.applied() && !cx.planted(Planted::OldRecord) {
             return;
         }
         cx.learn(record.version);

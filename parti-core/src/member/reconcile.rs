@@ -7,12 +7,14 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use super::{Member, Membership};
+use crate::circuits::Gate;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::holdings::Holdings;
 use crate::id::Revision;
 use crate::keys::{assignment_key, head_key};
+use crate::planted::Planted;
 use crate::record::Verb;
 use crate::requests::Requests;
 use crate::store::{Entry, StoreError, StoreOp, StoreReply};
@@ -61,6 +63,10 @@ impl Reconcile {
         cx: &mut Cx<'_>,
         (verb, key, asked): (Verb, String, Revision),
     ) {
+        if cx.gate(OpOwner::Reconcile) != Gate::Free {
+            self.due_at = self.due_at.min(cx.now + cx.config().heartbeat_interval());
+            return;
+        }
         // A list says up to where it is complete: a read that shows nothing may just be stale.
         let prefix = key.clone();
         let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
@@ -78,8 +84,15 @@ impl Member {
         if cx.now < self.reconcile.due_at {
             return;
         }
+        if cx.gate(OpOwner::Reconcile) != Gate::Free {
+            self.reconcile.due_at = cx.now + cx.config().heartbeat_interval();
+            return;
+        }
         self.reconcile.due_at = cx.now + cx.config().reconcile_interval();
         cx.suspect();
+        if cx.planted(Planted::NoRepair) {
+            return;
+        }
         self.look_at_requests(cx, requests);
         if self.leader.is_some() {
             let prefix = String::new();

@@ -1,78 +1,39 @@
 //! Three servers, three replicas: lagging followers, moving leaders, refusals without a number.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use parti_core::{Expect, Store, StoreErrorKind, WatchScope};
 use parti_nats::NatsStore;
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::nats_cluster::NatsCluster;
+use parti_testing::nats_server::ServerOptions;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    api, commit, consumers, delete, eventually, get, group, list, next, options, put, until, write,
+    commit, consumers, delete, eventually, get, group, list, next, options, put, until, write,
 };
 
 /// How long a new cluster may take to elect its leaders, and a stream to elect a new one.
 const ELECTION_MAX: Duration = Duration::from_secs(40);
 
-struct Cluster {
-    servers: Vec<NatsServer>,
-    store: NatsStore,
-}
-
-impl Cluster {
-    async fn new() -> Self {
-        let listeners: Vec<_> = (0..3)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
-            .collect();
-        let routes: Vec<_> = listeners
-            .iter()
-            .map(|listener| listener.local_addr().expect("bound").to_string())
-            .collect();
-        drop(listeners);
-        let urls: Vec<_> = routes
-            .iter()
-            .map(|route| format!("nats://{route}"))
-            .collect();
-        // A server greets before its cluster is whole, so they can be started one by one.
-        let servers: Vec<_> = routes
-            .iter()
-            .enumerate()
-            .map(|(number, route)| {
-                let cluster = format!(
-                    "server_name: s{number}\n\
-                     cluster {{ name: c, listen: {route:?}, routes: {urls:?} }}"
-                );
-                NatsServer::start(ServerOptions::default().config(&cluster)).expect("starts")
-            })
-            .collect();
-        let url: Vec<_> = servers.iter().map(NatsServer::url).collect();
-        let url = url.join(",");
-        let mut opened = None;
-        eventually("the cluster opens a bucket", ELECTION_MAX, async || {
-            opened = NatsStore::connect(&url, &group(), options().replicas(3))
-                .await
-                .ok();
-            opened.is_some()
-        })
-        .await;
-        let store = opened.expect("opened");
-        Self { servers, store }
-    }
-
-    /// The number of the server that leads the bucket's stream.
-    async fn leader(&self) -> usize {
-        let info = api(&self.store, "STREAM.INFO.KV_parti_orders", "").await;
-        let leader = info["cluster"]["leader"].as_str().expect("a leader");
-        leader.trim_start_matches('s').parse().expect("our name")
-    }
+/// Three servers and a store with three replicas on them.
+async fn cluster() -> (NatsCluster, NatsStore) {
+    let started = NatsCluster::start(3, &ServerOptions::default());
+    let cluster = started.unwrap_or_else(|error| panic!("{error}"));
+    let mut opened = None;
+    eventually("the cluster opens a bucket", ELECTION_MAX, async || {
+        opened = NatsStore::connect(&cluster.url(), &group(), options().replicas(3))
+            .await
+            .ok();
+        opened.is_some()
+    })
+    .await;
+    (cluster, opened.expect("opened"))
 }
 
 /// What holds on one server must hold when replicas lag and leaders die.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_replicas_keep_every_promise_when_the_leader_is_killed() {
-    let mut cluster = Cluster::new().await;
-    let store = cluster.store.clone();
+    let (mut cluster, store) = cluster().await;
     let mut watch = store.watch(WatchScope::All).await.expect("watches");
     assert_eq!(next(&mut watch).await, "caught up@0");
     one_of_many_wins(&store).await;
@@ -91,8 +52,9 @@ async fn three_replicas_keep_every_promise_when_the_leader_is_killed() {
         async || list(&store, "").await.0 == ["a.x", "a.y", "head"],
     )
     .await;
-    let leader = cluster.leader().await;
-    cluster.servers[leader].kill().expect("dies");
+    let leader = cluster.wait_for_stream_leader("KV_parti_orders");
+    let leader = leader.expect("somebody leads");
+    cluster.node(leader).kill().expect("dies");
     let mut after = None;
     eventually(
         "writes go on under a new leader",
@@ -120,8 +82,9 @@ async fn three_replicas_keep_every_promise_when_the_leader_is_killed() {
         revisions[1]
     );
     drop(watch);
-    cluster.servers[leader].restart().expect("comes back");
+    cluster.node(leader).restart().expect("comes back");
     // A cluster that has just changed its leader repeats a lost removal only after half a minute.
+    cluster.wait_until_whole().expect("it catches up");
     eventually("no consumer is left", Duration::from_secs(75), async || {
         consumers(&store).await == 0
     })

@@ -43,6 +43,7 @@ impl Check for NoAlarm {
             | Fact::Released { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Due(_)
             | Fact::Over(_) => {}

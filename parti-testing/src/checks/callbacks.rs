@@ -70,6 +70,7 @@ impl Check for Callbacks {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Due(_)
             | Fact::Over(_) => {}

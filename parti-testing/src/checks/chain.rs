@@ -1,23 +1,43 @@
 //! S7: applied writes of `head` form one chain, and assignments are written only together with it.
 
-use super::{Check, Fact, Findings};
+use super::{Check, Fact, Findings, Value};
 use parti_core::{Expect, Instant, Key, Record, Revision, Term, Version};
 
 #[derive(Debug, Default)]
 pub(super) struct Chain {
     term: Term,
     version: Version,
+    /// The revision at which somebody else deleted the key.
+    deleted: Revision,
+    /// Somebody else wrote the key: who leads next may not know the term, but the version rises.
+    broken: bool,
+}
+
+impl Chain {
+    fn note_foreign(&mut self, fact: &Fact) {
+        let Fact::Foreign { writes } = fact else {
+            return;
+        };
+        self.broken |= writes.iter().any(|write| write.key == Key::Head);
+        let mut deletions = writes
+            .iter()
+            .filter(|write| write.key == Key::Head && write.value == Value::Tombstone);
+        if let Some(write) = deletions.next_back() {
+            self.deleted = write.revision;
+        }
+    }
 }
 
 impl Check for Chain {
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
+            self.note_foreign(fact);
             return;
         };
         let mut version = None;
         for write in writes.iter().filter(|write| write.key == Key::Head) {
             let conditional = match write.expect {
-                Expect::Absent => write.previous == Revision::ZERO,
+                Expect::Absent => write.previous == self.deleted,
                 Expect::Revision(revision) => revision == write.previous,
                 Expect::Any => false,
             };
@@ -31,7 +51,9 @@ impl Check for Chain {
                 findings.report(format!("{process} wrote {:?} to head", write.value));
                 continue;
             };
-            if head.version <= self.version || head.term < self.term {
+            let term = if self.broken { Term::ZERO } else { self.term };
+            self.broken = false;
+            if head.version <= self.version || head.term < term {
                 findings.report(format!(
                     "{process} wrote version {} of term {} after version {} of term {}",
                     head.version, head.term, self.version, self.term

@@ -57,6 +57,7 @@ impl Check for Exclusion {
             | Fact::Revoke { .. }
             | Fact::Notice { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Due(_)
             | Fact::Over(_) => {}

@@ -70,6 +70,7 @@ impl Check for SelfFence {
             | Fact::Released { .. }
             | Fact::Notice { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Due(_)
             | Fact::Over(_) => {}

@@ -30,8 +30,8 @@ impl Check for Justified {
     fn lose_history(&mut self, kept: &[(Instant, Fact)]) {
         let mut ledger = Ledger::default();
         for (at, fact) in kept {
-            if let Fact::Commit { writes, .. } = fact {
-                ledger.take_in(*at, self.lease, writes);
+            if let Fact::Commit { process, writes } = fact {
+                ledger.take_in(*at, self.lease, *process, writes);
             }
         }
         if kept.is_empty() {
@@ -46,7 +46,7 @@ impl Check for Justified {
         };
         let mut found: Vec<Vec<NewGrant>> = Vec::new();
         for ledger in &mut self.ledgers {
-            found.push(ledger.take_in(at, self.lease, writes));
+            found.push(ledger.take_in(at, self.lease, *process, writes));
         }
         let Some((present, earlier)) = found.split_first() else {
             return;

@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::Written;
+use super::{Process, Written};
 use parti_core::{
     AssignmentRecord, Epoch, Instant, Key, PartitionKey, Record, SessionRecord, SessionStatus,
     Version, WorkerId,
@@ -53,6 +53,8 @@ pub(crate) struct NewGrant {
 struct Session {
     epoch: Epoch,
     status: SessionStatus,
+    /// Who began it.
+    begun_by: Process,
     /// When it was last written by itself.
     renewed: Instant,
 }
@@ -77,13 +79,14 @@ impl Ledger {
         &mut self,
         at: Instant,
         lease: Duration,
+        by: Process,
         writes: &[Written],
     ) -> Vec<NewGrant> {
         self.end_lingering(at);
         for write in writes {
             match (&write.key, write.record()) {
                 (Key::Session(worker), Some(Record::Session(record))) => {
-                    self.session(at, lease, worker, record, write);
+                    self.session(at, lease, by, worker, record, write);
                 }
                 (Key::Session(worker), _) => {
                     self.sessions.remove(worker);
@@ -106,6 +109,7 @@ impl Ledger {
         &mut self,
         at: Instant,
         lease: Duration,
+        by: Process,
         worker: &WorkerId,
         record: &SessionRecord,
         write: &Written,
@@ -119,15 +123,20 @@ impl Ledger {
         let renewed = before
             .filter(|_| evicted)
             .map_or(at, |session| session.renewed);
+        let same = before.filter(|before| before.epoch == epoch);
         let session = Session {
             epoch,
             status: record.status,
+            begun_by: same.map_or(by, |before| before.begun_by),
             renewed,
         };
         self.sessions.insert(worker.clone(), session);
+        // Whoever takes its own seat again has given up what it held before; anybody else has to let
+        // the lease of a session end that was cut off while alive.
         if let Some(before) = before
             && before.epoch != epoch
-            && !matches!(before.status, SessionStatus::Evicted { silent: false })
+            && (before.begun_by == by
+                || !matches!(before.status, SessionStatus::Evicted { silent: false }))
         {
             self.end(&(worker.clone(), before.epoch), Freed::Replaced);
         }

@@ -34,6 +34,28 @@ impl Removal {
         }
     }
 
+    /// A session that somebody else wrote counts from then on, as nobody's.
+    fn note_foreign(&mut self, at: Instant, fact: &Fact) {
+        let Fact::Foreign { writes } = fact else {
+            return;
+        };
+        for write in writes {
+            let Key::Session(worker) = &write.key else {
+                continue;
+            };
+            let session = Session {
+                nonce: Nonce::new(0),
+                process: Process {
+                    node: u16::MAX,
+                    run: 0,
+                },
+                status: SessionStatus::Active,
+                written: at,
+            };
+            self.sessions.insert(worker.clone(), session);
+        }
+    }
+
     /// What is wrong with a write of a session, if anything.
     fn judge(
         &self,
@@ -99,6 +121,7 @@ fn judge_successor(
 impl Check for Removal {
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
+            self.note_foreign(at, fact);
             return;
         };
         for write in writes {

@@ -26,6 +26,8 @@ pub struct Worker {
 pub struct Coverage {
     /// The list of the source.
     pub partitions: BTreeSet<PartitionKey>,
+    /// Whether the strategy may leave a worker without a partition though there are many.
+    pub uneven: bool,
     /// Every running process.
     pub workers: Vec<Worker>,
     /// Processes that were told to stop and have not, though it took too long.
@@ -86,7 +88,7 @@ impl Coverage {
             }
         }
         let capable: Vec<_> = self.workers.iter().filter(|w| w.capacity > 0).collect();
-        if self.partitions.len() >= capable.len() * 4 {
+        if !self.uneven && self.partitions.len() >= capable.len() * 4 {
             let idle = capable.iter().filter(|worker| worker.held.is_empty());
             pending.extend(idle.map(|worker| format!("{} got no partition", worker.process)));
         }
@@ -142,6 +144,7 @@ impl Check for Settled {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed => {}
         }
     }

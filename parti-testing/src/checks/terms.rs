@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Fact, Findings, Process};
-use parti_core::{Instant, Nonce, Record, Term};
+use parti_core::{Instant, Key, Nonce, Record, Term};
 
 #[derive(Debug, Default)]
 pub(super) struct Terms {
@@ -12,6 +12,12 @@ pub(super) struct Terms {
 
 impl Check for Terms {
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        if let Fact::Foreign { writes } = fact
+            && writes.iter().any(|write| write.key == Key::Head)
+        {
+            // Whoever leads next may not know which terms there were.
+            self.owners.clear();
+        }
         let Fact::Commit { process, writes } = fact else {
             return;
         };

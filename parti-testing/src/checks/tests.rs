@@ -7,6 +7,7 @@ use facts::*;
 use parti_core::{Cause, SessionStatus, State, WakeReason};
 
 mod facts;
+mod sessions;
 
 /// The properties that a trace violates; facts come a second apart.
 fn violated(mode: Mode, facts: &[Fact]) -> BTreeSet<&'static str> {
@@ -384,6 +385,18 @@ fn the_group_settles_and_stays_calm() {
 }
 
 /// A property nobody can violate in a test is not known to be checked.
+#[test]
+fn every_property_is_violated_by_a_trace_made_by_hand() {
+    let traces = [include_str!("tests.rs"), include_str!("tests/sessions.rs")].concat();
+    let missing: Vec<_> = PROPERTIES
+        .iter()
+        .map(|property| format!("\"{}\"", property.id))
+        .filter(|id| !traces.contains(&format!("[{id}]")) && !traces.contains(&format!("({id})")))
+        .collect();
+    assert!(missing.is_empty(), "no bad trace for {missing:?}");
+}
+
+/// Two properties of one name cannot be told apart in a report.
 #[test]
 fn every_property_has_a_name_of_its_own() {
     let ids: BTreeSet<_> = PROPERTIES.iter().map(|property| property.id).collect();

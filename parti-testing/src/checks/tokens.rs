@@ -113,6 +113,7 @@ impl Check for Tokens {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Due(_)
             | Fact::Over(_) => {}

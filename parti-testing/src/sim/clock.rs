@@ -3,6 +3,8 @@
 //! It is separate because every lease argument is about the difference of two such clocks. Local
 //! time starts at an arbitrary origin, so that no two processes can compare their clocks.
 
+use core::time::Duration;
+
 use parti_core::Instant;
 
 /// A monotonic clock that runs too fast or too slow by a fixed rate.
@@ -23,6 +25,11 @@ impl Clock {
             origin,
             ppm: ppm as i64,
         }
+    }
+
+    /// The clock stood still for a while.
+    pub(crate) fn stood_still(&mut self, length: Duration) {
+        self.started += length;
     }
 
     /// What the clock shows.

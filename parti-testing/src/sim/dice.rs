@@ -31,6 +31,14 @@ pub(crate) enum Purpose {
     Source,
     Timer,
     Spurious,
+    Hug,
+    VeryLate,
+    SnapshotCut,
+    Strategy,
+    Stuck,
+    SlowStore,
+    Foreign,
+    Fail,
 }
 
 /// The source of all decisions of a run.

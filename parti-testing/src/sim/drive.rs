@@ -6,10 +6,12 @@
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use parti_core::{
-    AssignmentStrategy, Boot, Core, Effect, Event, Grant, Instant, Notice, OpId, PlanInput,
-    RevokeCause, SourceError,
-};
+use parti_core::{Boot, Core, Effect, Event, Instant, Notice};
+
+mod describe;
+mod user;
+
+use describe::{brief, describe};
 
 use super::clock::Clock;
 use super::dice::Purpose;
@@ -23,6 +25,8 @@ use crate::checks::{Fact, Process};
 const WALL_MS: u64 = 1_700_000_000_000;
 /// What is not remembered of writes with an unknown outcome beyond this.
 const UNKNOWN_KEPT: usize = 16;
+/// How far behind a slow process falls at most.
+pub(super) const MOST_BUSY: Duration = Duration::from_secs(3);
 
 /// What a step came to.
 #[derive(Clone, Copy, Default)]
@@ -52,16 +56,30 @@ impl World<'_> {
             node: node as u16,
             run: at.runs,
         };
-        let key = (u64::from(process.node) << 16) | u64::from(process.run);
-        let origin = dice
-            .roll(Purpose::Origin, key, 0)
-            .within(1_000_000_000, 1 << 50);
+        let plan = &self.plan.nodes[node];
+        let image = plan.twin_of.unwrap_or(node) as u64;
+        let key = (image << 16) | u64::from(process.run);
+        let origin = dice.roll(Purpose::Origin, key, 0);
+        let origin = if self.plan.settings.old_clocks {
+            (1 << 63) + origin.within(0, 1 << 60)
+        } else {
+            origin.within(1_000_000_000, 1 << 50)
+        };
         let clock = Clock::new(now, Instant::from_nanos(origin), at.drift_ppm);
         let seed = dice.roll(Purpose::Boot, key, 0);
+        let seed = (u128::from(seed.bits()) << 64) | u128::from(seed.again().bits());
+        let wall_ms = WALL_MS + now.as_nanos() / 1_000_000;
+        if plan.wall_skew_ms != 0 {
+            self.judge.sometimes.count("wall_clock_off");
+        }
+        if plan.twin_of.is_some() {
+            self.judge.sometimes.count("twin_started");
+        }
         let boot = Boot {
             now: clock.local(now),
-            wall_ms: WALL_MS + now.as_nanos() / 1_000_000,
-            seed: (u128::from(seed.bits()) << 64) | u128::from(seed.again().bits()),
+            wall_ms: wall_ms.saturating_add_signed(plan.wall_skew_ms),
+            // Seeds must differ; a single bit has to be enough.
+            seed: seed ^ u128::from(plan.twin_of.is_some()),
             strategy: self.strategy.id(),
             software: "sim/1".to_owned(),
         };
@@ -76,6 +94,8 @@ impl World<'_> {
             until: Instant::ORIGIN,
             leaving: None,
             dies_after: None,
+            dies_in_callback: false,
+            set_back: None,
             inbox: Default::default(),
             unknown: Vec::new(),
             steps: 0,
@@ -106,8 +126,25 @@ impl World<'_> {
         self.input(process, Input::Event(event));
     }
 
-    /// Passes something to a process, or keeps it while the process is paused.
+    /// Passes something to a process, or keeps it while the process is paused or busy.
     pub(super) fn input(&mut self, process: Process, input: Input) {
+        let now = self.now;
+        let node = &mut self.nodes[usize::from(process.node)];
+        if let Some(slow) = &mut node.slow
+            && (now < slow.until || now < slow.busy_until)
+        {
+            // Everything waits its turn, but nothing for ever.
+            let longest = (now + MOST_BUSY).max(slow.busy_until);
+            slow.busy_until = (slow.busy_until.max(now) + slow.each).min(longest);
+            let at = slow.busy_until;
+            self.queue.push(at, Item::Turn { process, input });
+            return;
+        }
+        self.turn(process, input);
+    }
+
+    /// Passes something to a process, or keeps it while the process is paused.
+    pub(super) fn turn(&mut self, process: Process, input: Input) {
         let now = self.now;
         let node = &mut self.nodes[usize::from(process.node)];
         let paused = node.is_paused(now);
@@ -125,22 +162,51 @@ impl World<'_> {
         if self.nodes[node].is_paused(self.now) {
             return;
         }
+        let frozen = core::mem::take(&mut self.nodes[node].frozen);
         let Some(running) = &mut self.nodes[node].running else {
             return;
         };
         let process = running.process;
-        for input in core::mem::take(&mut running.inbox) {
+        running.clock.stood_still(frozen);
+        let inbox = core::mem::take(&mut running.inbox);
+        if !frozen.is_zero() {
+            // The driver compares its clocks before it does anything else.
+            self.judge.sometimes.count("clock_stood_still");
+            running.armed = None;
+            self.step(process, Input::Event(Event::ClockJumped));
+        }
+        for input in inbox {
             self.step(process, input);
         }
     }
 
+    /// What the clock of a process shows, which may be too early for a few steps. What comes from
+    /// the store is dated rightly: dated too early, it would count as silent too soon.
+    fn look_at_clock(&mut self, process: Process, dates_nothing: bool) -> Option<Instant> {
+        let now = self.now;
+        let running = self.nodes[usize::from(process.node)].process(process)?;
+        let local = running.clock.local(now);
+        let Some((steps, by)) = running.set_back.filter(|_| dates_nothing) else {
+            return Some(local);
+        };
+        running.set_back = (steps > 1).then_some((steps - 1, by));
+        self.judge.sometimes.count("clock_went_back");
+        Some(local.saturating_sub(by))
+    }
+
     fn step(&mut self, process: Process, input: Input) {
         let (now, node) = (self.now, usize::from(process.node));
+        let dates_nothing = match &input {
+            Input::Timeout | Input::Released(_) => true,
+            Input::Event(event) => !matches!(event, Event::Store { .. } | Event::Watch { .. }),
+        };
+        let Some(local) = self.look_at_clock(process, dates_nothing) else {
+            return;
+        };
         let Some(running) = self.nodes[node].process(process) else {
             return;
         };
         running.steps += 1;
-        let local = running.clock.local(now);
         if let Input::Released(grants) = &input {
             for grant in grants {
                 running.held.remove(&grant.partition);
@@ -293,87 +359,6 @@ impl World<'_> {
         }
     }
 
-    fn list_partitions(&mut self, process: Process, op: OpId) {
-        let node = usize::from(process.node);
-        let number = self.nodes[node].next_message();
-        let roll = self.dice.roll(Purpose::Source, node as u64, number);
-        let result = if roll.ppm(self.faults.source_fail_ppm) {
-            Err(SourceError::Unavailable("simulated".to_owned()))
-        } else {
-            Ok(self.list.clone())
-        };
-        let at = self.now + roll.again().exponential(Duration::from_millis(1));
-        self.queue.push(
-            at,
-            Item::Deliver {
-                process,
-                event: Event::Partitions { op, result },
-            },
-        );
-    }
-
-    fn compute_plan(&mut self, process: Process, op: OpId, input: &PlanInput) {
-        let result = self.strategy.plan(input);
-        let at = self.now + Duration::from_micros(50);
-        self.queue.push(
-            at,
-            Item::Deliver {
-                process,
-                event: Event::Planned { op, result },
-            },
-        );
-    }
-
-    /// Begins the callbacks; quick ones end together, slow ones each at its own time.
-    fn revoke(&mut self, process: Process, grants: Vec<Grant>, cause: RevokeCause) {
-        let (now, node) = (self.now, usize::from(process.node));
-        let number = self.nodes[node].next_message();
-        let roll = self.dice.roll(Purpose::Callback, node as u64, number);
-        let slow_ppm = self.faults.callback_slow_ppm;
-        let longest = Duration::from_millis(self.faults.callback_ms);
-        if let Some(running) = self.nodes[node].process(process) {
-            let held = grants
-                .iter()
-                .map(|g| (g.partition.clone(), Holding::Revoking));
-            running.held.extend(held);
-        }
-        let mut quick = Vec::new();
-        let mut each = roll;
-        for grant in &grants {
-            each = each.again();
-            if each.ppm(slow_ppm) {
-                let at = now + each.again().duration(longest);
-                self.queue.push(
-                    at,
-                    Item::Release {
-                        process,
-                        grants: vec![grant.clone()],
-                    },
-                );
-            } else {
-                quick.push(grant.clone());
-            }
-        }
-        self.judge.observe(
-            now,
-            &Fact::Revoke {
-                process,
-                grants,
-                cause,
-            },
-        );
-        if !quick.is_empty() {
-            let at = now + roll.exponential(Duration::from_millis(1));
-            self.queue.push(
-                at,
-                Item::Release {
-                    process,
-                    grants: quick,
-                },
-            );
-        }
-    }
-
     /// Remembers that a write happened though the process was told that nobody knows.
     pub(super) fn remember_unknown(
         &mut self,
@@ -384,89 +369,6 @@ impl World<'_> {
             running.unknown.extend(revisions);
             let excess = running.unknown.len().saturating_sub(UNKNOWN_KEPT);
             running.unknown.drain(..excess);
-        }
-    }
-}
-
-fn describe(process: Process, input: &Input) -> Option<String> {
-    match input {
-        Input::Event(event) => Some(format!("{process} <- {}", brief_event(event))),
-        Input::Timeout => Some(format!("{process} <- time")),
-        Input::Released(_) => None,
-    }
-}
-
-fn brief_event(event: &Event) -> String {
-    use parti_core::{StoreReply, WatchEvent};
-    match event {
-        Event::Store {
-            op,
-            result: Ok(StoreReply::Entry(entry)),
-        } => match entry {
-            Some(entry) => format!("{op}: {}@{}", entry.key, entry.revision),
-            None => format!("{op}: no entry"),
-        },
-        Event::Store {
-            op,
-            result:
-                Ok(StoreReply::Entries {
-                    entries,
-                    last_revision,
-                }),
-        } => {
-            let keys: Vec<_> = entries
-                .iter()
-                .map(|entry| format!("{}@{}", entry.key, entry.revision))
-                .collect();
-            format!("{op}: up to {last_revision}: {}", keys.join(" "))
-        }
-        Event::Store {
-            op,
-            result: Ok(StoreReply::Committed { revisions }),
-        } => {
-            let revisions: Vec<_> = revisions.iter().map(|revision| revision.get()).collect();
-            format!("{op}: committed at {revisions:?}")
-        }
-        Event::Store { op, result } => format!("{op}: {result:?}"),
-        Event::Watch {
-            id,
-            event: WatchEvent::Entry(entry),
-        } => {
-            let gone = if entry.value.is_none() {
-                " deleted"
-            } else {
-                ""
-            };
-            format!("{id}: {}@{}{gone}", entry.key, entry.revision)
-        }
-        Event::Partitions {
-            result: Ok(list), ..
-        } => format!("{} partitions", list.len()),
-        Event::Planned { .. } => "a plan".to_owned(),
-        Event::Watch { .. }
-        | Event::Partitions { .. }
-        | Event::Start
-        | Event::Released { .. }
-        | Event::SourceChanged
-        | Event::Refresh { .. }
-        | Event::Trigger { .. }
-        | Event::ClockJumped
-        | Event::Stop { .. } => format!("{event:?}"),
-    }
-}
-
-fn brief(request: &parti_core::StoreOp) -> String {
-    use parti_core::StoreOp;
-    match request {
-        StoreOp::Commit { writes } => {
-            let writes: Vec<_> = writes
-                .iter()
-                .map(|write| format!("{} if {:?}", write.key, write.expect))
-                .collect();
-            format!("commit {}", writes.join(", "))
-        }
-        StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info | StoreOp::Create => {
-            format!("{request:?}")
         }
     }
 }

@@ -41,6 +41,9 @@ pub(super) struct Judge {
     pub(super) violations: Vec<Violation>,
     pub(super) sometimes: Sometimes,
     pub(super) digest: u64,
+    /// Requests and watches begun before everything healed.
+    pub(super) requests: u64,
+    healed: bool,
     trace: Option<VecDeque<String>>,
     full: bool,
     rules: Rules,
@@ -61,6 +64,8 @@ impl Judge {
             violations: Vec::new(),
             sometimes: Sometimes::new(rules),
             digest: 0,
+            requests: 0,
+            healed: false,
             trace: (trace != Tracing::Off).then(VecDeque::new),
             full: trace == Tracing::Full,
             rules: *rules,
@@ -100,6 +105,8 @@ impl Judge {
         }
         self.line(at, || describe(fact));
         self.sometimes.observe(at, fact);
+        self.healed |= matches!(fact, Fact::Healed);
+        self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
         if let Fact::Settled {
             local,
             wake,
@@ -203,6 +210,11 @@ fn describe(fact: &Fact) -> Option<String> {
         Fact::Released { process, grants } => format!("{process} has released {grants:?}"),
         Fact::Notice { process, notice } => format!("{process} notes {notice:?}"),
         Fact::Panicked { process, message } => format!("{process} panics: {message}"),
+        Fact::Foreign { writes } => {
+            let names = writes.iter().map(|w| format!("{}@{}", w.name, w.revision));
+            let names: Vec<_> = names.collect();
+            format!("somebody writes {}", names.join(" "))
+        }
         Fact::Healed => "all faults end".to_owned(),
         Fact::Due(_) => "the group must have settled".to_owned(),
         Fact::Over(_) => "the calm is over".to_owned(),

@@ -6,12 +6,15 @@
 use core::time::Duration;
 
 use parti_core::{
-    Entry, Event, Instant, OpId, Revision, StoreError, StoreErrorKind, StoreOp, StoreReply,
-    WatchEvent, WatchId, WatchScope,
+    Epoch, Event, Instant, OpId, Record, Revision, StoreError, StoreErrorKind, StoreOp, StoreReply,
+    Write, wire,
 };
 
+mod watches;
+
 use super::dice::{Purpose, Roll};
-use super::node::{WatchStage, Watching};
+use super::node::WatchStage;
+use super::plan::{Denial, KeyKind};
 use super::queue::Item;
 use super::store::written;
 use super::world::World;
@@ -26,11 +29,13 @@ pub(super) struct Outage {
     pub(super) answers: bool,
 }
 
-/// Whether an entry may be left out once its key has a newer value. What the mark promises may not.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Skip {
-    Allowed,
-    Never,
+/// What is wrong with the store, until when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trouble {
+    pub(super) denied: Option<(KeyKind, Denial, Instant)>,
+    /// Served by a replica without the others, which knows the history up to this revision.
+    pub(super) stuck: Option<(Revision, Instant)>,
+    pub(super) slow: Option<(Duration, Instant)>,
 }
 
 type Answer = Result<StoreReply, StoreError>;
@@ -55,27 +60,17 @@ impl World<'_> {
         let (now, who) = (self.now, u64::from(process.node));
         let node = &mut self.nodes[usize::from(process.node)];
         let number = node.next_message();
-        let cut = now < node.requests_cut_until;
         let answer_by = now + node.config.request_timeout();
         let roll = |purpose| self.dice.roll(purpose, who, number);
-        let outage = self.outage();
-        if let Some(outage) = outage.filter(|outage| outage.answers)
-            && roll(Purpose::Outage).below(4) > 0
+        if self.outage().is_some_and(|outage| outage.answers) && roll(Purpose::Outage).below(4) > 0
         {
-            debug_assert!(now < outage.until, "an outage that is over refuses nobody");
             let error = StoreError::new(StoreErrorKind::Unavailable, "simulated outage");
             let at = now + self.delay(roll(Purpose::RequestDelay));
             self.answer(process, op, at.min(answer_by), Err(error));
             return;
         }
-        let mut arrival = now + self.delay(roll(Purpose::RequestDelay));
-        let mut dropped = cut || roll(Purpose::RequestDrop).ppm(self.faults.drop_request_ppm);
-        if let Some(outage) = outage {
-            // A store that is changing its leader may take a request in and apply it much later.
-            dropped |= roll(Purpose::Outage).again().below(2) == 0;
-            arrival = arrival.max(outage.until);
-        }
         let duplicate = roll(Purpose::RequestDuplicate);
+        let cut = now < self.nodes[usize::from(process.node)].requests_cut_until;
         if !cut && duplicate.ppm(self.faults.duplicate_ppm) {
             let tail = Duration::from_millis(self.faults.tail_ms.max(1000));
             let at = now + duplicate.again().duration(tail);
@@ -91,11 +86,12 @@ impl World<'_> {
                 },
             );
         }
-        let in_time = !dropped && arrival < answer_by;
+        let arrival = self.arrival(process, &request, number, answer_by);
+        let in_time = arrival.is_some_and(|arrival| arrival < answer_by);
         if !in_time {
             self.answer(process, op, answer_by, Err(unknown()));
         }
-        if !dropped {
+        if let Some(arrival) = arrival {
             let op = in_time.then_some(op);
             self.queue.push(
                 arrival,
@@ -108,6 +104,70 @@ impl World<'_> {
                 },
             );
         }
+    }
+
+    /// When a request reaches the store, if ever.
+    fn arrival(
+        &mut self,
+        process: Process,
+        request: &StoreOp,
+        number: u64,
+        answer_by: Instant,
+    ) -> Option<Instant> {
+        let (now, who) = (self.now, u64::from(process.node));
+        let roll = |purpose| self.dice.roll(purpose, who, number);
+        let mut dropped = roll(Purpose::RequestDrop).ppm(self.faults.drop_request_ppm);
+        let mut arrival = now + self.delay(roll(Purpose::RequestDelay));
+        if let Some(moment) = self.moment(process, roll(Purpose::Hug), answer_by) {
+            arrival = moment;
+        }
+        let late = roll(Purpose::VeryLate);
+        if late.ppm(self.faults.very_late_ppm) {
+            self.judge.sometimes.count("very_late");
+            let longest = Duration::from_millis(self.faults.very_late_ms);
+            let end = Instant::from_millis(self.plan.safety_ms).max(now);
+            arrival = (now + late.again().duration(longest)).min(end);
+        }
+        if let (StoreOp::Commit { .. }, Some((longest, until))) = (request, self.trouble.slow)
+            && now < until
+        {
+            self.judge.sometimes.count("slow_commit");
+            arrival += roll(Purpose::SlowStore).duration(longest);
+        }
+        let node = &self.nodes[usize::from(process.node)];
+        dropped |= now < node.requests_cut_until;
+        arrival = arrival.max(node.clogged_until);
+        if now < node.disconnected_until {
+            self.judge.sometimes.count("flushed_at_reconnect");
+            arrival = arrival.max(node.disconnected_until);
+        }
+        if let Some(outage) = self.outage() {
+            // A store that is changing its leader may take a request in and apply it much later.
+            dropped |= roll(Purpose::Outage).again().below(2) == 0;
+            arrival = arrival.max(outage.until);
+        }
+        (!dropped).then_some(arrival)
+    }
+
+    /// A moment at which something ends, or the one before or after, if the roll says so.
+    fn moment(&self, process: Process, roll: Roll, answer_by: Instant) -> Option<Instant> {
+        if !roll.ppm(self.faults.hug_ppm) {
+            return None;
+        }
+        let node = &self.nodes[usize::from(process.node)];
+        let running = node.running.as_ref()?;
+        let (which, side) = (roll.again(), roll.again().again());
+        let limit = match which.below(3) {
+            0 => answer_by,
+            1 if running.until < Instant::FAR_FUTURE => running.until,
+            _ => self.now + node.config.lease(),
+        };
+        let near = Duration::from_nanos(side.again().pick(&[1, 1_000, 1_000_000, 20_000_000]));
+        let moment = match side.below(2) {
+            0 => limit.saturating_sub(near),
+            _ => limit + near,
+        };
+        (moment > self.now).then_some(moment)
     }
 
     fn answer(&mut self, process: Process, op: OpId, at: Instant, result: Answer) {
@@ -144,8 +204,13 @@ impl World<'_> {
             // The connection broke together with the store.
             Err(unknown())
         } else {
-            self.serve(process, &request, number)
+            self.serve_or_fail(process, &request, number)
         };
+        if let (StoreOp::Commit { writes }, Err(error)) = (&request, &result)
+            && error.kind == StoreErrorKind::Refused
+        {
+            self.note_zombie(writes);
+        }
         let Some(op) = op else {
             if matches!(result, Ok(StoreReply::Committed { .. })) {
                 self.judge.sometimes.count("applied_late");
@@ -154,10 +219,15 @@ impl World<'_> {
             return;
         };
         let node = &self.nodes[usize::from(process.node)];
-        let cut = now < node.replies_cut_until;
+        let mut dropped = now < node.replies_cut_until || now < node.disconnected_until;
+        let clogged_until = node.clogged_until;
         let roll = self.dice.roll(Purpose::ReplyDrop, who, number);
-        let dropped = cut || roll.ppm(self.faults.drop_reply_ppm);
-        let at = now + self.delay(self.dice.roll(Purpose::ReplyDelay, who, number));
+        dropped |= roll.ppm(self.faults.drop_reply_ppm);
+        dropped |= matches!(&result, Err(error) if error.kind == StoreErrorKind::Unknown);
+        let delay = self.delay(self.dice.roll(Purpose::ReplyDelay, who, number));
+        let hug = self.dice.roll(Purpose::Hug, who, number).again().again();
+        let moment = self.moment(process, hug, answer_by);
+        let at = moment.unwrap_or(now + delay).max(clogged_until);
         if dropped || at >= answer_by {
             self.note_unknown(process, &result);
             self.answer(process, op, answer_by, Err(unknown()));
@@ -174,6 +244,28 @@ impl World<'_> {
         }
     }
 
+    /// Counts refused renewals of sessions that others have ended or replaced.
+    fn note_zombie(&mut self, writes: &[Write]) {
+        let decoded = |bytes: &Vec<u8>| match wire::decode(bytes) {
+            Ok(Record::Session(record)) => Some(record),
+            Ok(_) | Err(_) => None,
+        };
+        let Some(write) = writes.first().filter(|write| write.key.starts_with("w.")) else {
+            return;
+        };
+        let present = self.store.present_entry(&write.key);
+        let present = present
+            .and_then(|entry| entry.value.as_ref())
+            .and_then(decoded);
+        let wished = write.value.as_ref().and_then(decoded);
+        if let (Some(present), Some(wished)) = (present, wished)
+            && wished.epoch > Epoch::ZERO
+            && (present.nonce() != wished.nonce() || !present.status.is_living())
+        {
+            self.judge.sometimes.count("zombie_refused");
+        }
+    }
+
     /// Counts answers in which a process finds a write of its own whose outcome it did not know.
     fn note_found(&mut self, process: Process, result: &Answer) {
         let Ok(StoreReply::Entry(Some(entry))) = result else {
@@ -182,6 +274,25 @@ impl World<'_> {
         let running = self.nodes[usize::from(process.node)].process(process);
         if running.is_some_and(|running| running.unknown.contains(&entry.revision)) {
             self.judge.sometimes.count("own_write_found");
+        }
+    }
+
+    fn serve_or_fail(&mut self, process: Process, request: &StoreOp, number: u64) -> Answer {
+        let roll = self.dice.roll(Purpose::Fail, process.node.into(), number);
+        if !roll.ppm(self.faults.fail_ppm) {
+            return self.serve(process, request, number);
+        }
+        match roll.again().below(3) {
+            0 => Err(StoreError::new(
+                StoreErrorKind::Unavailable,
+                "simulated: not now",
+            )),
+            1 => Err(unknown()),
+            _ => {
+                let result = self.serve(process, request, number);
+                self.note_unknown(process, &result);
+                Err(unknown())
+            }
         }
     }
 
@@ -208,6 +319,9 @@ impl World<'_> {
             }
             StoreOp::Info => Ok(StoreReply::Info(self.store.info(self.now))),
             StoreOp::Commit { writes } => {
+                if let Some(error) = self.denied(writes, who, number) {
+                    return Err(error);
+                }
                 if self
                     .dice
                     .roll(Purpose::Refuse, who, number)
@@ -229,8 +343,39 @@ impl World<'_> {
         }
     }
 
+    /// Why the store cannot carry out a commit although it is there.
+    fn denied(&mut self, writes: &[Write], who: u64, number: u64) -> Option<StoreError> {
+        if let Some((kinds, how, until)) = self.trouble.denied
+            && self.now < until
+            && writes.iter().any(|write| kinds.contains(&write.key))
+        {
+            self.judge.sometimes.count("commit_denied");
+            let kind = match how {
+                Denial::Unavailable => StoreErrorKind::Unavailable,
+                Denial::Unknown => StoreErrorKind::Unknown,
+                Denial::Rejected => StoreErrorKind::Rejected,
+            };
+            return Some(StoreError::new(kind, "simulated: not these keys"));
+        }
+        let (_, until) = self.trouble.stuck?;
+        if self.now >= until {
+            return None;
+        }
+        self.judge.sometimes.count("commit_stuck");
+        let kind = match self.dice.roll(Purpose::Stuck, who, number).below(3) {
+            0 => StoreErrorKind::Unavailable,
+            _ => StoreErrorKind::Unknown,
+        };
+        Some(StoreError::new(kind, "simulated: no quorum"))
+    }
+
     /// The revision up to which a read sees the history.
     fn read_cut(&mut self, who: u64, number: u64) -> Revision {
+        if let Some((cut, until)) = self.trouble.stuck
+            && self.now < until
+        {
+            return cut;
+        }
         if self
             .dice
             .roll(Purpose::Stale, who, number)
@@ -253,6 +398,11 @@ impl World<'_> {
             self.judge.fold(write.revision.get());
         }
         self.judge.observe(now, &Fact::Commit { process, writes });
+        self.fan_out(applied);
+    }
+
+    /// Tells every watch.
+    pub(super) fn fan_out(&mut self, applied: &[Applied]) {
         let mut due = Vec::new();
         for node in &self.nodes {
             let Some(running) = &node.running else {
@@ -272,246 +422,6 @@ impl World<'_> {
         }
         for (to, id, entry) in due {
             self.watch_entry(to, id, entry);
-        }
-    }
-
-    pub(super) fn watch(&mut self, process: Process, id: WatchId, scope: WatchScope) {
-        let (now, who) = (self.now, u64::from(process.node));
-        let node = &mut self.nodes[usize::from(process.node)];
-        let number = node.next_message();
-        let cut = now < node.watch_cut_until || now < node.requests_cut_until;
-        let patience = node.config.request_timeout();
-        if let Some(running) = node.process(process) {
-            let (scope, stage) = (scope.clone(), WatchStage::Opening);
-            running.watches.insert(
-                id,
-                Watching {
-                    scope,
-                    stage,
-                    delivered_by: now,
-                },
-            );
-        }
-        let dropped = self.dice.roll(Purpose::RequestDrop, who, number);
-        let delay = self.delay(self.dice.roll(Purpose::RequestDelay, who, number));
-        let lost = cut
-            || self.outage().is_some()
-            || delay >= patience
-            || dropped.ppm(self.faults.drop_request_ppm);
-        if lost {
-            self.lose(process, id, now + patience, "could not be set up");
-        } else {
-            self.queue.push(
-                now + delay,
-                Item::Subscribe {
-                    process,
-                    id,
-                    scope,
-                    number,
-                },
-            );
-        }
-    }
-
-    /// The wish for a watch reaches the store: present entries, the mark, then what came since.
-    pub(super) fn subscribe(
-        &mut self,
-        process: Process,
-        id: WatchId,
-        scope: WatchScope,
-        number: u64,
-    ) {
-        let now = self.now;
-        let cut = self.read_cut(u64::from(process.node), number);
-        let node = &mut self.nodes[usize::from(process.node)];
-        let cut_off = now < node.watch_cut_until;
-        let Some(running) = node.process(process) else {
-            return;
-        };
-        let Some(watching) = running.watches.get_mut(&id) else {
-            return;
-        };
-        if watching.stage != WatchStage::Opening {
-            return;
-        }
-        watching.stage = WatchStage::Live;
-        if cut_off || self.outage().is_some() || self.store.is_deleted() {
-            self.break_watch(process, id, "was cut off");
-            return;
-        }
-        let mut present = self.store.snapshot(&scope, cut);
-        if self
-            .dice
-            .roll(Purpose::WatchOrder, u64::from(process.node), number)
-            .below(2)
-            == 0
-        {
-            present.sort_by_key(|entry| entry.revision);
-        }
-        for entry in present {
-            self.push_watch(process, id, WatchEvent::Entry(entry), Skip::Never);
-        }
-        self.push_watch(
-            process,
-            id,
-            WatchEvent::CaughtUp { revision: cut },
-            Skip::Never,
-        );
-        for entry in self.store.since(&scope, cut) {
-            self.push_watch(process, id, WatchEvent::Entry(entry), Skip::Allowed);
-        }
-    }
-
-    /// A change on its way to a watch, with everything that can happen to it.
-    fn watch_entry(&mut self, process: Process, id: WatchId, entry: Entry) {
-        let who = u64::from(process.node);
-        let number = self.nodes[usize::from(process.node)].next_message();
-        let roll = |purpose| self.dice.roll(purpose, who, number);
-        if self.now < self.nodes[usize::from(process.node)].watch_cut_until {
-            self.break_watch(process, id, "was cut off");
-        } else if roll(Purpose::WatchLost).ppm(self.faults.watch_lost_ppm) {
-            self.set_broken(process, id);
-            self.lose(process, id, self.now, "was lost");
-        } else if roll(Purpose::WatchStall).ppm(self.faults.watch_stall_ppm) {
-            self.break_watch(process, id, "fell silent");
-        } else {
-            let again = roll(Purpose::WatchDuplicate);
-            if again.ppm(self.faults.watch_duplicate_ppm) {
-                let at = self.now + again.again().duration(Duration::from_secs(1));
-                let event = Event::Watch {
-                    id,
-                    event: WatchEvent::Entry(entry.clone()),
-                };
-                self.queue.push(at, Item::Deliver { process, event });
-            }
-            self.push_watch(process, id, WatchEvent::Entry(entry), Skip::Allowed);
-        }
-    }
-
-    /// Delivers an event after a delay, in order.
-    fn push_watch(&mut self, process: Process, id: WatchId, event: WatchEvent, skip: Skip) {
-        let (now, node) = (self.now, usize::from(process.node));
-        let number = self.nodes[node].next_message();
-        let roll = self.dice.roll(Purpose::WatchDelay, node as u64, number);
-        let mean = Duration::from_micros(self.faults.watch_delay_mean_us);
-        let Some(running) = self.nodes[node].process(process) else {
-            return;
-        };
-        let Some(watching) = running.watches.get_mut(&id) else {
-            return;
-        };
-        let at = (now + roll.exponential(mean)).max(watching.delivered_by);
-        watching.delivered_by = at;
-        let skippable = skip == Skip::Allowed && roll.again().ppm(self.faults.watch_skip_ppm);
-        self.queue.push(
-            at,
-            Item::Watched {
-                process,
-                id,
-                event,
-                skippable,
-            },
-        );
-    }
-
-    /// A watch event reaches its process, unless a newer value has made it superfluous.
-    pub(super) fn watched(
-        &mut self,
-        process: Process,
-        id: WatchId,
-        event: WatchEvent,
-        skippable: bool,
-    ) {
-        if let WatchEvent::Entry(entry) = &event
-            && skippable
-            && self.store.is_outdated(entry)
-        {
-            return;
-        }
-        if matches!(event, WatchEvent::Lost { .. }) {
-            let node = &mut self.nodes[usize::from(process.node)];
-            let known = node
-                .process(process)
-                .and_then(|running| running.watches.remove(&id));
-            if known.is_none() {
-                return;
-            }
-            self.judge.sometimes.count("watch_lost");
-        }
-        self.deliver(process, Event::Watch { id, event });
-    }
-
-    fn set_broken(&mut self, process: Process, id: WatchId) {
-        let node = &mut self.nodes[usize::from(process.node)];
-        let watching = node
-            .process(process)
-            .and_then(|running| running.watches.get_mut(&id));
-        if let Some(watching) = watching {
-            watching.stage = WatchStage::Broken;
-        }
-    }
-
-    /// The loss of a watch is delivered after everything that is on its way.
-    fn lose(&mut self, process: Process, id: WatchId, at: Instant, reason: &str) {
-        let node = &mut self.nodes[usize::from(process.node)];
-        let watching = node
-            .process(process)
-            .and_then(|running| running.watches.get(&id));
-        let Some(watching) = watching else {
-            return;
-        };
-        let at = at.max(watching.delivered_by);
-        let event = WatchEvent::Lost {
-            reason: reason.to_owned(),
-        };
-        self.queue.push(
-            at,
-            Item::Watched {
-                process,
-                id,
-                event,
-                skippable: false,
-            },
-        );
-    }
-
-    /// A watch falls silent; its process learns of it some time later.
-    fn break_watch(&mut self, process: Process, id: WatchId, reason: &str) {
-        let (now, who) = (self.now, u64::from(process.node));
-        let node = &mut self.nodes[usize::from(process.node)];
-        let number = node.next_message();
-        let longest = Duration::from_millis(self.faults.watch_stall_ms);
-        let longest = longest.max(node.config.lease() * 2);
-        let silence = self
-            .dice
-            .roll(Purpose::WatchStall, who, number)
-            .again()
-            .duration(longest);
-        self.set_broken(process, id);
-        self.lose(process, id, now + silence, reason);
-    }
-
-    fn watches(&self, node: usize, stage: WatchStage) -> Vec<(Process, WatchId)> {
-        let Some(running) = &self.nodes[node].running else {
-            return Vec::new();
-        };
-        let watches = running
-            .watches
-            .iter()
-            .filter(|(_, watching)| watching.stage == stage);
-        watches.map(|(id, _)| (running.process, *id)).collect()
-    }
-
-    pub(super) fn break_watches(&mut self, node: usize) {
-        for (process, id) in self.watches(node, WatchStage::Live) {
-            self.break_watch(process, id, "was cut off");
-        }
-    }
-
-    /// The faults are over: what is broken is noticed now.
-    pub(super) fn mend_watches(&mut self, node: usize) {
-        for (process, id) in self.watches(node, WatchStage::Broken) {
-            self.lose(process, id, self.now, "was found broken");
         }
     }
 }

@@ -73,6 +73,10 @@ pub(super) struct Running {
     pub(super) leaving: Option<Leaving>,
     /// It dies in its next step after this many effects.
     pub(super) dies_after: Option<u32>,
+    /// It dies while its next callback runs.
+    pub(super) dies_in_callback: bool,
+    /// For how many steps its clock shows how much too early a time.
+    pub(super) set_back: Option<(u32, Duration)>,
     /// What waits while it is paused.
     pub(super) inbox: VecDeque<Input>,
     /// Writes that were applied though it was told that their outcome is unknown.
@@ -80,6 +84,15 @@ pub(super) struct Running {
     pub(super) steps: u64,
     /// Its core has said that it is over.
     pub(super) exited: bool,
+}
+
+/// A time in which a process takes long for everything.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slowness {
+    pub(super) until: Instant,
+    pub(super) each: Duration,
+    /// When it is done with everything it was told so far.
+    pub(super) busy_until: Instant,
 }
 
 /// A place where processes run.
@@ -97,6 +110,13 @@ pub(super) struct Node {
     pub(super) requests_cut_until: Instant,
     pub(super) replies_cut_until: Instant,
     pub(super) watch_cut_until: Instant,
+    /// Messages wait until then and come at once.
+    pub(super) clogged_until: Instant,
+    /// The client has no connection until then.
+    pub(super) disconnected_until: Instant,
+    /// How long the clock stood still during the present pause.
+    pub(super) frozen: Duration,
+    pub(super) slow: Option<Slowness>,
     /// No process starts here any more.
     pub(super) retired: bool,
     /// Processes that took too long to stop.
@@ -117,6 +137,10 @@ impl Node {
             requests_cut_until: Instant::ORIGIN,
             replies_cut_until: Instant::ORIGIN,
             watch_cut_until: Instant::ORIGIN,
+            clogged_until: Instant::ORIGIN,
+            disconnected_until: Instant::ORIGIN,
+            frozen: Duration::ZERO,
+            slow: None,
             retired: false,
             unstopped: Vec::new(),
         }

@@ -4,8 +4,14 @@
 //! can be run again. What always holds: a run is a function of its plan alone.
 
 use core::time::Duration;
-use parti_core::{Config, ConfigError, Mode, Preset, StopMode};
+use parti_core::{Config, ConfigBuilder, ConfigError, Mode, Preset, StopMode};
 use serde::{Deserialize, Serialize};
+
+mod deeds;
+mod faults;
+
+pub use deeds::{Denial, Hand, KeyKind, Planner, Target, Weights};
+pub use faults::Faults;
 
 /// A complete run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +28,9 @@ pub struct Plan {
     pub safety_ms: u64,
     /// How often messages and callbacks suffer.
     pub faults: Faults,
+    /// How the weights of the partitions are spread at first.
+    #[serde(default)]
+    pub weights: Weights,
     /// What happens at which time, ordered by time.
     pub actions: Vec<TimedAction>,
 }
@@ -102,6 +111,15 @@ pub struct Settings {
     pub refresh_interval_ms: Option<u64>,
     /// How many workers make the group complete.
     pub expected_workers: Option<u32>,
+    /// The most writes the store takes in one commit.
+    #[serde(default)]
+    pub max_batch: Option<usize>,
+    /// Who decides which worker a partition goes to.
+    #[serde(default)]
+    pub planner: Planner,
+    /// The clocks show a time as if the machines had been up for centuries.
+    #[serde(default)]
+    pub old_clocks: bool,
 }
 
 impl Settings {
@@ -110,6 +128,11 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] when the plan's values are incoherent.
     pub fn config(&self, node: &NodePlan) -> Result<Config, ConfigError> {
+        self.builder(node).build()
+    }
+
+    /// The configuration of the worker on one node, not yet checked.
+    pub(super) fn builder(&self, node: &NodePlan) -> ConfigBuilder {
         let preset = match self.pace {
             Pace::Fast => Preset::Fast,
             Pace::Default => Preset::Default,
@@ -135,7 +158,7 @@ impl Settings {
         if let Some(hint) = node.hint {
             builder = builder.worker_id_hint(&format!("worker-{hint}"));
         }
-        builder.build()
+        builder
     }
 }
 
@@ -152,65 +175,13 @@ pub struct NodePlan {
     pub hint: Option<u32>,
     /// Whether a process runs on it after the faults have ended.
     pub survives: bool,
-}
-
-/// How often messages and callbacks suffer: probabilities in parts per million, times in
-/// milliseconds. Zero switches a fault off.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Faults {
-    /// Mean of the delay of each message in either direction, in microseconds.
-    pub delay_mean_us: u64,
-    /// Messages that take long.
-    pub tail_ppm: u32,
-    /// The longest of these.
-    pub tail_ms: u64,
-    /// Requests that never arrive.
-    pub drop_request_ppm: u32,
-    /// Answers that never arrive, though the request was carried out.
-    pub drop_reply_ppm: u32,
-    /// Requests that arrive twice, the second time up to `tail_ms` or a second later.
-    pub duplicate_ppm: u32,
-    /// Commits refused although their expectations hold.
-    pub refuse_ppm: u32,
-    /// Reads and first states of watches taken from a copy that lags.
-    pub stale_ppm: u32,
-    /// How far such a copy lags at most.
-    pub stale_ms: u64,
-    /// Mean of the delay of watch events, in microseconds.
-    pub watch_delay_mean_us: u64,
-    /// Watch events that are lost together with their watch.
-    pub watch_lost_ppm: u32,
-    /// Watch events after which the watch says nothing for a while and is then lost.
-    pub watch_stall_ppm: u32,
-    /// The longest such silence.
-    pub watch_stall_ms: u64,
-    /// Watch events that come again later.
-    pub watch_duplicate_ppm: u32,
-    /// Watch events that are skipped because the key has a newer value already.
-    pub watch_skip_ppm: u32,
-    /// Callbacks that take long.
-    pub callback_slow_ppm: u32,
-    /// The longest of these.
-    pub callback_ms: u64,
-    /// Listings of the partition source that fail.
-    pub source_fail_ppm: u32,
-    /// Mean lateness of timers, in microseconds.
-    pub timer_late_mean_us: u64,
-    /// Steps that are followed by a wake-up nobody asked for.
-    pub spurious_wake_ppm: u32,
-}
-
-impl Faults {
-    /// A network of a few hundred microseconds without any fault.
-    #[must_use]
-    pub fn none() -> Self {
-        Self {
-            delay_mean_us: 300,
-            watch_delay_mean_us: 300,
-            ..Self::default()
-        }
-    }
+    /// How far its wall clock is off.
+    #[serde(default)]
+    pub wall_skew_ms: i64,
+    /// The node whose image it was started from: same origin of the clock, and seeds that differ in
+    /// a single bit.
+    #[serde(default)]
+    pub twin_of: Option<usize>,
 }
 
 /// An action and its time.
@@ -278,6 +249,9 @@ pub enum Action {
         down_ms: u64,
         /// The process dies in its next step, after this many effects; at once when `None`.
         after_effects: Option<u32>,
+        /// Instead, the process dies while its next callback runs.
+        #[serde(default)]
+        in_callback: bool,
     },
     /// The process of a node stands still while its clock and the world go on.
     Pause {
@@ -327,6 +301,86 @@ pub enum Action {
         /// How long the store serves nobody.
         for_ms: u64,
     },
+    /// The machine of a node is suspended: neither its process nor its clock goes on. The driver
+    /// notices it when it wakes up.
+    Freeze {
+        /// The node.
+        node: usize,
+        /// How long.
+        for_ms: u64,
+    },
+    /// The clock of a node shows an earlier time for a few steps.
+    ClockBack {
+        /// The node.
+        node: usize,
+        /// How much earlier.
+        by_ms: u64,
+        /// For how many steps.
+        steps: u32,
+    },
+    /// The process of a node takes long for everything it is told.
+    Slow {
+        /// The node.
+        node: usize,
+        /// How long this lasts.
+        for_ms: u64,
+        /// How long each step takes.
+        each_ms: u64,
+    },
+    /// What is sent to and from a node waits, and arrives all at once.
+    Clog {
+        /// The node.
+        node: usize,
+        /// How long.
+        for_ms: u64,
+    },
+    /// The client of a node is without a connection. It keeps what it is to send and sends it once
+    /// it is connected again; answers and watches are lost.
+    Reconnect {
+        /// The node.
+        node: usize,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Commits that touch a kind of key do not succeed.
+    Deny {
+        /// Which kind.
+        keys: KeyKind,
+        /// How long.
+        for_ms: u64,
+        /// What the writer is told.
+        how: Denial,
+    },
+    /// The store is served by a replica that has lost the others: it takes commits and cannot carry
+    /// them out, and answers reads from what it knew.
+    StuckLeader {
+        /// How long.
+        for_ms: u64,
+    },
+    /// Commits take long.
+    SlowStore {
+        /// How long this lasts.
+        for_ms: u64,
+        /// The longest delay of a commit.
+        longest_ms: u64,
+    },
+    /// The store takes only small values.
+    PayloadLimit {
+        /// The most bytes.
+        bytes: usize,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Somebody who is not part of the group writes into its bucket.
+    Foreign {
+        /// What.
+        hand: Hand,
+    },
+    /// The weights of the partitions change.
+    Weigh {
+        /// To what.
+        weights: Weights,
+    },
     /// The partition source has another list: `count` partitions from number `first` on.
     Partitions {
         /// Number of the first one.
@@ -356,9 +410,22 @@ impl Action {
             | Self::Stop { node, .. }
             | Self::ClockJump { node }
             | Self::Cut { node, .. }
+            | Self::Freeze { node, .. }
+            | Self::ClockBack { node, .. }
+            | Self::Slow { node, .. }
+            | Self::Clog { node, .. }
+            | Self::Reconnect { node, .. }
             | Self::Refresh { node }
             | Self::Trigger { node } => Some(*node),
-            Self::Outage { .. } | Self::LoseHistory { .. } | Self::Partitions { .. } => None,
+            Self::Outage { .. }
+            | Self::LoseHistory { .. }
+            | Self::Partitions { .. }
+            | Self::Deny { .. }
+            | Self::StuckLeader { .. }
+            | Self::SlowStore { .. }
+            | Self::PayloadLimit { .. }
+            | Self::Foreign { .. }
+            | Self::Weigh { .. } => None,
         }
     }
 }

@@ -5,8 +5,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use parti_core::{Event, Grant, Instant, OpId, StoreOp, WatchEvent, WatchId, WatchScope};
+use parti_core::{Event, Grant, Instant, OpId, Revision, StoreOp, WatchEvent, WatchId, WatchScope};
 
+use super::node::Input;
 use crate::checks::Process;
 
 /// Something that will happen.
@@ -20,6 +21,10 @@ pub(super) enum Item {
     Nudge { process: Process },
     /// A core is told something.
     Deliver { process: Process, event: Event },
+    /// A slow process gets round to something.
+    Turn { process: Process, input: Input },
+    /// A process dies.
+    Die { process: Process },
     /// A callback has ended.
     Release {
         process: Process,
@@ -49,6 +54,14 @@ pub(super) enum Item {
     },
     /// The next action of the plan is due.
     Act { index: usize },
+    /// A worker of a later release renews its session, if nobody has touched it.
+    Alien {
+        worker: u32,
+        last: Revision,
+        until: Instant,
+    },
+    /// The store takes large values again.
+    Unlimited,
     /// A paused process may go on.
     Resume { node: usize },
     /// Every fault ends.

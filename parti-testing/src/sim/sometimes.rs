@@ -17,8 +17,13 @@ pub const SITUATIONS: &[&str] = &[
     "assignment_lost_at_crash",
     "bucket_missing_detected",
     "bucket_recreated",
+    "callback_failed",
+    "callback_hung",
     "clock_jump",
+    "clock_stood_still",
+    "clock_went_back",
     "commit_cold_start",
+    "commit_denied",
     "commit_drain",
     "commit_emergency",
     "commit_manual",
@@ -26,12 +31,23 @@ pub const SITUATIONS: &[&str] = &[
     "commit_planned_scale",
     "commit_restart",
     "commit_resume",
+    "commit_stuck",
     "commit_takeover",
     "commit_weights_changed",
+    "cut_swizzled",
     "degraded",
+    "died_in_callback",
     "evicted_alive",
     "evicted_silent",
     "eviction_averted",
+    "flushed_at_reconnect",
+    "foreign_damaged",
+    "foreign_delete",
+    "foreign_junk",
+    "foreign_newer_format",
+    "foreign_worker",
+    "foreign_worker_ended",
+    "foreign_wrong_kind",
     "grant_after_acknowledgement",
     "grant_after_eviction",
     "grant_after_release",
@@ -42,6 +58,8 @@ pub const SITUATIONS: &[&str] = &[
     "own_write_found",
     "paused_past_lease",
     "plan_failed",
+    "plan_wrong",
+    "record_ignored",
     "recovered",
     "recreation_detected",
     "request_done",
@@ -49,14 +67,22 @@ pub const SITUATIONS: &[&str] = &[
     "rollback_detected",
     "seat_inherited",
     "session_taken_over",
+    "slow_commit",
+    "snapshot_cut_short",
+    "source_duplicate",
     "start_failed",
     "stale_read",
     "step_failed",
     "stopped",
     "suspicion_cancelled",
+    "twin_started",
     "two_leaders_believed",
     "unknown_but_applied",
+    "very_late",
+    "wall_clock_off",
     "watch_lost",
+    "weights_changed",
+    "zombie_refused",
 ];
 
 #[derive(Debug)]
@@ -95,7 +121,7 @@ impl Sometimes {
 
     pub(super) fn observe(&mut self, at: Instant, fact: &Fact) {
         match fact {
-            Fact::Commit { writes, .. } => self.commit(at, writes),
+            Fact::Commit { process, writes } => self.commit(at, *process, writes),
             Fact::Notice { process, notice } => self.notice(*process, notice),
             Fact::Ended { process } => {
                 self.leaders.remove(process);
@@ -108,6 +134,7 @@ impl Sometimes {
             | Fact::Released { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Due(_)
             | Fact::Over(_) => {}
@@ -118,13 +145,13 @@ impl Sometimes {
     pub(super) fn begin_history(&mut self, commits: &[(Instant, Fact)]) {
         (self.ledger, self.sessions) = (Ledger::default(), BTreeMap::new());
         for (at, fact) in commits {
-            if let Fact::Commit { writes, .. } = fact {
-                self.ledger.take_in(*at, self.lease, writes);
+            if let Fact::Commit { process, writes } = fact {
+                self.ledger.take_in(*at, self.lease, *process, writes);
             }
         }
     }
 
-    fn commit(&mut self, at: Instant, writes: &[Written]) {
+    fn commit(&mut self, at: Instant, by: Process, writes: &[Written]) {
         for write in writes {
             match (&write.key, write.record()) {
                 (Key::Head, Some(Record::Head(head))) => {
@@ -140,7 +167,7 @@ impl Sometimes {
                 _ => {}
             }
         }
-        for grant in self.ledger.take_in(at, self.lease, writes) {
+        for grant in self.ledger.take_in(at, self.lease, by, writes) {
             self.count(match grant.freed {
                 None => "grant_of_fresh_partition",
                 Some(Freed::Acknowledged) => "grant_after_acknowledgement",
@@ -194,6 +221,7 @@ impl Sometimes {
             Notice::IdentityLost { .. } => "identity_lost",
             Notice::Degraded { .. } => "degraded",
             Notice::Recovered => "recovered",
+            Notice::RecordIgnored { .. } => "record_ignored",
             Notice::RequestDone { .. } => "request_done",
             Notice::StepFailed { .. } => "step_failed",
             Notice::PlanFailed { .. } => "plan_failed",
@@ -205,7 +233,6 @@ impl Sometimes {
             | Notice::AssignmentChanged { .. }
             | Notice::Committed { .. }
             | Notice::Planned { .. }
-            | Notice::RecordIgnored { .. }
             | Notice::RequestFailed { .. }
             | _ => return,
         };

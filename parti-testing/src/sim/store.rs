@@ -14,7 +14,7 @@ use parti_core::{
 
 use super::plan::Loss;
 use crate::checks::{Value, Written};
-use crate::kv::{Applied, Kv};
+use crate::kv::{Applied, Kv, Limits};
 
 #[derive(Debug, Default)]
 pub(super) struct SimStore {
@@ -32,6 +32,28 @@ pub(super) struct SimStore {
 }
 
 impl SimStore {
+    /// An empty bucket that takes so many writes in one commit.
+    pub(super) fn new(max_batch: Option<usize>) -> Self {
+        let usual = Limits::default();
+        let max_batch = max_batch.unwrap_or(usual.max_batch);
+        let kv = Kv::new(1, Limits { max_batch, ..usual });
+        Self {
+            kv,
+            ..Self::default()
+        }
+    }
+
+    /// Takes only values of so many bytes from now on, or of the usual size.
+    pub(super) fn limit_values(&mut self, bytes: Option<usize>) {
+        let usual = Limits::default().max_value;
+        self.kv.limit_values(bytes.unwrap_or(usual));
+    }
+
+    /// The last write of a key.
+    pub(super) fn present_entry(&self, key: &str) -> Option<&Entry> {
+        self.kv.entry(key)
+    }
+
     /// Applies a commit now.
     pub(super) fn commit(
         &mut self,

@@ -1,9 +1,25 @@
-//! The strategy of the simulated group: previous owners stay as far as the balance allows.
+//! The strategies of the simulated group: those that are shipped, and one of its own that keeps
+//! previous owners as far as the balance allows.
 //!
-//! It is the plainest strategy that keeps most partitions where they are, written here so that the
-//! simulator does not judge the strategies of another crate along with the core.
+//! The own one is the plainest that keeps most partitions where they are, so that a run can judge
+//! the core without the strategies of another crate.
 
 use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, Report, StrategyId};
+use parti_strategy::{ConsistentHash, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash};
+
+use super::plan::Planner;
+
+/// The strategy of a plan.
+pub(super) fn strategy(planner: Planner) -> Box<dyn AssignmentStrategy> {
+    match planner {
+        Planner::KeepThenFill => Box::new(KeepThenFill),
+        Planner::Sticky => Box::new(Sticky::new()),
+        Planner::ConsistentHash => Box::new(ConsistentHash::new()),
+        Planner::WeightedConsistentHash => Box::new(WeightedConsistentHash::new()),
+        Planner::RoundRobin => Box::new(RoundRobin::new()),
+        Planner::Rendezvous => Box::new(Rendezvous::new()),
+    }
+}
 
 /// Gives each worker its share by capacity and leaves partitions with their previous owner when it
 /// still has room.

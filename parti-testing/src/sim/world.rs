@@ -7,17 +7,21 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use parti_core::{
-    ConfigError, Event, Instant, Partition, PartitionKey, RequestId, Revision, StopMode, WakeReason,
+    AssignmentStrategy, ConfigBuilder, ConfigError, Instant, Partition, PartitionKey, WakeReason,
 };
+
+mod act;
+mod foreign;
+mod loss;
 
 use super::dice::{Dice, Purpose};
 use super::judge::{Judge, Tracing};
-use super::network::Outage;
-use super::node::{Holding, Input, Leaving, Node};
-use super::plan::{Action, Faults, Loss, Plan};
+use super::network::{Outage, Trouble};
+use super::node::{Holding, Input, Node};
+use super::plan::{Faults, Plan, Planner, Weights};
 use super::queue::{Item, Queue};
 use super::store::SimStore;
-use super::strategy::KeepThenFill;
+use super::strategy::strategy;
 use crate::checks::{Coverage, Fact, Process, Rules, Worker};
 
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
@@ -32,8 +36,11 @@ pub(super) struct World<'plan> {
     pub(super) nodes: Vec<Node>,
     pub(super) faults: Faults,
     pub(super) outage: Option<Outage>,
-    pub(super) strategy: KeepThenFill,
+    pub(super) trouble: Trouble,
+    pub(super) strategy: Box<dyn AssignmentStrategy>,
     pub(super) list: Vec<Partition>,
+    /// The first number of the list, how many it has, and their weights.
+    listed: (u32, u32, Weights),
     pub(super) judge: Judge,
     pub(super) events: u64,
     /// When the group had settled after the faults, as far as seen.
@@ -44,10 +51,16 @@ pub(super) struct World<'plan> {
 }
 
 impl<'plan> World<'plan> {
-    pub(super) fn new(plan: &'plan Plan, tracing: Tracing) -> Result<Self, ConfigError> {
+    /// The world of a plan; `adjust` has the last word on each configuration.
+    pub(super) fn new(
+        plan: &'plan Plan,
+        tracing: Tracing,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Self, ConfigError> {
         let mut nodes = Vec::new();
         for node in &plan.nodes {
-            nodes.push(Node::new(plan.settings.config(node)?, node.drift_ppm));
+            let config = adjust(plan.settings.builder(node)).build()?;
+            nodes.push(Node::new(config, node.drift_ppm));
         }
         let config = match nodes.first() {
             Some(node) => node.config.clone(),
@@ -59,12 +72,14 @@ impl<'plan> World<'plan> {
             dice: Dice::new(plan.seed),
             now: Instant::ORIGIN,
             queue: Queue::default(),
-            store: SimStore::default(),
+            store: SimStore::new(plan.settings.max_batch),
             nodes,
             faults: plan.faults.clone(),
             outage: None,
-            strategy: KeepThenFill,
-            list: partitions(0, plan.partitions),
+            trouble: Trouble::default(),
+            strategy: strategy(plan.settings.planner),
+            list: Vec::new(),
+            listed: (0, plan.partitions, plan.weights),
             judge: Judge::new(&rules, tracing, plan.loses_history()),
             events: 0,
             settled_at: None,
@@ -72,6 +87,7 @@ impl<'plan> World<'plan> {
             over: false,
             requests: 0,
         };
+        world.list = world.partitions();
         world.set_agenda();
         Ok(world)
     }
@@ -134,6 +150,20 @@ impl<'plan> World<'plan> {
             } => {
                 self.watched(process, id, event, skippable);
             }
+            Item::Turn { process, input } => self.turn(process, input),
+            Item::Die { process } => {
+                let node = usize::from(process.node);
+                if self.nodes[node].process(process).is_some() {
+                    self.judge.sometimes.count("died_in_callback");
+                    self.crash(node, SUPERVISOR_DELAY);
+                }
+            }
+            Item::Alien {
+                worker,
+                last,
+                until,
+            } => self.alien(worker, last, until),
+            Item::Unlimited => self.store.limit_values(None),
             Item::Act { index } => self.act(index),
             Item::Resume { node } => self.resume(node),
             Item::Heal => self.heal(),
@@ -154,216 +184,12 @@ impl<'plan> World<'plan> {
         Some(self.settled_at?.since(self.healed_at?))
     }
 
-    fn act(&mut self, index: usize) {
-        let action = &self.plan.actions[index].action;
-        // Plans are shrunk and edited: an action on a node that is gone does nothing.
-        if action.node().is_some_and(|node| node >= self.nodes.len()) {
-            return;
-        }
-        self.judge
-            .line(self.now, || Some(format!("plan: {action:?}")));
-        let millis = |ms: &u64| Duration::from_millis(*ms);
-        match action {
-            Action::Crash {
-                node,
-                down_ms,
-                after_effects: None,
-            } => self.crash(*node, millis(down_ms)),
-            Action::Crash {
-                node,
-                down_ms: _,
-                after_effects,
-            } => {
-                if let Some(running) = &mut self.nodes[*node].running {
-                    running.dies_after = *after_effects;
-                }
-            }
-            Action::Pause { node, for_ms } => self.pause(*node, millis(for_ms)),
-            Action::Stop {
-                node,
-                leave,
-                rejoin_ms,
-            } => {
-                self.stop(*node, (*leave).into(), rejoin_ms.as_ref().map(millis));
-            }
-            Action::ClockJump { node } => {
-                self.judge.sometimes.count("clock_jump");
-                self.tell(*node, Event::ClockJumped);
-            }
-            Action::Outage { for_ms, answers } => {
-                let until = self.now + millis(for_ms);
-                self.outage = Some(Outage {
-                    until,
-                    answers: *answers,
-                });
-                for node in 0..self.nodes.len() {
-                    self.break_watches(node);
-                }
-            }
-            Action::LoseHistory { loss, for_ms } => self.lose_history(*loss, millis(for_ms)),
-            Action::Cut {
-                node,
-                for_ms,
-                requests,
-                replies,
-                watch,
-            } => self.cut(*node, millis(for_ms), [*requests, *replies, *watch]),
-            Action::Partitions { first, count } => {
-                self.list = partitions(*first, *count);
-                for node in 0..self.nodes.len() {
-                    self.tell(node, Event::SourceChanged);
-                }
-            }
-            Action::Refresh { node } => {
-                let request = self.next_request();
-                self.tell(*node, Event::Refresh { request });
-            }
-            Action::Trigger { node } => {
-                let request = self.next_request();
-                self.tell(*node, Event::Trigger { request });
-            }
-        }
-    }
-
-    fn lose_history(&mut self, loss: Loss, length: Duration) {
-        let kept = match loss {
-            Loss::Delete | Loss::Recreate | Loss::Wipe => Revision::ZERO,
-            Loss::SetBack { by_ms } => {
-                let by = Duration::from_millis(by_ms);
-                self.judge
-                    .whole_commits(self.store.revision_before(self.now, by))
-            }
-        };
-        if self.store.is_deleted() && loss != Loss::Recreate {
-            return;
-        }
-        self.store.lose(self.now, loss, kept);
-        self.lost_history(kept);
-        if loss == Loss::Recreate {
-            self.judge.sometimes.count("bucket_recreated");
-        }
-        if !length.is_zero() {
-            let until = self.now + length;
-            self.outage = Some(Outage {
-                until,
-                answers: false,
-            });
-        }
-        for node in 0..self.nodes.len() {
-            self.break_watches(node);
-        }
-    }
-
-    /// What is per history begins again, with the commits up to a revision.
-    pub(super) fn lost_history(&mut self, kept: Revision) {
-        self.judge.lose_history(kept);
-    }
-
-    /// Cuts the links for requests, replies and watch events, as chosen.
-    fn cut(&mut self, node: usize, length: Duration, links: [bool; 3]) {
-        let until = self.now + length;
-        let at = &mut self.nodes[node];
-        let ends = [
-            &mut at.requests_cut_until,
-            &mut at.replies_cut_until,
-            &mut at.watch_cut_until,
-        ];
-        for (end, _) in ends.into_iter().zip(links).filter(|(_, cut)| *cut) {
-            *end = until.max(*end);
-        }
-        if links[2] {
-            self.break_watches(node);
-        }
-    }
-
-    const fn next_request(&mut self) -> RequestId {
-        self.requests += 1;
-        RequestId(self.requests)
-    }
-
-    /// Tells the process of a node something, if there is one.
-    fn tell(&mut self, node: usize, event: Event) {
-        if let Some(running) = &self.nodes[node].running {
-            let process = running.process;
-            self.deliver(process, event);
-        }
-    }
-
-    fn stop(&mut self, node: usize, mode: StopMode, rejoin: Option<Duration>) {
-        let paused = self.nodes[node].paused_until.since(self.now);
-        let config = &self.nodes[node].config;
-        let slow = Duration::from_millis(self.faults.callback_ms);
-        let callbacks = (config.drain_timeout() + slow) * 2;
-        let late = config.request_timeout() * 4 + self.timer_lateness();
-        let by = self.now + config.shutdown_timeout() + callbacks + late + paused;
-        let Some(running) = &mut self.nodes[node].running else {
-            return;
-        };
-        if running.leaving.is_none() {
-            running.leaving = Some(Leaving { by, rejoin });
-        }
-        self.tell(node, Event::Stop { mode });
-    }
-
-    fn pause(&mut self, node: usize, length: Duration) {
-        let until = self.now + length;
-        let at = &mut self.nodes[node];
-        at.paused_until = at.paused_until.max(until);
-        if let Some(running) = &mut at.running {
-            if until > running.until && !running.held.is_empty() {
-                self.judge.sometimes.count("paused_past_lease");
-            }
-            if let Some(leaving) = &mut running.leaving {
-                leaving.by += length;
-            }
-        }
-        self.queue.push(until, Item::Resume { node });
-    }
-
-    pub(super) fn crash(&mut self, node: usize, down: Duration) {
-        if let Some(running) = &self.nodes[node].running {
-            if !running.held.is_empty() {
-                self.judge.sometimes.count("assignment_lost_at_crash");
-            }
-            self.end(node, Some(down));
-        }
-    }
-
-    /// The process of a node is gone; another one starts after a while.
-    pub(super) fn end(&mut self, node: usize, down: Option<Duration>) {
-        let at = &mut self.nodes[node];
-        let Some(running) = at.running.take() else {
-            return;
-        };
-        at.paused_until = Instant::ORIGIN;
-        let process = running.process;
-        if running.leaving.is_some_and(|leaving| leaving.by < self.now) {
-            at.unstopped.push(process);
-        }
-        let retired = at.retired;
-        self.judge.observe(self.now, &Fact::Ended { process });
-        if let Some(down) = down.filter(|_| !retired) {
-            self.queue.push(self.now + down, Item::Start { node });
-        }
-    }
-
-    /// A process ended by itself.
-    pub(super) fn exit(&mut self, node: usize) {
-        let leaving = self.nodes[node]
-            .running
-            .as_ref()
-            .and_then(|running| running.leaving);
-        let down = match leaving {
-            Some(leaving) => leaving.rejoin,
-            None => Some(SUPERVISOR_DELAY),
-        };
-        self.end(node, down);
-    }
-
     fn heal(&mut self) {
         self.healed_at = Some(self.now);
         self.faults = Faults::none();
         self.outage = None;
+        self.trouble = Trouble::default();
+        self.store.limit_values(None);
         self.judge.observe(self.now, &Fact::Healed);
         for node in 0..self.nodes.len() {
             self.heal_node(node);
@@ -403,6 +229,12 @@ impl<'plan> World<'plan> {
         at.requests_cut_until = Instant::ORIGIN;
         at.replies_cut_until = Instant::ORIGIN;
         at.watch_cut_until = Instant::ORIGIN;
+        at.clogged_until = Instant::ORIGIN;
+        at.disconnected_until = Instant::ORIGIN;
+        if let Some(slow) = &mut at.slow {
+            slow.until = Instant::ORIGIN;
+            slow.each = Duration::ZERO;
+        }
         at.retired = !survives;
         let leaving = at
             .running
@@ -410,6 +242,8 @@ impl<'plan> World<'plan> {
             .is_some_and(|running| running.leaving.is_some());
         if let Some(running) = &mut at.running {
             running.dies_after = None;
+            running.dies_in_callback = false;
+            running.set_back = None;
         }
         // A process that is leaving is not waited for: an orchestrator would kill it in the end.
         if !survives || leaving {
@@ -436,6 +270,7 @@ impl<'plan> World<'plan> {
                 .iter()
                 .map(|partition| partition.key.clone())
                 .collect(),
+            uneven: !self.is_even(),
             ..Coverage::default()
         };
         for node in &self.nodes {
@@ -462,6 +297,33 @@ impl<'plan> World<'plan> {
             });
         }
         coverage
+    }
+
+    /// Whether the strategy gives every worker something when there is enough.
+    fn is_even(&self) -> bool {
+        let capacities = self.nodes.iter().map(|node| node.capacity);
+        let some = capacities.clone().filter(|capacity| *capacity > 0).min();
+        if capacities.max() > some.map(|least| least * 4) {
+            return false;
+        }
+        match self.plan.settings.planner {
+            Planner::KeepThenFill | Planner::RoundRobin => true,
+            Planner::Sticky => self.listed.2 == Weights::Even,
+            Planner::ConsistentHash | Planner::WeightedConsistentHash | Planner::Rendezvous => {
+                false
+            }
+        }
+    }
+
+    /// The list of the source as it is now.
+    fn partitions(&self) -> Vec<Partition> {
+        let (first, count, weights) = self.listed;
+        let numbers = first..first.saturating_add(count);
+        let named = numbers.filter_map(|number| {
+            let partition = Partition::new([format!("p{number}")]).ok()?;
+            Some(partition.with_weight(weights.of(number)))
+        });
+        named.collect()
     }
 
     fn timer_lateness(&self) -> Duration {
@@ -494,12 +356,4 @@ impl<'plan> World<'plan> {
         running.armed = Some(at);
         self.queue.push(at, Item::Wake { process });
     }
-}
-
-/// `count` partitions from number `first` on.
-fn partitions(first: u32, count: u32) -> Vec<Partition> {
-    let numbers = first..first.saturating_add(count);
-    numbers
-        .filter_map(|number| Partition::new([format!("p{number}")]).ok())
-        .collect()
 }

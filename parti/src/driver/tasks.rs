@@ -17,39 +17,46 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Input;
+use crate::clock::Clock;
 use crate::desk::{Call, End, Finished, Job};
 use crate::handler::{Callback, PartitionHandler};
+use crate::meter::{Operation, StoreMeter};
 
 /// The least time between two announcements of a source, so that one whose `changed` returns at
 /// once costs little.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
 
+/// A store, and what measures how it answers.
+pub(super) struct Asking {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) meter: Arc<StoreMeter>,
+    pub(super) clock: Clock,
+}
+
 /// Executes a store request.
-pub(super) async fn execute(
-    store: Arc<dyn Store>,
-    op: OpId,
-    request: StoreOp,
-    limit: Duration,
-) -> Input {
-    let call = AssertUnwindSafe(store.execute(request)).catch_unwind();
+pub(super) async fn execute(asking: Asking, op: OpId, request: StoreOp, limit: Duration) -> Input {
+    let (operation, begun) = (Operation::of(&request), asking.clock.now());
+    let call = AssertUnwindSafe(asking.store.execute(request)).catch_unwind();
     let unknown = |message| Err(StoreError::new(StoreErrorKind::Unknown, message));
     let result = match timeout(limit, call).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => unknown(format!("the store panicked: {}", words(&*panic))),
         Err(_) => unknown(format!("no answer within {limit:?}")),
     };
+    let took = asking.clock.now().since(begun);
+    asking.meter.asked(operation, took, &result);
     Input::Event(Event::Store { op, result })
 }
 
 /// Runs a watch until it is lost. Only its set-up is bounded: a watch may be silent for long.
 pub(super) async fn watch(
-    store: Arc<dyn Store>,
+    asking: Asking,
     id: WatchId,
     scope: WatchScope,
     limit: Duration,
     inbox: mpsc::Sender<Input>,
 ) -> Input {
-    let passing_on = pass_on(&*store, id, scope, limit, &inbox);
+    let passing_on = pass_on(&asking, id, scope, limit, &inbox);
     let reason = match AssertUnwindSafe(passing_on).catch_unwind().await {
         Ok(reason) => reason,
         Err(panic) => format!("the store panicked: {}", words(&*panic)),
@@ -62,16 +69,23 @@ pub(super) async fn watch(
 
 /// Passes on what a watch says and answers why it ended.
 async fn pass_on(
-    store: &dyn Store,
+    asking: &Asking,
     id: WatchId,
     scope: WatchScope,
     limit: Duration,
     inbox: &mpsc::Sender<Input>,
 ) -> String {
-    let mut watch = match timeout(limit, store.watch(scope)).await {
-        Ok(Ok(watch)) => watch,
-        Ok(Err(error)) => return error.to_string(),
-        Err(_) => return format!("not set up within {limit:?}"),
+    let begun = asking.clock.now();
+    let watch = timeout(limit, asking.store.watch(scope)).await;
+    let watch = watch.unwrap_or_else(|_| {
+        let message = format!("not set up within {limit:?}");
+        Err(StoreError::new(StoreErrorKind::Unknown, message))
+    });
+    let took = asking.clock.now().since(begun);
+    asking.meter.asked(Operation::Watch, took, &watch);
+    let mut watch = match watch {
+        Ok(watch) => watch,
+        Err(error) => return error.to_string(),
     };
     loop {
         let event = match watch.next().await {

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use history::{Life, Line};
 use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::process::OwnProcess;
 
 const PARTITIONS: usize = 100;
 /// How long anything may take that has no bound of its own.
@@ -131,13 +132,13 @@ fn a_paused_process_loses_its_partitions_and_comes_back_as_a_new_session() {
     let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
     group.until("everything owned", |lives| sum(lives) == PARTITIONS);
     let follower = group.position(|leads| !leads);
-    group.signal(follower, "-STOP");
+    group.processes[follower].child.pause().expect("pauses");
     group.processes[follower].seen().paused_at_ms = Some(now_ms());
     group.until("taken over", |lives| {
         history::takeover_ms(lives, follower).is_some()
     });
     let before = group.lives()[follower].clone();
-    group.signal(follower, "-CONT");
+    group.processes[follower].child.resume().expect("goes on");
     group.until("its end is told", |lives| {
         lives[follower].count("revoked") == before.count("assigned")
     });
@@ -304,25 +305,18 @@ impl Group {
     fn kill(&mut self, process: usize) {
         let process = &mut self.processes[process];
         let killed_at = now_ms();
-        process.child.kill().expect("it runs");
-        process.child.wait().expect("it ends");
+        process.child.kill().expect("it ends");
         process.seen().killed_at_ms = Some(killed_at);
     }
 
     /// Asks a process to end, as an orchestrator does.
     fn terminate(&mut self, process: usize) -> ExitStatus {
-        self.signal(process, "-TERM");
         let process = &mut self.processes[process];
+        process.child.terminate().expect("it runs");
         let status = process.child.wait().expect("it ends");
         let reader = process.reader.take().expect("read to the end once");
         reader.join().expect("it reads what there is");
         status
-    }
-
-    fn signal(&self, process: usize, signal: &str) {
-        let pid = self.processes[process].child.id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "{signal}");
     }
 
     /// How many messages clients have sent to the server.
@@ -340,15 +334,16 @@ impl Group {
 
 /// A worker process. Dropping it kills it.
 struct Process {
-    child: Child,
+    child: OwnProcess,
     seen: Arc<Mutex<Life>>,
     reader: Option<thread::JoinHandle<()>>,
 }
 
 impl Process {
     fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let command = command.stdout(Stdio::piped());
+        let mut child = OwnProcess::spawn(command).expect("starts");
+        let out = BufReader::new(child.child().stdout.take().expect("piped"));
         let seen = Arc::<Mutex<Life>>::default();
         let written = Arc::clone(&seen);
         let reader = thread::spawn(move || {
@@ -374,14 +369,6 @@ impl Process {
 
     fn life(&self) -> Life {
         self.seen().clone()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -16,7 +16,24 @@ use crate::proc::Failure;
 
 /// Runs the simulator in this process.
 pub(crate) fn run_here(args: &Args) -> Result<(), Failure> {
-    if args.trace { trace(args) } else { batch(args) }
+    match &args.planted {
+        Some(bug) => hunt(bug, args),
+        None if args.trace => trace(args),
+        None => batch(args),
+    }
+}
+
+#[cfg(feature = "planted")]
+use super::hunts::hunt;
+
+/// Without the feature there is nothing to hunt.
+#[cfg(not(feature = "planted"))]
+fn hunt(_: &str, _: &Args) -> Result<(), Failure> {
+    let what = "this build has no planted bugs";
+    Err(Failure::new(
+        what,
+        "use `cargo xtask sim --planted`, which builds one",
+    ))
 }
 
 fn mode(mode: Mode) -> parti_core::Mode {
@@ -65,7 +82,7 @@ fn batch(args: &Args) -> Result<(), Failure> {
     verdict(&report, args)
 }
 
-fn processors() -> usize {
+pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
@@ -105,7 +122,7 @@ fn verdict(report: &BatchReport, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn incoherent(error: &dyn std::error::Error) -> Failure {
+pub(super) fn incoherent(error: &dyn std::error::Error) -> Failure {
     let what = format!("a generated plan is incoherent: {error}");
     Failure::new(
         what,

@@ -12,7 +12,7 @@ use super::{causes, counts, expecting, group, leader, secs};
 use crate::event::{Event, StopMode};
 use crate::history::History;
 use crate::id::WorkerId;
-use crate::notice::Notice;
+use crate::notice::{Notice, OwnerEnd};
 use crate::state::{Cause, State};
 use crate::time::Instant;
 
@@ -80,6 +80,62 @@ fn of_two_workers_either_may_disappear() {
         world.run(millis(6_200));
         assert_eq!(living(&world), 6, "leads: {leads}");
         assert_eq!(emergencies(&world).len(), 1);
+    }
+}
+
+/// How long what a worker told of moved without an owner, by how the former ownership ended.
+fn vacancies(world: &World) -> Vec<(OwnerEnd, usize, Duration)> {
+    let notices = world.nodes.iter().flat_map(|node| &node.notices);
+    let transfers = notices.filter_map(|notice| {
+        let Notice::Committed { transfers, .. } = notice else {
+            return None;
+        };
+        Some(transfers)
+    });
+    let vacancies = transfers.flatten().map(|t| (t.end, t.partitions, t.vacant));
+    vacancies.collect()
+}
+
+/// Without this figure nobody knows how long a crash leaves partitions unprocessed.
+#[test]
+fn what_a_lost_worker_had_is_told_with_the_time_since_its_last_renewal() {
+    let mut world = World::new(6);
+    group(&mut world, 3);
+    assert_eq!(vacancies(&world), [], "nothing had an owner before");
+    let victim = followers(&world)[0];
+    until_renewal(&mut world, victim);
+    world.nodes[victim].cut_off = true;
+    world.run(millis(6_200));
+    let [(OwnerEnd::Lost, 2, vacant)] = vacancies(&world)[..] else {
+        panic!("{:?}", vacancies(&world));
+    };
+    assert!(vacant >= secs(6) && vacant < millis(6_200), "{vacant:?}");
+}
+
+/// A drained partition has no owner only from its release to the next commit, not for its drain.
+#[test]
+fn what_a_leaving_worker_released_is_told_with_the_time_since_its_acknowledgement() {
+    let mut world = World::new(6);
+    group(&mut world, 3);
+    let victim = followers(&world)[0];
+    world.nodes[victim].slow = true;
+    world.tell(
+        victim,
+        Event::Stop {
+            mode: StopMode::Handoff,
+        },
+    );
+    world.run(millis(1_500));
+    assert_eq!(vacancies(&world), [], "it still drains");
+    world.let_go(victim);
+    world.run(secs(1));
+    let told = vacancies(&world);
+    assert_eq!(told.iter().map(|&(_, count, _)| count).sum::<usize>(), 2);
+    for (end, _, vacant) in told {
+        assert!(
+            end == OwnerEnd::Released && vacant < millis(300),
+            "{vacant:?}"
+        );
     }
 }
 
@@ -346,6 +402,45 @@ fn the_restart_of_most_of_the_group_is_told_apart_from_failure() {
     world.run(secs(5));
     assert_eq!(emergencies(&world), []);
     assert_eq!(counts(&world), [2, 2, 2, 2, 2]);
+}
+
+/// Of pods that restart together some are back sooner; those still missing are not crashed for that.
+#[test]
+fn the_first_to_return_from_a_restart_do_not_make_the_rest_an_emergency() {
+    let mut world = World::new(10);
+    group(&mut world, 5);
+    world.run(secs(4));
+    let victims: Vec<usize> = followers(&world)[..3].to_vec();
+    for &victim in &victims {
+        world.nodes[victim].cut_off = true;
+    }
+    world.run(secs(9));
+    world.resume(victims[0]);
+    world.resume(victims[1]);
+    world.run(secs(10));
+    assert_eq!(emergencies(&world), [], "the third has time until the end");
+    world.resume(victims[2]);
+    world.run(secs(5));
+    assert_eq!(emergencies(&world), []);
+    assert_eq!(counts(&world), [2, 2, 2, 2, 2]);
+}
+
+/// The one that never returns is replaced when the window of the restart ends.
+#[test]
+fn whoever_does_not_return_from_a_restart_is_lost_at_its_end() {
+    let mut world = World::new(10);
+    group(&mut world, 5);
+    world.run(secs(4));
+    let victims: Vec<usize> = followers(&world)[..3].to_vec();
+    for &victim in &victims {
+        world.nodes[victim].cut_off = true;
+    }
+    world.run(secs(9));
+    world.resume(victims[0]);
+    world.resume(victims[1]);
+    world.run(secs(40));
+    assert_eq!(emergencies(&world).len(), 1);
+    assert_eq!(living(&world), 10);
 }
 
 /// A group that is gone for good must not stop its first new worker from taking everything.

@@ -222,3 +222,28 @@ fn the_cooldown_holds_across_a_leader_change() {
     assert_between(plans[1], begun, secs(10), millis(10_500));
     assert_eq!(world.evictions, []);
 }
+
+/// A list that grew is new work, not unfinished work: a new leader that mistook it for the latter
+/// would bypass the cooldown.
+#[test]
+fn a_list_that_grew_waits_for_the_cooldown_also_under_a_new_leader() {
+    let mut world = World::new(6);
+    group(&mut world, 3);
+    world.run(secs(30));
+    let before = leader(&world);
+    let id = world.nodes[before].core.status().worker;
+    world.run_until_written(&alloc::format!("w.{}", id.expect("holds an ID")));
+    change_list(&mut world);
+    let begun = world.now;
+    // Long enough for an election, too short for an eviction.
+    world.nodes[before].cut_off = true;
+    world.partitions = World::new(9).partitions;
+    world.run(millis(5_500));
+    assert_ne!(leader(&world), before);
+    world.resume(before);
+    world.run(secs(15));
+    let plans = deferrable(&world);
+    assert_eq!(plans.len(), 2, "{:?}", world.plans);
+    assert_between(plans[1], begun, secs(10), millis(10_500));
+    assert_eq!(counts(&world).iter().sum::<usize>(), 9);
+}

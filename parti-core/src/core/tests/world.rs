@@ -11,7 +11,7 @@ use core::time::Duration;
 use crate::config::{Config, ConfigBuilder};
 use crate::core::{Boot, Core};
 use crate::effect::{Effect, Grant, RevokeCause};
-use crate::event::{Event, WatchId};
+use crate::event::{Event, OpOwner, WatchId};
 use crate::id::{Revision, Token, WorkerId};
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
@@ -35,6 +35,8 @@ pub(super) struct Node {
     pub(super) cut_off: bool,
     /// Its watches have fallen silent.
     pub(super) deaf: bool,
+    /// What it reads to compare with its watch does not arrive.
+    pub(super) blind: bool,
     /// What came while it did not run.
     backlog: Vec<Event>,
     /// Revoked partitions are kept back until told otherwise.
@@ -118,6 +120,7 @@ impl World {
             revoked: Vec::new(),
             cut_off: false,
             deaf: false,
+            blind: false,
             backlog: Vec::new(),
             slow: false,
             kept_back: Vec::new(),
@@ -203,6 +206,22 @@ impl World {
         self.settle();
     }
 
+    /// A removal by a foreign hand, or by the store itself.
+    pub(super) fn erase(&mut self, key: &str) {
+        let write = Write {
+            key: key.to_string(),
+            value: None,
+            expect: Expect::Any,
+        };
+        self.commit(&[write]).expect("applies");
+        self.settle();
+    }
+
+    /// The present watches of a node deliver nothing any more, and nobody is told.
+    pub(super) fn silence_watches(&mut self, node: usize) {
+        self.nodes[node].watches.clear();
+    }
+
     /// Everything a node keeps back is released.
     pub(super) fn let_go(&mut self, node: usize) {
         self.nodes[node].slow = false;
@@ -220,7 +239,10 @@ impl World {
                 node.backlog.push(event);
                 continue;
             }
-            if node.deaf && matches!(event, Event::Watch { .. }) {
+            let compares =
+                matches!(&event, Event::Store { op, .. } if op.owner() == OpOwner::Reconcile);
+            let watches = matches!(event, Event::Watch { .. });
+            if node.deaf && watches || node.blind && compares {
                 continue;
             }
             self.nodes[index].core.handle(self.now, event);

@@ -1,6 +1,6 @@
 //! How a group differs from its basis: every fate of one worker, a line each.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -39,6 +39,8 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
         let session = SessionView {
             revision: Revision::new(epoch + 5),
             since: Instant::from_millis(1_000),
+            heard: Instant::from_millis(1_000),
+            said: Instant::from_millis(1_000),
             record: Some(record),
             expect: Expect::Any,
         };
@@ -46,7 +48,13 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
     }
     let basis = planned.then(|| (worker, Epoch::new(10)));
     let basis = basis.into_iter().collect();
-    let found = Difference::find(&config, Instant::from_millis(now), &view, &basis);
+    let found = Difference::find(
+        &config,
+        Instant::from_millis(now),
+        &view,
+        &basis,
+        &BTreeSet::new(),
+    );
     let lists = [
         ("cut off", found.cut_off.len()),
         ("left", found.left.len()),

@@ -228,19 +228,24 @@ fn a_joiner_that_was_not_planned_for_gets_no_record_yet() {
     assert_eq!(run(Mode::Exclusive, &[], &seats), Step::default());
 }
 
-/// A record that a foreign hand deleted must not let its partitions be granted to somebody else.
+/// A record that a foreign hand deleted must not let its partitions be granted to somebody else,
+/// also when another record still tells that it gave one of them away.
 #[test]
-fn what_no_record_lists_waits_while_somebody_may_hold_it() {
-    let seats = [seat(&[0], &[(1, 4)], 4, &[]), joiner()];
+fn what_no_record_grants_waits_while_somebody_may_hold_it() {
+    let seats = [
+        seat(&[0], &[(1, 4)], 4, &[]),
+        ended(seat(&[2], &[], 4, &[])),
+        joiner(),
+    ];
     let step = advance(
         Mode::Exclusive,
         Version::new(5),
-        &[0, 1, 1],
+        &[0, 2, 2, 2],
         &seats,
         true,
         &|_| None,
     );
-    assert_eq!(show(&step), "1:+[1] =[] -[] | 1 unfinished");
+    assert_eq!(show(&step), "1:gone 2:+[2] =[] -[] | 2 unfinished");
 }
 
 /// Unchanged records are not written again.

@@ -145,6 +145,30 @@ fn the_loss_of_most_at_once_is_a_restart_and_waits_the_cold_window() {
     );
 }
 
+/// Pods of a restart come back one by one: when the first are back, fewer than most are missing, and
+/// the rest was taken for crashed.
+#[test]
+fn once_a_restart_was_detected_the_rest_may_come_back_until_its_end() {
+    let two = |now| Facts {
+        silent: (0..2).map(|n| silent(n, 6_000)).collect(),
+        restarting: Some(at(36_000)),
+        ..facts(now)
+    };
+    assert_eq!(check(&two(20_000)), "settle restart 36000");
+    assert_eq!(check(&two(36_000)), "act emergency 2");
+    let one = Facts {
+        silent: vec![silent(0, 6_000)],
+        ..two(20_000)
+    };
+    assert_eq!(check(&one), "settle restart 36000");
+    let back = Facts {
+        silent: vec![silent(0, 26_000)],
+        replaced: true,
+        ..two(20_000)
+    };
+    assert_eq!(check(&back), "act restart 0", "all are back");
+}
+
 /// A group of two that loses one has lost a worker, not been restarted.
 #[test]
 fn the_loss_of_one_is_never_a_restart() {

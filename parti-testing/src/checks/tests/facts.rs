@@ -205,6 +205,7 @@ pub(super) fn coverage(held: &[Process]) -> Coverage {
         held: BTreeSet::from_iter(held.contains(&process).then(partition)),
     });
     Coverage {
+        uneven: false,
         partitions: BTreeSet::from([partition()]),
         workers: workers.to_vec(),
         unstopped: Vec::new(),

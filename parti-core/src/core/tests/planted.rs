@@ -1,0 +1,132 @@
+//! Bugs that no random search reaches, each with the scenario that shows it.
+//!
+//! Every scenario runs twice: the core as it is must pass, the core with the bug must not. The second
+//! half needs the feature `planted`.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use core::time::Duration;
+
+use super::world::World;
+use super::{counts, expecting, leader, secs};
+use crate::config::ConfigBuilder;
+use crate::planted::Planted;
+
+/// Three workers with four partitions each, all with the bug or none.
+fn group_of_three(bug: Option<Planted>) -> World {
+    let mut world = World::new(12);
+    for _ in 0..3 {
+        world.start(with(bug));
+    }
+    world.run(secs(5));
+    assert_eq!(counts(&world), [4, 4, 4]);
+    world
+}
+
+fn with(bug: Option<Planted>) -> impl FnOnce(ConfigBuilder) -> ConfigBuilder {
+    move |builder| {
+        let builder = expecting(3)(builder);
+        match bug {
+            #[cfg(feature = "planted")]
+            Some(bug) => builder.planted(bug),
+            #[cfg(not(feature = "planted"))]
+            Some(_) => unreachable!("without the feature there are no bugs"),
+            None => builder,
+        }
+    }
+}
+
+/// Whether for some time two processes hold a partition validly. `lag` does not run meanwhile.
+fn is_owned_twice(world: &mut World, length: Duration) -> bool {
+    let end = world.now + length;
+    while world.now < end {
+        world.run(Duration::from_millis(100));
+        let now = world.now;
+        let valid = world
+            .nodes
+            .iter()
+            .filter(|node| node.core.deadline().is_some_and(|deadline| now < deadline));
+        let held = valid.flat_map(|node| node.held.keys());
+        let mut distinct = BTreeSet::new();
+        if !held.into_iter().all(|partition| distinct.insert(partition)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// A follower that goes on working but reaches nobody, and the name of its session key.
+fn unreachable_follower(world: &mut World) -> (usize, alloc::string::String) {
+    let leading = leader(world);
+    let victim = (0..3).find(|&node| node != leading).expect("a follower");
+    let worker = world.nodes[victim].core.status().worker;
+    world.nodes[victim].cut_off = true;
+    (victim, format!("w.{}", worker.expect("holds an ID")))
+}
+
+/// An operator puts back a session key from a backup, older than the session that is running.
+fn restored_session(bug: Option<Planted>) -> bool {
+    let mut world = group_of_three(bug);
+    let leading = leader(&world);
+    let victim = (0..3).find(|&node| node != leading).expect("a follower");
+    let worker = world.nodes[victim]
+        .core
+        .status()
+        .worker
+        .expect("holds an ID");
+    let key = format!("w.{worker}");
+    let backup = world.entries[&key].value.clone().expect("is there");
+    // The process pauses for so long that it is evicted, and comes back as a new session.
+    world.nodes[victim].cut_off = true;
+    world.run(secs(10));
+    world.resume(victim);
+    world.run(secs(40));
+    assert_eq!(counts(&world), [4, 4, 4]);
+    let again = world.nodes[victim].core.status().worker;
+    assert_eq!(again.as_ref(), Some(&worker), "the same seat");
+    world.nodes[victim].cut_off = true;
+    world.plant(&key, &backup);
+    is_owned_twice(&mut world, secs(5))
+}
+
+/// A session key is gone, as if the store's clock had ended it, though its process still works.
+fn expired_session(bug: Option<Planted>) -> bool {
+    let mut world = group_of_three(bug);
+    let (_, key) = unreachable_follower(&mut world);
+    world.erase(&key);
+    is_owned_twice(&mut world, secs(5))
+}
+
+/// The watch of the leader falls silent and nobody is told; then somebody joins.
+fn silent_watch(bug: Option<Planted>) -> bool {
+    let mut world = group_of_three(bug);
+    let leading = leader(&world);
+    world.silence_watches(leading);
+    world.start(with(bug));
+    world.run(secs(120));
+    counts(&world).contains(&0)
+}
+
+/// A backup of one key must not end a session that began after it was taken.
+#[test]
+fn a_restored_session_record_ends_no_later_session() {
+    assert!(!restored_session(None));
+    #[cfg(feature = "planted")]
+    assert!(restored_session(Some(Planted::StaleEvidence)));
+}
+
+/// A clock of the store that was set wrong must not give a partition to two.
+#[test]
+fn a_session_key_that_expires_frees_nothing_before_its_lease_is_over() {
+    assert!(!expired_session(None));
+    #[cfg(feature = "planted")]
+    assert!(expired_session(Some(Planted::AbsenceIsEnd)));
+}
+
+/// A leader that hears nothing any more must find out by itself, or nobody is ever added again.
+#[test]
+fn a_watch_that_falls_silent_is_begun_anew() {
+    assert!(!silent_watch(None));
+    #[cfg(feature = "planted")]
+    assert!(silent_watch(Some(Planted::NoRepair)));
+}

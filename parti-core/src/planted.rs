@@ -1,0 +1,108 @@
+//! Planted bugs: deliberate defects, to prove that the tests would find such a bug.
+//!
+//! **Not for production.** The feature `planted` is off by default and nothing in the workspace
+//! switches it on by default. Without it no configuration can name a bug, and
+//! [`Config::planted`](crate::Config) is a constant `false`, so that nothing of the hooks remains.
+//! What always holds: a hook is one condition in the code it spoils.
+
+/// Makes the list of bugs: number in the list of the verification plan, variant, word, description.
+macro_rules! bugs {
+    ($($number:literal $variant:ident $word:literal $what:literal;)*) => {
+        /// A bug that can be planted in a [`Core`](crate::Core).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[cfg_attr(not(feature = "planted"), expect(unreachable_pub))]
+        #[non_exhaustive]
+        pub enum Planted {
+            $(#[doc = $what] $variant,)*
+        }
+
+        #[cfg(feature = "planted")]
+        impl Planted {
+            /// Every bug, by number.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its number in the list of planted bugs.
+            #[must_use]
+            pub const fn number(self) -> u8 {
+                match self {
+                    $(Self::$variant => $number,)*
+                }
+            }
+
+            /// Its name as one lower-case word.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// What is wrong with a core that has it.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $what,)*
+                }
+            }
+
+            /// Reads the word that [`Planted::as_str`] gives, or the number.
+            #[must_use]
+            pub fn parse(word: &str) -> Option<Self> {
+                let all = Self::ALL.iter().copied();
+                let number = word.parse::<u8>().ok();
+                all.filter(|bug| bug.as_str() == word || Some(bug.number()) == number).next()
+            }
+        }
+    };
+}
+
+bugs! {
+    1 GrantWithoutEvict "grant-without-evict"
+        "The partitions of a silent worker are granted without ending its session in the store.";
+    2 StaleEvidence "stale-evidence"
+        "A session record older than the incarnation in question counts as proof of its end.";
+    3 NameWithoutEpoch "name-without-epoch"
+        "A worker takes in a record with its name that was made for an earlier session.";
+    4 OldRecord "old-record"
+        "A worker takes in a record older than the one it has.";
+    5 EventBeforeLease "event-before-lease"
+        "After a pause the event is handled before the lease is looked at.";
+    6 EarlyAcknowledgement "early-acknowledgement"
+        "A revocation is acknowledged before its callback has returned.";
+    7 BlindHead "blind-head"
+        "A generation is written whatever the head is by then.";
+    8 BlindRebase "blind-rebase"
+        "A write that lost is repeated with its old content on the new revision.";
+    9 DeadlineFromAnswer "deadline-from-answer"
+        "The local deadline counts from the answer to a renewal instead of its first sending.";
+    10 NoDriftMargin "no-drift-margin"
+        "A session is relied on for a full lease, whatever the clocks and the margin.";
+    11 TimeoutIsSuccess "timeout-is-success"
+        "A renewal with an unknown outcome extends the local deadline.";
+    12 SilenceGoesOn "silence-goes-on"
+        "A renewal does not restart the count of silence.";
+    13 UnconditionalRelease "unconditional-release"
+        "At shutdown the session is released whoever holds it by then.";
+    14 DirectMove "direct-move"
+        "In exclusive mode a partition is granted in the generation that takes it away.";
+    15 NoRepair "no-repair"
+        "A watch is believed to be whole: nothing is compared, no silent watch begun anew.";
+    16 AbsenceIsEnd "absence-is-end"
+        "A session key that is gone, as after a time-to-live, counts as the end of the session.";
+    18 RetryRestartsLease "retry-restarts-lease"
+        "Sending a renewal again moves the start of the local deadline.";
+    19 StaleReadBelieved "stale-read-believed"
+        "A read that shows less than is known counts as the loss of the session.";
+    20 NeverYields "never-yields"
+        "A leader whose head was overwritten goes on deciding and committing.";
+    21 EarlyEmergency "early-emergency"
+        "A worker counts as lost an eighth of an interval too early.";
+    22 ForgottenCooldown "forgotten-cooldown"
+        "A new leader does not wait for the cooldown of a rebalance before it.";
+    23 OutageIsSilence "outage-is-silence"
+        "Silence counts although the leader itself heard nothing.";
+    24 SkippedRelease "skipped-release"
+        "A record that both takes and gives partitions revokes nothing.";
+    25 MovesOnLeave "moves-on-leave"
+        "When a worker leaves, everything is planned anew, not only what it had.";
+}

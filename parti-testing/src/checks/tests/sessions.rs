@@ -1,0 +1,55 @@
+//! Bad traces about one session: its deadline, its end, what it has taken in.
+
+use super::facts::*;
+use super::*;
+use parti_core::Epoch;
+
+/// An owner at work after its successor may have begun is what exclusive mode exists to prevent.
+#[test]
+fn a_session_is_relied_on_no_longer_than_its_last_renewal_allows() {
+    let joined = commit(A, vec![active(A, 1, 0, 0)]);
+    // Applied in second 1; the shortest lease is 6 s less the drift.
+    check(&[], &[joined.clone(), settled(A, 6)]);
+    check(&["S1a"], &[joined.clone(), settled(A, 7)]);
+    let renewed = commit(A, vec![active(A, 2, 1, 0)]);
+    check(&[], &[joined.clone(), renewed, settled(A, 7)]);
+    let others = commit(B, vec![active(B, 2, 0, 0)]);
+    check(&["S1a"], &[joined, others, settled(A, 7)]);
+}
+
+/// One old read must not cost a worker everything it has.
+#[test]
+fn an_identity_is_kept_until_it_is_over() {
+    let [a, b] = joined();
+    let lost = notice(
+        A,
+        Notice::IdentityLost {
+            worker: worker(A),
+            epoch: Epoch::new(1),
+        },
+    );
+    let given_up = |facts: &[Fact]| {
+        let facts = [&[a.clone(), b.clone()][..], facts, &[lost.clone()][..]].concat();
+        violated(Mode::Exclusive, &facts).contains("S18b")
+    };
+    assert!(given_up(&[]));
+    assert!(!given_up(&vec![notice(A, Notice::Recovered); 6]));
+    let silent = SessionStatus::Evicted { silent: false };
+    assert!(!given_up(&[commit(B, vec![ended(A, silent, 3, 1)])]));
+    let mut gone = active(A, 3, 1, 0);
+    gone.value = Value::Tombstone;
+    assert!(!given_up(&[commit(B, vec![gone])]));
+}
+
+/// A worker that follows a record its leader has replaced holds what is somebody else's.
+#[test]
+fn what_a_session_has_taken_in_never_goes_back() {
+    let [a, _] = joined();
+    let says = |applied, revision| commit(A, vec![active(A, revision, revision - 1, applied)]);
+    check(&[], &[a.clone(), says(5, 2), says(5, 3), says(7, 4)]);
+    check(&["S23"], &[a.clone(), says(5, 2), says(4, 3)]);
+    let gone = SessionStatus::Released {
+        hold: Duration::ZERO,
+    };
+    check(&[], &[a, says(5, 2), commit(A, vec![ended(A, gone, 3, 2)])]);
+}

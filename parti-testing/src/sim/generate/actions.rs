@@ -1,0 +1,247 @@
+//! Single actions of a class, at random times on random nodes.
+//!
+//! They are separate from campaigns, whose actions belong together.
+
+use super::super::plan::{Action, Denial, Hand, KeyKind, Leave, Loss, Target, TimedAction};
+use super::{Draft, FaultClass};
+
+/// Makes an action on a node, for so long if it lasts.
+type Deed = fn(&mut Draft, usize, u64) -> Action;
+
+/// What each class does.
+const DEEDS: &[(FaultClass, Deed)] = &[
+    (FaultClass::Crash, Draft::crash),
+    (FaultClass::Pause, |_, node, for_ms| Action::Pause {
+        node,
+        for_ms,
+    }),
+    (FaultClass::ClockJump, |_, node, _| Action::ClockJump {
+        node,
+    }),
+    (FaultClass::Freeze, |_, node, for_ms| Action::Freeze {
+        node,
+        for_ms,
+    }),
+    (FaultClass::ClockBack, Draft::clock_back),
+    (FaultClass::Outage, Draft::outage),
+    (FaultClass::Cut, Draft::cut),
+    (FaultClass::Zombie, Draft::zombie),
+    (FaultClass::Clog, |_, node, for_ms| Action::Clog {
+        node,
+        for_ms,
+    }),
+    (FaultClass::Slow, Draft::slow),
+    (FaultClass::Deny, Draft::deny),
+    (FaultClass::PayloadLimit, Draft::payload_limit),
+    (FaultClass::StuckLeader, |_, _, for_ms| {
+        Action::StuckLeader { for_ms }
+    }),
+    (FaultClass::SlowStore, Draft::slow_store),
+    (FaultClass::Foreign, |draft, _, _| Action::Foreign {
+        hand: draft.hand(false),
+    }),
+    (FaultClass::NewerRelease, |draft, _, _| Action::Foreign {
+        hand: draft.hand(true),
+    }),
+    (FaultClass::Leave, Draft::leave),
+    (FaultClass::Partitions, Draft::list),
+    (FaultClass::Requests, Draft::request),
+];
+
+impl Draft {
+    pub(super) fn add_actions(&mut self, class: FaultClass) {
+        let deed = DEEDS.iter().find(|(of, _)| *of == class);
+        let count = self.roll().within(1, 8);
+        for (_, deed) in deed.iter().cycle().take(count as usize) {
+            let at_ms = self.roll().below(self.plan.safety_ms * 9 / 10);
+            let node = self.roll().below(self.plan.nodes.len() as u64) as usize;
+            let for_ms = self.span();
+            let action = deed(self, node, for_ms);
+            self.plan.actions.push(TimedAction { at_ms, action });
+        }
+    }
+
+    /// A time that is short, about a lease or long, with even odds.
+    pub(super) fn span(&mut self) -> u64 {
+        let longest = self
+            .roll()
+            .pick(&[self.lease / 2, self.lease * 2, self.lease * 6]);
+        self.roll().within(10, longest)
+    }
+
+    fn cut(&mut self, node: usize, for_ms: u64) -> Action {
+        let links = [0b111, 0b111, 0b001, 0b010, 0b100, 0b110, 0b011_u8];
+        let links = self.roll().pick(&links);
+        Action::Cut {
+            node,
+            for_ms,
+            requests: links & 1 != 0,
+            replies: links & 2 != 0,
+            watch: links & 4 != 0,
+        }
+    }
+
+    fn clock_back(&mut self, node: usize, _: u64) -> Action {
+        Action::ClockBack {
+            node,
+            by_ms: self.roll().within(1, self.lease),
+            steps: self.roll().within(1, 20) as u32,
+        }
+    }
+
+    fn outage(&mut self, _: usize, for_ms: u64) -> Action {
+        let answers = self.roll().below(2) == 0;
+        Action::Outage { for_ms, answers }
+    }
+
+    /// Writes that never arrive, or that arrive without its knowing, for some leases.
+    fn zombie(&mut self, node: usize, _: u64) -> Action {
+        let requests = self.roll().below(2) == 0;
+        Action::Cut {
+            node,
+            for_ms: self.roll().within(self.lease * 2, self.lease * 6),
+            requests,
+            replies: !requests,
+            watch: self.roll().below(2) == 0,
+        }
+    }
+
+    fn slow(&mut self, node: usize, for_ms: u64) -> Action {
+        Action::Slow {
+            node,
+            for_ms: for_ms * 3,
+            each_ms: self.roll().within(1, self.request / 4),
+        }
+    }
+
+    fn slow_store(&mut self, _: usize, for_ms: u64) -> Action {
+        Action::SlowStore {
+            for_ms: for_ms * 2,
+            longest_ms: self.roll().within(100, 5000),
+        }
+    }
+
+    fn deny(&mut self, _: usize, for_ms: u64) -> Action {
+        Action::Deny {
+            keys: self.kind(),
+            for_ms,
+            how: self.denial(),
+        }
+    }
+
+    fn payload_limit(&mut self, _: usize, for_ms: u64) -> Action {
+        let bytes = self.roll().pick(&[0, 50, 200, 500]);
+        Action::PayloadLimit { bytes, for_ms }
+    }
+
+    fn request(&mut self, node: usize, _: u64) -> Action {
+        match self.roll().below(2) {
+            0 => Action::Refresh { node },
+            _ => Action::Trigger { node },
+        }
+    }
+
+    fn crash(&mut self, node: usize, down_ms: u64) -> Action {
+        let how = self.roll().below(5);
+        let effects = self.roll().below(6) as u32;
+        Action::Crash {
+            node,
+            down_ms,
+            after_effects: (how >= 3).then_some(effects),
+            in_callback: how == 2,
+        }
+    }
+
+    fn leave(&mut self, node: usize, for_ms: u64) -> Action {
+        let hold_ms = self.roll().within(0, self.lease * 3);
+        let leave = self
+            .roll()
+            .pick(&[Leave::Handoff, Leave::Restart { hold_ms }, Leave::Now]);
+        let rejoin = self.roll().below(4) > 0;
+        Action::Stop {
+            node,
+            leave,
+            rejoin_ms: rejoin.then_some(for_ms),
+        }
+    }
+
+    fn list(&mut self, _: usize, _: u64) -> Action {
+        let first = self.roll().below(20) as u32;
+        let count = self.roll().pick(&[0_u32, 1, 8, 20, 60]);
+        let kept = self.roll().within(1, u64::from(self.plan.partitions) + 4) as u32;
+        let how = self.roll().below(64);
+        let count = match how {
+            0 => 1_000,
+            1..32 => count,
+            _ => kept,
+        };
+        Action::Partitions { first, count }
+    }
+
+    fn kind(&mut self) -> KeyKind {
+        self.roll().pick(&[
+            KeyKind::Head,
+            KeyKind::Session,
+            KeyKind::Assignment,
+            KeyKind::Audit,
+            KeyKind::Control,
+        ])
+    }
+
+    fn denial(&mut self) -> Denial {
+        self.roll()
+            .pick(&[Denial::Unavailable, Denial::Unknown, Denial::Rejected])
+    }
+
+    /// A deed of a foreign hand; of one that is only newer, or of any.
+    pub(super) fn hand(&mut self, newer: bool) -> Hand {
+        let worker = self.roll().below(self.plan.nodes.len() as u64 + 2) as u32;
+        // Without `head` only wall clocks keep the versions rising.
+        let head = match self.honest_clocks {
+            true => Target::Head,
+            false => Target::Session { worker },
+        };
+        let slot = self.roll().below(256) as u32;
+        let target = self.roll().pick(&[
+            head,
+            Target::Session { worker },
+            Target::Session { worker },
+            Target::Assignment { worker },
+            Target::Assignment { worker },
+            Target::Audit { slot },
+            Target::Control { worker },
+        ]);
+        let for_ms = self.span() * 2;
+        let which = self.roll().below(4);
+        if newer {
+            return match which {
+                0 | 1 => Hand::Alien { worker, for_ms },
+                _ => Hand::NewerFormat { target },
+            };
+        }
+        match (which, target) {
+            // Whoever deletes a living session by hand takes it away without a trace.
+            (0, Target::Session { .. }) | (1, _) => Hand::Damaged { target },
+            (0, _) => Hand::Delete { target },
+            (2, _) => Hand::WrongKind { target },
+            (_, _) => Hand::Junk {
+                count: 1 + slot % 40,
+            },
+        }
+    }
+
+    /// A history that is lost ends whatever was interesting in it, so that it is rarely more than one.
+    pub(super) fn histories(&mut self) {
+        for _ in 0..self.roll().pick(&[0_u32, 0, 1, 1, 1, 2]) {
+            let at_ms = self.roll().below(self.plan.safety_ms * 8 / 10);
+            let by_ms = self.span();
+            let set_back = Loss::SetBack { by_ms };
+            let losses = [Loss::Delete, Loss::Recreate, Loss::Wipe, set_back, set_back];
+            let loss = self.roll().pick(&losses);
+            let outage = self.span();
+            let for_ms = self.roll().pick(&[0, 0, outage]);
+            let action = Action::LoseHistory { loss, for_ms };
+            self.plan.actions.push(TimedAction { at_ms, action });
+        }
+    }
+}

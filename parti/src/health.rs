@@ -1,0 +1,339 @@
+//! Health: what is wrong with a worker right now, as conditions that come and go by themselves.
+//!
+//! It is separate from the state machine's degraded mode, which is one of these conditions: a probe
+//! needs an answer at once and about everything, also about the driver that would have to give it.
+//! What always holds: each condition is derived from what is the case when asked, independently of
+//! the others; none is set or cleared.
+
+use std::fmt;
+use std::time::Duration;
+
+use parti_core::{Config, DegradedReason, Instant, Mode, State, Status, Version};
+
+use crate::error::Ended;
+
+/// How long the driver may not have turned before it counts as stalled. It turns at least once a
+/// second; a busy machine is not a dead process.
+const STALLED: Duration = Duration::from_secs(15);
+
+/// What can be wrong with a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum HealthCode {
+    /// The driver ended although nobody stopped the manager.
+    DriverFailed,
+    /// The driver has not turned for 15 seconds: the runtime is blocked.
+    DriverStalled,
+    /// The manager was stopped, or is stopping.
+    Stopping,
+    /// It holds no worker ID.
+    NoIdentity,
+    /// Its lease has run out, so that no guard is valid.
+    LeaseLost,
+    /// It has not taken in its first assignment.
+    NotAssigned,
+    /// Less than a third of the lease is left.
+    LeaseMarginLow,
+    /// Requests to the store have failed for longer than a heartbeat interval, the last one too.
+    StoreUnreachable,
+    /// The watch does not bring back its own renewals.
+    WatchSilent,
+    /// A circuit to the store is open or half-open.
+    CircuitOpen,
+    /// It has known of no leader for longer than a lease.
+    NoLeader,
+    /// It is in degraded mode.
+    Degraded,
+    /// A hand-over has not come forward for longer than `handoff_timeout` and a lease.
+    RebalanceStuck,
+    /// A callback has been running for longer than `drain_timeout`.
+    CallbackStuck,
+}
+
+/// What a condition means for the probes of an orchestrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Impact {
+    /// For people: it heals by itself, and a restart would only make it worse.
+    Report,
+    /// It takes part in nothing now: not ready.
+    Unready,
+    /// Only a restart helps: not live.
+    Dead,
+}
+
+impl HealthCode {
+    /// Every code, in declaration order.
+    pub const ALL: [Self; 14] = [
+        Self::DriverFailed,
+        Self::DriverStalled,
+        Self::Stopping,
+        Self::NoIdentity,
+        Self::LeaseLost,
+        Self::NotAssigned,
+        Self::LeaseMarginLow,
+        Self::StoreUnreachable,
+        Self::WatchSilent,
+        Self::CircuitOpen,
+        Self::NoLeader,
+        Self::Degraded,
+        Self::RebalanceStuck,
+        Self::CallbackStuck,
+    ];
+
+    /// The code as one lower-case word, for logs and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DriverFailed => "driver_failed",
+            Self::DriverStalled => "driver_stalled",
+            Self::Stopping => "stopping",
+            Self::NoIdentity => "no_identity",
+            Self::LeaseLost => "lease_lost",
+            Self::NotAssigned => "not_assigned",
+            Self::LeaseMarginLow => "lease_margin_low",
+            Self::StoreUnreachable => "store_unreachable",
+            Self::WatchSilent => "watch_silent",
+            Self::CircuitOpen => "circuit_open",
+            Self::NoLeader => "no_leader",
+            Self::Degraded => "degraded",
+            Self::RebalanceStuck => "rebalance_stuck",
+            Self::CallbackStuck => "callback_stuck",
+        }
+    }
+
+    /// What it means for the probes.
+    #[must_use]
+    pub const fn impact(self) -> Impact {
+        match self {
+            Self::DriverFailed | Self::DriverStalled => Impact::Dead,
+            Self::Stopping | Self::NoIdentity | Self::LeaseLost | Self::NotAssigned => {
+                Impact::Unready
+            }
+            Self::LeaseMarginLow
+            | Self::StoreUnreachable
+            | Self::WatchSilent
+            | Self::CircuitOpen
+            | Self::NoLeader
+            | Self::Degraded
+            | Self::RebalanceStuck
+            | Self::CallbackStuck => Impact::Report,
+        }
+    }
+}
+
+impl fmt::Display for HealthCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Something that is wrong now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// What.
+    pub code: HealthCode,
+    /// For how long, as far as that is known.
+    pub lasting: Option<Duration>,
+    /// The particulars in words.
+    pub detail: String,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(lasting) = self.lasting {
+            write!(f, " for {:.1} s", lasting.as_secs_f64())?;
+        }
+        if self.detail.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {}", self.detail)
+    }
+}
+
+/// What is wrong with a worker: nothing, as a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// The conditions that hold, the gravest first.
+    pub conditions: Vec<Condition>,
+}
+
+impl Health {
+    /// Whether a restart would not help: the answer to a *liveness* probe. An outage of the store is
+    /// none of its business, since restarting every worker then costs every one its seat.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !self.has_impact(Impact::Dead)
+    }
+
+    /// Whether the worker takes part: the answer to a *readiness* probe. True also while the store is
+    /// out of reach and the lease still valid.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_live() && !self.has_impact(Impact::Unready)
+    }
+
+    /// Whether a condition holds.
+    #[must_use]
+    pub fn has(&self, code: HealthCode) -> bool {
+        self.conditions
+            .iter()
+            .any(|condition| condition.code == code)
+    }
+
+    fn has_impact(&self, impact: Impact) -> bool {
+        self.conditions
+            .iter()
+            .any(|condition| condition.code.impact() == impact)
+    }
+}
+
+impl fmt::Display for Health {
+    /// One line per condition, or `ok`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.conditions.is_empty() {
+            return f.write_str("ok\n");
+        }
+        self.conditions
+            .iter()
+            .try_for_each(|condition| writeln!(f, "{condition}"))
+    }
+}
+
+/// Since when what has been the case, as the driver notes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vitals {
+    /// When the driver last turned.
+    pub(crate) turned: Instant,
+    pub(crate) no_identity: Option<Instant>,
+    pub(crate) no_leader: Option<Instant>,
+    /// Since when a hand-over stands still.
+    pub(crate) unfinished: Option<Instant>,
+    /// Since when requests fail, and the last failure.
+    pub(crate) store_failing: Option<(Instant, String)>,
+    pub(crate) degraded: Option<(Instant, DegradedReason)>,
+    /// The oldest running callback: since when, and which.
+    pub(crate) oldest_callback: Option<(Instant, String)>,
+    pub(crate) stopping: bool,
+}
+
+/// The conditions that hold at this moment.
+pub(crate) fn judge(
+    config: &Config,
+    now: Instant,
+    ended: Option<&Ended>,
+    status: &Status,
+    vitals: &Vitals,
+) -> Health {
+    let mut found = Found {
+        now,
+        conditions: Vec::new(),
+    };
+    match ended {
+        Some(Ended::Failed(reason)) => found.add(HealthCode::DriverFailed, None, reason),
+        Some(Ended::StartFailed(error)) => {
+            found.add(HealthCode::DriverFailed, None, error.to_string());
+        }
+        Some(Ended::HistoryLost(loss)) => {
+            found.add(HealthCode::DriverFailed, None, loss.to_string());
+        }
+        Some(Ended::Stopped) => found.add(HealthCode::Stopping, None, "it was stopped"),
+        None => alive(&mut found, config, status, vitals),
+    }
+    Health {
+        conditions: found.conditions,
+    }
+}
+
+struct Found {
+    now: Instant,
+    conditions: Vec<Condition>,
+}
+
+impl Found {
+    fn add(&mut self, code: HealthCode, since: Option<Instant>, detail: impl Into<String>) {
+        let lasting = since.map(|since| self.now.since(since));
+        let detail = detail.into();
+        self.conditions.push(Condition {
+            code,
+            lasting,
+            detail,
+        });
+    }
+
+    /// Adds a condition when it has lasted longer than it may.
+    fn add_after(
+        &mut self,
+        code: HealthCode,
+        since: Option<Instant>,
+        patience: Duration,
+        detail: impl Into<String>,
+    ) {
+        if since.is_some_and(|since| self.now.since(since) > patience) {
+            self.add(code, since, detail);
+        }
+    }
+}
+
+/// What can be wrong with a worker that has not ended, the gravest first.
+fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
+    let now = found.now;
+    let lease = config.lease();
+    let stalled = "the driver does not turn; is the runtime blocked?";
+    if vitals.stopping || status.state == State::Shutdown {
+        // The last callbacks may take their time, and nothing else is waited for.
+        found.add(HealthCode::Stopping, None, "");
+    } else {
+        found.add_after(
+            HealthCode::DriverStalled,
+            Some(vitals.turned),
+            STALLED,
+            stalled,
+        );
+    }
+    if status.worker.is_none() {
+        found.add(HealthCode::NoIdentity, vitals.no_identity, "");
+    } else {
+        let left = status
+            .deadline
+            .map_or(Duration::ZERO, |deadline| deadline.since(now));
+        if config.mode() == Mode::Exclusive && left.is_zero() {
+            found.add(HealthCode::LeaseLost, status.deadline, "no guard is valid");
+        } else if config.mode() == Mode::Exclusive && left < lease / 3 {
+            let detail = format!("{left:?} of {lease:?} left");
+            found.add(HealthCode::LeaseMarginLow, None, detail);
+        }
+        if status.applied == Version::ZERO {
+            found.add(HealthCode::NotAssigned, None, "");
+        }
+    }
+    if let Some((since, error)) = &vitals.store_failing {
+        let patience = config.heartbeat_interval();
+        found.add_after(HealthCode::StoreUnreachable, Some(*since), patience, error);
+    }
+    if let Some((since, reason)) = &vitals.degraded {
+        if *reason == DegradedReason::WatchSilent {
+            found.add(HealthCode::WatchSilent, Some(*since), "");
+        }
+        found.add(HealthCode::Degraded, Some(*since), reason.as_str());
+    }
+    found.add_after(HealthCode::NoLeader, vitals.no_leader, lease, "");
+    let patience = config.handoff_timeout() + lease;
+    let waiting = format!(
+        "{} partitions wait for their planned owner",
+        status.unfinished
+    );
+    found.add_after(
+        HealthCode::RebalanceStuck,
+        vitals.unfinished,
+        patience,
+        waiting,
+    );
+    if let Some((since, which)) = &vitals.oldest_callback {
+        let patience = config.drain_timeout();
+        found.add_after(HealthCode::CallbackStuck, Some(*since), patience, which);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! The words: one `tracing` event for each notice, with worker, term and version as fields.
+//!
+//! They are separate because this is the only place that turns notices into words. What always
+//! holds: every decision is logged once, at `info`; what needs a look is `warn`, what repeats is
+//! `debug`.
+
+use parti_core::{CircuitState, Notice, Status, Transfer};
+use tracing::{debug, error, info, warn};
+
+use super::millis;
+use crate::subscription::ManagerNotice;
+
+/// Logs a notice of the worker that stands where `status` says.
+pub(super) fn line(status: &Status, notice: &ManagerNotice) {
+    let worker = status.worker.as_ref().map_or("-", |worker| worker.as_str());
+    match notice {
+        ManagerNotice::Core(notice) => session(worker, status, notice),
+        ManagerNotice::CallbackPanicked {
+            partition,
+            callback,
+            message,
+        } => {
+            let callback = callback.as_str();
+            error!(worker, %partition, callback, message, "callback panicked");
+        }
+        ManagerNotice::DrainTimedOut { partition, token } => {
+            warn!(worker, %partition, %token, "not drained in time, released all the same");
+        }
+    }
+}
+
+/// What concerns the worker itself.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`leadership` has the other half"
+)]
+fn session(worker: &str, status: &Status, notice: &Notice) {
+    let (term, version) = (status.term.get(), status.version.get());
+    match notice {
+        Notice::StateChanged { from, to } => {
+            info!(worker, term, version, %from, %to, "state changed");
+        }
+        Notice::Claimed {
+            worker,
+            epoch,
+            nonce,
+        } => info!(%worker, %epoch, session = %nonce, "claimed an ID"),
+        Notice::IdentityLost { worker, epoch } => warn!(%worker, %epoch, "lost the ID"),
+        Notice::HistoryLost { loss, then, known } => {
+            error!(worker, term, %known, ?then, %loss, "the bucket's history was lost");
+        }
+        Notice::LeaseLost { worker } => warn!(%worker, term, version, "the lease ran out"),
+        Notice::Degraded { reason } => warn!(worker, term, version, %reason, "degraded"),
+        Notice::DegradedAlert {
+            level,
+            reason,
+            lasting,
+        } => warn!(worker, term, version, ?level, %reason, ?lasting, "still degraded"),
+        Notice::Recovered => info!(worker, term, version, "recovered"),
+        Notice::RecordIgnored { key, reason } => {
+            warn!(worker, term, version, key, reason, "ignored a record");
+        }
+        Notice::RequestDone { request, version } => {
+            info!(worker, term, %version, request = request.0, "request done");
+        }
+        Notice::RequestFailed { request, reason } => {
+            warn!(
+                worker,
+                term,
+                version,
+                request = request.0,
+                reason,
+                "request failed"
+            );
+        }
+        Notice::StartFailed(error) => error!(%error, "did not start"),
+        Notice::Stopped { errors } if errors.is_empty() => info!(worker, term, version, "stopped"),
+        Notice::Stopped { errors } => {
+            let errors = errors.join("; ");
+            warn!(worker, term, version, errors, "stopped, not cleanly");
+        }
+        other => leadership(worker, status, other),
+    }
+}
+
+/// What concerns the group.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`session` has the other half"
+)]
+fn leadership(worker: &str, status: &Status, notice: &Notice) {
+    let (term, version) = (status.term.get(), status.version.get());
+    match notice {
+        Notice::LeaderChanged { leader, term } => {
+            let leader = leader.as_ref().map_or("nobody", |leader| leader.as_str());
+            info!(worker, %term, version, leader, "leader changed");
+        }
+        Notice::LeadershipGained { term } => info!(worker, %term, version, "leads"),
+        Notice::LeadershipLost { term, reason } => {
+            info!(worker, %term, version, %reason, "leads no more");
+        }
+        Notice::Committed {
+            version,
+            term,
+            cause,
+            granted,
+            revoked,
+            evicted,
+            unfinished,
+            transfers,
+        } => {
+            info!(
+                worker, %term, %version, %cause, granted, revoked, ?evicted, unfinished,
+                "committed a generation"
+            );
+            for transfer in transfers {
+                let Transfer {
+                    from,
+                    end,
+                    partitions,
+                    vacant,
+                } = transfer;
+                let (end, vacant_ms) = (end.as_str(), millis(*vacant));
+                info!(
+                    worker, %term, %version, %from, end, partitions, vacant_ms,
+                    "gave partitions to new owners"
+                );
+            }
+        }
+        Notice::Planned { cause, report } => info!(
+            worker, term, version, %cause,
+            moved = report.moved,
+            forced = report.forced,
+            lower_bound = report.lower_bound,
+            max_load = report.max_load,
+            min_load = report.min_load,
+            "planned"
+        ),
+        Notice::PlanFailed { error } => warn!(worker, term, version, %error, "no plan"),
+        Notice::CircuitChanged { circuit, from, to } if *to == CircuitState::Open => {
+            warn!(worker, term, version, %circuit, %from, %to, "circuit opened");
+        }
+        Notice::CircuitChanged { circuit, from, to } => {
+            info!(worker, term, version, %circuit, %from, %to, "circuit changed");
+        }
+        Notice::RetriesExhausted { owner, tries } => {
+            let owner = owner.as_str();
+            warn!(worker, term, version, owner, tries, "retries exhausted");
+        }
+        Notice::StepFailed {
+            step,
+            failures,
+            reason,
+        } => warn!(
+            worker,
+            term, version, step, failures, reason, "a step failed"
+        ),
+        Notice::EvictionAverted { worker: other } => {
+            info!(worker, term, version, %other, "eviction averted by a renewal");
+        }
+        Notice::SuspicionCancelled { worker: other } => {
+            info!(worker, term, version, %other, "suspicion cancelled by a renewal");
+        }
+        other => debug!(worker, term, version, ?other, "notice"),
+    }
+}

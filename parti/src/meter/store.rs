@@ -1,0 +1,160 @@
+//! What requests to the store cost and how they fail.
+
+use std::time::Duration;
+
+use parti_core::{StoreError, StoreErrorKind, StoreOp, StoreReply};
+
+use crate::catalogue as names;
+use crate::instrument::{ByLabel, Counter, Gauge, Histogram, Instruments};
+
+/// What is asked of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Get,
+    List,
+    Commit,
+    Info,
+    Create,
+    Watch,
+}
+
+impl Operation {
+    const ALL: [Self; 6] = [
+        Self::Get,
+        Self::List,
+        Self::Commit,
+        Self::Info,
+        Self::Create,
+        Self::Watch,
+    ];
+
+    pub(crate) const fn of(request: &StoreOp) -> Self {
+        match request {
+            StoreOp::Get { .. } => Self::Get,
+            StoreOp::List { .. } => Self::List,
+            StoreOp::Commit { .. } => Self::Commit,
+            StoreOp::Info => Self::Info,
+            StoreOp::Create => Self::Create,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Commit => "commit",
+            Self::Info => "info",
+            Self::Create => "create",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+const KINDS: [StoreErrorKind; 5] = [
+    StoreErrorKind::Refused,
+    StoreErrorKind::Unknown,
+    StoreErrorKind::Unavailable,
+    StoreErrorKind::Rejected,
+    StoreErrorKind::Missing,
+];
+
+const fn word(kind: StoreErrorKind) -> &'static str {
+    match kind {
+        StoreErrorKind::Refused => "refused",
+        StoreErrorKind::Unknown => "unknown",
+        StoreErrorKind::Unavailable => "unavailable",
+        StoreErrorKind::Rejected => "rejected",
+        StoreErrorKind::Missing => "missing",
+    }
+}
+
+/// The instruments of one kind of request, found by its position.
+#[derive(Debug)]
+struct Requests {
+    duration: Histogram,
+    errors: ByLabel<Counter>,
+}
+
+/// Measures requests to the store; shared with the tasks that make them.
+#[derive(Debug)]
+pub(crate) struct StoreMeter {
+    requests: Vec<Requests>,
+    pub(crate) watch_failures: Counter,
+    circuit_state: ByLabel<Gauge>,
+    store_calls: ByLabel<Counter>,
+    retries: ByLabel<Counter>,
+    exhausted: ByLabel<Counter>,
+}
+
+/// Who asks something of the store.
+const PURPOSES: [&str; 6] = [
+    "claim",
+    "session",
+    "candidate",
+    "reconcile",
+    "request",
+    "leader",
+];
+
+impl StoreMeter {
+    pub(crate) fn new(make: &Instruments) -> Self {
+        let requests = Operation::ALL.map(|operation| {
+            let word_of = operation.as_str();
+            Requests {
+                duration: make.histogram(&names::KV_DURATION, &[word_of]),
+                errors: ByLabel::new(KINDS.map(word), |kind| {
+                    make.counter(&names::KV_ERRORS, &[word_of, kind])
+                }),
+            }
+        });
+        Self {
+            requests: requests.into(),
+            watch_failures: make.counter(&names::WATCHER_FAILURES, &[]),
+            circuit_state: ByLabel::new(["store", "watch"], |circuit| {
+                make.gauge(&names::CIRCUIT_STATE, &[circuit])
+            }),
+            store_calls: ByLabel::new(["succeeded", "failed"], |outcome| {
+                make.counter(&names::CIRCUIT_CALLS, &["store", outcome])
+            }),
+            retries: ByLabel::new(PURPOSES, |purpose| {
+                make.counter(&names::RETRIES, &[purpose])
+            }),
+            exhausted: ByLabel::new(PURPOSES, |purpose| {
+                make.counter(&names::RETRIES_EXHAUSTED, &[purpose])
+            }),
+        }
+    }
+
+    /// A request was answered after so long.
+    pub(crate) fn asked<T>(
+        &self,
+        operation: Operation,
+        took: Duration,
+        result: &Result<T, StoreError>,
+    ) {
+        let Some(requests) = self.requests.get(operation as usize) else {
+            return;
+        };
+        requests.duration.record(took);
+        if let Err(error) = result
+            && let Some(errors) = requests.errors.get(word(error.kind))
+        {
+            errors.increment(1);
+        }
+    }
+
+    /// What an answer says about the store: a refusal is an answer, silence is none.
+    pub(crate) fn judge(&self, result: &Result<StoreReply, StoreError>) {
+        let kind = result.as_ref().err().map(|error| error.kind);
+        let outcome = match kind {
+            None
+            | Some(StoreErrorKind::Refused | StoreErrorKind::Rejected | StoreErrorKind::Missing) => {
+                "succeeded"
+            }
+            Some(StoreErrorKind::Unknown | StoreErrorKind::Unavailable) => "failed",
+        };
+        if let Some(calls) = self.store_calls.get(outcome) {
+            calls.increment(1);
+        }
+    }
+}
