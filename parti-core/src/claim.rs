@@ -34,7 +34,7 @@ pub(crate) struct Claim {
     /// The ID to try first.
     preferred: Option<WorkerId>,
     /// The session this process had before. Nothing of it is held any more.
-    former: Option<(WorkerId, Epoch)>,
+    former: Option<(WorkerId, Epoch, Nonce)>,
     /// The session it had in a history that is gone: if it shows again, it has ended.
     survivor: Option<Nonce>,
     started: Instant,
@@ -97,9 +97,14 @@ impl Claim {
     }
 
     /// Begins a claim after the identity was lost.
-    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId, epoch: Epoch) -> Self {
+    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId, (epoch, nonce): (Epoch, Nonce)) -> Self {
         let preferred = cx.config().worker_id_hint().unwrap_or(lost).clone();
-        Self::begin(cx, Some(preferred), Some((lost.clone(), epoch)), None)
+        Self::begin(
+            cx,
+            Some(preferred),
+            Some((lost.clone(), epoch, nonce)),
+            None,
+        )
     }
 
     /// Begins a claim after the history was lost: the old seat first, whatever is left of it.
@@ -129,7 +134,7 @@ impl Claim {
     fn begin(
         cx: &mut Cx<'_>,
         preferred: Option<WorkerId>,
-        former: Option<(WorkerId, Epoch)>,
+        former: Option<(WorkerId, Epoch, Nonce)>,
         give_up_at: Option<Instant>,
     ) -> Self {
         let (seats, started) = (BTreeMap::new(), cx.now);
@@ -310,8 +315,15 @@ impl Claim {
                 Some(_) | None => Epoch::from(entry.revision),
             };
             let nonce = record.as_ref().map(SessionRecord::nonce);
-            let own = self.former.as_ref() == Some(&(worker.clone(), epoch))
-                || (self.survivor.is_some() && nonce == self.survivor);
+            let evicted = matches!(
+                record.as_ref().map(|record| record.status),
+                Some(SessionStatus::Evicted { .. })
+            );
+            // In another history somebody else may have the same epoch.
+            let former = self.former.as_ref().is_some_and(|(seat, before, name)| {
+                *seat == worker && *before == epoch && (evicted || nonce == Some(*name))
+            });
+            let own = former || (self.survivor.is_some() && nonce == self.survivor);
             let seat = Seat {
                 revision: entry.revision,
                 own,

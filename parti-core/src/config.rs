@@ -397,11 +397,7 @@ impl ConfigBuilder {
         if let Some(grace) = self.recovery_grace_period {
             degraded.recovery_grace = grace;
         }
-        let hint = self
-            .worker_id_hint
-            .as_deref()
-            .map(WorkerId::new)
-            .transpose()?;
+        let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
         let breaker = || BreakerSettings::new(5, 2, interval / 4);
         Ok(Settings {
@@ -411,7 +407,7 @@ impl ConfigBuilder {
                 .worker_id_prefix
                 .unwrap_or_else(|| "worker".to_string()),
             worker_id_range: self.worker_id_range.unwrap_or((0, 99)),
-            worker_id_hint: hint,
+            worker_id_hint: hint.transpose()?,
             capacity: self.capacity.unwrap_or(1),
             labels: self.labels,
             expected_workers: self.expected_workers,

@@ -454,6 +454,7 @@ impl Core {
             return;
         };
         let (worker, epoch) = (member.session.worker.clone(), member.session.epoch);
+        let nonce = member.session.nonce;
         let leaving = member.is_leaving();
         let mut cx = self.env.cx(self.now);
         self.holdings.forget(&mut cx, RevokeCause::IdentityLost);
@@ -465,7 +466,7 @@ impl Core {
         if leaving {
             return self.end_without_session(errors);
         }
-        let claim = Claim::again(&mut self.env.cx(self.now), &worker, epoch);
+        let claim = Claim::again(&mut self.env.cx(self.now), &worker, (epoch, nonce));
         self.phase = Phase::Claiming(Box::new(claim));
     }
 

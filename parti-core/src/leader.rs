@@ -258,6 +258,11 @@ impl Leader {
         self.stirred = true;
     }
 
+    /// What the store said about itself.
+    pub(crate) fn inform(&mut self, info: StoreInfo) {
+        self.info = info;
+    }
+
     /// What is wrong with a list that is complete up to a revision.
     pub(crate) fn contradiction(&self, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
         self.view.contradiction(entries, upto)
@@ -412,6 +417,8 @@ impl Leader {
     }
 
     fn fail(&mut self, cx: &mut Cx<'_>, step: &'static str, reason: String) {
+        // A limit may have changed since the store was last asked.
+        cx.suspect();
         // Whatever step failed, a hand-over under way has to go on after it.
         self.expect_advance(cx);
         self.failures += 1;

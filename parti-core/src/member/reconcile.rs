@@ -136,6 +136,14 @@ impl Member {
                 }),
                 None,
             ) if listing => self.on_listed(cx, holdings, requests, entries, *last_revision),
+            (Ok(StoreReply::Info(info)), _) => {
+                // Limits can change while a worker runs.
+                self.info = info.clone();
+                if let Some(leader) = &mut self.leader {
+                    leader.inform(info.clone());
+                }
+                Membership::On
+            }
             (Ok(StoreReply::Entry(Some(entry))), Some(Reading::Record)) => {
                 self.on_entry(cx, holdings, requests, entry, false)
             }
