@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use crate::claim::{Claim, Claimed, Claiming};
 use crate::config::Config;
-use crate::cx::{Cx, Env};
-use crate::effect::{Effect, RevokeCause, Wake, WakeReason};
+use crate::cx::Env;
+use crate::effect::{Effect, Wake, WakeReason};
 use crate::event::{Event, OpId, OpOwner, StopMode};
 use crate::holdings::Holdings;
 use crate::id::{Term, Version};
@@ -449,55 +449,6 @@ impl Core {
         }
     }
 
-    fn lose_identity(&mut self) {
-        let Phase::Member(member) = &self.phase else {
-            return;
-        };
-        let (worker, epoch) = (member.session.worker.clone(), member.session.epoch);
-        let nonce = member.session.nonce;
-        let leaving = member.is_leaving();
-        let mut cx = self.env.cx(self.now);
-        self.holdings.forget(&mut cx, RevokeCause::IdentityLost);
-        cx.notify(Notice::IdentityLost {
-            worker: worker.clone(),
-            epoch,
-        });
-        let errors = self.leave_membership();
-        if leaving {
-            return self.end_without_session(errors);
-        }
-        let claim = Claim::again(&mut self.env.cx(self.now), &worker, (epoch, nonce));
-        self.phase = Phase::Claiming(Box::new(claim));
-    }
-
-    fn leave_membership(&mut self) -> Vec<String> {
-        let mut cx: Cx<'_> = self.env.cx(self.now);
-        match core::mem::replace(&mut self.phase, Phase::Stopped) {
-            Phase::Member(member) => member.end(&mut cx),
-            Phase::Idle
-            | Phase::Claiming(_)
-            | Phase::Quarantined(_)
-            | Phase::Ending { .. }
-            | Phase::Stopped => Vec::new(),
-        }
-    }
-
-    /// Stops as soon as the callbacks have ended, or when it takes too long.
-    fn end_without_session(&mut self, errors: Vec<String>) {
-        let mut cx = self.env.cx(self.now);
-        self.holdings.forget(&mut cx, RevokeCause::Stopping);
-        let until = self.now + cx.config().drain_timeout();
-        self.phase = Phase::Ending { until, errors };
-        self.fire();
-    }
-
-    fn stop(&mut self, errors: Vec<String>) {
-        let mut cx = self.env.cx(self.now);
-        self.requests.fail_all(&mut cx, "the worker has stopped");
-        self.phase = Phase::Stopped;
-        cx.notify(Notice::Stopped { errors });
-    }
-
     fn wake(&self) -> Option<Wake> {
         match &self.phase {
             Phase::Idle | Phase::Stopped => None,
@@ -522,6 +473,7 @@ impl Core {
     }
 }
 
+mod ending;
 mod loss;
 #[cfg(test)]
 mod tests;

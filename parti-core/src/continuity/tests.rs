@@ -131,7 +131,8 @@ fn an_old_read_is_no_set_back() {
         assert_eq!(look(&mut continuity, seq, info(7, 100), Some(old)), None);
     }
     // One that does, twice in a row, does.
-    let cases: [(bool, &[(&str, u64)], bool); 5] = [
+    type Case = (bool, &'static [(&'static str, u64)], bool);
+    let cases: [Case; 5] = [
         (true, &[("w.a", 90)], false),
         (true, &[("w.a", 95), ("w.ab", 1)], false),
         (true, &[("w.a", 89)], true),

@@ -43,9 +43,11 @@ impl World {
 
     fn losses(&self, node: usize) -> Vec<&HistoryLoss> {
         let notices = self.nodes[node].notices.iter();
-        let losses = notices.filter_map(|notice| match notice {
-            Notice::HistoryLost { loss, .. } => Some(loss),
-            _ => None,
+        let losses = notices.filter_map(|notice| {
+            let Notice::HistoryLost { loss, .. } = notice else {
+                return None;
+            };
+            Some(loss)
         });
         losses.collect()
     }
