@@ -296,11 +296,12 @@ impl Claim {
                 continue;
             };
             let Some(value) = &entry.value else { continue };
-            if self
-                .seats
-                .get(&worker)
-                .is_some_and(|seat| seat.revision >= entry.revision)
-            {
+            // After a set-back another write can have the same revision.
+            let seen = self.seats.get(&worker).is_some_and(|seat| {
+                seat.revision > entry.revision
+                    || (seat.revision == entry.revision && seat.value == *value)
+            });
+            if seen {
                 continue;
             }
             let record = match wire::decode(value) {
@@ -325,6 +326,7 @@ impl Claim {
             });
             let own = former || (self.survivor.is_some() && nonce == self.survivor);
             let seat = Seat {
+                value: value.clone(),
                 revision: entry.revision,
                 own,
                 since: now,

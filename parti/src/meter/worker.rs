@@ -22,10 +22,11 @@ const STATES: [State; 10] = [
     State::Shutdown,
 ];
 
-const REASONS: [DegradedReason; 3] = [
+const REASONS: [DegradedReason; 4] = [
     DegradedReason::WritesFailing,
     DegradedReason::WatchSilent,
     DegradedReason::LeaseLost,
+    DegradedReason::HistoryLost,
 ];
 
 #[derive(Debug)]
