@@ -193,6 +193,21 @@ pub(super) fn head(
     written("head", revision, previous, record)
 }
 
+/// A generation of A that goes on with a hand-over.
+pub(super) fn step(version: u64, revision: u64, unfinished: u32) -> Written {
+    let begun = head(A, 1, version, revision, revision - 1);
+    let Some(Record::Head(head)) = begun.record() else {
+        return begun;
+    };
+    let record = Record::Head(Head {
+        cause: Cause::Resume,
+        planned: Version::new(1),
+        unfinished,
+        ..head.clone()
+    });
+    written("head", revision, revision - 1, record)
+}
+
 pub(super) fn commit(process: Process, writes: Vec<Written>) -> Fact {
     Fact::Commit { process, writes }
 }
