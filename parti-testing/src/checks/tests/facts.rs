@@ -193,19 +193,15 @@ pub(super) fn head(
     written("head", revision, previous, record)
 }
 
-/// A generation of A that goes on with a hand-over.
-pub(super) fn step(version: u64, revision: u64, unfinished: u32) -> Written {
-    let begun = head(A, 1, version, revision, revision - 1);
-    let Some(Record::Head(head)) = begun.record() else {
-        return begun;
+/// The same generation but for a change.
+pub(super) fn changed(head: &Written, change: impl FnOnce(&mut Head)) -> Written {
+    let Some(Record::Head(record)) = head.record() else {
+        panic!("it is a head");
     };
-    let record = Record::Head(Head {
-        cause: Cause::Resume,
-        planned: Version::new(1),
-        unfinished,
-        ..head.clone()
-    });
-    written("head", revision, revision - 1, record)
+    let mut record = record.clone();
+    change(&mut record);
+    let (revision, previous) = (head.revision.get(), head.previous.get());
+    written("head", revision, previous, Record::Head(record))
 }
 
 pub(super) fn commit(process: Process, writes: Vec<Written>) -> Fact {
