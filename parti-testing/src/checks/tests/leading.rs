@@ -214,7 +214,17 @@ fn a_degraded_worker_keeps_to_its_mode() {
     let deaf = [a, b, degraded(parti_core::DegradedReason::WatchSilent)];
     let plan = plans(0, &[0], &[0]);
     fails("S22", &[&deaf[..], core::slice::from_ref(&plan)].concat());
-    passes("S22", &[&deaf[..], &[heard(A, 0, 1), plan]].concat());
+    passes(
+        "S22",
+        &[&deaf[..], &[heard(A, 0, 1), plan.clone()]].concat(),
+    );
+    // Heard in the very step in which it calls itself degraded, or in one before.
+    let before = |between: &[Fact]| {
+        let heard = [&deaf[..2], &[heard(A, 0, 1)], between, &deaf[2..]].concat();
+        [&heard[..], core::slice::from_ref(&plan)].concat()
+    };
+    passes("S22", &before(&[]));
+    fails("S22", &before(&[settled(A, 20)]));
     let evicts = proposes(0, Cause::Emergency, &[(B, 2)]);
     fails("S22", &[&deaf[..], core::slice::from_ref(&evicts)].concat());
     // What was sent before may be sent again.
