@@ -122,7 +122,7 @@ impl Member {
         if own && echoed && !cx.store_is_out() && entry.revision >= self.session.revision {
             let config = cx.shared_config();
             let regained = !self.contact.is_held(&config, cx.now);
-            self.contact.on_echo(&config, cx.now);
+            self.contact.on_echo(&config, cx.now, entry.revision);
             self.unheard_since = None;
             if let (true, Some(leader)) = (regained, &mut self.leader) {
                 leader.stir();
