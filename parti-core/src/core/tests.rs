@@ -11,14 +11,18 @@ use crate::event::{Event, RequestId};
 use crate::notice::{Notice, StartError};
 use crate::state::{Cause, State};
 
+mod averted;
 mod circuits;
+mod claims;
 mod deaf;
 mod emergencies;
 mod foreign;
 mod leaving;
 mod limits;
+mod listings;
 mod planted;
 mod races;
+mod requests;
 mod solo;
 mod states;
 mod stuck;

@@ -15,6 +15,7 @@ use crate::event::{Event, OpOwner, WatchId};
 use crate::id::{Revision, Token, WorkerId};
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
+use crate::source::SourceError;
 use crate::state::{Cause, State};
 use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
@@ -58,8 +59,15 @@ pub(super) struct World {
     pub(super) plans: Vec<(Instant, Cause)>,
     /// Every committed generation that evicted somebody: when, and whom.
     pub(super) evictions: Vec<(Instant, WorkerId)>,
+    /// The partition source fails like this.
+    pub(super) source_fails: Option<SourceError>,
+    /// How often the partition source was asked.
+    pub(super) listings: usize,
     /// The strategy fails.
     pub(super) plans_fail: bool,
+    /// Plans take until they are let go.
+    pub(super) plans_wait: bool,
+    waiting: Vec<(usize, Event)>,
     /// What a faulty strategy does to a plan.
     pub(super) spoil: fn(&mut Plan),
     /// The most writes of a commit.
@@ -87,7 +95,11 @@ impl World {
             commits: BTreeMap::new(),
             plans: Vec::new(),
             evictions: Vec::new(),
+            source_fails: None,
+            listings: 0,
             plans_fail: false,
+            plans_wait: false,
+            waiting: Vec::new(),
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
@@ -227,6 +239,16 @@ impl World {
         self.tell(node, Event::Released { grants });
     }
 
+    /// Plans that were waited for are ready. How many there were.
+    pub(super) fn let_plans_go(&mut self) -> usize {
+        self.plans_wait = false;
+        let waiting = core::mem::take(&mut self.waiting);
+        let ready = waiting.len();
+        self.inbox.extend(waiting);
+        self.settle();
+        ready
+    }
+
     fn settle(&mut self) {
         while let Some((index, event)) = self.inbox.pop_front() {
             let node = &mut self.nodes[index];
@@ -274,7 +296,9 @@ impl World {
                 self.nodes[index].watches.remove(&id);
             }
             Effect::ListPartitions { op } => {
-                let result = Ok(self.partitions.clone());
+                self.listings += 1;
+                let failed = self.source_fails.clone();
+                let result = failed.map_or_else(|| Ok(self.partitions.clone()), Err);
                 self.inbox
                     .push_back((index, Event::Partitions { op, result }));
             }
@@ -287,7 +311,12 @@ impl World {
                     (self.spoil)(&mut plan);
                     Ok(plan)
                 };
-                self.inbox.push_back((index, Event::Planned { op, result }));
+                let planned = (index, Event::Planned { op, result });
+                if self.plans_wait {
+                    self.waiting.push(planned);
+                } else {
+                    self.inbox.push_back(planned);
+                }
             }
             Effect::Assign { grants } => {
                 for grant in grants {
