@@ -125,12 +125,12 @@ impl Session {
     }
 
     /// The watch or another read showed the own key.
-    pub(crate) fn on_seen(&mut self, cx: &Cx<'_>, entry: &Entry) -> Kept {
+    pub(crate) fn on_seen(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> Kept {
         if let Renewal::Running { attempt, .. } = &self.renewal {
-            let outcome = attempt.on_seen(entry);
+            let outcome = attempt.on_seen(cx, entry);
             return self.on_outcome(cx, outcome);
         }
-        if entry.revision > self.revision {
+        if entry.revision > self.revision && !self.adopt(cx, entry) {
             Kept::Lost
         } else {
             Kept::Pending
@@ -211,6 +211,21 @@ impl Session {
         }
     }
 
+    /// An earlier renewal of this very session that was given up and applied late after all: the
+    /// session goes on from it. It gives no validity, for nobody knows any more when it was sent.
+    fn adopt(&mut self, cx: &Cx<'_>, entry: &Entry) -> bool {
+        let record = entry.value.as_deref().map(wire::decode);
+        let Some(Ok(Record::Session(record))) = record else {
+            return false;
+        };
+        let own = record.nonce() == self.nonce && record.status.is_living();
+        if own {
+            self.revision = entry.revision;
+            self.renewal = Renewal::Due(cx.now);
+        }
+        own
+    }
+
     fn on_outcome(&mut self, cx: &Cx<'_>, outcome: Outcome) -> Kept {
         let Renewal::Running { attempt, status } = &self.renewal else {
             return Kept::Pending;
@@ -236,6 +251,7 @@ impl Session {
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
                 Kept::Renewed(status)
             }
+            Outcome::Lost(Some(entry)) if self.adopt(cx, &entry) => Kept::Pending,
             Outcome::Lost(_) => Kept::Lost,
             Outcome::Refused(error) | Outcome::Rejected(error) => {
                 let pause = cx.config().heartbeat_interval();

@@ -170,7 +170,7 @@ impl Member {
     pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, entry: &Entry, watched: bool) {
         let before = self.is_leader();
         if let Candidacy::Standing { attempt, .. } = &self.candidacy {
-            let outcome = attempt.on_seen(entry);
+            let outcome = attempt.on_seen(cx, entry);
             self.on_candidacy(cx, outcome);
         }
         // The watch that shows an election is not yet the one a leader decides on.

@@ -196,7 +196,8 @@ impl Coverage {
             .iter()
             .filter(|w| w.standing != Standing::CutOff && w.capacity > 0)
             .collect();
-        if unheld > 0 && !capable.is_empty() {
+        // What only a broken worker could take may stay without an owner.
+        if unheld > 0 && self.core().any(|worker| worker.capacity > 0) {
             let all = self.partitions.len();
             pending.push(format!("{unheld} of {all} partitions are held by nobody"));
         }

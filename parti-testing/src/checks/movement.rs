@@ -30,8 +30,10 @@ impl Movement {
             return;
         };
         if head.planned == head.version {
-            // Without a plan everything is taken away: nobody is left to own anything.
-            match self.planned.remove(&process) {
+            // Without a plan everything is taken away: nobody is left to own anything. A plan made
+            // before for others was given up.
+            let planned = self.planned.remove(&process);
+            match planned.filter(|plan| plan.input.workers.len() == head.workers as usize) {
                 Some(planning) => self.followed.insert(process, planning),
                 None => self.followed.remove(&process),
             };

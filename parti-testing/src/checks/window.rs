@@ -76,7 +76,10 @@ impl Window {
                     if let Some((_, basis)) = office.proposed.take_if(|(id, _)| *id == head.write)
                         && head.planned == head.version
                     {
-                        office.basis = basis;
+                        // Without a plan, because nobody is left to own anything, it was made for
+                        // all that take part.
+                        let all = || present(self.hearing.of(process), writes);
+                        office.basis = Some(basis.unwrap_or_else(all));
                     }
                 }
                 _ => {}
@@ -125,7 +128,9 @@ impl Window {
         let head = &proposal.head;
         let decision = (head.planned == head.version)
             .then(|| office.decided.take())
-            .flatten();
+            .flatten()
+            // One whose plan failed was given up.
+            .filter(|decision| decision.workers.len() == head.workers as usize);
         let Some(decision) = decision else {
             // A hand-over goes on, or nobody is left to plan for.
             office.proposed = Some((proposal.write, None));
@@ -156,6 +161,29 @@ impl Window {
         (at < until)
             .then(|| format!("{process} decides at {at} on {cause}, the window ends at {until}"))
     }
+}
+
+/// The workers a leader has heard of that take part and are not evicted by these writes.
+fn present(ear: Option<&Ear>, writes: &[Written]) -> BTreeSet<WorkerId> {
+    let evicted: BTreeSet<&WorkerId> = writes
+        .iter()
+        .filter_map(|write| match &write.key {
+            Key::Session(worker) => Some(worker),
+            Key::Head
+            | Key::Assignment(_)
+            | Key::Audit(_)
+            | Key::Control(..)
+            | Key::Source
+            | Key::Foreign => None,
+        })
+        .collect();
+    let sessions = ear.into_iter().flat_map(|ear| &ear.sessions);
+    sessions
+        .filter(|(worker, heard)| {
+            heard.status == SessionStatus::Active && !evicted.contains(worker)
+        })
+        .map(|(worker, _)| worker.clone())
+        .collect()
 }
 
 impl Check for Window {
