@@ -12,6 +12,7 @@ use crate::notice::{Notice, StartError};
 use crate::state::{Cause, State};
 
 mod averted;
+mod candidates;
 mod circuits;
 mod claims;
 mod deaf;

@@ -157,3 +157,54 @@ fn a_stop_is_bounded_and_says_what_was_not_released() {
         "{errors:?}"
     );
 }
+
+/// Kubernetes asks politely first; when it becomes urgent, the rest of the time must not be waited.
+#[test]
+fn a_second_stop_that_is_more_urgent_ends_the_wait_for_the_hand_over() {
+    let mut world = World::new(4);
+    group(&mut world, 2);
+    let leaving = 1 - leader(&world);
+    world.nodes[leaving].slow = true;
+    let mode = StopMode::Handoff;
+    world.tell(leaving, Event::Stop { mode });
+    world.run(Duration::from_millis(500));
+    let stopped = |world: &World| {
+        let stopped = |notice: &Notice| matches!(notice, Notice::Stopped { .. });
+        world.nodes[leaving].notices.iter().any(stopped)
+    };
+    assert!(!stopped(&world), "it hands over");
+    world.let_go(leaving);
+    world.nodes[leaving].slow = true;
+    let hold = secs(20);
+    for mode in [StopMode::Restart { hold }, StopMode::Handoff] {
+        world.tell(leaving, Event::Stop { mode });
+    }
+    world.run(Duration::from_millis(100));
+    assert!(
+        stopped(&world),
+        "a later polite stop does not make it wait again"
+    );
+    assert_eq!(world.nodes[leaving].core.deadline(), None);
+}
+
+/// A leader that is cut off from everybody while it stops must not keep its process alive, and what
+/// was not done has to be told: the session goes on for a lease.
+#[test]
+fn a_stop_without_a_store_ends_in_time_and_says_what_is_left_behind() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.run(secs(10));
+    world.fails = Some(crate::store::StoreErrorKind::Unavailable);
+    let mode = StopMode::Now;
+    world.tell(0, Event::Stop { mode });
+    world.run(secs(16));
+    let Some(Notice::Stopped { errors }) = world.nodes[0].notices.last() else {
+        panic!("it must have stopped: {:?}", world.nodes[0].notices.last())
+    };
+    let said = errors.iter().any(|error| error.contains("could not be"));
+    assert!(said, "{errors:?}");
+    assert!(
+        world.nodes[0].held.is_empty(),
+        "nothing is held after the stop"
+    );
+}
