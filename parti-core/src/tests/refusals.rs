@@ -190,6 +190,32 @@ fn refused_plans_name_ranks_workers_and_counts() {
     ]);
 }
 
+/// An unreadable record is all there is to go by: format, size or the bad value must be told.
+#[test]
+fn unreadable_records_say_what_was_found_in_them() {
+    use crate::wire::WireError as E;
+    let text = || "no such cause".to_string();
+    says([
+        (E::Empty.to_string(), &["record is empty"]),
+        (
+            E::UnknownFormat { found: 9 }.to_string(),
+            &["format 9", "another release"],
+        ),
+        (
+            E::TooLarge { bytes: 9_999_999 }.to_string(),
+            &["9999999 bytes", "at most"],
+        ),
+        (
+            E::Malformed(text()).to_string(),
+            &["damaged", "no such cause"],
+        ),
+        (
+            E::Invalid(text()).to_string(),
+            &["bad value", "no such cause"],
+        ),
+    ]);
+}
+
 /// A name over the limit once failed at the server, as "invalid subject".
 #[test]
 fn refused_names_and_breakers_say_what_would_be_right() {

@@ -8,6 +8,7 @@ use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::event::{Event, StopMode};
 use crate::notice::{Notice, StepDownReason};
+use crate::record::{Record, SessionRecord, SessionStatus};
 
 /// A rolling update must not leave partitions without an owner for a lease.
 #[test]
@@ -158,33 +159,54 @@ fn a_stop_is_bounded_and_says_what_was_not_released() {
     );
 }
 
+/// What the stored session of a worker says of its end.
+fn released(world: &World, node: usize, worker: &str) -> Option<Duration> {
+    let stopped = |notice: &Notice| matches!(notice, Notice::Stopped { .. });
+    let is_stopped = world.nodes[node].notices.iter().any(stopped);
+    let value = world.entries[&alloc::format!("w.{worker}")].value.clone();
+    match crate::wire::decode(&value.expect("a session")).expect("readable") {
+        Record::Session(SessionRecord {
+            status: SessionStatus::Released { hold },
+            ..
+        }) if is_stopped => Some(hold),
+        Record::Session(_) => None,
+        other => panic!("not a session: {other:?}"),
+    }
+}
+
 /// Kubernetes asks politely first; when it becomes urgent, the rest of the time must not be waited.
 #[test]
 fn a_second_stop_that_is_more_urgent_ends_the_wait_for_the_hand_over() {
-    let mut world = World::new(4);
-    group(&mut world, 2);
-    let leaving = 1 - leader(&world);
-    world.nodes[leaving].slow = true;
-    let mode = StopMode::Handoff;
-    world.tell(leaving, Event::Stop { mode });
-    world.run(Duration::from_millis(500));
-    let stopped = |world: &World| {
-        let stopped = |notice: &Notice| matches!(notice, Notice::Stopped { .. });
-        world.nodes[leaving].notices.iter().any(stopped)
-    };
-    assert!(!stopped(&world), "it hands over");
-    world.let_go(leaving);
-    world.nodes[leaving].slow = true;
     let hold = secs(20);
-    for mode in [StopMode::Restart { hold }, StopMode::Handoff] {
+    let urgent = [
+        (StopMode::Now, Duration::ZERO),
+        (StopMode::Restart { hold }, hold),
+    ];
+    for (mode, wanted) in urgent {
+        let mut world = World::new(4);
+        group(&mut world, 2);
+        let leaving = 1 - leader(&world);
+        let worker = world.nodes[leaving].core.status().worker.expect("an ID");
+        world.plans_wait = true;
+        let handoff = StopMode::Handoff;
+        world.tell(leaving, Event::Stop { mode: handoff });
+        world.run(Duration::from_millis(500));
+        assert_eq!(
+            released(&world, leaving, worker.as_str()),
+            None,
+            "it hands over"
+        );
         world.tell(leaving, Event::Stop { mode });
+        // A polite stop that comes late does not make it patient again.
+        world.tell(leaving, Event::Stop { mode: handoff });
+        world.run(Duration::from_millis(100));
+        assert_eq!(
+            released(&world, leaving, worker.as_str()),
+            Some(wanted),
+            "{mode:?}"
+        );
+        assert!(world.nodes[leaving].held.is_empty());
     }
-    world.run(Duration::from_millis(100));
-    assert!(
-        stopped(&world),
-        "a later polite stop does not make it wait again"
-    );
-    assert_eq!(world.nodes[leaving].core.deadline(), None);
 }
 
 /// A leader that is cut off from everybody while it stops must not keep its process alive, and what
