@@ -158,7 +158,27 @@ const BEYOND_THE_STORE: [(Change, &str); 8] = [
     ),
 ];
 
-const BEYOND_THE_STEPS: [(Change, &str); 9] = [
+const BEYOND_THE_STEPS: [(Change, &str); 14] = [
+    (
+        |b| b.restart_detection_ratio(0.0),
+        "restart_detection_ratio = 0 is not allowed: use a number above 0 and up to 1",
+    ),
+    (
+        |b| b.restart_detection_ratio(1.01),
+        "restart_detection_ratio = 1.01 is not allowed",
+    ),
+    (
+        |b| b.min_rebalance_threshold(-0.01),
+        "min_rebalance_threshold = -0.01 is not allowed",
+    ),
+    (
+        |b| b.min_rebalance_threshold(1.01),
+        "min_rebalance_threshold = 1.01 is not allowed",
+    ),
+    (
+        |b| b.lease_margin(millis(2_500)),
+        "hold time = 3.488s is too small: use at least 4s",
+    ),
     (
         |b| b.startup_timeout(secs(1)),
         "startup_timeout = 1s is too small: use at least 1.5s",
@@ -212,6 +232,9 @@ fn each_limit_is_told_with_the_field_its_value_and_what_would_be_right() {
     let widest = Config::builder("g")
         .worker_id_range(1, MAX_POOL)
         .emergency_grace_period(day);
+    let widest = widest
+        .restart_detection_ratio(1.0)
+        .min_rebalance_threshold(1.0);
     assert_eq!(widest.build().expect("coherent").pool_size(), MAX_POOL);
 }
 

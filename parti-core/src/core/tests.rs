@@ -24,6 +24,7 @@ mod listings;
 mod planted;
 mod races;
 mod requests;
+mod sessions;
 mod solo;
 mod states;
 mod stuck;
