@@ -392,3 +392,6 @@ impl SessionView {
         (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }
+
+#[cfg(test)]
+mod tests;
