@@ -76,7 +76,12 @@ fn word(effect: &Effect) -> String {
             removed,
             total,
         }) => alloc::format!("v{version} +{added} -{removed} ={total}"),
-        other => alloc::format!("{other:?}"),
+        Effect::Store { .. }
+        | Effect::Watch { .. }
+        | Effect::Unwatch { .. }
+        | Effect::ListPartitions { .. }
+        | Effect::Plan { .. }
+        | Effect::Notify(_) => panic!("not of holdings: {effect:?}"),
     }
 }
 

@@ -8,7 +8,7 @@ use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::event::{Event, StopMode};
 use crate::notice::{Notice, StepDownReason};
-use crate::record::{Record, SessionRecord, SessionStatus};
+use crate::record::{Record, SessionStatus};
 
 /// A rolling update must not leave partitions without an owner for a lease.
 #[test]
@@ -164,14 +164,14 @@ fn released(world: &World, node: usize, worker: &str) -> Option<Duration> {
     let stopped = |notice: &Notice| matches!(notice, Notice::Stopped { .. });
     let is_stopped = world.nodes[node].notices.iter().any(stopped);
     let value = world.entries[&alloc::format!("w.{worker}")].value.clone();
-    match crate::wire::decode(&value.expect("a session")).expect("readable") {
-        Record::Session(SessionRecord {
-            status: SessionStatus::Released { hold },
-            ..
-        }) if is_stopped => Some(hold),
-        Record::Session(_) => None,
-        other => panic!("not a session: {other:?}"),
-    }
+    let record = crate::wire::decode(&value.expect("a session"));
+    let Ok(Record::Session(session)) = record else {
+        panic!("not a session: {record:?}")
+    };
+    let SessionStatus::Released { hold } = session.status else {
+        return None;
+    };
+    is_stopped.then_some(hold)
 }
 
 /// Kubernetes asks politely first; when it becomes urgent, the rest of the time must not be waited.

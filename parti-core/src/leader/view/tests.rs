@@ -316,3 +316,55 @@ fn a_session_that_applied_what_no_record_shows_is_unaccounted_until_its_end_is_c
         None
     );
 }
+
+/// Each end of a session frees at its own time; a moment too early is a partition owned twice.
+#[test]
+fn the_fate_of_an_incarnation_is_what_its_session_proves() {
+    let config = Config::builder("g").build().expect("coherent");
+    let fate = |status, epoch| {
+        let mut sees = Sees::nothing();
+        sees.at(1_000, "w.a", 5, Some(&session(1, 0, status)));
+        sees.view.fate(&config, &id("a"), Epoch::new(epoch))
+    };
+    let released = |secs| SessionStatus::Released {
+        hold: Duration::from_secs(secs),
+    };
+    let evicted = |silent| SessionStatus::Evicted { silent };
+    assert_eq!(fate(SessionStatus::Active, 2), Fate::Living);
+    assert_eq!(fate(SessionStatus::Draining, 2), Fate::Living);
+    assert_eq!(fate(released(0), 2), Fate::Ended);
+    let until = Instant::from_millis(10_000);
+    assert_eq!(fate(released(9), 2), Fate::Reserved { until });
+    assert_eq!(fate(evicted(true), 2), Fate::Ended);
+    assert_eq!(
+        fate(evicted(false), 2),
+        Fate::EndsAt(Instant::from_millis(7_000))
+    );
+    // The seat was taken anew: the incarnation before has ended, whatever this one does.
+    assert_eq!(fate(SessionStatus::Active, 1), Fate::Ended);
+    // Older than what is asked about: no evidence.
+    assert_eq!(fate(evicted(true), 3), Fate::Living);
+}
+
+/// Workers of another release may beat more slowly: they are judged by what they say of themselves.
+#[test]
+fn patience_is_the_longest_of_the_grace_the_own_lease_and_that_of_the_worker() {
+    let patience = |heartbeat: u64, lease: u64, grace: u64| {
+        let grace = Duration::from_secs(grace);
+        let config = Config::builder("g").emergency_grace_period(grace).build();
+        let mut sees = Sees::nothing();
+        sees.at(0, "w.a", 5, Some(&session(1, 0, SessionStatus::Active)));
+        let seen = sees.view.sessions.get_mut(&id("a")).expect("just seen");
+        if let Some(record) = &mut seen.record {
+            record.heartbeat_interval = Duration::from_secs(heartbeat);
+            record.lease = Duration::from_secs(lease);
+        }
+        let (lost, overdue) = seen.patience(&config.expect("coherent"));
+        (lost.as_secs(), overdue.as_secs())
+    };
+    assert_eq!(patience(2, 6, 3), (6, 3));
+    assert_eq!(patience(2, 6, 10), (13, 3), "overdue and then the grace");
+    assert_eq!(patience(4, 6, 3), (9, 6), "it beats every 4 s");
+    assert_eq!(patience(2, 20, 3), (20, 3), "it relies on 20 s itself");
+    assert_eq!(patience(1, 3, 1), (6, 3), "never less than the own lease");
+}
