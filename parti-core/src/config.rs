@@ -16,24 +16,15 @@ use crate::id::{GroupName, WorkerId};
 mod bounds;
 mod degraded;
 mod planted;
+mod policy;
 mod rules;
 mod settle;
 
 pub use degraded::{DegradedPreset, DegradedSettings};
+pub use policy::{Mode, OnBucketLost};
 
 /// The most IDs a pool may have.
 pub(crate) const MAX_POOL: u32 = 100_000;
-
-/// What happens between an old and a new owner of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Nobody is granted a partition while another worker may hold it: revoke, acknowledge, grant.
-    #[default]
-    Exclusive,
-    /// The new owner is granted the partition at once; for a moment there can be two. For work where
-    /// a pause is worse than doing something twice.
-    Overlap,
-}
 
 /// A named set of timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -69,6 +60,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq)]
 struct Settings {
     mode: Mode,
+    on_bucket_lost: OnBucketLost,
     worker_id_prefix: String,
     worker_id_range: (u32, u32),
     worker_id_hint: Option<WorkerId>,
@@ -113,6 +105,7 @@ pub struct ConfigBuilder {
     preset: Preset,
     detect_within: Option<Duration>,
     mode: Mode,
+    on_bucket_lost: OnBucketLost,
     worker_id_prefix: Option<String>,
     worker_id_range: Option<(u32, u32)>,
     worker_id_hint: Option<String>,
@@ -177,6 +170,8 @@ macro_rules! setters {
 getters! {
     /// What happens between an old and a new owner.
     mode: Mode,
+    /// What happens when the bucket's content is lost while the worker runs.
+    on_bucket_lost: OnBucketLost,
     /// First and last number of the ID pool.
     worker_id_range: (u32, u32),
     /// How much this worker takes relative to the others.
@@ -324,6 +319,13 @@ impl ConfigBuilder {
     /// What happens between an old and a new owner; default [`Mode::Exclusive`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// What happens when the bucket was deleted, created anew, wiped or set back while the worker
+    /// runs; default [`OnBucketLost::Recreate`].
+    pub fn on_bucket_lost(mut self, policy: OnBucketLost) -> Self {
+        self.on_bucket_lost = policy;
         self
     }
 

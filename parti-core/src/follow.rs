@@ -131,7 +131,8 @@ impl Follow {
         }
     }
 
-    fn take_head(&mut self, cx: &Cx<'_>, head: Head) {
+    fn take_head(&mut self, cx: &mut Cx<'_>, head: Head) {
+        cx.learn(head.version);
         let (planned, known) = (head.planned, self.planned.map(|(version, _)| version));
         if planned > Version::ZERO && known != Some(planned) {
             self.planned = Some((planned, cx.now));

@@ -37,6 +37,7 @@ impl ConfigBuilder {
         let breaker = || BreakerSettings::new(5, 2, (interval / 4).max(millis(1)));
         Ok(Settings {
             mode: self.mode,
+            on_bucket_lost: self.on_bucket_lost,
             worker_id_prefix: self
                 .worker_id_prefix
                 .unwrap_or_else(|| "worker".to_string()),

@@ -99,6 +99,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         epoch: Epoch::new(epoch),
         status,
         applied: Version::ZERO,
+        known: Version::ZERO,
         draining: Vec::new(),
         capacity: 1,
         labels: BTreeMap::new(),
@@ -359,7 +360,9 @@ fn the_reads_cover_every_record_a_history_is_made_of() {
                 .collect(),
             last_revision: Revision::new(1),
         },
-        StoreOp::Commit { .. } | StoreOp::Info => panic!("a history only reads: {read:?}"),
+        StoreOp::Commit { .. } | StoreOp::Info | StoreOp::Create => {
+            panic!("a history only reads: {read:?}")
+        }
     };
     let reads = History::reads();
     let read = reads

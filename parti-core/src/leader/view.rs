@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
-use crate::notice::Notice;
+use crate::notice::{HistoryLoss, Notice};
 use crate::planted::Planted;
 use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
@@ -76,11 +76,21 @@ pub(crate) struct View {
     /// Since when the own contact has been without a gap, while there is contact: only then silence is
     /// the other's.
     pub(crate) hears_since: Option<Instant>,
+    /// Records up to this version are what a set-back left over: later ones are known to have been.
+    pub(crate) distrusted: Option<Version>,
     /// Keys seen since the present snapshot began, while it is being delivered.
     mentioned: Option<BTreeSet<String>>,
 }
 
 impl View {
+    /// An empty view in which records up to a version are what a set-back left over.
+    pub(crate) fn distrusting(distrusted: Option<Version>) -> Self {
+        Self {
+            distrusted,
+            ..Self::default()
+        }
+    }
+
     /// The view is whole: from now on only this session writes assignments.
     pub(crate) const fn trust_only(&mut self, author: Nonce) {
         self.author = Some(author);
@@ -126,6 +136,20 @@ impl View {
         for entry in gone {
             self.apply(cx, &entry);
         }
+    }
+
+    /// What is wrong with a list that is complete up to a revision: it shows a key at an earlier
+    /// revision than one known to have been written before.
+    pub(crate) fn contradiction(&self, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
+        let known = |entry: &Entry| self.revisions.get(&entry.key).copied().unwrap_or_default();
+        let earlier = |entry: &&Entry| entry.revision < known(entry) && known(entry) <= upto;
+        entries
+            .iter()
+            .find(earlier)
+            .map(|entry| HistoryLoss::Vanished {
+                key: entry.key.clone(),
+                revision: known(entry),
+            })
     }
 
     /// Takes in an entry of the watch or of a list.
@@ -302,7 +326,7 @@ impl View {
     }
 
     /// Sessions that have taken in an assignment of which there is no record: what they hold is not
-    /// known, until they end. Only a foreign hand can bring this about. When each ends for certain,
+    /// known, until they end. Only a foreign hand can bring this about, or a loss of writes. When each ends for certain,
     /// if that is known.
     pub(crate) fn unaccounted(
         &self,
@@ -311,11 +335,11 @@ impl View {
     ) -> BTreeMap<WorkerId, Option<Instant>> {
         let sessions = self.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
-            let known = self
-                .records
-                .get(worker)
-                .is_some_and(|r| r.epoch == session.epoch());
-            if known || record.applied == Version::ZERO {
+            let page = self.records.get(worker);
+            let page = page.filter(|page| page.epoch == session.epoch());
+            let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
+            let known = page.is_some_and(|page| page.version >= record.applied);
+            if !left_over && (known || record.applied == Version::ZERO) {
                 return None;
             }
             match self.fate(config, worker, session.epoch()) {

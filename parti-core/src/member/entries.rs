@@ -37,6 +37,7 @@ impl Member {
                 Membership::On
             }
             WatchEvent::Lost { reason } => {
+                cx.suspect();
                 cx.notify(crate::notice::Notice::WatchRenewed {
                     reason: reason.clone(),
                 });
@@ -157,6 +158,8 @@ impl Member {
         if record.version <= holdings.applied() && !cx.planted(Planted::OldRecord) {
             return;
         }
+        cx.learn(record.version);
+        self.record_revision = entry.revision;
         holdings.take_in(cx, &record);
         self.session.speak(cx);
     }

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use crate::breaker::{BreakerError, CircuitOpen};
 use crate::config_error::ConfigError;
-use crate::id::{MAX_NAME_LEN, NameError, WorkerId};
+use crate::id::{MAX_NAME_LEN, NameError, Revision, WorkerId};
 use crate::notice::{StartError, StepDownReason};
 use crate::partition::{Partition, PartitionError, PartitionKey};
 use crate::source::SourceError;
@@ -113,8 +113,12 @@ fn a_failed_start_names_the_pool_the_time_and_the_last_error() {
 /// What an error leaves behind decides what to do; two kinds that read alike are one too few.
 #[test]
 fn each_kind_of_store_error_says_what_it_leaves_behind() {
-    use StoreErrorKind::{Refused, Rejected, Unavailable, Unknown};
+    use StoreErrorKind::{Missing, Refused, Rejected, Unavailable, Unknown};
     says([
+        (
+            StoreError::new(Missing, "m").to_string(),
+            &["m (missing", "no bucket"],
+        ),
         (
             StoreError::new(Refused, "m").to_string(),
             &["m (refused", "nothing was written"],
@@ -130,6 +134,34 @@ fn each_kind_of_store_error_says_what_it_leaves_behind() {
         (
             StoreError::new(Rejected, "m").to_string(),
             &["m (rejected", "never succeed"],
+        ),
+    ]);
+}
+
+/// A lost history stops everything; what was compared with what has to be told.
+#[test]
+fn a_lost_history_is_told_with_what_was_known_and_what_was_found() {
+    use crate::notice::HistoryLoss as L;
+    let key = "w.worker-3".to_string();
+    let (before, found) = (Revision::new(70), Revision::new(12));
+    let revision = before;
+    says([
+        (
+            L::Recreated {
+                before: 5,
+                found: 9,
+            }
+            .to_string(),
+            &["anew", "at 9 ns", "at 5 ns"],
+        ),
+        (
+            L::SetBack { before, found }.to_string(),
+            &["set back", "70", "12"],
+        ),
+        (L::Missing.to_string(), &["bucket was deleted"]),
+        (
+            L::Vanished { key, revision }.to_string(),
+            &["revision 70 of w.worker-3", "gone"],
         ),
     ]);
 }

@@ -60,8 +60,9 @@ fn labels_are_the_published_words_each_its_own() {
         Degraded::WritesFailing,
         Degraded::WatchSilent,
         Degraded::LeaseLost,
+        Degraded::HistoryLost,
     ];
-    let words = "writes_failing watch_silent lease_lost";
+    let words = "writes_failing watch_silent lease_lost history_lost";
     are(&degraded, |reason| reason.as_str().to_string(), words);
     are(&degraded, ToString::to_string, words);
     let owners = [Claim, Session, Candidate, Reconcile, Request, Leader];

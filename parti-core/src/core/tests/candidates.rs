@@ -116,12 +116,18 @@ fn a_rejected_renewal_is_told_and_tried_again_until_the_lease_is_over() {
     assert_eq!(failures(&solo, "renew the session").len(), 3);
     let lost = |notice: &Notice| matches!(notice, Notice::LeaseLost { .. });
     assert_eq!(said(&solo.notices, lost).len(), 1);
-    // The permission is back: the same session goes on.
+    // The permission is back: the same session goes on,
     solo.pass(secs(2));
     let (op, writes) = solo.commit("w.worker-0");
     assert_eq!(session(&writes[0]).epoch, Epoch::new(1));
     solo.won(op, 9);
-    assert!(solo.core.deadline().is_some_and(|at| at > solo.now));
+    let info = solo.find(|op| matches!(op, StoreOp::Info));
+    assert!(
+        info.is_some(),
+        "as soon as the history is known to be the same"
+    );
+    let lost = |notice: &Notice| matches!(notice, Notice::IdentityLost { .. });
+    assert_eq!(said(&solo.notices, lost).len(), 0);
 }
 
 /// A release that the store refuses must be among the errors of the stop, or the seat is missed.

@@ -96,6 +96,7 @@ fn answers_to_another_question_are_no_answers() {
     let mut solo = Solo::start(|builder| builder.startup_timeout(secs(3)));
     let facts = crate::store::StoreInfo {
         created: 1,
+        age: Duration::MAX,
         last_revision: Revision::ZERO,
         version: "test".to_string(),
         max_batch: 1_000,
@@ -104,7 +105,9 @@ fn answers_to_another_question_are_no_answers() {
     answer_all(&mut solo, |request| match request {
         StoreOp::Info => Ok(StoreReply::Info(facts.clone())),
         StoreOp::List { .. } => wrong(),
-        StoreOp::Get { .. } | StoreOp::Commit { .. } => panic!("it knows of no seat yet"),
+        StoreOp::Get { .. } | StoreOp::Commit { .. } | StoreOp::Create => {
+            panic!("it knows of no seat yet")
+        }
     });
     let error = start_error(&solo).expect("it fails").to_string();
     assert!(error.contains("not a list"), "{error}");

@@ -135,6 +135,7 @@ fn lose_identity(solo: &mut Solo) {
     assert!(info.is_some(), "it claims anew");
     let facts = crate::store::StoreInfo {
         created: 1,
+        age: Duration::MAX,
         last_revision: crate::id::Revision::new(9),
         version: String::new(),
         max_batch: 1_000,

@@ -8,6 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::deal::deal;
 use crate::config::{Config, ConfigBuilder};
 use crate::core::{Boot, Core};
 use crate::effect::{Effect, Grant, RevokeCause};
@@ -21,7 +22,7 @@ use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
     WatchScope, Write,
 };
-use crate::strategy::{Plan, PlanError, PlanInput, Report, StrategyId};
+use crate::strategy::{Plan, PlanError, StrategyId};
 use crate::time::Instant;
 
 /// One process.
@@ -50,7 +51,9 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) nodes: Vec<Node>,
     pub(super) entries: BTreeMap<String, Entry>,
-    last: Revision,
+    pub(super) last: Revision,
+    /// Every write, in order.
+    pub(super) log: Vec<Entry>,
     pub(super) partitions: Vec<Partition>,
     inbox: VecDeque<(usize, Event)>,
     /// Commits per key since the last look.
@@ -80,6 +83,13 @@ pub(super) struct World {
     pub(super) fails_for: Vec<OpOwner>,
     /// Who asked the store since the last look.
     pub(super) asked: Vec<OpOwner>,
+    /// When the bucket was created, and how long ago it says that was.
+    pub(super) created: u64,
+    pub(super) age: Duration,
+    /// Reads do not show the last so many writes.
+    pub(super) lag: Option<u64>,
+    /// There is no bucket.
+    pub(super) missing: bool,
 }
 
 impl World {
@@ -90,6 +100,7 @@ impl World {
             nodes: Vec::new(),
             entries: BTreeMap::new(),
             last: Revision::ZERO,
+            log: Vec::new(),
             partitions: (0..partitions).map(partition).collect(),
             inbox: VecDeque::new(),
             commits: BTreeMap::new(),
@@ -106,6 +117,10 @@ impl World {
             fails: None,
             fails_for: Vec::new(),
             asked: Vec::new(),
+            created: 1,
+            age: Duration::MAX,
+            lag: None,
+            missing: false,
         }
     }
 
@@ -374,26 +389,49 @@ impl World {
     }
 
     fn execute(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
+        if self.missing && *op != StoreOp::Create {
+            return Err(StoreError::new(StoreErrorKind::Missing, "no bucket"));
+        }
+        let (seen, last_revision) = self.seen();
         match op {
-            StoreOp::Get { key } => Ok(StoreReply::Entry(self.entries.get(key).cloned())),
+            StoreOp::Get { key } => Ok(StoreReply::Entry(seen.get(key).cloned())),
             StoreOp::List { prefix } => {
-                let entries = self.entries.values();
+                let entries = seen.values();
                 let entries = entries.filter(|e| e.key.starts_with(prefix) && e.value.is_some());
-                let last_revision = self.last;
                 Ok(StoreReply::Entries {
                     entries: entries.cloned().collect(),
                     last_revision,
                 })
             }
             StoreOp::Commit { writes } => self.commit(writes),
-            StoreOp::Info => Ok(StoreReply::Info(StoreInfo {
-                created: 1,
-                last_revision: self.last,
-                version: "test".to_string(),
-                max_batch: self.max_batch,
-                max_value: self.max_value,
-            })),
+            StoreOp::Info => self.info(),
+            StoreOp::Create => {
+                self.missing = false;
+                self.info()
+            }
         }
+    }
+
+    /// What a read shows, and up to which revision.
+    fn seen(&self) -> (BTreeMap<String, Entry>, Revision) {
+        let Some(lag) = self.lag else {
+            return (self.entries.clone(), self.last);
+        };
+        let upto = Revision::new(self.last.get().saturating_sub(lag));
+        let log = self.log.iter().filter(|entry| entry.revision <= upto);
+        let entries = log.map(|entry| (entry.key.clone(), entry.clone()));
+        (entries.collect(), upto)
+    }
+
+    fn info(&self) -> Result<StoreReply, StoreError> {
+        Ok(StoreReply::Info(StoreInfo {
+            created: self.created,
+            age: self.age,
+            last_revision: self.last,
+            version: "test".to_string(),
+            max_batch: self.max_batch,
+            max_value: self.max_value,
+        }))
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<StoreReply, StoreError> {
@@ -426,6 +464,7 @@ impl World {
                 value,
             };
             self.entries.insert(write.key.clone(), entry.clone());
+            self.log.push(entry.clone());
             revisions.push(self.last);
             for (index, node) in self.nodes.iter().enumerate() {
                 for (&id, scope) in &node.watches {
@@ -437,38 +476,5 @@ impl World {
             }
         }
         Ok(StoreReply::Committed { revisions })
-    }
-}
-
-/// Keeps what living owners have up to an even share and deals out the rest.
-fn deal(input: &PlanInput) -> Plan {
-    let (workers, partitions) = (input.workers.len(), input.partitions.len());
-    let share = partitions.div_ceil(workers);
-    let mut loads = vec![0_usize; workers];
-    let mut owners = vec![u32::MAX; partitions];
-    for (rank, owner) in owners.iter_mut().enumerate() {
-        if let Some(before) = input.living_owner(rank as u32)
-            && loads[before as usize] < share
-        {
-            *owner = before;
-            loads[before as usize] += 1;
-        }
-    }
-    for owner in &mut owners {
-        if *owner == u32::MAX {
-            let least = (0..workers)
-                .min_by_key(|&w| loads[w])
-                .expect("there are workers");
-            *owner = least as u32;
-            loads[least] += 1;
-        }
-    }
-    Plan {
-        owners,
-        report: Report {
-            moved: 7,
-            lower_bound: 5,
-            ..Report::default()
-        },
     }
 }

@@ -109,6 +109,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         epoch: Epoch::new(epoch),
         status,
         applied: Version::new(applied),
+        known: Version::ZERO,
         draining: Vec::new(),
         capacity: 1,
         labels: BTreeMap::new(),
