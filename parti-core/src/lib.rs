@@ -42,6 +42,8 @@ mod status;
 mod store;
 mod strategy;
 mod table;
+#[cfg(test)]
+mod tests;
 mod time;
 mod watching;
 pub mod wire;
