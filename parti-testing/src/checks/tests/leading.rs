@@ -171,6 +171,16 @@ fn windows_are_waited_for() {
     };
     passes("S14", &late(20_000));
     fails("S14", &late(19_999));
+    // A window that is over ends before its worker is heard to have come back.
+    let back = |back| {
+        let mut facts = joins(20_000);
+        let again = written("w.worker-1", 9, 2, session(B, SessionStatus::Active, 0, 9));
+        let end = facts.len() - 2;
+        facts.splice(end..end, [commit(B, vec![again]), heard(A, back, 9)]);
+        facts
+    };
+    passes("S14", &back(20_000));
+    fails("S14", &back(19_999));
 }
 
 /// Every change would interrupt work that has nothing to do with it.
