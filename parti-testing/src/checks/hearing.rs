@@ -215,7 +215,8 @@ impl Ear {
                     judges_from: Instant::ORIGIN,
                 });
             }
-            Some(contact) if revision < contact.echo.0 => {}
+            // Only an abandoned watch may have brought the newer one, which the process ignores.
+            Some(contact) if revision < contact.echo.0 => contact.echo.1 = local,
             Some(contact) => {
                 if local.since(contact.echo.1) > patience {
                     contact.since = local;
