@@ -36,13 +36,16 @@ impl Contact {
         }
     }
 
-    /// An own renewal came back through the watch. One that a new watch delivers once more proves
-    /// nothing about the writes since.
-    pub(crate) fn on_echo(&mut self, config: &Config, now: Instant, revision: Revision) {
-        if revision <= self.newest {
-            return;
-        }
-        self.newest = revision;
+    /// Whether an own renewal came back for the first time. One that a new watch delivers once more
+    /// proves nothing about the writes since.
+    pub(crate) fn is_news(&mut self, revision: Revision) -> bool {
+        let news = revision > self.newest;
+        self.newest = revision.max(self.newest);
+        news
+    }
+
+    /// An own renewal came back through the watch.
+    pub(crate) fn on_echo(&mut self, config: &Config, now: Instant) {
         if !self.is_held(config, now) {
             self.since = now;
             self.after_gap = true;
@@ -107,14 +110,14 @@ mod tests {
         let at = Instant::from_millis;
         let mut contact = Contact::new(at(0));
         for ms in [2_000, 4_000, 6_500] {
-            contact.on_echo(&config, at(ms), Revision::new(ms));
+            contact.on_echo(&config, at(ms));
         }
         assert_eq!(
             (contact.since(), contact.judges_from(&config)),
             (at(0), at(0))
         );
         assert!(contact.is_held(&config, at(9_500)) && !contact.is_held(&config, at(9_501)));
-        contact.on_echo(&config, at(30_000), Revision::new(30_000));
+        contact.on_echo(&config, at(30_000));
         assert_eq!(
             (contact.since(), contact.judges_from(&config)),
             (at(30_000), at(36_000))
@@ -123,15 +126,10 @@ mod tests {
 
     /// A new leader whose renewals fail was told of its last good one by its new watch, and planned.
     #[test]
-    fn a_renewal_that_is_delivered_again_does_not_prolong_the_contact() {
-        let config = Config::builder("g").build().expect("coherent");
-        let at = Instant::from_millis;
-        let mut contact = Contact::new(at(0));
-        contact.on_echo(&config, at(2_000), Revision::new(7));
-        contact.on_echo(&config, at(4_900), Revision::new(7));
-        assert!(contact.is_held(&config, at(5_000)) && !contact.is_held(&config, at(5_001)));
-        contact.on_echo(&config, at(5_100), Revision::new(8));
-        assert!(contact.is_held(&config, at(5_100)));
+    fn a_renewal_that_is_delivered_again_is_no_news() {
+        let mut contact = Contact::new(Instant::ORIGIN);
+        let news = [7, 7, 8, 7, 8, 9].map(|revision| contact.is_news(Revision::new(revision)));
+        assert_eq!(news, [true, false, true, false, false, true]);
     }
 
     /// Contact that seems to last a moment longer than it does is judged from; one whose end is not

@@ -54,7 +54,10 @@ impl Check for Complete {
         }
         if let Fact::Notice {
             process,
-            notice: Notice::StepFailed { .. } | Notice::EvictionAverted { .. },
+            notice:
+                Notice::StepFailed { .. }
+                | Notice::EvictionAverted { .. }
+                | Notice::LeadershipLost { .. },
         } = fact
         {
             self.takers.remove(process);

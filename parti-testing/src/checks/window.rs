@@ -99,7 +99,14 @@ impl Window {
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
         let joined: Vec<Instant> = active()
             .filter(|(worker, _)| new(worker))
-            .map(|(_, heard)| heard.joined)
+            // What is due comes before what is heard in the same step.
+            .map(|(_, heard)| {
+                if heard.joined == at {
+                    heard.earlier
+                } else {
+                    heard.joined
+                }
+            })
             .collect();
         let expected = self.expected.map(|expected| expected as usize);
         let decision = Decision {

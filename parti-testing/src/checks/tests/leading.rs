@@ -115,6 +115,9 @@ fn nothing_is_decided_without_contact() {
     let at = |decided| [in_contact(&[2_000]), vec![plans(decided, &[0], &[0])]].concat();
     passes("S16", &at(5_000));
     fails("S16", &at(5_001));
+    // A new watch may bring what an abandoned one has brought already.
+    let again = [in_contact(&[2_000]), vec![heard(A, 5_000, 1)]].concat();
+    passes("S16", &[again, vec![plans(8_000, &[0], &[0])]].concat());
     let sent = |at, cause| [in_contact(&[2_000]), vec![proposes(at, cause, &[])]].concat();
     fails("S16", &sent(6_000, Cause::Resume));
     passes("S16", &sent(6_000, Cause::Resignation));
@@ -171,6 +174,16 @@ fn windows_are_waited_for() {
     };
     passes("S14", &late(20_000));
     fails("S14", &late(19_999));
+    // A window that is over ends before its worker is heard to have come back.
+    let back = |back| {
+        let mut facts = joins(20_000);
+        let again = written("w.worker-1", 9, 2, session(B, SessionStatus::Active, 0, 9));
+        let end = facts.len() - 2;
+        facts.splice(end..end, [commit(B, vec![again]), heard(A, back, 9)]);
+        facts
+    };
+    passes("S14", &back(20_000));
+    fails("S14", &back(19_999));
 }
 
 /// Every change would interrupt work that has nothing to do with it.
@@ -198,6 +211,10 @@ fn a_finished_generation_is_complete() {
     let plan = plans(0, &[0], &[0]);
     let empty = commit(A, vec![head(A, 1, 5, 3, 0)]);
     fails("S12", &[plan.clone(), empty.clone()]);
+    let reason = StepDownReason::Deposed;
+    let term = Term::new(1);
+    let over = notice(A, Notice::LeadershipLost { term, reason });
+    passes("S12", &[plan.clone(), over, empty.clone()]);
     passes("S12", &[empty]);
     let full = commit(A, vec![head(A, 1, 5, 3, 0), assignment(A, 5, Some(5), 4)]);
     passes("S12", &[plan.clone(), full]);
