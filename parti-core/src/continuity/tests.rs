@@ -268,3 +268,16 @@ fn a_version_above_the_found_one_is_missed_until_a_quarantine_was_kept_for_it() 
     // Nothing has been looked at in the new history.
     assert!(!continuity.is_intact_since(Instant::ORIGIN));
 }
+
+/// A list that is complete up to the very write that is missing proves its loss; a shorter one nothing.
+#[test]
+fn a_list_that_ends_where_a_key_was_written_has_to_show_it() {
+    let (key, revision, own) = ("w.a".into(), Revision::new(5), true);
+    let kept = Kept { key, revision, own };
+    assert_eq!(contradiction(&kept, &[], Revision::new(4)), None);
+    let lost = contradiction(&kept, &[], Revision::new(5));
+    assert!(
+        matches!(lost, Some(HistoryLoss::Vanished { .. })),
+        "{lost:?}"
+    );
+}
