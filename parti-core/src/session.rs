@@ -262,3 +262,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

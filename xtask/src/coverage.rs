@@ -165,7 +165,8 @@ fn files(report: &Value) -> Result<Vec<File>, Failure> {
 
 fn file(entry: &Value) -> Option<File> {
     let (_, name) = entry["filename"].as_str()?.split_once("parti-core/src/")?;
-    let is_test = name.ends_with("/tests.rs") || name.contains("/tests/");
+    let mut parts = name.split('/');
+    let is_test = parts.any(|part| part == "tests" || part == "tests.rs");
     if is_test {
         return None;
     }
@@ -221,10 +222,17 @@ mod tests {
                              [4, 1, 7, true, true, false], [5, 1, 0, true, true, true]],
             })
         };
-        let names = ["a.rs", "b.rs", "leader/tests.rs", "core/tests/world.rs"];
+        let names = [
+            "a.rs",
+            "b.rs",
+            "tests.rs",
+            "tests/words.rs",
+            "leader/tests.rs",
+            "core/tests/world.rs",
+        ];
         let entries: Vec<Value> = names
             .iter()
-            .zip([10, 5, 0, 0])
+            .zip([10, 5, 0, 0, 0, 0])
             .map(|(n, c)| entry(n, c))
             .collect();
         let report = serde_json::json!({ "data": [{ "files": entries }] });

@@ -244,3 +244,40 @@ fn looks_keep_their_distance() {
     continuity.suspect(at(10_003), INTERVAL);
     assert_eq!(continuity.look_at(), Some(at(10_500)));
 }
+
+/// Tokens below one that was handed out are refused by whatever they fence: a lost version has to be
+/// noticed, and kept a quarantine for once, not for ever.
+#[test]
+fn a_version_above_the_found_one_is_missed_until_a_quarantine_was_kept_for_it() {
+    let version = Version::new;
+    let mut continuity = Continuity::default();
+    assert!(!continuity.misses(version(0)));
+    continuity.learn(version(7));
+    continuity.learn(version(5));
+    let misses = [6, 7, 8].map(|found| continuity.misses(version(found)));
+    assert_eq!(misses, [true, false, false]);
+    continuity.forget(1, 1);
+    assert_eq!(
+        continuity.known(),
+        version(7),
+        "what must never be repeated"
+    );
+    assert!(!continuity.misses(version(0)), "it was atoned for");
+    continuity.learn(version(9));
+    assert!(continuity.misses(version(8)));
+    // Nothing has been looked at in the new history.
+    assert!(!continuity.is_intact_since(Instant::ORIGIN));
+}
+
+/// A list that is complete up to the very write that is missing proves its loss; a shorter one nothing.
+#[test]
+fn a_list_that_ends_where_a_key_was_written_has_to_show_it() {
+    let (key, revision, own) = ("w.a".into(), Revision::new(5), true);
+    let kept = Kept { key, revision, own };
+    assert_eq!(contradiction(&kept, &[], Revision::new(4)), None);
+    let lost = contradiction(&kept, &[], Revision::new(5));
+    assert!(
+        matches!(lost, Some(HistoryLoss::Vanished { .. })),
+        "{lost:?}"
+    );
+}

@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::*;
 use crate::core::Boot;
 use crate::cx::Env;
+use crate::effect::Effect;
 use crate::id::{Nonce, Term, WriteId};
 use crate::record::LeaderName;
 use crate::state::Cause;
@@ -153,6 +154,17 @@ impl Sees {
         let mut cx = self.env.cx(Instant::from_millis(ms));
         self.follow
             .wrote_head(&mut cx, head, Revision::new(revision));
+    }
+
+    /// The leaders that were told since the last look.
+    fn told(&mut self) -> Vec<Option<String>> {
+        let told = self.env.out.drain(..).filter_map(|effect| {
+            let Effect::Notify(Notice::LeaderChanged { leader, .. }) = effect else {
+                return None;
+            };
+            Some(leader.map(|leader| leader.to_string()))
+        });
+        told.collect()
     }
 
     fn session(&mut self, ms: u64, worker: &str, revision: u64, record: Option<&Record>) {
@@ -313,4 +325,17 @@ fn a_follower_watches_the_leaders_session_but_its_own_only_once() {
     assert_eq!((watches(&sees, "w.b"), watches(&sees, "w.me")), (1, 1));
     sees.head(200, 6, head_of(Some("me"), 2, 0));
     assert_eq!((watches(&sees, "w.b"), watches(&sees, "w.me")), (0, 1));
+}
+
+/// A dashboard of the leader is made of these: each change once, and nothing in between.
+#[test]
+fn a_change_of_the_leader_is_told_once() {
+    let mut sees = Sees::nothing();
+    sees.head(100, 5, head_of(Some("b"), 1, 0));
+    assert_eq!(sees.told(), [Some("b".into())]);
+    sees.head(200, 6, head_of(Some("b"), 1, 11));
+    assert_eq!(sees.told(), [], "another generation of the same leader");
+    sees.head(300, 7, head_of(None, 1, 11));
+    sees.head(400, 8, head_of(Some("c"), 2, 11));
+    assert_eq!(sees.told(), [None, Some("c".into())]);
 }

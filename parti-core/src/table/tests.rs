@@ -63,6 +63,7 @@ fn a_subset_is_the_table_of_its_partitions() {
     let expected = PartitionTable::new(some).expect("ok");
     assert_eq!(whole.subset(&ranks), expected);
     assert_eq!(whole.subset(&ranks).digest(), expected.digest());
+    assert_eq!(whole.subset(&ranks).total_weight(), expected.total_weight());
     assert_eq!(whole.subset(&[3, 3, 1, 99]).len(), 1);
     assert_ne!(whole.digest(), expected.digest());
 }

@@ -137,3 +137,18 @@ fn a_new_incarnation_is_not_late_for_the_old_one() {
     confirmations.note(at(1), &view);
     assert!(confirmations.awaited.is_empty());
 }
+
+/// A wake-up for a moment that is over would make the core spin, and who is gone is not waited for.
+#[test]
+fn nothing_is_waited_for_that_is_over_or_gone() {
+    let config = Config::builder("g").build().expect("coherent");
+    let mut confirmations = Confirmations::default();
+    confirmations.expect(at(0), &worker(), Version::new(100));
+    let behind = view(100, &[], 99, &[]);
+    assert_eq!(confirmations.next(&config, at(11)), Some(at(12)));
+    assert_eq!(confirmations.next(&config, at(12)), None);
+    assert_eq!(late(&confirmations, &behind, 12), (false, true));
+    confirmations.forget(&worker());
+    assert_eq!(late(&confirmations, &behind, 12), (false, false));
+    assert_eq!(confirmations.next(&config, at(11)), None);
+}

@@ -369,3 +369,33 @@ fn patience_is_the_longest_of_the_grace_the_own_lease_and_that_of_the_worker() {
     assert_eq!(patience(2, 20, 3), (20, 3), "it relies on 20 s itself");
     assert_eq!(patience(1, 3, 1), (6, 3), "never less than the own lease");
 }
+
+/// A list that lags shows old revisions all the time; only one that claims to be complete and is not
+/// proves that acknowledged writes are gone.
+#[test]
+fn only_a_complete_list_with_an_older_revision_contradicts_what_is_known() {
+    let mut sees = Sees::nothing();
+    let active = session(1, 0, SessionStatus::Active);
+    sees.at(1, "w.a", 5, Some(&active));
+    let shows = |revision: u64, upto: u64| {
+        let entry = Entry {
+            key: "w.a".to_string(),
+            revision: Revision::new(revision),
+            value: None,
+        };
+        sees.view.contradiction(&[entry], Revision::new(upto))
+    };
+    assert_eq!(shows(3, 4), None, "it ends before what is known");
+    assert_eq!((shows(5, 9), shows(7, 9)), (None, None));
+    let (key, revision) = ("w.a".to_string(), Revision::new(5));
+    let vanished = Some(HistoryLoss::Vanished { key, revision });
+    assert_eq!(shows(3, 5), vanished);
+}
+
+/// What a set-back left over was superseded once: a view that took it for new would free partitions.
+#[test]
+fn a_view_remembers_up_to_which_version_it_distrusts_records() {
+    let version = Some(Version::new(7));
+    assert_eq!(View::distrusting(version).distrusted, version);
+    assert_eq!(View::distrusting(None).distrusted, None);
+}
