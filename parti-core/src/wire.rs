@@ -108,6 +108,7 @@ enum RecordWire {
     Assignment(AssignmentWire),
     Audit(AuditWire),
     Control(ControlWire),
+    Source(SourceWire),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -189,6 +190,15 @@ struct ControlWire {
     write: WriteWire,
     author: String,
     reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SourceWire {
+    change: u128,
+    earlier: Vec<u128>,
+    index: u32,
+    parts: u32,
+    partitions: Vec<(String, u64)>,
 }
 
 #[cfg(test)]
