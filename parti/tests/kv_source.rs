@@ -440,3 +440,53 @@ async fn a_group_follows_its_list_and_keeps_it_when_it_is_gone() {
     owns(0).await;
     manager.stop(StopMode::Handoff).await.expect("stops");
 }
+
+/// What the fake promises, a server must keep: pieces in one batch, conditions, the announcement.
+#[cfg(feature = "nats")]
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_real_server_a_list_is_kept_in_the_bucket_of_its_group() {
+    use parti::{GroupName, NatsOptions, NatsStore};
+    use parti_testing::nats_server::{NatsServer, ServerOptions};
+
+    // Small messages, so that a moderate list needs many pieces.
+    let options = ServerOptions::default().config("max_payload: 4096");
+    let server = NatsServer::start(options).unwrap_or_else(|error| panic!("{error}"));
+    let group = GroupName::new("test").expect("valid");
+    let open = async || {
+        let opened = NatsStore::connect(&server.url(), &group, NatsOptions::default()).await;
+        Arc::new(opened.expect("the store opens"))
+    };
+    let store = open().await;
+    let operator = KvSource::new(open().await);
+    operator.create(numbered(3000)).await.expect("in pieces");
+    assert_eq!(operator.partitions().await.expect("whole"), numbered(3000));
+    operator.remove(&[key("p0")]).await.expect("removed");
+    let list = operator.transform(|list| Ok(list[..4].to_vec())).await;
+    assert_eq!(list.expect("shorter").len(), 4);
+    let prefix = "src".to_owned();
+    let Ok(StoreReply::Entries { entries, .. }) = store.execute(StoreOp::List { prefix }).await
+    else {
+        panic!("no list");
+    };
+    assert_eq!(entries.len(), 1, "{entries:?}");
+
+    let config = fast(1).build().expect("coherent");
+    let source = KvSource::new(store.clone());
+    let manager = Manager::builder(config, source, Recorder::new("a")).store(store);
+    let manager = manager.start().await.expect("starts");
+    let limit = Duration::from_secs(30);
+    until("it owns the list", limit, || {
+        manager.assignment().len() == 4
+    })
+    .await;
+    let writers = (0..4).map(|n| {
+        let operator = operator.clone();
+        let new = vec![partition(&format!("new{n}"))];
+        tokio::spawn(async move { operator.add(new).await })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("no panic").expect("added");
+    }
+    until("it follows", limit, || manager.assignment().len() == 8).await;
+    manager.stop(StopMode::Handoff).await.expect("stops");
+}
