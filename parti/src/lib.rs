@@ -78,6 +78,9 @@ pub use parti_core::{
     Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
 };
 #[cfg(feature = "nats")]
+#[doc(no_inline)]
+pub use parti_nats::async_nats;
+#[cfg(feature = "nats")]
 #[doc(inline)]
 pub use parti_nats::{NatsOptions, NatsStore};
 #[doc(inline)]

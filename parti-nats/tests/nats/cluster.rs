@@ -107,3 +107,36 @@ async fn one_of_many_wins(store: &NatsStore) {
     }
     assert_eq!(winners, 1);
 }
+
+/// A server that is taken out of service for an update must cost a moment and no event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_retires_hands_its_clients_and_streams_to_the_others() {
+    let (mut cluster, store) = cluster().await;
+    let mut watch = store.watch(WatchScope::All).await.expect("watches");
+    assert_eq!(next(&mut watch).await, "caught up@0");
+    write(&store, put("a", "1", Expect::Any)).await;
+    let leader = cluster.wait_for_stream_leader("KV_parti_orders");
+    let leader = leader.expect("somebody leads");
+    cluster.node(leader).retire().expect("is told");
+    let mut after = None;
+    eventually("writes go on", ELECTION_MAX, async || {
+        let led = cluster.stream_leader("KV_parti_orders");
+        let written = commit(&store, vec![put("a", "2", Expect::Any)]).await;
+        if let Err(error) = &written {
+            let fair = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+            assert!(fair.contains(&error.kind), "{error}");
+        }
+        after = written
+            .ok()
+            .filter(|_| led.is_some_and(|led| led != leader));
+        after.is_some()
+    })
+    .await;
+    let last = after.expect("written")[0];
+    let seen = until(&mut watch, &format!("a=2@{last}")).await;
+    let lost = seen.iter().any(|event| event.starts_with("lost"));
+    assert!(
+        !lost && seen.first().is_some_and(|e| e == "a=1@1"),
+        "{seen:?}"
+    );
+}
