@@ -90,7 +90,7 @@ fn credentials(jwt: &str, user: &KeyPair) -> String {
 }
 
 /// A server in operator mode, and credentials of a user it knows and of one it does not.
-fn operator() -> Way {
+async fn operator() -> Way {
     let (operator, account) = (KeyPair::new_operator(), KeyPair::new_account());
     let system = KeyPair::new_account();
     let (user, stranger) = (KeyPair::new_user(), KeyPair::new_account());
@@ -112,10 +112,11 @@ fn operator() -> Way {
     });
     let user_jwt = jwt(&account, &user.public_key(), "user", claims.clone());
     let strange_jwt = jwt(&stranger, &user.public_key(), "user", claims);
-    let given = |jwt: &str| {
-        let text = credentials(jwt, &user);
-        ConnectOptions::with_credentials(&text).expect("credentials")
-    };
+    let file = std::env::temp_dir().join(format!("parti-{}.creds", std::process::id()));
+    std::fs::write(&file, credentials(&user_jwt, &user)).expect("written");
+    let right = ConnectOptions::with_credentials_file(&file).await;
+    std::fs::remove_file(&file).expect("removed");
+    let wrong = ConnectOptions::with_credentials(&credentials(&strange_jwt, &user));
     Way {
         name: "credentials",
         server: ServerOptions::default().config(&format!(
@@ -124,8 +125,8 @@ fn operator() -> Way {
             system.public_key(),
             account.public_key()
         )),
-        right: given(&user_jwt),
-        wrong: given(&strange_jwt),
+        right: right.expect("credentials"),
+        wrong: wrong.expect("credentials"),
         secrets: vec![seed(&user), user_jwt, strange_jwt],
     }
 }
@@ -140,7 +141,7 @@ async fn every_way_to_log_in_works_and_no_secret_is_ever_repeated() {
         right,
         wrong,
         secrets,
-    } in [token(), password(), nkey(), operator()]
+    } in [token(), password(), nkey(), operator().await]
     {
         let (log, _guard) = Log::begin();
         let mut server = start(server);

@@ -86,6 +86,11 @@ async fn a_hundred_reconnects_leave_no_consumer_and_lose_no_event() {
         let revision = write(store, put("a", &round.to_string(), Expect::Any)).await;
         assert_eq!(next(&mut watch).await, format!("a={round}@{revision}"));
     }
+    let left = consumers(store).await;
+    assert!(
+        left <= 5,
+        "{left} consumers although each is deleted at once"
+    );
     // What a deletion misses is dropped by the server after five idle seconds.
     eventually("one consumer is left", PATIENCE, async || {
         consumers(store).await == 1
