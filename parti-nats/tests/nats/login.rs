@@ -216,6 +216,15 @@ async fn a_login_that_is_refused_for_a_while_is_tried_again() {
         written.is_err_and(|error| error.kind == StoreErrorKind::Unavailable)
     })
     .await;
+    eventually(
+        "it was tried for long",
+        crate::support::PATIENCE,
+        async || {
+            let log = std::fs::read_to_string(server.log_path()).unwrap_or_default();
+            log.matches("authentication error").count() >= 20
+        },
+    )
+    .await;
     server.reload(&with("first")).expect("reloads");
     eventually("it is in again", crate::support::PATIENCE, async || {
         commit(&store, vec![put("a", "2", Expect::Any)])
