@@ -285,6 +285,7 @@ fn session(number: u32) -> SessionRecord {
         epoch: Epoch::ZERO,
         status: SessionStatus::Active,
         applied: Version::ZERO,
+        known: Version::ZERO,
         draining: Vec::new(),
         capacity: 1,
         labels: Default::default(),

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Parser, ValueEnum};
 use parti::{
     AssignmentStrategy, Config, ConsistentHash, Guard, Manager, ManagerNotice, Mode, Notice,
-    Partition, PartitionError, PartitionHandler, PartitionKey, Preset, RevokeCause, RoundRobin,
-    StaticSource, Sticky, StopMode, Subscription, async_trait,
+    OnBucketLost, Partition, PartitionError, PartitionHandler, PartitionKey, Preset, RevokeCause,
+    RoundRobin, StaticSource, Sticky, StopMode, Subscription, async_trait,
 };
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +43,9 @@ struct Arguments {
     /// The timings.
     #[arg(long, value_enum, default_value_t = Profile::Default)]
     profile: Profile,
+    /// What happens when the bucket is lost while the worker runs.
+    #[arg(long, value_enum, default_value_t = LossName::Recreate)]
+    on_bucket_lost: LossName,
     /// How many workers make the group complete; ends the waiting at the first start.
     #[arg(long)]
     expected: Option<u32>,
@@ -61,6 +64,12 @@ struct Arguments {
 enum ModeName {
     Exclusive,
     Overlap,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LossName {
+    Recreate,
+    Halt,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -131,7 +140,14 @@ fn config(arguments: &Arguments) -> Result<Config, Box<dyn Error>> {
         Profile::Fast => Preset::Fast,
         Profile::Patient => Preset::Patient,
     };
-    let builder = Config::builder(&arguments.group).mode(mode).preset(preset);
+    let on_bucket_lost = match arguments.on_bucket_lost {
+        LossName::Recreate => OnBucketLost::Recreate,
+        LossName::Halt => OnBucketLost::Halt,
+    };
+    let builder = Config::builder(&arguments.group)
+        .mode(mode)
+        .preset(preset)
+        .on_bucket_lost(on_bucket_lost);
     let builder = match arguments.expected {
         Some(expected) => builder.expected_workers(expected),
         None => builder,
@@ -189,6 +205,9 @@ fn follow_core(notice: &Notice, journal: &Journal) {
         Notice::Committed { version, cause, .. } => {
             let (version, cause) = (version.get(), cause.as_str());
             journal.write("committed", json!({ "version": version, "cause": cause }));
+        }
+        Notice::HistoryLost { loss, .. } => {
+            journal.write("history_lost", json!({ "loss": loss.to_string() }));
         }
         Notice::LeaseLost { .. } => journal.write("lease_lost", json!({})),
         Notice::IdentityLost { .. } => journal.write("identity_lost", json!({})),

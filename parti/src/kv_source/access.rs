@@ -127,7 +127,7 @@ where
             Ok(()) => return Ok(new),
             Err(KvSourceError::Store(error)) => match error.kind {
                 StoreErrorKind::Refused => last = None,
-                StoreErrorKind::Unavailable => last = Some(error),
+                StoreErrorKind::Unavailable | StoreErrorKind::Missing => last = Some(error),
                 StoreErrorKind::Unknown => {
                     unclear.push(name);
                     last = Some(error);

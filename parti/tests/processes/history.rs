@@ -61,6 +61,13 @@ impl Life {
             .max()
     }
 
+    /// When an event was first told of after a time.
+    pub(crate) fn first_after(&self, event: &str, at_ms: Option<u64>) -> Option<u64> {
+        let later = self.lines.iter().filter(|line| line.event == event);
+        let later = later.map(|line| line.at_ms);
+        later.filter(|at| Some(*at) > at_ms).min()
+    }
+
     /// The partitions it owns after its last line.
     pub(crate) fn owned(&self) -> BTreeSet<String> {
         let mut owned = BTreeSet::new();
