@@ -133,4 +133,32 @@ mod tests {
         contact.on_echo(&config, at(5_100), Revision::new(8));
         assert!(contact.is_held(&config, at(5_100)));
     }
+
+    /// Contact that seems to last a moment longer than it does is judged from; one whose end is not
+    /// foreseen is noticed only when something else happens.
+    #[test]
+    fn the_end_of_contact_is_foreseen_to_the_moment() {
+        let config = Config::builder("g").build().expect("coherent");
+        let mut contact = Contact::new(Instant::from_millis(1_000));
+        contact.on_echo(&config, Instant::from_millis(2_000), Revision::new(7));
+        assert_eq!(contact.echo(), Instant::from_millis(2_000));
+        let (end, moment) = (contact.lost_at(&config), Duration::from_nanos(1));
+        assert_eq!(end, Instant::from_millis(5_000) + moment);
+        assert!(contact.is_held(&config, end.saturating_sub(moment)));
+        assert!(!contact.is_held(&config, end));
+    }
+
+    /// While the store is out of order nothing is a sign of life or death, however fresh the echo.
+    #[test]
+    fn contact_that_was_broken_off_returns_with_an_echo_and_asks_for_grace() {
+        let config = Config::builder("g").build().expect("coherent");
+        let at = Instant::from_millis;
+        let mut contact = Contact::new(at(0));
+        contact.break_off();
+        assert!(!contact.is_held(&config, at(1)));
+        contact.on_echo(&config, at(10), Revision::new(7));
+        assert!(contact.is_held(&config, at(11)));
+        let times = (contact.since(), contact.judges_from(&config));
+        assert_eq!(times, (at(10), at(6_010)));
+    }
 }

@@ -269,3 +269,6 @@ fn revoke(cx: &mut Cx<'_>, grants: Vec<Grant>, cause: RevokeCause) {
         cx.push(Effect::Revoke { grants, cause });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,8 @@ mod store;
 mod stored_list;
 mod strategy;
 mod table;
+#[cfg(test)]
+mod tests;
 mod time;
 mod watching;
 pub mod wire;

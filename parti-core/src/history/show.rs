@@ -158,3 +158,6 @@ impl fmt::Display for Date {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -326,3 +326,57 @@ fn damaged_keys_are_named_and_the_rest_is_read_in_order() {
                   worker-1 +0 -1";
     assert_eq!(line, wanted);
 }
+
+/// A history that reads too little explains with confidence what it has not seen.
+#[test]
+fn the_reads_cover_every_record_a_history_is_made_of() {
+    let mut bucket = ring(hand_over());
+    bucket.push(assignment(2, Some(12), None));
+    bucket.push(session(2, 4, SessionStatus::Active));
+    let head = Head {
+        write: WRITE,
+        term: Term::new(1),
+        leader: None,
+        version: Version::new(12),
+        cause: Cause::Resume,
+        planned: Version::new(11),
+        strategy: crate::strategy::StrategyId::new("deal/1"),
+        workers: 1,
+        partitions: 1,
+        digest: 0,
+        weights_digest: 0,
+        unfinished: 0,
+    };
+    bucket.push(entry(head_key(), &Record::Head(head)));
+    let answer = |read: &StoreOp| match read {
+        StoreOp::Get { key } => {
+            StoreReply::Entry(bucket.iter().find(|entry| entry.key == *key).cloned())
+        }
+        StoreOp::List { prefix } => StoreReply::Entries {
+            entries: bucket
+                .iter()
+                .filter(|e| e.key.starts_with(prefix))
+                .cloned()
+                .collect(),
+            last_revision: Revision::new(1),
+        },
+        StoreOp::Commit { .. } | StoreOp::Info | StoreOp::Create => {
+            panic!("a history only reads: {read:?}")
+        }
+    };
+    let reads = History::reads();
+    let read = reads
+        .iter()
+        .flat_map(|read| History::entries_of(answer(read)));
+    let history = History::read(&read.collect::<Vec<_>>());
+    assert_eq!(history, History::read(&bucket));
+    assert!(history.head.is_some() && history.entries.len() == 3);
+    // The ring is read after the assignments, or one could lack the entry that explains it.
+    let position = |wanted: &str| {
+        let is = |read: &StoreOp| matches!(read, StoreOp::List { prefix } if prefix == wanted);
+        reads.iter().position(is)
+    };
+    assert!(position("a.") < position("h."));
+    let revisions = Vec::new();
+    assert_eq!(History::entries_of(StoreReply::Committed { revisions }), []);
+}

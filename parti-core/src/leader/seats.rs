@@ -202,3 +202,6 @@ impl Ranks<'_> {
         strays.into_iter().map(|(key, _)| key).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

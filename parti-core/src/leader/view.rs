@@ -452,3 +452,6 @@ impl SessionView {
         (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,3 +319,81 @@ fn a_lying_length_is_refused_before_memory_is_taken() {
     bytes.extend([253, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
     assert!(matches!(decode(&bytes), Err(WireError::Malformed(_))));
 }
+
+/// What is well formed and makes no sense must be refused here, or it is acted on elsewhere.
+#[test]
+fn values_outside_their_domain_are_refused_by_name() {
+    use crate::wire::{AssignmentWire, AuditWire, HeadWire, RecordWire, WriteWire, convert};
+    let refused = |wire| match convert::from_wire(wire) {
+        Err(WireError::Invalid(reason)) => reason,
+        other => panic!("it was taken: {other:?}"),
+    };
+    let head = |leader: Option<&str>, cause| {
+        RecordWire::Head(HeadWire {
+            write: WriteWire(1, 1),
+            term: 1,
+            leader: leader.map(|name| (name.to_string(), 1)),
+            version: 1,
+            cause,
+            planned: 0,
+            strategy: String::new(),
+            workers: 0,
+            partitions: 0,
+            digest: 0,
+            weights_digest: 0,
+            unfinished: 0,
+        })
+    };
+    assert!(refused(head(Some("a b"), 0)).contains("\"a b\""));
+    let last = u8::try_from(Cause::ALL.len()).expect("few") - 1;
+    assert!(convert::from_wire(head(None, last)).is_ok());
+    assert_eq!(
+        refused(head(None, last + 1)),
+        alloc::format!("cause {}", last + 1)
+    );
+    let assignment = |partition: &str, anchor| {
+        RecordWire::Assignment(AssignmentWire {
+            write: WriteWire(1, 1),
+            version: 1,
+            epoch: 1,
+            departed: Vec::from(["worker-3".to_string()]),
+            granted: Vec::from([(partition.to_string(), 1, anchor)]),
+            revoking: Vec::new(),
+        })
+    };
+    assert!(convert::from_wire(assignment("1:p", 1)).is_ok());
+    assert!(refused(assignment("01:p", 0)).contains("\"01:p\""));
+    assert_eq!(refused(assignment("1:p", 2)), "anchor 2 of 1 departed");
+    let audit = RecordWire::Audit(AuditWire {
+        write: WriteWire(1, 1),
+        version: 1,
+        term: 1,
+        leader: String::new(),
+        cause: 0,
+        triggers: Vec::new(),
+        at_ms: 0,
+        moved: 0,
+        lower_bound: 0,
+        changes: Vec::new(),
+        truncated: false,
+    });
+    assert!(refused(audit).contains("worker ID is empty"));
+}
+
+/// The limit is on the whole record: one byte more is refused with its size, before it is read.
+#[test]
+fn a_record_over_the_limit_is_refused_with_its_size() {
+    use crate::wire::MAX_RECORD_BYTES;
+    let mut bytes = alloc::vec![0_u8; MAX_RECORD_BYTES + 1];
+    bytes[0] = FORMAT;
+    let bytes_found = MAX_RECORD_BYTES + 1;
+    assert_eq!(
+        decode(&bytes),
+        Err(WireError::TooLarge { bytes: bytes_found })
+    );
+    bytes.pop();
+    assert!(
+        matches!(decode(&bytes), Err(WireError::Malformed(_))),
+        "it is looked at"
+    );
+}

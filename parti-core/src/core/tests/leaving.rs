@@ -8,6 +8,7 @@ use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::event::{Event, StopMode};
 use crate::notice::{Notice, StepDownReason};
+use crate::record::{Record, SessionStatus};
 
 /// A rolling update must not leave partitions without an owner for a lease.
 #[test]
@@ -155,5 +156,77 @@ fn a_stop_is_bounded_and_says_what_was_not_released() {
     assert!(
         errors.iter().any(|error| error.contains("p-")),
         "{errors:?}"
+    );
+}
+
+/// What the stored session of a worker says of its end.
+fn released(world: &World, node: usize, worker: &str) -> Option<Duration> {
+    let stopped = |notice: &Notice| matches!(notice, Notice::Stopped { .. });
+    let is_stopped = world.nodes[node].notices.iter().any(stopped);
+    let value = world.entries[&alloc::format!("w.{worker}")].value.clone();
+    let record = crate::wire::decode(&value.expect("a session"));
+    let Ok(Record::Session(session)) = record else {
+        panic!("not a session: {record:?}")
+    };
+    let SessionStatus::Released { hold } = session.status else {
+        return None;
+    };
+    is_stopped.then_some(hold)
+}
+
+/// Kubernetes asks politely first; when it becomes urgent, the rest of the time must not be waited.
+#[test]
+fn a_second_stop_that_is_more_urgent_ends_the_wait_for_the_hand_over() {
+    let hold = secs(20);
+    let urgent = [
+        (StopMode::Now, Duration::ZERO),
+        (StopMode::Restart { hold }, hold),
+    ];
+    for (mode, wanted) in urgent {
+        let mut world = World::new(4);
+        group(&mut world, 2);
+        let leaving = 1 - leader(&world);
+        let worker = world.nodes[leaving].core.status().worker.expect("an ID");
+        world.plans_wait = true;
+        let handoff = StopMode::Handoff;
+        world.tell(leaving, Event::Stop { mode: handoff });
+        world.run(Duration::from_millis(500));
+        assert_eq!(
+            released(&world, leaving, worker.as_str()),
+            None,
+            "it hands over"
+        );
+        world.tell(leaving, Event::Stop { mode });
+        // A polite stop that comes late does not make it patient again.
+        world.tell(leaving, Event::Stop { mode: handoff });
+        world.run(Duration::from_millis(100));
+        assert_eq!(
+            released(&world, leaving, worker.as_str()),
+            Some(wanted),
+            "{mode:?}"
+        );
+        assert!(world.nodes[leaving].held.is_empty());
+    }
+}
+
+/// A leader that is cut off from everybody while it stops must not keep its process alive, and what
+/// was not done has to be told: the session goes on for a lease.
+#[test]
+fn a_stop_without_a_store_ends_in_time_and_says_what_is_left_behind() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.run(secs(10));
+    world.fails = Some(crate::store::StoreErrorKind::Unavailable);
+    let mode = StopMode::Now;
+    world.tell(0, Event::Stop { mode });
+    world.run(secs(16));
+    let Some(Notice::Stopped { errors }) = world.nodes[0].notices.last() else {
+        panic!("it must have stopped: {:?}", world.nodes[0].notices.last())
+    };
+    let said = errors.iter().any(|error| error.contains("could not be"));
+    assert!(said, "{errors:?}");
+    assert!(
+        world.nodes[0].held.is_empty(),
+        "nothing is held after the stop"
     );
 }

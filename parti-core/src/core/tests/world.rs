@@ -8,6 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::deal::deal;
 use crate::config::{Config, ConfigBuilder};
 use crate::core::{Boot, Core};
 use crate::effect::{Effect, Grant, RevokeCause};
@@ -15,12 +16,13 @@ use crate::event::{Event, OpOwner, WatchId};
 use crate::id::{Revision, Token, WorkerId};
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
+use crate::source::SourceError;
 use crate::state::{Cause, State};
 use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
     WatchScope, Write,
 };
-use crate::strategy::{Plan, PlanError, PlanInput, Report, StrategyId};
+use crate::strategy::{Plan, PlanError, StrategyId};
 use crate::time::Instant;
 
 /// One process.
@@ -60,8 +62,15 @@ pub(super) struct World {
     pub(super) plans: Vec<(Instant, Cause)>,
     /// Every committed generation that evicted somebody: when, and whom.
     pub(super) evictions: Vec<(Instant, WorkerId)>,
+    /// The partition source fails like this.
+    pub(super) source_fails: Option<SourceError>,
+    /// How often the partition source was asked.
+    pub(super) listings: usize,
     /// The strategy fails.
     pub(super) plans_fail: bool,
+    /// Plans take until they are let go.
+    pub(super) plans_wait: bool,
+    waiting: Vec<(usize, Event)>,
     /// What a faulty strategy does to a plan.
     pub(super) spoil: fn(&mut Plan),
     /// The most writes of a commit.
@@ -97,7 +106,11 @@ impl World {
             commits: BTreeMap::new(),
             plans: Vec::new(),
             evictions: Vec::new(),
+            source_fails: None,
+            listings: 0,
             plans_fail: false,
+            plans_wait: false,
+            waiting: Vec::new(),
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
@@ -241,6 +254,16 @@ impl World {
         self.tell(node, Event::Released { grants });
     }
 
+    /// Plans that were waited for are ready. How many there were.
+    pub(super) fn let_plans_go(&mut self) -> usize {
+        self.plans_wait = false;
+        let waiting = core::mem::take(&mut self.waiting);
+        let ready = waiting.len();
+        self.inbox.extend(waiting);
+        self.settle();
+        ready
+    }
+
     fn settle(&mut self) {
         while let Some((index, event)) = self.inbox.pop_front() {
             let node = &mut self.nodes[index];
@@ -288,7 +311,9 @@ impl World {
                 self.nodes[index].watches.remove(&id);
             }
             Effect::ListPartitions { op } => {
-                let result = Ok(self.partitions.clone());
+                self.listings += 1;
+                let failed = self.source_fails.clone();
+                let result = failed.map_or_else(|| Ok(self.partitions.clone()), Err);
                 self.inbox
                     .push_back((index, Event::Partitions { op, result }));
             }
@@ -301,7 +326,12 @@ impl World {
                     (self.spoil)(&mut plan);
                     Ok(plan)
                 };
-                self.inbox.push_back((index, Event::Planned { op, result }));
+                let planned = (index, Event::Planned { op, result });
+                if self.plans_wait {
+                    self.waiting.push(planned);
+                } else {
+                    self.inbox.push_back(planned);
+                }
             }
             Effect::Assign { grants } => {
                 for grant in grants {
@@ -446,38 +476,5 @@ impl World {
             }
         }
         Ok(StoreReply::Committed { revisions })
-    }
-}
-
-/// Keeps what living owners have up to an even share and deals out the rest.
-fn deal(input: &PlanInput) -> Plan {
-    let (workers, partitions) = (input.workers.len(), input.partitions.len());
-    let share = partitions.div_ceil(workers);
-    let mut loads = vec![0_usize; workers];
-    let mut owners = vec![u32::MAX; partitions];
-    for (rank, owner) in owners.iter_mut().enumerate() {
-        if let Some(before) = input.living_owner(rank as u32)
-            && loads[before as usize] < share
-        {
-            *owner = before;
-            loads[before as usize] += 1;
-        }
-    }
-    for owner in &mut owners {
-        if *owner == u32::MAX {
-            let least = (0..workers)
-                .min_by_key(|&w| loads[w])
-                .expect("there are workers");
-            *owner = least as u32;
-            loads[least] += 1;
-        }
-    }
-    Plan {
-        owners,
-        report: Report {
-            moved: 7,
-            lower_bound: 5,
-            ..Report::default()
-        },
     }
 }

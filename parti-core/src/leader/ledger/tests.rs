@@ -254,3 +254,13 @@ fn a_settled_world_is_left_alone() {
     let seats = [seat(&[0], &[], 1, &[]), seat(&[1], &[], 1, &[])];
     assert_eq!(run(Mode::Exclusive, &[0, 1], &seats), Step::default());
 }
+
+/// Metrics and notices report these counts: a move that is not counted does not exist for operators.
+#[test]
+fn a_step_counts_what_it_grants_takes_away_and_leaves_open() {
+    let before = [seat(&[0, 1, 2], &[], 1, &[]), joiner()];
+    let step = run(Mode::Exclusive, &[0, 1, 1, 1, 1], &before);
+    assert_eq!((step.granted, step.revoked, step.unfinished), (2, 2, 2));
+    let step = run(Mode::Overlap, &[0, 1, 1, 1, 1], &before);
+    assert_eq!((step.granted, step.revoked, step.unfinished), (4, 2, 0));
+}

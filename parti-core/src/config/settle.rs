@@ -1,0 +1,111 @@
+//! What is not set follows from what is: a builder becomes plain values.
+//!
+//! It is separate from the builder because here are all defaults, and only here. What always holds:
+//! every value is decided once, when the configuration is built; the rules are checked afterwards.
+
+use alloc::string::ToString;
+use core::time::Duration;
+
+use super::{ConfigBuilder, DegradedSettings, Preset, Settings, degraded, millis, secs};
+use crate::backoff::RetryPolicy;
+use crate::breaker::BreakerSettings;
+use crate::config_error::ConfigError;
+use crate::id::WorkerId;
+
+/// The times from which the others follow.
+struct Pace {
+    interval: Duration,
+    lease: Duration,
+    cold: Duration,
+    planned: Duration,
+}
+
+impl ConfigBuilder {
+    /// Decides every value that was not set.
+    pub(super) fn settle(self) -> Result<Settings, ConfigError> {
+        let Pace {
+            interval,
+            lease,
+            cold,
+            planned,
+        } = self.pace();
+        let degraded = self.thresholds(lease);
+        let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
+        let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
+        let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
+        // An interval of zero is refused as such, not for the timeout that follows from it.
+        let breaker = || BreakerSettings::new(5, 2, (interval / 4).max(millis(1)));
+        Ok(Settings {
+            mode: self.mode,
+            on_bucket_lost: self.on_bucket_lost,
+            worker_id_prefix: self
+                .worker_id_prefix
+                .unwrap_or_else(|| "worker".to_string()),
+            worker_id_range: self.worker_id_range.unwrap_or((0, 99)),
+            worker_id_hint: hint.transpose()?,
+            capacity: self.capacity.unwrap_or(1),
+            labels: self.labels,
+            expected_workers: self.expected_workers,
+            heartbeat_interval: interval,
+            lease,
+            lease_margin: self.lease_margin.unwrap_or(lease / 30),
+            clock_drift_ppm: self.clock_drift_ppm.unwrap_or(1000),
+            request_timeout: self.request_timeout.unwrap_or(lease / 4),
+            election_timeout: self.election_timeout.unwrap_or(interval * 2),
+            election_jitter: self
+                .election_jitter
+                .unwrap_or((interval / 40).clamp(millis(5), millis(100))),
+            cold_start_window: cold,
+            planned_scale_window: planned,
+            emergency_grace_period: self.emergency_grace_period.unwrap_or(interval * 3 / 2),
+            degraded,
+            restart_detection_ratio: self.restart_detection_ratio.unwrap_or(0.5),
+            min_rebalance_threshold: self.min_rebalance_threshold.unwrap_or(0.15),
+            min_rebalance_interval: self.min_rebalance_interval.unwrap_or(
+                if self.preset == Preset::Fast {
+                    planned
+                } else {
+                    secs(10)
+                },
+            ),
+            operation_timeout: self.operation_timeout.unwrap_or(secs(10)),
+            startup_timeout: self.startup_timeout.unwrap_or(secs(30)),
+            shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),
+            drain_timeout,
+            handoff_timeout: self.handoff_timeout.unwrap_or(drain_timeout + lease),
+            apply_timeout: self.apply_timeout.unwrap_or(lease * 2),
+            acknowledge_delay: self.acknowledge_delay.unwrap_or(millis(4)),
+            reconcile_interval: self.reconcile_interval.unwrap_or(interval * 30),
+            refresh_interval: self.refresh_interval,
+            leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
+            retry,
+            circuit_breaker: self.circuit_breaker.map_or_else(breaker, Ok)?,
+            #[cfg(feature = "planted")]
+            planted: self.planted,
+        })
+    }
+
+    fn pace(&self) -> Pace {
+        let (interval, lease, cold, planned) = match (self.detect_within, self.preset) {
+            (Some(lease), _) => (lease / 4, lease, lease * 5, lease * 2),
+            (None, Preset::Default) => (secs(2), secs(6), secs(30), secs(10)),
+            (None, Preset::Fast) => (millis(250), secs(1), millis(500), millis(250)),
+            (None, Preset::Patient) => (secs(5), secs(20), secs(60), secs(30)),
+        };
+        Pace {
+            interval: self.heartbeat_interval.unwrap_or(interval),
+            lease: self.lease.unwrap_or(lease),
+            cold: self.cold_start_window.unwrap_or(cold),
+            planned: self.planned_scale_window.unwrap_or(planned),
+        }
+    }
+
+    fn thresholds(&self, lease: Duration) -> DegradedSettings {
+        let preset = self.degraded.map(|preset| preset.settings());
+        let mut degraded = preset.unwrap_or_else(|| degraded::derived(lease));
+        if let Some(grace) = self.recovery_grace_period {
+            degraded.recovery_grace = grace;
+        }
+        degraded
+    }
+}
