@@ -1,0 +1,242 @@
+//! The table of scenarios: what each stands for, what is done to the group, and what must hold.
+//!
+//! What always holds: beyond the last column of the table, every scenario is judged by the rules
+//! for all histories, see `Group::judge`. The table in docs/SCENARIOS.md has the same names.
+
+use super::group::{Group, SCALED, Setup, Step, Timing};
+use super::{crashes, hands, network, outages, restarts};
+
+/// One way in which production goes wrong.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// The problem in production.
+    pub(super) problem: &'static str,
+    /// What is done.
+    pub(super) faults: &'static str,
+    /// What must hold beyond safety.
+    pub(super) holds: &'static str,
+    pub(super) setup: Setup,
+    pub(super) run: fn(&mut Group) -> Step<()>,
+}
+
+const fn of(workers: usize) -> Setup {
+    Setup { workers, ..SCALED }
+}
+
+/// A hand-over that lasts, so that faults can strike within it.
+const LASTING: Setup = Setup {
+    drain: 300,
+    ..of(4)
+};
+
+pub(super) const SCENARIOS: [Scenario; 21] = [
+    Scenario {
+        name: "thundering-herd",
+        problem: "the whole deployment restarts at once",
+        faults: "kill -9 of all 10, 10 new processes at once",
+        holds: "even within 3 leases, at most 3 rebalances",
+        setup: of(10),
+        run: restarts::thundering_herd,
+    },
+    Scenario {
+        name: "rolling-update",
+        problem: "a deployment is scaled to nothing and back",
+        faults: "SIGTERM one after another until none is left, then 10 start",
+        holds: "no emergency, more than 80 % of the partitions return to their worker ID",
+        setup: Setup {
+            strategy: "consistent-hash",
+            ..of(10)
+        },
+        run: restarts::rolling_update,
+    },
+    Scenario {
+        name: "rolling-update-held-seats",
+        problem: "a new version is rolled out pod by pod",
+        faults: "each of 6 ends with its seat held and is replaced",
+        holds: "no partition ever moves, no emergency",
+        setup: Setup {
+            hold: Some(15_000),
+            ..of(6)
+        },
+        run: restarts::rolling_update_with_held_seats,
+    },
+    Scenario {
+        name: "rapid-scaling",
+        problem: "an autoscaler triples the group",
+        faults: "7 join 3 at once",
+        holds: "one rebalance, no emergency",
+        setup: Setup {
+            timing: Timing {
+                window: 3_000,
+                ..SCALED.timing
+            },
+            ..of(3)
+        },
+        run: restarts::rapid_scaling,
+    },
+    Scenario {
+        name: "concurrent-election",
+        problem: "many candidates at once end in no leader, or in two",
+        faults: "20 start at once; the leader of 20 is killed",
+        holds: "one new term, taken over within a lease",
+        setup: of(20),
+        run: restarts::concurrent_election,
+    },
+    Scenario {
+        name: "high-churn",
+        problem: "a crash loop beside an autoscaler",
+        faults: "a join, kill -9 or SIGTERM every 0.4 to 1 s, for 15 s (60 s)",
+        holds: "even within 3 leases after the last",
+        setup: of(6),
+        run: restarts::high_churn,
+    },
+    Scenario {
+        name: "eight-of-ten-die",
+        problem: "a zone is lost",
+        faults: "kill -9 of 8 of 10",
+        holds: "the two own everything within the lease and two windows",
+        setup: of(10),
+        run: crashes::eight_of_ten_die,
+    },
+    Scenario {
+        name: "cascading-failures",
+        problem: "whoever takes over the load dies of it",
+        faults: "kill -9 of one, then of whoever took over most, 2 times (4)",
+        holds: "each take-over within a lease",
+        setup: of(6),
+        run: crashes::cascading_failures,
+    },
+    Scenario {
+        name: "leader-dies-at-each-step",
+        problem: "the leader dies in the middle of a rebalance",
+        faults: "kill -9 of the leader when a joiner claims, at the commit, at the first revocation, \
+                 at the first grant",
+        holds: "even within 2 leases, each time",
+        setup: LASTING,
+        run: crashes::leader_dies_at_each_step,
+    },
+    Scenario {
+        name: "gaining-worker-dies",
+        problem: "the target of a hand-over dies during it",
+        faults: "kill -9 of the joiner when its partitions are being revoked",
+        holds: "owned again within a lease and a window",
+        setup: LASTING,
+        run: crashes::gaining_worker_dies,
+    },
+    Scenario {
+        name: "split-brain",
+        problem: "a leader that is cut off goes on leading",
+        faults: "the leader's proxy holds both directions for more than a lease",
+        holds: "taken over within a lease; one leader within 2 leases after the heal",
+        setup: of(5),
+        run: network::split_brain,
+    },
+    Scenario {
+        name: "gray-failure",
+        problem: "slow is taken for dead",
+        faults: "leader and follower 40 to 200 ms later in each direction, for 3 leases",
+        holds: "no emergency, no rebalance, no election",
+        setup: of(5),
+        run: network::gray_failure,
+    },
+    Scenario {
+        name: "slow-heartbeats",
+        problem: "renewals that come in the last moment",
+        faults: "a follower's proxy holds everything for more than half a lease, 3 times",
+        holds: "no emergency, no lease lost, no rebalance",
+        setup: of(4),
+        run: network::slow_heartbeats,
+    },
+    Scenario {
+        name: "two-sides",
+        problem: "a partition into two groups, each with a leader",
+        faults: "one half cut off, then the other instead, then none",
+        holds: "everything owned by the side with the store; one leader within 2 leases",
+        setup: of(6),
+        run: network::two_sides,
+    },
+    Scenario {
+        name: "leader-cut-during-rebalance",
+        problem: "the leader is gone between revoking and granting",
+        faults: "the leader's proxy holds everything after it took partitions away",
+        holds: "the others own everything within 2 leases",
+        setup: LASTING,
+        run: network::leader_cut_during_a_rebalance,
+    },
+    Scenario {
+        name: "cut-towards-the-server",
+        problem: "one-way loss: a worker hears but is not heard",
+        faults: "a follower's, then the leader's requests are held and arrive late",
+        holds: "taken over within 2 leases",
+        setup: of(4),
+        run: network::cut_towards_the_server,
+    },
+    Scenario {
+        name: "cut-towards-the-worker",
+        problem: "one-way loss: a worker is heard but hears nothing",
+        faults: "a follower's, then the leader's answers are held and arrive late",
+        holds: "taken over within 2 leases",
+        setup: of(4),
+        run: network::cut_towards_the_worker,
+    },
+    Scenario {
+        name: "worker-paused",
+        problem: "a long garbage collection or a frozen machine",
+        faults: "SIGSTOP of a follower, then of the leader, for more than a lease, SIGCONT",
+        holds: "taken over within a lease; a new session afterwards",
+        setup: of(4),
+        run: outages::worker_paused,
+    },
+    Scenario {
+        name: "server-restarted",
+        problem: "the store is upgraded, or down for minutes",
+        faults: "kill -9 and restart on its data, at once and after all leases are over",
+        holds: "nothing moves; the same owners and sessions, nobody evicted",
+        setup: of(4),
+        run: outages::server_restarted,
+    },
+    Scenario {
+        name: "server-paused",
+        problem: "the store hangs with open connections",
+        faults: "SIGSTOP of the server until all leases are over",
+        holds: "the same owners and sessions, nobody evicted",
+        setup: of(4),
+        run: outages::server_paused,
+    },
+    Scenario {
+        name: "stream-leader-killed",
+        problem: "a fail-over of the store looks like dead workers",
+        faults: "3 servers; kill -9 of the one that leads the stream, once (3 times)",
+        holds: "no emergency, no lease lost, nothing moves",
+        setup: Setup {
+            nodes: 3,
+            timing: Timing {
+                heartbeat: 3_000,
+                lease: 12_000,
+                ..SCALED.timing
+            },
+            ..of(4)
+        },
+        run: outages::stream_leader_killed,
+    },
+];
+
+/// Scenarios whose way back is being built; by name only.
+pub(super) const BY_NAME: [Scenario; 2] = [
+    Scenario {
+        name: "foreign-writes",
+        problem: "an operator edits the bucket",
+        faults: "keys of a running group deleted, overwritten and added, one after another",
+        holds: "even within 3 leases of each",
+        setup: of(4),
+        run: hands::foreign_writes,
+    },
+    Scenario {
+        name: "bucket-deleted",
+        problem: "the bucket is deleted under a running group",
+        faults: "STREAM.DELETE",
+        holds: "a new start without two owners",
+        setup: of(4),
+        run: hands::bucket_deleted,
+    },
+];
