@@ -94,6 +94,10 @@ pub(super) fn gaining_worker_dies(group: &mut Group) -> Step<()> {
     })?;
     let since = now_ms();
     group.kill(joined)?;
+    // Until the former owners are done with them, the partitions are still theirs.
+    group.until("given up for the dead one", group.bound(), |group| {
+        group.events(since, "revoked") > 0 && !group.is_covered()
+    })?;
     group.until_settled(group.bound())?;
     let took = now_ms() - since;
     group.figure("owned_again_ms", took);
