@@ -137,7 +137,18 @@ impl Attempt {
     }
 
     /// A watch or another read showed the first key.
-    pub(crate) fn on_seen(&self, entry: &Entry) -> Outcome {
+    pub(crate) fn on_seen(&self, cx: &mut Cx<'_>, entry: &Entry) -> Outcome {
+        let outcome = self.compare(entry);
+        if let (Outcome::Won(_), Phase::Writing(op) | Phase::Reading { op, .. }) =
+            (&outcome, self.phase)
+        {
+            // The store carried it out, whatever becomes of the answer.
+            cx.proved(op);
+        }
+        outcome
+    }
+
+    fn compare(&self, entry: &Entry) -> Outcome {
         // The same name at an older revision is of an earlier history of the key.
         if self.is_own(entry) && self.is_later(entry) {
             Outcome::Won(entry.revision)
@@ -208,7 +219,7 @@ impl Attempt {
             }
         };
         if let Some(entry) = entry {
-            let seen = self.on_seen(entry);
+            let seen = self.compare(entry);
             if matches!(seen, Outcome::Lost(_)) && cx.planted(Planted::BlindRebase) {
                 self.writes[0].expect = Expect::Revision(entry.revision);
             } else if !matches!(seen, Outcome::Pending) {

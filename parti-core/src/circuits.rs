@@ -75,6 +75,13 @@ impl StoreCircuit {
         }
     }
 
+    /// A request was carried out, whether or not an answer will come.
+    pub(crate) fn proved(&mut self, op: OpId, now: Instant) {
+        if let Some(permit) = self.permits.remove(&op) {
+            self.breaker.settle(now, permit, CallEnd::Succeeded);
+        }
+    }
+
     /// Pays for a retry, if the budget has enough.
     pub(crate) fn spend(&mut self) -> bool {
         self.budget.spend()

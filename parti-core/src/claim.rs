@@ -45,7 +45,7 @@ pub(crate) struct Claim {
     last_error: Option<StoreError>,
     backoff: Backoff,
     exhausted: Option<StartError>,
-    /// What was sent before this proves nothing.
+    /// What was sent up to this proves nothing.
     trusted_from: Instant,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Claimed {
     pub(crate) nonce: Nonce,
     pub(crate) revision: Revision,
     pub(crate) first_sent: Instant,
-    /// A claim sent before this gives no validity; the first renewal does.
+    /// A claim sent up to this gives no validity; the first renewal does.
     pub(crate) trusted_from: Instant,
     pub(crate) info: StoreInfo,
 }

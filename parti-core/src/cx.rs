@@ -134,6 +134,13 @@ impl Cx<'_> {
         before != after && after == CircuitState::Closed
     }
 
+    /// A request was carried out although no answer has come: what it wrote was seen.
+    pub(crate) fn proved(&mut self, op: OpId) {
+        let (now, before) = (self.now, self.env.store.state());
+        self.env.store.proved(op, now);
+        self.tell_change(Circuit::Store, before, self.env.store.state());
+    }
+
     /// Whether there have been more failures of late than retries can be paid for.
     pub(crate) fn is_short_of_retries(&self) -> bool {
         self.env.store.is_short()

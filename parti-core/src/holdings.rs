@@ -130,7 +130,8 @@ impl Holdings {
             }
         }
         if any {
-            self.assign(cx);
+            // What came back while its processing was ending begins anew only now.
+            self.assign_and_tell(cx);
         }
         any
     }
@@ -167,6 +168,11 @@ impl Holdings {
     pub(crate) fn resume(&mut self, cx: &mut Cx<'_>) {
         self.suspended = false;
         self.touched = true;
+        self.assign_and_tell(cx);
+    }
+
+    /// Assigns what is granted and free, and tells of it.
+    fn assign_and_tell(&mut self, cx: &mut Cx<'_>) {
         let added = self.assign(cx);
         if added > 0 {
             let (version, total) = (self.applied, self.assigned());

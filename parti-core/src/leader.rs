@@ -278,8 +278,8 @@ impl Leader {
             return Leading::On;
         }
         let outcome = match &self.work {
-            Work::Committing(commit) => commit.attempt.on_seen(entry),
-            Work::Resigning { attempt, .. } => attempt.on_seen(entry),
+            Work::Committing(commit) => commit.attempt.on_seen(cx, entry),
+            Work::Resigning { attempt, .. } => attempt.on_seen(cx, entry),
             Work::Idle | Work::Pausing { .. } | Work::Planning { .. } => {
                 Outcome::Lost(Some(entry.clone()))
             }

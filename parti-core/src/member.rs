@@ -54,6 +54,8 @@ pub(crate) struct Member {
     departure: Option<Departure>,
     /// Whether the lease ran out and nothing may be held.
     suspended: bool,
+    /// Since when own renewals have been applied without coming back through the watch.
+    unheard_since: Option<Instant>,
     health: Health,
 }
 
@@ -95,6 +97,7 @@ impl Member {
             reconcile: Reconcile::new(cx),
             departure: None,
             suspended: false,
+            unheard_since: None,
             health: Health::default(),
         }
     }
@@ -183,6 +186,7 @@ impl Member {
         self.keep_reconciling(cx, requests);
         requests.handle_timeout(cx, &self.session);
         self.keep_candidacy(cx);
+        self.mind_deafness(cx);
         if let Some(leader) = &mut self.leader {
             let leading = leader.step(cx, &self.contact);
             self.on_leading(cx, leading);
@@ -348,6 +352,9 @@ impl Member {
             }
             Kept::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
             Kept::Renewed(_) => {
+                if !self.contact.is_held(cx.config(), cx.now) {
+                    self.unheard_since.get_or_insert(cx.now);
+                }
                 if self.suspended && cx.now < self.session.deadline && self.departure.is_none() {
                     self.suspended = false;
                     holdings.resume(cx);
@@ -432,6 +439,18 @@ impl Member {
         let watch = self.rewatch_at(config).filter(|&at| at > now);
         let watch = watch.map(|at| Wake::new(at, WakeReason::WatchRetry));
         Wake::earlier(future.map(|at| Wake::new(at, WakeReason::Reconcile)), watch)
+    }
+
+    /// A leader whose renewals are applied and whose watch stays silent judges nobody, and nobody can
+    /// take its place: it has to give it up itself.
+    fn mind_deafness(&mut self, cx: &Cx<'_>) {
+        let lease = cx.config().lease();
+        if let (Some(since), Some(leader)) = (self.unheard_since, &mut self.leader)
+            && cx.now >= since + lease
+        {
+            let reason = "own renewals do not come back through the watch".to_string();
+            leader.resign(StepDownReason::Failing(reason));
+        }
     }
 
     /// When a watch that does not bring back renewals although they are applied is begun anew.

@@ -110,7 +110,7 @@ impl Requests {
             return;
         };
         if let Some((attempt, _)) = &line.writing {
-            let outcome = attempt.on_seen(entry);
+            let outcome = attempt.on_seen(cx, entry);
             line.on_outcome(cx, outcome);
         }
         if entry.value.is_none() {

@@ -32,7 +32,8 @@ pub(crate) struct Session {
     pub(crate) revision: Revision,
     /// Until when the session may be relied on, on the local clock.
     pub(crate) deadline: Instant,
-    /// Renewals sent before this prove nothing.
+    /// Renewals sent up to this prove nothing. A clock that stood still shows the same time before
+    /// and after.
     trusted_from: Instant,
     /// When the last applied write was acknowledged.
     pub(crate) acknowledged_at: Instant,
@@ -67,7 +68,7 @@ pub(crate) enum Kept {
 
 impl Session {
     pub(crate) fn new(cx: &Cx<'_>, claimed: &Claimed) -> Self {
-        let trusted = claimed.first_sent >= claimed.trusted_from;
+        let trusted = claimed.first_sent > claimed.trusted_from;
         let hold = cx.config().hold();
         let interval = cx.config().heartbeat_interval();
         let (valid_until, renew_at) = if trusted {
@@ -124,12 +125,12 @@ impl Session {
     }
 
     /// The watch or another read showed the own key.
-    pub(crate) fn on_seen(&mut self, cx: &Cx<'_>, entry: &Entry) -> Kept {
+    pub(crate) fn on_seen(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> Kept {
         if let Renewal::Running { attempt, .. } = &self.renewal {
-            let outcome = attempt.on_seen(entry);
+            let outcome = attempt.on_seen(cx, entry);
             return self.on_outcome(cx, outcome);
         }
-        if entry.revision > self.revision {
+        if entry.revision > self.revision && !self.adopt(cx, entry) {
             Kept::Lost
         } else {
             Kept::Pending
@@ -210,6 +211,21 @@ impl Session {
         }
     }
 
+    /// An earlier renewal of this very session that was given up and applied late after all: the
+    /// session goes on from it. It gives no validity, for nobody knows any more when it was sent.
+    fn adopt(&mut self, cx: &Cx<'_>, entry: &Entry) -> bool {
+        let record = entry.value.as_deref().map(wire::decode);
+        let Some(Ok(Record::Session(record))) = record else {
+            return false;
+        };
+        let own = record.nonce() == self.nonce && record.status.is_living();
+        if own {
+            self.revision = entry.revision;
+            self.renewal = Renewal::Due(cx.now);
+        }
+        own
+    }
+
     fn on_outcome(&mut self, cx: &Cx<'_>, outcome: Outcome) -> Kept {
         let Renewal::Running { attempt, status } = &self.renewal else {
             return Kept::Pending;
@@ -223,7 +239,7 @@ impl Session {
                 self.revision = revision;
                 self.acknowledged_at = cx.now;
                 let mut due = first_sent + cx.config().heartbeat_interval();
-                if first_sent >= self.trusted_from {
+                if first_sent > self.trusted_from {
                     self.deadline = self.deadline.max(first_sent + cx.config().hold());
                 } else {
                     due = cx.now;
@@ -235,6 +251,7 @@ impl Session {
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
                 Kept::Renewed(status)
             }
+            Outcome::Lost(Some(entry)) if self.adopt(cx, &entry) => Kept::Pending,
             Outcome::Lost(_) => Kept::Lost,
             Outcome::Refused(error) | Outcome::Rejected(error) => {
                 let pause = cx.config().heartbeat_interval();

@@ -30,6 +30,7 @@ mod clock;
 mod dice;
 mod drive;
 mod generate;
+mod heal;
 mod hosted;
 mod judge;
 mod moves;
@@ -61,8 +62,8 @@ pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
 pub use nemesis::Nemesis;
 pub use plan::{
-    Action, Denial, Faults, Hand, HandOver, KeyKind, Leave, NodePlan, Pace, Plan, Planner,
-    Settings, Target, TimedAction, Weights,
+    Action, Aftermath, Denial, Faults, Hand, HandOver, KeyKind, Leave, NodePlan, Pace, Plan,
+    Planner, Settings, Target, TimedAction, Weights,
 };
 pub use scenario::{Report, Scenario, ScenarioBuilder};
 pub use shrink::shrink;
@@ -120,7 +121,10 @@ impl Plan {
         let seats = self.settings.pool as usize;
         self.faults == Faults::none()
             && self.nodes.len() <= seats
-            && self.nodes.iter().all(|node| node.survives)
+            && self
+                .nodes
+                .iter()
+                .all(|node| node.survives && node.after == Aftermath::Healed)
             && self.actions.iter().all(harmless)
     }
 }

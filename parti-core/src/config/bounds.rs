@@ -30,6 +30,47 @@ impl Config {
         self.heartbeat_interval() * 3 / 2
     }
 
+    /// From the end of all faults: when every worker holds an ID. An old lease may have to run out.
+    #[must_use]
+    pub fn claim_bound(&self) -> Duration {
+        self.lease() + self.request_timeout() * 8 + self.heartbeat_interval() * 2
+    }
+
+    /// From the end of all faults: when somebody leads and has seen the whole bucket.
+    #[must_use]
+    pub fn election_bound(&self) -> Duration {
+        let elect = self.lease() + self.election_timeout() + self.request_timeout() * 4;
+        self.claim_bound() + elect
+    }
+
+    /// From the end of all faults: when the sessions of the dead have been ended, even if so many
+    /// are dead that it looks like a restart.
+    #[must_use]
+    pub fn detection_bound(&self) -> Duration {
+        self.election_bound() + self.detection() + self.cold_start_window()
+    }
+
+    /// From the end of all faults: when a plan for everybody who is there has been committed. Windows
+    /// are capped at twice their length.
+    #[must_use]
+    pub fn decision_bound(&self) -> Duration {
+        let window = self.cold_start_window().max(self.planned_scale_window()) * 2;
+        let decide = window + self.min_rebalance_interval() + self.request_timeout() * 8;
+        self.election_bound() + self.detection() + decide
+    }
+
+    /// From the end of all faults: when every worker has taken in what it was given.
+    #[must_use]
+    pub fn application_bound(&self) -> Duration {
+        self.decision_bound() + self.apply_timeout()
+    }
+
+    /// From the end of all faults: when nobody is degraded any more.
+    #[must_use]
+    pub fn recovery_bound(&self) -> Duration {
+        self.claim_bound() + self.degraded().exit + self.heartbeat_interval() * 2
+    }
+
     /// A bound for the time from the end of all faults until every partition is owned by exactly one
     /// living worker, in the mode and with the windows of this configuration.
     ///
@@ -39,17 +80,16 @@ impl Config {
     /// worker that repeatedly did not do what it was told sits out its longest time.
     #[must_use]
     pub fn convergence_bound(&self) -> Duration {
-        let request = self.request_timeout();
-        let claim = self.lease() + request * 8 + self.heartbeat_interval() * 2;
-        let elect = self.lease() + self.election_timeout() + request * 4;
-        let detect = self.lease() + self.recovery_grace_period() + self.emergency_grace_period();
-        let window = self.cold_start_window().max(self.planned_scale_window()) * 2;
-        let decide = window + self.min_rebalance_interval() + request * 8;
         let handoff = match self.mode() {
             Mode::Exclusive => self.handoff_timeout() + self.apply_timeout() + self.lease() * 2,
             Mode::Overlap => self.apply_timeout() + self.lease(),
         };
         let bench = self.apply_timeout() * crate::leader::bench::LONGEST;
-        claim + elect + detect + decide + handoff + self.drain_timeout() * 2 + bench
+        self.decision_bound() + handoff + self.drain_timeout() * 2 + bench
+    }
+
+    /// How long it takes a leader that has just regained contact to find a worker lost.
+    fn detection(&self) -> Duration {
+        self.lease() + self.recovery_grace_period() + self.emergency_grace_period()
     }
 }

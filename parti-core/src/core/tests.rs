@@ -12,6 +12,7 @@ use crate::notice::{Notice, StartError};
 use crate::state::{Cause, State};
 
 mod circuits;
+mod deaf;
 mod emergencies;
 mod foreign;
 mod leaving;
@@ -21,6 +22,7 @@ mod races;
 mod solo;
 mod states;
 mod stuck;
+mod suspension;
 mod transfers;
 mod windows;
 mod world;

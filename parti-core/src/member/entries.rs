@@ -122,6 +122,7 @@ impl Member {
             let config = cx.shared_config();
             let regained = !self.contact.is_held(&config, cx.now);
             self.contact.on_echo(&config, cx.now);
+            self.unheard_since = None;
             if let (true, Some(leader)) = (regained, &mut self.leader) {
                 leader.stir();
             }
@@ -169,7 +170,7 @@ impl Member {
     pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, entry: &Entry, watched: bool) {
         let before = self.is_leader();
         if let Candidacy::Standing { attempt, .. } = &self.candidacy {
-            let outcome = attempt.on_seen(entry);
+            let outcome = attempt.on_seen(cx, entry);
             self.on_candidacy(cx, outcome);
         }
         // The watch that shows an election is not yet the one a leader decides on.

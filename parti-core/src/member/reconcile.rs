@@ -81,6 +81,16 @@ impl Reconcile {
 
 impl Member {
     pub(super) fn keep_reconciling(&mut self, cx: &mut Cx<'_>, requests: &Requests) {
+        // A follower whose watch stays silent reads instead, or it would never hear of its assignment.
+        let polls = self.unheard_since.is_some() && self.leader.is_none();
+        let interval = if polls {
+            cx.config().heartbeat_interval()
+        } else {
+            cx.config().reconcile_interval()
+        };
+        if polls {
+            self.reconcile.due_at = self.reconcile.due_at.min(cx.now + interval);
+        }
         if cx.now < self.reconcile.due_at {
             return;
         }
@@ -88,7 +98,7 @@ impl Member {
             self.reconcile.due_at = cx.now + cx.config().heartbeat_interval();
             return;
         }
-        self.reconcile.due_at = cx.now + cx.config().reconcile_interval();
+        self.reconcile.due_at = cx.now + interval;
         if cx.planted(Planted::NoRepair) {
             return;
         }

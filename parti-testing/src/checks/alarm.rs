@@ -2,13 +2,17 @@
 //!
 //! It runs only in plans without faults, where every alarm is a false one by definition.
 
-use super::{Check, Fact, Findings};
+use super::{Check, Fact, Findings, Kind};
 use parti_core::{Cause, Instant, Notice, Record};
 
 #[derive(Debug)]
 pub(super) struct NoAlarm;
 
 impl Check for NoAlarm {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Notice, Kind::Commit]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Notice { process, notice } => {
@@ -43,8 +47,13 @@ impl Check for NoAlarm {
             | Fact::Released { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Foreign { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

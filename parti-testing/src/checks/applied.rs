@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings};
+use super::{Check, Fact, Findings, Kind};
 use parti_core::{Instant, Nonce, Record, Version};
 
 #[derive(Debug, Default)]
@@ -13,6 +13,10 @@ pub(super) struct Applied {
 }
 
 impl Check for Applied {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
             return;

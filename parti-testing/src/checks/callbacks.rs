@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process};
+use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::{Instant, Notice, PartitionKey, Token};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,16 @@ pub(super) struct Callbacks {
 }
 
 impl Check for Callbacks {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Ended,
+            Kind::Assign,
+            Kind::Revoke,
+            Kind::Released,
+            Kind::Notice,
+        ]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Ended { process } => {
@@ -70,8 +80,13 @@ impl Check for Callbacks {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Foreign { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

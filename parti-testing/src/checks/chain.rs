@@ -1,6 +1,6 @@
 //! S7: applied writes of `head` form one chain, and assignments are written only together with it.
 
-use super::{Check, Fact, Findings, Value};
+use super::{Check, Fact, Findings, Kind, Value};
 use parti_core::{Expect, Instant, Key, Record, Revision, Term, Version};
 
 #[derive(Debug, Default)]
@@ -29,6 +29,10 @@ impl Chain {
 }
 
 impl Check for Chain {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit, Kind::Foreign]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
             self.note_foreign(fact);

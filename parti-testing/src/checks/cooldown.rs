@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use super::{Check, Fact, Findings, Rules};
+use super::{Check, Fact, Findings, Kind, Rules};
 use parti_core::{Cause, Head, Instant, Record, Version};
 
 #[derive(Debug)]
@@ -25,6 +25,10 @@ impl Cooldown {
 }
 
 impl Check for Cooldown {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit]
+    }
+
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
             return;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, Fact, Findings, Process};
+use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::{Grant, Instant, PartitionKey, RevokeCause};
 
 #[derive(Debug, Default)]
@@ -20,6 +20,17 @@ pub(super) struct Exclusion {
 }
 
 impl Check for Exclusion {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Ended,
+            Kind::Assign,
+            Kind::Released,
+            Kind::Step,
+            Kind::Revoke,
+            Kind::Settled,
+        ]
+    }
+
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Ended { process } => self.end(*process),
@@ -57,8 +68,13 @@ impl Check for Exclusion {
             | Fact::Revoke { .. }
             | Fact::Notice { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Foreign { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, Fact, Findings, Process};
+use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::{Instant, PartitionKey};
 
 #[derive(Debug, Default)]
@@ -22,6 +22,17 @@ pub(super) struct SelfFence {
 }
 
 impl Check for SelfFence {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Ended,
+            Kind::Step,
+            Kind::Request,
+            Kind::Assign,
+            Kind::Revoke,
+            Kind::Settled,
+        ]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Ended { process } => {
@@ -70,8 +81,13 @@ impl Check for SelfFence {
             | Fact::Released { .. }
             | Fact::Notice { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Foreign { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

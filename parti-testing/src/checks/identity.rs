@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Rules, Written};
+use super::{Check, Fact, Findings, Kind, Rules, Written};
 use parti_core::{Epoch, Instant, Key, Notice, Record, WorkerId};
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,10 @@ impl Identity {
 }
 
 impl Check for Identity {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit, Kind::Foreign, Kind::Notice]
+    }
+
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         // Whoever overwrites a session has taken it, somebody from outside as well.
         if let Fact::Commit { writes, .. } | Fact::Foreign { writes } = fact {
@@ -44,6 +48,7 @@ impl Check for Identity {
                 }
             }
         } else if let Fact::Foreign { writes } = fact {
+            // A seat that somebody else has written is lost for good.
             for write in writes {
                 if let Key::Session(worker) = &write.key {
                     self.sessions.remove(worker);

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::ledger::Ledger;
-use super::{Check, Fact, Findings, Rules};
+use super::{Check, Fact, Findings, Kind, Rules};
 use parti_core::Instant;
 
 #[derive(Debug)]
@@ -25,6 +25,10 @@ impl Justified {
 }
 
 impl Check for Justified {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit]
+    }
+
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
             return;

@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process, Rules};
+use super::{Check, Fact, Findings, Kind, Process, Rules};
 use parti_core::{Instant, Record};
 
 #[derive(Debug)]
@@ -26,6 +26,10 @@ impl Lease {
 }
 
 impl Check for Lease {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Ended, Kind::Commit, Kind::Settled]
+    }
+
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         if let Fact::Ended { process } = fact {
             self.renewed.remove(process);

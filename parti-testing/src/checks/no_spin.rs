@@ -5,7 +5,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process};
+use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::Instant;
 
 /// The most effects of one step.
@@ -20,6 +20,10 @@ pub(super) struct NoSpin {
 }
 
 impl Check for NoSpin {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Settled, Kind::Ended]
+    }
+
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Settled {
             process,

@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process, Rules, Written};
+use super::{Check, Fact, Findings, Kind, Process, Rules, Written};
 use parti_core::{
     Expect, Instant, Key, Nonce, Record, Revision, SessionRecord, SessionStatus, WorkerId,
 };
@@ -102,6 +102,7 @@ fn judge_successor(
                 None
             }
         }
+        // Whoever takes its own seat again has given up what it held before.
         SessionStatus::Active if before.nonce != record.nonce() => {
             // A process that was refused a renewal for good may take its own seat again at once.
             (living && !silent && before.process != by).then_some("claimed while it lived")
@@ -119,6 +120,10 @@ fn judge_successor(
 }
 
 impl Check for Removal {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit, Kind::Foreign]
+    }
+
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
             self.note_foreign(at, fact);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process};
+use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::{Instant, Notice, State};
 
 #[derive(Debug, Default)]
@@ -13,6 +13,10 @@ pub(super) struct States {
 }
 
 impl Check for States {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Notice]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Notice { process, notice } = fact else {
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process};
+use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::{Instant, Key, Nonce, Record, Term};
 
 #[derive(Debug, Default)]
@@ -11,6 +11,10 @@ pub(super) struct Terms {
 }
 
 impl Check for Terms {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit, Kind::Foreign]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         if let Fact::Foreign { writes } = fact
             && writes.iter().any(|write| write.key == Key::Head)

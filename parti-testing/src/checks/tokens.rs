@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Process, Rules};
+use super::{Check, Fact, Findings, Kind, Process, Rules};
 use parti_core::{Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId};
 
 #[derive(Debug)]
@@ -50,6 +50,10 @@ impl Tokens {
 }
 
 impl Check for Tokens {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit, Kind::Assign]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Commit { writes, .. } => {
@@ -90,8 +94,13 @@ impl Check for Tokens {
             | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Foreign { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, Fact, Findings, Rules, Value, Written};
+use super::{Check, Fact, Findings, Kind, Rules, Value, Written};
 use parti_core::{
     AssignmentRecord, Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId,
 };
@@ -30,6 +30,10 @@ impl WellFormed {
 }
 
 impl Check for WellFormed {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit]
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
         let Fact::Commit { process, writes } = fact else {
             return;

@@ -13,6 +13,11 @@ use serde::Serialize;
 
 use super::{BugReport, Outcome, Plan, Sim};
 
+/// From this many runs on, a batch must have seen every situation.
+pub const ENOUGH_RUNS: u64 = 1000;
+/// Situations that only exclusive mode knows: in overlap work goes on past the lease.
+const ONLY_EXCLUSIVE: &[&str] = &["lease_lost", "paused_past_lease"];
+
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchOptions {
@@ -86,6 +91,28 @@ impl BatchReport {
     pub fn never_seen(&self) -> Vec<&str> {
         let unseen = self.sometimes.iter().filter(|(_, count)| **count == 0);
         unseen.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Situations that a batch of this size and mode must have seen and has not: its checkers had
+    /// nothing to check there. Empty for batches of fewer than [`ENOUGH_RUNS`].
+    #[must_use]
+    pub fn missing(&self, mode: Mode) -> Vec<&str> {
+        if self.runs < ENOUGH_RUNS {
+            return Vec::new();
+        }
+        let mut unseen = self.never_seen();
+        unseen.retain(|name| mode == Mode::Exclusive || !ONLY_EXCLUSIVE.contains(name));
+        unseen
+    }
+
+    /// The situations that were seen least, and how often, the rarest first.
+    #[must_use]
+    pub fn rarest(&self, count: usize) -> Vec<(&str, u64)> {
+        let seen = self.sometimes.iter();
+        let mut rarest: Vec<_> = seen.map(|(name, count)| (name.as_str(), *count)).collect();
+        rarest.sort_by_key(|(_, count)| *count);
+        rarest.truncate(count);
+        rarest
     }
 
     /// The report as one line of JSON.

@@ -6,12 +6,14 @@
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use parti_core::{Boot, Core, Effect, Event, Instant, Notice};
+use parti_core::{Boot, Core, Effect, Event, Instant, Notice, StoreOp};
 
 mod describe;
+mod tell;
 mod user;
 
 use describe::{brief, describe};
+use tell::proposal;
 
 use super::clock::Clock;
 use super::dice::Purpose;
@@ -96,6 +98,7 @@ impl World<'_> {
             dies_after: None,
             dies_in_callback: false,
             set_back: None,
+            latest: Instant::ORIGIN,
             inbox: Default::default(),
             unknown: Vec::new(),
             steps: 0,
@@ -163,7 +166,9 @@ impl World<'_> {
         if self.nodes[node].is_paused(self.now) {
             return;
         }
-        let frozen = core::mem::take(&mut self.nodes[node].frozen);
+        // When the faults end, a freeze may end before its time.
+        let early = self.nodes[node].frozen_until.since(self.now);
+        let frozen = core::mem::take(&mut self.nodes[node].frozen).saturating_sub(early);
         let Some(running) = &mut self.nodes[node].running else {
             return;
         };
@@ -215,6 +220,9 @@ impl World<'_> {
             return;
         };
         running.steps += 1;
+        // A core whose clock goes back stays at the latest time it was told, and is judged by that.
+        let judged = local.max(running.latest);
+        running.latest = judged;
         if let Input::Released(grants) = &input {
             for grant in grants {
                 running.held.remove(&grant.partition);
@@ -223,9 +231,14 @@ impl World<'_> {
             self.judge.observe(now, &Fact::Released { process, grants });
         }
         self.judge.line(now, || describe(process, &input));
-        self.judge.observe(now, &Fact::Step { process, local });
-        match self.call(process, local, input) {
-            Ok(done) => self.settle(process, local, done),
+        let step = Fact::Step {
+            process,
+            local: judged,
+        };
+        self.judge.observe(now, &step);
+        self.tell_heard(process, judged, &input);
+        match self.call(process, (local, judged), input) {
+            Ok(done) => self.settle(process, judged, done),
             Err(Cut::Panic(message)) => {
                 self.judge
                     .observe(now, &Fact::Panicked { process, message });
@@ -235,7 +248,12 @@ impl World<'_> {
     }
 
     /// Calls the core and carries out its effects.
-    fn call(&mut self, process: Process, local: Instant, input: Input) -> Result<Done, Cut> {
+    fn call(
+        &mut self,
+        process: Process,
+        (local, judged): (Instant, Instant),
+        input: Input,
+    ) -> Result<Done, Cut> {
         let node = usize::from(process.node);
         let Some(running) = self.nodes[node].process(process) else {
             return Ok(Done::default());
@@ -262,7 +280,7 @@ impl World<'_> {
             if dies_after == Some(index) {
                 return Err(Cut::Death);
             }
-            self.carry_out(process, local, deadline, effect);
+            self.carry_out(process, judged, deadline, effect);
         }
         if dies_after.is_some_and(|after| after >= count) {
             return Err(Cut::Death);
@@ -283,6 +301,9 @@ impl World<'_> {
         running.until = until.unwrap_or(Instant::ORIGIN);
         let wake = running.wake;
         let steps = running.steps;
+        // A look at the core costs more than most steps; those without effects change little.
+        let worth = effects > 0 || steps % 16 == 0;
+        let status = worth.then(|| Box::new(running.core.status()));
         let fact = Fact::Settled {
             process,
             local,
@@ -290,6 +311,7 @@ impl World<'_> {
             until,
             wake,
             effects,
+            status,
         };
         self.judge.observe(now, &fact);
         if self.nodes[node]
@@ -324,6 +346,17 @@ impl World<'_> {
                     Some(format!("{process} asks {op} {}", brief(&request)))
                 });
                 self.judge.observe(now, &Fact::Request { process });
+                if let StoreOp::Commit { writes } = &request
+                    && let Some(proposal) = proposal(writes)
+                {
+                    let proposal = Box::new(proposal);
+                    let fact = Fact::Proposes {
+                        process,
+                        local,
+                        proposal,
+                    };
+                    self.judge.observe(now, &fact);
+                }
                 self.send(process, op, request);
             }
             Effect::Watch { id, scope } => {
@@ -338,7 +371,7 @@ impl World<'_> {
                 }
             }
             Effect::ListPartitions { op } => self.list_partitions(process, op),
-            Effect::Plan { op, input } => self.compute_plan(process, op, &input),
+            Effect::Plan { op, input } => self.compute_plan(process, local, op, input),
             Effect::Revoke { grants, cause } => self.revoke(process, grants, cause),
             Effect::Assign { grants } => {
                 if let Some(running) = self.nodes[node].process(process) {

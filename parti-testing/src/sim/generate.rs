@@ -8,7 +8,7 @@
 use parti_core::Mode;
 
 use super::dice::{Dice, Purpose, Roll};
-use super::plan::{Faults, NodePlan, Pace, Plan, Planner, Settings, Weights};
+use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Settings, Weights};
 
 mod actions;
 mod class;
@@ -19,6 +19,8 @@ pub use class::FaultClass;
 /// The stream of decisions about the group, that about classes, and the first of a class.
 const GROUP: u64 = 0;
 const CLASSES: u64 = 1;
+/// The stream of decisions about what does not heal.
+const CORE: u64 = 2;
 const FIRST_CLASS: u64 = 100;
 /// One class in so many is on in a sparse plan.
 const SPARSE: u64 = 7;
@@ -52,6 +54,10 @@ pub(super) fn shaped(seed: u64, mode: Mode, shape: &Shape) -> Plan {
         draft.add(class);
     }
     draft.plan.actions.sort_by_key(|timed| timed.at_ms);
+    (draft.stream, draft.drawn) = (CORE, 0);
+    if !draft.plan.is_faultless() && draft.roll().below(2) == 0 {
+        draft.choose_core();
+    }
     draft.plan
 }
 
@@ -144,6 +150,7 @@ impl Draft {
                 capacity: self.roll().pick(&[1, 1, 1, 1, 1, 1, 2, 3]),
                 hint: hints.then_some(number),
                 survives: number == 0 || self.roll().below(4) > 0,
+                after: Aftermath::Healed,
                 wall_skew_ms: 0,
                 twin_of: None,
             };
@@ -326,6 +333,36 @@ impl Draft {
         if class == FaultClass::FaultyStrategy {
             self.plan.faults.plan_fail_ppm = self.roll().pick(&[0, 50_000, 300_000, 700_000]);
             self.plan.faults.plan_wrong_ppm = self.roll().pick(&[0, 50_000, 300_000]);
+        }
+    }
+
+    /// Leaves some nodes as they must not hinder the others: half of them, never all.
+    fn choose_core(&mut self) {
+        let surviving = |node: &NodePlan| node.survives;
+        let count = self
+            .plan
+            .nodes
+            .iter()
+            .filter(|node| surviving(node))
+            .count() as u64;
+        let kept = self.roll().below(count);
+        let mut number = 0;
+        for node in 0..self.plan.nodes.len() {
+            if !surviving(&self.plan.nodes[node]) {
+                continue;
+            }
+            if number != kept && self.roll().below(2) == 0 {
+                let links = [0, 0b111, 0b001, 0b010, 0b100, 0b110, 0b101, 0b011_u8];
+                self.plan.nodes[node].after = match self.roll().pick(&links) {
+                    0 => Aftermath::Paused,
+                    links => Aftermath::Cut {
+                        requests: links & 1 != 0,
+                        replies: links & 2 != 0,
+                        watch: links & 4 != 0,
+                    },
+                };
+            }
+            number += 1;
         }
     }
 

@@ -11,7 +11,7 @@ use parti_core::Instant;
 use super::dice::mix;
 use super::moves::Moves;
 use super::sometimes::Sometimes;
-use crate::checks::{Check, Fact, Findings, PROPERTIES, Rules};
+use crate::checks::{Check, Fact, Findings, Kind, PROPERTIES, Rules};
 
 /// How many lines of the trace are kept.
 const TRACE_LINES: usize = 80;
@@ -35,6 +35,8 @@ impl fmt::Display for Violation {
 
 pub(super) struct Judge {
     checks: Vec<(&'static str, Box<dyn Check>)>,
+    /// Who looks at which kind of fact, as indices of `checks`.
+    seeing: [Vec<usize>; Kind::COUNT],
     findings: Findings,
     pub(super) violations: Vec<Violation>,
     pub(super) sometimes: Sometimes,
@@ -52,10 +54,18 @@ impl Judge {
         let applying = PROPERTIES
             .iter()
             .filter(|property| (property.applies)(rules));
+        let checks: Vec<_> = applying
+            .map(|property| (property.id, (property.make)(rules)))
+            .collect();
+        let mut seeing = [const { Vec::new() }; Kind::COUNT];
+        for (index, (_, check)) in checks.iter().enumerate() {
+            for kind in check.sees() {
+                seeing[*kind as usize].push(index);
+            }
+        }
         Self {
-            checks: applying
-                .map(|property| (property.id, (property.make)(rules)))
-                .collect(),
+            checks,
+            seeing,
             findings: Findings::default(),
             violations: Vec::new(),
             sometimes: Sometimes::new(rules),
@@ -85,7 +95,9 @@ impl Judge {
             self.fold(wake.map_or(0, |wake| wake.at.as_nanos()));
             self.fold(*effects as u64);
         }
-        for (id, check) in &mut self.checks {
+        for index in &self.seeing[fact.kind() as usize] {
+            let (id, check) = &mut self.checks[*index];
+            let id = *id;
             check.observe(at, fact, &mut self.findings);
             if !self.findings.is_empty() {
                 let found = self.findings.take().into_iter();
@@ -181,6 +193,15 @@ fn describe(fact: &Fact) -> Option<String> {
         Fact::Healed => "all faults end".to_owned(),
         Fact::Due(_) => "the group must have settled".to_owned(),
         Fact::Over(_) => "the calm is over".to_owned(),
-        Fact::Step { .. } | Fact::Request { .. } | Fact::Settled { .. } => return None,
+        Fact::Asked { process, request } => format!("{process} is asked {request:?}"),
+        Fact::Planned {
+            process, planning, ..
+        } => format!("{process} plans {:?}", planning.owners),
+        Fact::Milestone(stage, _) => format!("time is up: {stage:?}"),
+        Fact::Step { .. }
+        | Fact::Heard { .. }
+        | Fact::Request { .. }
+        | Fact::Proposes { .. }
+        | Fact::Settled { .. } => return None,
     })
 }

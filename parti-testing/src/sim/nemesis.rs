@@ -9,7 +9,7 @@ use parti_core::Mode;
 
 use super::generate::{self, FaultClass, Shape};
 use super::plan::{
-    Action, Faults, Leave, NodePlan, Pace, Plan, Planner, Settings, TimedAction, Weights,
+    Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Planner, Settings, TimedAction, Weights,
 };
 
 /// What goes wrong, how often and when.
@@ -152,6 +152,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         capacity: 1,
         hint: None,
         survives: true,
+        after: Aftermath::Healed,
         wall_skew_ms: 0,
         twin_of: None,
     };

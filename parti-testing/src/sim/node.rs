@@ -79,6 +79,8 @@ pub(super) struct Running {
     pub(super) dies_in_callback: bool,
     /// For how many steps its clock shows how much too early a time.
     pub(super) set_back: Option<(u32, Duration)>,
+    /// The latest time its core was told.
+    pub(super) latest: Instant,
     /// What waits while it is paused.
     pub(super) inbox: VecDeque<Input>,
     /// Writes that were applied though it was told that their outcome is unknown.
@@ -118,6 +120,7 @@ pub(super) struct Node {
     pub(super) disconnected_until: Instant,
     /// How long the clock stood still during the present pause.
     pub(super) frozen: Duration,
+    /// When its clock goes on. Freezes that overlap are one.
     pub(super) frozen_until: Instant,
     pub(super) slow: Option<Slowness>,
     /// No process starts here any more.

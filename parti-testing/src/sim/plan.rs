@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 mod deeds;
 mod faults;
 
-pub use deeds::{Denial, Hand, KeyKind, Planner, Target, Weights};
+pub use deeds::{Aftermath, Denial, Hand, KeyKind, Planner, Target, Weights};
 pub use faults::Faults;
 
 /// A complete run.
@@ -175,6 +175,9 @@ pub struct NodePlan {
     pub hint: Option<u32>,
     /// Whether a process runs on it after the faults have ended.
     pub survives: bool,
+    /// What does not heal here when the faults end.
+    #[serde(default)]
+    pub after: Aftermath,
     /// How far its wall clock is off.
     #[serde(default)]
     pub wall_skew_ms: i64,

@@ -9,7 +9,7 @@ use parti_core::{Event, Grant, Instant, OpId, Revision, StoreOp, WatchEvent, Wat
 
 use super::app::{AppEvent, Call};
 use super::node::Input;
-use crate::checks::Process;
+use crate::checks::{Process, Stage};
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -73,6 +73,8 @@ pub(super) enum Item {
     Heal,
     /// Look whether the group has settled.
     Look,
+    /// The time for a step of the recovery is over.
+    Milestone { stage: Stage },
     /// The group must have settled.
     Due,
     /// The calm is over.

@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId};
+use parti_core::{Cause, Head, Instant, Key, Notice, Record, SessionStatus, Term, WorkerId};
 
 use crate::checks::ledger::{Freed, Ledger};
 use crate::checks::{Fact, Process, Rules, Written};
@@ -35,6 +35,7 @@ pub const SITUATIONS: &[&str] = &[
     "cut_swizzled",
     "degraded",
     "died_in_callback",
+    "emergency_in_cooldown",
     "evicted_alive",
     "evicted_silent",
     "eviction_averted",
@@ -61,6 +62,7 @@ pub const SITUATIONS: &[&str] = &[
     "recovered",
     "request_done",
     "resignation",
+    "resumed_by_new_leader",
     "seat_inherited",
     "session_taken_over",
     "slow_commit",
@@ -85,6 +87,9 @@ pub const SITUATIONS: &[&str] = &[
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
     lease: Duration,
+    cooldown: Duration,
+    /// When the last plan was committed, and in which term.
+    planned: Option<(Instant, Term)>,
     ledger: Ledger,
     leaders: BTreeSet<Process>,
     sessions: BTreeMap<WorkerId, SessionStatus>,
@@ -96,6 +101,8 @@ impl Sometimes {
         Self {
             counts: SITUATIONS.iter().map(|name| (*name, 0)).collect(),
             lease: rules.shortest_lease(),
+            cooldown: rules.shortest_cooldown(),
+            planned: None,
             ledger: Ledger::default(),
             leaders: BTreeSet::new(),
             sessions: BTreeMap::new(),
@@ -130,8 +137,13 @@ impl Sometimes {
             | Fact::Released { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
             | Fact::Foreign { .. }
             | Fact::Healed
+            | Fact::Milestone(..)
             | Fact::Due(_)
             | Fact::Over(_) => {}
         }
@@ -143,6 +155,7 @@ impl Sometimes {
                 (Key::Head, Some(Record::Head(head))) => {
                     self.generations += 1;
                     self.count(situation(head.cause));
+                    self.head(at, head);
                 }
                 (Key::Session(worker), Some(Record::Session(record))) => {
                     self.session(worker, record.status, write);
@@ -161,6 +174,23 @@ impl Sometimes {
                 Some(Freed::Released) => "grant_after_release",
                 Some(Freed::Replaced) => "grant_after_replacement",
             });
+        }
+    }
+
+    /// Situations that only a generation together with the ones before it shows.
+    fn head(&mut self, at: Instant, head: &Head) {
+        if head.planned != head.version {
+            return;
+        }
+        let before = self.planned.replace((at, head.term));
+        let Some((then, term)) = before else {
+            return;
+        };
+        if head.cause == Cause::Emergency && at.since(then) < self.cooldown {
+            self.count("emergency_in_cooldown");
+        }
+        if head.cause == Cause::Resume && head.term > term {
+            self.count("resumed_by_new_leader");
         }
     }
 

@@ -8,11 +8,11 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
-    Entry, Instant, Key, Revision, StoreError, StoreInfo, StoreOp, StoreReply, WatchScope, Write,
-    wire,
+    Entry, Epoch, Instant, Key, Record, Revision, StoreError, StoreInfo, StoreOp, StoreReply,
+    WatchScope, Write, wire,
 };
 
-use crate::checks::{Value, Written};
+use crate::checks::{Stored, Value, Written};
 use crate::kv::{Applied, Kv, Limits};
 
 #[derive(Debug, Default)]
@@ -111,6 +111,36 @@ impl SimStore {
             .filter(|entry| scope.contains(&entry.key))
             .cloned()
             .collect()
+    }
+
+    /// What the store says now, and since when.
+    pub(super) fn stored(&self) -> Stored {
+        let mut stored = Stored::default();
+        for (name, indices) in &self.by_key {
+            let Some((at, entry)) = indices.last().and_then(|index| self.log.get(*index)) else {
+                continue;
+            };
+            let key = Key::parse(name);
+            if !matches!(key, Key::Head | Key::Session(_) | Key::Assignment(_)) {
+                continue;
+            }
+            let record = entry.value.as_deref().map(wire::decode);
+            match (key, record) {
+                (Key::Head, Some(Ok(Record::Head(head)))) => stored.head = Some(head),
+                (Key::Session(worker), Some(Ok(Record::Session(record)))) => {
+                    let epoch = match record.epoch {
+                        Epoch::ZERO => Epoch::from(entry.revision),
+                        epoch => epoch,
+                    };
+                    stored.sessions.insert(worker, (*at, epoch, record));
+                }
+                (Key::Assignment(worker), Some(Ok(Record::Assignment(record)))) => {
+                    stored.assignments.insert(worker, (*at, record));
+                }
+                _ => {}
+            }
+        }
+        stored
     }
 
     /// Whether the key has a newer write than this one.

@@ -77,3 +77,24 @@ fn a_failing_plan_shrinks_to_what_it_takes() {
     assert_eq!(smaller.faults, Faults::none());
     assert_eq!((smaller.nodes.len(), smaller.actions.len()), (1, 0));
 }
+
+/// A batch whose checkers had nothing to check must not pass as a proof.
+#[test]
+fn a_large_batch_must_have_seen_what_is_not_rare() {
+    let mut report = cli::BatchReport {
+        runs: cli::ENOUGH_RUNS - 1,
+        ..Default::default()
+    };
+    let seen = SITUATIONS.iter().map(|name| ((*name).to_owned(), 3));
+    report.sometimes = seen.collect();
+    report.sometimes.insert("evicted_silent".to_owned(), 0);
+    assert!(
+        report.missing(Mode::Exclusive).is_empty(),
+        "too few runs to tell"
+    );
+    report.runs += 1;
+    assert_eq!(report.missing(Mode::Exclusive), ["evicted_silent"]);
+    report.sometimes.insert("lease_lost".to_owned(), 0);
+    assert_eq!(report.missing(Mode::Overlap), ["evicted_silent"]);
+    assert_eq!(report.rarest(1), [("evicted_silent", 0)]);
+}

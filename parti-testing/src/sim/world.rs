@@ -4,7 +4,7 @@
 //! time in which nothing may happen. It ends at the first violation.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parti_core::{
@@ -24,7 +24,7 @@ use super::plan::{Faults, Plan, Planner, Weights};
 use super::queue::{Item, Queue};
 use super::store::SimStore;
 use super::strategy::strategy;
-use crate::checks::{Coverage, Fact, Process, Rules, Worker};
+use crate::checks::{Fact, Process, Rules};
 
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
 const SUPERVISOR_DELAY: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ pub(super) struct World<'plan> {
     pub(super) events: u64,
     /// When the group had settled after the faults, as far as seen.
     pub(super) settled_at: Option<Instant>,
-    healed_at: Option<Instant>,
+    pub(super) healed_at: Option<Instant>,
     over: bool,
     requests: u64,
 }
@@ -194,6 +194,7 @@ impl<'plan> World<'plan> {
             Item::Resume { node } => self.resume(node),
             Item::Heal => self.heal(),
             Item::Look => self.look(),
+            Item::Milestone { stage } => self.milestone(stage),
             Item::Due => {
                 let coverage = self.coverage();
                 self.judge.observe(self.now, &Fact::Due(coverage));
@@ -212,113 +213,6 @@ impl<'plan> World<'plan> {
         Some(self.settled_at?.since(self.healed_at?))
     }
 
-    fn heal(&mut self) {
-        self.healed_at = Some(self.now);
-        self.faults = Faults::none();
-        self.outage = None;
-        self.trouble = Trouble::default();
-        self.store.limit_values(None);
-        self.judge.observe(self.now, &Fact::Healed);
-        for node in 0..self.nodes.len() {
-            self.heal_node(node);
-        }
-        let bounds = self
-            .nodes
-            .iter()
-            .map(|node| node.config.convergence_bound());
-        let bound = bounds.max().unwrap_or_default();
-        let calm = self
-            .nodes
-            .iter()
-            .map(|node| node.config.reconcile_interval() + node.config.heartbeat_interval() * 5);
-        let calm = calm.max().unwrap_or_default();
-        for part in 1..=32 {
-            self.queue.push(self.now + bound * part / 32, Item::Look);
-        }
-        self.queue.push(self.now + bound, Item::Due);
-        self.queue.push(self.now + bound + calm, Item::Over);
-    }
-
-    fn heal_node(&mut self, node: usize) {
-        let survives = self.plan.nodes[node].survives;
-        let at = &mut self.nodes[node];
-        at.requests_cut_until = Instant::ORIGIN;
-        at.replies_cut_until = Instant::ORIGIN;
-        at.watch_cut_until = Instant::ORIGIN;
-        at.clogged_until = Instant::ORIGIN;
-        at.disconnected_until = Instant::ORIGIN;
-        if let Some(slow) = &mut at.slow {
-            slow.until = Instant::ORIGIN;
-            slow.each = Duration::ZERO;
-        }
-        at.retired = !survives;
-        let leaving = at
-            .running
-            .as_ref()
-            .is_some_and(|running| running.leaving.is_some());
-        if let Some(running) = &mut at.running {
-            running.dies_after = None;
-            running.dies_in_callback = false;
-            running.set_back = None;
-        }
-        // A process that is leaving is not waited for: an orchestrator would kill it in the end.
-        if !survives || leaving {
-            self.end(node, None);
-        }
-        if survives && self.nodes[node].running.is_none() {
-            self.queue.push(self.now, Item::Start { node });
-        }
-        let (now, at) = (self.now, &mut self.nodes[node]);
-        at.paused_until = Instant::ORIGIN;
-        // A machine that wakes early has stood still for less than was planned.
-        at.frozen = at.frozen.saturating_sub(at.frozen_until.since(now));
-        at.frozen_until = Instant::ORIGIN;
-        self.resume(node);
-        self.mend_watches(node);
-    }
-
-    fn look(&mut self) {
-        if self.settled_at.is_none() && self.coverage().pending().is_empty() {
-            self.settled_at = Some(self.now);
-        }
-    }
-
-    pub(super) fn coverage(&self) -> Coverage {
-        let mut coverage = Coverage {
-            partitions: self
-                .list
-                .iter()
-                .map(|partition| partition.key.clone())
-                .collect(),
-            uneven: !self.is_even(),
-            ..Coverage::default()
-        };
-        for node in &self.nodes {
-            coverage.unstopped.extend(&node.unstopped);
-            let Some(running) = &node.running else {
-                continue;
-            };
-            if running.leaving.is_some_and(|leaving| leaving.by < self.now) {
-                coverage.unstopped.push(running.process);
-            }
-            let valid = running.until > self.now;
-            let held = running
-                .held
-                .iter()
-                .filter(|(_, stage)| valid && **stage == Holding::Assigned);
-            let held: BTreeSet<PartitionKey> = held.map(|(key, _)| key.clone()).collect();
-            let status = running.core.status();
-            coverage.workers.push(Worker {
-                process: running.process,
-                state: status.state,
-                leads: status.is_leader,
-                capacity: node.capacity,
-                held,
-            });
-        }
-        coverage
-    }
-
     /// Which worker processes each partition.
     pub(super) fn owners(&self) -> BTreeMap<PartitionKey, WorkerId> {
         let mut owners = BTreeMap::new();
@@ -334,7 +228,7 @@ impl<'plan> World<'plan> {
     }
 
     /// Whether the strategy gives every worker something when there is enough.
-    fn is_even(&self) -> bool {
+    pub(super) fn is_even(&self) -> bool {
         let capacities = self.nodes.iter().map(|node| node.capacity);
         let some = capacities.clone().filter(|capacity| *capacity > 0).min();
         if capacities.max() > some.map(|least| least * 4) {

@@ -7,8 +7,8 @@ use tokio::sync::Barrier;
 
 use super::*;
 
-fn failing() -> impl Future<Output = Result<(), StoreError>> {
-    async { Err(StoreError::new(StoreErrorKind::Unavailable, "scripted")) }
+async fn failing() -> Result<(), StoreError> {
+    Err(StoreError::new(StoreErrorKind::Unavailable, "scripted"))
 }
 
 /// One failure opens it, a second later one success closes it; the changes it tells are kept.

@@ -136,6 +136,19 @@ fn verdict(report: &BatchReport, args: &Args) -> Result<(), Failure> {
             again,
         ));
     }
+    let missing = report.missing(mode(args.mode));
+    if !missing.is_empty() {
+        return Err(Failure::new(
+            format!("{} runs never saw {}", report.runs, missing.join(", ")),
+            "mend the generator in parti-testing/src/sim/generate.rs, or run more seeds",
+        ));
+    }
+    let rarest = report.rarest(10);
+    let rarest: Vec<String> = rarest
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    eprintln!("    rarest: {}", rarest.join(", "));
     for situation in report.never_seen() {
         eprintln!("    never seen: {situation}; these seeds say nothing about it");
     }

@@ -17,9 +17,11 @@ const fn millis(value: u64) -> Duration {
 
 /// The changes of a circuit that a node has told, by the state they lead to.
 fn changes(world: &World, node: usize, wanted: Circuit) -> Vec<CircuitState> {
-    let changed = |notice: &Notice| match notice {
-        Notice::CircuitChanged { circuit, to, .. } if *circuit == wanted => Some(*to),
-        _ => None,
+    let changed = |notice: &Notice| {
+        let Notice::CircuitChanged { circuit, to, .. } = notice else {
+            return None;
+        };
+        (*circuit == wanted).then_some(*to)
     };
     world.nodes[node]
         .notices

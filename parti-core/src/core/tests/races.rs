@@ -46,6 +46,7 @@ fn a_claim_sent_before_a_clock_jump_gives_no_validity() {
     let (op, _) = solo.commit("w.worker-0");
     solo.pass(millis(1));
     solo.tell(Event::ClockJumped);
+    solo.pass(millis(1));
     solo.won(op, 1);
     assert_eq!(solo.core.deadline(), None);
     let (op, _) = solo.commit("w.worker-0");

@@ -1,12 +1,13 @@
 //! Short words for hand-made facts: two processes, one partition, records with plausible fields.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
 use parti_core::{
-    AssignmentRecord, Cause, Epoch, Head, Instant, LeaderName, Nonce, PartitionKey, RecordGrant,
-    SessionRecord, SessionStatus, State, StrategyId, Term, Token, Version, WakeReason, WorkerId,
-    WriteId,
+    AssignmentRecord, Cause, Epoch, Expect, Grant, Head, Instant, Key, LeaderName, Nonce, Notice,
+    PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus, State,
+    StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
 };
 
 pub(super) const A: Process = Process { node: 0, run: 1 };
@@ -77,6 +78,7 @@ pub(super) fn settled(process: Process, until: u64) -> Fact {
         until,
         wake,
         effects: 0,
+        status: None,
     }
 }
 
@@ -198,6 +200,9 @@ pub(super) fn commit(process: Process, writes: Vec<Written>) -> Fact {
 pub(super) fn coverage(held: &[Process]) -> Coverage {
     let workers = [A, B].map(|process| Worker {
         process,
+        standing: Standing::Core,
+        id: Some((worker(process), Epoch::new(u64::from(process.node) + 1))),
+        version: Version::ZERO,
         state: State::Stable,
         leads: process == A,
         capacity: 1,
@@ -207,6 +212,6 @@ pub(super) fn coverage(held: &[Process]) -> Coverage {
         uneven: false,
         partitions: BTreeSet::from([partition()]),
         workers: workers.to_vec(),
-        unstopped: Vec::new(),
+        ..Coverage::default()
     }
 }

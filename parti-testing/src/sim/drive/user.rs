@@ -11,7 +11,7 @@ use super::super::dice::{Purpose, Roll};
 use super::super::node::Holding;
 use super::super::queue::Item;
 use super::super::world::World;
-use crate::checks::{Fact, Process};
+use crate::checks::{Fact, Planning, Process};
 
 impl World<'_> {
     pub(super) fn list_partitions(&mut self, process: Process, op: OpId) {
@@ -37,24 +37,44 @@ impl World<'_> {
         );
     }
 
-    pub(super) fn compute_plan(&mut self, process: Process, op: OpId, input: &PlanInput) {
+    pub(super) fn compute_plan(
+        &mut self,
+        process: Process,
+        local: Instant,
+        op: OpId,
+        input: PlanInput,
+    ) {
         let node = usize::from(process.node);
         let running = self.nodes[node].process(process);
         let number = running.map_or(0, |running| running.steps);
         let roll = self.dice.roll(Purpose::Strategy, node as u64, number);
-        let mut result = self.strategy.plan(input);
+        let mut result = self.strategy.plan(&input);
         if roll.ppm(self.faults.plan_fail_ppm) {
             result = Err(PlanError::Failed("simulated".to_owned()));
         }
+        let mut owners = result.as_ref().ok().map(|plan| plan.owners.clone());
         if let Ok(plan) = &mut result
             && roll.again().ppm(self.faults.plan_wrong_ppm)
         {
+            // What a faulty strategy says is not to be followed.
+            owners = None;
             self.judge.sometimes.count("plan_wrong");
             match plan.owners.first_mut() {
                 Some(owner) if roll.again().again().below(2) == 0 => *owner = u32::MAX,
                 Some(_) | None => plan.owners.push(0),
             }
         }
+        let planning = Box::new(Planning {
+            strategy: self.strategy.id(),
+            input,
+            owners,
+        });
+        let fact = Fact::Planned {
+            process,
+            local,
+            planning,
+        };
+        self.judge.observe(self.now, &fact);
         let at = self.now + Duration::from_micros(50);
         self.queue.push(
             at,

@@ -190,3 +190,24 @@ impl Weights {
         }
     }
 }
+
+/// What remains of the faults of a node. When something remains anywhere, the others are a core that
+/// must be served in spite of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aftermath {
+    /// Nothing: it is whole again.
+    #[default]
+    Healed,
+    /// Its process stands still for good. One that is dead stays dead.
+    Paused,
+    /// Some of its links stay cut for good.
+    Cut {
+        /// Requests do not arrive.
+        requests: bool,
+        /// Answers do not arrive.
+        replies: bool,
+        /// Watch events do not arrive.
+        watch: bool,
+    },
+}

@@ -1,0 +1,92 @@
+//! Workers whose requests are served and whose watch brings nothing.
+
+use super::*;
+
+fn leader(world: &World) -> usize {
+    let leads = |node: &super::world::Node| node.core.status().is_leader;
+    world.nodes.iter().position(leads).expect("somebody leads")
+}
+
+/// Such a leader renews for ever and judges nobody: a group stood still with everybody alive.
+#[test]
+fn a_leader_that_hears_nothing_resigns_and_another_leads() {
+    let mut world = World::new(6);
+    group(&mut world, 3);
+    let deaf = leader(&world);
+    world.nodes[deaf].deaf = true;
+    world.run(secs(20));
+    let next = leader(&world);
+    assert_ne!(next, deaf);
+    let noted = &world.nodes[deaf].notices;
+    let reason = noted.iter().find_map(|notice| {
+        if let Notice::LeadershipLost { reason, .. } = notice {
+            return Some(reason.to_string());
+        }
+        None
+    });
+    assert!(reason.expect("it says so").contains("do not come back"));
+    // The group is led in fact: a worker that dies is replaced.
+    let dead = (0..3)
+        .find(|&node| node != deaf && node != next)
+        .expect("a third");
+    world.nodes[dead].cut_off = true;
+    world.run(secs(30));
+    let held = |node: usize| world.nodes[node].held.len();
+    assert_eq!(held(deaf) + held(next), 6);
+}
+
+/// A short gap must not cost the office: the watch is begun anew first.
+#[test]
+fn a_leader_that_misses_its_watch_for_a_moment_stays() {
+    let mut world = World::new(6);
+    group(&mut world, 3);
+    let leads = leader(&world);
+    world.nodes[leads].deaf = true;
+    world.run(secs(6));
+    world.nodes[leads].deaf = false;
+    world.run(secs(20));
+    assert_eq!(leader(&world), leads);
+}
+
+/// A worker that was granted partitions and never heard of it was evicted and came back for ever.
+#[test]
+fn a_worker_that_hears_nothing_reads_its_assignment() {
+    let mut world = World::new(6);
+    group(&mut world, 2);
+    let leads = leader(&world);
+    let deaf = 1 - leads;
+    world.nodes[deaf].deaf = true;
+    world.run(secs(10));
+    let third = world.start(expecting(3));
+    world.run(secs(60));
+    let held = [leads, deaf, third].map(|node| world.nodes[node].held.len());
+    assert_eq!(held, [2, 2, 2]);
+    assert_eq!(world.evictions, []);
+}
+
+/// Whoever adds up the notices must know what came back while its end was still being processed.
+#[test]
+fn what_begins_anew_after_its_end_is_told_like_everything_else() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.nodes[0].slow = true;
+    let all = core::mem::take(&mut world.partitions);
+    let refresh = |request| Event::Refresh {
+        request: RequestId(request),
+    };
+    world.tell(0, refresh(1));
+    world.run(secs(1));
+    world.partitions = all;
+    world.tell(0, refresh(2));
+    world.run(secs(1));
+    world.let_go(0);
+    world.run(secs(5));
+    assert_eq!(world.nodes[0].held.len(), 4);
+    let last = world.nodes[0].notices.iter().rev().find_map(|notice| {
+        if let Notice::AssignmentChanged { total, .. } = notice {
+            return Some(*total);
+        }
+        None
+    });
+    assert_eq!(last, Some(4));
+}

@@ -1,0 +1,225 @@
+//! What each process has been shown of the sessions, and when on its own clock: the ground that the
+//! checkers of a leader's judgement recompute it from.
+//!
+//! It is written from the protocol and shares nothing with the core. Where the two may count
+//! differently it counts in favour of the core: it takes in what an abandoned watch still brings.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use parti_core::{Epoch, Instant, Key, Record, Revision, SessionStatus, WorkerId};
+
+use super::{Fact, Process, Rules, Written};
+
+/// A write of a session, as the store applied it.
+#[derive(Clone, Debug)]
+struct Note {
+    worker: WorkerId,
+    epoch: Epoch,
+    status: SessionStatus,
+    by: Process,
+}
+
+/// A session as one process knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
+    pub(super) revision: Revision,
+    /// When this revision was first shown.
+    pub(super) at: Instant,
+    pub(super) epoch: Epoch,
+    pub(super) status: SessionStatus,
+    /// When this incarnation was first shown.
+    pub(super) joined: Instant,
+}
+
+/// The own contact of a process with the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contact {
+    /// Since when there was no gap.
+    pub(super) since: Instant,
+    /// The last own renewal that came back through a watch, and when.
+    pub(super) echo: (Revision, Instant),
+    /// Nobody may be judged before.
+    pub(super) judges_from: Instant,
+}
+
+/// What one process knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ear {
+    pub(super) sessions: BTreeMap<WorkerId, Heard>,
+    pub(super) contact: Option<Contact>,
+}
+
+#[derive(Debug)]
+pub(super) struct Hearing {
+    recovery: Duration,
+    /// The longest time between two echoes without a gap.
+    patience: Duration,
+    /// By revision.
+    notes: Vec<Option<Note>>,
+    ears: BTreeMap<Process, Ear>,
+}
+
+impl Hearing {
+    pub(super) fn new(rules: &Rules) -> Self {
+        let slack = rules.lease.saturating_sub(rules.heartbeat * 2);
+        Self {
+            recovery: rules.recovery,
+            patience: rules.heartbeat + slack.min(rules.heartbeat) / 2,
+            notes: Vec::new(),
+            ears: BTreeMap::new(),
+        }
+    }
+
+    pub(super) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(super) fn of(&self, process: Process) -> Option<&Ear> {
+        self.ears.get(&process)
+    }
+
+    pub(super) fn take_in(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Commit { process, writes } => {
+                for write in writes {
+                    self.note(*process, write);
+                }
+            }
+            Fact::Foreign { writes } => {
+                for write in writes {
+                    self.note_foreign(write);
+                }
+            }
+            Fact::Heard {
+                process,
+                local,
+                revision,
+                watched,
+            } => self.hear(*process, *local, *revision, *watched),
+            Fact::Notice {
+                process,
+                notice: parti_core::Notice::Claimed { .. },
+            } => {
+                // A new session begins with a contact of its own.
+                self.ears.entry(*process).or_default().contact = None;
+            }
+            Fact::Ended { process } => {
+                self.ears.remove(process);
+            }
+            Fact::Began { .. }
+            | Fact::Step { .. }
+            | Fact::Asked { .. }
+            | Fact::Request { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
+            | Fact::Assign { .. }
+            | Fact::Revoke { .. }
+            | Fact::Released { .. }
+            | Fact::Notice { .. }
+            | Fact::Settled { .. }
+            | Fact::Panicked { .. }
+            | Fact::Healed
+            | Fact::Milestone(..)
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+
+    fn note(&mut self, by: Process, write: &Written) {
+        let (Key::Session(worker), Some(Record::Session(record))) = (&write.key, write.record())
+        else {
+            return;
+        };
+        let epoch = match record.epoch {
+            Epoch::ZERO => Epoch::from(write.revision),
+            epoch => epoch,
+        };
+        let note = Note {
+            worker: worker.clone(),
+            epoch,
+            status: record.status,
+            by,
+        };
+        self.keep(write.revision, note);
+    }
+
+    /// What somebody else wrote over a session is silent like any other, and takes no part.
+    fn note_foreign(&mut self, write: &Written) {
+        let Key::Session(worker) = &write.key else {
+            return;
+        };
+        let note = Note {
+            worker: worker.clone(),
+            epoch: Epoch::from(write.revision),
+            status: SessionStatus::Draining,
+            by: Process {
+                node: u16::MAX,
+                run: 0,
+            },
+        };
+        self.keep(write.revision, note);
+    }
+
+    fn keep(&mut self, revision: Revision, note: Note) {
+        let index = revision.get() as usize;
+        if self.notes.len() <= index {
+            self.notes.resize(index + 1, None);
+        }
+        self.notes[index] = Some(note);
+    }
+
+    fn hear(&mut self, process: Process, local: Instant, revision: Revision, watched: bool) {
+        let note = self.notes.get(revision.get() as usize);
+        let Some(note) = note.and_then(Option::as_ref) else {
+            return;
+        };
+        let ear = self.ears.entry(process).or_default();
+        if watched && note.by == process && note.status.is_living() {
+            ear.echo(self.patience, self.recovery, local, revision);
+        }
+        match ear.sessions.get_mut(&note.worker) {
+            Some(known) if known.revision >= revision => {}
+            Some(known) => {
+                if known.epoch != note.epoch {
+                    known.joined = local;
+                }
+                (known.revision, known.at) = (revision, local);
+                (known.epoch, known.status) = (note.epoch, note.status);
+            }
+            None => {
+                let heard = Heard {
+                    revision,
+                    at: local,
+                    epoch: note.epoch,
+                    status: note.status,
+                    joined: local,
+                };
+                ear.sessions.insert(note.worker.clone(), heard);
+            }
+        }
+    }
+}
+
+impl Ear {
+    fn echo(&mut self, patience: Duration, recovery: Duration, local: Instant, revision: Revision) {
+        match &mut self.contact {
+            // The claim itself begins the contact: nothing was missed before it.
+            None => {
+                self.contact = Some(Contact {
+                    since: Instant::ORIGIN,
+                    echo: (revision, local),
+                    judges_from: Instant::ORIGIN,
+                });
+            }
+            Some(contact) if revision < contact.echo.0 => {}
+            Some(contact) => {
+                if local.since(contact.echo.1) > patience {
+                    contact.since = local;
+                    contact.judges_from = local + recovery;
+                }
+                contact.echo = (revision, local);
+            }
+        }
+    }
+}

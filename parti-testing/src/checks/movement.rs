@@ -1,0 +1,174 @@
+//! S17: a plan takes from a living worker no more than what is above its share, and a generation takes
+//! away and grants only what its plan says.
+//!
+//! The first half is a property of the strategy and holds for those that balance by number; it is
+//! judged for the one of the simulator. The second half is the leader's and holds for every strategy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Check, Fact, Findings, Kind, Planning, Process, Written};
+use parti_core::{Epoch, Instant, Key, Notice, PartitionKey, Record, WorkerId};
+
+/// The strategy whose movements have this bound.
+const BALANCED_BY_NUMBER: &str = "keep-then-fill/1";
+
+#[derive(Debug, Default)]
+pub(super) struct Movement {
+    planned: BTreeMap<Process, Planning>,
+    /// The plan that the last generation of a leader followed.
+    followed: BTreeMap<Process, Planning>,
+    granted: BTreeMap<WorkerId, (Epoch, BTreeSet<PartitionKey>)>,
+}
+
+impl Movement {
+    fn commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let head = writes.iter().find_map(|write| match write.record() {
+            Some(Record::Head(head)) => Some(head),
+            _ => None,
+        });
+        let Some(head) = head else {
+            return;
+        };
+        if head.planned == head.version {
+            // Without a plan everything is taken away: nobody is left to own anything. A plan made
+            // before for others was given up.
+            let planned = self.planned.remove(&process);
+            match planned.filter(|plan| plan.input.workers.len() == head.workers as usize) {
+                Some(planning) => self.followed.insert(process, planning),
+                None => self.followed.remove(&process),
+            };
+        }
+        for write in writes {
+            match (&write.key, write.record()) {
+                (Key::Assignment(worker), Some(Record::Assignment(record))) => {
+                    let granted = record.granted.iter().map(|grant| grant.partition.clone());
+                    let next = (record.epoch, granted.collect());
+                    self.compare(process, worker, &next, findings);
+                    self.granted.insert(worker.clone(), next);
+                }
+                (Key::Assignment(worker), _) => {
+                    self.granted.remove(worker);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn compare(
+        &self,
+        process: Process,
+        worker: &WorkerId,
+        next: &(Epoch, BTreeSet<PartitionKey>),
+        findings: &mut Findings,
+    ) {
+        let Some(planning) = self.followed.get(&process) else {
+            return;
+        };
+        let Some(owners) = &planning.owners else {
+            return;
+        };
+        let owner = |partition: &PartitionKey| {
+            let rank = planning.input.partitions.rank_of(partition)?;
+            let owner = *owners.get(rank as usize)? as usize;
+            Some(planning.input.workers.as_slice().get(owner).map(|w| &w.id))
+        };
+        let nothing = BTreeSet::new();
+        let before = match self.granted.get(worker) {
+            Some((epoch, granted)) if *epoch == next.0 => granted,
+            Some(_) | None => &nothing,
+        };
+        for lost in before.difference(&next.1) {
+            if owner(lost) == Some(Some(worker)) {
+                findings.report(format!(
+                    "{process} takes {lost} from {worker}, to whom the plan gives it"
+                ));
+            }
+        }
+        for gained in next.1.difference(before) {
+            if owner(gained) != Some(Some(worker)) {
+                let to = owner(gained);
+                findings.report(format!(
+                    "{process} grants {gained} to {worker}, the plan gives it to {to:?}"
+                ));
+            }
+        }
+    }
+}
+
+/// What is wrong with a plan, if anything.
+fn judge(planning: &Planning) -> Option<String> {
+    let owners = planning.owners.as_ref()?;
+    if planning.strategy.as_str() != BALANCED_BY_NUMBER {
+        return None;
+    }
+    let workers = planning.input.workers.as_slice();
+    let total: u64 = workers
+        .iter()
+        .map(|worker| u64::from(worker.capacity))
+        .sum();
+    let (mut had, mut lost) = (vec![0_u64; workers.len()], vec![0_u64; workers.len()]);
+    for (rank, owner) in (0_u32..).zip(owners) {
+        if let Some(previous) = planning.input.living_owner(rank) {
+            had[previous as usize] += 1;
+            lost[previous as usize] += u64::from(*owner != previous);
+        }
+    }
+    for (index, worker) in workers.iter().enumerate() {
+        let share = (owners.len() as u64 * u64::from(worker.capacity))
+            .checked_div(total)
+            .unwrap_or(0);
+        if lost[index] > had[index].saturating_sub(share) {
+            let (had, lost) = (had[index], lost[index]);
+            return Some(format!(
+                "the plan takes {lost} of {had} partitions from {}, whose share is {share}",
+                worker.id
+            ));
+        }
+    }
+    None
+}
+
+impl Check for Movement {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Commit, Kind::Planned, Kind::Ended, Kind::Notice]
+    }
+
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        match fact {
+            Fact::Planned {
+                process, planning, ..
+            } => {
+                if let Some(reason) = judge(planning) {
+                    findings.report(format!("{process}: {reason}"));
+                }
+                self.planned.insert(*process, (**planning).clone());
+            }
+            Fact::Commit { process, writes } => self.commit(*process, writes, findings),
+            Fact::Ended { process }
+            | Fact::Notice {
+                process,
+                notice: Notice::LeadershipGained { .. } | Notice::LeadershipLost { .. },
+            } => {
+                self.planned.remove(process);
+                self.followed.remove(process);
+            }
+            Fact::Began { .. }
+            | Fact::Step { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Request { .. }
+            | Fact::Proposes { .. }
+            | Fact::Assign { .. }
+            | Fact::Revoke { .. }
+            | Fact::Released { .. }
+            | Fact::Notice { .. }
+            | Fact::Settled { .. }
+            | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
+            | Fact::Healed
+            | Fact::Milestone(..)
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+}

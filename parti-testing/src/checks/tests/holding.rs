@@ -1,0 +1,151 @@
+//! Bad and good traces of workers: seats, callbacks, notices, and what a caller reads.
+
+use super::*;
+use parti_core::{Boot, Core, Epoch, Revision, Status, StrategyId, Term, Version, WorkerId};
+
+fn claimed(process: Process, seat: WorkerId, epoch: u64) -> Fact {
+    let (epoch, nonce) = (Epoch::new(epoch), nonce(process));
+    notice(
+        process,
+        Notice::Claimed {
+            worker: seat,
+            epoch,
+            nonce,
+        },
+    )
+}
+
+/// Two workers under one name would both renew and both be granted.
+#[test]
+fn a_seat_has_one_holder_at_a_time() {
+    let both = |until| {
+        [
+            claimed(A, worker(A), 1),
+            settled(A, until),
+            claimed(B, worker(A), 2),
+            settled(B, 100),
+        ]
+    };
+    passes("S1", &both(3));
+    fails("S1", &both(50));
+    let mut released = both(50).to_vec();
+    released.insert(2, notice(A, Notice::Stopped { errors: Vec::new() }));
+    passes("S1", &released);
+    passes("S2", &both(3));
+    fails("S2", &[claimed(A, worker(A), 1), claimed(B, worker(A), 1)]);
+}
+
+/// Two callbacks would work on the same data in the most ordinary hand-over.
+#[test]
+fn processing_ends_before_it_begins_elsewhere() {
+    let ends = [assign(A, 1), revoke(A, 1), released(A, 1), assign(B, 2)];
+    passes("S5", &ends);
+    fails("S5", &[assign(A, 1), revoke(A, 1), assign(B, 2)]);
+}
+
+fn changed(version: u64, added: usize, removed: usize, total: usize) -> Fact {
+    let version = Version::new(version);
+    notice(
+        A,
+        Notice::AssignmentChanged {
+            version,
+            added,
+            removed,
+            total,
+        },
+    )
+}
+
+fn step_ends() -> Fact {
+    Fact::Settled {
+        process: A,
+        local: seconds(1),
+        deadline: None,
+        until: None,
+        wake: None,
+        effects: 1,
+        status: None,
+    }
+}
+
+/// A consumer that follows the notices must know what is its own.
+#[test]
+fn notices_add_up_to_what_is_assigned() {
+    let granted = commit(A, vec![head(A, 1, 5, 3, 0), assignment(A, 5, Some(5), 4)]);
+    let begin = [claimed(A, worker(A), 1), granted];
+    let told = |facts: &[Fact]| [&begin[..], facts, &[step_ends()]].concat();
+    passes("S20", &told(&[assign(A, 5), changed(5, 1, 0, 1)]));
+    fails("S20", &told(&[assign(A, 5)]));
+    fails("S20", &told(&[assign(A, 5), changed(5, 2, 0, 1)]));
+    fails("S20", &told(&[assign(A, 4), changed(5, 1, 0, 1)]));
+    // Assigned, and not in the record that is said to be taken in.
+    let none = commit(A, vec![head(A, 1, 6, 5, 3), assignment(A, 6, None, 6)]);
+    let kept = told(&[assign(A, 5), changed(5, 1, 0, 1), none, changed(6, 0, 0, 1)]);
+    fails("S20", &kept);
+}
+
+/// A stale read must not bring an old decision back to life.
+#[test]
+fn what_a_session_relies_on_never_goes_back() {
+    let expects = |number: u64| {
+        let written = head(A, 1, number, 50, 0);
+        let Some(Record::Head(head)) = written.record() else {
+            panic!("it is a head");
+        };
+        let revision = Revision::new(number);
+        Fact::Proposes {
+            process: A,
+            local: seconds(1),
+            proposal: Box::new(Proposal {
+                write: head.write,
+                head: head.clone(),
+                expects: vec![("head".to_owned(), Expect::Revision(revision))],
+                evictions: Vec::new(),
+            }),
+        }
+    };
+    passes("S23b", &[expects(5), expects(5), expects(6)]);
+    fails("S23b", &[expects(5), expects(4)]);
+    let says = |revision, before, applied| commit(A, vec![active(A, revision, before, applied)]);
+    passes("S23", &[says(1, 0, 0), says(2, 1, 5), says(3, 2, 5)]);
+    fails("S23", &[says(1, 0, 0), says(2, 1, 5), says(3, 2, 4)]);
+}
+
+/// A program that asks whether it owns something must not be told a lie.
+#[test]
+fn what_a_caller_reads_agrees_with_what_was_told() {
+    let reads = |assigned, is_leader, until| {
+        let boot = Boot {
+            now: seconds(0),
+            wall_ms: 0,
+            seed: 1,
+            strategy: StrategyId::new("s"),
+            software: String::new(),
+        };
+        let config = Config::builder("g").build().expect("coherent");
+        let status = Status {
+            state: State::Degraded,
+            worker: Some(worker(A)),
+            deadline: Some(seconds(until)),
+            is_leader,
+            assigned,
+            ..Core::new(config, boot).status()
+        };
+        Fact::Settled {
+            process: A,
+            local: seconds(1),
+            deadline: Some(seconds(until)),
+            until: Some(seconds(until)),
+            wake: None,
+            effects: 0,
+            status: Some(Box::new(status)),
+        }
+    };
+    passes("S26", &[assign(A, 1), reads(1, false, 9)]);
+    fails("S26", &[assign(A, 1), reads(0, false, 9)]);
+    fails("S26", &[assign(A, 1), revoke(A, 1), reads(1, false, 9)]);
+    fails("S26", &[assign(A, 1), reads(1, false, 1)]);
+    fails("S26", &[reads(0, true, 9)]);
+    let gained = notice(A, Notice::LeadershipGained { term: Term::new(1) });
+    passes("S26", &[gained, reads(0, true, 9)]);
+}

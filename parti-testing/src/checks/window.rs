@@ -1,0 +1,276 @@
+//! S14: joins are collected for the whole window, and a new group gathers for the whole cold start,
+//! unless all expected workers are there.
+//!
+//! Recomputed on the leader's clock from the sessions it was shown: who had joined since the last plan
+//! it committed (for a new leader, since the records in the store), and when it first heard of each.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::hearing::{Ear, Hearing};
+use super::{Check, Fact, Findings, Kind, Process, Proposal, Rules, Written};
+use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId, WriteId};
+
+/// A decision to plan.
+#[derive(Debug)]
+struct Decision {
+    at: Instant,
+    /// For whom it plans.
+    workers: BTreeSet<WorkerId>,
+    /// When the first and the last of those that joined were heard of.
+    joined: Option<(Instant, Instant)>,
+    /// Whether all expected workers were there.
+    complete: bool,
+}
+
+/// What a leader has planned.
+#[derive(Debug, Default)]
+struct Office {
+    gained: Instant,
+    decided: Option<Decision>,
+    /// The write that is on its way, and for whom it plans.
+    proposed: Option<(WriteId, Option<BTreeSet<WorkerId>>)>,
+    /// For whom the last plan was made.
+    basis: Option<BTreeSet<WorkerId>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Window {
+    hearing: Hearing,
+    cold: Duration,
+    planned: Duration,
+    expected: Option<u32>,
+    /// Workers with an assignment record in the store.
+    recorded: BTreeSet<WorkerId>,
+    offices: BTreeMap<Process, Office>,
+    /// Who has just gained the office: its time is told at the end of the step.
+    gaining: Vec<Process>,
+}
+
+impl Window {
+    pub(super) fn new(rules: &Rules) -> Self {
+        Self {
+            hearing: Hearing::new(rules),
+            cold: rules.windows.0,
+            planned: rules.windows.1,
+            expected: rules.expected_workers,
+            recorded: BTreeSet::new(),
+            offices: BTreeMap::new(),
+            gaining: Vec::new(),
+        }
+    }
+
+    fn commit(&mut self, process: Process, writes: &[Written]) {
+        for write in writes {
+            match (&write.key, write.record()) {
+                (Key::Assignment(worker), Some(_)) => {
+                    self.recorded.insert(worker.clone());
+                }
+                (Key::Assignment(worker), None) => {
+                    self.recorded.remove(worker);
+                }
+                (Key::Head, Some(Record::Head(head))) => {
+                    let Some(office) = self.offices.get_mut(&process) else {
+                        continue;
+                    };
+                    if let Some((_, basis)) = office.proposed.take_if(|(id, _)| *id == head.write)
+                        && head.planned == head.version
+                    {
+                        // Without a plan, because nobody is left to own anything, it was made for
+                        // all that take part.
+                        let all = || present(self.hearing.of(process), writes);
+                        office.basis = Some(basis.unwrap_or_else(all));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn decide(&mut self, process: Process, at: Instant, workers: BTreeSet<WorkerId>) {
+        let Some(office) = self.offices.get_mut(&process) else {
+            return;
+        };
+        let nothing = Ear::default();
+        let ear = self.hearing.of(process).unwrap_or(&nothing);
+        let active = || {
+            let sessions = ear.sessions.iter();
+            sessions.filter(|(_, heard)| heard.status == SessionStatus::Active)
+        };
+        let basis = office.basis.as_ref().unwrap_or(&self.recorded);
+        // Whoever is left out of the plan, for having failed before, is not waited for either.
+        let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
+        let joined: Vec<Instant> = active()
+            .filter(|(worker, _)| new(worker))
+            .map(|(_, heard)| heard.joined)
+            .collect();
+        let expected = self.expected.map(|expected| expected as usize);
+        let decision = Decision {
+            at,
+            workers: workers.clone(),
+            joined: joined
+                .iter()
+                .min()
+                .copied()
+                .zip(joined.iter().max().copied()),
+            complete: expected.is_some_and(|expected| active().count() >= expected),
+        };
+        office.decided = Some(decision);
+    }
+
+    /// What is wrong with a proposal, if anything.
+    fn propose(&mut self, process: Process, proposal: &Proposal) -> Option<String> {
+        let office = self.offices.get_mut(&process)?;
+        let known = office.proposed.as_ref().map(|(write, _)| *write);
+        if known == Some(proposal.write) {
+            return None;
+        }
+        let head = &proposal.head;
+        let decision = (head.planned == head.version)
+            .then(|| office.decided.take())
+            .flatten()
+            // One whose plan failed was given up.
+            .filter(|decision| decision.workers.len() == head.workers as usize);
+        let Some(decision) = decision else {
+            // A hand-over goes on, or nobody is left to plan for.
+            office.proposed = Some((proposal.write, None));
+            return None;
+        };
+        office.proposed = Some((proposal.write, Some(decision.workers)));
+        if decision.complete {
+            return None;
+        }
+        let until = match head.cause {
+            Cause::ColdStart => office.gained + self.cold,
+            Cause::PlannedScale => {
+                let (first, last) = decision.joined?;
+                let settled = (first + self.planned).max(last + self.planned / 2);
+                settled.min(first + self.planned * 2)
+            }
+            Cause::Takeover
+            | Cause::Resignation
+            | Cause::Restart
+            | Cause::Emergency
+            | Cause::Drain
+            | Cause::PartitionsChanged
+            | Cause::WeightsChanged
+            | Cause::Manual
+            | Cause::Resume => return None,
+        };
+        let (at, cause) = (decision.at, head.cause);
+        (at < until)
+            .then(|| format!("{process} decides at {at} on {cause}, the window ends at {until}"))
+    }
+}
+
+/// The workers a leader has heard of that take part and are not evicted by these writes.
+fn present(ear: Option<&Ear>, writes: &[Written]) -> BTreeSet<WorkerId> {
+    let evicted: BTreeSet<&WorkerId> = writes
+        .iter()
+        .filter_map(|write| match &write.key {
+            Key::Session(worker) => Some(worker),
+            Key::Head
+            | Key::Assignment(_)
+            | Key::Audit(_)
+            | Key::Control(..)
+            | Key::Source
+            | Key::Foreign => None,
+        })
+        .collect();
+    let sessions = ear.into_iter().flat_map(|ear| &ear.sessions);
+    sessions
+        .filter(|(worker, heard)| {
+            heard.status == SessionStatus::Active && !evicted.contains(worker)
+        })
+        .map(|(worker, _)| worker.clone())
+        .collect()
+}
+
+impl Check for Window {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Commit,
+            Kind::Foreign,
+            Kind::Heard,
+            Kind::Notice,
+            Kind::Ended,
+            Kind::Planned,
+            Kind::Proposes,
+            Kind::Settled,
+        ]
+    }
+
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        self.hearing.take_in(fact);
+        match fact {
+            Fact::Settled { process, local, .. } if !self.gaining.is_empty() => {
+                self.gaining.retain(|gaining| gaining != process);
+                if let Some(office) = self.offices.get_mut(process)
+                    && office.gained == Instant::FAR_FUTURE
+                {
+                    office.gained = *local;
+                }
+            }
+            Fact::Commit { process, writes } => self.commit(*process, writes),
+            Fact::Foreign { writes } => {
+                // Whoever leads next may not know of that record.
+                for write in writes {
+                    if let Key::Assignment(worker) = &write.key {
+                        self.recorded.remove(worker);
+                    }
+                }
+            }
+            Fact::Notice {
+                process,
+                notice: Notice::LeadershipGained { .. },
+            } => {
+                let office = Office {
+                    gained: Instant::FAR_FUTURE,
+                    ..Office::default()
+                };
+                self.gaining.push(*process);
+                self.offices.insert(*process, office);
+            }
+            Fact::Notice {
+                process,
+                notice: Notice::LeadershipLost { .. },
+            } => {
+                self.offices.remove(process);
+            }
+            Fact::Planned {
+                process,
+                local,
+                planning,
+            } => {
+                let workers = planning.input.workers.as_slice().iter();
+                let workers = workers.map(|worker| worker.id.clone()).collect();
+                self.decide(*process, *local, workers);
+            }
+            Fact::Proposes {
+                process, proposal, ..
+            } => {
+                if let Some(reason) = self.propose(*process, proposal) {
+                    findings.report(reason);
+                }
+            }
+            Fact::Ended { process } => {
+                self.offices.remove(process);
+            }
+            Fact::Began { .. }
+            | Fact::Step { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Request { .. }
+            | Fact::Assign { .. }
+            | Fact::Revoke { .. }
+            | Fact::Released { .. }
+            | Fact::Notice { .. }
+            | Fact::Settled { .. }
+            | Fact::Panicked { .. }
+            | Fact::Healed
+            | Fact::Milestone(..)
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+}
