@@ -69,6 +69,9 @@ struct Arguments {
     /// End by holding the seat for a replacement for so many milliseconds, instead of handing over.
     #[arg(long)]
     hold_ms: Option<u64>,
+    /// How often guards are looked at for `used_ms`, in milliseconds; 0 is only at the end.
+    #[arg(long, default_value_t = 10)]
+    look_ms: u64,
     /// Write JSON, one object a line.
     #[arg(long)]
     json: bool,
@@ -150,8 +153,11 @@ impl Worker {
 
 async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
     let journal = Arc::new(Journal::new(arguments));
-    let watched = Arc::downgrade(&journal);
-    thread::spawn(move || watch(&watched));
+    if arguments.look_ms > 0 {
+        let interval = Duration::from_millis(arguments.look_ms);
+        let watched = Arc::downgrade(&journal);
+        thread::spawn(move || watch(&watched, interval));
+    }
     let config = config(arguments)?;
     let times = json!({
         "lease_ms": millis(config.lease()),
@@ -338,11 +344,8 @@ struct Held {
     used_ms: u64,
 }
 
-/// How often guards are looked at.
-const LOOK: Duration = Duration::from_millis(10);
-
 /// Looks at the guards as processing does, on a thread of its own, until the journal is gone.
-fn watch(journal: &Weak<Journal>) {
+fn watch(journal: &Weak<Journal>, interval: Duration) {
     while let Some(journal) = journal.upgrade() {
         // The time first: the guard was valid then or later.
         let now = now_ms();
@@ -352,7 +355,7 @@ fn watch(journal: &Weak<Journal>) {
             }
         }
         drop(journal);
-        thread::sleep(LOOK);
+        thread::sleep(interval);
     }
 }
 

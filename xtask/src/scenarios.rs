@@ -28,6 +28,8 @@ mod outages;
 #[cfg(feature = "scenarios")]
 mod restarts;
 #[cfg(feature = "scenarios")]
+mod scale;
+#[cfg(feature = "scenarios")]
 mod worker;
 #[cfg(feature = "scenarios")]
 pub(crate) use inner::run_here;

@@ -29,6 +29,8 @@ pub struct Ownership {
 /// A generation as its leader told it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Commit {
+    /// How often somebody had told of a lost history before: each begins with a first term.
+    pub history: u64,
     /// Its version.
     pub version: u64,
     /// The term of the leader.
@@ -246,17 +248,21 @@ fn pairs(
 /// The generations that leaders told of. One whose answer was lost is not among them.
 #[must_use]
 pub fn commits(lives: &[Life]) -> Vec<Commit> {
-    let lines = lives.iter().flat_map(|life| &life.lines);
+    let lines = || lives.iter().flat_map(|life| &life.lines);
+    let losses = lines().filter(|line| line.event == "history_lost");
+    let lost = losses.map(|line| line.at_ms).min();
     let commit = |line: &Line| {
+        let history = u64::from(lost.is_some_and(|lost| line.at_ms > lost));
         let (version, term) = (line.number("version")?, line.number("term")?);
         let leader = line.worker.clone();
         (line.event == "committed").then_some(Commit {
+            history,
             version,
             term,
             leader,
         })
     };
-    lines.filter_map(commit).collect()
+    lines().filter_map(commit).collect()
 }
 
 /// Whether generations are those of one leader after another; the same generation from two sources
@@ -266,9 +272,10 @@ pub fn chain(mut commits: Vec<Commit>) -> Vec<Finding> {
     commits.sort();
     commits.dedup();
     let broken = |first: &Commit, second: &Commit| {
-        let same_term = first.term == second.term;
-        let two_leaders = same_term && first.leader != second.leader;
-        first.version == second.version || first.term > second.term || two_leaders
+        let same_history = first.history == second.history;
+        let two_leaders = first.term == second.term && first.leader != second.leader;
+        let falling = first.term > second.term;
+        first.version >= second.version || (same_history && (falling || two_leaders))
     };
     let pairs = commits.windows(2);
     let broken = pairs.filter(|pair| broken(&pair[0], &pair[1]));

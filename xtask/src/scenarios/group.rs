@@ -55,6 +55,8 @@ pub(super) struct Setup {
     pub(super) nodes: usize,
     /// For how long a worker that ends holds its seat, instead of handing over.
     pub(super) hold: Option<u64>,
+    /// How many workers each process is, if they share processes; such have no proxies.
+    pub(super) shared: &'static [usize],
 }
 
 /// Lease 3 s: three times that of the preset `fast`, so that a busy machine ends no lease.
@@ -71,6 +73,7 @@ pub(super) const SCALED: Setup = Setup {
     drain: 0,
     nodes: 1,
     hold: None,
+    shared: &[],
 };
 
 /// What a scenario gets from outside.
@@ -111,7 +114,19 @@ impl Group {
             dice,
             figures: Vec::new(),
         };
-        for _ in 0..setup.workers {
+        for workers in setup.shared {
+            let number = group.join_many(*workers)?;
+            // The first one leads before the others come.
+            group.until("claimed", 60_000, |group| {
+                group.look(number, |life| life.count("claimed")) >= *workers
+            })?;
+        }
+        let own = if setup.shared.is_empty() {
+            setup.workers
+        } else {
+            0
+        };
+        for _ in 0..own {
             group.join()?;
         }
         let started = now_ms();
@@ -162,15 +177,15 @@ impl Group {
 
     /// Starts one more worker; its number.
     pub(super) fn join(&mut self) -> Step<usize> {
+        self.join_many(1)
+    }
+
+    /// Starts one more process with so many workers in it; its number.
+    pub(super) fn join_many(&mut self, workers: usize) -> Step<usize> {
         let number = self.workers.len();
-        let seed = self.ask.seed.wrapping_add(number as u64);
-        let addresses = self.cluster.addresses().into_iter();
-        let proxies = addresses.map(|address| Proxy::start(address, seed));
-        let proxies: Result<Vec<_>, _> = proxies.collect();
-        let proxies = proxies.map_err(words("a proxy"))?;
-        let urls: Vec<String> = proxies.iter().map(Proxy::url).collect();
+        let (proxies, url) = self.way_to_the_store(number)?;
         let mut command = Command::new(&self.ask.worker);
-        command.args(["--json", "--group", GROUP, "--nats", &urls.join(",")]);
+        command.args(["--json", "--group", GROUP, "--nats", &url]);
         let setup = &self.setup;
         let mut option = |name: &str, value: String| {
             command.args([name, &value]);
@@ -180,6 +195,12 @@ impl Group {
         option("--strategy", setup.strategy.to_owned());
         option("--drain-ms", setup.drain.to_string());
         option("--replicas", setup.nodes.to_string());
+        if !setup.shared.is_empty() {
+            option("--workers", workers.to_string());
+            option("--pool", "1000".to_owned());
+            // Two hundred threads that look at guards would be most of the load.
+            option("--look-ms", "0".to_owned());
+        }
         for (name, value) in setup.timing.settings() {
             option("--set", format!("{name}={value}"));
         }
@@ -193,6 +214,20 @@ impl Group {
             .push(worker.map_err(words("a worker process"))?);
         self.proxies.push(proxies);
         Ok(number)
+    }
+
+    /// A proxy for each server, or none where many workers share a process.
+    fn way_to_the_store(&self, number: usize) -> Step<(Vec<Proxy>, String)> {
+        if !self.setup.shared.is_empty() {
+            return Ok((Vec::new(), self.cluster.url()));
+        }
+        let seed = self.ask.seed.wrapping_add(number as u64);
+        let addresses = self.cluster.addresses().into_iter();
+        let proxies = addresses.map(|address| Proxy::start(address, seed));
+        let proxies: Result<Vec<_>, _> = proxies.collect();
+        let proxies = proxies.map_err(words("a proxy"))?;
+        let urls: Vec<String> = proxies.iter().map(Proxy::url).collect();
+        Ok((proxies, urls.join(",")))
     }
 
     /// Everybody who runs and is meant to.
@@ -235,7 +270,12 @@ impl Group {
 
     /// Waits for a process that was asked to end.
     pub(super) fn wait_exit(&mut self, number: usize) -> Step<()> {
-        let stopped = |group: &Self| group.workers[number].life().count("stopped") > 0;
+        self.wait_exit_of(number, 1)
+    }
+
+    /// The same for a process of so many workers.
+    pub(super) fn wait_exit_of(&mut self, number: usize, workers: usize) -> Step<()> {
+        let stopped = |group: &Self| group.workers[number].life().count("stopped") >= workers;
         let limit = u64::try_from(EXIT_MAX.as_millis()).unwrap_or(u64::MAX);
         self.until("the end of a worker", limit, stopped)?;
         let status = self.workers[number].wait().map_err(words("its end"))?;
@@ -297,6 +337,12 @@ impl Group {
     /// How often an event was told of since then.
     pub(super) fn events(&self, since_ms: u64, event: &str) -> usize {
         self.told(since_ms, |_, line| line.event == event)
+    }
+
+    /// When any process last told of an event.
+    pub(super) fn latest(&self, event: &str) -> u64 {
+        let last = self.workers.iter().map(|worker| worker.life().last(event));
+        last.flatten().max().unwrap_or(0)
     }
 
     /// Who owns each partition, by worker ID.
@@ -463,8 +509,12 @@ impl Group {
         let lives = self.lives();
         let mut found: Vec<String> = lives::judge(&lives).iter().map(words_of).collect();
         let mut commits = lives::commits(&lives);
+        let history = commits.iter().map(|commit| commit.history).max();
+        let history = history.unwrap_or(0);
         match self.audit(0) {
+            // The ring of the last history; those before it are gone with their bucket.
             Ok(entries) => commits.extend(entries.iter().map(|entry| Commit {
+                history,
                 version: entry.version.get(),
                 term: entry.term.get(),
                 leader: entry.leader.to_string(),

@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use parti_core::WorkerId;
+
 use super::group::{Group, Step, ensure, words};
 use super::worker::now_ms;
 
@@ -39,9 +41,9 @@ pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
         });
         let since = now_ms();
         do_deed(group, &deed(&id))?;
-        // Whatever comes of it must be over within the time of a crash.
-        group.stays("it runs", group.lease(), |group| group.living().len() == 4)?;
         let limit = group.bound();
+        let mended = group.until("every record mended", limit, is_mended);
+        mended.map_err(|reason| format!("after {what}: {reason}"))?;
         let settled = group.until_settled(limit);
         settled.map_err(|reason| format!("after {what}: {reason}"))?;
         worst = worst.max(now_ms() - since);
@@ -53,19 +55,56 @@ pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
     })
 }
 
-/// The whole bucket is deleted under a running group.
+/// Whether the bucket has a readable record of everything that runs.
+fn is_mended(group: &Group) -> bool {
+    let Ok(history) = group.history() else {
+        return false;
+    };
+    let ids = group.living().into_iter().map(|number| {
+        group.look(number, |life| {
+            let last = life.lines.last().map(|line| line.worker.clone());
+            last.unwrap_or_default()
+        })
+    });
+    let known = |id: String| {
+        let is = |worker: &WorkerId| worker.as_str() == id;
+        history.sessions.keys().any(is) && history.assignments.keys().any(is)
+    };
+    let led = history
+        .head
+        .as_ref()
+        .is_some_and(|head| head.leader.is_some());
+    led && history.unreadable.is_empty() && ids.into_iter().all(known)
+}
+
+/// The whole bucket is deleted under a running group: nobody may go on without it.
 pub(super) fn bucket_deleted(group: &mut Group) -> Step<()> {
-    group.until_settled(group.soon())?;
+    delete_bucket(group)?;
     let since = now_ms();
-    let address = group.cluster.addresses()[0];
-    let delete = "SUB _INBOX.x 1\r\nPUB $JS.API.STREAM.DELETE.KV_parti_demo _INBOX.x 0\r\n\r\n";
-    speak(address, delete, "\"success\":true").map_err(words("the deletion"))?;
-    group.until("everything given up or taken anew", group.soon(), |group| {
+    let took = group.until("nothing relied on any more", group.soon(), |group| {
+        group.events(since, "revoked") >= 100
+    })?;
+    group.figure("given_up_ms", took);
+    Ok(())
+}
+
+/// The same, and the group comes back by itself.
+pub(super) fn bucket_deleted_and_back(group: &mut Group) -> Step<()> {
+    delete_bucket(group)?;
+    let since = now_ms();
+    group.until("nothing relied on any more", group.soon(), |group| {
         group.events(since, "revoked") >= 100
     })?;
     group.until_settled(group.bound())?;
     group.figure("owned_again_ms", now_ms() - since);
     Ok(())
+}
+
+fn delete_bucket(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let address = group.cluster.addresses()[0];
+    let delete = "SUB _INBOX.x 1\r\nPUB $JS.API.STREAM.DELETE.KV_parti_demo _INBOX.x 0\r\n\r\n";
+    speak(address, delete, "\"success\":true").map_err(words("the deletion"))
 }
 
 /// A write as the `nats` command line does it.
