@@ -6,19 +6,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use parti_core::{AuditEntry, Cause, GroupName, History, Store};
-use parti_nats::{NatsOptions, NatsStore};
-use parti_testing::lives::{self, Commit, Life, Line, takeover_since};
+use parti_testing::lives::{Life, Line, takeover_since};
 use parti_testing::nats_cluster::NatsCluster;
 use parti_testing::nats_server::ServerOptions;
 use parti_testing::proxy::{BOTH, Direction, Link, Proxy};
 
 use super::worker::{Standing, Worker, now_ms};
+
+mod bucket;
+mod setup;
+
+pub(super) use setup::{Ask, SCALED, Setup, Timing};
 
 /// What a step of a scenario comes to; the reason in words.
 pub(super) type Step<T> = Result<T, String>;
@@ -31,61 +33,6 @@ const LOOK: Duration = Duration::from_millis(20);
 const GROUP: &str = "demo";
 /// How long a worker that was asked to end may take.
 const EXIT_MAX: Duration = Duration::from_secs(30);
-
-/// The times of a configuration, in milliseconds; all others follow from them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
-    pub(super) heartbeat: u64,
-    pub(super) lease: u64,
-    pub(super) cold: u64,
-    /// The window for joins, and the cooldown.
-    pub(super) window: u64,
-}
-
-/// What a group is like.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Setup {
-    pub(super) workers: usize,
-    pub(super) partitions: usize,
-    pub(super) timing: Timing,
-    pub(super) strategy: &'static str,
-    /// How long the end of processing takes.
-    pub(super) drain: u64,
-    /// How many servers.
-    pub(super) nodes: usize,
-    /// For how long a worker that ends holds its seat, instead of handing over.
-    pub(super) hold: Option<u64>,
-    /// How many workers each process is, if they share processes; such have no proxies.
-    pub(super) shared: &'static [usize],
-}
-
-/// Lease 3 s: three times that of the preset `fast`, so that a busy machine ends no lease.
-pub(super) const SCALED: Setup = Setup {
-    workers: 5,
-    partitions: 100,
-    timing: Timing {
-        heartbeat: 750,
-        lease: 3_000,
-        cold: 1_500,
-        window: 500,
-    },
-    strategy: "sticky",
-    drain: 0,
-    nodes: 1,
-    hold: None,
-    shared: &[],
-};
-
-/// What a scenario gets from outside.
-#[derive(Clone, Debug)]
-pub(super) struct Ask {
-    pub(super) server: PathBuf,
-    pub(super) worker: PathBuf,
-    /// Where the histories go.
-    pub(super) folder: PathBuf,
-    pub(super) seed: u64,
-    pub(super) full: bool,
-}
 
 /// Worker processes on servers of their own.
 pub(super) struct Group {
@@ -443,106 +390,9 @@ impl Group {
         took.ok_or_else(|| format!("worker process {number} owned nothing"))
     }
 
-    /// The generations since then that the bucket still shows.
-    pub(super) fn audit(&self, since_ms: u64) -> Step<Vec<AuditEntry>> {
-        let entries = self.history()?.entries.into_iter();
-        Ok(entries.filter(|entry| entry.at_ms >= since_ms).collect())
-    }
-
-    /// The bucket, read by a client of its own.
-    pub(super) fn history(&self) -> Step<History> {
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }
-            .enable_all()
-            .build()
-            .map_err(words("a runtime"))?;
-        runtime.block_on(async {
-            let group = GroupName::new(GROUP).map_err(words("the group"))?;
-            let (url, options) = (self.cluster.url(), NatsOptions::default());
-            let store = NatsStore::connect(&url, &group, options).await;
-            let store = store.map_err(words("the bucket"))?;
-            let mut entries = Vec::new();
-            for read in History::reads() {
-                let reply = store.execute(read).await.map_err(words("a read"))?;
-                entries.extend(History::entries_of(reply));
-            }
-            Ok(History::read(&entries))
-        })
-    }
-
-    /// The generations since then that began a rebalance, not those that carry one on or only
-    /// change the office.
-    pub(super) fn rebalances(&self, since_ms: u64) -> Step<Vec<AuditEntry>> {
-        let office = |entry: &AuditEntry| {
-            matches!(
-                entry.cause,
-                Cause::Takeover | Cause::Resignation | Cause::Resume
-            )
-        };
-        let entries = self.audit(since_ms)?.into_iter();
-        Ok(entries.filter(|entry| !office(entry)).collect())
-    }
-
-    /// Nobody was declared lost since then.
-    pub(super) fn no_emergency(&self, since_ms: u64) -> Step<()> {
-        let emergency = |line: &Line| {
-            let evicted = line.number("evicted").unwrap_or(0) > 0;
-            line.event == "committed" && (evicted || line.text("cause") == Some("emergency"))
-        };
-        let told = self.told(since_ms, |_, line| emergency(line));
-        ensure(told == 0, || {
-            format!("{told} emergencies where none was due")
-        })?;
-        let lost = self.events(since_ms, "lease_lost");
-        ensure(lost == 0, || {
-            format!("{lost} leases lost where none was due")
-        })
-    }
-
     fn lives(&self) -> Vec<Life> {
         let lives = self.workers.iter().map(|worker| worker.life().clone());
         lives.collect()
-    }
-
-    /// What may never be, whatever happened: every rule for the histories and the audit ring.
-    pub(super) fn judge(&self) -> Vec<String> {
-        let lives = self.lives();
-        let mut found: Vec<String> = lives::judge(&lives).iter().map(words_of).collect();
-        let mut commits = lives::commits(&lives);
-        let history = commits.iter().map(|commit| commit.history).max();
-        let history = history.unwrap_or(0);
-        match self.audit(0) {
-            // The ring of the last history; those before it are gone with their bucket.
-            Ok(entries) => commits.extend(entries.iter().map(|entry| Commit {
-                history,
-                version: entry.version.get(),
-                term: entry.term.get(),
-                leader: entry.leader.to_string(),
-            })),
-            Err(reason) => found.push(format!("the audit ring cannot be read: {reason}")),
-        }
-        found.extend(lives::chain(commits).iter().map(words_of));
-        found.sort();
-        found.dedup();
-        let workers = self.workers.iter().enumerate();
-        let missing = workers.filter(|(_, worker)| worker.is_missing());
-        found.extend(missing.map(|(number, _)| format!("worker process {number} ended by itself")));
-        found
-    }
-}
-
-impl Timing {
-    /// As the worker's option `--set` takes them.
-    fn settings(self) -> [(&'static str, u64); 7] {
-        [
-            ("heartbeat_interval", self.heartbeat),
-            ("lease", self.lease),
-            ("cold_start_window", self.cold),
-            ("planned_scale_window", self.window),
-            ("min_rebalance_interval", self.window),
-            ("drain_timeout", 2_000),
-            ("startup_timeout", 60_000),
-        ]
     }
 }
 
@@ -562,8 +412,4 @@ pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Step<()
 /// Turns an error into a reason.
 pub(super) fn words<E: Display>(what: &str) -> impl FnOnce(E) -> String {
     move |error| format!("{what}: {error}")
-}
-
-fn words_of(finding: &lives::Finding) -> String {
-    finding.to_string()
 }
