@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// What the times of the faults follow from
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// So many seeds, from that one on; 1, or 3 with --full
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
     /// The versions of nats-server, separated by commas; see `cargo xtask nats --help`
     #[arg(long, value_name = "V,V", value_delimiter = ',')]
     server: Vec<String>,
@@ -67,6 +70,8 @@ pub(crate) struct Inner {
     name: Vec<String>,
     #[arg(long)]
     seed: u64,
+    #[arg(long)]
+    seeds: u64,
     /// A server as `version=program`
     #[arg(long)]
     server: Vec<Server>,
@@ -106,11 +111,16 @@ const FULL: [&str; 2] = ["2.12.1", "2.15.1"];
 
 /// Finds the servers, builds the worker and starts the program with the test kit in it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let (server, worker) = match args.list {
+        true => (Vec::new(), PathBuf::new()),
+        false => (servers(args)?, worker()?),
+    };
     let inner = Inner {
         name: args.name.clone(),
         seed: args.seed,
-        server: servers(args)?,
-        worker: worker()?,
+        seeds: args.seeds.unwrap_or(if args.full { 3 } else { 1 }),
+        server,
+        worker,
         jobs: args.jobs.max(1),
         full: args.full,
         json: args.json,
@@ -129,6 +139,7 @@ pub(crate) fn run_quick() -> Result<(), Failure> {
     run(&Args {
         name: Vec::new(),
         seed: 1,
+        seeds: None,
         server: Vec::new(),
         jobs: 2,
         full: false,
@@ -178,6 +189,7 @@ fn words(inner: &Inner) -> Vec<String> {
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let mut words = vec![
         format!("--seed={}", inner.seed),
+        format!("--seeds={}", inner.seeds),
         format!("--jobs={}", inner.jobs),
         format!("--worker={}", absolute(&inner.worker).display()),
     ];
@@ -223,6 +235,7 @@ mod tests {
         let asked = Inner {
             name: vec!["split".to_owned(), "herd".to_owned()],
             seed: 7,
+            seeds: 5,
             server: vec![server("2.12.1=/a"), server("default=/b=c")],
             worker: "/w".into(),
             jobs: 3,

@@ -270,3 +270,71 @@ pub(super) const BY_NAME: [Scenario; 2] = [
         run: scale::scale,
     },
 ];
+
+impl Scenario {
+    /// Its row in the table of docs/SCENARIOS.md.
+    pub(super) fn row(&self) -> String {
+        let (setup, timing) = (&self.setup, &self.setup.timing);
+        let nodes = match setup.nodes {
+            1 => String::new(),
+            nodes => format!(", {nodes} servers"),
+        };
+        let drain = match setup.drain {
+            0 => String::new(),
+            drain => format!(", drains {drain} ms"),
+        };
+        let seconds = timing.lease as f64 / 1000.0;
+        format!(
+            "| `{}` | {} | {} | {} | {} workers{nodes}, lease {seconds} s{drain} |",
+            self.name, self.problem, self.faults, self.holds, setup.workers
+        )
+    }
+}
+
+/// The table of docs/SCENARIOS.md.
+pub(super) fn table() -> String {
+    let head = "| scenario | problem | faults | what must hold | group |\n|---|---|---|---|---|";
+    let rows = SCENARIOS.iter().chain(&BY_NAME).map(Scenario::row);
+    let lines: Vec<String> = std::iter::once(head.to_owned()).chain(rows).collect();
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proc::root;
+
+    const BEGIN: &str = "<!-- table: scenarios -->\n";
+    const END: &str = "<!-- end -->";
+
+    /// A page that promises a scenario nobody runs. `PARTI_WRITE_DOCS=1` writes it anew.
+    #[test]
+    fn the_table_of_the_page_is_that_of_the_code() {
+        let page = root().join("docs/SCENARIOS.md");
+        let present = std::fs::read_to_string(&page).expect("the page is there");
+        let (before, rest) = present.split_once(BEGIN).expect("the place begins");
+        let (_, after) = rest.split_once(END).expect("the place ends");
+        let wanted = format!("{before}{BEGIN}{}{END}{after}", table());
+        if std::env::var_os("PARTI_WRITE_DOCS").is_some() {
+            std::fs::write(page, wanted).expect("writable");
+            return;
+        }
+        assert_eq!(present, wanted, "run it with PARTI_WRITE_DOCS=1");
+    }
+
+    /// Two of one name cannot be run alone, and one without a reason is run for nothing.
+    #[test]
+    fn every_scenario_has_a_name_of_its_own_and_says_what_it_is() {
+        let all: Vec<_> = SCENARIOS.iter().chain(&BY_NAME).collect();
+        for (number, one) in all.iter().enumerate() {
+            let words = [one.name, one.problem, one.faults, one.holds];
+            assert!(words.iter().all(|word| !word.is_empty()), "{}", one.name);
+            let later = &all[number + 1..];
+            assert!(
+                later.iter().all(|other| other.name != one.name),
+                "{}",
+                one.name
+            );
+        }
+    }
+}

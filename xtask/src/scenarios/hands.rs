@@ -12,11 +12,14 @@ use parti_core::WorkerId;
 use super::group::{Group, Step, ensure, words};
 use super::worker::now_ms;
 
+/// What is done to a worker, by its ID.
+type Hand = fn(&str) -> Deed;
+
 /// Keys are deleted, overwritten and added by somebody else.
 pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
     let mut worst = 0;
-    let hands: [(&str, fn(&str) -> Deed); 7] = [
+    let hands: [(&str, Hand); 7] = [
         ("an unknown key", |_| Deed::put("notes.todo", "call Bob")),
         ("an assignment deleted", |id| {
             Deed::delete(&format!("a.{id}"))

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::catalogue::{BY_NAME, SCENARIOS, Scenario};
+use super::catalogue::{self, BY_NAME, SCENARIOS, Scenario};
 use super::group::{Ask, Group};
 use super::{Inner, Server};
 use crate::proc::{Failure, target_dir};
@@ -20,6 +20,7 @@ use crate::proc::{Failure, target_dir};
 struct Row {
     scenario: &'static Scenario,
     server: String,
+    seed: u64,
     seconds: f64,
     /// What did not hold; empty when all is well.
     reasons: Vec<String>,
@@ -31,13 +32,14 @@ struct Row {
 pub(crate) fn run_here(args: &Inner) -> Result<(), Failure> {
     let chosen = chosen(&args.name)?;
     if args.list {
-        chosen.iter().for_each(|one| println!("{}", described(one)));
+        print!("{}", catalogue::table());
         return Ok(());
     }
     let begun = Instant::now();
-    let works = args.server.iter();
-    let works = works.flat_map(|server| chosen.iter().map(move |one| (server, *one)));
-    let works: VecDeque<(&Server, &'static Scenario)> = works.collect();
+    let seeds = args.seed..args.seed + args.seeds;
+    let rounds = seeds.flat_map(|seed| args.server.iter().map(move |server| (server, seed)));
+    let works = rounds.flat_map(|round| chosen.iter().map(move |one| (round, *one)));
+    let works: VecDeque<((&Server, u64), &'static Scenario)> = works.collect();
     let count = works.len();
     let (queue, rows) = (Mutex::new(works), Mutex::new(Vec::new()));
     let next = || {
@@ -49,8 +51,8 @@ pub(crate) fn run_here(args: &Inner) -> Result<(), Failure> {
     thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
-                while let Some((server, scenario)) = next() {
-                    let row = run_one(args, server, scenario);
+                while let Some((round, scenario)) = next() {
+                    let row = run_one(args, round, scenario);
                     let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
                     rows.push(row);
                     told(&rows[rows.len() - 1], rows.len(), count);
@@ -60,8 +62,7 @@ pub(crate) fn run_here(args: &Inner) -> Result<(), Failure> {
     });
     let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     if args.json {
-        rows.iter()
-            .for_each(|row| println!("{}", to_json(row, args.seed)));
+        rows.iter().for_each(|row| println!("{}", to_json(row)));
     } else {
         table(&rows);
     }
@@ -81,8 +82,9 @@ fn verdict(args: &Inner, rows: &[Row], count: usize) -> Result<(), Failure> {
         bad.join(", ")
     );
     let again = format!(
-        "cargo xtask scenarios --seed {} --name {}",
+        "cargo xtask scenarios --seed {} --seeds {} --name {}",
         args.seed,
+        args.seeds,
         bad.join(",")
     );
     Err(Failure::new(what, again))
@@ -106,10 +108,10 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Failure> {
     Ok(chosen)
 }
 
-fn run_one(args: &Inner, server: &Server, scenario: &'static Scenario) -> Row {
-    eprintln!("==> {} on nats {}", scenario.name, server.name);
+fn run_one(args: &Inner, (server, seed): (&Server, u64), scenario: &'static Scenario) -> Row {
+    eprintln!("==> {} on nats {}, seed {seed}", scenario.name, server.name);
     let begun = Instant::now();
-    let run = format!("{}-{}-{}", scenario.name, server.name, args.seed);
+    let run = format!("{}-{}-{seed}", scenario.name, server.name);
     let folder = target_dir().join("scenarios").join(run);
     // What an earlier run left there would be mixed up with this one's.
     drop(std::fs::remove_dir_all(&folder));
@@ -117,7 +119,7 @@ fn run_one(args: &Inner, server: &Server, scenario: &'static Scenario) -> Row {
         server: server.program.clone(),
         worker: args.worker.clone(),
         folder: folder.clone(),
-        seed: args.seed,
+        seed,
         full: args.full,
     };
     let run = || judged(ask, scenario);
@@ -130,6 +132,7 @@ fn run_one(args: &Inner, server: &Server, scenario: &'static Scenario) -> Row {
     Row {
         scenario,
         server: server.name.clone(),
+        seed,
         seconds: begun.elapsed().as_secs_f64(),
         reasons,
         figures,
@@ -156,9 +159,9 @@ fn told(row: &Row, done: usize, count: usize) {
     } else {
         "FAILED"
     };
-    let server = &row.server;
+    let (server, seed) = (&row.server, row.seed);
     eprintln!(
-        "    {done}/{count} {name}, nats {server}: {word} in {:.1} s",
+        "    {done}/{count} {name}, nats {server}, seed {seed}: {word} in {:.1} s",
         row.seconds
     );
     for reason in row.reasons.iter().take(10) {
@@ -194,14 +197,14 @@ fn table(rows: &[Row]) {
     }
 }
 
-fn to_json(row: &Row, seed: u64) -> Value {
+fn to_json(row: &Row) -> Value {
     let mut line = Map::new();
     let ok = row.reasons.is_empty();
     let mut put = |name: &str, value: Value| drop(line.insert(name.to_owned(), value));
     put("scenario", json!(row.scenario.name));
     put("ok", json!(ok));
     put("server", json!(row.server));
-    put("seed", json!(seed));
+    put("seed", json!(row.seed));
     put("seconds", json!(row.seconds));
     row.figures
         .iter()
@@ -211,22 +214,4 @@ fn to_json(row: &Row, seed: u64) -> Value {
         put("histories", json!(row.folder.display().to_string()));
     }
     Value::Object(line)
-}
-
-fn described(one: &Scenario) -> String {
-    let setup = &one.setup;
-    let timing = &setup.timing;
-    format!(
-        "{}\n    problem: {}\n    group: {} workers, {} servers, {}, lease {} ms, heartbeat {} ms\n    \
-         faults: {}\n    must hold: {}",
-        one.name,
-        one.problem,
-        setup.workers,
-        setup.nodes,
-        setup.strategy,
-        timing.lease,
-        timing.heartbeat,
-        one.faults,
-        one.holds
-    )
 }

@@ -148,10 +148,10 @@ pub(super) fn high_churn(group: &mut Group) -> Step<()> {
         group.stays("alive", pause, |_| true)?;
     }
     group.figure("turns", turns);
+    let since = now_ms();
     for worker in leaving {
         group.wait_exit(worker)?;
     }
-    let since = now_ms();
     group.until_settled(group.bound())?;
     group.figure("settled_ms", now_ms() - since);
     let limit = group.lease() * 2 + group.soon();
