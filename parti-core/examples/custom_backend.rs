@@ -202,8 +202,10 @@ impl Store for Table {
                 let revisions = rows.commit(writes)?;
                 Ok(StoreReply::Committed { revisions })
             }
-            StoreOp::Info => Ok(StoreReply::Info(StoreInfo {
+            // The table lives as long as its workers: it is there, and it is never lost.
+            StoreOp::Info | StoreOp::Create => Ok(StoreReply::Info(StoreInfo {
                 created: 1,
+                age: Duration::MAX,
                 last_revision: rows.last,
                 version: "table".to_owned(),
                 max_batch: 1000,

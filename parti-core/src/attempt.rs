@@ -195,7 +195,7 @@ impl Attempt {
                 self.doubtful = true;
                 self.settle(cx);
             }
-            StoreErrorKind::Unavailable => self.retry(cx, Next::Write),
+            StoreErrorKind::Unavailable | StoreErrorKind::Missing => self.retry(cx, Next::Write),
             StoreErrorKind::Rejected if self.doubtful => {
                 self.send(cx, Next::Read { refused: false });
             }
@@ -228,6 +228,7 @@ impl Attempt {
         }
         if !self.is_expected(entry) {
             self.stale_reads += 1;
+            cx.suspect();
             let patience = cx.config().lease();
             let vanished =
                 self.stale_reads >= STALE_READS && cx.now.since(self.first_sent) >= patience;

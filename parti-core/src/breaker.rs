@@ -216,7 +216,8 @@ pub trait Judged {
 impl Judged for StoreError {
     fn call_end(&self) -> CallEnd {
         match self.kind {
-            StoreErrorKind::Refused => CallEnd::Succeeded,
+            // The store answered; what it says is another's business.
+            StoreErrorKind::Refused | StoreErrorKind::Missing => CallEnd::Succeeded,
             StoreErrorKind::Unknown | StoreErrorKind::Unavailable => CallEnd::Failed,
             StoreErrorKind::Rejected => CallEnd::Abandoned,
         }

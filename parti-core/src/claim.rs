@@ -10,6 +10,7 @@ use core::time::Duration;
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
 use crate::circuits::Gate;
+use crate::config::OnBucketLost;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -33,7 +34,9 @@ pub(crate) struct Claim {
     /// The ID to try first.
     preferred: Option<WorkerId>,
     /// The session this process had before. Nothing of it is held any more.
-    former: Option<(WorkerId, Epoch)>,
+    former: Option<(WorkerId, Epoch, Nonce)>,
+    /// The session it had in a history that is gone: if it shows again, it has ended.
+    survivor: Option<Nonce>,
     started: Instant,
     /// When to give up; a claim after a lost identity never does.
     give_up_at: Option<Instant>,
@@ -52,6 +55,8 @@ pub(crate) struct Claim {
 #[derive(Clone, Debug)]
 enum Step {
     Informing(OpId),
+    /// There is no bucket: it is being created.
+    Creating(OpId),
     Listing(OpId),
     Writing {
         attempt: Box<Attempt>,
@@ -92,15 +97,44 @@ impl Claim {
     }
 
     /// Begins a claim after the identity was lost.
-    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId, epoch: Epoch) -> Self {
+    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId, (epoch, nonce): (Epoch, Nonce)) -> Self {
         let preferred = cx.config().worker_id_hint().unwrap_or(lost).clone();
-        Self::begin(cx, Some(preferred), Some((lost.clone(), epoch)), None)
+        Self::begin(
+            cx,
+            Some(preferred),
+            Some((lost.clone(), epoch, nonce)),
+            None,
+        )
+    }
+
+    /// Begins a claim after the history was lost: the old seat first, whatever is left of it.
+    pub(crate) fn after_loss(
+        cx: &mut Cx<'_>,
+        lost: Option<(WorkerId, Nonce)>,
+        give_up_at: Option<Instant>,
+    ) -> Self {
+        let (worker, survivor) = lost.unzip();
+        let preferred = worker.or_else(|| cx.config().worker_id_hint().cloned());
+        Self {
+            survivor,
+            ..Self::begin(cx, preferred, None, give_up_at)
+        }
+    }
+
+    /// The seat this process had in a history that is gone.
+    pub(crate) fn seat(&self) -> Option<(WorkerId, Nonce)> {
+        self.preferred.clone().zip(self.survivor)
+    }
+
+    /// When to give up.
+    pub(crate) const fn give_up_at(&self) -> Option<Instant> {
+        self.give_up_at
     }
 
     fn begin(
         cx: &mut Cx<'_>,
         preferred: Option<WorkerId>,
-        former: Option<(WorkerId, Epoch)>,
+        former: Option<(WorkerId, Epoch, Nonce)>,
         give_up_at: Option<Instant>,
     ) -> Self {
         let (seats, started) = (BTreeMap::new(), cx.now);
@@ -109,6 +143,7 @@ impl Claim {
         let mut claim = Self {
             preferred,
             former,
+            survivor: None,
             started,
             give_up_at,
             info,
@@ -135,13 +170,17 @@ impl Claim {
         result: &Result<StoreReply, StoreError>,
     ) -> Claiming {
         match &mut self.step {
-            Step::Informing(expected) if *expected == op => self.on_info(cx, result),
+            Step::Informing(expected) | Step::Creating(expected) if *expected == op => {
+                self.on_info(cx, result)
+            }
             Step::Listing(expected) if *expected == op => self.on_list(cx, result),
             Step::Writing { attempt, .. } => {
                 let outcome = attempt.on_reply(cx, op, result);
                 self.on_outcome(cx, outcome)
             }
-            Step::Informing(_) | Step::Listing(_) | Step::Pausing { .. } => Claiming::Pending,
+            Step::Informing(_) | Step::Creating(_) | Step::Listing(_) | Step::Pausing { .. } => {
+                Claiming::Pending
+            }
         }
     }
 
@@ -152,7 +191,7 @@ impl Claim {
         match &mut self.step {
             Step::Pausing { until } if cx.now >= *until => self.look(cx),
             Step::Writing { attempt, .. } => attempt.handle_timeout(cx),
-            Step::Informing(_) | Step::Listing(_) | Step::Pausing { .. } => {}
+            Step::Informing(_) | Step::Creating(_) | Step::Listing(_) | Step::Pausing { .. } => {}
         }
         Claiming::Pending
     }
@@ -161,7 +200,7 @@ impl Claim {
         let step = match &self.step {
             Step::Pausing { until } => Some(Wake::new(*until, WakeReason::Claim)),
             Step::Writing { attempt, .. } => attempt.wake(),
-            Step::Informing(_) | Step::Listing(_) => None,
+            Step::Informing(_) | Step::Creating(_) | Step::Listing(_) => None,
         };
         let give_up = self
             .give_up_at
@@ -198,6 +237,21 @@ impl Claim {
             Ok(
                 StoreReply::Entry(_) | StoreReply::Entries { .. } | StoreReply::Committed { .. },
             ) => self.fail_step(cx, StoreError::new(StoreErrorKind::Unknown, "not facts")),
+            Err(error) if error.kind == StoreErrorKind::Missing => {
+                match (&self.step, cx.config().on_bucket_lost()) {
+                    (_, OnBucketLost::Halt) => {
+                        Claiming::Failed(StartError::Rejected(error.clone()))
+                    }
+                    // What was created is gone already: not to be done over and over.
+                    (Step::Creating(_), OnBucketLost::Recreate) => {
+                        self.fail_step(cx, error.clone())
+                    }
+                    (_, OnBucketLost::Recreate) => {
+                        self.step = Step::Creating(cx.store(OpOwner::Claim, StoreOp::Create));
+                        Claiming::Pending
+                    }
+                }
+            }
             Err(error) => self.fail_step(cx, error.clone()),
         }
     }
@@ -208,6 +262,15 @@ impl Claim {
                 entries,
                 last_revision,
             }) => {
+                let empty = !entries
+                    .iter()
+                    .any(|entry| matches!(Key::parse(&entry.key), Key::Session(_)));
+                if empty && *last_revision > Revision::ZERO {
+                    // Sessions are never removed: where writes were and no session is left, it was
+                    // wiped, and leases of it may be relied on.
+                    let until = cx.now + cx.config().lease();
+                    cx.continuity().hold_back(until);
+                }
                 self.backoff.reset();
                 self.observe(cx.now, entries);
                 self.forget_deleted(entries, *last_revision);
@@ -217,7 +280,12 @@ impl Claim {
             Ok(StoreReply::Entry(_) | StoreReply::Info(_) | StoreReply::Committed { .. }) => {
                 self.fail_step(cx, StoreError::new(StoreErrorKind::Unknown, "not a list"))
             }
-            Err(error) => self.fail_step(cx, error.clone()),
+            Err(error) => {
+                if error.kind == StoreErrorKind::Missing {
+                    self.info = None;
+                }
+                self.fail_step(cx, error.clone())
+            }
         }
     }
 
@@ -228,11 +296,12 @@ impl Claim {
                 continue;
             };
             let Some(value) = &entry.value else { continue };
-            if self
-                .seats
-                .get(&worker)
-                .is_some_and(|seat| seat.revision >= entry.revision)
-            {
+            // After a set-back another write can have the same revision.
+            let seen = self.seats.get(&worker).is_some_and(|seat| {
+                seat.revision > entry.revision
+                    || (seat.revision == entry.revision && seat.value == *value)
+            });
+            if seen {
                 continue;
             }
             let record = match wire::decode(value) {
@@ -246,8 +315,18 @@ impl Claim {
                 Some(epoch) if epoch > Epoch::ZERO => epoch,
                 Some(_) | None => Epoch::from(entry.revision),
             };
-            let own = self.former.as_ref() == Some(&(worker.clone(), epoch));
+            let nonce = record.as_ref().map(SessionRecord::nonce);
+            let evicted = matches!(
+                record.as_ref().map(|record| record.status),
+                Some(SessionStatus::Evicted { .. })
+            );
+            // In another history somebody else may have the same epoch.
+            let former = self.former.as_ref().is_some_and(|(seat, before, name)| {
+                *seat == worker && *before == epoch && (evicted || nonce == Some(*name))
+            });
+            let own = former || (self.survivor.is_some() && nonce == self.survivor);
             let seat = Seat {
+                value: value.clone(),
                 revision: entry.revision,
                 own,
                 since: now,
@@ -298,6 +377,7 @@ impl Claim {
             epoch: Epoch::ZERO,
             status: SessionStatus::Active,
             applied: Version::ZERO,
+            known: cx.known(),
             draining: Vec::new(),
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
@@ -346,9 +426,18 @@ impl Claim {
                 })
             }
             lost @ (Outcome::Lost(_) | Outcome::Refused(_)) => {
-                if let Outcome::Lost(Some(winner)) = lost {
+                let worker = worker.clone();
+                match lost {
                     // The next list may be older than this.
-                    self.observe(cx.now, &[winner]);
+                    Outcome::Lost(Some(winner)) => self.observe(cx.now, &[winner]),
+                    // What was seen of the seat is not there any more: it is looked at afresh.
+                    Outcome::Lost(None) => {
+                        self.seats.remove(&worker);
+                    }
+                    Outcome::Pending
+                    | Outcome::Won(_)
+                    | Outcome::Refused(_)
+                    | Outcome::Rejected(_) => {}
                 }
                 // Somebody was faster. The jitter spreads a herd that starts at once.
                 let until = cx.now + cx.rng().duration_below(Duration::from_millis(10));

@@ -16,23 +16,14 @@ use crate::id::{GroupName, WorkerId};
 mod bounds;
 mod degraded;
 mod planted;
+mod policy;
 mod rules;
 
 pub use degraded::{DegradedPreset, DegradedSettings};
+pub use policy::{Mode, OnBucketLost};
 
 /// The most IDs a pool may have.
 pub(crate) const MAX_POOL: u32 = 100_000;
-
-/// What happens between an old and a new owner of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Nobody is granted a partition while another worker may hold it: revoke, acknowledge, grant.
-    #[default]
-    Exclusive,
-    /// The new owner is granted the partition at once; for a moment there can be two. For work where
-    /// a pause is worse than doing something twice.
-    Overlap,
-}
 
 /// A named set of timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -68,6 +59,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq)]
 struct Settings {
     mode: Mode,
+    on_bucket_lost: OnBucketLost,
     worker_id_prefix: String,
     worker_id_range: (u32, u32),
     worker_id_hint: Option<WorkerId>,
@@ -112,6 +104,7 @@ pub struct ConfigBuilder {
     preset: Preset,
     detect_within: Option<Duration>,
     mode: Mode,
+    on_bucket_lost: OnBucketLost,
     worker_id_prefix: Option<String>,
     worker_id_range: Option<(u32, u32)>,
     worker_id_hint: Option<String>,
@@ -176,6 +169,8 @@ macro_rules! setters {
 getters! {
     /// What happens between an old and a new owner.
     mode: Mode,
+    /// What happens when the bucket's content is lost while the worker runs.
+    on_bucket_lost: OnBucketLost,
     /// First and last number of the ID pool.
     worker_id_range: (u32, u32),
     /// How much this worker takes relative to the others.
@@ -326,6 +321,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// What happens when the bucket was deleted, created anew, wiped or set back while the worker
+    /// runs; default [`OnBucketLost::Recreate`].
+    pub fn on_bucket_lost(mut self, policy: OnBucketLost) -> Self {
+        self.on_bucket_lost = policy;
+        self
+    }
+
     /// First and last number of the ID pool; default 0 and 99.
     pub fn worker_id_range(mut self, min: u32, max: u32) -> Self {
         self.worker_id_range = Some((min, max));
@@ -379,6 +381,7 @@ impl ConfigBuilder {
         let breaker = || BreakerSettings::new(5, 2, interval / 4);
         Ok(Settings {
             mode: self.mode,
+            on_bucket_lost: self.on_bucket_lost,
             worker_id_prefix: self
                 .worker_id_prefix
                 .unwrap_or_else(|| "worker".to_string()),

@@ -7,6 +7,7 @@
 use core::time::Duration;
 
 use crate::config::Config;
+use crate::id::Revision;
 use crate::time::Instant;
 
 /// The own contact with the store.
@@ -20,6 +21,8 @@ pub(crate) struct Contact {
     after_gap: bool,
     /// Whether the store has been out of order since the last echo that counted.
     broken_off: bool,
+    /// The newest renewal that has come back.
+    newest: Revision,
 }
 
 impl Contact {
@@ -29,11 +32,17 @@ impl Contact {
             echo: now,
             after_gap: false,
             broken_off: false,
+            newest: Revision::ZERO,
         }
     }
 
-    /// An own renewal came back through the watch.
-    pub(crate) fn on_echo(&mut self, config: &Config, now: Instant) {
+    /// An own renewal came back through the watch. One that a new watch delivers once more proves
+    /// nothing about the writes since.
+    pub(crate) fn on_echo(&mut self, config: &Config, now: Instant, revision: Revision) {
+        if revision <= self.newest {
+            return;
+        }
+        self.newest = revision;
         if !self.is_held(config, now) {
             self.since = now;
             self.after_gap = true;
@@ -98,17 +107,30 @@ mod tests {
         let at = Instant::from_millis;
         let mut contact = Contact::new(at(0));
         for ms in [2_000, 4_000, 6_500] {
-            contact.on_echo(&config, at(ms));
+            contact.on_echo(&config, at(ms), Revision::new(ms));
         }
         assert_eq!(
             (contact.since(), contact.judges_from(&config)),
             (at(0), at(0))
         );
         assert!(contact.is_held(&config, at(9_500)) && !contact.is_held(&config, at(9_501)));
-        contact.on_echo(&config, at(30_000));
+        contact.on_echo(&config, at(30_000), Revision::new(30_000));
         assert_eq!(
             (contact.since(), contact.judges_from(&config)),
             (at(30_000), at(36_000))
         );
+    }
+
+    /// A new leader whose renewals fail was told of its last good one by its new watch, and planned.
+    #[test]
+    fn a_renewal_that_is_delivered_again_does_not_prolong_the_contact() {
+        let config = Config::builder("g").build().expect("coherent");
+        let at = Instant::from_millis;
+        let mut contact = Contact::new(at(0));
+        contact.on_echo(&config, at(2_000), Revision::new(7));
+        contact.on_echo(&config, at(4_900), Revision::new(7));
+        assert!(contact.is_held(&config, at(5_000)) && !contact.is_held(&config, at(5_001)));
+        contact.on_echo(&config, at(5_100), Revision::new(8));
+        assert!(contact.is_held(&config, at(5_100)));
     }
 }

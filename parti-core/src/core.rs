@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use crate::claim::{Claim, Claimed, Claiming};
 use crate::config::Config;
-use crate::cx::{Cx, Env};
-use crate::effect::{Effect, RevokeCause, Wake, WakeReason};
+use crate::cx::Env;
+use crate::effect::{Effect, Wake, WakeReason};
 use crate::event::{Event, OpId, OpOwner, StopMode};
 use crate::holdings::Holdings;
 use crate::id::{Term, Version};
@@ -65,6 +65,8 @@ enum Phase {
     Idle,
     Claiming(Box<Claim>),
     Member(Box<Member>),
+    /// The bucket's history was lost.
+    Quarantined(loss::Quarantine),
     /// Without a session, waiting for callbacks to end.
     Ending {
         until: Instant,
@@ -141,7 +143,11 @@ impl Core {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Member(member) => member.deadline(self.env.config.mode()),
-            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => None,
+            Phase::Idle
+            | Phase::Claiming(_)
+            | Phase::Quarantined(_)
+            | Phase::Ending { .. }
+            | Phase::Stopped => None,
         }
     }
 
@@ -150,7 +156,11 @@ impl Core {
     pub fn status(&self) -> Status {
         let member = match &self.phase {
             Phase::Member(member) => Some(member),
-            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => None,
+            Phase::Idle
+            | Phase::Claiming(_)
+            | Phase::Quarantined(_)
+            | Phase::Ending { .. }
+            | Phase::Stopped => None,
         };
         let head = member.and_then(|member| member.head());
         Status {
@@ -219,6 +229,12 @@ impl Core {
                 let on = member.handle_timeout(&mut cx, &mut self.holdings, &mut self.requests);
                 self.on_membership(on);
             }
+            Phase::Quarantined(quarantine) => {
+                if cx.now >= quarantine.until {
+                    let quarantine = quarantine.clone();
+                    self.begin_again(quarantine);
+                }
+            }
             Phase::Ending { until, errors } => {
                 if self.holdings.is_empty() || cx.now >= *until {
                     let mut errors = core::mem::take(errors);
@@ -260,7 +276,11 @@ impl Core {
             Phase::Claiming(claim) if event == Event::ClockJumped => {
                 return claim.distrust(self.now);
             }
-            Phase::Claiming(_) | Phase::Idle | Phase::Ending { .. } | Phase::Stopped => return,
+            Phase::Claiming(_)
+            | Phase::Idle
+            | Phase::Quarantined(_)
+            | Phase::Ending { .. }
+            | Phase::Stopped => return,
         };
         let mut cx = self.env.cx(self.now);
         let membership = match event {
@@ -269,6 +289,7 @@ impl Core {
                 Membership::On
             }
             Event::Watch { id, event } => {
+                cx.continuity().on_watch(id, &event);
                 member.on_watch(&mut cx, &mut self.holdings, &mut self.requests, id, &event)
             }
             Event::Partitions { op, result } => {
@@ -315,7 +336,9 @@ impl Core {
     fn ask(&mut self, verb: Verb, request: crate::event::RequestId) {
         let mut cx = self.env.cx(self.now);
         match &self.phase {
-            Phase::Claiming(_) | Phase::Member(_) => self.requests.ask(&mut cx, verb, request),
+            Phase::Claiming(_) | Phase::Quarantined(_) | Phase::Member(_) => {
+                self.requests.ask(&mut cx, verb, request);
+            }
             Phase::Idle | Phase::Ending { .. } | Phase::Stopped => {
                 let reason = "the worker is not running".into();
                 cx.notify(Notice::RequestFailed { request, reason });
@@ -327,13 +350,15 @@ impl Core {
         let mut cx = self.env.cx(self.now);
         match &mut self.phase {
             Phase::Idle => self.stop(Vec::new()),
-            Phase::Claiming(_) => self.end_without_session(Vec::new()),
+            Phase::Claiming(_) | Phase::Quarantined(_) => self.end_without_session(Vec::new()),
             Phase::Member(member) => member.leave(&mut cx, mode),
             Phase::Ending { .. } | Phase::Stopped => {}
         }
     }
 
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
+        let (now, lease) = (self.now, self.env.config.lease());
+        let loss = self.env.continuity.on_reply(now, lease, op, result);
         let mut cx = self.env.cx(self.now);
         if cx.answered(op, result)
             && let Phase::Member(member) = &mut self.phase
@@ -341,6 +366,10 @@ impl Core {
         {
             leader.stir();
         }
+        if let Some(loss) = loss {
+            return self.lose_history(loss);
+        }
+        let mut cx = self.env.cx(self.now);
         match (op.owner(), &mut self.phase) {
             (OpOwner::Claim, Phase::Claiming(claim)) => {
                 let claiming = claim.on_reply(&mut cx, op, result);
@@ -373,7 +402,14 @@ impl Core {
                 self.on_membership(membership);
             }
             // The one who asked is gone.
-            (_, Phase::Claiming(_) | Phase::Idle | Phase::Ending { .. } | Phase::Stopped) => {}
+            (
+                _,
+                Phase::Claiming(_)
+                | Phase::Idle
+                | Phase::Quarantined(_)
+                | Phase::Ending { .. }
+                | Phase::Stopped,
+            ) => {}
         }
     }
 
@@ -405,6 +441,7 @@ impl Core {
         match membership {
             Membership::On => {}
             Membership::Lost => self.lose_identity(),
+            Membership::HistoryLost(loss) => self.lose_history(loss),
             Membership::Stopped => {
                 let errors = self.leave_membership();
                 self.end_without_session(errors);
@@ -412,58 +449,15 @@ impl Core {
         }
     }
 
-    fn lose_identity(&mut self) {
-        let Phase::Member(member) = &self.phase else {
-            return;
-        };
-        let (worker, epoch) = (member.session.worker.clone(), member.session.epoch);
-        let leaving = member.is_leaving();
-        let mut cx = self.env.cx(self.now);
-        self.holdings.forget(&mut cx, RevokeCause::IdentityLost);
-        cx.notify(Notice::IdentityLost {
-            worker: worker.clone(),
-            epoch,
-        });
-        let errors = self.leave_membership();
-        if leaving {
-            return self.end_without_session(errors);
-        }
-        let claim = Claim::again(&mut self.env.cx(self.now), &worker, epoch);
-        self.phase = Phase::Claiming(Box::new(claim));
-    }
-
-    fn leave_membership(&mut self) -> Vec<String> {
-        let mut cx: Cx<'_> = self.env.cx(self.now);
-        match core::mem::replace(&mut self.phase, Phase::Stopped) {
-            Phase::Member(member) => member.end(&mut cx),
-            Phase::Idle | Phase::Claiming(_) | Phase::Ending { .. } | Phase::Stopped => Vec::new(),
-        }
-    }
-
-    /// Stops as soon as the callbacks have ended, or when it takes too long.
-    fn end_without_session(&mut self, errors: Vec<String>) {
-        let mut cx = self.env.cx(self.now);
-        self.holdings.forget(&mut cx, RevokeCause::Stopping);
-        let until = self.now + cx.config().drain_timeout();
-        self.phase = Phase::Ending { until, errors };
-        self.fire();
-    }
-
-    fn stop(&mut self, errors: Vec<String>) {
-        let mut cx = self.env.cx(self.now);
-        self.requests.fail_all(&mut cx, "the worker has stopped");
-        self.phase = Phase::Stopped;
-        cx.notify(Notice::Stopped { errors });
-    }
-
     fn wake(&self) -> Option<Wake> {
         match &self.phase {
             Phase::Idle | Phase::Stopped => None,
             Phase::Claiming(claim) => claim.wake(),
             Phase::Member(member) => {
-                let wake = member.wake(self.now, &self.env.config);
+                let wake = member.wake(self.now, &self.env.config, &self.env.continuity);
                 Wake::earlier(wake, self.requests.wake())
             }
+            Phase::Quarantined(quarantine) => Some(Wake::new(quarantine.until, WakeReason::Claim)),
             Phase::Ending { until, .. } => Some(Wake::new(*until, WakeReason::StopDeadline)),
         }
     }
@@ -473,10 +467,13 @@ impl Core {
             Phase::Idle => State::Init,
             Phase::Claiming(_) => State::ClaimingId,
             Phase::Member(member) => member.state(&self.holdings),
+            Phase::Quarantined(_) => State::Degraded,
             Phase::Ending { .. } | Phase::Stopped => State::Shutdown,
         }
     }
 }
 
+mod ending;
+mod loss;
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,11 @@ use core::time::Duration;
 use crate::breaker::{CallEnd, Circuit, CircuitState};
 use crate::circuits::{Gate, StoreCircuit, WatchCircuit};
 use crate::config::Config;
+use crate::continuity::Continuity;
 use crate::core::Boot;
 use crate::effect::Effect;
 use crate::event::{OpId, OpOwner, WatchId};
+use crate::id::Version;
 use crate::notice::Notice;
 use crate::planted::Planted;
 use crate::rng::Rng;
@@ -28,6 +30,7 @@ pub(crate) struct Env {
     pub(crate) next_op: u64,
     pub(crate) next_watch: u64,
     pub(crate) ignored_records: u64,
+    pub(crate) continuity: Continuity,
     pub(crate) store: StoreCircuit,
     pub(crate) watch: WatchCircuit,
     pub(crate) retries: u64,
@@ -53,6 +56,7 @@ impl Env {
             next_op: 0,
             next_watch: 0,
             ignored_records: 0,
+            continuity: Continuity::default(),
             store,
             watch,
             retries: 0,
@@ -103,6 +107,7 @@ impl Cx<'_> {
 
     pub(crate) fn store(&mut self, owner: OpOwner, request: StoreOp) -> OpId {
         let op = self.op(owner);
+        self.env.continuity.on_request(op, &request);
         let (now, before) = (self.now, self.env.store.state());
         self.env.store.sent(op, now);
         self.env.out.push_back(Effect::Store { op, request });
@@ -221,6 +226,38 @@ impl Cx<'_> {
     pub(crate) fn ignore(&mut self, key: String, reason: String) {
         self.env.ignored_records += 1;
         self.notify(Notice::RecordIgnored { key, reason });
+    }
+
+    /// What this process knows of the bucket's history.
+    pub(crate) fn continuity(&mut self) -> &mut Continuity {
+        &mut self.env.continuity
+    }
+
+    /// As [`Cx::continuity`], only to look at.
+    pub(crate) fn history(&self) -> &Continuity {
+        &self.env.continuity
+    }
+
+    /// Something was read that is old, or is of an earlier history: the store is to be asked.
+    pub(crate) fn suspect(&mut self) {
+        let (now, interval) = (self.now, self.env.config.heartbeat_interval());
+        self.env.continuity.suspect(now, interval);
+    }
+
+    /// A version was seen.
+    pub(crate) fn learn(&mut self, version: Version) {
+        self.env.continuity.learn(version);
+    }
+
+    /// The highest version seen by this process, in any history, or told of by a session.
+    pub(crate) fn known(&self) -> Version {
+        self.env.continuity.known()
+    }
+
+    /// The number the next request and the next watch exceed.
+    pub(crate) fn forget_history(&mut self) {
+        let (op, watch) = (self.env.next_op, self.env.next_watch);
+        self.env.continuity.forget(op, watch);
     }
 
     fn op(&mut self, owner: OpOwner) -> OpId {

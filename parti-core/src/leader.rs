@@ -12,18 +12,20 @@ use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::contact::Contact;
+use crate::continuity::Continuity;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
-use crate::id::{Epoch, Nonce, Revision, Term, WorkerId, WriteId};
-use crate::notice::{Notice, StepDownReason};
+use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
+use crate::notice::{HistoryLoss, Notice, StepDownReason};
 use crate::planted::Planted;
-use crate::record::Head;
+use crate::record::{Head, Record};
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
 use crate::time::Instant;
+use crate::wire;
 
 mod act;
 pub(crate) mod bench;
@@ -53,6 +55,9 @@ pub(crate) struct Inauguration {
     pub(crate) info: StoreInfo,
     pub(crate) head: Head,
     pub(crate) revision: Revision,
+    /// The version of the `head` it was elected over, and the highest version known then.
+    pub(crate) base: Version,
+    pub(crate) known: Version,
     /// The session of the former leader, as observed while following it.
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
     /// When the last rebalance was first seen.
@@ -70,6 +75,10 @@ pub(crate) struct Leader {
     head: Head,
     head_revision: Revision,
     view: View,
+    /// The highest version known before the own take-over, and the one of the take-over.
+    found: Version,
+    began: Version,
+    base: Version,
     /// Whether the watch has delivered the own take-over, and with it everything before.
     ready: bool,
     /// Whether the watch has shown the own take-over, perhaps within a snapshot.
@@ -144,6 +153,11 @@ impl Leader {
             let (from, to) = (from.clone(), to.clone());
             cx.notify(Notice::StrategyChanged { from, to });
         }
+        let began = start.head.version;
+        if cx.continuity().misses(start.base) && start.known > start.base {
+            let until = cx.now + cx.config().lease();
+            cx.continuity().hold_back(until);
+        }
         Self {
             worker: start.worker,
             nonce: start.nonce,
@@ -151,7 +165,10 @@ impl Leader {
             asking: None,
             head: start.head,
             head_revision: start.revision,
-            view: View::default(),
+            view: View::distrusting((start.known > start.base).then_some(start.base)),
+            found: start.known,
+            began,
+            base: start.base,
             ready: false,
             head_seen: false,
             predecessor: start.predecessor,
@@ -215,6 +232,9 @@ impl Leader {
             .is_held(cx.config(), cx.now)
             .then(|| contact.since());
         let news = self.view.on_entry(cx, entry);
+        if news != News::Nothing {
+            self.compare_versions(cx, entry);
+        }
         if let Some((worker, revision, since)) = &self.predecessor {
             self.view.remember(worker, *revision, *since);
         }
@@ -241,6 +261,16 @@ impl Leader {
         self.stirred = true;
     }
 
+    /// What the store said about itself.
+    pub(crate) fn inform(&mut self, info: StoreInfo) {
+        self.info = info;
+    }
+
+    /// What is wrong with a list that is complete up to a revision.
+    pub(crate) fn contradiction(&self, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
+        self.view.contradiction(entries, upto)
+    }
+
     /// A complete list up to a revision shows exactly these keys.
     pub(crate) fn on_list(&mut self, cx: &mut Cx<'_>, keys: &BTreeSet<String>, upto: Revision) {
         self.view.purge(cx, keys, upto);
@@ -257,6 +287,7 @@ impl Leader {
         self.stirred = true;
         self.view.note_orphans(cx.now);
         self.view.trust_only(self.nonce);
+        self.view.suspect(&self.head);
         for (worker, record) in &self.view.records {
             self.confirmations.expect(cx.now, worker, record.version);
         }
@@ -292,12 +323,51 @@ impl Leader {
         self.resigning.get_or_insert(reason);
     }
 
+    /// The version of the next generation: above every one known, also of a history that is gone.
+    fn next_version(&self, cx: &Cx<'_>) -> Version {
+        self.head.version.max(cx.known()).next()
+    }
+
+    /// A session may tell of versions that this history does not have: between the `head` this leader
+    /// found and its own none was ever written, and none after its last. Then the end of the history
+    /// is missing, and somebody may rely on a lease of it. A leader that was deposed may think so too;
+    /// it cannot write any more.
+    fn compare_versions(&mut self, cx: &mut Cx<'_>, entry: &Entry) {
+        let told = match entry.value.as_deref().map(wire::decode) {
+            Some(Ok(Record::Session(record))) => record.known,
+            Some(Ok(_) | Err(_)) | None => return,
+        };
+        let between = told > self.found && told < self.began;
+        let beyond = told > self.head.version.max(self.found);
+        if between || beyond {
+            self.found = told;
+            let left_over = if beyond { self.head.version } else { self.base };
+            self.view.distrusted = self.view.distrusted.max(Some(left_over));
+            let until = cx.now + cx.config().lease();
+            cx.continuity().hold_back(until);
+            self.stirred = true;
+        }
+        cx.learn(told);
+    }
+
+    /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
+    fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
+        match config.mode() {
+            Mode::Exclusive => history.grants_from(|| self.is_complete(config)),
+            Mode::Overlap => Instant::ORIGIN,
+        }
+    }
+
     /// When to be woken.
-    pub(crate) fn wake(&self) -> Option<Wake> {
+    pub(crate) fn wake(&self, now: Instant, config: &Config, history: &Continuity) -> Option<Wake> {
+        let held_back_until = self.held_back_until(config, history);
         let work = match &self.work {
             Work::Pausing { until } => Some(Wake::new(*until, WakeReason::Retry)),
             Work::Committing(commit) => Wake::earlier(commit.attempt.wake(), Some(commit.give_up)),
             Work::Resigning { attempt, .. } => attempt.wake(),
+            Work::Idle if self.ready && self.resigning.is_none() && now < held_back_until => {
+                Some(Wake::new(held_back_until, WakeReason::Window))
+            }
             Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
             Work::Planning { .. } => None,
         };
@@ -351,6 +421,8 @@ impl Leader {
     }
 
     fn fail(&mut self, cx: &mut Cx<'_>, step: &'static str, reason: String) {
+        // A limit may have changed since the store was last asked.
+        cx.suspect();
         // Whatever step failed, a hand-over under way has to go on after it.
         self.expect_advance(cx);
         self.failures += 1;

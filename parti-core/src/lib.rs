@@ -12,6 +12,7 @@ mod claim;
 mod config;
 mod config_error;
 mod contact;
+mod continuity;
 mod core;
 mod cx;
 mod departure;
@@ -51,7 +52,9 @@ pub use breaker::{
     Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
     CircuitStatus, Judged, Permit,
 };
-pub use config::{Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, Preset};
+pub use config::{
+    Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
+};
 pub use config_error::ConfigError;
 pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};
 pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
@@ -64,7 +67,7 @@ pub use id::{
 };
 pub use keys::{Key, head_key};
 pub use notice::{
-    AlertLevel, DegradedReason, Notice, OwnerEnd, StartError, StepDownReason, Transfer,
+    AlertLevel, DegradedReason, HistoryLoss, Notice, OwnerEnd, StartError, StepDownReason, Transfer,
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{

@@ -11,6 +11,7 @@ use crate::breaker::CallEnd;
 use crate::claim::Claimed;
 use crate::config::{Config, Mode};
 use crate::contact::Contact;
+use crate::continuity::Continuity;
 use crate::cx::Cx;
 use crate::departure::{Departure, Todo};
 use crate::effect::{RevokeCause, Wake, WakeReason};
@@ -20,7 +21,7 @@ use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::{Inauguration, Leader, Leading};
-use crate::notice::{DegradedReason, Notice, StepDownReason};
+use crate::notice::{DegradedReason, HistoryLoss, Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
@@ -32,6 +33,7 @@ use crate::watching::Watching;
 
 mod candidacy;
 mod entries;
+mod look;
 mod reconcile;
 
 use reconcile::Reconcile;
@@ -56,6 +58,9 @@ pub(crate) struct Member {
     suspended: bool,
     /// Since when own renewals have been applied without coming back through the watch.
     unheard_since: Option<Instant>,
+    suspended_at: Instant,
+    /// The revision of the assignment record taken in last.
+    record_revision: Revision,
     health: Health,
 }
 
@@ -74,6 +79,8 @@ pub(crate) enum Membership {
     On,
     /// The identity is lost; another has to be claimed.
     Lost,
+    /// The bucket's history is gone, and the identity with it.
+    HistoryLost(HistoryLoss),
     /// The stop is complete.
     Stopped,
 }
@@ -98,6 +105,8 @@ impl Member {
             departure: None,
             suspended: false,
             unheard_since: None,
+            suspended_at: Instant::ORIGIN,
+            record_revision: Revision::ZERO,
             health: Health::default(),
         }
     }
@@ -147,7 +156,8 @@ impl Member {
     }
 
     fn lose_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        self.suspended = true;
+        (self.suspended, self.suspended_at) = (true, cx.now);
+        cx.suspect();
         holdings.suspend(cx, RevokeCause::LeaseLost);
         cx.notify(Notice::LeaseLost {
             worker: self.session.worker.clone(),
@@ -178,6 +188,8 @@ impl Member {
             self.contact.break_off();
         }
         self.session.handle_timeout(cx, holdings);
+        self.keep_looking(cx);
+        self.resume_if_intact(cx, holdings);
         if self.watching.handle_timeout(cx) {
             self.snapshot_begins();
         }
@@ -194,7 +206,12 @@ impl Member {
         self.keep_leaving(cx, holdings)
     }
 
-    pub(crate) fn wake(&self, now: Instant, config: &Config) -> Option<Wake> {
+    pub(crate) fn wake(
+        &self,
+        now: Instant,
+        config: &Config,
+        continuity: &Continuity,
+    ) -> Option<Wake> {
         let lease = self
             .deadline(config.mode())
             .filter(|&at| at < Instant::FAR_FUTURE);
@@ -205,7 +222,9 @@ impl Member {
                 .stands_at(config, now)
                 .map(|at| Wake::new(at, WakeReason::Election)),
         };
-        let leader = self.leader.as_ref().and_then(|leader| leader.wake());
+        let leader = self.leader.as_ref();
+        let leader = leader.and_then(|leader| leader.wake(now, config, continuity));
+        let look = continuity.look_at();
         let all = [
             lease,
             self.session.wake(),
@@ -213,6 +232,7 @@ impl Member {
             candidacy,
             leader,
             self.reconcile.wake(),
+            look.map(|at| Wake::new(at, WakeReason::Reconcile)),
             self.health_wake(config, now),
             self.departure.as_ref().and_then(Departure::wake),
         ];
@@ -246,6 +266,12 @@ impl Member {
             info: self.info.clone(),
             head: head.clone(),
             revision,
+            base: self
+                .follow
+                .head()
+                .map(|head| head.version)
+                .unwrap_or_default(),
+            known: cx.known(),
             predecessor: self.follow.predecessor(),
             last_rebalance: self.follow.last_rebalance(),
         };
@@ -319,7 +345,7 @@ impl Member {
         match result {
             Ok(_) => self.health.on_success(),
             Err(error) => match error.kind {
-                StoreErrorKind::Unknown | StoreErrorKind::Unavailable => {
+                StoreErrorKind::Unknown | StoreErrorKind::Unavailable | StoreErrorKind::Missing => {
                     self.health.on_error(cx.now, &cx.config().degraded());
                 }
                 StoreErrorKind::Refused | StoreErrorKind::Rejected => {}
@@ -355,10 +381,7 @@ impl Member {
                 if !self.contact.is_held(cx.config(), cx.now) {
                     self.unheard_since.get_or_insert(cx.now);
                 }
-                if self.suspended && cx.now < self.session.deadline && self.departure.is_none() {
-                    self.suspended = false;
-                    holdings.resume(cx);
-                }
+                self.resume_if_intact(cx, holdings);
                 Membership::On
             }
         }

@@ -6,8 +6,9 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::breaker::{Circuit, CircuitState};
+use crate::config::OnBucketLost;
 use crate::event::{OpOwner, RequestId};
-use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
+use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
 use crate::state::{Cause, State};
 use crate::store::StoreError;
 use crate::strategy::{PlanError, Report, StrategyId};
@@ -95,6 +96,55 @@ impl fmt::Display for StepDownReason {
     }
 }
 
+/// How the history of the bucket was lost, as far as this worker can prove it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HistoryLoss {
+    /// The bucket is another one of the same name: it was created at another time, in nanoseconds of
+    /// the store's wall clock.
+    Recreated {
+        /// When the one known before was.
+        before: u64,
+        /// When the present one was.
+        found: u64,
+    },
+    /// The last revision is one that was passed before: acknowledged writes are gone.
+    SetBack {
+        /// A revision known to have been written.
+        before: Revision,
+        /// The last one of the store, or the one it gave to a later write.
+        found: Revision,
+    },
+    /// There is no bucket.
+    Missing,
+    /// A write known to have happened is not there although later ones are.
+    Vanished {
+        /// Its key.
+        key: String,
+        /// Its revision.
+        revision: Revision,
+    },
+}
+
+impl fmt::Display for HistoryLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recreated { before, found } => write!(
+                f,
+                "the bucket was created anew: at {found} ns, the one known before at {before} ns"
+            ),
+            Self::SetBack { before, found } => write!(
+                f,
+                "the bucket was set back: revision {before} was written, and {found} came after it"
+            ),
+            Self::Missing => f.write_str("the bucket was deleted"),
+            Self::Vanished { key, revision } => {
+                write!(f, "revision {revision} of {key} was written and is gone")
+            }
+        }
+    }
+}
+
 /// Why a worker is degraded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -105,6 +155,9 @@ pub enum DegradedReason {
     WatchSilent,
     /// The lease ran out; everything was revoked until the store is back.
     LeaseLost,
+    /// The history of the bucket is gone; everything was revoked, and a new session is claimed after
+    /// a quarantine of one lease.
+    HistoryLost,
 }
 
 impl DegradedReason {
@@ -115,6 +168,7 @@ impl DegradedReason {
             Self::WritesFailing => "writes_failing",
             Self::WatchSilent => "watch_silent",
             Self::LeaseLost => "lease_lost",
+            Self::HistoryLost => "history_lost",
         }
     }
 }
@@ -232,6 +286,17 @@ pub enum Notice {
         worker: WorkerId,
         /// The incarnation that ended.
         epoch: Epoch,
+    },
+    /// The bucket was deleted, created anew, wiped or set back. Everything was revoked as with a lost
+    /// identity. What follows is what the configuration says: a quarantine of one lease and a new
+    /// session, or the end.
+    HistoryLost {
+        /// What proves it.
+        loss: HistoryLoss,
+        /// What follows.
+        then: OnBucketLost,
+        /// The highest version known: later ones, and tokens with them, are larger.
+        known: Version,
     },
     /// The local deadline passed without a renewal; everything is being revoked.
     LeaseLost {

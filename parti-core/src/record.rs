@@ -104,6 +104,8 @@ pub struct SessionRecord {
     pub status: SessionStatus,
     /// The version of the assignment record it has taken in.
     pub applied: Version,
+    /// The highest version its process has seen, in this history of the bucket or one before.
+    pub known: Version,
     /// Partitions revoked at `applied` or before whose processing has not ended yet.
     pub draining: Vec<PartitionKey>,
     /// How much it takes relative to the others.

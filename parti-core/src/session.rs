@@ -202,6 +202,7 @@ impl Session {
             epoch: self.epoch,
             status: self.status,
             applied,
+            known: cx.known(),
             draining,
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),

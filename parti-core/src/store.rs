@@ -12,6 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use async_trait::async_trait;
 use core::fmt;
+use core::time::Duration;
 
 use crate::id::Revision;
 
@@ -56,8 +57,13 @@ pub enum StoreOp {
         /// The writes, at least one, at most [`StoreInfo::max_batch`], each key at most once.
         writes: Vec<Write>,
     },
-    /// Ask about the store itself. Answered by [`StoreReply::Info`].
+    /// Ask about the store itself. Answered by [`StoreReply::Info`], or failed with
+    /// [`StoreErrorKind::Missing`] when there is no bucket. Never from a copy that lags.
     Info,
+    /// Create the bucket if there is none, with the settings it was opened with; one that exists
+    /// is left alone. Answered by [`StoreReply::Info`]. Nothing else ever creates a bucket while
+    /// workers run: a store that does so by itself hides the loss of its content.
+    Create,
 }
 
 /// A key as read from the store.
@@ -77,7 +83,11 @@ pub struct StoreInfo {
     /// When the bucket was created, in nanoseconds of the store's wall clock: another value means
     /// another history.
     pub created: u64,
-    /// The revision of the last write of any key.
+    /// How long ago that was when the store answered, by the store's clock. Workers that knew an
+    /// earlier bucket of the name may rely on their leases for so long. A store that cannot be
+    /// lost while a worker lives says [`Duration::MAX`].
+    pub age: Duration,
+    /// The revision of the last write of any key, acknowledged ones included.
     pub last_revision: Revision,
     /// What the store calls itself, such as `nats-server 2.12.8`.
     pub version: String,
@@ -121,6 +131,9 @@ pub enum StoreErrorKind {
     Unavailable,
     /// The request will never succeed as it is: too large, no permission, bad key.
     Rejected,
+    /// There is no bucket. Nothing was written. [`StoreOp::Info`] says so whenever it is the case,
+    /// other requests may fail as `Unavailable` instead.
+    Missing,
 }
 
 impl fmt::Display for StoreErrorKind {
@@ -130,6 +143,7 @@ impl fmt::Display for StoreErrorKind {
             Self::Unknown => "unknown: it may or may not have been written",
             Self::Unavailable => "unavailable: it was not sent",
             Self::Rejected => "rejected: it will never succeed as it is",
+            Self::Missing => "missing: there is no bucket",
         })
     }
 }

@@ -9,12 +9,17 @@ use alloc::vec::Vec;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-use crate::record::Record;
+use crate::id::Version;
+use crate::record::{Record, SessionRecord};
 
 mod convert;
 
-/// The format this version writes; any change of the layout below gets another number.
+/// The format most records are written in; any change of the layout below gets another number.
 pub const FORMAT: u8 = 1;
+
+/// The format of sessions since they carry the highest version known. Those of format 1 are read
+/// as if they knew what they had applied.
+pub const SESSION_FORMAT: u8 = 2;
 
 /// The most bytes a record may have; larger ones are refused before they are read.
 pub const MAX_RECORD_BYTES: usize = 64 << 20;
@@ -47,8 +52,8 @@ impl fmt::Display for WireError {
             Self::Empty => f.write_str("the record is empty"),
             Self::UnknownFormat { found } => write!(
                 f,
-                "the record has format {found}, this version understands {FORMAT}; \
-                 was it written by another release?"
+                "the record has format {found}, this version understands {FORMAT} and \
+                 {SESSION_FORMAT}; was it written by another release?"
             ),
             Self::TooLarge { bytes } => {
                 write!(
@@ -67,16 +72,27 @@ impl core::error::Error for WireError {}
 /// The bytes of a record.
 #[must_use]
 pub fn encode(record: &Record) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128);
-    bytes.push(FORMAT);
-    let wire = convert::to_wire(record);
-    let config = bincode::config::standard();
-    // Encoding plain data into memory cannot fail; an empty record would be refused by every reader.
-    match bincode::serde::encode_to_vec(&wire, config) {
-        Ok(body) => bytes.extend_from_slice(&body),
-        Err(error) => debug_assert!(false, "encoding failed: {error}"),
-    }
+    let (format, wire) = match record {
+        Record::Session(session) => {
+            let (before, known) = (convert::to_wire(record), session.known.get());
+            (SESSION_FORMAT, body(&SessionWire2(before, known)))
+        }
+        Record::Head(_) | Record::Assignment(_) | Record::Audit(_) | Record::Control(_) => {
+            (FORMAT, body(&convert::to_wire(record)))
+        }
+    };
+    let mut bytes = Vec::with_capacity(1 + wire.len());
+    bytes.push(format);
+    bytes.extend_from_slice(&wire);
     bytes
+}
+
+/// The bytes after the format.
+fn body(wire: &impl Serialize) -> Vec<u8> {
+    // Encoding plain data into memory cannot fail; an empty record would be refused by every reader.
+    let encoded = bincode::serde::encode_to_vec(wire, bincode::config::standard());
+    debug_assert!(encoded.is_ok(), "encoding failed: {encoded:?}");
+    encoded.unwrap_or_default()
 }
 
 /// The record in these bytes.
@@ -85,20 +101,38 @@ pub fn encode(record: &Record) -> Vec<u8> {
 /// [`WireError`]; the bytes are then not a record of this version.
 pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
     let (&format, body) = bytes.split_first().ok_or(WireError::Empty)?;
-    if format != FORMAT {
+    if ![FORMAT, SESSION_FORMAT].contains(&format) {
         return Err(WireError::UnknownFormat { found: format });
     }
     if bytes.len() > MAX_RECORD_BYTES {
         return Err(WireError::TooLarge { bytes: bytes.len() });
     }
+    if format == FORMAT {
+        return convert::from_wire(parse(body)?);
+    }
+    let SessionWire2(before, known) = parse(body)?;
+    match convert::from_wire(before)? {
+        Record::Session(session) => {
+            let known = Version::new(known);
+            Ok(Record::Session(SessionRecord { known, ..session }))
+        }
+        Record::Head(_) | Record::Assignment(_) | Record::Audit(_) | Record::Control(_) => {
+            let reason = alloc::format!("format {SESSION_FORMAT} is for sessions");
+            Err(WireError::Invalid(reason))
+        }
+    }
+}
+
+/// What the bytes after the format say; all of them must be used.
+fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, WireError> {
     let config = bincode::config::standard().with_limit::<MAX_RECORD_BYTES>();
-    let (wire, used): (RecordWire, usize) = bincode::serde::decode_from_slice(body, config)
+    let (wire, used): (T, usize) = bincode::serde::decode_from_slice(body, config)
         .map_err(|error| WireError::Malformed(error.to_string()))?;
     if used != body.len() {
         let reason = alloc::format!("{} bytes after its end", body.len() - used);
         return Err(WireError::Malformed(reason));
     }
-    convert::from_wire(wire)
+    Ok(wire)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +143,10 @@ enum RecordWire {
     Audit(AuditWire),
     Control(ControlWire),
 }
+
+/// A session of the first format and the highest version known to it.
+#[derive(Serialize, Deserialize)]
+struct SessionWire2(RecordWire, u64);
 
 #[derive(Serialize, Deserialize)]
 struct WriteWire(u128, u64);

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+use parti_core::{StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -21,6 +22,9 @@ use crate::outcome::{Failure, code};
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
     pub(crate) created: String,
+    /// When the server answered.
+    #[serde(default)]
+    pub(crate) ts: String,
     pub(crate) state: StreamState,
 }
 
@@ -194,6 +198,28 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
     }
     warn_of_weaker(&found.config, &wanted);
     Ok(found)
+}
+
+/// Creates the bucket if there is none, as [`open`] would, within one request's time.
+pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
+    let names = &api.names;
+    let wanted = StreamConfig::wanted(names, &api.options);
+    let deadline = api.deadline();
+    let method = format!("STREAM.CREATE.{}", names.stream);
+    let found = match api.call(&method, &wanted, deadline).await {
+        // It exists, with other settings.
+        Err(failure) if failure.is_code(code::NAME_IN_USE) => info(api, deadline).await,
+        created => created,
+    };
+    let found: StreamInfo = found.map_err(|failure| failure.during("creation of the bucket"))?;
+    match found.config.mismatch(names) {
+        None => Ok(found),
+        Some((setting, found, needed)) => {
+            let bucket = &names.bucket;
+            let message = format!("bucket {bucket}: {setting} is {found}, needed is {needed}");
+            Err(StoreError::new(StoreErrorKind::Rejected, message))
+        }
+    }
 }
 
 /// Asks the stream's leader about the stream.

@@ -102,10 +102,9 @@ fn kind_of(code: u64, description: &str) -> StoreErrorKind {
         10077 if description.contains("maximum") => StoreErrorKind::Unavailable,
         // The stream, its leader or its resources are not there, or a batch was abandoned: 10176
         // incomplete, 10210 and 10211 too many open. All are said before anything is stored.
-        10002 | 10005 | 10007 | 10008 | 10009 | 10023 | 10028 | 10039 | 10047 | 10059 | 10074
-        | 10076 | 10118 | 10122 | 10167 | 10176 | 10194 | 10210 | 10211 => {
-            StoreErrorKind::Unavailable
-        }
+        10002 | 10005 | 10007 | 10008 | 10009 | 10023 | 10028 | 10039 | 10047 | 10074 | 10076
+        | 10118 | 10122 | 10167 | 10176 | 10194 | 10210 | 10211 => StoreErrorKind::Unavailable,
+        code::STREAM_NOT_FOUND => StoreErrorKind::Missing,
         // The request is wrong: too large (10054 message, 10199 batch), batches switched off
         // (10174), a header the server does not take, a sealed stream, missing rights.
         10003 | 10025 | 10035 | 10052 | 10053 | 10054 | 10060 | 10097 | 10109 | 10110 | 10111
@@ -192,7 +191,7 @@ mod tests {
             (10023, StoreErrorKind::Unavailable),
             (10039, StoreErrorKind::Unavailable),
             (10047, StoreErrorKind::Unavailable),
-            (10059, StoreErrorKind::Unavailable),
+            (10059, StoreErrorKind::Missing),
             (10076, StoreErrorKind::Unavailable),
             (10077, StoreErrorKind::Unknown),
             (10176, StoreErrorKind::Unavailable),
@@ -219,7 +218,7 @@ mod tests {
     #[test]
     fn the_error_of_the_port_says_what_was_asked_and_why_it_failed() {
         let error = server(10059).during("commit of head");
-        assert_eq!(error.kind, StoreErrorKind::Unavailable);
+        assert_eq!(error.kind, StoreErrorKind::Missing);
         assert_eq!(error.message, "commit of head: words (error 10059)");
     }
 }

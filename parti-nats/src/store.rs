@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parti_core::{
@@ -69,6 +70,12 @@ impl Store for NatsStore {
                 let revisions = commit::commit(api, &writes, max_value).await?;
                 Ok(StoreReply::Committed { revisions })
             }
+            StoreOp::Create => {
+                let info = bucket::create(api).await?;
+                describe(api, &info)
+                    .map(StoreReply::Info)
+                    .map_err(|failure| failure.during("bucket information"))
+            }
             StoreOp::Info => {
                 let info = bucket::info(api, api.deadline()).await;
                 info.and_then(|info| describe(api, &info))
@@ -87,11 +94,13 @@ fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
     let StreamInfo {
         config,
         created,
+        ts,
         state,
     } = info;
     let server = api.client.try_server_info().ok_or(Failure::NotConnected)?;
     Ok(StoreInfo {
         created: created_nanos(created)?,
+        age: age(created, ts),
         last_revision: Revision::new(state.last_seq),
         version: format!("nats-server {}", server.version),
         max_batch: MAX_BATCH,
@@ -103,6 +112,13 @@ fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
 pub(crate) fn created_nanos(created: &str) -> Result<u64, Failure> {
     parse_nanos(created)
         .ok_or_else(|| Failure::Malformed(format!("{created:?} is not a creation time")))
+}
+
+/// How long the stream had existed when the server answered; nothing is known of a server that does
+/// not say when that was, and then it may be new.
+fn age(created: &str, answered: &str) -> Duration {
+    let age = parse_nanos(answered).zip(parse_nanos(created));
+    Duration::from_nanos(age.map_or(0, |(now, then)| now.saturating_sub(then)))
 }
 
 /// The largest value: what the server takes in one message, and the stream's own limit if it has

@@ -83,6 +83,12 @@ pub trait Check: Send {
 
     /// Takes in a fact and reports what is wrong with it.
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings);
+
+    /// The store lost its history but for these commits. Whoever judges each history by itself is made
+    /// anew instead.
+    fn lose_history(&mut self, kept: &[(Instant, Fact)]) {
+        let _ = kept;
+    }
 }
 
 /// One property: what it is called, why it matters and who checks it.

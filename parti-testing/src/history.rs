@@ -177,7 +177,11 @@ impl From<&History> for Tally {
                 Ok(_) => &mut tally.committed,
                 Err(StoreErrorKind::Refused) => &mut tally.refused,
                 Err(StoreErrorKind::Unknown) => &mut tally.unknown,
-                Err(StoreErrorKind::Unavailable | StoreErrorKind::Rejected) => &mut tally.not_sent,
+                Err(
+                    StoreErrorKind::Unavailable
+                    | StoreErrorKind::Rejected
+                    | StoreErrorKind::Missing,
+                ) => &mut tally.not_sent,
             };
             *count += 1;
         }

@@ -5,6 +5,7 @@
 //! specification. What always holds: a commit happens whole or not at all, and every write gets a
 //! revision larger than all before it.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
@@ -67,6 +68,25 @@ impl Kv {
         }
     }
 
+    /// Begins another history: nothing was ever written, and it was created later.
+    pub fn recreate(&mut self) {
+        *self = Self::new(self.created + 1, self.limits);
+    }
+
+    /// Loses every key without a trace; revisions go on.
+    pub fn wipe(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Loses every write but these, which are all up to a revision, in their order.
+    pub fn set_back<'a>(&mut self, log: impl IntoIterator<Item = &'a Entry>) {
+        (self.last, self.entries) = (Revision::ZERO, BTreeMap::new());
+        for entry in log {
+            self.last = entry.revision;
+            self.entries.insert(entry.key.clone(), entry.clone());
+        }
+    }
+
     /// Takes only values of so many bytes from now on.
     pub const fn limit_values(&mut self, bytes: usize) {
         self.limits.max_value = bytes;
@@ -94,6 +114,7 @@ impl Kv {
     pub fn info(&self) -> StoreInfo {
         StoreInfo {
             created: self.created,
+            age: Duration::MAX,
             last_revision: self.last,
             version: "in-memory".to_owned(),
             max_batch: self.limits.max_batch,
@@ -115,7 +136,7 @@ impl Kv {
                 let revisions = applied.iter().map(|a| a.entry.revision).collect();
                 Ok(StoreReply::Committed { revisions })
             }
-            StoreOp::Info => Ok(StoreReply::Info(self.info())),
+            StoreOp::Info | StoreOp::Create => Ok(StoreReply::Info(self.info())),
         }
     }
 

@@ -149,6 +149,14 @@ impl Life {
         told.map(|line| line.at_ms).max()
     }
 
+    /// When an event was first told of after a time.
+    #[must_use]
+    pub fn first_after(&self, event: &str, at_ms: Option<u64>) -> Option<u64> {
+        let later = self.lines.iter().filter(|line| line.event == event);
+        let later = later.map(|line| line.at_ms);
+        later.filter(|at| Some(*at) > at_ms).min()
+    }
+
     /// The ID it claimed first; empty before.
     #[must_use]
     pub fn claimed(&self) -> &str {

@@ -4,14 +4,16 @@
 //! runtime. What always holds: without faults it keeps the contract of the port to the letter, which
 //! the conformance suite checks.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use parti_core::{
-    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreOp, StoreReply, Watch,
-    WatchEvent, WatchScope, Write,
+    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply,
+    Watch, WatchEvent, WatchScope, Write,
 };
 
 use crate::kv::{Kv, Limits};
@@ -43,6 +45,8 @@ pub enum OpKind {
     Commit,
     /// [`StoreOp::Info`].
     Info,
+    /// [`StoreOp::Create`].
+    Create,
     /// [`Store::watch`].
     Watch,
 }
@@ -50,8 +54,11 @@ pub enum OpKind {
 #[derive(Debug, Default)]
 struct Shared {
     kv: Kv,
-    created: u64,
-    limits: Limits,
+    /// Every write of the present history, in order.
+    log: Vec<Entry>,
+    /// When the bucket was created; not before the first loss.
+    born: Option<Instant>,
+    deleted: bool,
     unavailable: bool,
     failures: VecDeque<Failure>,
     watches: Vec<Weak<Mutex<Feed>>>,
@@ -84,12 +91,9 @@ impl MemoryStore {
     /// An empty store with these limits.
     #[must_use]
     pub fn with_limits(limits: Limits) -> Self {
-        let created = 1;
-        let kv = Kv::new(created, limits);
+        let kv = Kv::new(1, limits);
         let shared = Shared {
             kv,
-            created,
-            limits,
             ..Shared::default()
         };
         Self {
@@ -118,9 +122,36 @@ impl MemoryStore {
     /// Replaces the bucket by an empty one with another history: revisions begin again.
     pub fn recreate(&self) {
         let mut shared = self.lock();
-        shared.created += 1;
-        shared.kv = Kv::new(shared.created, shared.limits);
+        shared.recreate();
         shared.lose_watches("the bucket was created again");
+    }
+
+    /// Deletes the bucket: every request but [`StoreOp::Create`] fails as `Missing` from now on.
+    pub fn delete(&self) {
+        let mut shared = self.lock();
+        shared.deleted = true;
+        shared.lose_watches("the bucket was deleted");
+    }
+
+    /// Loses every key without a trace while revisions go on, as when a stream is purged. Watches
+    /// say nothing about it.
+    pub fn wipe(&self) {
+        self.lock().kv.wipe();
+    }
+
+    /// Loses every write after a revision, as when a server did not get to write it down.
+    pub fn set_back(&self, revision: Revision) {
+        let mut shared = self.lock();
+        shared.log.retain(|entry| entry.revision <= revision);
+        let Shared { kv, log, .. } = &mut *shared;
+        kv.set_back(log.iter());
+        shared.lose_watches("the bucket was set back");
+    }
+
+    /// The revision of the last write.
+    #[must_use]
+    pub fn last_revision(&self) -> Revision {
+        self.lock().kv.last_revision()
     }
 
     /// Writes a value by hand, whatever is there; answers its revision. Watches see it.
@@ -202,6 +233,7 @@ impl Shared {
             StoreOp::List { .. } => OpKind::List,
             StoreOp::Commit { .. } => OpKind::Commit,
             StoreOp::Info => OpKind::Info,
+            StoreOp::Create => OpKind::Create,
         };
         match self.failure(kind) {
             None => self.carry_out(op),
@@ -228,16 +260,43 @@ impl Shared {
 
     fn carry_out(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
         match op {
+            StoreOp::Create => {
+                if self.deleted {
+                    self.recreate();
+                }
+                Ok(StoreReply::Info(self.info()))
+            }
+            _ if self.deleted => {
+                let message = "the bucket was deleted";
+                Err(StoreError::new(StoreErrorKind::Missing, message))
+            }
             StoreOp::Commit { writes } => {
                 let revisions = self.commit(writes)?;
                 Ok(StoreReply::Committed { revisions })
             }
-            StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info => self.kv.execute(op),
+            StoreOp::Info => Ok(StoreReply::Info(self.info())),
+            StoreOp::Get { .. } | StoreOp::List { .. } => self.kv.execute(op),
+        }
+    }
+
+    fn recreate(&mut self) {
+        self.kv.recreate();
+        self.log.clear();
+        (self.born, self.deleted) = (Some(Instant::now()), false);
+    }
+
+    fn info(&self) -> StoreInfo {
+        let age = self.born.map_or(Duration::MAX, |born| born.elapsed());
+        StoreInfo {
+            age,
+            ..self.kv.info()
         }
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Revision>, StoreError> {
         let applied = self.kv.commit(writes)?;
+        self.log
+            .extend(applied.iter().map(|write| write.entry.clone()));
         self.watches.retain(|feed| feed.strong_count() > 0);
         for feed in self.watches.iter().filter_map(Weak::upgrade) {
             let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,6 +313,10 @@ impl Shared {
     fn watch(&mut self, scope: WatchScope) -> Result<Arc<Mutex<Feed>>, StoreError> {
         if let Some(failure) = self.failure(OpKind::Watch) {
             return Err(StoreError::new(failure.kind, "failed on demand"));
+        }
+        if self.deleted {
+            let message = "the bucket was deleted";
+            return Err(StoreError::new(StoreErrorKind::Missing, message));
         }
         let present = self.kv.entries().filter(|entry| entry.value.is_some());
         let present = present.filter(|entry| scope.contains(&entry.key)).cloned();

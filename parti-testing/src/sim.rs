@@ -62,7 +62,7 @@ pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
 pub use nemesis::Nemesis;
 pub use plan::{
-    Action, Aftermath, Denial, Faults, Hand, HandOver, KeyKind, Leave, NodePlan, Pace, Plan,
+    Action, Aftermath, Denial, Faults, Hand, HandOver, KeyKind, Leave, Loss, NodePlan, Pace, Plan,
     Planner, Settings, Target, TimedAction, Weights,
 };
 pub use scenario::{Report, Scenario, ScenarioBuilder};
@@ -93,6 +93,12 @@ impl Plan {
         })
     }
 
+    /// Whether the bucket loses its history in it.
+    pub(super) fn loses_history(&self) -> bool {
+        let loses = |timed: &TimedAction| matches!(timed.action, Action::LoseHistory { .. });
+        self.actions.iter().any(loses)
+    }
+
     /// Whether nothing goes wrong in it, so that no alarm has a reason.
     #[must_use]
     pub fn is_faultless(&self) -> bool {
@@ -106,6 +112,7 @@ impl Plan {
             | Action::Pause { .. }
             | Action::ClockJump { .. }
             | Action::Outage { .. }
+            | Action::LoseHistory { .. }
             | Action::Cut { .. }
             | Action::Freeze { .. }
             | Action::ClockBack { .. }

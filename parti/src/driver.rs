@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::{
-    AssignmentStrategy, Config, Core, Effect, Event, Grant, Instant, Notice, PartitionSource,
-    RequestId, StopMode, Store, Version, WatchEvent, WatchId,
+    AssignmentStrategy, Config, Core, Effect, Event, Grant, HistoryLoss, Instant, Notice,
+    OnBucketLost, PartitionSource, RequestId, StopMode, Store, Version, WatchEvent, WatchId,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -85,6 +85,8 @@ pub(crate) struct Driver {
     requests: BTreeMap<RequestId, oneshot::Sender<Result<Version, RequestError>>>,
     last_request: u64,
     phase: Phase,
+    /// The loss of history for which the core stops.
+    halted: Option<HistoryLoss>,
 }
 
 /// Where the driver stands.
@@ -120,6 +122,7 @@ impl Driver {
             requests: BTreeMap::new(),
             last_request: 0,
             phase: Phase::Running,
+            halted: None,
         }
     }
 
@@ -349,6 +352,11 @@ impl Driver {
                 let (ended, failures) = (Ended::StartFailed(error.clone()), Vec::new());
                 self.phase = Phase::Done(Outcome { ended, failures });
             }
+            Notice::HistoryLost {
+                loss,
+                then: OnBucketLost::Halt,
+                ..
+            } => self.halted = Some(loss.clone()),
             Notice::Stopped { errors } => self.stopped(errors),
             _ => {}
         }
@@ -366,7 +374,10 @@ impl Driver {
             }
         };
         failures.extend(errors.iter().cloned().map(StopFailure::Coordination));
-        let ended = Ended::Stopped;
+        let ended = match self.halted.take() {
+            Some(loss) => Ended::HistoryLost(loss),
+            None => Ended::Stopped,
+        };
         self.phase = Phase::Done(Outcome { ended, failures });
     }
 

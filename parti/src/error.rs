@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti_core::{PartitionKey, StartError, StoreError};
+use parti_core::{HistoryLoss, PartitionKey, StartError, StoreError};
 
 use crate::handler::Callback;
 
@@ -16,6 +16,9 @@ pub enum Ended {
     Stopped,
     /// It could not start.
     StartFailed(StartError),
+    /// The bucket was deleted, created anew, wiped or set back, and the configuration says
+    /// [`OnBucketLost::Halt`](parti_core::OnBucketLost::Halt).
+    HistoryLost(HistoryLoss),
     /// The driver ended without a stop: the runtime shut down, or a defect of the library. Guards
     /// are invalid; the session ends by itself after one lease.
     Failed(String),
@@ -26,6 +29,7 @@ impl fmt::Display for Ended {
         match self {
             Self::Stopped => f.write_str("the manager has been stopped; start a new one"),
             Self::StartFailed(error) => write!(f, "the manager did not start: {error}"),
+            Self::HistoryLost(loss) => write!(f, "the manager halted: {loss}"),
             Self::Failed(reason) => write!(f, "the manager's driver ended: {reason}"),
         }
     }

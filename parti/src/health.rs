@@ -234,6 +234,9 @@ pub(crate) fn judge(
         Some(Ended::StartFailed(error)) => {
             found.add(HealthCode::DriverFailed, None, error.to_string());
         }
+        Some(Ended::HistoryLost(loss)) => {
+            found.add(HealthCode::DriverFailed, None, loss.to_string());
+        }
         Some(Ended::Stopped) => found.add(HealthCode::Stopping, None, "it was stopped"),
         None => alive(&mut found, config, status, vitals),
     }

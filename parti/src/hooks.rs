@@ -145,6 +145,7 @@ fn code(notice: &ManagerNotice) -> Option<&'static str> {
         ManagerNotice::DrainTimedOut { .. } => "drain_timed_out",
         ManagerNotice::Core(notice) => match notice {
             Notice::IdentityLost { .. } => "identity_lost",
+            Notice::HistoryLost { .. } => "history_lost",
             Notice::LeaseLost { .. } => "lease_lost",
             Notice::StrategyChanged { .. } => "strategy_changed",
             Notice::PlanFailed { .. } => "plan_failed",

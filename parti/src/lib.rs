@@ -67,13 +67,13 @@ pub use async_trait::async_trait;
 pub use parti_core::{
     AlertLevel, AssignmentStrategy, AuditEntry, BreakerError, BreakerSettings, CallEnd, Cause,
     Circuit, CircuitOpen, CircuitState, CircuitStatus, Config, ConfigBuilder, ConfigError,
-    DegradedReason, Epoch, Explanation, Gap, Generation, Grant, GroupName, Instant, Jitter, Judged,
-    Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, Owner, OwnerEnd, OwnerSession,
-    Partition, PartitionError, PartitionKey, PartitionSource, PartitionTable, Plan, PlanError,
-    PlanInput, Preset, Report, RequestId, RetryPolicy, RetryPolicyBuilder, RetryPolicyError,
-    Revision, RevokeCause, SourceError, StartError, State, Status, StepDownReason, StopMode, Store,
-    StoreError, StoreErrorKind, StrategyId, Term, Token, Transfer, Version, WorkerChange, WorkerId,
-    WorkerInfo, WorkerTable,
+    DegradedReason, Epoch, Explanation, Gap, Generation, Grant, GroupName, HistoryLoss, Instant,
+    Jitter, Judged, Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost, Owner,
+    OwnerEnd, OwnerSession, Partition, PartitionError, PartitionKey, PartitionSource,
+    PartitionTable, Plan, PlanError, PlanInput, Preset, Report, RequestId, RetryPolicy,
+    RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause, SourceError, StartError, State,
+    Status, StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token,
+    Transfer, Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
 };
 #[cfg(feature = "nats")]
 #[doc(inline)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use parti_core::{
@@ -73,8 +73,10 @@ impl Store for LocalStore {
                 self.0.last.send_replace(bucket.last);
                 Ok(StoreReply::Committed { revisions })
             }
-            StoreOp::Info => Ok(StoreReply::Info(StoreInfo {
+            StoreOp::Info | StoreOp::Create => Ok(StoreReply::Info(StoreInfo {
                 created: self.0.created,
+                // It lives as long as the workers that could rely on it.
+                age: Duration::MAX,
                 last_revision: bucket.last,
                 version: "local".to_owned(),
                 max_batch: MAX_BATCH,

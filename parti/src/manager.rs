@@ -226,7 +226,7 @@ impl Manager {
         let mut failures = outcome.failures;
         match outcome.ended {
             Ended::Stopped => {}
-            ended @ (Ended::StartFailed(_) | Ended::Failed(_)) => {
+            ended @ (Ended::StartFailed(_) | Ended::HistoryLost(_) | Ended::Failed(_)) => {
                 failures.push(StopFailure::Ended(ended));
             }
         }
@@ -242,7 +242,9 @@ impl Manager {
         let claimed = self.wait_until(|status| status.worker.is_some());
         claimed.await.map_err(|ended| match ended {
             Ended::StartFailed(error) => LaunchError::Start(error),
-            other @ (Ended::Stopped | Ended::Failed(_)) => LaunchError::Ended(other),
+            other @ (Ended::Stopped | Ended::HistoryLost(_) | Ended::Failed(_)) => {
+                LaunchError::Ended(other)
+            }
         })
     }
 

@@ -84,7 +84,7 @@ impl Observer {
             return;
         };
         let failure = result.as_ref().err().filter(|error| match error.kind {
-            StoreErrorKind::Unknown | StoreErrorKind::Unavailable => true,
+            StoreErrorKind::Unknown | StoreErrorKind::Unavailable | StoreErrorKind::Missing => true,
             StoreErrorKind::Refused | StoreErrorKind::Rejected => false,
         });
         let mut vitals = self.shared.vitals();

@@ -126,9 +126,11 @@ impl Store for NoLists {
     async fn execute(&self, op: StoreOp) -> Result<StoreReply, StoreError> {
         match op {
             StoreOp::List { prefix } if prefix == "h." => std::future::pending().await,
-            StoreOp::List { .. } | StoreOp::Get { .. } | StoreOp::Commit { .. } | StoreOp::Info => {
-                self.0.execute(op).await
-            }
+            StoreOp::List { .. }
+            | StoreOp::Get { .. }
+            | StoreOp::Commit { .. }
+            | StoreOp::Info
+            | StoreOp::Create => self.0.execute(op).await,
         }
     }
 

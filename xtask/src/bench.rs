@@ -15,6 +15,8 @@ pub(crate) struct Args {
 enum What {
     /// Planning: the time of every strategy over growing groups
     Strategies(Strategies),
+    /// What one event costs a leader, over growing groups: one JSON object per size and line
+    Judgement,
     /// Planning and records: instruction counts of fixed workloads against those on record
     Instructions(instructions::Args),
 }
@@ -36,6 +38,7 @@ struct Strategies {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
         What::Strategies(args) => strategies(args),
+        What::Judgement => judgement(),
         What::Instructions(args) => instructions::run(args),
     }
 }
@@ -47,5 +50,12 @@ fn strategies(args: &Strategies) -> Result<(), Failure> {
     let options = [(args.json, "--json"), (args.quick, "--quick")];
     bench.args(options.iter().filter(|(set, _)| *set).map(|(_, word)| word));
     bench.args(&args.name);
+    visible("the benchmark", &mut bench, "read what it said above")
+}
+
+fn judgement() -> Result<(), Failure> {
+    let mut bench = cargo();
+    bench.args(["bench", "--quiet", "--package", "parti-testing"]);
+    bench.args(["--bench", "judgement", "--", "--bench"]);
     visible("the benchmark", &mut bench, "read what it said above")
 }

@@ -110,7 +110,7 @@ fn play(expect: Expect, keys: usize, answers: &str) -> String {
                 'W'
             }
             StoreOp::Get { .. } => 'R',
-            StoreOp::List { .. } | StoreOp::Info => panic!("{request:?}"),
+            StoreOp::List { .. } | StoreOp::Info | StoreOp::Create => panic!("{request:?}"),
         });
         let stranger = OpId {
             owner: OpOwner::Session,

@@ -24,6 +24,8 @@ const NAMED_HOLDERS: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
     pub(crate) revision: Revision,
+    /// What was written then.
+    pub(crate) value: Vec<u8>,
     /// Whether its session was this process's own, which it has given up.
     pub(crate) own: bool,
     /// When this revision was first seen, on the own clock.
@@ -131,6 +133,7 @@ mod tests {
                 id(number),
                 Seat {
                     revision,
+                    value: Vec::new(),
                     own: false,
                     since,
                     status,
@@ -196,6 +199,7 @@ mod tests {
         let config = Config::builder("g").build().expect("coherent");
         let seat = |own| Seat {
             revision: Revision::new(10),
+            value: Vec::new(),
             own,
             since: Instant::ORIGIN,
             status: SessionStatus::Evicted { silent: false },

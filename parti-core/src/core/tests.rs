@@ -17,6 +17,7 @@ mod emergencies;
 mod foreign;
 mod leaving;
 mod limits;
+mod losses;
 mod planted;
 mod races;
 mod solo;

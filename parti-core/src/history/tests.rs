@@ -99,6 +99,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         epoch: Epoch::new(epoch),
         status,
         applied: Version::ZERO,
+        known: Version::ZERO,
         draining: Vec::new(),
         capacity: 1,
         labels: BTreeMap::new(),

@@ -55,6 +55,10 @@ impl Leader {
             return Leading::On;
         }
         self.keep_listing(cx);
+        if cx.now < self.held_back_until(cx.config(), cx.history()) {
+            // Somebody may rely on a lease of a history that is gone.
+            return Leading::On;
+        }
         let due = self.stirred || self.judge_at.is_some_and(|at| cx.now >= at);
         if due && matches!(self.work, Work::Idle) {
             self.stirred = false;
@@ -127,9 +131,10 @@ impl Leader {
         // What does not fit into one commit is left to the next.
         let most = (self.info.max_batch / 4).max(1);
         let lost = &lost[..lost.len().min(most)];
+        let mut excluded = self.sitting_out(cx.now);
+        excluded.extend(stuck.iter().cloned());
         stuck.truncate(most);
         let evictions = self.evictions(lost, &stuck);
-        let mut excluded = self.sitting_out(cx.now);
         excluded.extend(evictions.keys().cloned());
         let usable = candidates(&config, cx.now, &self.view, &excluded);
         let epochs = usable
@@ -289,7 +294,7 @@ impl Leader {
             .map(|(worker, &(_, silent))| (worker.clone(), silent))
             .collect();
         let seats = Seats::build(&config, cx.now, &self.view, &target, &evicting);
-        let version = self.head.version.next();
+        let version = self.next_version(cx);
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
         let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
         let step = advance(
@@ -310,6 +315,7 @@ impl Leader {
             worker: &self.worker,
             info: &self.info,
             base: (&self.head, self.head_revision),
+            version,
             view: &self.view,
             target: &target,
             begins,
@@ -432,6 +438,7 @@ impl Leader {
     }
 
     fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
+        cx.learn(commit.head.version);
         let transfers = commit.transfers(cx, &self.view);
         self.head = commit.head;
         self.head_revision = revision;

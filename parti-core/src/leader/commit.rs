@@ -84,6 +84,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) worker: &'a WorkerId,
     pub(crate) info: &'a StoreInfo,
     pub(crate) base: (&'a Head, Revision),
+    /// The version of the generation.
+    pub(crate) version: Version,
     pub(crate) view: &'a View,
     pub(crate) target: &'a Target,
     /// Whether this is the first generation of the target.
@@ -101,7 +103,7 @@ impl Draft<'_> {
     /// # Errors
     /// In words, with the numbers, when a record is larger than the store takes. Nothing is sent.
     pub(crate) fn send(mut self, cx: &mut Cx<'_>) -> Result<Commit, String> {
-        let version = self.base.0.version.next();
+        let version = self.version;
         self.limit();
         let head = self.head(version);
         let records = self.records(version);
@@ -195,7 +197,7 @@ impl Draft<'_> {
         if self.step.changes.len() <= room {
             return;
         }
-        let version = self.base.0.version.next();
+        let version = self.version;
         let grants = |change: &Change| match change {
             Change::Remove => 0,
             Change::Write(page) => new_grants(page, version),
@@ -369,6 +371,7 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         epoch,
         status,
         applied: Version::ZERO,
+        known: Version::ZERO,
         draining: Vec::new(),
         capacity: 0,
         labels: BTreeMap::new(),

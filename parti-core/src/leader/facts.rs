@@ -117,7 +117,6 @@ impl Leader {
         difference: &Difference,
     ) -> Facts {
         self.note_joins(now, difference);
-        let active = self.active_workers();
         let cold = self.is_cold().then_some(self.gathering).flatten();
         let (partitions_changed, weights_changed) = self.list_changes(config);
         let resume = self.is_unfinished(config) || !self.view.damaged.is_empty();
@@ -130,9 +129,7 @@ impl Leader {
                 .values()
                 .filter(|session| session.is_living())
                 .count(),
-            complete: config
-                .expected_workers()
-                .is_some_and(|n| active >= n as usize),
+            complete: self.is_complete(config),
             cold,
             silent: self.silent(config, contact),
             cut_off: !difference.cut_off.is_empty() || !self.stuck(config, now).is_empty(),
@@ -146,6 +143,12 @@ impl Leader {
             last_rebalance: self.last_rebalance,
             restarting: self.restarting,
         }
+    }
+
+    /// Whether all expected workers take part.
+    pub(super) fn is_complete(&self, config: &Config) -> bool {
+        let expected = config.expected_workers();
+        expected.is_some_and(|n| self.active_workers() >= n as usize)
     }
 
     fn active_workers(&self) -> usize {

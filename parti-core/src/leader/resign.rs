@@ -26,7 +26,7 @@ impl Leader {
         let head = Head {
             write,
             leader: None,
-            version: self.head.version.next(),
+            version: self.next_version(cx),
             cause: Cause::Resignation,
             ..self.head.clone()
         };

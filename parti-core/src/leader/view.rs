@@ -13,9 +13,10 @@ use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
-use crate::notice::Notice;
+use crate::notice::{HistoryLoss, Notice};
+use crate::partition::PartitionKey;
 use crate::planted::Planted;
-use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
+use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
 use crate::wire;
@@ -70,20 +71,61 @@ pub(crate) struct View {
     pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
+    /// Sessions without a record that may hold what no record lists although some should.
+    suspects: BTreeMap<WorkerId, Epoch>,
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
     /// Since when the own contact has been without a gap, while there is contact: only then silence is
     /// the other's.
     pub(crate) hears_since: Option<Instant>,
+    /// Records up to this version are what a set-back left over: later ones are known to have been.
+    pub(crate) distrusted: Option<Version>,
     /// Keys seen since the present snapshot began, while it is being delivered.
     mentioned: Option<BTreeSet<String>>,
 }
 
 impl View {
+    /// An empty view in which records up to a version are what a set-back left over.
+    pub(crate) fn distrusting(distrusted: Option<Version>) -> Self {
+        Self {
+            distrusted,
+            ..Self::default()
+        }
+    }
+
     /// The view is whole: from now on only this session writes assignments.
     pub(crate) const fn trust_only(&mut self, author: Nonce) {
         self.author = Some(author);
+    }
+
+    /// If what the records grant and what is on its way are not all partitions of the last generation,
+    /// a record was destroyed: whoever was there then and has none may hold what is missing, even if
+    /// it has not said so yet.
+    pub(crate) fn suspect(&mut self, head: &Head) {
+        let grants = self.records.values().flat_map(|record| &record.granted);
+        let granted: BTreeSet<&PartitionKey> = grants.map(|grant| &grant.partition).collect();
+        let nobody_to_own = granted.is_empty() && self.records.len() >= head.workers as usize;
+        let all = granted.len() + head.unfinished as usize >= head.partitions as usize;
+        if all || nobody_to_own {
+            return;
+        }
+        let written = self
+            .revisions
+            .iter()
+            .filter(|(key, _)| match Key::parse(key) {
+                Key::Assignment(worker) => self.records.contains_key(&worker),
+                Key::Audit(_) => true,
+                Key::Head | Key::Session(_) | Key::Control(..) | Key::Source | Key::Foreign => {
+                    false
+                }
+            });
+        let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
+        let there = self.sessions.iter().filter(|(_, session)| {
+            last_generation.is_none_or(|generation| session.epoch() <= generation)
+        });
+        let suspects = there.map(|(worker, session)| (worker.clone(), session.epoch()));
+        self.suspects = suspects.collect();
     }
 
     /// A snapshot begins: keys it does not mention are gone.
@@ -126,6 +168,20 @@ impl View {
         for entry in gone {
             self.apply(cx, &entry);
         }
+    }
+
+    /// What is wrong with a list that is complete up to a revision: it shows a key at an earlier
+    /// revision than one known to have been written before.
+    pub(crate) fn contradiction(&self, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
+        let known = |entry: &Entry| self.revisions.get(&entry.key).copied().unwrap_or_default();
+        let earlier = |entry: &&Entry| entry.revision < known(entry) && known(entry) <= upto;
+        entries
+            .iter()
+            .find(earlier)
+            .map(|entry| HistoryLoss::Vanished {
+                key: entry.key.clone(),
+                revision: known(entry),
+            })
     }
 
     /// Takes in an entry of the watch or of a list.
@@ -301,9 +357,9 @@ impl View {
         (session.record.as_ref()?.status == SessionStatus::Active).then(|| session.epoch())
     }
 
-    /// Sessions that have taken in an assignment of which there is no record: what they hold is not
-    /// known, until they end. Only a foreign hand can bring this about. When each ends for certain,
-    /// if that is known.
+    /// Sessions that have taken in an assignment of which there is no record, or may have: what they
+    /// hold is not known, until they end. Only a foreign hand can bring this about, or a loss of
+    /// writes. When each ends for certain, if that is known.
     pub(crate) fn unaccounted(
         &self,
         config: &Config,
@@ -311,11 +367,15 @@ impl View {
     ) -> BTreeMap<WorkerId, Option<Instant>> {
         let sessions = self.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
-            let known = self
-                .records
-                .get(worker)
-                .is_some_and(|r| r.epoch == session.epoch());
-            if known || record.applied == Version::ZERO {
+            let page = self.records.get(worker);
+            let page = page.filter(|page| page.epoch == session.epoch());
+            let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
+            let known = page.is_some_and(|page| page.version >= record.applied);
+            // Whoever was evicted alive and has no record was one of them already.
+            let suspect = self.suspects.get(worker) == Some(&session.epoch())
+                || record.status == SessionStatus::Evicted { silent: false };
+            let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());
+            if !left_over && (known || nothing) {
                 return None;
             }
             match self.fate(config, worker, session.epoch()) {

@@ -90,7 +90,7 @@ impl Member {
             term,
             leader,
             // The wall clock keeps tokens rising even if the whole history is lost one day.
-            version: known.next().max(Version::new(cx.wall_ms())),
+            version: known.max(cx.known()).next().max(Version::new(cx.wall_ms())),
             cause: Cause::Takeover,
             planned: before.map(|head| head.planned).unwrap_or_default(),
             strategy: before.map_or_else(|| StrategyId::new(""), |head| head.strategy.clone()),

@@ -37,6 +37,7 @@ impl Member {
                 Membership::On
             }
             WatchEvent::Lost { reason } => {
+                cx.suspect();
                 cx.notify(crate::notice::Notice::WatchRenewed {
                     reason: reason.clone(),
                 });
@@ -121,7 +122,7 @@ impl Member {
         if own && echoed && !cx.store_is_out() && entry.revision >= self.session.revision {
             let config = cx.shared_config();
             let regained = !self.contact.is_held(&config, cx.now);
-            self.contact.on_echo(&config, cx.now);
+            self.contact.on_echo(&config, cx.now, entry.revision);
             self.unheard_since = None;
             if let (true, Some(leader)) = (regained, &mut self.leader) {
                 leader.stir();
@@ -157,6 +158,8 @@ impl Member {
         if record.version <= holdings.applied() && !cx.planted(Planted::OldRecord) {
             return;
         }
+        cx.learn(record.version);
+        self.record_revision = entry.revision;
         holdings.take_in(cx, &record);
         self.session.speak(cx);
     }

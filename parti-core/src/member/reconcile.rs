@@ -99,6 +99,9 @@ impl Member {
             return;
         }
         self.reconcile.due_at = cx.now + interval;
+        if !polls {
+            cx.suspect();
+        }
         if cx.planted(Planted::NoRepair) {
             return;
         }
@@ -145,6 +148,14 @@ impl Member {
                 }),
                 None,
             ) if listing => self.on_listed(cx, holdings, requests, entries, *last_revision),
+            (Ok(StoreReply::Info(info)), _) => {
+                // Limits can change while a worker runs.
+                self.info = info.clone();
+                if let Some(leader) = &mut self.leader {
+                    leader.inform(info.clone());
+                }
+                Membership::On
+            }
             (Ok(StoreReply::Entry(Some(entry))), Some(Reading::Record)) => {
                 self.on_entry(cx, holdings, requests, entry, false)
             }
@@ -178,6 +189,11 @@ impl Member {
         entries: &[Entry],
         last_revision: Revision,
     ) -> Membership {
+        if let Some(leader) = &self.leader
+            && let Some(loss) = leader.contradiction(entries, last_revision)
+        {
+            return Membership::HistoryLost(loss);
+        }
         for entry in entries {
             let membership = self.on_entry(cx, holdings, requests, entry, false);
             if membership != Membership::On {

@@ -133,6 +133,7 @@ fn session_from_wire(wire: SessionWire) -> Result<SessionRecord, WireError> {
             StatusWire::Evicted { silent } => SessionStatus::Evicted { silent },
         },
         applied: Version::new(wire.applied),
+        known: Version::new(wire.applied),
         draining: keys(&wire.draining)?,
         capacity: wire.capacity,
         labels: wire.labels.into_iter().collect(),

@@ -8,7 +8,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{FORMAT, WireError, decode, encode};
+use super::{FORMAT, SESSION_FORMAT, WireError, decode, encode};
 use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::PartitionKey;
 use crate::record::{
@@ -128,6 +128,7 @@ fn session() -> impl Strategy<Value = Record> {
                     epoch: Epoch::new(epoch),
                     status,
                     applied: Version::new(applied),
+                    known: Version::new(applied ^ epoch),
                     draining,
                     capacity,
                     labels,
@@ -262,6 +263,30 @@ fn unknown_formats_are_named() {
     let error = decode(&[9, 1, 2]).expect_err("unknown format");
     assert_eq!(error, WireError::UnknownFormat { found: 9 });
     assert!(error.to_string().contains("format 9"));
+}
+
+/// In a rolling update sessions of the release before must go on counting.
+#[test]
+fn a_session_of_the_first_format_is_read_as_knowing_what_it_applied() {
+    // Format, session, nonce 7, write 3, epoch 5, active, applied 42, nothing draining, capacity 1, no
+    // labels, 2000 ms, 6000 ms, software "s".
+    let old = [
+        1, 1, 7, 3, 5, 0, 42, 0, 1, 0, 251, 208, 7, 251, 112, 23, 1, b's',
+    ];
+    let Ok(Record::Session(session)) = decode(&old) else {
+        panic!("{:?}", decode(&old))
+    };
+    assert_eq!((session.applied.get(), session.known.get()), (42, 42));
+    let newer = Record::Session(SessionRecord {
+        known: Version::new(99),
+        ..session
+    });
+    let bytes = encode(&newer);
+    assert_eq!(bytes[0], SESSION_FORMAT);
+    assert_eq!(decode(&bytes), Ok(newer));
+    // Nothing but sessions has the second format.
+    let head = [&[SESSION_FORMAT][..], &[4, 0, 0, 0, 0], &[9]].concat();
+    assert!(matches!(decode(&head), Err(WireError::Invalid(_))));
 }
 
 /// A length that lies must not allocate what it claims.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use parti_core::{Expect, Store, StoreErrorKind, StoreOp, WatchScope};
+use parti_core::{Expect, Store, StoreErrorKind, StoreOp, StoreReply, WatchScope};
 use parti_nats::NatsStore;
 use parti_testing::nats_server::ServerOptions;
 
@@ -189,7 +189,7 @@ async fn a_write_without_permission_is_rejected_at_once() {
 
 /// A bucket that an operator deleted is an outage, not a lost race, and the watch must end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_bucket_is_unavailable_and_ends_the_watch() {
+async fn a_deleted_bucket_is_told_from_an_outage_and_ends_the_watch() {
     let world = World::new().await;
     let store = &world.store;
     let mut watch = store.watch(WatchScope::All).await.expect("watches");
@@ -201,20 +201,22 @@ async fn a_deleted_bucket_is_unavailable_and_ends_the_watch() {
         let error = commit(store, writes).await.expect_err("no bucket");
         assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
     }
-    for op in [
-        StoreOp::Get {
-            key: "a".to_owned(),
-        },
-        StoreOp::Info,
-    ] {
-        let error = store.execute(op).await.expect_err("no bucket");
-        assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
-    }
+    let get = StoreOp::Get {
+        key: "a".to_owned(),
+    };
     let list = StoreOp::List {
         prefix: String::new(),
     };
-    let error = store.execute(list).await.expect_err("no bucket");
-    assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
+    // The question about the bucket is the one that always tells.
+    let cases = [
+        (get, StoreErrorKind::Missing),
+        (list, StoreErrorKind::Unavailable),
+        (StoreOp::Info, StoreErrorKind::Missing),
+    ];
+    for (op, kind) in cases {
+        let error = store.execute(op).await.expect_err("no bucket");
+        assert_eq!(error.kind, kind, "{error}");
+    }
     let lost = next(&mut watch).await;
     assert!(lost.contains("stream not found"), "{lost}");
 }
@@ -265,4 +267,55 @@ async fn batches_are_whole_when_the_server_is_killed_in_between() {
         })
         .await;
     }
+}
+
+/// A watch of a bucket that was created anew would be blind until its revisions catch up, and whoever
+/// creates it while workers run must create the same one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_created_on_demand_only_and_the_watch_of_the_old_one_ends() {
+    let world = World::new().await;
+    let store = &world.store;
+    let mut watch = store.watch(WatchScope::All).await.expect("watches");
+    assert_eq!(next(&mut watch).await, "caught up@0");
+    write(store, put("a", "1", Expect::Any)).await;
+    assert_eq!(next(&mut watch).await, "a=1@1");
+    let before = info(store).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let older = info(store).await;
+    assert_eq!(older.created, before.created);
+    assert!(
+        older.age >= before.age + Duration::from_secs(1),
+        "{older:?}"
+    );
+    crate::support::api(store, "STREAM.DELETE.KV_parti_orders", "").await;
+    for _ in 0..3 {
+        let gone = store
+            .execute(StoreOp::Info)
+            .await
+            .expect_err("nobody creates it");
+        assert_eq!(gone.kind, StoreErrorKind::Missing, "{gone}");
+    }
+    let created = match store.execute(StoreOp::Create).await {
+        Ok(StoreReply::Info(info)) => info,
+        other => panic!("not created: {other:?}"),
+    };
+    assert_ne!(created.created, before.created);
+    assert!(created.age < Duration::from_secs(1), "{created:?}");
+    assert_eq!(created.last_revision.get(), 0);
+    let lost = until(&mut watch, "lost").await;
+    assert!(
+        lost.last().is_some_and(|event| event.starts_with("lost")),
+        "{lost:?}"
+    );
+    // The new one takes batches, as the first did.
+    let batch = vec![put("a", "2", Expect::Absent), put("b", "2", Expect::Absent)];
+    commit(store, batch).await.expect("a batch");
+    let again = match store.execute(StoreOp::Create).await {
+        Ok(StoreReply::Info(info)) => info,
+        other => panic!("not answered: {other:?}"),
+    };
+    assert_eq!(
+        (again.created, again.last_revision.get()),
+        (created.created, 2)
+    );
 }

@@ -104,7 +104,7 @@ fn judge_successor(
         }
         // Whoever takes its own seat again has given up what it held before.
         SessionStatus::Active if before.nonce != record.nonce() => {
-            // A process that was refused a renewal for good may take its own seat again at once.
+            // A process may follow itself: what it held it has given up.
             (living && !silent && before.process != by).then_some("claimed while it lived")
         }
         SessionStatus::Active | SessionStatus::Draining | SessionStatus::Released { .. } => {

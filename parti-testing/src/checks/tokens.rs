@@ -4,7 +4,7 @@
 //! Records are judged in the order of the store. Assignments are judged in true time, but only in
 //! exclusive mode: with overlap an old owner may hear of its grant after the new one has begun.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Fact, Findings, Kind, Process, Rules};
 use parti_core::{Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId};
@@ -16,6 +16,9 @@ pub(super) struct Tokens {
     recorded: BTreeMap<PartitionKey, (Token, WorkerId, Epoch)>,
     /// The largest token in assignments and the process it was for.
     assigned: BTreeMap<PartitionKey, (Token, Process)>,
+    /// Grants that survived a set-back: until their workers hear of it they go on, and whoever checks
+    /// tokens refuses them.
+    survived: BTreeSet<(PartitionKey, Token)>,
 }
 
 impl Tokens {
@@ -25,6 +28,7 @@ impl Tokens {
             ordered,
             recorded: BTreeMap::new(),
             assigned: BTreeMap::new(),
+            survived: BTreeSet::new(),
         }
     }
 
@@ -36,12 +40,13 @@ impl Tokens {
     ) {
         if let Some(before) = self.recorded.get(partition) {
             let same = before.1 == next.1 && before.2 == next.2;
-            if next.0 < before.0 || (!same && next.0 == before.0) {
+            let survived = self.survived.contains(&(partition.clone(), next.0));
+            if (next.0 < before.0 && !survived) || (!same && next.0 == before.0) {
                 findings.report(format!(
                     "{partition} is granted as {next:?} after {before:?}"
                 ));
             }
-            if *before == next {
+            if *before == next || survived {
                 return;
             }
         }
@@ -52,6 +57,21 @@ impl Tokens {
 impl Check for Tokens {
     fn sees(&self) -> &[Kind] {
         &[Kind::Commit, Kind::Assign]
+    }
+
+    fn lose_history(&mut self, kept: &[(Instant, Fact)]) {
+        for (_, fact) in kept {
+            let Fact::Commit { writes, .. } = fact else {
+                continue;
+            };
+            for write in writes {
+                if let Some(Record::Assignment(record)) = write.record() {
+                    let grants = record.granted.iter();
+                    self.survived
+                        .extend(grants.map(|grant| (grant.partition.clone(), grant.token)));
+                }
+            }
+        }
     }
 
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
@@ -76,7 +96,10 @@ impl Check for Tokens {
                     let before = self.assigned.get(&grant.partition).copied();
                     let before = before.unwrap_or((Token::ZERO, *process));
                     let shared = before.0 == next.0 && before.1 != next.1;
-                    if shared || (self.ordered && next.0 < before.0) {
+                    let survived = self
+                        .survived
+                        .contains(&(grant.partition.clone(), grant.token));
+                    if shared || (self.ordered && next.0 < before.0 && !survived) {
                         let partition = &grant.partition;
                         findings.report(format!("{partition} begins as {next:?} after {before:?}"));
                     }

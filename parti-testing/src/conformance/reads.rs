@@ -4,7 +4,7 @@
 //! once by every backend in a healthy state. A list may come from a replica that lags: it says so
 //! by its revision, and is asked for again.
 
-use parti_core::{Expect, Revision, Store};
+use parti_core::{Expect, Revision, Store, StoreInfo, StoreOp, StoreReply};
 
 use super::support::{
     commit, commit_one, expect_eq, get, info, keys, list, list_from, put, tombstone,
@@ -57,7 +57,40 @@ pub(super) const CASES: &[Case] = &[
         why: "a lost bucket is recognised by them",
         run: |store| Box::pin(info_facts(store)),
     },
+    Case {
+        name: "creating a bucket that exists answers its facts and changes nothing",
+        why: "workers that find a bucket missing would take it away from each other",
+        run: |store| Box::pin(create_existing(store)),
+    },
+    Case {
+        name: "the age of the bucket never falls and its creation time stays",
+        why: "a bucket that seems new is taken for one that was lost",
+        run: |store| Box::pin(age_rises(store)),
+    },
 ];
+
+async fn create_existing(store: &dyn Store) -> Verdict {
+    commit_one(store, put("a", "1", Expect::Absent)).await?;
+    let before = info(store).await?;
+    let created = match store.execute(StoreOp::Create).await {
+        Ok(StoreReply::Info(info)) => info,
+        other => return Err(format!("create: {other:?}")),
+    };
+    let facts = |info: &StoreInfo| (info.created, info.last_revision);
+    expect_eq("the facts", &facts(&created), &facts(&before))?;
+    expect_eq("the key", &get(store, "a").await?.is_some(), &true)
+}
+
+async fn age_rises(store: &dyn Store) -> Verdict {
+    let before = info(store).await?;
+    commit_one(store, put("a", "1", Expect::Absent)).await?;
+    let after = info(store).await?;
+    expect_eq("the creation time", &after.created, &before.created)?;
+    if after.age < before.age {
+        return Err(format!("{:?} old after {:?}", after.age, before.age));
+    }
+    Ok(())
+}
 
 async fn get_nothing(store: &dyn Store) -> Verdict {
     expect_eq("a", &get(store, "a").await?, &None)

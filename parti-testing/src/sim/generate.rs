@@ -227,10 +227,8 @@ impl Draft {
                 self.plan.faults.very_late_ms = self.roll().within(lease, 150_000);
             }
             FaultClass::Drift => self.drift(),
-            FaultClass::Timers => {
-                self.plan.faults.timer_late_mean_us = self.roll().within(0, lease * 20);
-                self.plan.faults.spurious_wake_ppm = self.chance();
-            }
+            FaultClass::Timers => self.timers(),
+            FaultClass::History => self.histories(),
             FaultClass::StaleRead
             | FaultClass::WatchDelay
             | FaultClass::WatchLost
@@ -280,6 +278,11 @@ impl Draft {
             | FaultClass::SlowStore
             | FaultClass::Foreign => self.add_actions(class),
         }
+    }
+
+    fn timers(&mut self) {
+        self.plan.faults.timer_late_mean_us = self.roll().within(0, self.lease * 20);
+        self.plan.faults.spurious_wake_ppm = self.chance();
     }
 
     /// What readers and watches suffer.

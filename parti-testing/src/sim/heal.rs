@@ -36,7 +36,12 @@ impl World<'_> {
             let bounds = self.nodes.iter().map(|node| of(&node.config));
             bounds.max().unwrap_or_default()
         };
-        let bound = longest(&Config::convergence_bound);
+        let late = if self.plan.loses_history() {
+            longest(&detection)
+        } else {
+            Duration::ZERO
+        };
+        let bound = longest(&Config::convergence_bound) + late;
         let calm = longest(&|config| config.reconcile_interval() + config.heartbeat_interval() * 5);
         let stages: [(Stage, Bound); 9] = [
             (Stage::Claimed, Config::claim_bound),
@@ -49,7 +54,7 @@ impl World<'_> {
             (Stage::Confirmed, Config::convergence_bound),
             (Stage::Recovered, Config::recovery_bound),
         ];
-        let stages = stages.map(|(stage, of)| (stage, longest(&of)));
+        let stages = stages.map(|(stage, of)| (stage, longest(&of) + late));
         for part in 1..=LOOKS {
             self.queue.push(self.now + bound * part / LOOKS, Item::Look);
         }
@@ -185,6 +190,11 @@ impl World<'_> {
             held,
         }
     }
+}
+
+/// The longest time until a lost history is noticed, and the quarantine that follows.
+fn detection(config: &Config) -> Duration {
+    config.reconcile_interval() * 3 / 2 + config.lease() * 2
 }
 
 const fn standing(after: Aftermath) -> Standing {

@@ -6,7 +6,7 @@
 use core::fmt;
 use std::collections::VecDeque;
 
-use parti_core::Instant;
+use parti_core::{Instant, Revision};
 
 use super::dice::mix;
 use super::moves::Moves;
@@ -15,6 +15,12 @@ use crate::checks::{Check, Fact, Findings, Kind, PROPERTIES, Rules};
 
 /// How many lines of the trace are kept.
 const TRACE_LINES: usize = 80;
+
+/// Properties of one history of the store; all others hold across histories.
+const PER_HISTORY: [&str; 15] = [
+    "S1", "S2", "S7", "S8", "S10", "S11", "S12", "S13", "S14", "S15", "S16", "S17", "S18b", "S23",
+    "S23b",
+];
 
 /// A property that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +53,13 @@ pub(super) struct Judge {
     healed: bool,
     trace: Option<VecDeque<String>>,
     full: bool,
+    rules: Rules,
+    /// Every commit of the present history, if a history may be lost.
+    commits: Option<Vec<(Instant, Fact)>>,
 }
 
 impl Judge {
-    pub(super) fn new(rules: &Rules, trace: Tracing) -> Self {
+    pub(super) fn new(rules: &Rules, trace: Tracing, loses_history: bool) -> Self {
         let applying = PROPERTIES
             .iter()
             .filter(|property| (property.applies)(rules));
@@ -75,10 +84,43 @@ impl Judge {
             healed: false,
             trace: (trace != Tracing::Off).then(VecDeque::new),
             full: trace == Tracing::Full,
+            rules: *rules,
+            commits: loses_history.then(Vec::new),
         }
     }
 
+    /// The largest revision up to the given one at which a commit ends.
+    pub(super) fn whole_commits(&self, upto: Revision) -> Revision {
+        let ends = self.commits.iter().flatten().map(|(_, fact)| last_of(fact));
+        ends.filter(|&end| end <= upto).max().unwrap_or_default()
+    }
+
+    /// The store lost its history but for the commits up to a revision: what is judged per history is
+    /// judged from these on.
+    pub(super) fn lose_history(&mut self, kept: Revision) {
+        let commits = self.commits.get_or_insert_default();
+        commits.retain(|(_, fact)| last_of(fact) <= kept);
+        for (id, check) in &mut self.checks {
+            let property = PROPERTIES.iter().find(|property| property.id == *id);
+            let Some(property) = property.filter(|_| PER_HISTORY.contains(id)) else {
+                check.lose_history(commits);
+                continue;
+            };
+            *check = (property.make)(&self.rules);
+            for (at, fact) in commits.iter() {
+                if check.sees().contains(&fact.kind()) {
+                    check.observe(*at, fact, &mut self.findings);
+                }
+            }
+        }
+        self.findings.take();
+        self.sometimes.begin_history(commits);
+    }
+
     pub(super) fn observe(&mut self, at: Instant, fact: &Fact) {
+        if let (Fact::Commit { .. }, Some(commits)) = (fact, &mut self.commits) {
+            commits.push((at, fact.clone()));
+        }
         self.line(at, || describe(fact));
         self.sometimes.observe(at, fact);
         self.moves.observe(fact);
@@ -144,6 +186,15 @@ pub enum Tracing {
     Last,
     /// Everything.
     Full,
+}
+
+/// The revision of the last write of a commit.
+fn last_of(fact: &Fact) -> Revision {
+    let Fact::Commit { writes, .. } = fact else {
+        return Revision::ZERO;
+    };
+    let revisions = writes.iter().map(|write| write.revision);
+    revisions.max().unwrap_or_default()
 }
 
 /// A time with a microsecond's resolution, such as `12.500000s`.

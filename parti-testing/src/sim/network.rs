@@ -196,7 +196,16 @@ impl World<'_> {
             }
             return;
         }
-        let result = self.serve_or_fail(process, &request, number);
+        let patience = self.nodes[usize::from(process.node)]
+            .config
+            .request_timeout();
+        let of_a_lost_history = answer_by.saturating_sub(patience) < self.store.began();
+        let result = if of_a_lost_history {
+            // The connection broke together with the store.
+            Err(unknown())
+        } else {
+            self.serve_or_fail(process, &request, number)
+        };
         if let (StoreOp::Commit { writes }, Err(error)) = (&request, &result)
             && error.kind == StoreErrorKind::Refused
         {
@@ -291,7 +300,26 @@ impl World<'_> {
 
     fn serve(&mut self, process: Process, request: &StoreOp, number: u64) -> Answer {
         let who = u64::from(process.node);
+        if self.store.is_deleted() && *request != StoreOp::Create {
+            // Only questions about the bucket itself tell that it is gone.
+            let kind = match request {
+                StoreOp::Info => StoreErrorKind::Missing,
+                StoreOp::Get { .. }
+                | StoreOp::List { .. }
+                | StoreOp::Commit { .. }
+                | StoreOp::Create => StoreErrorKind::Unavailable,
+            };
+            return Err(StoreError::new(kind, "simulated: there is no bucket"));
+        }
         match request {
+            StoreOp::Create => {
+                if self.store.ensure(self.now) {
+                    self.lost_history(Revision::ZERO);
+                    self.judge.sometimes.count("bucket_recreated");
+                }
+                Ok(StoreReply::Info(self.store.info(self.now)))
+            }
+            StoreOp::Info => Ok(StoreReply::Info(self.store.info(self.now))),
             StoreOp::Commit { writes } => {
                 if let Some(error) = self.denied(writes, who, number) {
                     return Err(error);
@@ -309,7 +337,7 @@ impl World<'_> {
                 let revisions = applied.iter().map(|write| write.entry.revision).collect();
                 Ok(StoreReply::Committed { revisions })
             }
-            StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info => {
+            StoreOp::Get { .. } | StoreOp::List { .. } => {
                 let cut = self.read_cut(who, number);
                 let reply = self.store.read(request, cut);
                 reply.ok_or_else(|| StoreError::new(StoreErrorKind::Rejected, "not a read"))

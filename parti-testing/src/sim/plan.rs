@@ -223,6 +223,23 @@ impl From<Leave> for StopMode {
     }
 }
 
+/// How the history of the bucket is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// The bucket is deleted.
+    Delete,
+    /// It is deleted and created anew at once.
+    Recreate,
+    /// Every key is gone without a trace; revisions go on.
+    Wipe,
+    /// The last writes are gone.
+    SetBack {
+        /// Those of the last so many milliseconds.
+        by_ms: u64,
+    },
+}
+
 /// Something done to the group from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -279,6 +296,13 @@ pub enum Action {
         replies: bool,
         /// Watch events do not arrive.
         watch: bool,
+    },
+    /// The bucket loses its history, and the store is out of reach for a while.
+    LoseHistory {
+        /// How.
+        loss: Loss,
+        /// How long the store serves nobody.
+        for_ms: u64,
     },
     /// The machine of a node is suspended: neither its process nor its clock goes on. The driver
     /// notices it when it wakes up.
@@ -397,6 +421,7 @@ impl Action {
             | Self::Refresh { node }
             | Self::Trigger { node } => Some(*node),
             Self::Outage { .. }
+            | Self::LoseHistory { .. }
             | Self::Partitions { .. }
             | Self::Deny { .. }
             | Self::StuckLeader { .. }

@@ -6,7 +6,9 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use parti_core::{Cause, Head, Instant, Key, Notice, Record, SessionStatus, Term, WorkerId};
+use parti_core::{
+    Cause, Head, HistoryLoss, Instant, Key, Notice, Record, SessionStatus, Term, WorkerId,
+};
 
 use crate::checks::ledger::{Freed, Ledger};
 use crate::checks::{Fact, Process, Rules, Written};
@@ -15,6 +17,8 @@ use crate::checks::{Fact, Process, Rules, Written};
 pub const SITUATIONS: &[&str] = &[
     "applied_late",
     "assignment_lost_at_crash",
+    "bucket_missing_detected",
+    "bucket_recreated",
     "callback_failed",
     "callback_hung",
     "clock_jump",
@@ -60,9 +64,11 @@ pub const SITUATIONS: &[&str] = &[
     "plan_wrong",
     "record_ignored",
     "recovered",
+    "recreation_detected",
     "request_done",
     "resignation",
     "resumed_by_new_leader",
+    "rollback_detected",
     "seat_inherited",
     "session_taken_over",
     "slow_commit",
@@ -149,6 +155,16 @@ impl Sometimes {
         }
     }
 
+    /// Another history begins with these commits.
+    pub(super) fn begin_history(&mut self, commits: &[(Instant, Fact)]) {
+        (self.ledger, self.sessions) = (Ledger::default(), BTreeMap::new());
+        for (at, fact) in commits {
+            if let Fact::Commit { process, writes } = fact {
+                self.ledger.take_in(*at, self.lease, *process, writes);
+            }
+        }
+    }
+
     fn commit(&mut self, at: Instant, by: Process, writes: &[Written]) {
         for write in writes {
             match (&write.key, write.record()) {
@@ -224,6 +240,13 @@ impl Sometimes {
                 self.leaders.remove(&process);
                 return;
             }
+            Notice::HistoryLost { loss, .. } => match loss {
+                HistoryLoss::Missing => "bucket_missing_detected",
+                HistoryLoss::Recreated { .. } => "recreation_detected",
+                HistoryLoss::SetBack { .. } | HistoryLoss::Vanished { .. } | _ => {
+                    "rollback_detected"
+                }
+            },
             Notice::EvictionAverted { .. } => "eviction_averted",
             Notice::SuspicionCancelled { .. } => "suspicion_cancelled",
             Notice::LeaseLost { .. } => "lease_lost",

@@ -12,6 +12,7 @@ use parti_core::{
     WatchScope, Write, wire,
 };
 
+use super::plan::Loss;
 use crate::checks::{Stored, Value, Written};
 use crate::kv::{Applied, Kv, Limits};
 
@@ -21,6 +22,13 @@ pub(super) struct SimStore {
     /// Every applied write; the one of revision `n` is at `n - 1`.
     log: Vec<(Instant, Entry)>,
     by_key: BTreeMap<String, Vec<usize>>,
+    /// When the present history began; requests from before are gone with the one before.
+    began: Instant,
+    /// When the bucket was created; the first one always was there.
+    born: Option<Instant>,
+    deleted: bool,
+    /// What was written up to here was wiped.
+    wiped: Revision,
 }
 
 impl SimStore {
@@ -76,6 +84,66 @@ impl SimStore {
         self.kv.last_revision()
     }
 
+    /// Loses the history up to now; what is left of it ends at the revision answered.
+    pub(super) fn lose(&mut self, now: Instant, loss: Loss, kept: Revision) {
+        self.began = now;
+        match loss {
+            Loss::Delete => self.deleted = true,
+            Loss::Recreate => self.create(now),
+            Loss::Wipe => {
+                self.kv.wipe();
+                self.by_key.clear();
+                self.wiped = self.kv.last_revision();
+            }
+            Loss::SetBack { .. } => {
+                self.log.truncate(kept.get() as usize);
+                let skip = self.wiped.get() as usize;
+                let left = self.log.iter().skip(skip).map(|(_, entry)| entry);
+                self.kv.set_back(left);
+                self.by_key.clear();
+                for (index, (_, entry)) in self.log.iter().enumerate().skip(skip) {
+                    self.by_key
+                        .entry(entry.key.clone())
+                        .or_default()
+                        .push(index);
+                }
+            }
+        }
+    }
+
+    fn create(&mut self, now: Instant) {
+        self.kv.recreate();
+        self.log.clear();
+        self.by_key.clear();
+        (self.began, self.born, self.deleted) = (now, Some(now), false);
+        self.wiped = Revision::ZERO;
+    }
+
+    /// Creates the bucket if there is none. Whether there was none.
+    pub(super) fn ensure(&mut self, now: Instant) -> bool {
+        let missing = self.deleted;
+        if missing {
+            self.create(now);
+        }
+        missing
+    }
+
+    pub(super) const fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    pub(super) const fn began(&self) -> Instant {
+        self.began
+    }
+
+    pub(super) fn info(&self, now: Instant) -> StoreInfo {
+        let age = self.born.map_or(Duration::MAX, |born| now.since(born));
+        StoreInfo {
+            age,
+            ..self.kv.info()
+        }
+    }
+
     /// Answers a read as of a revision.
     pub(super) fn read(&self, request: &StoreOp, cut: Revision) -> Option<StoreReply> {
         match request {
@@ -87,14 +155,7 @@ impl SimStore {
                     last_revision: cut,
                 })
             }
-            StoreOp::Info => {
-                let info = StoreInfo {
-                    last_revision: cut,
-                    ..self.kv.info()
-                };
-                Some(StoreReply::Info(info))
-            }
-            StoreOp::Commit { .. } => None,
+            StoreOp::Info | StoreOp::Create | StoreOp::Commit { .. } => None,
         }
     }
 
@@ -105,7 +166,7 @@ impl SimStore {
 
     /// The writes of a scope after a revision.
     pub(super) fn since(&self, scope: &WatchScope, cut: Revision) -> Vec<Entry> {
-        let later = self.log.iter().skip(cut.get() as usize);
+        let later = self.log.iter().skip(cut.max(self.wiped).get() as usize);
         later
             .map(|(_, entry)| entry)
             .filter(|entry| scope.contains(&entry.key))

@@ -14,6 +14,7 @@ use parti_core::{
 
 mod act;
 mod foreign;
+mod loss;
 
 use super::app::{Apps, Setup};
 use super::dice::{Dice, Purpose};
@@ -104,7 +105,7 @@ impl<'plan> World<'plan> {
             list: Vec::new(),
             listed: (0, plan.partitions, plan.weights),
             apps: extras.setup.map(Apps::new),
-            judge: Judge::new(&rules, tracing),
+            judge: Judge::new(&rules, tracing, plan.loses_history()),
             events: 0,
             settled_at: None,
             healed_at: None,

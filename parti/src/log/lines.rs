@@ -46,6 +46,9 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
             nonce,
         } => info!(%worker, %epoch, session = %nonce, "claimed an ID"),
         Notice::IdentityLost { worker, epoch } => warn!(%worker, %epoch, "lost the ID"),
+        Notice::HistoryLost { loss, then, known } => {
+            error!(worker, term, %known, ?then, %loss, "the bucket's history was lost");
+        }
         Notice::LeaseLost { worker } => warn!(%worker, term, version, "the lease ran out"),
         Notice::Degraded { reason } => warn!(worker, term, version, %reason, "degraded"),
         Notice::DegradedAlert {

@@ -17,11 +17,19 @@ pub(crate) enum Operation {
     List,
     Commit,
     Info,
+    Create,
     Watch,
 }
 
 impl Operation {
-    const ALL: [Self; 5] = [Self::Get, Self::List, Self::Commit, Self::Info, Self::Watch];
+    const ALL: [Self; 6] = [
+        Self::Get,
+        Self::List,
+        Self::Commit,
+        Self::Info,
+        Self::Create,
+        Self::Watch,
+    ];
 
     pub(crate) const fn of(request: &StoreOp) -> Self {
         match request {
@@ -29,6 +37,7 @@ impl Operation {
             StoreOp::List { .. } => Self::List,
             StoreOp::Commit { .. } => Self::Commit,
             StoreOp::Info => Self::Info,
+            StoreOp::Create => Self::Create,
         }
     }
 
@@ -38,16 +47,18 @@ impl Operation {
             Self::List => "list",
             Self::Commit => "commit",
             Self::Info => "info",
+            Self::Create => "create",
             Self::Watch => "watch",
         }
     }
 }
 
-const KINDS: [StoreErrorKind; 4] = [
+const KINDS: [StoreErrorKind; 5] = [
     StoreErrorKind::Refused,
     StoreErrorKind::Unknown,
     StoreErrorKind::Unavailable,
     StoreErrorKind::Rejected,
+    StoreErrorKind::Missing,
 ];
 
 const fn word(kind: StoreErrorKind) -> &'static str {
@@ -56,6 +67,7 @@ const fn word(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::Unknown => "unknown",
         StoreErrorKind::Unavailable => "unavailable",
         StoreErrorKind::Rejected => "rejected",
+        StoreErrorKind::Missing => "missing",
     }
 }
 

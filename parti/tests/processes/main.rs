@@ -1,6 +1,8 @@
 //! Real processes on a real nats-server: joins, `kill -9`, the loss of the leader, SIGTERM, and what
 //! an idle group costs. The histories that the processes wrote are checked against each other.
 
+mod losses;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -208,11 +210,17 @@ struct Group {
     monitoring: u16,
     profile: &'static str,
     expected: usize,
+    /// Further arguments of each process.
+    further: &'static [&'static str],
     processes: Vec<Process>,
 }
 
 impl Group {
     fn start(profile: &'static str, workers: usize) -> Self {
+        Self::start_with(profile, workers, &[])
+    }
+
+    fn start_with(profile: &'static str, workers: usize, further: &'static [&'static str]) -> Self {
         let monitoring = free_port();
         let config = format!("http: \"127.0.0.1:{monitoring}\"");
         let server = NatsServer::start(ServerOptions::default().config(&config));
@@ -221,6 +229,7 @@ impl Group {
             monitoring,
             profile,
             expected: workers,
+            further,
             processes: Vec::new(),
         };
         for number in 0..workers {
@@ -237,7 +246,8 @@ impl Group {
         let mut command = Command::new(worker_program());
         command
             .args(arguments)
-            .args(["--profile", self.profile, "--expected", &expected]);
+            .args(["--profile", self.profile, "--expected", &expected])
+            .args(self.further);
         self.processes.push(Process::start(command));
     }
 

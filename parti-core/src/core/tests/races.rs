@@ -51,6 +51,7 @@ fn a_claim_sent_before_a_clock_jump_gives_no_validity() {
     assert_eq!(solo.core.deadline(), None);
     let (op, _) = solo.commit("w.worker-0");
     solo.won(op, 2);
+    solo.look_is_fine(2);
     assert!(solo.core.deadline().is_some_and(|at| at > solo.now));
 }
 
@@ -233,7 +234,7 @@ fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
                 StoreOp::Commit { .. } => {
                     solo.answer(op, Err(error(StoreErrorKind::Unavailable)));
                 }
-                StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info => {
+                StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info | StoreOp::Create => {
                     solo.answer(op, Err(error(StoreErrorKind::Unknown)));
                 }
             }
@@ -294,7 +295,7 @@ fn a_request_is_not_done_because_a_stale_read_does_not_show_it() {
         match request {
             StoreOp::Get { .. } => solo.read(op, None),
             StoreOp::List { .. } => solo.listed(op, Vec::new(), 3),
-            StoreOp::Commit { .. } | StoreOp::Info => {}
+            StoreOp::Commit { .. } | StoreOp::Info | StoreOp::Create => {}
         }
     }
     let done = |n: &Notice| matches!(n, Notice::RequestDone { .. });
@@ -378,6 +379,7 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 epoch: crate::id::Epoch::new(3),
                 status: SessionStatus::Active,
                 applied: crate::id::Version::ZERO,
+                known: crate::id::Version::ZERO,
                 draining: Vec::new(),
                 capacity: 1,
                 labels: alloc::collections::BTreeMap::new(),
@@ -420,6 +422,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
     let (op, _) = rival.take(info);
     let facts = crate::store::StoreInfo {
         created: 1,
+        age: Duration::MAX,
         last_revision: Revision::new(2),
         version: "test".into(),
         max_batch: 10,
@@ -431,6 +434,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         epoch: crate::id::Epoch::new(1),
         status: SessionStatus::Evicted { silent: false },
         applied: crate::id::Version::ZERO,
+        known: crate::id::Version::ZERO,
         draining: Vec::new(),
         capacity: 1,
         labels: alloc::collections::BTreeMap::new(),

@@ -138,17 +138,19 @@ impl Solo {
         solo
     }
 
+    /// Answers a look at the store: nothing is wrong with its history, which goes up to `last`.
+    pub(super) fn look_is_fine(&mut self, last: u64) {
+        let info = self.take(|op| matches!(op, StoreOp::Info)).0;
+        self.answer(info, Ok(StoreReply::Info(facts(Revision::new(last)))));
+        while let Some((op, _)) = self.find(|op| matches!(op, StoreOp::List { .. })) {
+            self.listed(op, Vec::new(), 0);
+        }
+    }
+
     /// Answers the questions that precede a claim.
     pub(super) fn look_around(&mut self) {
         let info = self.take(|op| matches!(op, StoreOp::Info)).0;
-        let facts = StoreInfo {
-            created: 1,
-            last_revision: Revision::ZERO,
-            version: "test".to_string(),
-            max_batch: 1_000,
-            max_value: 1 << 20,
-        };
-        self.answer(info, Ok(StoreReply::Info(facts)));
+        self.answer(info, Ok(StoreReply::Info(facts(Revision::ZERO))));
         let list = self.take(|op| matches!(op, StoreOp::List { .. })).0;
         self.listed(list, Vec::new(), 0);
     }
@@ -275,4 +277,15 @@ pub(super) fn said(notices: &[Notice], wanted: impl Fn(&Notice) -> bool) -> Vec<
     matching
         .map(|notice| alloc::format!("{notice:?}"))
         .collect()
+}
+
+fn facts(last_revision: Revision) -> StoreInfo {
+    StoreInfo {
+        created: 1,
+        age: Duration::MAX,
+        last_revision,
+        version: "test".to_string(),
+        max_batch: 1_000,
+        max_value: 1 << 20,
+    }
 }

@@ -49,7 +49,9 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) nodes: Vec<Node>,
     pub(super) entries: BTreeMap<String, Entry>,
-    last: Revision,
+    pub(super) last: Revision,
+    /// Every write, in order.
+    pub(super) log: Vec<Entry>,
     pub(super) partitions: Vec<Partition>,
     inbox: VecDeque<(usize, Event)>,
     /// Commits per key since the last look.
@@ -72,6 +74,13 @@ pub(super) struct World {
     pub(super) fails_for: Vec<OpOwner>,
     /// Who asked the store since the last look.
     pub(super) asked: Vec<OpOwner>,
+    /// When the bucket was created, and how long ago it says that was.
+    pub(super) created: u64,
+    pub(super) age: Duration,
+    /// Reads do not show the last so many writes.
+    pub(super) lag: Option<u64>,
+    /// There is no bucket.
+    pub(super) missing: bool,
 }
 
 impl World {
@@ -82,6 +91,7 @@ impl World {
             nodes: Vec::new(),
             entries: BTreeMap::new(),
             last: Revision::ZERO,
+            log: Vec::new(),
             partitions: (0..partitions).map(partition).collect(),
             inbox: VecDeque::new(),
             commits: BTreeMap::new(),
@@ -94,6 +104,10 @@ impl World {
             fails: None,
             fails_for: Vec::new(),
             asked: Vec::new(),
+            created: 1,
+            age: Duration::MAX,
+            lag: None,
+            missing: false,
         }
     }
 
@@ -345,26 +359,49 @@ impl World {
     }
 
     fn execute(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
+        if self.missing && *op != StoreOp::Create {
+            return Err(StoreError::new(StoreErrorKind::Missing, "no bucket"));
+        }
+        let (seen, last_revision) = self.seen();
         match op {
-            StoreOp::Get { key } => Ok(StoreReply::Entry(self.entries.get(key).cloned())),
+            StoreOp::Get { key } => Ok(StoreReply::Entry(seen.get(key).cloned())),
             StoreOp::List { prefix } => {
-                let entries = self.entries.values();
+                let entries = seen.values();
                 let entries = entries.filter(|e| e.key.starts_with(prefix) && e.value.is_some());
-                let last_revision = self.last;
                 Ok(StoreReply::Entries {
                     entries: entries.cloned().collect(),
                     last_revision,
                 })
             }
             StoreOp::Commit { writes } => self.commit(writes),
-            StoreOp::Info => Ok(StoreReply::Info(StoreInfo {
-                created: 1,
-                last_revision: self.last,
-                version: "test".to_string(),
-                max_batch: self.max_batch,
-                max_value: self.max_value,
-            })),
+            StoreOp::Info => self.info(),
+            StoreOp::Create => {
+                self.missing = false;
+                self.info()
+            }
         }
+    }
+
+    /// What a read shows, and up to which revision.
+    fn seen(&self) -> (BTreeMap<String, Entry>, Revision) {
+        let Some(lag) = self.lag else {
+            return (self.entries.clone(), self.last);
+        };
+        let upto = Revision::new(self.last.get().saturating_sub(lag));
+        let log = self.log.iter().filter(|entry| entry.revision <= upto);
+        let entries = log.map(|entry| (entry.key.clone(), entry.clone()));
+        (entries.collect(), upto)
+    }
+
+    fn info(&self) -> Result<StoreReply, StoreError> {
+        Ok(StoreReply::Info(StoreInfo {
+            created: self.created,
+            age: self.age,
+            last_revision: self.last,
+            version: "test".to_string(),
+            max_batch: self.max_batch,
+            max_value: self.max_value,
+        }))
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<StoreReply, StoreError> {
@@ -397,6 +434,7 @@ impl World {
                 value,
             };
             self.entries.insert(write.key.clone(), entry.clone());
+            self.log.push(entry.clone());
             revisions.push(self.last);
             for (index, node) in self.nodes.iter().enumerate() {
                 for (&id, scope) in &node.watches {

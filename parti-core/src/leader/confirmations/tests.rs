@@ -45,6 +45,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         epoch: Epoch::new(10),
         status: SessionStatus::Active,
         applied: Version::new(applied),
+        known: Version::ZERO,
         draining: draining.iter().map(|name| key(name)).collect(),
         capacity: 1,
         labels: Default::default(),

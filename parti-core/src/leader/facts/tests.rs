@@ -28,6 +28,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             epoch: Epoch::new(epoch),
             status,
             applied: Version::ZERO,
+            known: Version::ZERO,
             draining: Vec::new(),
             capacity: 1,
             labels: BTreeMap::new(),

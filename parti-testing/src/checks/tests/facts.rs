@@ -109,6 +109,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         epoch: Epoch::new(epoch),
         status,
         applied: Version::new(applied),
+        known: Version::ZERO,
         draining: Vec::new(),
         capacity: 1,
         labels: BTreeMap::new(),
@@ -191,6 +192,17 @@ pub(super) fn head(
         unfinished: 0,
     });
     written("head", revision, previous, record)
+}
+
+/// The same generation but for a change.
+pub(super) fn changed(head: &Written, change: impl FnOnce(&mut Head)) -> Written {
+    let Some(Record::Head(record)) = head.record() else {
+        panic!("it is a head");
+    };
+    let mut record = record.clone();
+    change(&mut record);
+    let (revision, previous) = (head.revision.get(), head.previous.get());
+    written("head", revision, previous, Record::Head(record))
 }
 
 pub(super) fn commit(process: Process, writes: Vec<Written>) -> Fact {

@@ -82,6 +82,8 @@ pub(super) fn brief(request: &StoreOp) -> String {
                 .collect();
             format!("commit {}", writes.join(", "))
         }
-        StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info => format!("{request:?}"),
+        StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info | StoreOp::Create => {
+            format!("{request:?}")
+        }
     }
 }

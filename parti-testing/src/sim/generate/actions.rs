@@ -2,7 +2,7 @@
 //!
 //! They are separate from campaigns, whose actions belong together.
 
-use super::super::plan::{Action, Denial, Hand, KeyKind, Leave, Target, TimedAction};
+use super::super::plan::{Action, Denial, Hand, KeyKind, Leave, Loss, Target, TimedAction};
 use super::{Draft, FaultClass};
 
 /// Makes an action on a node, for so long if it lasts.
@@ -229,6 +229,25 @@ impl Draft {
             (_, _) => Hand::Junk {
                 count: 1 + slot % 40,
             },
+        }
+    }
+
+    /// A history that is lost ends whatever was interesting in it, so that it is rarely more than one.
+    pub(super) fn histories(&mut self) {
+        if !self.honest_clocks {
+            // When nobody is left who knows the versions, only wall clocks keep them rising.
+            return;
+        }
+        for _ in 0..self.roll().pick(&[0_u32, 0, 1, 1, 1, 2]) {
+            let at_ms = self.roll().below(self.plan.safety_ms * 8 / 10);
+            let by_ms = self.span();
+            let set_back = Loss::SetBack { by_ms };
+            let losses = [Loss::Delete, Loss::Recreate, Loss::Wipe, set_back, set_back];
+            let loss = self.roll().pick(&losses);
+            let outage = self.span();
+            let for_ms = self.roll().pick(&[0, 0, outage]);
+            let action = Action::LoseHistory { loss, for_ms };
+            self.plan.actions.push(TimedAction { at_ms, action });
         }
     }
 }

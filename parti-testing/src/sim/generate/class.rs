@@ -127,11 +127,13 @@ pub enum FaultClass {
     FaultyStrategy,
     /// A store that takes only small commits.
     SmallBatch,
+    /// Buckets that are deleted, created anew, wiped or set back.
+    History,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -189,6 +191,7 @@ impl FaultClass {
         Self::Strategy,
         Self::FaultyStrategy,
         Self::SmallBatch,
+        Self::History,
     ];
 
     /// Whether it is ordinary use rather than a fault.

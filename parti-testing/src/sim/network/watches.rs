@@ -83,7 +83,7 @@ impl World<'_> {
             return;
         }
         watching.stage = WatchStage::Live;
-        if cut_off || self.outage().is_some() {
+        if cut_off || self.outage().is_some() || self.store.is_deleted() {
             self.break_watch(process, id, "was cut off");
             return;
         }

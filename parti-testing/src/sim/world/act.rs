@@ -42,6 +42,9 @@ impl World<'_> {
                 self.judge.sometimes.count("clock_jump");
                 self.tell(node, Event::ClockJumped);
             }
+            Action::LoseHistory { loss, for_ms } => {
+                self.lose_history(loss, Duration::from_millis(for_ms));
+            }
             Action::Outage { for_ms, answers } => {
                 let until = self.now + ms(for_ms);
                 self.outage = Some(Outage { until, answers });

@@ -18,7 +18,7 @@ use super::World;
 use crate::checks::Fact;
 
 /// The format byte of a release that does not exist yet.
-const NEWER_FORMAT: u8 = wire::FORMAT + 1;
+const NEWER_FORMAT: u8 = wire::SESSION_FORMAT + 1;
 
 impl World<'_> {
     pub(super) fn foreign_hand(&mut self, hand: Hand) {

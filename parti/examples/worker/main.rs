@@ -7,22 +7,23 @@
 //! and before that is acknowledged; its `used_ms` is when the guard was last seen valid. SIGTERM and
 //! SIGINT hand the partitions over and exit with 0.
 
-use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use parti::{
-    AssignmentStrategy, Config, ConfigBuilder, ConsistentHash, Guard, Manager, ManagerNotice, Mode,
-    NatsOptions, NatsStore, Notice, Partition, PartitionError, PartitionHandler, PartitionKey,
-    Preset, RevokeCause, RoundRobin, StaticSource, Sticky, StopMode, Subscription, async_trait,
+    AssignmentStrategy, Config, ConfigBuilder, ConsistentHash, Manager, ManagerNotice, Mode,
+    NatsOptions, NatsStore, Notice, OnBucketLost, Partition, PartitionError, Preset, RoundRobin,
+    StaticSource, Sticky, StopMode, Subscription,
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+
+mod journal;
+
+use journal::{Journal, millis, watch};
 
 /// A worker of a group, as one process.
 #[derive(Parser)]
@@ -45,6 +46,9 @@ struct Arguments {
     /// The timings.
     #[arg(long, value_enum, default_value_t = Profile::Default)]
     profile: Profile,
+    /// What happens when the bucket is lost while the worker runs.
+    #[arg(long, value_enum, default_value_t = LossName::Recreate)]
+    on_bucket_lost: LossName,
     /// How many workers make the group complete; ends the waiting at the first start.
     #[arg(long)]
     expected: Option<u32>,
@@ -81,6 +85,12 @@ struct Arguments {
 enum ModeName {
     Exclusive,
     Overlap,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LossName {
+    Recreate,
+    Halt,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -152,7 +162,8 @@ impl Worker {
 }
 
 async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
-    let journal = Arc::new(Journal::new(arguments));
+    let drain = Duration::from_millis(arguments.drain_ms);
+    let journal = Arc::new(Journal::new(arguments.json, drain));
     if arguments.look_ms > 0 {
         let interval = Duration::from_millis(arguments.look_ms);
         let watched = Arc::downgrade(&journal);
@@ -200,7 +211,14 @@ fn config(arguments: &Arguments) -> Result<Config, Box<dyn Error>> {
         Profile::Fast => Preset::Fast,
         Profile::Patient => Preset::Patient,
     };
-    let builder = Config::builder(&arguments.group).mode(mode).preset(preset);
+    let on_bucket_lost = match arguments.on_bucket_lost {
+        LossName::Recreate => OnBucketLost::Recreate,
+        LossName::Halt => OnBucketLost::Halt,
+    };
+    let builder = Config::builder(&arguments.group)
+        .mode(mode)
+        .preset(preset)
+        .on_bucket_lost(on_bucket_lost);
     let builder = match arguments.expected {
         Some(expected) => builder.expected_workers(expected),
         None => builder,
@@ -312,6 +330,9 @@ fn follow_core(notice: &Notice, journal: &Journal) {
             });
             journal.write("committed", fields);
         }
+        Notice::HistoryLost { loss, .. } => {
+            journal.write("history_lost", json!({ "loss": loss.to_string() }));
+        }
         Notice::LeaseLost { .. } => journal.write("lease_lost", json!({})),
         Notice::IdentityLost { .. } => journal.write("identity_lost", json!({})),
         Notice::Degraded { reason } => {
@@ -320,161 +341,4 @@ fn follow_core(notice: &Notice, journal: &Journal) {
         Notice::Recovered => journal.write("recovered", json!({})),
         _ => {}
     }
-}
-
-/// What this worker writes down, and the handler that makes it do so.
-struct Journal {
-    json: bool,
-    drain: Duration,
-    manager: OnceLock<Weak<Manager>>,
-    attached: Notify,
-    held: Mutex<BTreeMap<PartitionKey, Held>>,
-    last: Mutex<Identity>,
-}
-
-/// The worker ID and the session.
-type Identity = (String, String);
-
-/// A partition that is being processed.
-struct Held {
-    /// Who began, so that the end is told in the name of the session that had it.
-    identity: Identity,
-    guard: Guard,
-    /// When the guard was last seen valid.
-    used_ms: u64,
-}
-
-/// Looks at the guards as processing does, on a thread of its own, until the journal is gone.
-fn watch(journal: &Weak<Journal>, interval: Duration) {
-    while let Some(journal) = journal.upgrade() {
-        // The time first: the guard was valid then or later.
-        let now = now_ms();
-        for held in journal.held().values_mut() {
-            if held.guard.is_valid() {
-                held.used_ms = now;
-            }
-        }
-        drop(journal);
-        thread::sleep(interval);
-    }
-}
-
-impl Journal {
-    fn new(arguments: &Arguments) -> Self {
-        Self {
-            json: arguments.json,
-            drain: Duration::from_millis(arguments.drain_ms),
-            manager: OnceLock::new(),
-            attached: Notify::new(),
-            held: Mutex::default(),
-            last: Mutex::default(),
-        }
-    }
-
-    fn attach(&self, manager: &Arc<Manager>) {
-        // Called once; a second manager would find the first.
-        let _ = self.manager.set(Arc::downgrade(manager));
-        self.attached.notify_waiters();
-    }
-
-    fn begin(&self, partition: &PartitionKey, identity: Identity, guard: Guard) {
-        let used_ms = now_ms();
-        let held = Held {
-            identity,
-            guard,
-            used_ms,
-        };
-        self.held().insert(partition.clone(), held);
-    }
-
-    /// Partitions can come before `start` has returned.
-    async fn wait_attached(&self) {
-        let attached = self.attached.notified();
-        if self.manager.get().is_none() {
-            attached.await;
-        }
-    }
-
-    fn held(&self) -> MutexGuard<'_, BTreeMap<PartitionKey, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Who this worker is, or was last.
-    fn identity(&self) -> Identity {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = self
-            .manager
-            .get()
-            .and_then(Weak::upgrade)
-            .map(|manager| manager.status());
-        if let Some(status) = status
-            && let (Some(worker), Some(nonce)) = (status.worker, status.nonce)
-        {
-            *last = (worker.to_string(), nonce.to_string());
-        }
-        last.clone()
-    }
-
-    fn write(&self, event: &str, fields: Value) {
-        self.write_as(self.identity(), event, fields);
-    }
-
-    fn write_as(&self, (worker, session): Identity, event: &str, fields: Value) {
-        let at_ms = now_ms();
-        let Value::Object(fields) = fields else {
-            return;
-        };
-        let line = if self.json {
-            let mut line = Map::new();
-            line.insert("at_ms".to_owned(), at_ms.into());
-            line.insert("worker".to_owned(), worker.into());
-            line.insert("session".to_owned(), session.into());
-            line.insert("event".to_owned(), event.into());
-            line.extend(fields);
-            Value::Object(line).to_string()
-        } else {
-            let fields = fields
-                .iter()
-                .map(|(name, value)| format!(" {name}={value}"));
-            format!("{at_ms} {worker} {event}{}", fields.collect::<String>())
-        };
-        let mut out = std::io::stdout().lock();
-        // Nobody reading is no reason to stop working.
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-    }
-}
-
-#[async_trait]
-impl PartitionHandler for Journal {
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
-        self.wait_attached().await;
-        let identity = self.identity();
-        let token = guard.token().get();
-        let fields = json!({ "partition": partition.to_string(), "token": token });
-        self.write_as(identity.clone(), "assigned", fields);
-        self.begin(partition, identity, guard);
-    }
-
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        tokio::time::sleep(self.drain).await;
-        let now = now_ms();
-        let held = self.held().remove(partition);
-        let used_ms = held.as_ref().map(|held| match held.guard.is_valid() {
-            true => now,
-            false => held.used_ms,
-        });
-        let identity = held.map_or_else(|| self.identity(), |held| held.identity);
-        let (partition, cause) = (partition.to_string(), cause.as_str());
-        let fields = json!({ "partition": partition, "cause": cause, "used_ms": used_ms });
-        self.write_as(identity, "revoked", fields);
-    }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, millis)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

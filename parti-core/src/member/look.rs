@@ -1,0 +1,62 @@
+//! Looking at the store itself: whether its history still has what this member knows of it.
+
+use alloc::vec;
+
+use super::Member;
+use crate::continuity::Kept;
+use crate::cx::Cx;
+use crate::event::OpOwner;
+use crate::holdings::Holdings;
+use crate::id::Revision;
+use crate::keys::{assignment_key, head_key, session_key};
+use crate::store::StoreOp;
+
+impl Member {
+    /// Begins a look when one is due: the facts, and the three keys this member knows best.
+    pub(super) fn keep_looking(&mut self, cx: &mut Cx<'_>) {
+        if cx.continuity().look_at().is_none_or(|at| cx.now < at) {
+            return;
+        }
+        let head = self.leader.as_ref().map(|leader| leader.head().1);
+        let head = head.unwrap_or_default().max(self.follow.head_revision());
+        let kept = |key, revision, own| Kept { key, revision, own };
+        let keys = [
+            kept(
+                session_key(&self.session.worker),
+                self.session.revision,
+                true,
+            ),
+            kept(
+                assignment_key(&self.session.worker),
+                self.record_revision,
+                false,
+            ),
+            kept(head_key(), head, false),
+        ];
+        let mut ops = vec![(cx.store(OpOwner::Reconcile, StoreOp::Info), None)];
+        for kept in keys
+            .into_iter()
+            .filter(|kept| kept.revision > Revision::ZERO)
+        {
+            let prefix = kept.key.clone();
+            let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
+            ops.push((op, Some(kept)));
+        }
+        let now = cx.now;
+        cx.continuity().looking(now, ops);
+    }
+
+    /// After the lease was lost, the same session goes on once it is renewed *and* the history is
+    /// known to be the one in which its partitions were granted.
+    pub(super) fn resume_if_intact(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+        if !self.suspended || cx.now >= self.session.deadline || self.departure.is_some() {
+            return;
+        }
+        if cx.continuity().is_intact_since(self.suspended_at) {
+            self.suspended = false;
+            holdings.resume(cx);
+        } else {
+            cx.suspect();
+        }
+    }
+}
