@@ -288,8 +288,6 @@ impl Member {
         self.reconcile.lead(cx);
     }
 
-    // Leading and stepping down.
-
     pub(crate) fn on_leading(&mut self, cx: &mut Cx<'_>, leading: Leading) {
         match leading {
             Leading::On => {}
@@ -331,8 +329,6 @@ impl Member {
             leader.on_snapshot();
         }
     }
-
-    // Answers.
 
     /// An answer about the session.
     pub(crate) fn on_session_reply(

@@ -13,6 +13,7 @@ use super::ledger::{Step, advance};
 use super::plan::{Brief, Target, candidates, input};
 use super::seats::{Evictions, Seats};
 use super::verdict::{Verdict, judge};
+use super::view::Fate;
 use super::{Leader, Leading, Work};
 use crate::attempt::Outcome;
 use crate::config::Mode;
@@ -269,14 +270,8 @@ impl Leader {
         let Some(target) = self.target.clone() else {
             return;
         };
-        self.commit(
-            cx,
-            target,
-            false,
-            Cause::Resume,
-            BTreeMap::new(),
-            Vec::new(),
-        );
+        let (evictions, requests) = (BTreeMap::new(), Vec::new());
+        self.commit(cx, target, false, Cause::Resume, evictions, requests);
     }
 
     fn commit(
@@ -343,12 +338,10 @@ impl Leader {
         let ends = seats.workers.iter().filter_map(|worker| {
             let record = self.view.records.get(worker)?;
             match self.view.fate(cx.config(), worker, record.epoch) {
-                super::view::Fate::EndsAt(at) if at > cx.now => Some(at),
-                super::view::Fate::Reserved { until } if until > cx.now => Some(until),
-                super::view::Fate::EndsAt(_)
-                | super::view::Fate::Reserved { .. }
-                | super::view::Fate::Living
-                | super::view::Fate::Ended => None,
+                Fate::EndsAt(at) | Fate::Reserved { until: at } => {
+                    Some(at).filter(|&at| at > cx.now)
+                }
+                Fate::Living | Fate::Ended => None,
             }
         });
         let unknown = self.view.unaccounted(cx.config(), cx.now);
