@@ -307,7 +307,11 @@ impl Claim {
             let record = match wire::decode(value) {
                 Ok(Record::Session(record)) => Some(record),
                 Ok(
-                    Record::Head(_) | Record::Assignment(_) | Record::Audit(_) | Record::Control(_),
+                    Record::Head(_)
+                    | Record::Assignment(_)
+                    | Record::Audit(_)
+                    | Record::Control(_)
+                    | Record::Source(_),
                 )
                 | Err(_) => None,
             };

@@ -7,6 +7,7 @@
 use core::time::Duration;
 
 use crate::config::Config;
+use crate::id::Revision;
 use crate::time::Instant;
 
 /// The own contact with the store.
@@ -20,6 +21,8 @@ pub(crate) struct Contact {
     after_gap: bool,
     /// Whether the store has been out of order since the last echo that counted.
     broken_off: bool,
+    /// The newest renewal that has come back.
+    newest: Revision,
 }
 
 impl Contact {
@@ -29,7 +32,16 @@ impl Contact {
             echo: now,
             after_gap: false,
             broken_off: false,
+            newest: Revision::ZERO,
         }
+    }
+
+    /// Whether an own renewal came back for the first time. One that a new watch delivers once more
+    /// proves nothing about the writes since.
+    pub(crate) fn is_news(&mut self, revision: Revision) -> bool {
+        let news = revision > self.newest;
+        self.newest = revision.max(self.newest);
+        news
     }
 
     /// An own renewal came back through the watch.
@@ -112,13 +124,21 @@ mod tests {
         );
     }
 
+    /// A new leader whose renewals fail was told of its last good one by its new watch, and planned.
+    #[test]
+    fn a_renewal_that_is_delivered_again_is_no_news() {
+        let mut contact = Contact::new(Instant::ORIGIN);
+        let news = [7, 7, 8, 7, 8, 9].map(|revision| contact.is_news(Revision::new(revision)));
+        assert_eq!(news, [true, false, true, false, false, true]);
+    }
+
     /// Contact that seems to last a moment longer than it does is judged from; one whose end is not
     /// foreseen is noticed only when something else happens.
     #[test]
     fn the_end_of_contact_is_foreseen_to_the_moment() {
         let config = Config::builder("g").build().expect("coherent");
         let mut contact = Contact::new(Instant::from_millis(1_000));
-        contact.on_echo(&config, Instant::from_millis(2_000));
+        contact.on_echo(&config, Instant::from_millis(2_000), Revision::new(7));
         assert_eq!(contact.echo(), Instant::from_millis(2_000));
         let (end, moment) = (contact.lost_at(&config), Duration::from_nanos(1));
         assert_eq!(end, Instant::from_millis(5_000) + moment);
@@ -134,7 +154,7 @@ mod tests {
         let mut contact = Contact::new(at(0));
         contact.break_off();
         assert!(!contact.is_held(&config, at(1)));
-        contact.on_echo(&config, at(10));
+        contact.on_echo(&config, at(10), Revision::new(7));
         assert!(contact.is_held(&config, at(11)));
         let times = (contact.since(), contact.judges_from(&config));
         assert_eq!(times, (at(10), at(6_010)));

@@ -95,7 +95,7 @@ impl Follow {
                 None
             }
             None => {
-                self.vacate();
+                self.vacate(cx.now);
                 None
             }
             Some(Ok(_)) => Some("it is not a head record".to_string()),
@@ -105,7 +105,7 @@ impl Follow {
             // An unreadable head names nobody: a new leader writes a readable one over it, with the
             // term and version known from before.
             cx.ignore(entry.key.clone(), reason);
-            self.vacate();
+            self.vacate(cx.now);
         }
         if self.leader() != before.as_ref() {
             let leader = self.leader().cloned();
@@ -115,11 +115,14 @@ impl Follow {
         true
     }
 
-    /// `head` names nobody any more; terms and versions go on from what was known.
-    fn vacate(&mut self) {
+    /// `head` names nobody any more; terms and versions go on from what was known. The last rebalance
+    /// cannot be known: it may have been a moment ago.
+    fn vacate(&mut self, now: Instant) {
         if let Some(head) = &mut self.head {
             head.leader = None;
         }
+        let known = self.planned.map_or(Version::ZERO, |(version, _)| version);
+        self.planned = Some((known, now));
     }
 
     /// Takes in a `head` this process wrote or learned of.

@@ -59,6 +59,18 @@ pub fn head_key() -> String {
     "head".to_string()
 }
 
+/// What every further piece of the stored partition list begins with.
+pub const SOURCE_PARTS_PREFIX: &str = "src.";
+
+/// The key of a piece of the stored partition list. Piece 0 is the one that every change writes.
+#[must_use]
+pub fn source_key(index: u32) -> String {
+    match index {
+        0 => "src".to_string(),
+        index => format!("{SOURCE_PARTS_PREFIX}{index}"),
+    }
+}
+
 /// What every session key begins with.
 pub(crate) const SESSION_PREFIX: &str = "w.";
 /// What every assignment key begins with.
@@ -100,6 +112,8 @@ mod tests {
             Key::Assignment(worker.clone())
         );
         assert_eq!(Key::parse(&audit_key(300)), Key::Audit(44));
+        assert_eq!(Key::parse(&source_key(0)), Key::Source);
+        assert_eq!(Key::parse(&source_key(12)), Key::Source);
         assert_eq!(
             Key::parse(&control_key(Verb::Refresh, &worker)),
             Key::Control(Verb::Refresh, worker)

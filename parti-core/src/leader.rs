@@ -287,6 +287,7 @@ impl Leader {
         self.stirred = true;
         self.view.note_orphans(cx.now);
         self.view.trust_only(self.nonce);
+        self.view.suspect(&self.head);
         for (worker, record) in &self.view.records {
             self.confirmations.expect(cx.now, worker, record.version);
         }

@@ -40,6 +40,7 @@ mod source;
 mod state;
 mod status;
 mod store;
+mod stored_list;
 mod strategy;
 mod table;
 #[cfg(test)]
@@ -67,14 +68,14 @@ pub use id::{
     Epoch, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version, WorkerId,
     WriteId,
 };
-pub use keys::{Key, head_key};
+pub use keys::{Key, SOURCE_PARTS_PREFIX, head_key, source_key};
 pub use notice::{
     AlertLevel, DegradedReason, HistoryLoss, Notice, OwnerEnd, StartError, StepDownReason, Transfer,
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, Verb, WorkerChange,
+    SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};
@@ -84,6 +85,7 @@ pub use store::{
     Entry, Expect, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch,
     WatchEvent, WatchScope, Write,
 };
+pub use stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use strategy::{
     AssignmentStrategy, NO_OWNER, Plan, PlanError, PlanInput, Report, StrategyId, WorkerInfo,
     WorkerTable, anchors_after,

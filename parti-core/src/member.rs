@@ -445,6 +445,10 @@ impl Member {
             None
         };
         for notice in self.health.look(cx.now, &config.degraded(), trouble) {
+            if matches!(notice, Notice::Degraded { .. }) {
+                // An echo of before, even a late one, says nothing about what goes on now.
+                self.contact.break_off();
+            }
             cx.notify(notice);
         }
     }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
-use crate::partition::PartitionKey;
+use crate::partition::{Partition, PartitionKey};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 
@@ -24,6 +24,27 @@ pub enum Record {
     Audit(AuditEntry),
     /// Of a key `ctl.<verb>.<id>`.
     Control(Control),
+    /// Of the key `src` or a key `src.<n>`.
+    Source(SourcePart),
+}
+
+/// A piece of the stored partition list: the whole list as a rule, or as much as fits one value.
+///
+/// The core itself never reads it: the list comes from the partition source, which may be one that
+/// keeps it here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePart {
+    /// The change that wrote it. All pieces of one list have the same.
+    pub change: Nonce,
+    /// Some changes before it, newest first, so that a writer recognises a change of its own under
+    /// later ones. Only in the first piece.
+    pub earlier: Vec<Nonce>,
+    /// The number of the piece, from 0.
+    pub index: u32,
+    /// How many pieces the list has, at least 1.
+    pub parts: u32,
+    /// The partitions of this piece.
+    pub partitions: Vec<Partition>,
 }
 
 /// A leader by name: its worker ID and which incarnation of it.

@@ -77,9 +77,11 @@ pub fn encode(record: &Record) -> Vec<u8> {
             let (before, known) = (convert::to_wire(record), session.known.get());
             (SESSION_FORMAT, body(&SessionWire2(before, known)))
         }
-        Record::Head(_) | Record::Assignment(_) | Record::Audit(_) | Record::Control(_) => {
-            (FORMAT, body(&convert::to_wire(record)))
-        }
+        Record::Head(_)
+        | Record::Assignment(_)
+        | Record::Audit(_)
+        | Record::Control(_)
+        | Record::Source(_) => (FORMAT, body(&convert::to_wire(record))),
     };
     let mut bytes = Vec::with_capacity(1 + wire.len());
     bytes.push(format);
@@ -116,7 +118,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
             let known = Version::new(known);
             Ok(Record::Session(SessionRecord { known, ..session }))
         }
-        Record::Head(_) | Record::Assignment(_) | Record::Audit(_) | Record::Control(_) => {
+        Record::Head(_)
+        | Record::Assignment(_)
+        | Record::Audit(_)
+        | Record::Control(_)
+        | Record::Source(_) => {
             let reason = alloc::format!("format {SESSION_FORMAT} is for sessions");
             Err(WireError::Invalid(reason))
         }
@@ -142,6 +148,7 @@ enum RecordWire {
     Assignment(AssignmentWire),
     Audit(AuditWire),
     Control(ControlWire),
+    Source(SourceWire),
 }
 
 /// A session of the first format and the highest version known to it.
@@ -227,6 +234,15 @@ struct ControlWire {
     write: WriteWire,
     author: String,
     reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SourceWire {
+    change: u128,
+    earlier: Vec<u128>,
+    index: u32,
+    parts: u32,
+    partitions: Vec<(String, u64)>,
 }
 
 #[cfg(test)]

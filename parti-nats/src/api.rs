@@ -90,19 +90,27 @@ impl Api {
             answer = answer => match answer {
                 Ok(Ok(message)) => Ok(message),
                 Ok(Err(error)) => Err(failure_of(error.kind(), error.to_string())),
-                Err(_) => Err(self.timed_out(started)),
+                Err(_) => {
+                    self.reconnect_if_denied().await;
+                    Err(self.timed_out(started))
+                }
             },
+        }
+    }
+
+    async fn reconnect_if_denied(&self) {
+        if self.violations.wants_reconnect()
+            && let Err(error) = self.client.force_reconnect().await
+        {
+            tracing::debug!(%error, "the client does not connect anew");
         }
     }
 
     /// No answer since `started`, with what the server said about the inbox, if anything.
     pub(crate) fn timed_out(&self, started: Instant) -> Failure {
-        let hint = self.violations.last_subscribe().map(|subject| {
-            format!("the server's permissions do not allow to subscribe to {subject:?}")
-        });
         Failure::TimedOut {
             after: started.elapsed(),
-            hint,
+            hint: self.violations.hint(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::key::Names;
 use crate::options::{NatsOptions, tuned};
 use crate::store::NatsStore;
 use crate::version::{MINIMUM_SERVER, ServerVersion};
-use crate::violation::Violations;
+use crate::violation::{ConnectionEvents, Hearing, Violations};
 
 impl NatsStore {
     /// Connects to a server and opens the bucket of a group, creating it if there is none.
@@ -53,7 +53,7 @@ impl NatsStore {
     ) -> Result<Self, OpenError> {
         options.check()?;
         let addresses = Addresses::parse(url)?;
-        let violations = Violations::new();
+        let violations = Violations::new(Hearing::Own);
         let events = violations.clone();
         let connect = addresses.authenticate(tuned(connect, &options));
         let connect = connect.event_callback(move |event| {
@@ -75,8 +75,9 @@ impl NatsStore {
 
     /// Opens the bucket of a group over a client that is connected already.
     ///
-    /// Use [`tuned`] when you make the client: its own defaults are too slow for leases. Missing
-    /// permissions show as time-outs here, since the client tells them only to its event callback.
+    /// Use [`tuned`] when you make the client: its own defaults are too slow for leases. A missing
+    /// permission shows as a time-out here, since the client tells it only to its event callback:
+    /// use [`NatsStore::with_client_events`] where permissions are restricted.
     ///
     /// # Errors
     /// As [`NatsStore::connect`]; the client stays connected.
@@ -86,7 +87,22 @@ impl NatsStore {
         options: NatsOptions,
     ) -> Result<Self, OpenError> {
         options.check()?;
-        Self::open(client, group, options, Violations::new()).await
+        Self::open(client, group, options, Violations::new(Hearing::Deaf)).await
+    }
+
+    /// As [`NatsStore::with_client`], with the events of the client, so that missing permissions
+    /// are told as what they are.
+    ///
+    /// # Errors
+    /// As [`NatsStore::connect`]; the client stays connected.
+    pub async fn with_client_events(
+        client: Client,
+        events: ConnectionEvents,
+        group: &GroupName,
+        options: NatsOptions,
+    ) -> Result<Self, OpenError> {
+        options.check()?;
+        Self::open(client, group, options, events.0).await
     }
 
     async fn open(

@@ -66,3 +66,4 @@ pub use crate::error::OpenError;
 pub use crate::options::{NatsOptions, Storage, tuned};
 pub use crate::store::NatsStore;
 pub use crate::version::{MINIMUM_SERVER, ServerVersion};
+pub use crate::violation::ConnectionEvents;

@@ -2,27 +2,50 @@
 //!
 //! A publish without permission gets no answer at all, only a line on the connection. Without this
 //! file it would look like a slow server. It is separate because the lines arrive on the client's
-//! event callback, which only exists when the store makes the connection itself.
+//! event callback, beside all requests.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::{Event, ServerError};
 use tokio::sync::broadcast;
 
 /// How many violations may wait for a slow reader; older ones are dropped.
 const WAITING_MAX: usize = 64;
+/// The least time between two connections made because a subscription was denied.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
+
+/// Whose client it is, so where its events go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// The store's own, which may be reconnected.
+    Own,
+    /// A given one, whose owner passes the events on.
+    Given,
+    /// A given one, whose events are not heard.
+    Deaf,
+}
 
 /// Passes violations on to the requests they concern.
 #[derive(Clone, Debug)]
 pub(crate) struct Violations {
+    hearing: Hearing,
     publish: broadcast::Sender<Arc<str>>,
-    subscribe: Arc<Mutex<Option<String>>>,
+    subscribe: Arc<Mutex<Denied>>,
+}
+
+/// A subscription that was denied on this connection, and when that last led to a new one.
+#[derive(Debug, Default)]
+struct Denied {
+    subject: Option<String>,
+    reconnected: Option<Instant>,
 }
 
 impl Violations {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hearing: Hearing) -> Self {
         Self {
+            hearing,
             publish: broadcast::channel(WAITING_MAX).0,
             subscribe: Arc::default(),
         }
@@ -30,18 +53,33 @@ impl Violations {
 
     /// Takes note of an event of the client.
     pub(crate) fn on_event(&self, event: &Event) {
-        let Event::ServerError(ServerError::Other(text)) = event else {
-            return;
+        let text = match event {
+            Event::ServerError(ServerError::Other(text)) => text,
+            Event::Connected => {
+                // The client subscribes to everything again; what is still denied is told again.
+                self.denied().subject = None;
+                return;
+            }
+            Event::ServerError(_)
+            | Event::Disconnected
+            | Event::LameDuckMode
+            | Event::Draining
+            | Event::Closed
+            | Event::SlowConsumer(_)
+            | Event::ClientError(_) => return,
         };
         match Violation::parse(text) {
-            // Nobody waiting is fine: the request gave up already.
-            Some(Violation::Publish(subject)) => drop(self.publish.send(subject.into())),
+            Some(Violation::Publish(subject)) => {
+                tracing::warn!(subject, "the server's permissions do not allow to publish");
+                // Nobody waiting is fine: the request gave up already.
+                drop(self.publish.send(subject.into()));
+            }
             Some(Violation::Subscribe(subject)) => {
-                let mut last = self
-                    .subscribe
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                *last = Some(subject.to_owned());
+                tracing::warn!(
+                    subject,
+                    "the server's permissions do not allow to subscribe"
+                );
+                self.denied().subject = Some(subject.to_owned());
             }
             None => {}
         }
@@ -52,13 +90,87 @@ impl Violations {
         self.publish.subscribe()
     }
 
-    /// The last subject that may not be subscribed to, if any.
-    pub(crate) fn last_subscribe(&self) -> Option<String> {
-        let last = self
-            .subscribe
+    /// What may explain that an answer does not come, if anything.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let subject = self.denied().subject.clone();
+        match (subject, self.hearing) {
+            (Some(subject), _) => Some(format!(
+                "the server's permissions do not allow to subscribe to {subject:?}"
+            )),
+            (None, Hearing::Deaf) => Some(
+                "or a missing permission: the events of the given client are not passed on"
+                    .to_owned(),
+            ),
+            (None, Hearing::Own | Hearing::Given) => None,
+        }
+    }
+
+    /// Whether to connect anew because a subscription was denied: a client subscribes to its answers
+    /// once a connection, so it would not notice that it may by now. Not often, and only with a
+    /// client of our own.
+    pub(crate) fn wants_reconnect(&self) -> bool {
+        let mut denied = self.denied();
+        let recently = |at: Instant| at.elapsed() < RECONNECT_PAUSE;
+        let wanted = self.hearing == Hearing::Own
+            && denied.subject.is_some()
+            && !denied.reconnected.is_some_and(recently);
+        if wanted {
+            denied.reconnected = Some(Instant::now());
+        }
+        wanted
+    }
+
+    /// A panic leaves the value whole, so a poisoned lock is usable.
+    fn denied(&self) -> MutexGuard<'_, Denied> {
+        self.subscribe
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        last.clone()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The events of a client you connect yourself, for the store that uses it.
+///
+/// Only through them does a client tell a missing permission; without them it looks like a server
+/// that does not answer. Pass every event on, from the callback of the client's options:
+///
+/// ```no_run
+/// use parti_core::GroupName;
+/// use parti_nats::{ConnectionEvents, NatsOptions, NatsStore, async_nats, tuned};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let (options, events) = (NatsOptions::default(), ConnectionEvents::new());
+/// let heard = events.clone();
+/// let client = tuned(async_nats::ConnectOptions::new(), &options)
+///     .event_callback(move |event| {
+///         heard.on_event(&event);
+///         std::future::ready(())
+///     })
+///     .connect("nats://127.0.0.1:4222")
+///     .await?;
+/// let group = GroupName::new("orders")?;
+/// let store = NatsStore::with_client_events(client, events, &group, options).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ConnectionEvents(pub(crate) Violations);
+
+impl ConnectionEvents {
+    /// Events of one client. Clones are for the callback.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Violations::new(Hearing::Given))
+    }
+
+    /// Takes note of an event; never waits.
+    pub fn on_event(&self, event: &Event) {
+        self.0.on_event(event);
+    }
+}
+
+impl Default for ConnectionEvents {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -20,7 +20,7 @@ use parti_core::{Entry, Revision, StoreError, Watch, WatchEvent, WatchScope};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use crate::api::Api;
+use crate::api::{Api, denial};
 use crate::bucket::{self, StreamInfo};
 use crate::key::key_fault;
 use crate::outcome::Failure;
@@ -193,6 +193,9 @@ async fn run(
         let reason = match follow(&subject.api, &mut feed, &mut progress, &events).await {
             Ended::NobodyListens => return,
             Ended::Interrupted(reason) => reason,
+            Ended::Denied(reason) => {
+                return drop(events.send(WatchEvent::Lost { reason }).await);
+            }
         };
         drop(feed);
         tracing::debug!(
@@ -214,6 +217,8 @@ async fn run(
 enum Ended {
     NobodyListens,
     Interrupted(String),
+    /// A right is missing without which the consumer stalls, now or later.
+    Denied(String),
 }
 
 async fn follow(
@@ -225,6 +230,8 @@ async fn follow(
     let silence_max = api.options.watch_heartbeat.mul_f64(2.5);
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let flow_control = format!("$JS.FC.{}.", api.names.stream);
+    let mut denials = api.violations.listen();
     let mut heard = Instant::now();
     if let Some(event) = progress.on_consumer()
         && events.send(event).await.is_err()
@@ -236,6 +243,9 @@ async fn follow(
             // Messages first: what has arrived counts as heard before silence is judged.
             biased;
             frame = feed.next() => frame,
+            denied = denial(&mut denials, |subject| subject.starts_with(&flow_control)) => {
+                return Ended::Denied(denied.to_string());
+            }
             () = events.closed() => return Ended::NobodyListens,
             _ = looks.tick() => {
                 if feed.is_of_old_connection() {

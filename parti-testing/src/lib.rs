@@ -9,6 +9,8 @@ mod coin;
 pub mod conformance;
 pub mod history;
 pub mod kv;
+#[cfg(any(feature = "nats-server", feature = "chaos"))]
+pub mod lives;
 pub mod memory_store;
 #[cfg(feature = "chaos")]
 pub mod mix;

@@ -146,6 +146,12 @@ impl NatsCluster {
         pages.find_map(|(number, page)| (stream_leader(&page, stream)? == number).then_some(number))
     }
 
+    /// A monitoring page of a node, such as `/varz`; `None` when it does not answer.
+    #[must_use]
+    pub fn page(&self, number: usize, path: &str) -> Option<Value> {
+        page(self.nodes.get(number)?.monitoring, path)
+    }
+
     /// Waits until JetStream has a leader and every node is with it and has caught up. With one
     /// node: until JetStream answers.
     ///

@@ -245,6 +245,43 @@ impl NatsServer {
         Ok(self.running()?.resume()?)
     }
 
+    /// Gives it another configuration while it runs (SIGHUP) and waits until it has taken it over.
+    /// The options also count for later restarts.
+    ///
+    /// # Errors
+    /// [`ServerError`]; when the server refuses the configuration, with its log. It goes on with the
+    /// old one then.
+    pub fn reload(&mut self, options: &ServerOptions) -> Result<(), ServerError> {
+        let said = |log: &str| {
+            let done = log.matches("Reloaded server configuration").count();
+            (done, log.matches("Failed to reload").count())
+        };
+        let read = || fs::read_to_string(self.log_path()).unwrap_or_default();
+        let before = said(&read());
+        fs::write(self.config_path(), self.config(options))?;
+        self.running()?.signal("-HUP")?;
+        let deadline = Instant::now() + START_MAX;
+        while Instant::now() < deadline {
+            match said(&read()) {
+                (done, _) if done > before.0 => return Ok(()),
+                (_, failed) if failed > before.1 => break,
+                _ => sleep(Duration::from_millis(5)),
+            }
+        }
+        Err(ServerError::NotReady {
+            log: self.log_end(),
+        })
+    }
+
+    /// Tells it to end in an orderly way (SIGUSR2, "lame duck mode"): it takes no new clients, hands
+    /// its streams to others, and sends its clients away one by one. Returns at once.
+    ///
+    /// # Errors
+    /// When it does not run or the system refuses.
+    pub fn retire(&self) -> Result<(), ServerError> {
+        Ok(self.running()?.signal("-USR2")?)
+    }
+
     fn running(&self) -> io::Result<&OwnProcess> {
         let nothing = || io::Error::new(io::ErrorKind::NotFound, "it does not run");
         self.process.as_ref().ok_or_else(nothing)

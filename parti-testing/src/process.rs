@@ -132,7 +132,12 @@ impl OwnProcess {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn signal(&self, signal: &str) -> io::Result<()> {
+    /// Sends it a signal of the `kill` command, such as `-HUP`, on which many programs read their
+    /// configuration again.
+    ///
+    /// # Errors
+    /// When it has ended or the system refuses.
+    pub fn signal(&self, signal: &str) -> io::Result<()> {
         // The number of a process that was waited for may belong to somebody else by now.
         if !self.is_running()? {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it has ended"));

@@ -47,10 +47,7 @@ pub struct ManagerBuilder {
 enum StoreChoice {
     Given(Arc<dyn Store>),
     #[cfg(feature = "nats")]
-    Nats {
-        url: String,
-        config: Box<Config>,
-    },
+    Nats(Box<crate::nats::Opening>),
 }
 
 impl ManagerBuilder {
@@ -81,12 +78,50 @@ impl ManagerBuilder {
     }
 
     /// Keeps the group's records on a NATS server, such as `nats://127.0.0.1:4222`, in a bucket
-    /// named after the group. For TLS, credentials or a connection that exists already, make a
-    /// [`NatsStore`](crate::NatsStore) and pass it to [`ManagerBuilder::store`].
+    /// named after the group. User and password, or a token, may stand in the address. For other
+    /// logins and TLS see [`ManagerBuilder::nats_with`]; for a connection that exists already, make
+    /// a [`NatsStore`](crate::NatsStore) and pass it to [`ManagerBuilder::store`].
     #[cfg(feature = "nats")]
-    pub fn nats(mut self, url: &str) -> Self {
-        let (url, config) = (url.to_owned(), Box::new(self.config.clone()));
-        self.store = StoreChoice::Nats { url, config };
+    pub fn nats(self, url: &str) -> Self {
+        let connect = crate::async_nats::ConnectOptions::new();
+        self.nats_with(url, connect, crate::NatsOptions::default())
+    }
+
+    /// As [`ManagerBuilder::nats`], with the client's own options for authentication, TLS and names,
+    /// and with options for the bucket. The time-out of requests is the configuration's.
+    ///
+    /// ```no_run
+    /// # use parti::{Config, Manager, PartitionHandler, StaticSource};
+    /// # async fn example(handler: impl PartitionHandler) -> Result<(), Box<dyn std::error::Error>> {
+    /// use parti::NatsOptions;
+    /// use parti::async_nats::ConnectOptions;
+    ///
+    /// let connect = ConnectOptions::with_credentials_file("worker.creds")
+    ///     .await?
+    ///     .add_root_certificates("ca.pem".into());
+    /// let config = Config::builder("orders").build()?;
+    /// let source = StaticSource::numbered("orders", 64)?;
+    /// let manager = Manager::builder(config, source, handler)
+    ///     .nats_with("tls://nats.example:4222", connect, NatsOptions::default().replicas(3))
+    ///     .start()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "nats")]
+    pub fn nats_with(
+        mut self,
+        url: &str,
+        connect: crate::async_nats::ConnectOptions,
+        options: crate::NatsOptions,
+    ) -> Self {
+        let opening = crate::nats::Opening {
+            url: url.to_owned(),
+            connect,
+            options: options.request_timeout(self.config.request_timeout()),
+            group: self.config.group().clone(),
+        };
+        self.store = StoreChoice::Nats(Box::new(opening));
         self
     }
 
@@ -214,7 +249,7 @@ impl StoreChoice {
         match self {
             Self::Given(store) => Ok(store),
             #[cfg(feature = "nats")]
-            Self::Nats { url, config } => crate::nats::open(&url, &config).await,
+            Self::Nats(opening) => opening.open().await,
         }
     }
 }

@@ -28,6 +28,7 @@ mod hooks;
 #[cfg(feature = "prometheus")]
 mod http;
 mod instrument;
+mod kv_source;
 mod local_store;
 mod log;
 mod manager;
@@ -55,6 +56,7 @@ pub use hooks::{
     AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks, LeadershipChange,
     NoHooks, StateChange, Trouble, hook_channel,
 };
+pub use kv_source::{KvSource, KvSourceError};
 pub use local_store::LocalStore;
 pub use manager::Manager;
 pub use plan::plan;
@@ -70,11 +72,14 @@ pub use parti_core::{
     DegradedReason, Epoch, Explanation, Gap, Generation, Grant, GroupName, HistoryLoss, Instant,
     Jitter, Judged, Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost, Owner,
     OwnerEnd, OwnerSession, Partition, PartitionError, PartitionKey, PartitionSource,
-    PartitionTable, Plan, PlanError, PlanInput, Preset, Report, RequestId, RetryPolicy,
+    PartitionTable, PieceError, Plan, PlanError, PlanInput, Preset, Report, RequestId, RetryPolicy,
     RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause, SourceError, StartError, State,
     Status, StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token,
     Transfer, Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
 };
+#[cfg(feature = "nats")]
+#[doc(no_inline)]
+pub use parti_nats::async_nats;
 #[cfg(feature = "nats")]
 #[doc(inline)]
 pub use parti_nats::{NatsOptions, NatsStore};

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::proc::{Failure, cargo, step, timed};
-use crate::{bench, conformance, coverage, deny, layers, sim, test, tidy, word_size};
+use crate::{bench, conformance, coverage, deny, layers, scenarios, sim, test, tidy, word_size};
 
 /// Arguments of `ci`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         })?;
     }
     timed("conformance, the short form", conformance::run_quick)?;
+    timed("scenarios, the short form", scenarios::run_quick)?;
     timed("planted bugs", sim::planted)?;
     timed("coverage of the core", || {
         coverage::run(&coverage::Args::default())

@@ -16,6 +16,7 @@ mod deny;
 mod layers;
 mod nats;
 mod proc;
+mod scenarios;
 mod sim;
 mod test;
 mod tidy;
@@ -46,6 +47,8 @@ enum Command {
     Sim(sim::Args),
     /// Hold every store to the same suite, and check what clients saw under chaos
     Conformance(conformance::Args),
+    /// Groups of real processes on real servers, put through what production does to them
+    Scenarios(scenarios::Args),
     /// Line coverage of the core by its unit tests
     Coverage(coverage::Args),
     /// Run a benchmark
@@ -60,6 +63,9 @@ enum Command {
     /// What `conformance` starts with every store built in
     #[command(hide = true)]
     ConformanceInner(conformance::Inner),
+    /// What `scenarios` starts with the test kit built in
+    #[command(hide = true)]
+    ScenariosInner(scenarios::Inner),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +83,8 @@ fn main() -> ExitCode {
         Command::SimInner(args) => sim::run_here(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::ConformanceInner(args) => conformance::run_here(&args),
+        Command::Scenarios(args) => scenarios::run(&args),
+        Command::ScenariosInner(args) => scenarios::run_here(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

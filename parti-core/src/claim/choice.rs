@@ -3,7 +3,9 @@
 //! A seat may be taken when its session has ended for certain: released, evicted after a full lease
 //! of silence, or seen unchanged for a full lease on the own clock. The seat of the own former session
 //! may be taken at once: whoever was cut off keeps its ID. Ended seats come before unused
-//! ones, because they may still own partitions: a replacement inherits them and nothing moves.
+//! ones, because they may still own partitions: a replacement inherits them and nothing moves. Held
+//! ones come first of all, since what they own waits for the replacement; that of an evicted one
+//! does not.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -79,13 +81,20 @@ pub(crate) fn choose(
     if let Some(worker) = preferred.filter(|worker| is_free(worker)) {
         return take(worker.clone());
     }
-    let ended = pool().find(|worker| {
-        seats
-            .get(worker)
-            .is_some_and(|seat| free_at(config, seat) == Instant::ORIGIN)
+    let held = pool().find(|worker| {
+        let status = seats.get(worker).map(|seat| seat.status);
+        matches!(status, Some(SessionStatus::Released { hold }) if !hold.is_zero())
     });
+    let ended = || {
+        pool().find(|worker| {
+            seats
+                .get(worker)
+                .is_some_and(|seat| free_at(config, seat) == Instant::ORIGIN)
+        })
+    };
     let unused = || pool().find(|worker| !seats.contains_key(worker));
     let silent = || pool().find(is_free);
+    let ended = held.or_else(ended);
     if let Some(worker) = ended.or_else(unused).or_else(silent) {
         return take(worker);
     }
@@ -169,6 +178,18 @@ mod tests {
         let full = [(0, ACTIVE, 0), (1, ACTIVE, 500), (2, ACTIVE, 0)];
         assert_eq!(check(&full, None, 6_000), take(0, Some(10)));
         assert_eq!(check(&full, Some(1), 6_500), take(1, Some(11)));
+    }
+
+    /// A replacement that takes the seat of a crashed worker instead lets the hold run out, and the
+    /// partitions move after all.
+    #[test]
+    fn a_held_seat_comes_before_those_of_the_crashed() {
+        let evicted = SessionStatus::Evicted { silent: true };
+        let hold = Duration::from_secs(1);
+        let held = SessionStatus::Released { hold };
+        let seats = [(0, evicted, 0), (1, RELEASED, 0), (2, held, 0)];
+        assert_eq!(check(&seats, None, 100), take(2, Some(12)));
+        assert_eq!(check(&seats[..2], None, 100), take(0, Some(10)));
     }
 
     /// A worker that was cut off while alive would go on under another ID, and whoever counts its

@@ -131,9 +131,10 @@ impl Leader {
         // What does not fit into one commit is left to the next.
         let most = (self.info.max_batch / 4).max(1);
         let lost = &lost[..lost.len().min(most)];
+        let mut excluded = self.sitting_out(cx.now);
+        excluded.extend(stuck.iter().cloned());
         stuck.truncate(most);
         let evictions = self.evictions(lost, &stuck);
-        let mut excluded = self.sitting_out(cx.now);
         excluded.extend(evictions.keys().cloned());
         let usable = candidates(&config, cx.now, &self.view, &excluded);
         let epochs = usable

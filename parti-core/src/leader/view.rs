@@ -14,8 +14,9 @@ use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
 use crate::notice::{HistoryLoss, Notice};
+use crate::partition::PartitionKey;
 use crate::planted::Planted;
-use crate::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
+use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
 use crate::wire;
@@ -70,6 +71,8 @@ pub(crate) struct View {
     pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
+    /// Sessions without a record that may hold what no record lists although some should.
+    suspects: BTreeMap<WorkerId, Epoch>,
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
@@ -94,6 +97,35 @@ impl View {
     /// The view is whole: from now on only this session writes assignments.
     pub(crate) const fn trust_only(&mut self, author: Nonce) {
         self.author = Some(author);
+    }
+
+    /// If what the records grant and what is on its way are not all partitions of the last generation,
+    /// a record was destroyed: whoever was there then and has none may hold what is missing, even if
+    /// it has not said so yet.
+    pub(crate) fn suspect(&mut self, head: &Head) {
+        let grants = self.records.values().flat_map(|record| &record.granted);
+        let granted: BTreeSet<&PartitionKey> = grants.map(|grant| &grant.partition).collect();
+        let nobody_to_own = granted.is_empty() && self.records.len() >= head.workers as usize;
+        let all = granted.len() + head.unfinished as usize >= head.partitions as usize;
+        if all || nobody_to_own {
+            return;
+        }
+        let written = self
+            .revisions
+            .iter()
+            .filter(|(key, _)| match Key::parse(key) {
+                Key::Assignment(worker) => self.records.contains_key(&worker),
+                Key::Audit(_) => true,
+                Key::Head | Key::Session(_) | Key::Control(..) | Key::Source | Key::Foreign => {
+                    false
+                }
+            });
+        let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
+        let there = self.sessions.iter().filter(|(_, session)| {
+            last_generation.is_none_or(|generation| session.epoch() <= generation)
+        });
+        let suspects = there.map(|(worker, session)| (worker.clone(), session.epoch()));
+        self.suspects = suspects.collect();
     }
 
     /// A snapshot begins: keys it does not mention are gone.
@@ -325,9 +357,9 @@ impl View {
         (session.record.as_ref()?.status == SessionStatus::Active).then(|| session.epoch())
     }
 
-    /// Sessions that have taken in an assignment of which there is no record: what they hold is not
-    /// known, until they end. Only a foreign hand can bring this about, or a loss of writes. When each ends for certain,
-    /// if that is known.
+    /// Sessions that have taken in an assignment of which there is no record, or may have: what they
+    /// hold is not known, until they end. Only a foreign hand can bring this about, or a loss of
+    /// writes. When each ends for certain, if that is known.
     pub(crate) fn unaccounted(
         &self,
         config: &Config,
@@ -339,7 +371,11 @@ impl View {
             let page = page.filter(|page| page.epoch == session.epoch());
             let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
             let known = page.is_some_and(|page| page.version >= record.applied);
-            if !left_over && (known || record.applied == Version::ZERO) {
+            // Whoever was evicted alive and has no record was one of them already.
+            let suspect = self.suspects.get(worker) == Some(&session.epoch())
+                || record.status == SessionStatus::Evicted { silent: false };
+            let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());
+            if !left_over && (known || nothing) {
                 return None;
             }
             match self.fate(config, worker, session.epoch()) {

@@ -119,7 +119,9 @@ impl Member {
         if own && echoed {
             cx.saw_watch(CallEnd::Succeeded);
         }
-        if own && echoed && !cx.store_is_out() && entry.revision >= self.session.revision {
+        let echo = own && echoed && entry.revision >= self.session.revision;
+        // Even what comes while the store is out is no news when it comes again.
+        if echo && self.contact.is_news(entry.revision) && !cx.store_is_out() {
             let config = cx.shared_config();
             let regained = !self.contact.is_held(&config, cx.now);
             self.contact.on_echo(&config, cx.now);

@@ -8,13 +8,13 @@ use core::time::Duration;
 
 use super::{
     AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, RecordWire, SessionWire,
-    StatusWire, WireError, WriteWire,
+    SourceWire, StatusWire, WireError, WriteWire,
 };
 use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
-use crate::partition::PartitionKey;
+use crate::partition::{Partition, PartitionKey};
 use crate::record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, WorkerChange,
+    SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::StrategyId;
@@ -30,6 +30,7 @@ pub(super) fn to_wire(record: &Record) -> RecordWire {
             author: control.author.clone(),
             reason: control.reason.clone(),
         }),
+        Record::Source(part) => RecordWire::Source(source_to_wire(part)),
     }
 }
 
@@ -44,6 +45,7 @@ pub(super) fn from_wire(wire: RecordWire) -> Result<Record, WireError> {
             author: control.author,
             reason: control.reason,
         }),
+        RecordWire::Source(part) => Record::Source(source_from_wire(part)?),
     })
 }
 
@@ -258,6 +260,40 @@ fn audit_from_wire(wire: AuditWire) -> Result<AuditEntry, WireError> {
         changes: changes.collect::<Result<_, WireError>>()?,
         triggers: wire.triggers,
         truncated: wire.truncated,
+    })
+}
+
+fn source_to_wire(part: &SourcePart) -> SourceWire {
+    let partitions = part.partitions.iter();
+    SourceWire {
+        change: part.change.get(),
+        earlier: part.earlier.iter().map(|change| change.get()).collect(),
+        index: part.index,
+        parts: part.parts,
+        partitions: partitions
+            .map(|partition| (partition.key.encoded().to_string(), partition.weight))
+            .collect(),
+    }
+}
+
+fn source_from_wire(wire: SourceWire) -> Result<SourcePart, WireError> {
+    if wire.index >= wire.parts {
+        let SourceWire { index, parts, .. } = wire;
+        let reason = format!("piece {index} of a list of {parts} pieces");
+        return Err(WireError::Invalid(reason));
+    }
+    let partitions = wire.partitions.iter().map(|(name, weight)| {
+        Ok(Partition {
+            key: key(name)?,
+            weight: *weight,
+        })
+    });
+    Ok(SourcePart {
+        change: Nonce::new(wire.change),
+        earlier: wire.earlier.into_iter().map(Nonce::new).collect(),
+        index: wire.index,
+        parts: wire.parts,
+        partitions: partitions.collect::<Result<_, WireError>>()?,
     })
 }
 

@@ -10,10 +10,10 @@ use proptest::prelude::*;
 
 use super::{FORMAT, SESSION_FORMAT, WireError, decode, encode};
 use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
-use crate::partition::PartitionKey;
+use crate::partition::{Partition, PartitionKey};
 use crate::record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, WorkerChange,
+    SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::StrategyId;
@@ -223,8 +223,31 @@ fn control() -> impl Strategy<Value = Record> {
     })
 }
 
+fn source() -> impl Strategy<Value = Record> {
+    let partition = (key(), any::<u64>()).prop_map(|(key, weight)| Partition { key, weight });
+    let changes = (any::<u128>(), vec(any::<u128>().prop_map(Nonce::new), 0..4));
+    (changes, 0..9_u32, 1..9_u32, vec(partition, 0..9)).prop_map(
+        |((change, earlier), index, more, partitions)| {
+            Record::Source(SourcePart {
+                change: Nonce::new(change),
+                earlier,
+                index,
+                parts: index + more,
+                partitions,
+            })
+        },
+    )
+}
+
 fn record() -> impl Strategy<Value = Record> {
-    prop_oneof![head(), session(), assignment(), audit(), control()]
+    prop_oneof![
+        head(),
+        session(),
+        assignment(),
+        audit(),
+        control(),
+        source()
+    ]
 }
 
 proptest! {

@@ -24,7 +24,7 @@ use crate::watch::frame::{Frame, read};
 /// How long the server keeps a consumer nobody listens to.
 const INACTIVE_NANOS: u64 = 5_000_000_000;
 
-/// How often, and with what growing pause, a consumer is deleted that may only be made later.
+/// How often, and with what growing pause, the deletion of a consumer is tried.
 const DELETIONS_MAX: u32 = 4;
 const DELETION_PAUSE: Duration = Duration::from_millis(100);
 
@@ -142,20 +142,23 @@ impl Drop for Feed {
         };
         let api = Arc::clone(&self.api);
         let method = format!("CONSUMER.DELETE.{}.{}", api.names.stream, self.name);
-        let attempts = if self.confirmed { 1 } else { DELETIONS_MAX };
-        runtime.spawn(async move { delete(&api, &method, attempts).await });
+        let confirmed = self.confirmed;
+        runtime.spawn(async move { delete(&api, &method, confirmed).await });
     }
 }
 
-async fn delete(api: &Api, method: &str, attempts: u32) {
+/// Deletes a consumer; again when a broken connection swallows the request.
+async fn delete(api: &Api, method: &str, confirmed: bool) {
     #[derive(Serialize, Deserialize)]
     struct Nothing {}
-    for attempt in 1..=attempts {
+    for attempt in 1..=DELETIONS_MAX {
         match api.call(method, &Nothing {}, api.deadline()).await {
             Ok(Nothing {}) => return,
+            // It is gone, or the right is missing; one that was never confirmed may come yet.
+            Err(Failure::Server { .. } | Failure::Denied { .. }) if confirmed => return,
             Err(error) => tracing::debug!(%error, method, attempt, "left to the idle limit"),
         }
-        if attempt < attempts {
+        if attempt < DELETIONS_MAX {
             sleep(DELETION_PAUSE * attempt).await;
         }
     }

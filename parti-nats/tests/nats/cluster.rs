@@ -16,8 +16,8 @@ use crate::support::{
 const ELECTION_MAX: Duration = Duration::from_secs(40);
 
 /// Three servers and a store with three replicas on them.
-async fn cluster() -> (NatsCluster, NatsStore) {
-    let started = NatsCluster::start(3, &ServerOptions::default());
+async fn cluster(servers: &ServerOptions) -> (NatsCluster, NatsStore) {
+    let started = NatsCluster::start(3, servers);
     let cluster = started.unwrap_or_else(|error| panic!("{error}"));
     let mut opened = None;
     eventually("the cluster opens a bucket", ELECTION_MAX, async || {
@@ -33,7 +33,7 @@ async fn cluster() -> (NatsCluster, NatsStore) {
 /// What holds on one server must hold when replicas lag and leaders die.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_replicas_keep_every_promise_when_the_leader_is_killed() {
-    let (mut cluster, store) = cluster().await;
+    let (mut cluster, store) = cluster(&ServerOptions::default()).await;
     let mut watch = store.watch(WatchScope::All).await.expect("watches");
     assert_eq!(next(&mut watch).await, "caught up@0");
     one_of_many_wins(&store).await;
@@ -106,4 +106,37 @@ async fn one_of_many_wins(store: &NatsStore) {
         }
     }
     assert_eq!(winners, 1);
+}
+
+/// A server that is taken out of service for an update must cost a moment and no event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_retires_sends_its_clients_to_the_others() {
+    // The shortest the server allows; clients are sent away after the grace period.
+    let quick = "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"1s\"";
+    let (mut cluster, store) = cluster(&ServerOptions::default().config(quick)).await;
+    let mut watch = store.watch(WatchScope::All).await.expect("watches");
+    assert_eq!(next(&mut watch).await, "caught up@0");
+    write(&store, put("a", "1", Expect::Any)).await;
+    assert_eq!(next(&mut watch).await, "a=1@1");
+    let connected_to = || store.client().server_info().server_name;
+    let own = connected_to();
+    let number = own.strip_prefix('s').and_then(|number| number.parse().ok());
+    cluster
+        .node(number.expect("a node"))
+        .retire()
+        .expect("is told");
+    let mut after = None;
+    eventually("work goes on elsewhere", ELECTION_MAX, async || {
+        let written = commit(&store, vec![put("a", "2", Expect::Any)]).await;
+        if let Err(error) = &written {
+            let fair = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+            assert!(fair.contains(&error.kind), "{error}");
+        }
+        after = written.ok().filter(|_| connected_to() != own);
+        after.is_some()
+    })
+    .await;
+    let last = after.expect("written")[0];
+    let seen = until(&mut watch, &format!("a=2@{last}")).await;
+    assert_eq!(seen.last(), Some(&format!("a=2@{last}")), "{seen:?}");
 }

@@ -1,5 +1,7 @@
 //! A server and a store for a test, and short words for what tests do with them.
 
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use parti_core::{
@@ -9,6 +11,8 @@ use parti_core::{
 use parti_nats::{NatsOptions, NatsStore};
 use parti_testing::nats_server::{NatsServer, ServerOptions};
 use tokio::time::{Instant, sleep, timeout};
+use tracing_subscriber::filter::DynFilterFn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 /// How long anything may take that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -166,4 +170,58 @@ pub(crate) async fn consumers(store: &NatsStore) -> u64 {
     let info = api(store, &format!("STREAM.INFO.KV_{}", store.bucket()), "").await;
     let count = info["state"]["consumer_count"].as_u64();
     count.expect("a number of consumers")
+}
+
+thread_local! {
+    static LOGGED: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
+/// What is logged on this thread, down to the client's protocol, while the guard lives.
+///
+/// There is one subscriber for all tests of the program: several that come and go side by side
+/// would switch each other's lines off.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+/// Ends a [`Log`].
+pub(crate) struct LogGuard;
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        LOGGED.with_borrow_mut(Option::take);
+    }
+}
+
+impl Log {
+    pub(crate) fn begin() -> (Self, LogGuard) {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| {
+            let is_wanted = DynFilterFn::new(|_, _| LOGGED.with_borrow(Option::is_some));
+            let lines = tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_writer(|| LOGGED.with_borrow(Clone::clone).unwrap_or_default());
+            let subscriber = tracing_subscriber::registry().with(lines.with_filter(is_wanted));
+            tracing::subscriber::set_global_default(subscriber).expect("the only one");
+        });
+        let log = Self::default();
+        LOGGED.replace(Some(log.clone()));
+        (log, LogGuard)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

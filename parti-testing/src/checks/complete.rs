@@ -14,8 +14,9 @@ pub(super) struct Complete {
     granted: BTreeMap<WorkerId, Vec<PartitionKey>>,
     /// How many records grant each partition.
     owners: BTreeMap<PartitionKey, usize>,
-    /// Whether the plan that a process asked for last had anybody to give partitions to.
-    takers: BTreeMap<Process, bool>,
+    /// The plan that a process asked for last: for how many workers, and whether anybody of them takes
+    /// partitions.
+    takers: BTreeMap<Process, (usize, bool)>,
 }
 
 impl Complete {
@@ -49,11 +50,14 @@ impl Check for Complete {
         {
             let workers = planning.input.workers.as_slice();
             let takers = workers.iter().any(|worker| worker.capacity > 0);
-            self.takers.insert(*process, takers);
+            self.takers.insert(*process, (workers.len(), takers));
         }
         if let Fact::Notice {
             process,
-            notice: Notice::StepFailed { .. } | Notice::EvictionAverted { .. },
+            notice:
+                Notice::StepFailed { .. }
+                | Notice::EvictionAverted { .. }
+                | Notice::LeadershipLost { .. },
         } = fact
         {
             self.takers.remove(process);
@@ -70,8 +74,10 @@ impl Check for Complete {
                 }
                 (Key::Assignment(worker), _) => self.replace(worker, Vec::new()),
                 (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
-                    // Without a plan there was nobody to give anything to.
-                    let takers = self.takers.remove(process).unwrap_or(false);
+                    // Without a plan there was nobody to give anything to. A plan made before for
+                    // others was given up.
+                    let plan = (head.workers as usize, true);
+                    let takers = self.takers.remove(process) == Some(plan);
                     finished = Some(head).filter(|head| takers && head.unfinished == 0);
                 }
                 _ => {}

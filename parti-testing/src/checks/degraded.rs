@@ -26,6 +26,8 @@ pub(super) struct Degraded {
     mode: Mode,
     patients: BTreeMap<Process, Patient>,
     proposed: BTreeMap<Process, WriteId>,
+    /// Who has heard a renewal of its own in the present step.
+    hearing: Option<Process>,
     /// Who wrote each revision of a session.
     writers: Vec<Option<Process>>,
 }
@@ -36,6 +38,7 @@ impl Degraded {
             mode: rules.mode,
             patients: BTreeMap::new(),
             proposed: BTreeMap::new(),
+            hearing: None,
             writers: Vec::new(),
         }
     }
@@ -50,9 +53,11 @@ impl Degraded {
 
     fn hear(&mut self, process: Process, revision: Revision) {
         let writer = self.writers.get(revision.get() as usize).copied().flatten();
-        if writer == Some(process)
-            && let Some(patient) = self.patients.get_mut(&process)
-        {
+        if writer != Some(process) {
+            return;
+        }
+        self.hearing = Some(process);
+        if let Some(patient) = self.patients.get_mut(&process) {
             patient.deaf = false;
         }
     }
@@ -103,13 +108,13 @@ impl Check for Degraded {
             }
             Fact::Heard {
                 process, revision, ..
-            } if self.patients.contains_key(process) => self.hear(*process, *revision),
+            } => self.hear(*process, *revision),
             Fact::Notice {
                 process,
                 notice: Notice::Degraded { reason },
             } => {
                 let patient = self.patients.entry(*process).or_default();
-                patient.deaf = true;
+                patient.deaf = self.hearing != Some(*process);
                 patient.lost = *reason == DegradedReason::LeaseLost && self.mode == Mode::Exclusive;
             }
             Fact::Notice {
@@ -142,20 +147,21 @@ impl Check for Degraded {
                 ));
             }
             Fact::Settled {
-                process,
-                status: Some(status),
-                ..
-            } => self.settle(*process, status, findings),
+                process, status, ..
+            } => {
+                self.hearing = None;
+                if let Some(status) = status {
+                    self.settle(*process, status, findings);
+                }
+            }
             Fact::Began { .. }
             | Fact::Step { .. }
-            | Fact::Heard { .. }
             | Fact::Asked { .. }
             | Fact::Request { .. }
             | Fact::Assign { .. }
             | Fact::Revoke { .. }
             | Fact::Released { .. }
             | Fact::Notice { .. }
-            | Fact::Settled { .. }
             | Fact::Panicked { .. }
             | Fact::Foreign { .. }
             | Fact::Healed

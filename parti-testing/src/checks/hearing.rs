@@ -30,6 +30,8 @@ pub(super) struct Heard {
     pub(super) status: SessionStatus,
     /// When this incarnation was first shown.
     pub(super) joined: Instant,
+    /// When the incarnation before it was, if there was one.
+    pub(super) earlier: Instant,
 }
 
 /// The own contact of a process with the store.
@@ -182,7 +184,7 @@ impl Hearing {
             Some(known) if known.revision >= revision => {}
             Some(known) => {
                 if known.epoch != note.epoch {
-                    known.joined = local;
+                    (known.earlier, known.joined) = (known.joined, local);
                 }
                 (known.revision, known.at) = (revision, local);
                 (known.epoch, known.status) = (note.epoch, note.status);
@@ -194,6 +196,7 @@ impl Hearing {
                     epoch: note.epoch,
                     status: note.status,
                     joined: local,
+                    earlier: local,
                 };
                 ear.sessions.insert(note.worker.clone(), heard);
             }
@@ -212,7 +215,8 @@ impl Ear {
                     judges_from: Instant::ORIGIN,
                 });
             }
-            Some(contact) if revision < contact.echo.0 => {}
+            // Only an abandoned watch may have brought the newer one, which the process ignores.
+            Some(contact) if revision < contact.echo.0 => contact.echo.1 = local,
             Some(contact) => {
                 if local.since(contact.echo.1) > patience {
                     contact.since = local;

@@ -1,7 +1,8 @@
 //! L11: after the faults a group comes to rest in a bounded number of generations.
 //!
 //! One that keeps a worker which comes and goes may need more: that one is brought in and put out again,
-//! and the time between must grow.
+//! and the time between must grow. Steps of a hand-over that bring it nearer to its end do not count:
+//! there are no more of them than partitions, however slowly these are released.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,8 @@ const EACH: usize = 15;
 pub(super) struct Livelock {
     healed: bool,
     causes: Vec<Cause>,
+    /// How much of the hand-over was left at the last generation.
+    unfinished: u32,
     processes: BTreeSet<Process>,
 }
 
@@ -32,7 +35,11 @@ impl Check for Livelock {
                 self.processes.insert(*process);
                 let head = writes.iter().find(|write| write.key == Key::Head);
                 if let Some(Record::Head(head)) = head.and_then(|write| write.record()) {
-                    self.causes.push(head.cause);
+                    let begins = head.planned == head.version;
+                    if begins || head.unfinished >= self.unfinished {
+                        self.causes.push(head.cause);
+                    }
+                    self.unfinished = head.unfinished;
                 }
             }
             Fact::Due(_) => {

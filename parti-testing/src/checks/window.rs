@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::hearing::{Ear, Hearing};
-use super::{Check, Fact, Findings, Kind, Process, Proposal, Rules, Written};
+use super::{Check, Eviction, Fact, Findings, Kind, Process, Proposal, Rules, Written};
 use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId, WriteId};
 
 /// A decision to plan.
@@ -29,7 +29,7 @@ struct Office {
     gained: Instant,
     decided: Option<Decision>,
     /// The write that is on its way, and for whom it plans.
-    proposed: Option<(WriteId, Option<BTreeSet<WorkerId>>)>,
+    proposed: Option<(WriteId, BTreeSet<WorkerId>)>,
     /// For whom the last plan was made.
     basis: Option<BTreeSet<WorkerId>>,
 }
@@ -76,10 +76,7 @@ impl Window {
                     if let Some((_, basis)) = office.proposed.take_if(|(id, _)| *id == head.write)
                         && head.planned == head.version
                     {
-                        // Without a plan, because nobody is left to own anything, it was made for
-                        // all that take part.
-                        let all = || present(self.hearing.of(process), writes);
-                        office.basis = Some(basis.unwrap_or_else(all));
+                        office.basis = Some(basis);
                     }
                 }
                 _ => {}
@@ -102,7 +99,14 @@ impl Window {
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
         let joined: Vec<Instant> = active()
             .filter(|(worker, _)| new(worker))
-            .map(|(_, heard)| heard.joined)
+            // What is due comes before what is heard in the same step.
+            .map(|(_, heard)| {
+                if heard.joined == at {
+                    heard.earlier
+                } else {
+                    heard.joined
+                }
+            })
             .collect();
         let expected = self.expected.map(|expected| expected as usize);
         let decision = Decision {
@@ -132,11 +136,13 @@ impl Window {
             // One whose plan failed was given up.
             .filter(|decision| decision.workers.len() == head.workers as usize);
         let Some(decision) = decision else {
-            // A hand-over goes on, or nobody is left to plan for.
-            office.proposed = Some((proposal.write, None));
+            // A hand-over goes on, or nobody is left to own anything: then it is made without a plan,
+            // for all that take part.
+            let all = present(self.hearing.of(process), &proposal.evictions);
+            office.proposed = Some((proposal.write, all));
             return None;
         };
-        office.proposed = Some((proposal.write, Some(decision.workers)));
+        office.proposed = Some((proposal.write, decision.workers));
         if decision.complete {
             return None;
         }
@@ -163,20 +169,9 @@ impl Window {
     }
 }
 
-/// The workers a leader has heard of that take part and are not evicted by these writes.
-fn present(ear: Option<&Ear>, writes: &[Written]) -> BTreeSet<WorkerId> {
-    let evicted: BTreeSet<&WorkerId> = writes
-        .iter()
-        .filter_map(|write| match &write.key {
-            Key::Session(worker) => Some(worker),
-            Key::Head
-            | Key::Assignment(_)
-            | Key::Audit(_)
-            | Key::Control(..)
-            | Key::Source
-            | Key::Foreign => None,
-        })
-        .collect();
+/// The workers a leader has heard of that take part and that it does not evict.
+fn present(ear: Option<&Ear>, evictions: &[Eviction]) -> BTreeSet<WorkerId> {
+    let evicted: BTreeSet<&WorkerId> = evictions.iter().map(|eviction| &eviction.worker).collect();
     let sessions = ear.into_iter().flat_map(|ear| &ear.sessions);
     sessions
         .filter(|(worker, heard)| {

@@ -1,8 +1,8 @@
 //! The bucket is deleted under real processes.
 
 use parti::{GroupName, NatsOptions, NatsStore};
+use parti_testing::lives::{Life, judge, shares};
 
-use super::history::{self, Life};
 use super::{Group, PARTITIONS};
 
 /// Somebody deletes the wrong stream: nobody may own anything twice over it, tokens go on rising, and
@@ -10,7 +10,7 @@ use super::{Group, PARTITIONS};
 #[test]
 fn a_deleted_bucket_is_noticed_and_everything_is_owned_again_with_higher_tokens() {
     let group = Group::start("fast", 5);
-    let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
+    let sum = |lives: &[Life]| shares(lives).iter().sum::<usize>();
     group.until("everything owned", |lives| sum(lives) == PARTITIONS);
     let before = group.lives();
     delete_bucket(&group);
@@ -22,8 +22,7 @@ fn a_deleted_bucket_is_noticed_and_everything_is_owned_again_with_higher_tokens(
         lives.iter().all(again) && sum(lives) == PARTITIONS
     });
     let lives = group.lives();
-    assert_eq!(history::overlaps(&lives), []);
-    assert_eq!(history::stale_tokens(&lives), []);
+    assert_eq!(judge(&lives), []);
     for (life, earlier) in lives.iter().zip(&before) {
         assert_eq!(
             life.count("revoked"),
@@ -50,7 +49,7 @@ fn a_deleted_bucket_is_noticed_and_everything_is_owned_again_with_higher_tokens(
 #[test]
 fn with_halt_a_deleted_bucket_ends_the_work_and_stays_deleted() {
     let group = Group::start_with("fast", 2, &["--on-bucket-lost", "halt"]);
-    let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
+    let sum = |lives: &[Life]| shares(lives).iter().sum::<usize>();
     group.until("everything owned", |lives| sum(lives) == PARTITIONS);
     delete_bucket(&group);
     group.until("all is given up", |lives| {
@@ -59,7 +58,7 @@ fn with_halt_a_deleted_bucket_ends_the_work_and_stays_deleted() {
     assert!(!bucket_exists(&group), "nobody creates it");
     let lives = group.lives();
     assert!(lives.iter().all(|life| life.count("claimed") == 1));
-    assert_eq!(history::overlaps(&lives), []);
+    assert_eq!(judge(&lives), []);
 }
 
 fn delete_bucket(group: &Group) {

@@ -1,7 +1,6 @@
 //! Real processes on a real nats-server: joins, `kill -9`, the loss of the leader, SIGTERM, and what
 //! an idle group costs. The histories that the processes wrote are checked against each other.
 
-mod history;
 mod losses;
 
 use std::collections::BTreeSet;
@@ -13,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use history::{Life, Line};
+use parti_testing::lives::{Life, Line, judge, shares, takeover_ms};
 use parti_testing::nats_server::{NatsServer, ServerOptions};
 use parti_testing::process::OwnProcess;
 
@@ -29,34 +28,33 @@ fn five_processes_share_survive_kills_and_leave_cleanly() {
         shares_are(lives, &[20, 20, 20, 20, 20])
     });
 
-    let mut ids: Vec<String> = group.lives().iter().map(history::claimed).collect();
-    ids.sort();
+    let lives = group.lives();
+    let mut ids: Vec<&str> = lives.iter().map(Life::claimed).collect();
+    ids.sort_unstable();
     let dense = ["worker-0", "worker-1", "worker-2", "worker-3", "worker-4"];
     assert_eq!(ids, dense);
 
     group.join(5);
-    group.until("a share for the sixth", |lives| {
-        history::shares(lives)[5] >= 16
-    });
+    group.until("a share for the sixth", |lives| shares(lives)[5] >= 16);
 
     let follower = group.position(|leads| !leads);
     group.kill(follower);
     group.until("its partitions again", |lives| {
-        history::takeover_ms(lives, follower).is_some()
+        takeover_ms(lives, follower).is_some()
     });
 
     let leader = group.position(|leads| leads);
     group.kill(leader);
     group.until("the leader's, too", |lives| {
-        history::takeover_ms(lives, leader).is_some()
+        takeover_ms(lives, leader).is_some()
     });
     group.until("everything", |lives| {
-        history::shares(lives).iter().sum::<usize>() == PARTITIONS
+        shares(lives).iter().sum::<usize>() == PARTITIONS
     });
 
     let lives = group.lives();
     for dead in [follower, leader] {
-        let took = history::takeover_ms(&lives, dead).expect("waited for");
+        let took = takeover_ms(&lives, dead).expect("waited for");
         eprintln!("taken over after {took} ms");
         assert!(
             took <= 1000 + 1000,
@@ -68,8 +66,7 @@ fn five_processes_share_survive_kills_and_leave_cleanly() {
         assert!(status.success(), "SIGTERM is a clean end: {status}");
     }
     let lives = group.lives();
-    assert_eq!(history::overlaps(&lives), []);
-    assert_eq!(history::stale_tokens(&lives), []);
+    assert_eq!(judge(&lives), []);
     for process in group.alive() {
         let last = lives[process].lines.last().map(|line| line.event.as_str());
         assert_eq!(last, Some("stopped"));
@@ -82,7 +79,7 @@ fn twenty_workers_that_start_at_once_all_own_their_share_within_a_second() {
     let group = Group::start("default", 20);
     group.until("an even share", |lives| shares_are(lives, &[5; 20]));
     let lives = group.lives();
-    let ids: BTreeSet<String> = lives.iter().map(history::claimed).collect();
+    let ids: BTreeSet<&str> = lives.iter().map(Life::claimed).collect();
     assert_eq!(ids.len(), 20, "{ids:?}");
     let last = |event: &str| lives.iter().filter_map(|life| life.last(event)).max();
     let (claimed, assigned) = (
@@ -98,16 +95,14 @@ fn twenty_workers_that_start_at_once_all_own_their_share_within_a_second() {
 #[test]
 fn repeated_kills_are_taken_over_within_the_lease_and_a_little() {
     let mut group = Group::start("fast", 6);
-    let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
+    let sum = |lives: &[Life]| shares(lives).iter().sum::<usize>();
     let mut took = Vec::new();
     for round in 0..5 {
         group.until("everything owned", |lives| sum(lives) == PARTITIONS);
         let victim = group.position(|leads| leads == (round % 2 == 0));
         group.kill(victim);
-        group.until("taken over", |lives| {
-            history::takeover_ms(lives, victim).is_some()
-        });
-        took.push(history::takeover_ms(&group.lives(), victim).expect("waited for"));
+        group.until("taken over", |lives| takeover_ms(lives, victim).is_some());
+        took.push(takeover_ms(&group.lives(), victim).expect("waited for"));
         group.join(6 + round);
     }
     took.sort_unstable();
@@ -121,22 +116,19 @@ fn repeated_kills_are_taken_over_within_the_lease_and_a_little() {
         "worst of {took:?} ms, lease 1000 ms"
     );
     let lives = group.lives();
-    assert_eq!(history::overlaps(&lives), []);
-    assert_eq!(history::stale_tokens(&lives), []);
+    assert_eq!(judge(&lives), []);
 }
 
 /// A paused process cannot run a callback: it has to wake up as one that owns nothing.
 #[test]
 fn a_paused_process_loses_its_partitions_and_comes_back_as_a_new_session() {
     let group = Group::start("fast", 3);
-    let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
+    let sum = |lives: &[Life]| shares(lives).iter().sum::<usize>();
     group.until("everything owned", |lives| sum(lives) == PARTITIONS);
     let follower = group.position(|leads| !leads);
     group.processes[follower].child.pause().expect("pauses");
     group.processes[follower].seen().paused_at_ms = Some(now_ms());
-    group.until("taken over", |lives| {
-        history::takeover_ms(lives, follower).is_some()
-    });
+    group.until("taken over", |lives| takeover_ms(lives, follower).is_some());
     let before = group.lives()[follower].clone();
     group.processes[follower].child.resume().expect("goes on");
     group.until("its end is told", |lives| {
@@ -145,12 +137,9 @@ fn a_paused_process_loses_its_partitions_and_comes_back_as_a_new_session() {
     group.until("a new session", |lives| {
         lives[follower].count("claimed") == 2
     });
-    group.until("a share again", |lives| {
-        history::shares(lives)[follower] >= 30
-    });
+    group.until("a share again", |lives| shares(lives)[follower] >= 30);
     let lives = group.lives();
-    assert_eq!(history::overlaps(&lives), []);
-    assert_eq!(history::stale_tokens(&lives), []);
+    assert_eq!(judge(&lives), []);
 }
 
 /// An outage of the store many leases long must end where it began: nobody may be declared dead for
@@ -161,7 +150,7 @@ fn an_outage_of_the_server_ends_with_the_same_ids_and_the_same_assignment() {
     group.until("an even share", |lives| shares_are(lives, &[25; 4]));
     let before: Vec<_> = group.lives().iter().map(Life::owned).collect();
     group.server.pause().expect("pauses");
-    let revoked = |lives: &[Life]| history::shares(lives).iter().sum::<usize>() == 0;
+    let revoked = |lives: &[Life]| shares(lives).iter().sum::<usize>() == 0;
     group.until("everything given up at the end of the leases", revoked);
     thread::sleep(Duration::from_secs(7));
     group.server.resume().expect("resumes");
@@ -172,27 +161,23 @@ fn an_outage_of_the_server_ends_with_the_same_ids_and_the_same_assignment() {
         assert_eq!(life.count("claimed"), 1, "the same session goes on");
         assert!(life.count("degraded") >= 1, "it is told");
     }
-    assert_eq!(history::overlaps(&lives), []);
-    assert_eq!(history::stale_tokens(&lives), []);
+    assert_eq!(judge(&lives), []);
 }
 
 /// The default timings promise to detect a crash within the lease of six seconds.
 #[test]
 fn the_default_timings_take_over_within_the_lease_and_a_second() {
     let mut group = Group::start("default", 3);
-    let sum = |lives: &[Life]| history::shares(lives).iter().sum::<usize>();
+    let sum = |lives: &[Life]| shares(lives).iter().sum::<usize>();
     group.until("everything owned", |lives| sum(lives) == PARTITIONS);
     let leader = group.position(|leads| leads);
     group.kill(leader);
-    group.until("taken over", |lives| {
-        history::takeover_ms(lives, leader).is_some()
-    });
+    group.until("taken over", |lives| takeover_ms(lives, leader).is_some());
     let lives = group.lives();
-    let took = history::takeover_ms(&lives, leader).expect("waited for");
+    let took = takeover_ms(&lives, leader).expect("waited for");
     eprintln!("taken over after {took} ms");
     assert!(took <= 6000 + 1000, "{took} ms");
-    assert_eq!(history::overlaps(&lives), []);
-    assert_eq!(history::stale_tokens(&lives), []);
+    assert_eq!(judge(&lives), []);
 }
 
 /// Idle polling once cost a fleet thousands of requests an hour; here it is one write a heartbeat.
@@ -216,7 +201,7 @@ fn an_idle_group_costs_one_request_a_worker_and_heartbeat() {
 }
 
 fn shares_are(lives: &[Life], expected: &[usize]) -> bool {
-    history::shares(lives) == expected
+    shares(lives) == expected
 }
 
 /// Worker processes on a server of their own.
@@ -277,12 +262,7 @@ impl Group {
 
     /// A living process that leads, or one that does not.
     fn position(&self, wanted: impl Fn(bool) -> bool) -> usize {
-        let leads = |process: usize| {
-            let life = self.processes[process].life();
-            let office = |line: &&Line| line.event == "leader" || line.event == "follower";
-            let last = life.lines.iter().rfind(office);
-            last.is_some_and(|line| line.event == "leader")
-        };
+        let leads = |process: usize| self.processes[process].life().leads();
         let mut alive = self.alive().into_iter();
         alive
             .find(|&process| wanted(leads(process)))
@@ -292,10 +272,10 @@ impl Group {
     fn until(&self, what: &str, reached: impl Fn(&[Life]) -> bool) {
         let deadline = Instant::now() + LIMIT;
         while !reached(&self.lives()) {
-            let shares = history::shares(&self.lives());
+            let now = shares(&self.lives());
             assert!(
                 Instant::now() < deadline,
-                "not within {LIMIT:?}: {what}; {shares:?}"
+                "not within {LIMIT:?}: {what}; {now:?}"
             );
             thread::sleep(Duration::from_millis(20));
         }
@@ -351,7 +331,7 @@ impl Process {
                 // A killed process may leave half a line behind.
                 if let Some(line) = Line::parse(&text) {
                     let mut life = written.lock().unwrap_or_else(PoisonError::into_inner);
-                    life.lines.push(line);
+                    life.push(line);
                 }
             }
         });

@@ -1,6 +1,10 @@
 //! Workers whose requests are served and whose watch brings nothing.
 
 use super::*;
+use crate::breaker::BreakerSettings;
+use crate::config::DegradedPreset;
+use crate::event::OpOwner;
+use crate::store::StoreErrorKind;
 
 fn leader(world: &World) -> usize {
     let leads = |node: &super::world::Node| node.core.status().is_leader;
@@ -89,4 +93,41 @@ fn what_begins_anew_after_its_end_is_told_like_everything_else() {
         None
     });
     assert_eq!(last, Some(4));
+}
+
+/// A leader whose renewals fail planned because a new watch brought it a renewal of before.
+#[test]
+fn a_degraded_leader_decides_nothing_until_it_hears_a_new_renewal() {
+    let mut world = World::new(4);
+    world.start(|builder| {
+        let preset = DegradedPreset::Aggressive;
+        let patient = BreakerSettings::new(50, 2, Duration::from_millis(500)).expect("can work");
+        expecting(1)(builder)
+            .degraded(preset)
+            .circuit_breaker(patient)
+    });
+    world.run(secs(30));
+    world.nodes[0].deaf = true;
+    world.run_until_written("w.worker-0");
+    (world.fails, world.fails_for) = (
+        Some(StoreErrorKind::Unavailable),
+        Vec::from([OpOwner::Session]),
+    );
+    let renewed = world.now;
+    let is_degraded = |world: &World| world.nodes[0].core.status().state == State::Degraded;
+    while !is_degraded(&world) {
+        world.run(Duration::from_millis(10));
+        if world.now == renewed + Duration::from_millis(1_900) {
+            world.nodes[0].deaf = false;
+            world.lose_watches(0);
+        }
+    }
+    world.plans.clear();
+    world.partitions = World::new(5).partitions;
+    world.tell(0, Event::SourceChanged);
+    assert_eq!(world.plans, []);
+    assert!(world.nodes[0].core.status().is_leader);
+    world.fails = None;
+    world.run(secs(5));
+    assert_eq!(world.plans.len(), 1, "with contact it goes on");
 }

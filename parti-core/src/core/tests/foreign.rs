@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::world::{Node, World};
 use super::{counts, expecting, group, leader, secs};
+use crate::config::Config;
 use crate::effect::RevokeCause;
 use crate::notice::Notice;
 use crate::partition::PartitionKey;
@@ -121,6 +122,61 @@ fn an_assignment_destroyed_while_the_leader_dies_is_not_granted_twice() {
     world.run(secs(30));
     let alive = world.nodes.iter().filter(|node| !node.cut_off);
     assert_eq!(alive.map(|node| node.held.len()).sum::<usize>(), 9);
+}
+
+/// A worker may be cut off between taking in its record and saying so. With the record gone too, it
+/// looks like one that never got anything.
+#[test]
+fn an_assignment_destroyed_before_it_is_acknowledged_is_not_granted_twice() {
+    let mut world = World::new(4);
+    world.start(expecting(2));
+    let victim = world.start(expecting(2));
+    world.run_until_written("a.worker-1");
+    let holds = world.nodes[victim].held.clone();
+    assert_eq!(holds.len(), 2, "it processes what it has not acknowledged");
+    world.nodes[0].cut_off = true;
+    world.nodes[victim].cut_off = true;
+    let renewed = world.now;
+    world.erase("a.worker-1");
+    let next = world.start(expecting(3));
+    let hold = Config::builder("g").build().expect("coherent").hold();
+    while world.now < renewed + hold {
+        world.run(Duration::from_millis(100));
+        let granted_twice = world.nodes[next].held.keys().any(|p| holds.contains_key(p));
+        assert!(!granted_twice, "owned twice at {}", world.now);
+    }
+    world.run(secs(30));
+    assert_eq!(world.nodes[next].held.len(), 4);
+}
+
+/// A joiner that was never given anything must not be cut off for a record that somebody else lost.
+#[test]
+fn a_destroyed_assignment_is_not_held_against_those_who_joined_later() {
+    let mut world = World::new(4);
+    group(&mut world, 2);
+    let dead = leader(&world);
+    world.nodes[dead].cut_off = true;
+    let joiner = world.start(expecting(3));
+    world.run(secs(1));
+    let victim = 1 - dead;
+    let worker = world.nodes[victim].core.status().worker;
+    let worker = worker.expect("holds an ID");
+    world.erase(&format!("a.{worker}"));
+    world.run(secs(40));
+    assert_eq!(world.nodes[joiner].held.len(), 2);
+    let joiner = world.nodes[joiner].core.status().worker;
+    assert!(
+        world
+            .evictions
+            .iter()
+            .any(|(_, evicted)| *evicted == worker)
+    );
+    assert!(
+        world
+            .evictions
+            .iter()
+            .all(|(_, evicted)| Some(evicted) != joiner.as_ref())
+    );
 }
 
 /// What a node holds, less what it may not rely on since its session ended.

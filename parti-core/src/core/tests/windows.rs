@@ -247,3 +247,24 @@ fn a_list_that_grew_waits_for_the_cooldown_also_under_a_new_leader() {
     assert_between(plans[1], begun, secs(10), millis(10_500));
     assert_eq!(counts(&world).iter().sum::<usize>(), 9);
 }
+
+/// Whoever takes over a `head` that was destroyed cannot know that everything has just been moved.
+#[test]
+fn a_destroyed_head_may_hide_a_rebalance_of_a_moment_ago() {
+    let mut world = World::new(4);
+    world.start(expecting(1));
+    world.run(secs(1));
+    assert_eq!(causes(&world), [Cause::ColdStart]);
+    world.nodes[0].cut_off = true;
+    world.plant("head", b"nonsense");
+    world.start(expecting(2));
+    let destroyed = world.now;
+    world.run(secs(5));
+    assert!(world.nodes[1].core.status().is_leader);
+    assert_eq!(deferrable(&world), [], "the cooldown is not over");
+    world.run(secs(20));
+    world.start(expecting(2));
+    world.run(secs(1));
+    assert_between(deferrable(&world)[0], destroyed, secs(10), secs(30));
+    assert_eq!(counts(&world)[1..], [2, 2]);
+}

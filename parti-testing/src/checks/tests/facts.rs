@@ -194,6 +194,17 @@ pub(super) fn head(
     written("head", revision, previous, record)
 }
 
+/// The same generation but for a change.
+pub(super) fn changed(head: &Written, change: impl FnOnce(&mut Head)) -> Written {
+    let Some(Record::Head(record)) = head.record() else {
+        panic!("it is a head");
+    };
+    let mut record = record.clone();
+    change(&mut record);
+    let (revision, previous) = (head.revision.get(), head.previous.get());
+    written("head", revision, previous, Record::Head(record))
+}
+
 pub(super) fn commit(process: Process, writes: Vec<Written>) -> Fact {
     Fact::Commit { process, writes }
 }

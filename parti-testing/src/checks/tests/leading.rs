@@ -115,6 +115,9 @@ fn nothing_is_decided_without_contact() {
     let at = |decided| [in_contact(&[2_000]), vec![plans(decided, &[0], &[0])]].concat();
     passes("S16", &at(5_000));
     fails("S16", &at(5_001));
+    // A new watch may bring what an abandoned one has brought already.
+    let again = [in_contact(&[2_000]), vec![heard(A, 5_000, 1)]].concat();
+    passes("S16", &[again, vec![plans(8_000, &[0], &[0])]].concat());
     let sent = |at, cause| [in_contact(&[2_000]), vec![proposes(at, cause, &[])]].concat();
     fails("S16", &sent(6_000, Cause::Resume));
     passes("S16", &sent(6_000, Cause::Resignation));
@@ -158,6 +161,29 @@ fn windows_are_waited_for() {
         },
     );
     passes("S14", &[vec![gained.clone(), over], joins(20_000)].concat());
+    // Whoever is heard of between a generation for nobody and its commit has joined after it.
+    let late = |at| {
+        let nobody = because(Cause::Drain, head(A, 1, 5, 100, 0));
+        let b = [commit(B, vec![active(B, 2, 0, 0)]), heard(A, 10_000, 2)];
+        let mut joins = decides(at, Cause::PlannedScale).split_off(2);
+        if let Some(Fact::Proposes { proposal, .. }) = joins.last_mut() {
+            proposal.write.seq = 1;
+        }
+        let gained = vec![gained.clone(), proposes(9_000, Cause::Drain, &[])];
+        [gained, b.to_vec(), vec![commit(A, vec![nobody])], joins].concat()
+    };
+    passes("S14", &late(20_000));
+    fails("S14", &late(19_999));
+    // A window that is over ends before its worker is heard to have come back.
+    let back = |back| {
+        let mut facts = joins(20_000);
+        let again = written("w.worker-1", 9, 2, session(B, SessionStatus::Active, 0, 9));
+        let end = facts.len() - 2;
+        facts.splice(end..end, [commit(B, vec![again]), heard(A, back, 9)]);
+        facts
+    };
+    passes("S14", &back(20_000));
+    fails("S14", &back(19_999));
 }
 
 /// Every change would interrupt work that has nothing to do with it.
@@ -185,9 +211,16 @@ fn a_finished_generation_is_complete() {
     let plan = plans(0, &[0], &[0]);
     let empty = commit(A, vec![head(A, 1, 5, 3, 0)]);
     fails("S12", &[plan.clone(), empty.clone()]);
+    let reason = StepDownReason::Deposed;
+    let term = Term::new(1);
+    let over = notice(A, Notice::LeadershipLost { term, reason });
+    passes("S12", &[plan.clone(), over, empty.clone()]);
     passes("S12", &[empty]);
     let full = commit(A, vec![head(A, 1, 5, 3, 0), assignment(A, 5, Some(5), 4)]);
-    passes("S12", &[plan, full]);
+    passes("S12", &[plan.clone(), full]);
+    // A plan that was given up says nothing about a generation for nobody.
+    let nobody = changed(&head(A, 1, 5, 3, 0), |head| head.workers = 0);
+    passes("S12", &[plan, commit(A, vec![nobody])]);
 }
 
 /// Trouble with the store must neither stop the work of one mode nor double that of the other.
@@ -198,7 +231,17 @@ fn a_degraded_worker_keeps_to_its_mode() {
     let deaf = [a, b, degraded(parti_core::DegradedReason::WatchSilent)];
     let plan = plans(0, &[0], &[0]);
     fails("S22", &[&deaf[..], core::slice::from_ref(&plan)].concat());
-    passes("S22", &[&deaf[..], &[heard(A, 0, 1), plan]].concat());
+    passes(
+        "S22",
+        &[&deaf[..], &[heard(A, 0, 1), plan.clone()]].concat(),
+    );
+    // Heard in the very step in which it calls itself degraded, or in one before.
+    let before = |between: &[Fact]| {
+        let heard = [&deaf[..2], &[heard(A, 0, 1)], between, &deaf[2..]].concat();
+        [&heard[..], core::slice::from_ref(&plan)].concat()
+    };
+    passes("S22", &before(&[]));
+    fails("S22", &before(&[settled(A, 20)]));
     let evicts = proposes(0, Cause::Emergency, &[(B, 2)]);
     fails("S22", &[&deaf[..], core::slice::from_ref(&evicts)].concat());
     // What was sent before may be sent again.

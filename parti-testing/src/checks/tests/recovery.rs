@@ -151,3 +151,23 @@ fn generations_after_the_faults_are_counted() {
     passes("L11", &generations(35));
     fails("L11", &generations(36));
 }
+
+/// Five hundred partitions that are released one by one are no reason for an alarm; steps that lead
+/// nowhere are.
+#[test]
+fn steps_of_a_hand_over_count_only_if_they_bring_it_no_nearer_to_its_end() {
+    let steps = |left: &dyn Fn(u64) -> u32| {
+        let step = |n| {
+            changed(&head(A, 1, 5 + n, 3 + n, 2 + n), |head| {
+                (head.cause, head.planned) = (Cause::Resume, Version::new(4));
+                head.unfinished = left(n);
+            })
+        };
+        let commits = (0..100).map(|n| commit(A, vec![step(n)]));
+        let due = Fact::Due(coverage(&[A]));
+        let facts = core::iter::once(Fact::Healed).chain(commits).chain([due]);
+        facts.collect::<Vec<_>>()
+    };
+    passes("L11", &steps(&|n| 100 - n as u32));
+    fails("L11", &steps(&|_| 100));
+}

@@ -4,23 +4,26 @@
 //! `worker --nats nats://127.0.0.1:4222 --group demo --partitions 100 --json`
 //!
 //! What always holds: `assigned` is written before processing begins, `revoked` after it has ended
-//! and before that is acknowledged. SIGTERM and SIGINT hand the partitions over and exit with 0.
+//! and before that is acknowledged; its `used_ms` is when the guard was last seen valid. SIGTERM and
+//! SIGINT hand the partitions over and exit with 0.
 
-use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use parti::{
-    AssignmentStrategy, Config, ConsistentHash, Guard, Manager, ManagerNotice, Mode, Notice,
-    OnBucketLost, Partition, PartitionError, PartitionHandler, PartitionKey, Preset, RevokeCause,
-    RoundRobin, StaticSource, Sticky, StopMode, Subscription, async_trait,
+    AssignmentStrategy, Config, ConfigBuilder, ConsistentHash, Manager, ManagerNotice, Mode,
+    NatsOptions, NatsStore, Notice, OnBucketLost, Partition, PartitionError, Preset, RoundRobin,
+    StaticSource, Sticky, StopMode, Subscription,
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+
+mod journal;
+
+use journal::{Journal, millis, watch};
 
 /// A worker of a group, as one process.
 #[derive(Parser)]
@@ -55,6 +58,24 @@ struct Arguments {
     /// How long the end of processing takes, in milliseconds.
     #[arg(long, default_value_t = 0)]
     drain_ms: u64,
+    /// How many servers keep the group's bucket, if it does not exist yet.
+    #[arg(long, default_value_t = 1)]
+    replicas: usize,
+    /// How many workers the process is, each with a connection of its own.
+    #[arg(long, default_value_t = 1)]
+    workers: u32,
+    /// How many worker IDs there are.
+    #[arg(long, default_value_t = 100)]
+    pool: u32,
+    /// A time of the configuration in milliseconds, such as `lease=3000`.
+    #[arg(long = "set", value_name = "NAME=MS", value_parser = setting)]
+    settings: Vec<(String, Duration)>,
+    /// End by holding the seat for a replacement for so many milliseconds, instead of handing over.
+    #[arg(long)]
+    hold_ms: Option<u64>,
+    /// How often guards are looked at for `used_ms`, in milliseconds; 0 is only at the end.
+    #[arg(long, default_value_t = 10)]
+    look_ms: u64,
     /// Write JSON, one object a line.
     #[arg(long)]
     json: bool,
@@ -100,34 +121,84 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let seconds = arguments
         .seconds
         .map_or(Duration::MAX, Duration::from_secs_f64);
-    let journal = Arc::new(Journal::new(&arguments));
-    let mut builder = Manager::builder(
-        config(&arguments)?,
-        StaticSource::new(partitions(arguments.partitions)?)?,
-        Arc::clone(&journal),
-    )
-    .strategy(strategy(arguments.strategy));
-    if let Some(url) = &arguments.nats {
-        builder = builder.nats(url);
-    }
-    let notices = builder.subscribe();
-    let manager = tokio::select! {
-        manager = builder.start() => Arc::new(manager?),
+    let starting = async {
+        let starts = (0..arguments.workers).map(|_| start(&arguments));
+        futures_util::future::try_join_all(starts).await
+    };
+    let workers = tokio::select! {
+        workers = starting => workers?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    journal.attach(&manager);
-    let following = tokio::spawn(follow(notices, Arc::clone(&journal)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = tokio::time::sleep(seconds) => {}
     }
-    let stopped = manager.stop(StopMode::Handoff).await;
-    following.await?;
-    let error = stopped.err().map(|error| error.to_string());
-    journal.write("stopped", json!({ "error": error }));
+    let mode = arguments.hold_ms.map_or(StopMode::Handoff, |hold| {
+        let hold = Duration::from_millis(hold);
+        StopMode::Restart { hold }
+    });
+    let ends = workers.into_iter().map(|worker| worker.end(mode));
+    futures_util::future::join_all(ends).await;
     Ok(())
+}
+
+/// A worker that runs.
+struct Worker {
+    manager: Arc<Manager>,
+    journal: Arc<Journal>,
+    following: tokio::task::JoinHandle<()>,
+}
+
+impl Worker {
+    async fn end(self, mode: StopMode) {
+        let stopped = self.manager.stop(mode).await;
+        // Its end is that there is nothing more to tell.
+        let _ = self.following.await;
+        let error = stopped.err().map(|error| error.to_string());
+        self.journal.write("stopped", json!({ "error": error }));
+    }
+}
+
+async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
+    let drain = Duration::from_millis(arguments.drain_ms);
+    let journal = Arc::new(Journal::new(arguments.json, drain));
+    if arguments.look_ms > 0 {
+        let interval = Duration::from_millis(arguments.look_ms);
+        let watched = Arc::downgrade(&journal);
+        thread::spawn(move || watch(&watched, interval));
+    }
+    let config = config(arguments)?;
+    let times = json!({
+        "lease_ms": millis(config.lease()),
+        "bound_ms": millis(config.convergence_bound()),
+    });
+    journal.write("configured", times);
+    let source = StaticSource::new(partitions(arguments.partitions)?)?;
+    let store = match &arguments.nats {
+        Some(url) => {
+            let options = NatsOptions::default()
+                .request_timeout(config.request_timeout())
+                .replicas(arguments.replicas);
+            Some(NatsStore::connect(url, config.group(), options).await?)
+        }
+        None => None,
+    };
+    let mut builder = Manager::builder(config, source, Arc::clone(&journal))
+        .strategy(strategy(arguments.strategy));
+    if let Some(store) = store {
+        builder = builder.store(Arc::new(store));
+    }
+    let notices = builder.subscribe();
+    let manager = Arc::new(builder.start().await?);
+    journal.attach(&manager);
+    let following = tokio::spawn(follow(notices, Arc::clone(&journal)));
+    Ok(Worker {
+        manager,
+        journal,
+        following,
+    })
 }
 
 fn config(arguments: &Arguments) -> Result<Config, Box<dyn Error>> {
@@ -152,7 +223,45 @@ fn config(arguments: &Arguments) -> Result<Config, Box<dyn Error>> {
         Some(expected) => builder.expected_workers(expected),
         None => builder,
     };
+    let builder = builder.worker_id_range(0, arguments.pool.saturating_sub(1));
+    let settings = arguments.settings.iter();
+    let builder = settings.fold(builder, |builder, (name, value)| set(builder, name, *value));
     Ok(builder.build()?)
+}
+
+/// The times that can be set, and how.
+fn set(builder: ConfigBuilder, name: &str, value: Duration) -> ConfigBuilder {
+    match name {
+        "heartbeat_interval" => builder.heartbeat_interval(value),
+        "lease" => builder.lease(value),
+        "cold_start_window" => builder.cold_start_window(value),
+        "planned_scale_window" => builder.planned_scale_window(value),
+        "min_rebalance_interval" => builder.min_rebalance_interval(value),
+        "drain_timeout" => builder.drain_timeout(value),
+        "startup_timeout" => builder.startup_timeout(value),
+        "shutdown_timeout" => builder.shutdown_timeout(value),
+        _ => builder,
+    }
+}
+
+const SETTABLE: [&str; 8] = [
+    "heartbeat_interval",
+    "lease",
+    "cold_start_window",
+    "planned_scale_window",
+    "min_rebalance_interval",
+    "drain_timeout",
+    "startup_timeout",
+    "shutdown_timeout",
+];
+
+fn setting(text: &str) -> Result<(String, Duration), String> {
+    let (name, value) = text.split_once('=').ok_or("it is not NAME=MS")?;
+    if !SETTABLE.contains(&name) {
+        return Err(format!("{name} is not one of {SETTABLE:?}"));
+    }
+    let value = value.parse().map_err(|_| format!("{value} is no number"))?;
+    Ok((name.to_owned(), Duration::from_millis(value)))
 }
 
 fn strategy(name: StrategyName) -> Box<dyn AssignmentStrategy> {
@@ -202,9 +311,24 @@ fn follow_core(notice: &Notice, journal: &Journal) {
             let reason = reason.to_string();
             journal.write("follower", json!({ "term": term.get(), "reason": reason }));
         }
-        Notice::Committed { version, cause, .. } => {
-            let (version, cause) = (version.get(), cause.as_str());
-            journal.write("committed", json!({ "version": version, "cause": cause }));
+        Notice::Committed {
+            version,
+            term,
+            cause,
+            granted,
+            revoked,
+            evicted,
+            ..
+        } => {
+            let fields = json!({
+                "version": version.get(),
+                "term": term.get(),
+                "cause": cause.as_str(),
+                "granted": granted,
+                "revoked": revoked,
+                "evicted": evicted.len(),
+            });
+            journal.write("committed", fields);
         }
         Notice::HistoryLost { loss, .. } => {
             journal.write("history_lost", json!({ "loss": loss.to_string() }));
@@ -216,115 +340,5 @@ fn follow_core(notice: &Notice, journal: &Journal) {
         }
         Notice::Recovered => journal.write("recovered", json!({})),
         _ => {}
-    }
-}
-
-/// What this worker writes down, and the handler that makes it do so.
-struct Journal {
-    json: bool,
-    drain: Duration,
-    manager: OnceLock<Weak<Manager>>,
-    attached: Notify,
-    /// Who held each partition, so that its end is told in the name of the session that had it.
-    held: Mutex<BTreeMap<PartitionKey, Identity>>,
-    last: Mutex<Identity>,
-}
-
-/// The worker ID and the session.
-type Identity = (String, String);
-
-impl Journal {
-    fn new(arguments: &Arguments) -> Self {
-        Self {
-            json: arguments.json,
-            drain: Duration::from_millis(arguments.drain_ms),
-            manager: OnceLock::new(),
-            attached: Notify::new(),
-            held: Mutex::default(),
-            last: Mutex::default(),
-        }
-    }
-
-    fn attach(&self, manager: &Arc<Manager>) {
-        // Called once; a second manager would find the first.
-        let _ = self.manager.set(Arc::downgrade(manager));
-        self.attached.notify_waiters();
-    }
-
-    /// Partitions can come before `start` has returned.
-    async fn wait_attached(&self) {
-        let attached = self.attached.notified();
-        if self.manager.get().is_none() {
-            attached.await;
-        }
-    }
-
-    fn held(&self) -> MutexGuard<'_, BTreeMap<PartitionKey, Identity>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Who this worker is, or was last.
-    fn identity(&self) -> Identity {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = self
-            .manager
-            .get()
-            .and_then(Weak::upgrade)
-            .map(|manager| manager.status());
-        if let Some(status) = status
-            && let (Some(worker), Some(nonce)) = (status.worker, status.nonce)
-        {
-            *last = (worker.to_string(), nonce.to_string());
-        }
-        last.clone()
-    }
-
-    fn write(&self, event: &str, fields: Value) {
-        self.write_as(self.identity(), event, fields);
-    }
-
-    fn write_as(&self, (worker, session): Identity, event: &str, fields: Value) {
-        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH);
-        let at_ms = at_ms.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
-        let Value::Object(fields) = fields else {
-            return;
-        };
-        let line = if self.json {
-            let mut line = Map::new();
-            line.insert("at_ms".to_owned(), at_ms.into());
-            line.insert("worker".to_owned(), worker.into());
-            line.insert("session".to_owned(), session.into());
-            line.insert("event".to_owned(), event.into());
-            line.extend(fields);
-            Value::Object(line).to_string()
-        } else {
-            let fields = fields
-                .iter()
-                .map(|(name, value)| format!(" {name}={value}"));
-            format!("{at_ms} {worker} {event}{}", fields.collect::<String>())
-        };
-        let mut out = std::io::stdout().lock();
-        // Nobody reading is no reason to stop working.
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-    }
-}
-
-#[async_trait]
-impl PartitionHandler for Journal {
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
-        self.wait_attached().await;
-        let identity = self.identity();
-        self.held().insert(partition.clone(), identity.clone());
-        let (partition, token) = (partition.to_string(), guard.token().get());
-        let fields = json!({ "partition": partition, "token": token });
-        self.write_as(identity, "assigned", fields);
-    }
-
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        tokio::time::sleep(self.drain).await;
-        let identity = self.held().remove(partition);
-        let identity = identity.unwrap_or_else(|| self.identity());
-        let fields = json!({ "partition": partition.to_string(), "cause": cause.as_str() });
-        self.write_as(identity, "revoked", fields);
     }
 }

@@ -1,0 +1,280 @@
+//! Reading and changing a stored list: pieces, conditions, outcomes.
+//!
+//! It is separate because the outcome of a write can be unknown. What always holds: every try of a
+//! change expects the revision it read, so of all tries at most one happens; a try whose outcome
+//! was unclear is recognised by its name, also under later changes of others.
+
+use std::time::Duration;
+
+use parti_core::{
+    EARLIER_MAX, Entry, Expect, Nonce, Partition, PieceError, Record, Revision,
+    SOURCE_PARTS_PREFIX, SourcePart, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp,
+    StoreReply, Write, joined, pieces, source_key, wire,
+};
+use tokio::time::sleep;
+
+use super::{KvSourceError, checked, jittered};
+use crate::builder::random;
+
+/// How often a change is tried.
+const TRIES: u32 = 20;
+/// How often a list in pieces is read until they fit together.
+const READS: u32 = 5;
+/// The first and the longest pause between tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// What is stored.
+pub(super) struct Stored {
+    /// The last write of the first piece, a deletion included.
+    pub(super) revision: Revision,
+    pub(super) list: Option<Vec<Partition>>,
+    /// The change that made the list and some before it, newest first.
+    changes: Vec<Nonce>,
+    /// How many pieces it has.
+    parts: u32,
+}
+
+/// What a change does when the stored list cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    Refuse,
+    Overwrite,
+}
+
+/// Reads the list; again for some times when it is changed meanwhile.
+pub(super) async fn read(store: &dyn Store) -> Result<Stored, KvSourceError> {
+    let mut reads = 1;
+    loop {
+        match read_once(store).await {
+            Err(KvSourceError::Pieces(_)) if reads < READS => reads += 1,
+            other => return other,
+        }
+        sleep(jittered(PAUSES.0 * reads)).await;
+    }
+}
+
+async fn read_once(store: &dyn Store) -> Result<Stored, KvSourceError> {
+    let key = source_key(0);
+    let Some(entry) = get(store, &key).await? else {
+        return Ok(Stored::nothing(Revision::ZERO));
+    };
+    let Some(first) = part(&entry)? else {
+        return Ok(Stored::nothing(entry.revision));
+    };
+    let mut changes = vec![first.change];
+    changes.extend(&first.earlier);
+    let parts = first.parts;
+    let rest = if parts > 1 {
+        rest(store, parts).await?
+    } else {
+        Vec::new()
+    };
+    let list = checked(joined(first, rest).map_err(KvSourceError::Pieces)?)?;
+    Ok(Stored {
+        revision: entry.revision,
+        list: Some(list),
+        changes,
+        parts,
+    })
+}
+
+impl Stored {
+    const fn nothing(revision: Revision) -> Self {
+        Self {
+            revision,
+            list: None,
+            changes: Vec::new(),
+            parts: 0,
+        }
+    }
+}
+
+/// Changes the list; `change` is asked anew at each try.
+pub(super) async fn change<F>(
+    store: &dyn Store,
+    unreadable: Unreadable,
+    mut change: F,
+) -> Result<Vec<Partition>, KvSourceError>
+where
+    F: FnMut(Option<Vec<Partition>>) -> Result<Vec<Partition>, KvSourceError>,
+{
+    let mut unclear: Vec<Nonce> = Vec::new();
+    // The last failure of the store; none when somebody else was first.
+    let mut last: Option<StoreError> = None;
+    let mut pause = PAUSES.0;
+    for tries in 1..=TRIES {
+        if tries > 1 {
+            sleep(jittered(pause)).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+        let (stored, limits) = match situation(store, unreadable).await {
+            Ok(found) => found,
+            Err(KvSourceError::Store(error)) if error.kind != StoreErrorKind::Rejected => {
+                last = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(list) = own(&stored, &unclear) {
+            return Ok(list);
+        }
+        let new = checked(change(stored.list.clone())?)?;
+        if stored.list.as_ref() == Some(&new) {
+            return Ok(new);
+        }
+        let name = Nonce::new(random());
+        match commit(store, &limits, &stored, &new, name).await {
+            Ok(()) => return Ok(new),
+            Err(KvSourceError::Store(error)) => match error.kind {
+                StoreErrorKind::Refused => last = None,
+                StoreErrorKind::Unavailable | StoreErrorKind::Missing => last = Some(error),
+                StoreErrorKind::Unknown => {
+                    unclear.push(name);
+                    last = Some(error);
+                }
+                StoreErrorKind::Rejected => return Err(KvSourceError::Store(error)),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    let tries = TRIES;
+    Err(match last {
+        None => KvSourceError::Conflict { tries },
+        Some(last) if !unclear.is_empty() => KvSourceError::Unsettled { tries, last },
+        Some(error) => KvSourceError::Store(error),
+    })
+}
+
+/// The stored list, when one of these tries is in it.
+fn own(stored: &Stored, unclear: &[Nonce]) -> Option<Vec<Partition>> {
+    let own = stored.changes.iter().any(|change| unclear.contains(change));
+    stored.list.clone().filter(|_| own)
+}
+
+/// What is stored, and the limits of the store.
+async fn situation(
+    store: &dyn Store,
+    unreadable: Unreadable,
+) -> Result<(Stored, StoreInfo), KvSourceError> {
+    let stored = match read(store).await {
+        Err(KvSourceError::Store(error)) => return Err(KvSourceError::Store(error)),
+        Err(_) if unreadable == Unreadable::Overwrite => {
+            let entry = get(store, &source_key(0)).await?;
+            Stored::nothing(entry.map_or(Revision::ZERO, |entry| entry.revision))
+        }
+        read => read?,
+    };
+    Ok((stored, info(store).await?))
+}
+
+async fn commit(
+    store: &dyn Store,
+    limits: &StoreInfo,
+    stored: &Stored,
+    list: &[Partition],
+    name: Nonce,
+) -> Result<(), KvSourceError> {
+    let (max_value, max_batch) = (limits.max_value, limits.max_batch);
+    let earlier = &stored.changes[..stored.changes.len().min(EARLIER_MAX)];
+    let parts = pieces(list, name, earlier, max_value).map_err(KvSourceError::Pieces)?;
+    let kept = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    // The first piece carries the condition: every change writes it.
+    let condition = match stored.revision {
+        Revision::ZERO => Expect::Absent,
+        revision => Expect::Revision(revision),
+    };
+    let mut writes: Vec<Write> = parts
+        .into_iter()
+        .map(|part| Write {
+            key: source_key(part.index),
+            expect: if part.index == 0 {
+                condition
+            } else {
+                Expect::Any
+            },
+            value: Some(wire::encode(&Record::Source(part))),
+        })
+        .collect();
+    writes.extend((kept..stored.parts).map(|index| Write {
+        key: source_key(index),
+        value: None,
+        expect: Expect::Any,
+    }));
+    if writes.len() > max_batch {
+        return Err(KvSourceError::TooLarge {
+            partitions: list.len(),
+            writes: writes.len(),
+            max_batch,
+        });
+    }
+    match execute(store, StoreOp::Commit { writes }).await? {
+        StoreReply::Committed { .. } => Ok(()),
+        StoreReply::Entry(_) | StoreReply::Entries { .. } | StoreReply::Info(_) => {
+            Err(unexpected())
+        }
+    }
+}
+
+async fn rest(store: &dyn Store, parts: u32) -> Result<Vec<SourcePart>, KvSourceError> {
+    let prefix = SOURCE_PARTS_PREFIX.to_owned();
+    let StoreReply::Entries { entries, .. } = execute(store, StoreOp::List { prefix }).await?
+    else {
+        return Err(unexpected());
+    };
+    let mut rest = Vec::new();
+    for index in 1..parts {
+        let key = source_key(index);
+        let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
+            return Err(KvSourceError::Pieces(PieceError::Missing { index }));
+        };
+        rest.extend(part(entry)?);
+    }
+    Ok(rest)
+}
+
+/// The piece in an entry; `None` when it was deleted.
+fn part(entry: &Entry) -> Result<Option<SourcePart>, KvSourceError> {
+    let Some(value) = &entry.value else {
+        return Ok(None);
+    };
+    let unreadable = |reason| KvSourceError::Unreadable {
+        key: entry.key.clone(),
+        reason,
+    };
+    match wire::decode(value) {
+        Ok(Record::Source(part)) => Ok(Some(part)),
+        Ok(
+            Record::Head(_)
+            | Record::Session(_)
+            | Record::Assignment(_)
+            | Record::Audit(_)
+            | Record::Control(_),
+        ) => Err(unreadable("it is a record of another kind".to_owned())),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
+}
+
+async fn get(store: &dyn Store, key: &str) -> Result<Option<Entry>, KvSourceError> {
+    let key = key.to_owned();
+    let StoreReply::Entry(entry) = execute(store, StoreOp::Get { key }).await? else {
+        return Err(unexpected());
+    };
+    Ok(entry)
+}
+
+async fn info(store: &dyn Store) -> Result<StoreInfo, KvSourceError> {
+    let StoreReply::Info(info) = execute(store, StoreOp::Info).await? else {
+        return Err(unexpected());
+    };
+    Ok(info)
+}
+
+async fn execute(store: &dyn Store, op: StoreOp) -> Result<StoreReply, KvSourceError> {
+    store.execute(op).await.map_err(KvSourceError::Store)
+}
+
+/// A backend that answers another question than was asked.
+fn unexpected() -> KvSourceError {
+    let message = "the store answered another question";
+    KvSourceError::Store(StoreError::new(StoreErrorKind::Rejected, message))
+}

@@ -1,0 +1,338 @@
+//! The table of scenarios: what each stands for, what is done to the group, and what must hold.
+//!
+//! What always holds: beyond the last column of the table, every scenario is judged by the rules
+//! for all histories, see `Group::judge`. The table in docs/SCENARIOS.md has the same names.
+
+use super::group::{Group, SCALED, Setup, Step, Timing};
+use super::{crashes, hands, network, outages, restarts, scale};
+
+/// One way in which production goes wrong.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// The problem in production.
+    pub(super) problem: &'static str,
+    /// What is done.
+    pub(super) faults: &'static str,
+    /// What must hold beyond safety.
+    pub(super) holds: &'static str,
+    pub(super) setup: Setup,
+    pub(super) run: fn(&mut Group) -> Step<()>,
+}
+
+const fn of(workers: usize) -> Setup {
+    Setup { workers, ..SCALED }
+}
+
+/// A hand-over that lasts, so that faults can strike within it.
+const LASTING: Setup = Setup {
+    drain: 300,
+    ..of(4)
+};
+
+pub(super) const SCENARIOS: [Scenario; 24] = [
+    Scenario {
+        name: "thundering-herd",
+        problem: "the whole deployment restarts at once",
+        faults: "kill -9 of all 10, 10 new processes at once",
+        holds: "even within 3 leases, at most 3 rebalances",
+        setup: of(10),
+        run: restarts::thundering_herd,
+    },
+    Scenario {
+        name: "rolling-update",
+        problem: "a deployment is scaled to nothing and back",
+        faults: "SIGTERM one after another until none is left, then 10 start",
+        holds: "no emergency, more than 80 % of the partitions return to their worker ID",
+        setup: Setup {
+            strategy: "consistent-hash",
+            ..of(10)
+        },
+        run: restarts::rolling_update,
+    },
+    Scenario {
+        name: "rolling-update-held-seats",
+        problem: "a new version is rolled out pod by pod",
+        faults: "each of 6 ends with its seat held and is replaced",
+        holds: "no partition ever moves, no emergency",
+        setup: Setup {
+            hold: Some(15_000),
+            ..of(6)
+        },
+        run: restarts::rolling_update_with_held_seats,
+    },
+    Scenario {
+        name: "rapid-scaling",
+        problem: "an autoscaler triples the group",
+        faults: "7 join 3 at once",
+        holds: "one rebalance, no emergency",
+        setup: Setup {
+            timing: Timing {
+                window: 3_000,
+                ..SCALED.timing
+            },
+            ..of(3)
+        },
+        run: restarts::rapid_scaling,
+    },
+    Scenario {
+        name: "concurrent-election",
+        problem: "many candidates at once end in no leader, or in two",
+        faults: "20 start at once; the leader of 20 is killed",
+        holds: "one new term, taken over within a lease",
+        setup: of(20),
+        run: restarts::concurrent_election,
+    },
+    Scenario {
+        name: "high-churn",
+        problem: "a crash loop beside an autoscaler",
+        faults: "a join, kill -9 or SIGTERM every 0.4 to 1 s, for 15 s (60 s)",
+        holds: "even within 3 leases after the last",
+        setup: of(6),
+        run: restarts::high_churn,
+    },
+    Scenario {
+        name: "eight-of-ten-die",
+        problem: "a zone is lost",
+        faults: "kill -9 of 8 of 10",
+        holds: "the two own everything within the lease and two windows",
+        setup: of(10),
+        run: crashes::eight_of_ten_die,
+    },
+    Scenario {
+        name: "cascading-failures",
+        problem: "whoever takes over the load dies of it",
+        faults: "kill -9 of one, then of whoever took over most, 2 times (4)",
+        holds: "each take-over within a lease",
+        setup: of(6),
+        run: crashes::cascading_failures,
+    },
+    Scenario {
+        name: "leader-dies-at-each-step",
+        problem: "the leader dies in the middle of a rebalance",
+        faults: "kill -9 of the leader when a joiner claims, at the commit, at the first revocation, \
+                 at the first grant",
+        holds: "even within 2 leases, each time",
+        setup: LASTING,
+        run: crashes::leader_dies_at_each_step,
+    },
+    Scenario {
+        name: "gaining-worker-dies",
+        problem: "the target of a hand-over dies during it",
+        faults: "kill -9 of the joiner when its partitions are being revoked",
+        holds: "owned again within a lease and a window",
+        setup: LASTING,
+        run: crashes::gaining_worker_dies,
+    },
+    Scenario {
+        name: "split-brain",
+        problem: "a leader that is cut off goes on leading",
+        faults: "the leader's proxy holds both directions for more than a lease",
+        holds: "taken over within a lease; one leader within 2 leases after the heal",
+        setup: of(5),
+        run: network::split_brain,
+    },
+    Scenario {
+        name: "gray-failure",
+        problem: "slow is taken for dead",
+        faults: "leader and follower 40 to 200 ms later in each direction, for 3 leases",
+        holds: "no emergency, no rebalance, no election",
+        setup: of(5),
+        run: network::gray_failure,
+    },
+    Scenario {
+        name: "slow-heartbeats",
+        problem: "renewals that come in the last moment",
+        faults: "a follower's proxy holds everything for more than half a lease, 3 times",
+        holds: "no emergency, no lease lost, no rebalance",
+        setup: of(4),
+        run: network::slow_heartbeats,
+    },
+    Scenario {
+        name: "two-sides",
+        problem: "a partition into two groups, each with a leader",
+        faults: "one half cut off, then the other instead, then none",
+        holds: "everything owned by the side with the store; one leader within 2 leases",
+        setup: of(6),
+        run: network::two_sides,
+    },
+    Scenario {
+        name: "leader-cut-during-rebalance",
+        problem: "the leader is gone between revoking and granting",
+        faults: "the leader's proxy holds everything after it took partitions away",
+        holds: "the others own everything within 2 leases",
+        setup: LASTING,
+        run: network::leader_cut_during_a_rebalance,
+    },
+    Scenario {
+        name: "cut-towards-the-server",
+        problem: "one-way loss: a worker hears but is not heard",
+        faults: "a follower's, then the leader's requests are held and arrive late",
+        holds: "taken over within 2 leases",
+        setup: of(4),
+        run: network::cut_towards_the_server,
+    },
+    Scenario {
+        name: "cut-towards-the-worker",
+        problem: "one-way loss: a worker is heard but hears nothing",
+        faults: "a follower's, then the leader's answers are held and arrive late",
+        holds: "taken over within 2 leases",
+        setup: of(4),
+        run: network::cut_towards_the_worker,
+    },
+    Scenario {
+        name: "worker-paused",
+        problem: "a long garbage collection or a frozen machine",
+        faults: "SIGSTOP of a follower, then of the leader, for more than a lease, SIGCONT",
+        holds: "taken over within a lease; a new session afterwards",
+        setup: of(4),
+        run: outages::worker_paused,
+    },
+    Scenario {
+        name: "server-restarted",
+        problem: "the store is upgraded, or down for minutes",
+        faults: "kill -9 and restart on its data, at once and after all leases are over",
+        holds: "nothing moves; the same owners and sessions, nobody evicted",
+        setup: of(4),
+        run: outages::server_restarted,
+    },
+    Scenario {
+        name: "server-paused",
+        problem: "the store hangs with open connections",
+        faults: "SIGSTOP of the server until all leases are over",
+        holds: "the same owners and sessions, nobody evicted",
+        setup: of(4),
+        run: outages::server_paused,
+    },
+    Scenario {
+        name: "stream-leader-killed",
+        problem: "a fail-over of the store looks like dead workers",
+        faults: "3 servers; kill -9 of the one that leads the stream, once (3 times)",
+        holds: "no emergency, no lease lost, nothing moves",
+        setup: Setup {
+            nodes: 3,
+            timing: Timing {
+                heartbeat: 3_000,
+                lease: 12_000,
+                ..SCALED.timing
+            },
+            ..of(4)
+        },
+        run: outages::stream_leader_killed,
+    },
+    Scenario {
+        name: "foreign-writes",
+        problem: "an operator edits the bucket",
+        faults: "keys of a running group deleted, overwritten and added, one after another",
+        holds: "even and every record mended within 3 leases of each",
+        setup: of(4),
+        run: hands::foreign_writes,
+    },
+    Scenario {
+        name: "bucket-deleted",
+        problem: "the bucket is deleted under a running group",
+        faults: "STREAM.DELETE",
+        holds: "nothing is relied on after a lease",
+        setup: of(4),
+        run: hands::bucket_deleted,
+    },
+    Scenario {
+        name: "deleted-and-back",
+        problem: "a group whose bucket was deleted has to be restarted by hand",
+        faults: "STREAM.DELETE",
+        holds: "everything owned again by itself, with higher tokens",
+        setup: of(4),
+        run: hands::bucket_deleted_and_back,
+    },
+];
+
+/// Only by name: what takes long.
+pub(super) const BY_NAME: [Scenario; 1] = [Scenario {
+    name: "scale",
+    problem: "what works for ten workers fails for two hundred",
+    faults: "200 workers in 5 processes, 10 000 partitions: start, join, crash, leader's crash, \
+                 update of 50",
+    holds: "figures; fewer than 0.9 requests a worker and second when idle, nothing moves in \
+                the update",
+    setup: Setup {
+        workers: 200,
+        partitions: 10_000,
+        hold: Some(60_000),
+        shared: &[1, 49, 50, 50, 50],
+        timing: Timing {
+            heartbeat: 2_000,
+            lease: 6_000,
+            cold: 30_000,
+            window: 100,
+        },
+        ..SCALED
+    },
+    run: scale::scale,
+}];
+
+impl Scenario {
+    /// Its row in the table of docs/SCENARIOS.md.
+    pub(super) fn row(&self) -> String {
+        let (setup, timing) = (&self.setup, &self.setup.timing);
+        let nodes = match setup.nodes {
+            1 => String::new(),
+            nodes => format!(", {nodes} servers"),
+        };
+        let drain = match setup.drain {
+            0 => String::new(),
+            drain => format!(", drains {drain} ms"),
+        };
+        let seconds = timing.lease as f64 / 1000.0;
+        format!(
+            "| `{}` | {} | {} | {} | {} workers{nodes}, lease {seconds} s{drain} |",
+            self.name, self.problem, self.faults, self.holds, setup.workers
+        )
+    }
+}
+
+/// The table of docs/SCENARIOS.md.
+pub(super) fn table() -> String {
+    let head = "| scenario | problem | faults | what must hold | group |\n|---|---|---|---|---|";
+    let rows = SCENARIOS.iter().chain(&BY_NAME).map(Scenario::row);
+    let lines: Vec<String> = std::iter::once(head.to_owned()).chain(rows).collect();
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proc::root;
+
+    const BEGIN: &str = "<!-- table: scenarios -->\n";
+    const END: &str = "<!-- end -->";
+
+    /// A page that promises a scenario nobody runs. `PARTI_WRITE_DOCS=1` writes it anew.
+    #[test]
+    fn the_table_of_the_page_is_that_of_the_code() {
+        let page = root().join("docs/SCENARIOS.md");
+        let present = std::fs::read_to_string(&page).expect("the page is there");
+        let (before, rest) = present.split_once(BEGIN).expect("the place begins");
+        let (_, after) = rest.split_once(END).expect("the place ends");
+        let wanted = format!("{before}{BEGIN}{}{END}{after}", table());
+        if std::env::var_os("PARTI_WRITE_DOCS").is_some() {
+            std::fs::write(page, wanted).expect("writable");
+            return;
+        }
+        assert_eq!(present, wanted, "run it with PARTI_WRITE_DOCS=1");
+    }
+
+    /// Two of one name cannot be run alone, and one without a reason is run for nothing.
+    #[test]
+    fn every_scenario_has_a_name_of_its_own_and_says_what_it_is() {
+        let all: Vec<_> = SCENARIOS.iter().chain(&BY_NAME).collect();
+        for (number, one) in all.iter().enumerate() {
+            let words = [one.name, one.problem, one.faults, one.holds];
+            assert!(words.iter().all(|word| !word.is_empty()), "{}", one.name);
+            let later = &all[number + 1..];
+            assert!(
+                later.iter().all(|other| other.name != one.name),
+                "{}",
+                one.name
+            );
+        }
+    }
+}

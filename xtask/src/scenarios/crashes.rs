@@ -1,0 +1,108 @@
+//! Workers that die, at the worst moments.
+
+use super::group::{Group, SCALED, SLACK_MS, Step, ensure};
+use super::worker::now_ms;
+
+/// Eight of ten die in the same moment, the leader perhaps among them.
+pub(super) fn eight_of_ten_die(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let mut living = group.living();
+    let since = now_ms();
+    for _ in 0..8 {
+        let choice = group.dice(living.len() as u64) as usize;
+        group.kill(living.swap_remove(choice))?;
+    }
+    group.until_settled(group.bound())?;
+    let took = now_ms() - since;
+    group.figure("owned_again_ms", took);
+    // So many at once look like a restart: one window is waited for them to come back.
+    let limit = group.soon() + SCALED.timing.cold * 2 + SLACK_MS;
+    ensure(took <= limit, || {
+        format!("owned again after {took} ms, not {limit}")
+    })
+}
+
+/// The one that took over most dies as soon as it has.
+pub(super) fn cascading_failures(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let rounds = if group.is_full() { 4 } else { 2 };
+    let (mut victim, mut worst) = (group.follower()?, 0);
+    for _ in 0..rounds {
+        let since = now_ms();
+        let before = group.shares();
+        group.kill(victim)?;
+        let took = group.until_taken_over(victim, since)?;
+        worst = worst.max(took);
+        let gain = |n: &usize| group.share(*n).saturating_sub(before[*n]);
+        victim = group
+            .living()
+            .into_iter()
+            .max_by_key(gain)
+            .unwrap_or(victim);
+    }
+    group.figure("slowest_takeover_ms", worst);
+    group.until_settled(group.bound())?;
+    let limit = group.soon();
+    ensure(worst <= limit, || {
+        format!("a take-over took {worst} ms, not {limit}")
+    })
+}
+
+/// A rebalance begins, and the leader dies before, at and after each of its writes.
+pub(super) fn leader_dies_at_each_step(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let mut worst = 0;
+    for step in ["claimed", "committed", "revoked", "assigned"] {
+        let leader = group.leader()?;
+        let begun = now_ms();
+        let joined = group.join()?;
+        let what = format!("the step {step} of a rebalance");
+        group.until(&what, group.bound(), |group| {
+            group.told(begun, |number, line| {
+                let by = match step {
+                    "claimed" | "assigned" => number == joined,
+                    _ => true,
+                };
+                by && line.event == step
+            }) > 0
+        })?;
+        let since = now_ms();
+        group.kill(leader)?;
+        let what = format!("everything again after the death at {step}");
+        group.until(&what, group.bound(), |group| {
+            group.is_even() && group.leaders().len() == 1
+        })?;
+        worst = worst.max(now_ms() - since);
+    }
+    group.figure("slowest_repair_ms", worst);
+    // The join that was interrupted may be planned only after the take-over.
+    let limit = group.soon() + group.lease();
+    ensure(worst <= limit, || {
+        format!("a repair took {worst} ms, not {limit}")
+    })
+}
+
+/// The one that partitions are on their way to dies.
+pub(super) fn gaining_worker_dies(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let before = now_ms();
+    let joined = group.join()?;
+    group.until("a hand-over on its way", group.bound(), |group| {
+        group.told(before, |_, line| {
+            line.event == "committed" && line.number("revoked").unwrap_or(0) > 0
+        }) > 0
+    })?;
+    let since = now_ms();
+    group.kill(joined)?;
+    // Until the former owners are done with them, the partitions are still theirs.
+    group.until("given up for the dead one", group.bound(), |group| {
+        group.events(since, "revoked") > 0 && !group.is_covered()
+    })?;
+    group.until_settled(group.bound())?;
+    let took = now_ms() - since;
+    group.figure("owned_again_ms", took);
+    let limit = group.soon() + SCALED.timing.window;
+    ensure(took <= limit, || {
+        format!("owned again after {took} ms, not {limit}")
+    })
+}

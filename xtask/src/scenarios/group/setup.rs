@@ -1,0 +1,76 @@
+//! What a group under test is like: its size and its times.
+//!
+//! It is separate from the group because the table of scenarios is made of it. What always holds:
+//! these are plain values.
+
+use std::path::PathBuf;
+
+/// The times of a configuration, in milliseconds; all others follow from them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::scenarios) struct Timing {
+    pub(in crate::scenarios) heartbeat: u64,
+    pub(in crate::scenarios) lease: u64,
+    pub(in crate::scenarios) cold: u64,
+    /// The window for joins, and the cooldown.
+    pub(in crate::scenarios) window: u64,
+}
+
+/// What a group is like.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::scenarios) struct Setup {
+    pub(in crate::scenarios) workers: usize,
+    pub(in crate::scenarios) partitions: usize,
+    pub(in crate::scenarios) timing: Timing,
+    pub(in crate::scenarios) strategy: &'static str,
+    /// How long the end of processing takes.
+    pub(in crate::scenarios) drain: u64,
+    /// How many servers.
+    pub(in crate::scenarios) nodes: usize,
+    /// For how long a worker that ends holds its seat, instead of handing over.
+    pub(in crate::scenarios) hold: Option<u64>,
+    /// How many workers each process is, if they share processes; such have no proxies.
+    pub(in crate::scenarios) shared: &'static [usize],
+}
+
+/// Lease 3 s: three times that of the preset `fast`, so that a busy machine ends no lease.
+pub(in crate::scenarios) const SCALED: Setup = Setup {
+    workers: 5,
+    partitions: 100,
+    timing: Timing {
+        heartbeat: 750,
+        lease: 3_000,
+        cold: 1_500,
+        window: 500,
+    },
+    strategy: "sticky",
+    drain: 0,
+    nodes: 1,
+    hold: None,
+    shared: &[],
+};
+
+/// What a scenario gets from outside.
+#[derive(Clone, Debug)]
+pub(in crate::scenarios) struct Ask {
+    pub(in crate::scenarios) server: PathBuf,
+    pub(in crate::scenarios) worker: PathBuf,
+    /// Where the histories go.
+    pub(in crate::scenarios) folder: PathBuf,
+    pub(in crate::scenarios) seed: u64,
+    pub(in crate::scenarios) full: bool,
+}
+
+impl Timing {
+    /// As the worker's option `--set` takes them.
+    pub(super) fn settings(self) -> [(&'static str, u64); 7] {
+        [
+            ("heartbeat_interval", self.heartbeat),
+            ("lease", self.lease),
+            ("cold_start_window", self.cold),
+            ("planned_scale_window", self.window),
+            ("min_rebalance_interval", self.window),
+            ("drain_timeout", 2_000),
+            ("startup_timeout", 60_000),
+        ]
+    }
+}

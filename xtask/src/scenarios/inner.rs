@@ -1,0 +1,217 @@
+//! The part of `scenarios` that has the test kit in it: progress, verdicts and the table.
+//!
+//! What always holds: one line when a scenario begins and one when it ends on standard error, and
+//! the table or the JSON lines alone on standard output.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use super::catalogue::{self, BY_NAME, SCENARIOS, Scenario};
+use super::group::{Ask, Group};
+use super::{Inner, Server};
+use crate::proc::{Failure, target_dir};
+
+/// What came out of one scenario.
+struct Row {
+    scenario: &'static Scenario,
+    server: String,
+    seed: u64,
+    seconds: f64,
+    /// What did not hold; empty when all is well.
+    reasons: Vec<String>,
+    figures: Vec<(&'static str, u64)>,
+    folder: PathBuf,
+}
+
+/// Runs everything in this process.
+pub(crate) fn run_here(args: &Inner) -> Result<(), Failure> {
+    let chosen = chosen(&args.name)?;
+    if args.list {
+        print!("{}", catalogue::table());
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let seeds = args.seed..args.seed + args.seeds;
+    let rounds = seeds.flat_map(|seed| args.server.iter().map(move |server| (server, seed)));
+    let works = rounds.flat_map(|round| chosen.iter().map(move |one| (round, *one)));
+    let works: VecDeque<((&Server, u64), &'static Scenario)> = works.collect();
+    let count = works.len();
+    let (queue, rows) = (Mutex::new(works), Mutex::new(Vec::new()));
+    let next = || {
+        queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
+    thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            scope.spawn(|| {
+                while let Some((round, scenario)) = next() {
+                    let row = run_one(args, round, scenario);
+                    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+                    rows.push(row);
+                    told(&rows[rows.len() - 1], rows.len(), count);
+                }
+            });
+        }
+    });
+    let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if args.json {
+        rows.iter().for_each(|row| println!("{}", to_json(row)));
+    } else {
+        table(&rows);
+    }
+    eprintln!("    everything in {:.1} s", begun.elapsed().as_secs_f64());
+    verdict(args, &rows, count)
+}
+
+fn verdict(args: &Inner, rows: &[Row], count: usize) -> Result<(), Failure> {
+    let bad = rows.iter().filter(|row| !row.reasons.is_empty());
+    let bad: Vec<&str> = bad.map(|row| row.scenario.name).collect();
+    if bad.is_empty() && rows.len() == count {
+        return Ok(());
+    }
+    let what = format!(
+        "{} of {count} did not end as they must: {}",
+        bad.len(),
+        bad.join(", ")
+    );
+    let again = format!(
+        "cargo xtask scenarios --seed {} --seeds {} --name {}",
+        args.seed,
+        args.seeds,
+        bad.join(",")
+    );
+    Err(Failure::new(what, again))
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Failure> {
+    let all = || SCENARIOS.iter().chain(&BY_NAME);
+    let wanted = |one: &&Scenario| names.iter().any(|name| one.name.contains(name));
+    let chosen: Vec<&'static Scenario> = match names {
+        [] => SCENARIOS.iter().collect(),
+        _ => all().filter(wanted).collect(),
+    };
+    if chosen.is_empty() {
+        let known: Vec<&str> = all().map(|one| one.name).collect();
+        let what = format!("no scenario is named like {}", names.join(", "));
+        return Err(Failure::new(
+            what,
+            format!("use one of {}", known.join(", ")),
+        ));
+    }
+    Ok(chosen)
+}
+
+fn run_one(args: &Inner, (server, seed): (&Server, u64), scenario: &'static Scenario) -> Row {
+    eprintln!("==> {} on nats {}, seed {seed}", scenario.name, server.name);
+    let begun = Instant::now();
+    let run = format!("{}-{}-{seed}", scenario.name, server.name);
+    let folder = target_dir().join("scenarios").join(run);
+    // What an earlier run left there would be mixed up with this one's.
+    drop(std::fs::remove_dir_all(&folder));
+    let ask = Ask {
+        server: server.program.clone(),
+        worker: args.worker.clone(),
+        folder: folder.clone(),
+        seed,
+        full: args.full,
+    };
+    let run = || judged(ask, scenario);
+    let joined = thread::scope(|scope| scope.spawn(run).join());
+    let (reasons, figures) =
+        joined.unwrap_or_else(|_| (vec!["the scenario itself panicked".to_owned()], Vec::new()));
+    if reasons.is_empty() {
+        drop(std::fs::remove_dir_all(&folder));
+    }
+    Row {
+        scenario,
+        server: server.name.clone(),
+        seed,
+        seconds: begun.elapsed().as_secs_f64(),
+        reasons,
+        figures,
+        folder,
+    }
+}
+
+/// What did not hold, and the figures.
+fn judged(ask: Ask, scenario: &Scenario) -> (Vec<String>, Vec<(&'static str, u64)>) {
+    let mut group = match Group::start(ask, scenario.setup) {
+        Ok(group) => group,
+        Err(reason) => return (vec![reason], Vec::new()),
+    };
+    let ended = (scenario.run)(&mut group);
+    let mut reasons: Vec<String> = ended.err().into_iter().collect();
+    reasons.extend(group.judge());
+    (reasons, group.figures().to_vec())
+}
+
+fn told(row: &Row, done: usize, count: usize) {
+    let name = row.scenario.name;
+    let word = if row.reasons.is_empty() {
+        "ok"
+    } else {
+        "FAILED"
+    };
+    let (server, seed) = (&row.server, row.seed);
+    eprintln!(
+        "    {done}/{count} {name}, nats {server}, seed {seed}: {word} in {:.1} s",
+        row.seconds
+    );
+    for reason in row.reasons.iter().take(10) {
+        eprintln!("        {reason}");
+    }
+    if !row.reasons.is_empty() {
+        eprintln!("        histories: {}", row.folder.display());
+    }
+}
+
+fn table(rows: &[Row]) {
+    println!(
+        "{:<28} {:<8} {:>6} {:>7}  figures",
+        "scenario", "server", "ok", "seconds"
+    );
+    for row in rows {
+        let ok = if row.reasons.is_empty() {
+            "ok"
+        } else {
+            "FAILED"
+        };
+        let figures = row.figures.iter();
+        let figures: Vec<_> = figures
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        println!(
+            "{:<28} {:<8} {ok:>6} {:>7.1}  {}",
+            row.scenario.name,
+            row.server,
+            row.seconds,
+            figures.join(", ")
+        );
+    }
+}
+
+fn to_json(row: &Row) -> Value {
+    let mut line = Map::new();
+    let ok = row.reasons.is_empty();
+    let mut put = |name: &str, value: Value| drop(line.insert(name.to_owned(), value));
+    put("scenario", json!(row.scenario.name));
+    put("ok", json!(ok));
+    put("server", json!(row.server));
+    put("seed", json!(row.seed));
+    put("seconds", json!(row.seconds));
+    row.figures
+        .iter()
+        .for_each(|(name, value)| put(name, json!(value)));
+    if !ok {
+        put("reasons", json!(row.reasons));
+        put("histories", json!(row.folder.display().to_string()));
+    }
+    Value::Object(line)
+}

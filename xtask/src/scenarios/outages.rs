@@ -1,0 +1,130 @@
+//! Processes and servers that stand still or are killed and come back.
+
+use super::group::{Group, Step, ensure, words};
+use super::worker::now_ms;
+
+/// A process stands still for longer than its lease, first one that follows, then the leader.
+pub(super) fn worker_paused(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let mut worst = 0;
+    for victim in [group.follower()?, group.leader()?] {
+        let since = now_ms();
+        group.pause(victim)?;
+        worst = worst.max(group.until_taken_over(victim, since)?);
+        let extra = group.dice(group.lease());
+        group.stays("everything is owned", extra, |group| {
+            let others = group.living().into_iter().filter(|&n| n != victim);
+            others.map(|n| group.share(n)).sum::<usize>() == 100
+        })?;
+        group.resume(victim)?;
+        group.until("a new session", group.bound(), |group| {
+            group.look(victim, |life| life.count("claimed")) == 2
+        })?;
+        group.until_settled(group.bound())?;
+    }
+    group.figure("slowest_takeover_ms", worst);
+    let limit = group.soon();
+    ensure(worst <= limit, || {
+        format!("a take-over took {worst} ms, not {limit}")
+    })
+}
+
+/// The server dies and comes back on its data: once soon, once after all leases are over.
+pub(super) fn server_restarted(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let (since, before) = (now_ms(), group.owners());
+    let server = group.cluster.node(0);
+    server.kill().map_err(words("the server's death"))?;
+    server.restart().map_err(words("the server"))?;
+    group.stays("nothing moves", group.lease(), |group| {
+        group.owners() == before
+    })?;
+    group.no_emergency(since)?;
+    long_outage(
+        group,
+        |group| group.cluster.node(0).kill().map_err(words("its death")),
+        |group| group.cluster.node(0).restart().map_err(words("the server")),
+    )
+}
+
+/// The server stands still until all leases are over.
+pub(super) fn server_paused(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    long_outage(
+        group,
+        |group| group.cluster.node(0).pause().map_err(words("SIGSTOP")),
+        |group| group.cluster.node(0).resume().map_err(words("SIGCONT")),
+    )
+}
+
+fn long_outage(
+    group: &mut Group,
+    stop: impl Fn(&mut Group) -> Step<()>,
+    start: impl Fn(&mut Group) -> Step<()>,
+) -> Step<()> {
+    let (since, before) = (now_ms(), group.owners());
+    stop(group)?;
+    let took = group.until("nothing is relied on any more", group.soon(), |group| {
+        group.shares().iter().sum::<usize>() == 0
+    })?;
+    group.figure("given_up_ms", took);
+    let extra = group.dice(group.lease());
+    group.stays("nothing is owned", extra, |group| {
+        group.shares().iter().sum::<usize>() == 0
+    })?;
+    start(group)?;
+    let back = now_ms();
+    group.until("the same owners", group.bound(), |group| {
+        group.owners() == before
+    })?;
+    let took = now_ms() - back;
+    group.figure("owned_again_ms", took);
+    let claimed = group.events(since, "claimed");
+    ensure(claimed == 0, || format!("{claimed} sessions are new"))?;
+    let told = group.told(since, |_, line| {
+        line.event == "committed" && line.number("evicted").unwrap_or(0) > 0
+    });
+    ensure(told == 0, || {
+        "somebody was declared dead for the server's fault".to_owned()
+    })?;
+    let limit = group.soon() + group.lease();
+    ensure(took <= limit, || {
+        format!("owned again {took} ms after the outage, not {limit}")
+    })
+}
+
+/// The server that leads the bucket's stream dies, and comes back after the fail-over.
+pub(super) fn stream_leader_killed(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let stream = "KV_parti_demo";
+    let (since, before) = (now_ms(), group.owners());
+    let rounds = if group.is_full() { 3 } else { 1 };
+    let mut slowest = 0;
+    for _ in 0..rounds {
+        let killed = now_ms();
+        let leader = group.cluster.wait_for_stream_leader(stream);
+        let leader = leader.map_err(words("the stream's leader"))?;
+        group
+            .cluster
+            .node(leader)
+            .kill()
+            .map_err(words("its death"))?;
+        let next = group.cluster.wait_for_stream_leader(stream);
+        next.map_err(words("its successor"))?;
+        slowest = slowest.max(now_ms() - killed);
+        group
+            .cluster
+            .node(leader)
+            .restart()
+            .map_err(words("its return"))?;
+        group.stays("nothing moves", group.lease(), |group| {
+            group.owners() == before
+        })?;
+        group
+            .cluster
+            .wait_until_whole()
+            .map_err(words("the cluster"))?;
+    }
+    group.figure("slowest_failover_ms", slowest);
+    group.no_emergency(since)
+}
