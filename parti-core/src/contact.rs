@@ -138,7 +138,7 @@ mod tests {
     fn the_end_of_contact_is_foreseen_to_the_moment() {
         let config = Config::builder("g").build().expect("coherent");
         let mut contact = Contact::new(Instant::from_millis(1_000));
-        contact.on_echo(&config, Instant::from_millis(2_000), Revision::new(7));
+        contact.on_echo(&config, Instant::from_millis(2_000));
         assert_eq!(contact.echo(), Instant::from_millis(2_000));
         let (end, moment) = (contact.lost_at(&config), Duration::from_nanos(1));
         assert_eq!(end, Instant::from_millis(5_000) + moment);
@@ -154,7 +154,7 @@ mod tests {
         let mut contact = Contact::new(at(0));
         contact.break_off();
         assert!(!contact.is_held(&config, at(1)));
-        contact.on_echo(&config, at(10), Revision::new(7));
+        contact.on_echo(&config, at(10));
         assert!(contact.is_held(&config, at(11)));
         let times = (contact.since(), contact.judges_from(&config));
         assert_eq!(times, (at(10), at(6_010)));
