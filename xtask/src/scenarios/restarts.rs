@@ -31,7 +31,11 @@ pub(super) fn thundering_herd(group: &mut Group) -> Step<()> {
 /// One after the other leaves until nobody is left, then as many come.
 pub(super) fn rolling_update(group: &mut Group) -> Step<()> {
     // A leader grants little in a bucket that is younger than a lease.
-    group.stays("everything is owned", group.lease() + 500, Group::is_covered)?;
+    group.stays(
+        "everything is owned",
+        group.lease() + 500,
+        Group::is_covered,
+    )?;
     let before = group.owners();
     let since = now_ms();
     let workers = group.living();
