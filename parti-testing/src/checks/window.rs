@@ -11,6 +11,9 @@ use super::hearing::{Ear, Hearing};
 use super::{Check, Eviction, Fact, Findings, Kind, Process, Proposal, Rules, Written};
 use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId, WriteId};
 
+/// The clock of a leader may be set back a little between hearing and judging.
+const BLINK: Duration = Duration::from_millis(1);
+
 /// A decision to plan.
 #[derive(Debug)]
 struct Decision {
@@ -164,7 +167,7 @@ impl Window {
             | Cause::Resume => return None,
         };
         let (at, cause) = (decision.at, head.cause);
-        (at < until)
+        (at + BLINK < until)
             .then(|| format!("{process} decides at {at} on {cause}, the window ends at {until}"))
     }
 }
