@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parti_core::{
     AssignmentStrategy, Boot, Config, Core, Effect, Entry, Epoch, Event, Expect, Instant, Key,
-    Nonce, Partition, Record, SessionRecord, SessionStatus, Version, WatchEvent, WatchId,
+    Nonce, Partition, Record, SessionRecord, SessionStatus, StoreOp, Version, WatchEvent, WatchId,
     WatchScope, WorkerId, Write, WriteId, wire,
 };
 use parti_strategy::Sticky;
@@ -124,9 +124,12 @@ impl Group {
 
     /// The list changes: the leader lists, plans, and commits.
     fn change_of_list(&mut self) -> Duration {
-        self.pass(Duration::from_secs(20));
-        for worker in 0..self.sessions.len() {
-            self.renew(worker, Expect::Any);
+        // Past the cooldown, with everybody renewing.
+        for _ in 0..6 {
+            self.pass(Duration::from_secs(2));
+            for worker in 0..self.sessions.len() {
+                self.renew(worker, Expect::Any);
+            }
         }
         let last = self.partitions.len();
         let changed = Partition::new([format!("p-{last}-{}", self.now)]).expect("valid");
@@ -171,10 +174,9 @@ impl Group {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
                 Effect::Store { op, request } => {
-                    let before = self.kv.last_revision();
                     let result = self.kv.execute(&request);
                     self.inbox.push_back(Event::Store { op, result });
-                    self.publish(before);
+                    self.publish(&request);
                 }
                 Effect::Watch { id, scope } => self.begin(id, scope),
                 Effect::Unwatch { .. } | Effect::Assign { .. } | Effect::Notify(_) => {}
@@ -206,17 +208,16 @@ impl Group {
         self.watch = Some((id, scope));
     }
 
-    /// Shows the watch what was written after a revision.
-    fn publish(&mut self, before: parti_core::Revision) {
-        let Some((id, scope)) = &self.watch else {
+    /// Shows the watch what a commit wrote.
+    fn publish(&mut self, request: &StoreOp) {
+        let (Some((id, scope)), StoreOp::Commit { writes }) = (&self.watch, request) else {
             return;
         };
-        let new = self.kv.entries().filter(|entry| entry.revision > before);
-        let mut new: Vec<Entry> = new.filter(|e| scope.contains(&e.key)).cloned().collect();
-        new.sort_unstable_by_key(|entry| entry.revision);
-        let events = new.into_iter().map(|entry| Event::Watch {
+        let written = writes.iter().filter_map(|write| self.kv.entry(&write.key));
+        let shown = written.filter(|entry| scope.contains(&entry.key));
+        let events = shown.map(|entry| Event::Watch {
             id: *id,
-            event: WatchEvent::Entry(entry),
+            event: WatchEvent::Entry(entry.clone()),
         });
         self.inbox.extend(events);
     }

@@ -129,7 +129,7 @@ mod nothing {
     //! Instruments that measure nothing.
     #![allow(clippy::unused_self, reason = "the shape of the real ones")]
 
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Debug)]
     pub(crate) struct Counter;
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Gauge;
