@@ -1,6 +1,6 @@
 //! The metrics of a worker, through the [`metrics`](https://docs.rs/metrics) facade.
 //!
-//! Install a recorder, such as [`prometheus`](crate::prometheus), *before* a manager is built: its
+//! Install a recorder, such as `parti::prometheus` (feature `prometheus`), *before* a manager is built: its
 //! handles are looked up once. Without a recorder nothing is kept,
 //! and without the feature `metrics` nothing is measured. Each metric carries the label
 //! `group` and those of [`ManagerBuilder::metric_label`](crate::ManagerBuilder::metric_label).

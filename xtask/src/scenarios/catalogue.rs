@@ -198,7 +198,7 @@ pub(super) const SCENARIOS: [Scenario; 24] = [
     Scenario {
         name: "server-paused",
         problem: "the store hangs with open connections",
-        faults: "SIGSTOP of the server until all leases are over",
+        faults: "SIGSTOP of the server until all leases are over (for a minute more)",
         holds: "the same owners and sessions, nobody evicted",
         setup: of(4),
         run: outages::server_paused,

@@ -3,6 +3,9 @@
 use super::group::{Group, Step, ensure, words};
 use super::worker::now_ms;
 
+/// How long an outage of the full set lasts beyond the leases, in milliseconds.
+const A_MINUTE: u64 = 60_000;
+
 /// A process stands still for longer than its lease, first one that follows, then the leader.
 pub(super) fn worker_paused(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
@@ -68,7 +71,11 @@ fn long_outage(
         group.shares().iter().sum::<usize>() == 0
     })?;
     group.figure("given_up_ms", took);
-    let extra = group.dice(group.lease());
+    let extra = if group.is_full() {
+        A_MINUTE
+    } else {
+        group.dice(group.lease())
+    };
     group.stays("nothing is owned", extra, |group| {
         group.shares().iter().sum::<usize>() == 0
     })?;
