@@ -10,7 +10,8 @@ use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
 use parti_core::{
-    Entry, Instant, Revision, Store, StoreError, StoreOp, StoreReply, Watch, WatchEvent, WatchScope,
+    Entry, Instant, Revision, Store, StoreError, StoreErrorKind, StoreOp, StoreReply, Watch,
+    WatchEvent, WatchScope, Write,
 };
 
 use super::store::SimStore;
@@ -94,13 +95,24 @@ impl Store for SimulatedStore {
 
 impl Shared {
     fn execute(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
-        let cut = self.cut();
-        if let Some(reply) = self.store.read(op, cut) {
-            return Ok(reply);
+        match op {
+            StoreOp::Commit { writes } => self.commit(writes),
+            StoreOp::Info | StoreOp::Create => {
+                let now = Instant::from_millis(self.commits);
+                if *op == StoreOp::Create {
+                    self.store.ensure(now);
+                }
+                Ok(StoreReply::Info(self.store.info(now)))
+            }
+            StoreOp::Get { .. } | StoreOp::List { .. } => {
+                let cut = self.cut();
+                let reply = self.store.read(op, cut);
+                reply.ok_or_else(|| StoreError::new(StoreErrorKind::Rejected, "not a read"))
+            }
         }
-        let StoreOp::Commit { writes } = op else {
-            unreachable!("everything but a commit is a read")
-        };
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Result<StoreReply, StoreError> {
         self.commits += 1;
         let applied = self
             .store
