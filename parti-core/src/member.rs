@@ -468,6 +468,7 @@ impl Member {
     /// take its place: it has to give it up itself.
     fn mind_deafness(&mut self, cx: &Cx<'_>) {
         let lease = cx.config().lease();
+        let lease = cx.unless_planted(Planted::NoRepair, lease, lease * 1_000);
         if let (Some(since), Some(leader)) = (self.unheard_since, &mut self.leader)
             && cx.now >= since + lease
         {
