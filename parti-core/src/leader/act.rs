@@ -147,15 +147,12 @@ impl Leader {
             Ok(workers) => Arc::new(workers),
             Err(error) => return self.fail(cx, "plan", alloc::format!("{error}")),
         };
-        let mut input = input(
+        let input = input(
             &table,
             Arc::clone(&workers),
             &self.view,
             self.target.as_ref(),
         );
-        if !seen.left.is_empty() && cx.planted(Planted::MovesOnLeave) {
-            input.previous.fill(NO_OWNER);
-        }
         let mut requests = self.requests();
         requests.truncate(most);
         let mut triggers = seen.triggers(lost, &requests);
@@ -221,7 +218,10 @@ impl Leader {
         self.work = Work::Idle;
         self.stirred = true;
         match result.and_then(|plan| plan.check(&brief.input).map(|()| plan)) {
-            Ok(plan) => {
+            Ok(mut plan) => {
+                if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
+                    plan.owners.rotate_left(1);
+                }
                 let (cause, report) = (brief.cause, plan.report.clone());
                 cx.notify(Notice::Planned { cause, report });
                 self.begin(cx, brief, plan);
