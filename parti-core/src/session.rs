@@ -68,7 +68,7 @@ pub(crate) enum Kept {
 
 impl Session {
     pub(crate) fn new(cx: &Cx<'_>, claimed: &Claimed) -> Self {
-        let trusted = claimed.first_sent > claimed.trusted_from;
+        let trusted = is_trusted(claimed.first_sent, claimed.trusted_from);
         let hold = cx.config().hold();
         let interval = cx.config().heartbeat_interval();
         let (valid_until, renew_at) = if trusted {
@@ -240,7 +240,7 @@ impl Session {
                 self.revision = revision;
                 self.acknowledged_at = cx.now;
                 let mut due = first_sent + cx.config().heartbeat_interval();
-                if first_sent > self.trusted_from {
+                if is_trusted(first_sent, self.trusted_from) {
                     self.deadline = self.deadline.max(first_sent + cx.config().hold());
                 } else {
                     due = cx.now;
@@ -261,6 +261,12 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether what was sent then counts. Without a suspension everything does, also what was sent when
+/// the clock began.
+fn is_trusted(sent: Instant, trusted_from: Instant) -> bool {
+    trusted_from == Instant::ORIGIN || sent > trusted_from
 }
 
 #[cfg(test)]

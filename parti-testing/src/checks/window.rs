@@ -12,7 +12,7 @@ use super::{Check, Eviction, Fact, Findings, Kind, Process, Proposal, Rules, Wri
 use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId, WriteId};
 
 /// The clock of a leader may be set back a little between hearing and judging.
-const BLINK: Duration = Duration::from_millis(1);
+const BLINK: Duration = Duration::from_micros(500);
 
 /// A decision to plan.
 #[derive(Debug)]
