@@ -241,16 +241,7 @@ impl Cx<'_> {
     /// Something was read that is old, or is of an earlier history: the store is to be asked.
     pub(crate) fn suspect(&mut self) {
         let (now, interval) = (self.now, self.env.config.heartbeat_interval());
-        // A store that fails often is spared: what looks old then mostly comes from its failing.
-        let patience = if self.is_short_of_retries() { 80 } else { 1 };
-        self.env.continuity.suspect(now, interval * patience);
-    }
-
-    /// The store is to be asked although it fails often: something waits for the answer.
-    pub(crate) fn suspect_now(&mut self) {
-        let (now, interval) = (self.now, self.env.config.heartbeat_interval());
-        let patience = if self.is_short_of_retries() { 12 } else { 1 };
-        self.env.continuity.suspect(now, interval * patience);
+        self.env.continuity.suspect(now, interval);
     }
 
     /// A version was seen.

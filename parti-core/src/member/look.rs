@@ -56,7 +56,7 @@ impl Member {
             self.suspended = false;
             holdings.resume(cx);
         } else {
-            cx.suspect_now();
+            cx.suspect();
         }
     }
 }

@@ -83,7 +83,6 @@ impl Member {
     pub(super) fn keep_reconciling(&mut self, cx: &mut Cx<'_>, requests: &Requests) {
         // A follower whose watch stays silent reads instead, or it would never hear of its assignment.
         let polls = self.unheard_since.is_some() && self.leader.is_none();
-        let polls = polls && !cx.is_short_of_retries();
         let interval = if polls {
             cx.config().heartbeat_interval()
         } else {
