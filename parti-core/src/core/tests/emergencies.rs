@@ -83,6 +83,30 @@ fn of_two_workers_either_may_disappear() {
     }
 }
 
+/// In a large group one loss must neither go unnoticed nor be taken for a restart, and must move
+/// nothing but what the lost one had.
+#[test]
+fn one_of_a_hundred_is_lost_alone() {
+    let mut world = World::new(200);
+    group(&mut world, 100);
+    assert_eq!(counts(&world), vec![2; 100]);
+    let victim = followers(&world)[57];
+    until_renewal(&mut world, victim);
+    let (id, renewed) = (worker(&world, victim), world.now);
+    world.nodes[victim].cut_off = true;
+    world.run(millis(6_200));
+    let at: Vec<_> = emergencies(&world)
+        .iter()
+        .map(|at| at.since(renewed))
+        .collect();
+    assert!(at.len() == 1 && at[0] >= secs(6), "{at:?}");
+    let evicted: Vec<_> = world.evictions.iter().map(|(_, who)| who).collect();
+    assert_eq!(evicted, [&id]);
+    assert_eq!(living(&world), 200);
+    let kept = world.nodes.iter().filter(|node| node.revoked.is_empty());
+    assert_eq!(kept.count(), 100, "nobody else gave anything up");
+}
+
 /// A worker must never be evicted while it may rely on its lease, nor kept long after.
 #[test]
 fn nobody_is_evicted_before_six_seconds_of_silence_whatever_the_pause() {
@@ -326,9 +350,8 @@ fn an_emergency_in_a_window_acts_at_once() {
     assert_eq!(living(&world), 6);
 }
 
-/// Pods that restart together want their seats back; moving everything twice helps nobody.
-#[test]
-fn the_restart_of_most_of_the_group_is_told_apart_from_failure() {
+/// Five workers of which three were cut off at once nine seconds ago, and these three.
+fn most_of_five_are_missing() -> (World, Vec<usize>) {
     let mut world = World::new(10);
     group(&mut world, 5);
     world.run(secs(4));
@@ -337,6 +360,13 @@ fn the_restart_of_most_of_the_group_is_told_apart_from_failure() {
         world.nodes[victim].cut_off = true;
     }
     world.run(secs(9));
+    (world, victims)
+}
+
+/// Pods that restart together want their seats back; moving everything twice helps nobody.
+#[test]
+fn the_restart_of_most_of_the_group_is_told_apart_from_failure() {
+    let (mut world, victims) = most_of_five_are_missing();
     let leading = leader(&world);
     assert_eq!(world.nodes[leading].core.status().state, State::Scaling);
     assert_eq!(emergencies(&world), [], "the cold-start window is open");
@@ -351,14 +381,7 @@ fn the_restart_of_most_of_the_group_is_told_apart_from_failure() {
 /// Of pods that restart together some are back sooner; those still missing are not crashed for that.
 #[test]
 fn the_first_to_return_from_a_restart_do_not_make_the_rest_an_emergency() {
-    let mut world = World::new(10);
-    group(&mut world, 5);
-    world.run(secs(4));
-    let victims: Vec<usize> = followers(&world)[..3].to_vec();
-    for &victim in &victims {
-        world.nodes[victim].cut_off = true;
-    }
-    world.run(secs(9));
+    let (mut world, victims) = most_of_five_are_missing();
     world.resume(victims[0]);
     world.resume(victims[1]);
     world.run(secs(10));
@@ -372,14 +395,7 @@ fn the_first_to_return_from_a_restart_do_not_make_the_rest_an_emergency() {
 /// The one that never returns is replaced when the window of the restart ends.
 #[test]
 fn whoever_does_not_return_from_a_restart_is_lost_at_its_end() {
-    let mut world = World::new(10);
-    group(&mut world, 5);
-    world.run(secs(4));
-    let victims: Vec<usize> = followers(&world)[..3].to_vec();
-    for &victim in &victims {
-        world.nodes[victim].cut_off = true;
-    }
-    world.run(secs(9));
+    let (mut world, victims) = most_of_five_are_missing();
     world.resume(victims[0]);
     world.resume(victims[1]);
     world.run(secs(40));

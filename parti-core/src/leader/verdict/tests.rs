@@ -4,6 +4,8 @@
 use alloc::string::{String, ToString};
 use alloc::vec;
 
+use proptest::prelude::*;
+
 use super::{Changing, Facts, Silent, Verdict, judge};
 use crate::config::Config;
 use crate::id::WorkerId;
@@ -299,4 +301,61 @@ fn changed_partitions_wait_for_the_cooldown_only() {
     assert_eq!(check(&with(true, 15_000)), "act partitions_changed 0");
     assert_eq!(check(&with(false, 15_000)), "act weights_changed 0");
     assert_eq!(Cause::ALL.len(), 11, "a new cause needs its tier here");
+}
+
+/// Facts of every kind at once, with times around each other.
+fn any_facts() -> impl Strategy<Value = Facts> {
+    let flags = prop::array::uniform8(any::<bool>());
+    let times = prop::array::uniform6(0_u64..40_000);
+    let lost = prop::collection::vec(0_u64..40_000, 0..4);
+    (flags, times, lost, any::<[bool; 4]>()).prop_map(|(flags, times, lost, there)| {
+        let [now, first, last, rebalance, restart, cold] = times;
+        let [
+            complete,
+            cut_off,
+            left,
+            replaced,
+            manual,
+            resume,
+            list,
+            weights,
+        ] = flags;
+        let [joined, rebalanced, restarting, is_cold] = there;
+        let silent = lost.into_iter().enumerate();
+        Facts {
+            complete,
+            cut_off,
+            left,
+            replaced,
+            manual,
+            resume,
+            partitions_changed: list,
+            weights_changed: weights,
+            joined: changing(first.min(last), last).filter(|_| joined),
+            cold: changing(cold, cold).filter(|_| is_cold),
+            last_rebalance: rebalanced.then(|| at(rebalance)),
+            restarting: restarting.then(|| at(restart)),
+            silent: silent.map(|(n, at)| self::silent(n as u32, at)).collect(),
+            ..facts(now)
+        }
+    })
+}
+
+proptest! {
+    /// Whatever else is going on, what can wait for the cooldown waits for it: only emergencies,
+    /// departures, restarts, operators, unfinished work and a first plan do not.
+    #[test]
+    fn the_cooldown_holds_for_all_that_can_wait(facts in any_facts()) {
+        let config = Config::builder("g").build().expect("coherent");
+        let Verdict::Act { cause, .. } = judge(&config, &facts) else {
+            return Ok(());
+        };
+        let waits = matches!(
+            cause,
+            Cause::PlannedScale | Cause::PartitionsChanged | Cause::WeightsChanged
+        );
+        if let (true, Some(last)) = (waits, facts.last_rebalance) {
+            prop_assert!(facts.now >= last + config.min_rebalance_interval(), "{cause}");
+        }
+    }
 }
