@@ -8,7 +8,8 @@ use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::config::OnBucketLost;
 use crate::effect::RevokeCause;
-use crate::id::{Revision, Token};
+use crate::event::Event;
+use crate::id::{Revision, Token, Version};
 use crate::notice::{HistoryLoss, Notice, StartError};
 use crate::partition::PartitionKey;
 use crate::record::Record;
@@ -358,4 +359,32 @@ fn sessions_tell_the_highest_version_their_process_knows() {
         panic!("no session")
     };
     assert!(session.known.get() >= newest, "{session:?}");
+}
+
+/// The clock on the wall of a new leader may be behind: what a session tells it of decides.
+#[test]
+fn a_generation_is_above_every_version_that_a_session_tells_of() {
+    let (mut world, before) = running();
+    let follower = 1 - leader(&world).min(1);
+    let id = world.nodes[follower].core.status().worker;
+    let key = alloc::format!("w.{}", id.expect("holds an ID"));
+    let value = world.entries[&key].value.as_deref().expect("a session");
+    let Ok(Record::Session(mut session)) = wire::decode(value) else {
+        panic!("a session");
+    };
+    session.known = Version::new(9_000_000_000_000);
+    let told = Token::from(session.known);
+    assert!(before.values().all(|token| *token < told), "far ahead");
+    world.plant(&key, &wire::encode(&Record::Session(session)));
+    world.partitions = World::new(12).partitions;
+    let leading = leader(&world);
+    world.tell(leading, Event::SourceChanged);
+    world.run(secs(40));
+    let new = world
+        .tokens()
+        .into_iter()
+        .filter(|(p, _)| !before.contains_key(p));
+    let new: Vec<Token> = new.map(|(_, token)| token).collect();
+    assert_eq!(new.len(), 3);
+    assert!(new.iter().all(|token| *token > told), "{new:?}");
 }
