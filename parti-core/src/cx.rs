@@ -69,6 +69,21 @@ impl Env {
     }
 }
 
+#[cfg(test)]
+impl Env {
+    /// An environment for tests of one part, which need no process around it.
+    pub(crate) fn for_tests(now: Instant, seed: u128, config: Config) -> Self {
+        let boot = Boot {
+            now,
+            wall_ms: 0,
+            seed,
+            strategy: crate::strategy::StrategyId::new("s"),
+            software: String::new(),
+        };
+        Self::new(config, boot)
+    }
+}
+
 impl Cx<'_> {
     pub(crate) fn config(&self) -> &Config {
         &self.env.config

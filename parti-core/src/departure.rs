@@ -168,21 +168,12 @@ impl Departure {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::core::Boot;
     use crate::cx::Env;
-    use crate::strategy::StrategyId;
 
     fn begin(mode: StopMode) -> (Departure, Instant) {
         let now = Instant::from_millis(1_000);
-        let boot = Boot {
-            now,
-            wall_ms: 0,
-            seed: 1,
-            strategy: StrategyId::new("s"),
-            software: String::new(),
-        };
         let config = Config::builder("g").build().expect("coherent");
-        let mut env = Env::new(config, boot);
+        let mut env = Env::for_tests(now, 1, config);
         (Departure::begin(&env.cx(now), mode), now)
     }
 

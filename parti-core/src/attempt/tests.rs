@@ -8,14 +8,12 @@ use core::time::Duration;
 
 use super::{Attempt, Outcome};
 use crate::config::{Config, Preset};
-use crate::core::Boot;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::event::{OpId, OpOwner};
 use crate::id::{Nonce, Revision, WriteId};
 use crate::record::{Control, Record};
 use crate::store::{Entry, Expect, StoreError, StoreErrorKind, StoreOp, StoreReply, Write};
-use crate::strategy::StrategyId;
 use crate::time::Instant;
 use crate::wire;
 
@@ -75,14 +73,7 @@ fn answer(word: &str) -> Result<StoreReply, StoreError> {
 fn play(expect: Expect, keys: usize, answers: &str) -> String {
     let config = Config::builder("g").build().expect("coherent");
     let mut now = Instant::from_millis(1_000);
-    let boot = Boot {
-        now,
-        wall_ms: 0,
-        seed: 1,
-        strategy: StrategyId::new("s"),
-        software: String::new(),
-    };
-    let mut env = Env::new(config, boot);
+    let mut env = Env::for_tests(now, 1, config);
     let writes = (0..keys).map(|i| Write {
         key: if i == 0 { "k".into() } else { format!("k{i}") },
         value: value(OWN),
@@ -218,15 +209,8 @@ impl Failing {
 
     fn seeded(seed: u128, preset: Preset, deadline: Option<Duration>, has_budget: bool) -> Self {
         let now = Instant::from_millis(1_000);
-        let boot = Boot {
-            now,
-            wall_ms: 0,
-            seed,
-            strategy: StrategyId::new("s"),
-            software: String::new(),
-        };
         let config = Config::builder("g").preset(preset).build();
-        let mut env = Env::new(config.expect("coherent"), boot);
+        let mut env = Env::for_tests(now, seed, config.expect("coherent"));
         while !has_budget && env.cx(now).may_hurry() {}
         let writes = Vec::from([Write {
             key: "k".into(),

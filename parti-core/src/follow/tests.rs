@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::core::Boot;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::{Nonce, Term, WriteId};
@@ -132,15 +131,11 @@ struct Sees {
 
 impl Sees {
     fn nothing() -> Self {
-        let boot = Boot {
-            now: Instant::ORIGIN,
-            wall_ms: 0,
-            seed: 1,
-            strategy: StrategyId::new("s"),
-            software: String::new(),
-        };
         let config = Config::builder("g").build().expect("coherent");
-        let (env, follow) = (Env::new(config, boot), Follow::default());
+        let (env, follow) = (
+            Env::for_tests(Instant::ORIGIN, 1, config),
+            Follow::default(),
+        );
         Self { env, follow }
     }
 

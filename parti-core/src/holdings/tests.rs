@@ -5,11 +5,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::config::Config;
-use crate::core::Boot;
 use crate::cx::Env;
 use crate::id::{Epoch, Nonce, WriteId};
 use crate::record::RecordGrant;
-use crate::strategy::StrategyId;
 use crate::time::Instant;
 
 /// The holdings of a worker and everything they want done, in words.
@@ -20,15 +18,11 @@ struct Worker {
 
 impl Worker {
     fn new() -> Self {
-        let boot = Boot {
-            now: Instant::ORIGIN,
-            wall_ms: 0,
-            seed: 1,
-            strategy: StrategyId::new("s"),
-            software: String::new(),
-        };
         let config = Config::builder("g").build().expect("coherent");
-        let (env, holdings) = (Env::new(config, boot), Holdings::default());
+        let (env, holdings) = (
+            Env::for_tests(Instant::ORIGIN, 1, config),
+            Holdings::default(),
+        );
         Self { env, holdings }
     }
 

@@ -5,11 +5,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::config::Config;
-use crate::core::Boot;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::store::StoreInfo;
-use crate::strategy::StrategyId;
 
 fn at(ms: u64) -> Instant {
     Instant::from_millis(ms)
@@ -18,14 +16,11 @@ fn at(ms: u64) -> Instant {
 /// A session claimed at 1 s and renewed at 3 s; the clock jumps at that time, if it does. The
 /// deadline after the answer, which comes at 4 s.
 fn deadline(jumps_at: Option<u64>) -> Instant {
-    let boot = Boot {
-        now: at(1_000),
-        wall_ms: 0,
-        seed: 1,
-        strategy: StrategyId::new("s"),
-        software: String::new(),
-    };
-    let mut env = Env::new(Config::builder("g").build().expect("coherent"), boot);
+    let mut env = Env::for_tests(
+        at(1_000),
+        1,
+        Config::builder("g").build().expect("coherent"),
+    );
     let info = StoreInfo {
         created: 1,
         age: Duration::MAX,

@@ -10,7 +10,6 @@ mod faults;
 mod foreign;
 mod leaks;
 mod login;
-mod measure;
 mod opening;
 mod permissions;
 mod reads;

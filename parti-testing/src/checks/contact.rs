@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::hearing::Hearing;
+use super::hearing::{DECISIONS, Hearing};
 use super::{Check, Fact, Findings, Kind, Process, Rules};
 use parti_core::{Cause, Instant, WriteId};
 
@@ -43,15 +43,7 @@ impl InContact {
 
 impl Check for InContact {
     fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Commit,
-            Kind::Foreign,
-            Kind::Heard,
-            Kind::Notice,
-            Kind::Ended,
-            Kind::Planned,
-            Kind::Proposes,
-        ]
+        DECISIONS
     }
 
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {

@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::hearing::{Ear, Hearing};
+use super::hearing::{DECISIONS, Ear, Hearing};
 use super::{Check, Eviction, Fact, Findings, Kind, Process, Rules};
 use parti_core::{Instant, Notice, WriteId};
 
@@ -93,15 +93,7 @@ impl Grace {
 
 impl Check for Grace {
     fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Commit,
-            Kind::Foreign,
-            Kind::Heard,
-            Kind::Notice,
-            Kind::Ended,
-            Kind::Planned,
-            Kind::Proposes,
-        ]
+        DECISIONS
     }
 
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {

@@ -9,7 +9,18 @@ use std::collections::BTreeMap;
 
 use parti_core::{Epoch, Instant, Key, Record, Revision, SessionStatus, WorkerId};
 
-use super::{Fact, Process, Rules, Written};
+use super::{Fact, Kind, Process, Rules, Written};
+
+/// What a checker of decisions looks at: what is heard, and what is planned and sent upon it.
+pub(super) const DECISIONS: &[Kind] = &[
+    Kind::Commit,
+    Kind::Foreign,
+    Kind::Heard,
+    Kind::Notice,
+    Kind::Ended,
+    Kind::Planned,
+    Kind::Proposes,
+];
 
 /// A write of a session, as the store applied it.
 #[derive(Clone, Debug)]

@@ -5,12 +5,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::core::Boot;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::WriteId;
 use crate::record::Control;
-use crate::strategy::StrategyId;
 
 fn id(name: &str) -> WorkerId {
     WorkerId::new(name).expect("valid")
@@ -55,15 +53,8 @@ struct Sees {
 
 impl Sees {
     fn nothing() -> Self {
-        let boot = Boot {
-            now: Instant::ORIGIN,
-            wall_ms: 0,
-            seed: 1,
-            strategy: StrategyId::new("s"),
-            software: String::new(),
-        };
         let config = Config::builder("g").build().expect("coherent");
-        let (env, view) = (Env::new(config, boot), View::default());
+        let (env, view) = (Env::for_tests(Instant::ORIGIN, 1, config), View::default());
         Self { env, view }
     }
 

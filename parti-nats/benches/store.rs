@@ -1,10 +1,17 @@
-//! Figures, printed: `cargo test --release -p parti-nats measure -- --ignored --nocapture`.
+//! What the store by itself costs on a real nats-server: `cargo bench -p parti-nats --bench store`.
+//!
+//! Figures are printed and nothing is asserted: what must hold is in the tests, whose server and words
+//! this borrows.
+
+#[allow(dead_code, reason = "a benchmark needs a part of what the tests share")]
+#[path = "../tests/nats/support.rs"]
+mod support;
 
 use std::time::{Duration, Instant};
 
 use parti_core::{Expect, Store, WatchScope};
 
-use crate::support::{World, commit, consumers, list, next, put, until, write};
+use support::{World, commit, consumers, list, next, put, until, write};
 
 fn median(what: &str, mut times: Vec<Duration>) {
     times.sort();
@@ -12,10 +19,12 @@ fn median(what: &str, mut times: Vec<Duration>) {
     println!("{what}: median {middle:?}, p99 {p99:?}, of {}", times.len());
 }
 
-/// Times drift unnoticed until leases run out.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "prints figures and asserts nothing"]
-async fn measure() {
+#[tokio::main]
+async fn main() {
+    // Whoever builds all targets to test them is not to wait for figures.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
     let world = World::new().await;
     let store = &world.store;
     let mut times = Vec::new();
