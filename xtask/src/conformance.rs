@@ -4,10 +4,7 @@
 //! the feature `conformance`, so that every other command compiles without the stores. What always
 //! holds: a store that cannot be tried is a failure and not a gap in the table.
 
-use std::path::PathBuf;
-use std::str::FromStr;
-
-use crate::nats;
+use crate::nats::Server;
 use crate::proc::{Failure, cargo, visible};
 
 #[cfg(feature = "conformance")]
@@ -63,25 +60,6 @@ pub(crate) struct Inner {
     json: bool,
 }
 
-/// A server to try.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Server {
-    name: String,
-    program: PathBuf,
-}
-
-impl FromStr for Server {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, program) = text
-            .split_once('=')
-            .ok_or_else(|| format!("{text:?} is not version=program"))?;
-        let (name, program) = (name.to_owned(), program.into());
-        Ok(Self { name, program })
-    }
-}
-
 /// Finds the servers and starts the program with every store in it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let inner = if args.quick {
@@ -110,10 +88,8 @@ pub(crate) fn run_quick() -> Result<(), Failure> {
 }
 
 fn quick(args: &Args) -> Result<Inner, Failure> {
-    let program = nats::locate(None)?;
-    let name = "default".to_owned();
     Ok(Inner {
-        server: vec![Server { name, program }],
+        server: vec![Server::find(None)?],
         nodes: vec![1],
         chaos_seconds: 5,
         seed: args.seed,
@@ -126,11 +102,8 @@ fn full(args: &Args) -> Result<Inner, Failure> {
         let what = format!("{bad} nodes are no cluster");
         return Err(Failure::new(what, "use 1, 3 or 5"));
     }
-    let servers = args.servers.iter().map(|version| {
-        let program = nats::locate(Some(version))?;
-        let name = version.clone();
-        Ok(Server { name, program })
-    });
+    let servers = args.servers.iter();
+    let servers = servers.map(|version| Server::find(Some(version)));
     Ok(Inner {
         server: servers.collect::<Result<_, Failure>>()?,
         nodes: args.nodes.clone(),
@@ -147,11 +120,7 @@ fn words(inner: &Inner) -> Vec<String> {
         format!("--chaos-seconds={}", inner.chaos_seconds),
         format!("--seed={}", inner.seed),
     ];
-    words.extend(inner.server.iter().map(|server| {
-        let program = std::path::absolute(&server.program);
-        let program = program.unwrap_or_else(|_| server.program.clone());
-        format!("--server={}={}", server.name, program.display())
-    }));
+    words.extend(inner.server.iter().map(Server::word));
     words.extend(inner.json.then(|| "--json".to_owned()));
     words
 }
@@ -171,6 +140,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use std::str::FromStr;
 
     #[derive(Debug, Parser)]
     struct Line {

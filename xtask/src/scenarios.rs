@@ -6,9 +6,8 @@
 //! table; a failing one keeps its histories and says where.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use crate::nats;
+use crate::nats::Server;
 use crate::proc::{Failure, cargo, output, programs, visible};
 
 #[cfg(feature = "scenarios")]
@@ -87,25 +86,6 @@ pub(crate) struct Inner {
     list: bool,
 }
 
-/// A server to run on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Server {
-    name: String,
-    program: PathBuf,
-}
-
-impl FromStr for Server {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, program) = text
-            .split_once('=')
-            .ok_or_else(|| format!("{text:?} is not version=program"))?;
-        let (name, program) = (name.to_owned(), program.into());
-        Ok(Self { name, program })
-    }
-}
-
 /// The servers of `--full`: the oldest supported and the newest.
 const FULL: [&str; 2] = ["2.12.1", "2.15.1"];
 
@@ -155,14 +135,10 @@ fn servers(args: &Args) -> Result<Vec<Server>, Failure> {
         versions.extend(full);
     }
     if versions.is_empty() {
-        let (name, program) = ("default".to_owned(), nats::locate(None)?);
-        return Ok(vec![Server { name, program }]);
+        return Ok(vec![Server::find(None)?]);
     }
-    let server = |version: &str| {
-        let (name, program) = (version.to_owned(), nats::locate(Some(version))?);
-        Ok(Server { name, program })
-    };
-    versions.into_iter().map(server).collect()
+    let found = versions.into_iter();
+    found.map(|version| Server::find(Some(version))).collect()
 }
 
 /// Builds the program that a worker process runs.
@@ -196,10 +172,7 @@ fn words(inner: &Inner) -> Vec<String> {
     if !inner.name.is_empty() {
         words.push(format!("--name={}", inner.name.join(",")));
     }
-    words.extend(inner.server.iter().map(|server| {
-        let program = absolute(&server.program);
-        format!("--server={}={}", server.name, program.display())
-    }));
+    words.extend(inner.server.iter().map(Server::word));
     words.extend(inner.full.then(|| "--full".to_owned()));
     words.extend(inner.json.then(|| "--json".to_owned()));
     words.extend(inner.list.then(|| "--list".to_owned()));
@@ -221,6 +194,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use std::str::FromStr;
 
     #[derive(Debug, Parser)]
     struct Line {
