@@ -126,7 +126,12 @@ impl Window {
     }
 
     /// What is wrong with a proposal, if anything.
-    fn propose(&mut self, process: Process, proposal: &Proposal) -> Option<String> {
+    fn propose(
+        &mut self,
+        process: Process,
+        proposal: &Proposal,
+        findings: &mut Findings,
+    ) -> Option<String> {
         let office = self.offices.get_mut(&process)?;
         let known = office.proposed.as_ref().map(|(write, _)| *write);
         if known == Some(proposal.write) {
@@ -154,7 +159,15 @@ impl Window {
             Cause::PlannedScale => {
                 let (first, last) = decision.joined?;
                 let settled = (first + self.planned).max(last + self.planned / 2);
-                settled.min(first + self.planned * 2)
+                let (least, most) = (first + self.planned, first + self.planned * 2);
+                if least < settled && last < least {
+                    findings.met("window_extended");
+                }
+                // The last join alone would have made it wait for longer.
+                if most < settled && last < most && decision.at < settled {
+                    findings.met("window_capped");
+                }
+                settled.min(most)
             }
             Cause::Takeover
             | Cause::Resignation
@@ -247,7 +260,7 @@ impl Check for Window {
             Fact::Proposes {
                 process, proposal, ..
             } => {
-                if let Some(reason) = self.propose(*process, proposal) {
+                if let Some(reason) = self.propose(*process, proposal, findings) {
                     findings.report(reason);
                 }
             }
