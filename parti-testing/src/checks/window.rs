@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::hearing::{Ear, Hearing};
 use super::{Check, Eviction, Fact, Findings, Kind, Process, Proposal, Rules, Written};
-use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId, WriteId};
+use parti_core::{Cause, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId, WriteId};
 
 /// The clock of a leader may be set back a little between hearing and judging.
 const BLINK: Duration = Duration::from_micros(500);
@@ -35,6 +35,8 @@ struct Office {
     proposed: Option<(WriteId, BTreeSet<WorkerId>)>,
     /// For whom the last plan was made.
     basis: Option<BTreeSet<WorkerId>>,
+    /// The writes by which it ended sessions: it knows of them before they come back to it.
+    ended: BTreeMap<WorkerId, Revision>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,13 @@ impl Window {
                 }
                 (Key::Assignment(worker), None) => {
                     self.recorded.remove(worker);
+                }
+                (Key::Session(worker), Some(Record::Session(record)))
+                    if !record.status.is_living() =>
+                {
+                    if let Some(office) = self.offices.get_mut(&process) {
+                        office.ended.insert(worker.clone(), write.revision);
+                    }
                 }
                 (Key::Head, Some(Record::Head(head))) => {
                     let Some(office) = self.offices.get_mut(&process) else {
@@ -146,7 +155,12 @@ impl Window {
         let Some(decision) = decision else {
             // A hand-over goes on, or nobody is left to own anything: then it is made without a plan,
             // for all that take part.
-            let all = present(self.hearing.of(process), &proposal.evictions);
+            let ear = self.hearing.of(process);
+            let mut all = present(ear, &proposal.evictions);
+            all.retain(|worker| {
+                let heard = ear.and_then(|ear| ear.sessions.get(worker));
+                office.ended.get(worker) <= heard.map(|heard| &heard.revision)
+            });
             office.proposed = Some((proposal.write, all));
             return None;
         };
