@@ -78,6 +78,7 @@ fn a_watch_that_is_slower_than_an_acknowledgement_costs_no_comparison() {
     solo.pass(secs(3));
     let (op, writes) = solo.commit("w.worker-0");
     solo.won(op, 2);
+    solo.pass(secs(1));
     solo.show(written(&writes[0], 2));
     solo.pass(secs(3));
     let compares = |op: &StoreOp| !matches!(op, StoreOp::Commit { .. });
