@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Fact, Findings, Kind, Planning, Process, Written};
 use parti_core::{
-    Epoch, Head, Instant, Key, Notice, PartitionKey, Record, SessionStatus, WorkerId,
+    Epoch, Head, Instant, Key, Notice, PartitionKey, Record, SessionStatus, WorkerId, WorkerInfo,
 };
 
 /// The strategy whose movements have this bound.
@@ -55,7 +55,7 @@ impl Movement {
     }
 
     /// Whether this generation follows the plan. Without a plan everything is taken away: nobody is
-    /// left to own anything. A plan made before for others was given up.
+    /// left who could own anything. A plan made before for others was given up.
     fn follows(&self, process: Process, plan: &Planning, head: &Head, writes: &[Written]) -> bool {
         let workers = plan.input.workers.as_slice();
         let left = |id| {
@@ -63,7 +63,8 @@ impl Movement {
                 .get(&process)
                 .is_some_and(|left| left.contains(id))
         };
-        let nobody = workers.iter().all(|worker| left(&worker.id));
+        let owns = |worker: &&WorkerInfo| worker.capacity > 0;
+        let nobody = workers.iter().filter(owns).all(|worker| left(&worker.id));
         workers.len() == head.workers as usize && !(nobody && grants_nothing(writes))
     }
 
