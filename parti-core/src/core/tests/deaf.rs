@@ -75,9 +75,10 @@ fn a_worker_that_hears_nothing_reads_its_assignment() {
 fn a_watch_that_is_slower_than_an_acknowledgement_costs_no_comparison() {
     let mut solo = Solo::member();
     solo.caught_up(1);
-    solo.pass(secs(3));
+    solo.pass(Duration::from_millis(3_500));
     let (op, writes) = solo.commit("w.worker-0");
     solo.won(op, 2);
+    solo.pass(secs(1));
     solo.show(written(&writes[0], 2));
     solo.pass(secs(3));
     let compares = |op: &StoreOp| !matches!(op, StoreOp::Commit { .. });
