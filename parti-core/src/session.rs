@@ -124,6 +124,12 @@ impl Session {
         self.on_outcome(cx, outcome)
     }
 
+    /// Whether a write of somebody else cannot have been there in the history this session is of. Each
+    /// of its own writes expects the one before, so that nobody comes in between them.
+    pub(crate) fn is_contradicted_by(&self, entry: &Entry) -> bool {
+        Epoch::from(entry.revision) >= self.epoch && entry.revision <= self.revision
+    }
+
     /// The watch or another read showed the own key.
     pub(crate) fn on_seen(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> Kept {
         if let Renewal::Running { attempt, .. } = &self.renewal {
