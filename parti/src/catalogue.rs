@@ -134,7 +134,7 @@ catalogue! {
     SUSPICIONS_CANCELLED = "parti_suspicions_cancelled_total", Counter, Count, [],
         "Workers that were overdue and renewed before they counted as lost.";
     STEP_FAILURES = "parti_leader_step_failures_total", Counter, Count, ["step"],
-        "Steps of this leader, or candidate, that failed.";
+        "Steps that failed: of this leader, this candidate, or the session of this worker.";
     DEGRADED = "parti_degraded", Gauge, Boolean, ["reason"],
         "1 for the reason this worker is degraded for.";
     DEGRADED_SECONDS = "parti_degraded_seconds", Histogram, Seconds, ["reason"],
