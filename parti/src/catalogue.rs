@@ -152,7 +152,7 @@ catalogue! {
     CIRCUIT_STATE = "parti_circuit_breaker_state", Gauge, Count, ["circuit"],
         "How a circuit stands: 0 closed, 1 half-open, 2 open.";
     CIRCUIT_CALLS = "parti_circuit_breaker_calls_total", Counter, Count, ["circuit", "outcome"],
-        "Answers of the store as its circuit judged them: succeeded, failed, or saying nothing of it.";
+        "Calls under a circuit as it judged them: succeeded, failed, or saying nothing of the store.";
     CIRCUIT_CHANGES = "parti_circuit_breaker_state_changes_total", Counter, Count, ["circuit", "to"],
         "Changes of a circuit, by the state it changed to.";
     RETRIES = "parti_retry_attempts_total", Counter, Count, ["purpose"],
