@@ -102,7 +102,7 @@ async fn a_worker_that_halted_for_a_lost_history_says_so_and_is_not_to_be_restar
         let labels = [("code", code)];
         total(&exporter.render(), "parti_health_condition", &labels)
     };
-    until("the numbers say it, too", LIMIT, || {
+    until("the numbers say it, too", Duration::from_secs(1), || {
         told("history_lost") == 1.0
     })
     .await;
