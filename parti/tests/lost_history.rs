@@ -39,7 +39,8 @@ fn detail(worker: &Manager) -> String {
 /// An operator who sees only "degraded" looks at the network while the bucket is gone.
 #[tokio::test(start_paused = true)]
 async fn a_lost_history_is_a_condition_until_the_quarantine_is_over() {
-    let losses: [(fn(&MemoryStore), &str); 4] = [
+    type Lose = fn(&MemoryStore);
+    let losses: [(Lose, &str); 4] = [
         (MemoryStore::delete, "the bucket was deleted"),
         (MemoryStore::recreate, "the bucket was created anew"),
         (MemoryStore::wipe, "is gone"),
