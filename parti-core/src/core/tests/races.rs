@@ -150,7 +150,7 @@ fn a_seat_deleted_by_hand_can_be_claimed_again() {
 }
 
 /// Becomes the leader of an empty store: `head` at revision 2.
-fn leading() -> Solo {
+pub(super) fn leading() -> Solo {
     let mut solo = Solo::member();
     solo.caught_up(1);
     solo.pass(millis(200));
