@@ -6,7 +6,6 @@
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
@@ -143,22 +142,12 @@ impl PartitionKey {
     /// # Errors
     /// [`PartitionError::Malformed`] when the text is not in that form.
     pub fn from_encoded(text: &str) -> Result<Self, PartitionError> {
-        let malformed = || PartitionError::Malformed {
-            text: text.to_owned(),
-        };
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (part, tail) = split_part(rest).ok_or_else(malformed)?;
-            parts.push(part);
-            rest = tail;
-        }
-        let key = Self::new(parts).map_err(|_| malformed())?;
-        // "01:a" would be a second spelling of the same key; identity allows only one.
-        if key.encoded() == text {
-            Ok(key)
+        if is_encoded(text) {
+            Ok(Self(Arc::from(text)))
         } else {
-            Err(malformed())
+            Err(PartitionError::Malformed {
+                text: text.to_owned(),
+            })
         }
     }
 
@@ -177,6 +166,20 @@ impl PartitionKey {
             Some(part)
         })
     }
+}
+
+/// Whether [`PartitionKey::new`] could have written it. Records are full of keys: nothing is built.
+fn is_encoded(text: &str) -> bool {
+    let (mut rest, mut count, mut bytes) = (text, 0, 0);
+    while !rest.is_empty() {
+        // "01:a" would be a second spelling of the same key; identity allows only one. A part that
+        // begins with its own "0" is empty, which is no part either.
+        let Some((part, tail)) = split_part(rest).filter(|_| !rest.starts_with('0')) else {
+            return false;
+        };
+        (rest, count, bytes) = (tail, count + 1, bytes + part.len());
+    }
+    (1..=MAX_KEY_PARTS).contains(&count) && bytes <= MAX_KEY_BYTES
 }
 
 /// Splits `3:abc...` into `abc` and what follows; `None` when it is not in that form.
@@ -199,7 +202,17 @@ impl Ord for PartitionKey {
         if Arc::ptr_eq(&self.0, &other.0) {
             return Ordering::Equal;
         }
-        self.parts().cmp(other.parts())
+        let (mut left, mut right) = (&*self.0, &*other.0);
+        loop {
+            let (Some((a, after)), Some((b, behind))) = (split_part(left), split_part(right)) else {
+                // One has no parts left, and is the smaller one unless neither has.
+                return left.len().cmp(&right.len());
+            };
+            match a.cmp(b) {
+                Ordering::Equal => (left, right) = (after, behind),
+                unequal => return unequal,
+            }
+        }
     }
 }
 
