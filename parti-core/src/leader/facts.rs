@@ -152,7 +152,11 @@ impl Leader {
     }
 
     fn active_workers(&self) -> usize {
-        let records = self.view.sessions.values().filter_map(|s| s.record.as_ref());
+        let records = self
+            .view
+            .sessions
+            .values()
+            .filter_map(|s| s.record.as_ref());
         let active = records.filter(|record| record.status == SessionStatus::Active);
         active.count()
     }
