@@ -203,6 +203,19 @@ fn plans_move_no_more_than_they_must_and_are_followed() {
     let taken = vec![head(A, 1, 6, 5, 3), assignment(A, 6, None, 6)];
     let again = [plans(0, &[0], &[0]), commit(A, taken)];
     fails("S17", &[follows(A), again.to_vec()].concat());
+    // All for whom there was a plan leave before it is committed; then it was given up.
+    let [plan, taken] = again;
+    let drains = |process, name| {
+        let record = session(process, SessionStatus::Draining, 0, 7);
+        commit(process, vec![written(name, 7, 1, record)])
+    };
+    let some = vec![plan, drains(A, "w.worker-0")];
+    fails(
+        "S17",
+        &[&follows(A)[..], &some, core::slice::from_ref(&taken)].concat(),
+    );
+    let all = [some, vec![drains(B, "w.worker-1"), taken]].concat();
+    passes("S17", &[follows(A), all].concat());
 }
 
 /// A generation that says it is finished must leave nothing behind.
