@@ -29,6 +29,8 @@ mod restarts;
 #[cfg(feature = "scenarios")]
 mod scale;
 #[cfg(feature = "scenarios")]
+mod splits;
+#[cfg(feature = "scenarios")]
 mod worker;
 #[cfg(feature = "scenarios")]
 pub(crate) use inner::run_here;

@@ -244,6 +244,17 @@ impl Group {
         }
     }
 
+    /// Connects a worker to this server, whichever of its addresses it tries.
+    pub(super) fn attach(&self, number: usize, node: usize) -> Step<()> {
+        let address = self.cluster.addresses().get(node).copied();
+        let address = address.ok_or_else(|| format!("there is no server {node}"))?;
+        for proxy in &self.proxies[number] {
+            proxy.set_server(address);
+            proxy.reset();
+        }
+        Ok(())
+    }
+
     pub(super) fn slow(&self, number: usize, link: Link) {
         for proxy in &self.proxies[number] {
             BOTH.iter().for_each(|way| proxy.set_link(*way, link));
