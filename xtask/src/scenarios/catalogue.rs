@@ -40,7 +40,7 @@ const REPLICATED: Setup = Setup {
     ..of(4)
 };
 
-pub(super) const SCENARIOS: [Scenario; 26] = [
+pub(super) const SCENARIOS: [Scenario; 27] = [
     Scenario {
         name: "thundering-herd",
         problem: "the whole deployment restarts at once",
@@ -213,6 +213,15 @@ pub(super) const SCENARIOS: [Scenario; 26] = [
         holds: "the same owners and sessions, nobody evicted",
         setup: of(4),
         run: outages::server_paused,
+    },
+    Scenario {
+        name: "server-clock-steps",
+        problem: "a server's clock is set, or the servers' clocks differ",
+        faults: "its wall clock an hour ahead, an hour behind; with a join, kill -9, a restart on \
+                 messages of the future, STREAM.DELETE",
+        holds: "nothing moves for it; taken over within a lease; owned again by itself",
+        setup: of(4),
+        run: outages::server_clock_steps,
     },
     Scenario {
         name: "stream-leader-killed",
