@@ -235,9 +235,9 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
         name: "cluster-split-follower",
         problem: "the cluster splits, and the smaller side goes on answering reads",
         faults: "3 servers; the routes of one that follows the stream are cut, two workers with it, \
-                 the group's leader among them (and followers only)",
+                 the group's leader among them in odd seeds",
         holds: "the smaller side stops within a lease, the larger owns everything within 2 leases \
-                and a fail-over; settled within the bound after the heal",
+                and a fail-over; settled within 2 leases and 10 s after the heal",
         setup: REPLICATED,
         run: splits::a_follower_split_off,
     },

@@ -82,6 +82,10 @@ impl Group {
         Ok(group)
     }
 
+    pub(super) const fn seed(&self) -> u64 {
+        self.ask.seed
+    }
+
     pub(super) const fn is_full(&self) -> bool {
         self.ask.full
     }
@@ -187,6 +191,12 @@ impl Group {
     pub(super) fn leaders(&self) -> Vec<usize> {
         let leads = |number: &usize| self.workers[*number].life().leads();
         self.living().into_iter().filter(leads).collect()
+    }
+
+    /// The numbers that the system has for the processes that run.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let living = self.living().into_iter();
+        living.map(|number| self.workers[number].pid()).collect()
     }
 
     /// The one leader, once there is one.

@@ -14,34 +14,26 @@ const CATCH_UP_MS: u64 = 10_000;
 
 /// The single server on the smaller side follows the bucket's stream.
 pub(super) fn a_follower_split_off(group: &mut Group) -> Step<()> {
-    rounds(group, false)
+    placed(group, false)
 }
 
 /// It leads the stream, and does not know for a time that it cannot.
 pub(super) fn the_leader_split_off(group: &mut Group) -> Step<()> {
-    rounds(group, true)
+    placed(group, true)
 }
 
-/// Once with the group's leader on the smaller side, and in full also with followers only.
-fn rounds(group: &mut Group, with_stream_leader: bool) -> Step<()> {
-    let places: &[bool] = if group.is_full() {
-        &[true, false]
+/// With the group's leader on the smaller side, or with followers only, as the seed has it.
+fn placed(group: &mut Group, with_stream_leader: bool) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let leads = group.cluster.wait_for_stream_leader(STREAM);
+    let leads = leads.map_err(words("the stream's leader"))?;
+    let alone = if with_stream_leader {
+        leads
     } else {
-        &[true]
+        (leads + 1) % 3
     };
-    for with_leader in places {
-        group.until_settled(group.bound())?;
-        let leads = group.cluster.wait_for_stream_leader(STREAM);
-        let leads = leads.map_err(words("the stream's leader"))?;
-        let alone = if with_stream_leader {
-            leads
-        } else {
-            (leads + 1) % 3
-        };
-        let small = smaller_side(group, *with_leader)?;
-        split(group, alone, &small)?;
-    }
-    Ok(())
+    let small = smaller_side(group, group.seed() % 2 == 1)?;
+    split(group, alone, &small)
 }
 
 /// Two of the workers.
