@@ -119,16 +119,20 @@ fn forgetful() -> SocketAddr {
         let (mut stream, _) = listener.accept().expect("a client");
         let hello = format!("INFO {info}\r\n");
         stream.write_all(hello.as_bytes()).expect("greets");
-        let mut asked = 0;
+        let (mut asked, mut listens) = (0, String::new());
         let lines = BufReader::new(stream.try_clone().expect("a clone")).lines();
         for line in lines.map_while(Result::ok) {
             let words: Vec<&str> = line.split(' ').collect();
             asked += usize::from(words[0] == "PUB");
             let answer = match words[..] {
                 ["PING"] => "PONG\r\n".to_owned(),
+                ["SUB", _, number] => {
+                    number.clone_into(&mut listens);
+                    continue;
+                }
                 ["PUB", _, inbox, _] if asked > 1 => {
                     let refusal = r#"{"error":{"code":503,"err_code":10076,"description":"off"}}"#;
-                    format!("MSG {inbox} 1 {}\r\n{refusal}\r\n", refusal.len())
+                    format!("MSG {inbox} {listens} {}\r\n{refusal}\r\n", refusal.len())
                 }
                 _ => continue,
             };
