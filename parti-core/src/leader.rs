@@ -19,7 +19,7 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
-use crate::notice::{HistoryLoss, Notice, StepDownReason};
+use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::record::{Head, Record};
 use crate::store::{Entry, StoreInfo};
@@ -353,7 +353,9 @@ impl Leader {
     /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
     fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
         match config.mode() {
-            Mode::Exclusive => history.grants_from(|| self.is_complete(config)),
+            // A plan of this history was made by a leader that had waited.
+            Mode::Exclusive => history
+                .grants_from(|| self.head.planned > Version::ZERO || self.is_complete(config)),
             Mode::Overlap => Instant::ORIGIN,
         }
     }
@@ -420,7 +422,7 @@ impl Leader {
         }
     }
 
-    fn fail(&mut self, cx: &mut Cx<'_>, step: &'static str, reason: String) {
+    fn fail(&mut self, cx: &mut Cx<'_>, step: FailedStep, reason: String) {
         // A limit may have changed since the store was last asked.
         cx.suspect();
         // Whatever step failed, a hand-over under way has to go on after it.

@@ -83,9 +83,10 @@ pub struct StoreInfo {
     /// When the bucket was created, in nanoseconds of the store's wall clock: another value means
     /// another history.
     pub created: u64,
-    /// How long ago that was when the store answered, by the store's clock. Workers that knew an
-    /// earlier bucket of the name may rely on their leases for so long. A store that cannot be
-    /// lost while a worker lives says [`Duration::MAX`].
+    /// For how long it has certainly existed. Workers that knew an earlier bucket of the name may
+    /// rely on their leases for so long. No wall clock is certain: it can be set, and that of the
+    /// server that created the bucket may differ from that of the one that answers. A store that
+    /// does not know says zero; one that cannot be lost while a worker lives, [`Duration::MAX`].
     pub age: Duration,
     /// The revision of the last write of any key, acknowledged ones included.
     pub last_revision: Revision,
@@ -218,11 +219,14 @@ pub enum WatchEvent {
 ///
 /// # Cancellation safety
 /// Dropping the future of [`Store::execute`] abandons the answer, not the request: a commit may
-/// still happen, exactly as with [`StoreErrorKind::Unknown`].
+/// still happen, exactly as with [`StoreErrorKind::Unknown`]. It happens as a whole or not at all.
+/// Dropping that of [`Store::watch`] leaves no watch behind. Every call is bounded by the caller, which
+/// drops it and takes the outcome for `Unknown`: a worker after `request_timeout`, and for a watch after
+/// one lease, or two heartbeat intervals if renewals are acknowledged meanwhile.
 ///
 /// # Deadlines
-/// The implementation bounds every request by its own time-out (well below the session lease; a
-/// third of it is a good value) and answers `Unknown` when it passes.
+/// The implementation bounds every request by its own time-out as well (well below the session lease;
+/// a third of it is a good value) and answers `Unknown` when it passes.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Executes one request.
@@ -244,6 +248,7 @@ pub trait Watch: Send {
     /// The next event. After [`WatchEvent::Lost`] every further call answers `Lost` again.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses no event.
+    /// Dropping the future loses no event; it can be called again. There is no deadline: a watch may be
+    /// silent for long.
     async fn next(&mut self) -> WatchEvent;
 }

@@ -173,8 +173,12 @@ fn proposal(writes: &[Write]) -> Option<Proposal> {
         return None;
     }
     for write in writes {
-        let record = write.value.as_deref().map(wire::decode);
-        match (Key::parse(&write.key), record) {
+        let key = Key::parse(&write.key);
+        // Assignments are the bulk of a generation, and nobody asks for them here.
+        if !matches!(key, Key::Head | Key::Session(_)) {
+            continue;
+        }
+        match (key, write.value.as_deref().map(wire::decode)) {
             (Key::Head, Some(Ok(Record::Head(record)))) => head = Some(record),
             (Key::Session(worker), Some(Ok(Record::Session(record)))) => {
                 if let SessionStatus::Evicted { silent } = record.status {
