@@ -32,7 +32,7 @@ pub(crate) struct Continuity {
     before_op: u64,
     before_watch: u64,
     look: Look,
-    /// When the bucket is older than a lease, and when the leases of a lost history are over.
+    /// When the bucket is certainly older than a lease, and when the leases of a lost history are over.
     grown_at: Instant,
     grants_from: Instant,
     known: Version,
@@ -194,10 +194,10 @@ impl Continuity {
     }
 
     /// From when on partitions may be granted: before, somebody may rely on a lease of a history
-    /// that is gone. That there was one before a young bucket is a mere possibility; it is excluded
-    /// when all workers there should be are `complete` in this one.
-    pub(crate) fn grants_from(&self, complete: impl FnOnce() -> bool) -> Instant {
-        if self.grown_at > self.grants_from && !complete() {
+    /// that is gone. That there was one before a young bucket is a mere possibility; it may be
+    /// `excluded`, since all workers there should be are in this one, or somebody has waited before.
+    pub(crate) fn grants_from(&self, excluded: impl FnOnce() -> bool) -> Instant {
+        if self.grown_at > self.grants_from && !excluded() {
             self.grown_at
         } else {
             self.grants_from

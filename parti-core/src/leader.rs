@@ -353,7 +353,9 @@ impl Leader {
     /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
     fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
         match config.mode() {
-            Mode::Exclusive => history.grants_from(|| self.is_complete(config)),
+            // A plan of this history was made by a leader that had waited.
+            Mode::Exclusive => history
+                .grants_from(|| self.head.planned > Version::ZERO || self.is_complete(config)),
             Mode::Overlap => Instant::ORIGIN,
         }
     }

@@ -83,9 +83,10 @@ pub struct StoreInfo {
     /// When the bucket was created, in nanoseconds of the store's wall clock: another value means
     /// another history.
     pub created: u64,
-    /// How long ago that was when the store answered, by the store's clock. Workers that knew an
-    /// earlier bucket of the name may rely on their leases for so long. A store that cannot be
-    /// lost while a worker lives says [`Duration::MAX`].
+    /// For how long it has certainly existed. Workers that knew an earlier bucket of the name may
+    /// rely on their leases for so long. No wall clock is certain: it can be set, and that of the
+    /// server that created the bucket may differ from that of the one that answers. A store that
+    /// does not know says zero; one that cannot be lost while a worker lives, [`Duration::MAX`].
     pub age: Duration,
     /// The revision of the last write of any key, acknowledged ones included.
     pub last_revision: Revision,

@@ -22,9 +22,6 @@ use crate::outcome::{Failure, code};
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
     pub(crate) created: String,
-    /// When the server answered.
-    #[serde(default)]
-    pub(crate) ts: String,
     pub(crate) state: StreamState,
 }
 
@@ -176,12 +173,14 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
     let failed =
         |purpose: &'static str| move |failure: Failure| OpenError::from_failure(failure, purpose);
     let deadline = || Instant::now() + api.options.connect_timeout;
-    let found = match info(api, deadline()).await {
+    let found = match look_up(api, deadline()).await {
         Err(failure) if failure.is_code(code::STREAM_NOT_FOUND) => {
             let method = format!("STREAM.CREATE.{}", names.stream);
             match api.call(&method, &wanted, deadline()).await {
                 // Another process created it in between, with other settings.
-                Err(failure) if failure.is_code(code::NAME_IN_USE) => info(api, deadline()).await,
+                Err(failure) if failure.is_code(code::NAME_IN_USE) => {
+                    look_up(api, deadline()).await
+                }
                 created => created,
             }
             .map_err(failed("create the bucket"))?
@@ -198,6 +197,23 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
     }
     warn_of_weaker(&found.config, &wanted);
     Ok(found)
+}
+
+/// Asks about the bucket again and again: a stream whose leader is just being elected, such as one
+/// that another process creates at this moment, leaves a question unanswered for ever.
+async fn look_up(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
+    let begun = Instant::now();
+    loop {
+        let attempt = api.deadline().min(deadline);
+        match info(api, attempt).await {
+            Err(Failure::TimedOut { .. }) if attempt < deadline => {}
+            Err(Failure::TimedOut { hint, .. }) => {
+                let after = begun.elapsed();
+                return Err(Failure::TimedOut { after, hint });
+            }
+            answered => return answered,
+        }
+    }
 }
 
 /// Creates the bucket if there is none, as [`open`] would, within one request's time.

@@ -94,13 +94,13 @@ fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
     let StreamInfo {
         config,
         created,
-        ts,
         state,
     } = info;
     let server = api.client.try_server_info().ok_or(Failure::NotConnected)?;
     Ok(StoreInfo {
         created: created_nanos(created)?,
-        age: age(created, ts),
+        // By the wall clocks of two servers, one of which may have been set since.
+        age: Duration::ZERO,
         last_revision: Revision::new(state.last_seq),
         version: format!("nats-server {}", server.version),
         max_batch: MAX_BATCH,
@@ -112,13 +112,6 @@ fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
 pub(crate) fn created_nanos(created: &str) -> Result<u64, Failure> {
     parse_nanos(created)
         .ok_or_else(|| Failure::Malformed(format!("{created:?} is not a creation time")))
-}
-
-/// How long the stream had existed when the server answered; nothing is known of a server that does
-/// not say when that was, and then it may be new.
-fn age(created: &str, answered: &str) -> Duration {
-    let age = parse_nanos(answered).zip(parse_nanos(created));
-    Duration::from_nanos(age.map_or(0, |(now, then)| now.saturating_sub(then)))
 }
 
 /// The largest value: what the server takes in one message, and the stream's own limit if it has

@@ -114,7 +114,6 @@ async fn begin(
         config,
         created,
         state,
-        ts: _,
     } = bucket::info(api, deadline).await?;
     let created = created_nanos(&created)?;
     let horizon = Revision::new(state.last_seq);

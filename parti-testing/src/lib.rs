@@ -14,7 +14,7 @@ pub mod lives;
 pub mod memory_store;
 #[cfg(feature = "chaos")]
 pub mod mix;
-#[cfg(feature = "nats-server")]
+#[cfg(all(feature = "nats-server", feature = "chaos"))]
 pub mod nats_cluster;
 #[cfg(feature = "nats-server")]
 pub mod nats_server;
@@ -24,4 +24,6 @@ pub mod nemesis;
 pub mod process;
 #[cfg(feature = "chaos")]
 pub mod proxy;
+#[cfg(feature = "nats-server")]
+pub mod server_clock;
 pub mod sim;

@@ -8,7 +8,6 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
-use std::time::Instant;
 
 use async_trait::async_trait;
 use parti_core::{
@@ -56,8 +55,8 @@ struct Shared {
     kv: Kv,
     /// Every write of the present history, in order.
     log: Vec<Entry>,
-    /// When the bucket was created; not before the first loss.
-    born: Option<Instant>,
+    /// Whether the bucket was created after a loss.
+    created_anew: bool,
     deleted: bool,
     unavailable: bool,
     failures: VecDeque<Failure>,
@@ -282,11 +281,13 @@ impl Shared {
     fn recreate(&mut self) {
         self.kv.recreate();
         self.log.clear();
-        (self.born, self.deleted) = (Some(Instant::now()), false);
+        (self.created_anew, self.deleted) = (true, false);
     }
 
     fn info(&self) -> StoreInfo {
-        let age = self.born.map_or(Duration::MAX, |born| born.elapsed());
+        // One that was created anew does not know for how long it has been there, as a real one.
+        let known = !self.created_anew;
+        let age = if known { Duration::MAX } else { Duration::ZERO };
         StoreInfo {
             age,
             ..self.kv.info()

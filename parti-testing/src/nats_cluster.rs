@@ -3,8 +3,9 @@
 //! It is separate from the single server because a cluster has questions of its own: is it whole,
 //! which node leads a stream. They are answered by the servers' monitoring pages and not by the
 //! JetStream API, so they work while no client can connect. What always holds: a node keeps its
-//! ports and its data over a restart, and clients learn no other address than the ones they are
-//! given (so none of them gets around a [proxy](crate::proxy)).
+//! ports and its data over a restart, clients learn no other address than the ones they are given
+//! (so none of them gets around a [proxy](crate::proxy)), and nodes speak to each other through
+//! proxies alone, one for each pair and direction of connecting, so that the cluster can be split.
 //!
 //! ```no_run
 //! use parti_testing::nats_cluster::NatsCluster;
@@ -20,6 +21,10 @@
 //! assert_ne!(leader, next);
 //! cluster.node(leader).restart()?; // the same ports and data
 //! cluster.wait_until_whole()?;
+//! cluster.split(&[next]); // alone on its side, with its clients
+//! let third = cluster.wait_for_stream_leader_among("KV_parti_orders", &[leader, 3 - leader - next])?;
+//! assert_ne!(third, next);
+//! cluster.heal();
 //! # Ok(())
 //! # }
 //! ```
@@ -32,6 +37,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::nats_server::{NatsServer, ServerError, ServerOptions};
+use crate::proxy::Proxy;
 
 /// How long a cluster may take until a leader is elected or a node has caught up.
 const ELECTION_MAX: Duration = Duration::from_secs(60);
@@ -41,17 +47,29 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const PAGE_MAX: Duration = Duration::from_secs(2);
 /// How often the start is tried when other processes took a port in between.
 const START_ATTEMPTS: usize = 3;
+/// What nodes tell each other of where they listen, a port where nobody does: whom a node knows by
+/// hearsay it would connect to directly, around the proxies.
+const NOWHERE: &str = "127.0.0.1:9";
 
 /// Several servers with one JetStream. Dropping it kills them and removes their data.
 #[derive(Debug)]
 pub struct NatsCluster {
     nodes: Vec<Node>,
+    ways: Vec<Way>,
 }
 
 #[derive(Debug)]
 struct Node {
     server: NatsServer,
     monitoring: SocketAddr,
+}
+
+/// How one node connects to another.
+#[derive(Debug)]
+struct Way {
+    from: usize,
+    to: usize,
+    proxy: Proxy,
 }
 
 impl NatsCluster {
@@ -80,15 +98,16 @@ impl NatsCluster {
         let addresses: Vec<SocketAddr> = addresses.collect::<Result<_, _>>()?;
         drop(ports);
         let (routes, pages) = addresses.split_at(count);
+        let ways = ways(routes)?;
         // A server greets before its cluster is whole, so they can be started one by one.
         let nodes = (0..count).map(|number| {
-            let config = config(number, routes, pages[number]);
+            let config = config(number, routes[number], &ways, pages[number]);
             let server = NatsServer::start(options.clone().config(&config))?;
             let monitoring = pages[number];
             Ok(Node { server, monitoring })
         });
         let nodes: Vec<Node> = nodes.collect::<Result<_, ServerError>>()?;
-        let cluster = Self { nodes };
+        let cluster = Self { nodes, ways };
         cluster.wait_until_whole()?;
         Ok(cluster)
     }
@@ -118,6 +137,21 @@ impl NatsCluster {
         }
     }
 
+    /// Cuts every connection between these nodes and all others, in both directions: what is sent is
+    /// held. Clients are not touched. Further calls cut more.
+    pub fn split(&self, side: &[usize]) {
+        let across = |way: &&Way| side.contains(&way.from) != side.contains(&way.to);
+        self.ways
+            .iter()
+            .filter(across)
+            .for_each(|way| way.proxy.stall());
+    }
+
+    /// Ends [`NatsCluster::split`]; what was held arrives now.
+    pub fn heal(&self) {
+        self.ways.iter().for_each(|way| way.proxy.heal());
+    }
+
     /// How many nodes there are, dead ones included.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -144,6 +178,23 @@ impl NatsCluster {
         let pages = self.pages("/jsz?accounts=true&streams=true");
         let mut pages = pages.into_iter();
         pages.find_map(|(number, page)| (stream_leader(&page, stream)? == number).then_some(number))
+    }
+
+    /// The same, asking only these nodes: a leader that is cut off goes on saying so for a time.
+    #[must_use]
+    pub fn stream_leader_among(&self, stream: &str, nodes: &[usize]) -> Option<usize> {
+        let leads = |&number: &usize| {
+            let page = self.page(number, "/jsz?accounts=true&streams=true");
+            page.and_then(|page| stream_leader(&page, stream)) == Some(number)
+        };
+        nodes.iter().copied().find(leads)
+    }
+
+    /// The last sequence number of a stream as a node has it, if it answers and has one.
+    #[must_use]
+    pub fn last_sequence(&self, number: usize, stream: &str) -> Option<u64> {
+        let page = self.page(number, "/jsz?accounts=true&streams=true")?;
+        stream_detail(&page, stream)?["state"]["last_seq"].as_u64()
     }
 
     /// A monitoring page of a node, such as `/varz`; `None` when it does not answer.
@@ -175,6 +226,19 @@ impl NatsCluster {
     pub fn wait_for_stream_leader(&self, stream: &str) -> Result<usize, ServerError> {
         let what = format!("{stream} has a leader");
         self.wait(&what, || self.stream_leader(stream))
+    }
+
+    /// Waits until one of these nodes leads the stream; its number.
+    ///
+    /// # Errors
+    /// [`ServerError::NotReady`] after a minute.
+    pub fn wait_for_stream_leader_among(
+        &self,
+        stream: &str,
+        nodes: &[usize],
+    ) -> Result<usize, ServerError> {
+        let what = format!("{stream} has a leader among {nodes:?}");
+        self.wait(&what, || self.stream_leader_among(stream, nodes))
     }
 
     fn is_whole(&self, number: usize, page: &Value) -> bool {
@@ -218,13 +282,24 @@ impl NatsCluster {
     }
 }
 
-fn config(number: usize, routes: &[SocketAddr], page: SocketAddr) -> String {
+/// A proxy for each node on its way to each other one.
+fn ways(routes: &[SocketAddr]) -> Result<Vec<Way>, ServerError> {
+    let pairs = (0..routes.len()).flat_map(|from| (0..routes.len()).map(move |to| (from, to)));
+    let ways = pairs.filter(|(from, to)| from != to).map(|(from, to)| {
+        let proxy = Proxy::start(routes[to], 0)?;
+        Ok(Way { from, to, proxy })
+    });
+    ways.collect()
+}
+
+fn config(number: usize, own: SocketAddr, ways: &[Way], page: SocketAddr) -> String {
     let mut config = format!("server_name: s{number}\nhttp: \"{page}\"\n");
-    if routes.len() > 1 {
-        let own = routes[number].to_string();
-        let urls: Vec<_> = routes.iter().map(|at| format!("nats://{at}")).collect();
+    let ways = ways.iter().filter(|way| way.from == number);
+    let urls: Vec<_> = ways.map(|way| way.proxy.url()).collect();
+    if !urls.is_empty() {
         config.push_str(&format!(
-            "cluster {{ name: c, listen: {own:?}, no_advertise: true, routes: {urls:?} }}"
+            "cluster {{ name: c, listen: \"{own}\", advertise: {NOWHERE:?}, no_advertise: true, \
+             routes: {urls:?} }}"
         ));
     }
     config
@@ -238,13 +313,17 @@ fn meta_leader(page: &Value) -> Option<usize> {
     number_of(&page["meta_cluster"]["leader"])
 }
 
-fn stream_leader(page: &Value, stream: &str) -> Option<usize> {
+fn stream_detail<'a>(page: &'a Value, stream: &str) -> Option<&'a Value> {
     let accounts = page["account_details"].as_array()?;
     let mut streams = accounts
         .iter()
         .filter_map(|account| account["stream_detail"].as_array())
         .flatten();
-    let found = streams.find(|detail| detail["name"] == stream)?;
+    streams.find(|detail| detail["name"] == stream)
+}
+
+fn stream_leader(page: &Value, stream: &str) -> Option<usize> {
+    let found = stream_detail(page, stream)?;
     // A single server tells no cluster for its streams: it leads them all.
     let leader = &found["cluster"]["leader"];
     if leader.is_null() && page["meta_cluster"].is_null() {

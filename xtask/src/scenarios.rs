@@ -29,6 +29,8 @@ mod restarts;
 #[cfg(feature = "scenarios")]
 mod scale;
 #[cfg(feature = "scenarios")]
+mod splits;
+#[cfg(feature = "scenarios")]
 mod worker;
 #[cfg(feature = "scenarios")]
 pub(crate) use inner::run_here;
@@ -48,9 +50,9 @@ pub(crate) struct Args {
     /// The versions of nats-server, separated by commas; see `cargo xtask nats --help`
     #[arg(long, value_name = "V,V", value_delimiter = ',')]
     server: Vec<String>,
-    /// How many scenarios run at once
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    jobs: usize,
+    /// How many scenarios run at once; 2, or 3 with --full, which waits more
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
     /// The long forms, with the oldest and the newest server
     #[arg(long)]
     full: bool,
@@ -101,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         seeds: args.seeds.unwrap_or(if args.full { 3 } else { 1 }),
         server,
         worker,
-        jobs: args.jobs.max(1),
+        jobs: args.jobs.unwrap_or(if args.full { 3 } else { 2 }).max(1),
         full: args.full,
         json: args.json,
         list: args.list,
@@ -121,7 +123,7 @@ pub(crate) fn run_quick() -> Result<(), Failure> {
         seed: 1,
         seeds: None,
         server: Vec::new(),
-        jobs: 2,
+        jobs: None,
         full: false,
         json: false,
         list: false,

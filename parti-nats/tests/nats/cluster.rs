@@ -140,3 +140,59 @@ async fn a_server_that_retires_sends_its_clients_to_the_others() {
     let seen = until(&mut watch, &format!("a=2@{last}")).await;
     assert_eq!(seen.last(), Some(&format!("a=2@{last}")), "{seen:?}");
 }
+
+/// The leader of the stream is cut off with its clients and does not know it. It still answers reads;
+/// if it also acknowledged a write, two workers would win one race.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_split_off_acknowledges_nothing_and_its_writes_lose() {
+    let (cluster, store) = cluster(&ServerOptions::default()).await;
+    let first = write(&store, put("head", "1", Expect::Absent)).await;
+    let stream = "KV_parti_orders";
+    let alone = cluster.wait_for_stream_leader(stream).expect("leads");
+    let others: Vec<usize> = (0..3).filter(|&node| node != alone).collect();
+    let on = async |node: usize| {
+        let url = format!("nats://{}", cluster.addresses()[node]);
+        let opened = NatsStore::connect(&url, &group(), options().replicas(3)).await;
+        opened.expect("opens")
+    };
+    let (lonely, other) = (on(alone).await, on(others[0]).await);
+
+    cluster.split(&[alone]);
+    let next_write = |value| vec![put("head", value, Expect::Revision(first))];
+    let error = commit(&lonely, next_write("2")).await;
+    let error = error.expect_err("nobody else has it");
+    let fair = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+    assert!(fair.contains(&error.kind), "{error}");
+    // The one before is still under way and may yet win, for all the server knows.
+    let behind = commit(&lonely, next_write("3")).await;
+    assert!(behind.is_err(), "{behind:?}");
+    let old = get(&lonely, "head").await.expect("it still answers reads");
+    assert_eq!(old.value.as_deref(), Some(b"1".as_slice()));
+    assert_eq!(
+        cluster.stream_leader_among(stream, &[alone]),
+        Some(alone),
+        "it believes in itself"
+    );
+    let mut won = None;
+    eventually("the others write", ELECTION_MAX, async || {
+        won = commit(&other, next_write("4")).await.ok();
+        won.is_some()
+    })
+    .await;
+    let won = won.expect("written")[0];
+
+    cluster.heal();
+    let settled = async || {
+        get(&lonely, "head")
+            .await
+            .is_some_and(|entry| entry.revision == won)
+    };
+    eventually("the one that was alone has it", ELECTION_MAX, settled).await;
+    let late = commit(&lonely, next_write("5")).await;
+    assert_eq!(late.expect_err("too late").kind, StoreErrorKind::Refused);
+    let last = get(&store, "head").await.expect("written");
+    assert_eq!(
+        (last.revision, last.value.as_deref()),
+        (won, Some(b"4".as_slice()))
+    );
+}

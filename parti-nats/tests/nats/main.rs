@@ -4,6 +4,7 @@
 //! [`parti_testing::nats_server::find_program`] says; without one every test fails.
 
 mod chaos;
+mod clock;
 mod cluster;
 mod commits;
 mod faults;

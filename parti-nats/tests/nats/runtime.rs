@@ -6,13 +6,14 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::ConnectOptions;
-use parti_core::{Expect, Revision, Store, StoreErrorKind, StoreOp, Watch, WatchScope};
+use parti_core::{Expect, Revision, Store, StoreErrorKind, StoreOp, Watch, WatchEvent, WatchScope};
 use parti_nats::{NatsStore, OpenError, async_nats};
 use parti_testing::nats_server::{NatsServer, ServerOptions};
 use parti_testing::proxy::{Direction, Proxy};
+use tokio::time::timeout;
 
 use crate::support::{
     PATIENCE, World, api, commit, connect, consumers, eventually, get, group, info, next, options,
@@ -415,4 +416,48 @@ async fn jetstream_switched_off_at_run_time_is_an_outage_that_ends() {
     let revision = write(&store, put("a", "3", Expect::Any)).await;
     assert_eq!(revision.get(), 2, "nothing was written meanwhile");
     assert_eq!(next(&mut watch).await, "a=3@2");
+}
+
+/// A program drains the client it gave to the store, as at its own end. What was acknowledged stays,
+/// everything after it fails at once and as an outage, and nothing is left at the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_its_owner_drains_is_an_outage_and_leaves_nothing_behind() {
+    let world = World::new().await;
+    let client = async_nats::connect(world.server.url()).await;
+    let client = client.expect("connects");
+    let store = NatsStore::with_client(client.clone(), &group(), options()).await;
+    let store = store.expect("opens");
+    let mut watch = store.watch(WatchScope::All).await.expect("watches");
+    assert_eq!(next(&mut watch).await, "caught up@0");
+    write(&store, put("a", "1", Expect::Absent)).await;
+    assert_eq!(next(&mut watch).await, "a=1@1");
+    client.drain().await.expect("is told to");
+    // The client says of itself that it is connected, for ever.
+    let again = async || commit(&store, vec![put("a", "1", Expect::Absent)]).await;
+    eventually("the client is closed", PATIENCE, async || {
+        again().await.expect_err("it is there").kind != StoreErrorKind::Refused
+    })
+    .await;
+    let begun = Instant::now();
+    for writes in [
+        vec![put("a", "2", Expect::Any)],
+        vec![put("a", "2", Expect::Any), put("b", "2", Expect::Any)],
+    ] {
+        let error = commit(&store, writes).await.expect_err("it is closed");
+        let fair = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+        assert!(fair.contains(&error.kind), "{error}");
+    }
+    let waited = begun.elapsed();
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+    // No word of it may look like a change, however long somebody listens.
+    let said = timeout(Duration::from_secs(2), watch.next()).await;
+    assert!(
+        matches!(said, Err(_) | Ok(WatchEvent::Lost { .. })),
+        "{said:?}"
+    );
+    eventually("no consumer is left", PATIENCE, async || {
+        consumers(&world.store).await == 0
+    })
+    .await;
+    assert_eq!(info(&world.store).await.last_revision.get(), 1);
 }

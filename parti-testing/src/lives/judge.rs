@@ -29,7 +29,8 @@ pub struct Ownership {
 /// A generation as its leader told it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Commit {
-    /// How often somebody had told of a lost history before: each begins with a first term.
+    /// How many lost histories the process that told of most had told of before: each begins with
+    /// a first term.
     pub history: u64,
     /// Its version.
     pub version: u64,
@@ -249,10 +250,14 @@ fn pairs(
 #[must_use]
 pub fn commits(lives: &[Life]) -> Vec<Commit> {
     let lines = || lives.iter().flat_map(|life| &life.lines);
-    let losses = lines().filter(|line| line.event == "history_lost");
-    let lost = losses.map(|line| line.at_ms).min();
+    // Every process tells of the same loss; one that tells again tells of another.
+    let lost_before = |life: &Life, at_ms: u64| {
+        let lost = |line: &&Line| line.event == "history_lost" && line.at_ms < at_ms;
+        life.lines.iter().filter(lost).count()
+    };
     let commit = |line: &Line| {
-        let history = u64::from(lost.is_some_and(|lost| line.at_ms > lost));
+        let lost = lives.iter().map(|life| lost_before(life, line.at_ms));
+        let history = lost.max().unwrap_or(0) as u64;
         let (version, term) = (line.number("version")?, line.number("term")?);
         let leader = line.worker.clone();
         (line.event == "committed").then_some(Commit {

@@ -125,6 +125,32 @@ fn generations_have_to_be_those_of_one_leader_after_another() {
     }
 }
 
+/// Each lost history begins with a first term; but one loss that every process tells of is one, and
+/// two leaders after it are two.
+#[test]
+fn terms_begin_again_once_for_each_history_that_was_lost() {
+    let first = r#","version":1,"term":1"#;
+    let (second, third) = (r#","version":4,"term":1"#, r#","version":7,"term":1"#);
+    let a = [
+        (1, "committed", first),
+        (2, "history_lost", ""),
+        (5, "history_lost", ""),
+    ];
+    let b = [
+        (3, "history_lost", ""),
+        (4, "committed", second),
+        (6, "history_lost", ""),
+    ];
+    let c = [(7, "committed", third)];
+    assert_eq!(judge(&[life("a", &a), life("b", &b), life("c", &c)]), []);
+    let once = [(3, "history_lost", ""), (4, "committed", second)];
+    let found = judge(&[life("a", &a[..2]), life("b", &once), life("c", &c)]);
+    assert!(
+        matches!(&found[..], [Finding::TwoChains { .. }]),
+        "{found:?}"
+    );
+}
+
 /// A take-over that is measured wrongly makes a bound hold that does not.
 #[test]
 fn a_takeover_is_measured_from_the_death_to_the_last_partition() {

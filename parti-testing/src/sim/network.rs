@@ -317,9 +317,9 @@ impl World<'_> {
                     self.lost_history(Revision::ZERO);
                     self.judge.sometimes.count("bucket_recreated");
                 }
-                Ok(StoreReply::Info(self.store.info(self.now)))
+                Ok(StoreReply::Info(self.store.info()))
             }
-            StoreOp::Info => Ok(StoreReply::Info(self.store.info(self.now))),
+            StoreOp::Info => Ok(StoreReply::Info(self.store.info())),
             StoreOp::Commit { writes } => {
                 if let Some(error) = self.denied(writes, who, number) {
                     return Err(error);

@@ -102,7 +102,7 @@ impl Shared {
                 if *op == StoreOp::Create {
                     self.store.ensure(now);
                 }
-                Ok(StoreReply::Info(self.store.info(now)))
+                Ok(StoreReply::Info(self.store.info()))
             }
             StoreOp::Get { .. } | StoreOp::List { .. } => {
                 let cut = self.cut();

@@ -24,8 +24,8 @@ pub(super) struct SimStore {
     by_key: BTreeMap<String, Vec<usize>>,
     /// When the present history began; requests from before are gone with the one before.
     began: Instant,
-    /// When the bucket was created; the first one always was there.
-    born: Option<Instant>,
+    /// Whether the bucket was created during the run; the first one always was there.
+    created_anew: bool,
     deleted: bool,
     /// What was written up to here was wiped.
     wiped: Revision,
@@ -115,7 +115,7 @@ impl SimStore {
         self.kv.recreate();
         self.log.clear();
         self.by_key.clear();
-        (self.began, self.born, self.deleted) = (now, Some(now), false);
+        (self.began, self.created_anew, self.deleted) = (now, true, false);
         self.wiped = Revision::ZERO;
     }
 
@@ -136,8 +136,10 @@ impl SimStore {
         self.began
     }
 
-    pub(super) fn info(&self, now: Instant) -> StoreInfo {
-        let age = self.born.map_or(Duration::MAX, |born| now.since(born));
+    pub(super) fn info(&self) -> StoreInfo {
+        // One that was created anew does not know for how long it has been there, as a real one.
+        let known = !self.created_anew;
+        let age = if known { Duration::MAX } else { Duration::ZERO };
         StoreInfo {
             age,
             ..self.kv.info()

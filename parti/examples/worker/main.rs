@@ -180,6 +180,8 @@ async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
         Some(url) => {
             let options = NatsOptions::default()
                 .request_timeout(config.request_timeout())
+                // The first leader of a replicated bucket may need so long to be elected.
+                .connect_timeout(Duration::from_secs(20))
                 .replicas(arguments.replicas);
             Some(NatsStore::connect(url, config.group(), options).await?)
         }

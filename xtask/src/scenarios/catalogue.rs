@@ -4,7 +4,7 @@
 //! for all histories, see `Group::judge`. The table in docs/SCENARIOS.md has the same names.
 
 use super::group::{Group, SCALED, Setup, Step, Timing};
-use super::{crashes, hands, network, outages, restarts, scale};
+use super::{crashes, hands, network, outages, restarts, scale, splits};
 
 /// One way in which production goes wrong.
 pub(super) struct Scenario {
@@ -29,7 +29,18 @@ const LASTING: Setup = Setup {
     ..of(4)
 };
 
-pub(super) const SCENARIOS: [Scenario; 24] = [
+/// Three servers, and a lease that outlives a fail-over of the stream.
+const REPLICATED: Setup = Setup {
+    nodes: 3,
+    timing: Timing {
+        heartbeat: 3_000,
+        lease: 12_000,
+        ..SCALED.timing
+    },
+    ..of(4)
+};
+
+pub(super) const SCENARIOS: [Scenario; 27] = [
     Scenario {
         name: "thundering-herd",
         problem: "the whole deployment restarts at once",
@@ -204,20 +215,39 @@ pub(super) const SCENARIOS: [Scenario; 24] = [
         run: outages::server_paused,
     },
     Scenario {
+        name: "server-clock-steps",
+        problem: "a server's clock is set, or the servers' clocks differ",
+        faults: "its wall clock an hour ahead, an hour behind; with a join, kill -9, a restart on \
+                 messages of the future, STREAM.DELETE",
+        holds: "nothing moves for it; taken over within a lease; owned again by itself",
+        setup: of(4),
+        run: outages::server_clock_steps,
+    },
+    Scenario {
         name: "stream-leader-killed",
         problem: "a fail-over of the store looks like dead workers",
         faults: "3 servers; kill -9 of the one that leads the stream, once (3 times)",
         holds: "no emergency, no lease lost, nothing moves",
-        setup: Setup {
-            nodes: 3,
-            timing: Timing {
-                heartbeat: 3_000,
-                lease: 12_000,
-                ..SCALED.timing
-            },
-            ..of(4)
-        },
+        setup: REPLICATED,
         run: outages::stream_leader_killed,
+    },
+    Scenario {
+        name: "cluster-split-follower",
+        problem: "the cluster splits, and the smaller side goes on answering reads",
+        faults: "3 servers; the routes of one that follows the stream are cut, two workers with it, \
+                 the group's leader among them in odd seeds",
+        holds: "the smaller side stops within a lease, the larger owns everything within 2 leases \
+                and a fail-over; settled within 2 leases and 10 s after the heal",
+        setup: REPLICATED,
+        run: splits::a_follower_split_off,
+    },
+    Scenario {
+        name: "cluster-split-leader",
+        problem: "the stream's leader is on the smaller side and does not know it",
+        faults: "the same with the server that leads the stream",
+        holds: "the same",
+        setup: REPLICATED,
+        run: splits::the_leader_split_off,
     },
     Scenario {
         name: "foreign-writes",

@@ -82,6 +82,10 @@ impl Group {
         Ok(group)
     }
 
+    pub(super) const fn seed(&self) -> u64 {
+        self.ask.seed
+    }
+
     pub(super) const fn is_full(&self) -> bool {
         self.ask.full
     }
@@ -189,6 +193,12 @@ impl Group {
         self.living().into_iter().filter(leads).collect()
     }
 
+    /// The numbers that the system has for the processes that run.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let living = self.living().into_iter();
+        living.map(|number| self.workers[number].pid()).collect()
+    }
+
     /// The one leader, once there is one.
     pub(super) fn leader(&self) -> Step<usize> {
         let bound = self.bound();
@@ -242,6 +252,17 @@ impl Group {
         for proxy in &self.proxies[number] {
             directions.iter().for_each(|way| proxy.hold(*way));
         }
+    }
+
+    /// Connects a worker to this server, whichever of its addresses it tries.
+    pub(super) fn attach(&self, number: usize, node: usize) -> Step<()> {
+        let address = self.cluster.addresses().get(node).copied();
+        let address = address.ok_or_else(|| format!("there is no server {node}"))?;
+        for proxy in &self.proxies[number] {
+            proxy.set_server(address);
+            proxy.reset();
+        }
+        Ok(())
     }
 
     pub(super) fn slow(&self, number: usize, link: Link) {

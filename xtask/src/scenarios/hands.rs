@@ -103,7 +103,8 @@ pub(super) fn bucket_deleted_and_back(group: &mut Group) -> Step<()> {
     Ok(())
 }
 
-fn delete_bucket(group: &mut Group) -> Step<()> {
+/// As `nats stream rm` does.
+pub(super) fn delete_bucket(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
     let address = group.cluster.addresses()[0];
     let delete = "SUB _INBOX.x 1\r\nPUB $JS.API.STREAM.DELETE.KV_parti_demo _INBOX.x 0\r\n\r\n";

@@ -1,6 +1,7 @@
 //! Processes and servers that stand still or are killed and come back.
 
 use super::group::{Group, Step, ensure, words};
+use super::hands::delete_bucket;
 use super::worker::now_ms;
 
 /// How long an outage of the full set lasts beyond the leases, in milliseconds.
@@ -134,4 +135,76 @@ pub(super) fn stream_leader_killed(group: &mut Group) -> Step<()> {
     }
     group.figure("slowest_failover_ms", slowest);
     group.no_emergency(since)
+}
+
+/// The server's wall clock is set forward and back, by more than any lease, while a worker joins and
+/// dies, while the server starts again, and while the bucket is lost.
+pub(super) fn server_clock_steps(group: &mut Group) -> Step<()> {
+    const HOUR: i64 = 3_600;
+    group.until_settled(group.soon())?;
+    let mut worst = 0;
+    for step in [HOUR, -HOUR] {
+        let (since, before) = (now_ms(), group.owners());
+        set_clock(group, step)?;
+        let calm = group.lease() * 3 / 2;
+        group.stays("nothing moves", calm, |group| group.owners() == before)?;
+        group.no_emergency(since)?;
+        let rebalances = group.rebalances(since)?.len();
+        ensure(rebalances == 0, || {
+            format!("{rebalances} rebalances for a clock")
+        })?;
+        let joined = group.join()?;
+        group.until_settled(group.soon())?;
+        let since = now_ms();
+        group.kill(joined)?;
+        worst = worst.max(group.until_taken_over(joined, since)?);
+        group.until_settled(group.soon())?;
+    }
+    group.figure("slowest_takeover_ms", worst);
+    // The newest messages are an hour from now for the server that starts on them.
+    set_clock(group, HOUR)?;
+    group.stays("alive", group.lease() / 2, |_| true)?;
+    let (since, before) = (now_ms(), group.owners());
+    let again = group.cluster.node(0).restart();
+    again.map_err(words("the server"))?;
+    group.stays("nothing moves", group.lease(), |group| {
+        group.owners() == before
+    })?;
+    group.no_emergency(since)?;
+    // A new bucket says of itself that it is an hour old, or not created yet.
+    let steps: &[i64] = if group.is_full() {
+        &[-HOUR, HOUR]
+    } else {
+        &[HOUR]
+    };
+    for &step in steps {
+        delete_bucket(group)?;
+        let since = now_ms();
+        set_clock(group, step)?;
+        group.until("nothing relied on any more", group.soon(), |group| {
+            group.events(since, "revoked") >= 100
+        })?;
+        group.until_settled(group.bound())?;
+        group.figure("owned_again_ms", now_ms() - since);
+    }
+    let limit = group.soon();
+    ensure(worst <= limit, || {
+        format!("a take-over took {worst} ms, not {limit}")
+    })
+}
+
+/// Sets it, and sees that the server has another time than before.
+fn set_clock(group: &mut Group, step: i64) -> Step<()> {
+    let told = |group: &Group| {
+        let page = group.cluster.page(0, "/varz");
+        // The day and the hour.
+        page.and_then(|page| Some(page["now"].as_str()?.get(..13)?.to_owned()))
+    };
+    let before = told(group);
+    let set = group.cluster.node(0).set_clock(step);
+    set.map_err(words("the server's clock"))?;
+    let after = told(group);
+    ensure(after.is_some() && before != after, || {
+        format!("the clock of the server is not set: {before:?}, {after:?}")
+    })
 }

@@ -15,6 +15,8 @@ use super::worker::now_ms;
 const IDLE: Duration = Duration::from_secs(10);
 /// Ticks of the system's account of processor time, in a second.
 const TICKS: u64 = 100;
+/// As the catalogue has it.
+const WORKERS: u64 = 200;
 
 /// A cold start, an idle time, one more worker, its crash, the leader's crash, a rolling update.
 pub(super) fn scale(group: &mut Group) -> Step<()> {
@@ -54,31 +56,61 @@ pub(super) fn scale(group: &mut Group) -> Step<()> {
     Ok(())
 }
 
-/// What an idle group costs the server.
+/// What was sent, and what processor time was used, up to a moment.
+struct Spent {
+    sent: u64,
+    heard: u64,
+    server_ticks: u64,
+    worker_ticks: u64,
+}
+
+/// What an idle group costs.
 fn idle(group: &mut Group) -> Step<()> {
     // The last acknowledgements are not idling.
     sleep(Duration::from_secs(3));
-    let look = |group: &mut Group| {
-        let page = group.cluster.page(0, "/varz");
-        let page = page.ok_or_else(|| "the server shows nothing".to_owned())?;
-        let count = |name: &str| page[name].as_u64().unwrap_or(0);
-        let ticks = group.cluster.node(0).pid().and_then(ticks).unwrap_or(0);
-        Ok::<_, String>((count("in_msgs"), count("out_msgs"), ticks))
-    };
-    let (sent, heard, ticks) = look(group)?;
+    let before = spent(group)?;
     sleep(IDLE);
-    let (sent_now, heard_now, ticks_now) = look(group)?;
-    let (seconds, workers) = (IDLE.as_secs(), 200);
-    let requests = (sent_now - sent) * 1000 / seconds / workers;
+    let after = spent(group)?;
+    let seconds = IDLE.as_secs();
+    let requests = (after.sent - before.sent) * 1000 / seconds / WORKERS;
     group.figure("idle_requests_per_1000_worker_seconds", requests);
-    group.figure("idle_messages_out_per_s", (heard_now - heard) / seconds);
-    let percent = (ticks_now - ticks) * 1000 / TICKS / seconds;
-    group.figure("idle_server_cpu_permille_of_a_core", percent);
-    ensure(requests > 300, || {
-        format!("not counted: {requests} per 1000 worker seconds")
+    let heard = (after.heard - before.heard) / seconds;
+    group.figure("idle_messages_out_per_s", heard);
+    let server = (after.server_ticks - before.server_ticks) * 1000 / TICKS / seconds;
+    group.figure("idle_server_cpu_permille_of_a_core", server);
+    // A tick is ten milliseconds; all workers together use many of them.
+    let own = (after.worker_ticks - before.worker_ticks) * 1_000_000 / TICKS / seconds / WORKERS;
+    group.figure("idle_cpu_microseconds_per_worker_second", own);
+    memory(group)?;
+    ensure(requests > 300 && own > 0 && server > 0, || {
+        format!("not counted: {requests} per 1000 worker seconds, {own} µs, {server} permille")
     })?;
     ensure(requests < 900, || {
         format!("{requests} requests per 1000 worker seconds")
+    })
+}
+
+fn spent(group: &mut Group) -> Step<Spent> {
+    let page = group.cluster.page(0, "/varz");
+    let page = page.ok_or_else(|| "the server shows nothing".to_owned())?;
+    let count = |name: &str| page[name].as_u64().unwrap_or(0);
+    let server = group.cluster.node(0).pid();
+    Ok(Spent {
+        sent: count("in_msgs"),
+        heard: count("out_msgs"),
+        server_ticks: server.and_then(ticks).unwrap_or(0),
+        worker_ticks: group.pids().into_iter().filter_map(ticks).sum(),
+    })
+}
+
+/// What is in memory: of all workers, shared evenly, their programs included; and of the server.
+fn memory(group: &mut Group) -> Step<()> {
+    let workers: u64 = group.pids().into_iter().filter_map(resident_kib).sum();
+    let server = group.cluster.node(0).pid().and_then(resident_kib);
+    group.figure("rss_kib_per_worker", workers / WORKERS);
+    group.figure("server_rss_kib", server.unwrap_or(0));
+    ensure(workers > 0 && server.is_some(), || {
+        "the system tells nothing of memory".to_owned()
     })
 }
 
@@ -106,6 +138,13 @@ fn ticks(pid: u32) -> Option<u64> {
     let mut fields = rest.split_whitespace().skip(11);
     let (user, system) = (fields.next()?, fields.next()?);
     Some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
+}
+
+/// What of a process is in memory, where the system tells it.
+fn resident_kib(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The figures beside those of the Go library.

@@ -62,6 +62,10 @@ impl Worker {
         })
     }
 
+    pub(super) const fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub(super) fn life(&self) -> MutexGuard<'_, Life> {
         lock(&self.life)
     }

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
-use crate::config::OnBucketLost;
+use crate::config::{ConfigBuilder, OnBucketLost};
 use crate::effect::RevokeCause;
-use crate::event::Event;
+use crate::event::{Event, StopMode};
 use crate::id::{Revision, Token, Version};
 use crate::notice::{HistoryLoss, Notice, StartError};
 use crate::partition::PartitionKey;
@@ -295,12 +295,34 @@ fn a_newcomer_in_a_young_bucket_waits_until_the_bucket_is_a_lease_old() {
     assert!(world.nodes[newcomer].core.status().is_leader);
     assert!(world.nodes[newcomer].held.is_empty());
     world.run(secs(5));
+    assert_eq!(world.age, Duration::ZERO, "no clock of the store is asked");
     let held = &world.nodes[newcomer].held;
     assert_eq!(held.len(), 9, "the lease is over since {until:?}");
     assert!(
         held.iter()
             .all(|(partition, token)| token > &before[partition])
     );
+}
+
+/// A bucket tells nothing certain of its age. That must not cost every new leader a lease: where
+/// somebody has planned before, somebody has waited.
+#[test]
+fn a_newcomer_in_a_bucket_with_a_plan_waits_for_no_lease_of_an_earlier_one() {
+    let mut world = World::new(9);
+    world.age = Duration::ZERO;
+    let hasty = |builder: ConfigBuilder| builder.cold_start_window(Duration::from_millis(500));
+    let first = world.start(hasty);
+    world.run(secs(5));
+    assert!(world.nodes[first].held.is_empty(), "nobody has waited yet");
+    world.run(secs(5));
+    assert_eq!(world.nodes[first].held.len(), 9);
+    let mode = StopMode::Handoff;
+    world.tell(first, Event::Stop { mode });
+    world.run(secs(1));
+    assert!(world.nodes[first].held.is_empty(), "it left");
+    let second = world.start(hasty);
+    world.run(secs(3));
+    assert_eq!(world.nodes[second].held.len(), 9);
 }
 
 /// The leader knew of a generation that is gone, and dies: what it granted last is known to its
