@@ -78,86 +78,82 @@ fn changed(text: &PrometheusHandle, deed: impl FnOnce()) -> Vec<String> {
     series(text).difference(&before).cloned().collect()
 }
 
-/// What seldom happens is measured for the first time in an incident; it must be right then.
-#[test]
-fn each_notice_is_one_step_of_its_own_series_and_of_no_other() {
+/// Notices and the series that each is a step of.
+fn plain() -> Vec<(Notice, String)> {
     let worker = || WorkerId::new("worker-1").expect("valid");
-    let words = || "words".to_owned();
-    let mut cases = vec![
+    let (epoch, term) = (Epoch::default(), Term::new(1));
+    let (key, reason) = ("key".to_owned(), "words".to_owned());
+    let lost = reason.clone();
+    let leader = None;
+    let cases = [
         (
             Notice::IdentityLost {
                 worker: worker(),
-                epoch: Epoch::default(),
+                epoch,
             },
-            "parti_identities_lost_total{group=\"g\"} 1".to_owned(),
+            "identities_lost",
         ),
-        (
-            Notice::LeaseLost { worker: worker() },
-            "parti_leases_lost_total{group=\"g\"} 1".to_owned(),
-        ),
-        (
-            Notice::LeaderChanged {
-                leader: None,
-                term: Term::new(1),
-            },
-            "parti_leader_changes_total{group=\"g\"} 1".to_owned(),
-        ),
+        (Notice::LeaseLost { worker: worker() }, "leases_lost"),
+        (Notice::LeaderChanged { leader, term }, "leader_changes"),
         (
             Notice::EvictionAverted { worker: worker() },
-            "parti_evictions_averted_total{group=\"g\"} 1".to_owned(),
+            "evictions_averted",
         ),
         (
             Notice::SuspicionCancelled { worker: worker() },
-            "parti_suspicions_cancelled_total{group=\"g\"} 1".to_owned(),
+            "suspicions_cancelled",
         ),
-        (
-            Notice::RecordIgnored {
-                key: words(),
-                reason: words(),
-            },
-            "parti_ignored_records_total{group=\"g\"} 1".to_owned(),
-        ),
-        (
-            Notice::WatchRenewed { reason: words() },
-            "parti_watcher_failures_total{group=\"g\"} 1".to_owned(),
-        ),
+        (Notice::RecordIgnored { key, reason }, "ignored_records"),
+        (Notice::WatchRenewed { reason: lost }, "watcher_failures"),
     ];
-    for step in FailedStep::ALL {
-        let (failures, reason) = (1, words());
-        cases.push((
-            Notice::StepFailed {
-                step,
-                failures,
-                reason,
-            },
-            format!("parti_leader_step_failures_total{{group=\"g\",step=\"{step}\"}} 1"),
-        ));
-    }
-    for owner in [
+    let series = |name| format!("parti_{name}_total{{group=\"g\"}} 1");
+    cases.map(|(notice, name)| (notice, series(name))).into()
+}
+
+/// The same for those that differ by a label.
+fn labelled() -> Vec<(Notice, String)> {
+    let series = |name: &str, label: &str, value: &str| {
+        format!("parti_{name}_total{{group=\"g\",{label}=\"{value}\"}} 1")
+    };
+    let steps = FailedStep::ALL.map(|step| {
+        let (failures, reason) = (1, "words".to_owned());
+        let notice = Notice::StepFailed {
+            step,
+            failures,
+            reason,
+        };
+        let series = series("leader_step_failures", "step", step.as_str());
+        (notice, series)
+    });
+    let owners = [
         OpOwner::Claim,
         OpOwner::Session,
         OpOwner::Candidate,
         OpOwner::Reconcile,
         OpOwner::Request,
         OpOwner::Leader,
-    ] {
-        let labels = format!("{{group=\"g\",purpose=\"{}\"}} 1", owner.as_str());
-        let (tries, pause) = (1, Duration::ZERO);
-        cases.push((
-            Notice::Retry {
-                owner,
-                tries,
-                pause,
-            },
-            format!("parti_retry_attempts_total{labels}"),
-        ));
-        cases.push((
-            Notice::RetriesExhausted { owner, tries },
-            format!("parti_retry_exhausted_total{labels}"),
-        ));
-    }
+    ];
+    let tried = owners.into_iter().flat_map(|owner| {
+        let (tries, pause, purpose) = (1, Duration::ZERO, owner.as_str());
+        let again = Notice::Retry {
+            owner,
+            tries,
+            pause,
+        };
+        let exhausted = Notice::RetriesExhausted { owner, tries };
+        [
+            (again, series("retry_attempts", "purpose", purpose)),
+            (exhausted, series("retry_exhausted", "purpose", purpose)),
+        ]
+    });
+    steps.into_iter().chain(tried).collect()
+}
+
+/// What seldom happens is measured for the first time in an incident; it must be right then.
+#[test]
+fn each_notice_is_one_step_of_its_own_series_and_of_no_other() {
     let (mut meter, _, text) = meter();
-    for (notice, expected) in cases {
+    for (notice, expected) in plain().into_iter().chain(labelled()) {
         let told = changed(&text, || meter.on_notice(Instant::ORIGIN, &notice));
         assert_eq!(told, [expected], "{notice:?}");
     }
