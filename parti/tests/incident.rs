@@ -211,6 +211,22 @@ async fn claims_take_overs_rebalances_and_hand_overs_are_spans_with_their_number
     }
 }
 
+/// The line of a decision, if the notice is of one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others decide nothing")]
+fn decision(notice: &ManagerNotice) -> Option<&'static str> {
+    let ManagerNotice::Core(notice) = notice else {
+        return None;
+    };
+    Some(match notice {
+        Notice::Claimed { .. } => "claimed an ID",
+        Notice::LeadershipGained { .. } => "leads",
+        Notice::Planned { .. } => "planned",
+        Notice::Committed { .. } => "committed a generation",
+        Notice::StateChanged { .. } => "state changed",
+        _ => return None,
+    })
+}
+
 /// A decision without a line cannot be explained, one with two looks like two decisions.
 #[tokio::test(start_paused = true)]
 async fn each_decision_is_one_line_at_info() {
@@ -238,18 +254,9 @@ async fn each_decision_is_one_line_at_info() {
     let mut decided: BTreeMap<&str, usize> = BTreeMap::new();
     for mut notices in told {
         while let Some(notice) = notices.next().await {
-            let ManagerNotice::Core(notice) = &*notice else {
-                continue;
-            };
-            let line = match notice {
-                Notice::Claimed { .. } => "claimed an ID",
-                Notice::LeadershipGained { .. } => "leads",
-                Notice::Planned { .. } => "planned",
-                Notice::Committed { .. } => "committed a generation",
-                Notice::StateChanged { .. } => "state changed",
-                _ => continue,
-            };
-            *decided.entry(line).or_default() += 1;
+            if let Some(line) = decision(&notice) {
+                *decided.entry(line).or_default() += 1;
+            }
         }
     }
     assert_eq!(decided.len(), 5, "{decided:?}");
