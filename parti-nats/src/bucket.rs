@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::time::SystemTime;
 
 use parti_core::{StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
@@ -16,13 +17,39 @@ use crate::error::OpenError;
 use crate::key::Names;
 use crate::options::{NatsOptions, Storage};
 use crate::outcome::{Failure, code};
+use crate::timestamp::parse_nanos;
 
 /// What the server says about the stream.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
-    pub(crate) created: String,
+    created: String,
     pub(crate) state: StreamState,
+}
+
+/// The name under which the stream's metadata has the time of its creation, in nanoseconds since
+/// 1970, by the clock of the process that created it.
+const CREATED: &str = "parti.created";
+
+impl StreamInfo {
+    /// What names the history of the stream.
+    ///
+    /// The creation time of a replicated stream is not one: when several processes create it at the
+    /// same time, the servers take each request for the same stream, and those that lead it one after
+    /// another may tell the times of different requests. What differs in the metadata is another
+    /// stream to them, so that only one creation succeeds. A stream that was created by others has
+    /// nothing but its time.
+    pub(crate) fn created(&self) -> Result<u64, Failure> {
+        let (own, servers) = (self.config.metadata.get(CREATED), &self.created);
+        match own {
+            Some(own) => own.parse().ok(),
+            None => parse_nanos(servers),
+        }
+        .ok_or_else(|| {
+            let found = own.unwrap_or(servers);
+            Failure::Malformed(format!("{found:?} is not a creation time"))
+        })
+    }
 }
 
 /// The part of the stream's state that is used.
@@ -53,6 +80,8 @@ pub(crate) struct StreamConfig {
     allow_direct: bool,
     allow_rollup_hdrs: bool,
     deny_delete: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
     #[serde(skip_serializing)]
     no_ack: bool,
     #[serde(skip_serializing)]
@@ -90,6 +119,7 @@ impl Default for StreamConfig {
             allow_direct: false,
             allow_rollup_hdrs: false,
             deny_delete: false,
+            metadata: BTreeMap::new(),
             no_ack: false,
             sealed: false,
             mirror: None,
@@ -120,6 +150,7 @@ impl StreamConfig {
             allow_direct: true,
             allow_rollup_hdrs: true,
             deny_delete: true,
+            metadata: BTreeMap::from([(CREATED.to_owned(), now_nanos().to_string())]),
             ..Self::default()
         }
     }
@@ -148,6 +179,11 @@ impl StreamConfig {
         ];
         checks.into_iter().flatten().next()
     }
+}
+
+fn now_nanos() -> u128 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_nanos())
 }
 
 fn differs<F: Display, N: Display>(
