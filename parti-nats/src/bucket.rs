@@ -383,4 +383,26 @@ mod tests {
         let mismatch = config.mismatch(&names()).expect("a mismatch");
         assert_eq!(mismatch.0, "allow_atomic");
     }
+
+    /// A name that differs from server to server makes workers give up everything in a fail-over; one
+    /// that is misread does so as well.
+    #[test]
+    fn what_the_creator_wrote_names_the_history_and_the_servers_time_only_without_it() {
+        let info = |metadata: &str| {
+            let text = format!(
+                r#"{{"config":{{"metadata":{{{metadata}}}}},"created":"1970-01-01T00:00:01Z",
+                "state":{{"last_seq":0}}}}"#
+            );
+            let info: StreamInfo = serde_json::from_str(&text).expect("reads");
+            info.created()
+        };
+        assert_eq!(info(r#""parti.created":"7","_nats.ver":"2.12.8""#), Ok(7));
+        assert_eq!(info(r#""_nats.ver":"2.12.8""#), Ok(1_000_000_000));
+        let edited = info(r#""parti.created":"yesterday""#);
+        assert!(matches!(edited, Err(Failure::Malformed(_))), "{edited:?}");
+        let (names, options) = (names(), NatsOptions::default());
+        let wanted = StreamConfig::wanted(&names, &options);
+        let again = StreamConfig::wanted(&names, &options);
+        assert_ne!(wanted.metadata, again.metadata, "two creations");
+    }
 }
