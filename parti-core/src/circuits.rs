@@ -105,12 +105,16 @@ impl StoreCircuit {
 #[derive(Clone, Debug)]
 pub(crate) struct WatchCircuit {
     breaker: Breaker,
+    successes: u64,
+    failures: u64,
 }
 
 impl WatchCircuit {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             breaker: Breaker::new(config.circuit_breaker()),
+            successes: 0,
+            failures: 0,
         }
     }
 
@@ -122,8 +126,14 @@ impl WatchCircuit {
     /// The watch was caught up, brought back a renewal, or was lost.
     pub(crate) fn saw(&mut self, now: Instant, end: CallEnd) {
         // Each sign of life or death is a call of its own, begun and ended now.
-        if let Ok(permit) = self.breaker.admit(now) {
-            self.breaker.settle(now, permit, end);
+        let Ok(permit) = self.breaker.admit(now) else {
+            return;
+        };
+        self.breaker.settle(now, permit, end);
+        match end {
+            CallEnd::Succeeded => self.successes += 1,
+            CallEnd::Failed => self.failures += 1,
+            CallEnd::Abandoned => {}
         }
     }
 
@@ -133,6 +143,14 @@ impl WatchCircuit {
 
     pub(crate) const fn status(&self) -> CircuitStatus {
         self.breaker.status()
+    }
+
+    pub(crate) const fn successes(&self) -> u64 {
+        self.successes
+    }
+
+    pub(crate) const fn failures(&self) -> u64 {
+        self.failures
     }
 }
 

@@ -182,6 +182,8 @@ impl Core {
             ignored_records: self.env.ignored_records,
             store_circuit: self.env.store.status(),
             watch_circuit: self.env.watch.status(),
+            watch_successes: self.env.watch.successes(),
+            watch_failures: self.env.watch.failures(),
             retries: self.env.retries,
             retries_exhausted: self.env.exhausted,
         }

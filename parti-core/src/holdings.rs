@@ -71,11 +71,11 @@ impl Holdings {
 
     /// Partitions that were taken away and whose processing has not ended yet.
     pub(crate) fn draining(&self) -> Vec<PartitionKey> {
-        let taken_away = self
-            .held
-            .keys()
-            .filter(|&key| !self.wanted.contains_key(key));
-        taken_away.cloned().collect()
+        // What is processed is wanted. Every renewal asks; only what is ending is worth a look.
+        let taken_away = self.held.iter().filter(|&(key, held)| {
+            matches!(held, Held::Ending(_)) && !self.wanted.contains_key(key)
+        });
+        taken_away.map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes in a record of the present session that is newer than the last.

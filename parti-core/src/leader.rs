@@ -19,7 +19,7 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
-use crate::notice::{HistoryLoss, Notice, StepDownReason};
+use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::record::{Head, Record};
 use crate::store::{Entry, StoreInfo};
@@ -422,7 +422,7 @@ impl Leader {
         }
     }
 
-    fn fail(&mut self, cx: &mut Cx<'_>, step: &'static str, reason: String) {
+    fn fail(&mut self, cx: &mut Cx<'_>, step: FailedStep, reason: String) {
         // A limit may have changed since the store was last asked.
         cx.suspect();
         // Whatever step failed, a hand-over under way has to go on after it.

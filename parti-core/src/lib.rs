@@ -70,7 +70,8 @@ pub use id::{
 };
 pub use keys::{Key, SOURCE_PARTS_PREFIX, head_key, source_key};
 pub use notice::{
-    AlertLevel, DegradedReason, HistoryLoss, Notice, OwnerEnd, StartError, StepDownReason, Transfer,
+    AlertLevel, DegradedReason, FailedStep, HistoryLoss, Notice, OwnerEnd, StartError,
+    StepDownReason, Transfer,
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{

@@ -21,7 +21,7 @@ use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::{Inauguration, Leader, Leading};
-use crate::notice::{DegradedReason, HistoryLoss, Notice, StepDownReason};
+use crate::notice::{DegradedReason, FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
@@ -361,7 +361,7 @@ impl Member {
             Kept::Pending => Membership::On,
             Kept::Lost => Membership::Lost,
             Kept::Rejected(reason) => {
-                let step = "renew the session";
+                let step = FailedStep::RenewSession;
                 cx.notify(Notice::StepFailed {
                     step,
                     failures: 1,

@@ -13,6 +13,10 @@ use crate::state::{Cause, State};
 use crate::store::StoreError;
 use crate::strategy::{PlanError, Report, StrategyId};
 
+mod step;
+
+pub use step::FailedStep;
+
 /// Why a worker could not start. Nothing is held and no session is left behind, except where a write
 /// with an unknown outcome may still appear; it ends by itself after one lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -374,10 +378,10 @@ pub enum Notice {
         /// The reason.
         error: PlanError,
     },
-    /// A step of the leader failed and will be tried again.
+    /// A step of the leader, of a candidate or of the session failed and will be tried again.
     StepFailed {
         /// Which step.
-        step: &'static str,
+        step: FailedStep,
         /// How often in a row.
         failures: u32,
         /// The reason in words.

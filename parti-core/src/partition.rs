@@ -6,7 +6,6 @@
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
@@ -143,22 +142,12 @@ impl PartitionKey {
     /// # Errors
     /// [`PartitionError::Malformed`] when the text is not in that form.
     pub fn from_encoded(text: &str) -> Result<Self, PartitionError> {
-        let malformed = || PartitionError::Malformed {
-            text: text.to_owned(),
-        };
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (part, tail) = split_part(rest).ok_or_else(malformed)?;
-            parts.push(part);
-            rest = tail;
-        }
-        let key = Self::new(parts).map_err(|_| malformed())?;
-        // "01:a" would be a second spelling of the same key; identity allows only one.
-        if key.encoded() == text {
-            Ok(key)
+        if is_encoded(text) {
+            Ok(Self(Arc::from(text)))
         } else {
-            Err(malformed())
+            Err(PartitionError::Malformed {
+                text: text.to_owned(),
+            })
         }
     }
 
@@ -179,6 +168,20 @@ impl PartitionKey {
     }
 }
 
+/// Whether [`PartitionKey::new`] could have written it. Records are full of keys: nothing is built.
+fn is_encoded(text: &str) -> bool {
+    let (mut rest, mut count, mut bytes) = (text, 0, 0);
+    while !rest.is_empty() {
+        // "01:a" would be a second spelling of the same key; identity allows only one. A part that
+        // begins with its own "0" is empty, which is no part either.
+        let Some((part, tail)) = split_part(rest).filter(|_| !rest.starts_with('0')) else {
+            return false;
+        };
+        (rest, count, bytes) = (tail, count + 1, bytes + part.len());
+    }
+    (1..=MAX_KEY_PARTS).contains(&count) && bytes <= MAX_KEY_BYTES
+}
+
 /// Splits `3:abc...` into `abc` and what follows; `None` when it is not in that form.
 fn split_part(text: &str) -> Option<(&str, &str)> {
     // Keys are compared all the time: the length is read by hand, at most four digits.
@@ -194,12 +197,42 @@ fn split_part(text: &str) -> Option<(&str, &str)> {
     None
 }
 
+/// The order of two encoded keys if their first parts are short and tell it, without parsing: a
+/// judgement compares keys all the time, and this decides nearly all of it.
+fn compare_short(left: &[u8], right: &[u8]) -> Option<Ordering> {
+    let (&[a @ b'1'..=b'9', b':', ref left @ ..], &[b @ b'1'..=b'9', b':', ref right @ ..]) =
+        (left, right)
+    else {
+        return None;
+    };
+    let shared = usize::from(a.min(b) - b'0');
+    let (x, after) = left.split_at_checked(shared)?;
+    let (y, behind) = right.split_at_checked(shared)?;
+    // Of two parts that begin alike, the shorter one comes first.
+    let order = x.cmp(y).then(a.cmp(&b));
+    (order.is_ne() || (after.is_empty() && behind.is_empty())).then_some(order)
+}
+
 impl Ord for PartitionKey {
     fn cmp(&self, other: &Self) -> Ordering {
         if Arc::ptr_eq(&self.0, &other.0) {
             return Ordering::Equal;
         }
-        self.parts().cmp(other.parts())
+        let (mut left, mut right) = (&*self.0, &*other.0);
+        if let Some(order) = compare_short(left.as_bytes(), right.as_bytes()) {
+            return order;
+        }
+        loop {
+            let (Some((a, after)), Some((b, behind))) = (split_part(left), split_part(right))
+            else {
+                // One has no parts left, and is the smaller one unless neither has.
+                return left.len().cmp(&right.len());
+            };
+            match a.cmp(b) {
+                Ordering::Equal => (left, right) = (after, behind),
+                unequal @ (Ordering::Less | Ordering::Greater) => return unequal,
+            }
+        }
     }
 }
 
@@ -264,6 +297,9 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn key(parts: &[&str]) -> PartitionKey {
@@ -291,6 +327,36 @@ mod tests {
         keys.sort();
         let shown: Vec<_> = keys.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["B", "a", "a/a/z", "a/b", "b"]);
+    }
+
+    /// Two ways to compare that disagree would break every map of partitions.
+    #[test]
+    fn the_order_is_that_of_the_parts_however_long_they_are() {
+        let long = "abcdefghijk";
+        let words = [
+            "a",
+            "b",
+            "ab",
+            "ba",
+            "a:",
+            "1:a",
+            "abcdefghi",
+            "abcdefghj",
+            long,
+        ];
+        let mut all: Vec<Vec<&str>> = words.iter().map(|word| vec![*word]).collect();
+        for first in words {
+            all.extend(words.iter().map(|second| vec![first, *second]));
+        }
+        for left in &all {
+            for right in &all {
+                assert_eq!(
+                    key(left).cmp(&key(right)),
+                    left.cmp(right),
+                    "{left:?} {right:?}"
+                );
+            }
+        }
     }
 
     /// A list from a user must be refused with the reason, not silently repaired.
@@ -321,8 +387,16 @@ mod tests {
     fn only_the_canonical_encoding_is_taken_back() {
         let original = key(&["töpic", "p-1"]);
         assert_eq!(PartitionKey::from_encoded(original.encoded()), Ok(original));
-        for text in ["", "1", "1:", "2:a", "01:a", "1:ab", "0:", "+1:a", "1:ü"] {
+        for text in [
+            "", "1", "1:", "2:a", "01:a", "1:ab", "0:", "1:a0:", "+1:a", "1:ü",
+        ] {
             assert!(PartitionKey::from_encoded(text).is_err(), "{text:?}");
         }
+        let parts = |count: usize| "1:a".repeat(count);
+        assert!(PartitionKey::from_encoded(&parts(MAX_KEY_PARTS)).is_ok());
+        assert!(PartitionKey::from_encoded(&parts(MAX_KEY_PARTS + 1)).is_err());
+        let bytes = |count: usize| alloc::format!("{count}:{}", "x".repeat(count));
+        assert!(PartitionKey::from_encoded(&bytes(MAX_KEY_BYTES)).is_ok());
+        assert!(PartitionKey::from_encoded(&bytes(MAX_KEY_BYTES + 1)).is_err());
     }
 }

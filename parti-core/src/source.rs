@@ -43,12 +43,16 @@ pub trait PartitionSource: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`SourceError`]; the list in use then stays.
+    ///
+    /// # Cancellation safety
+    /// Must be safe to drop and call again. Bounded by `operation_timeout`, at which it is dropped and
+    /// counts as [`SourceError::Unavailable`].
     async fn list(&self) -> Result<Vec<Partition>, SourceError>;
 
     /// Waits until the list may have changed. The default never does.
     ///
     /// # Cancellation safety
-    /// Must be safe to drop and call again.
+    /// Must be safe to drop and call again: it is dropped when the worker ends. There is no deadline.
     async fn changed(&self) {
         core::future::pending::<()>().await;
     }

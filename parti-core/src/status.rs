@@ -45,6 +45,11 @@ pub struct Status {
     pub store_circuit: CircuitStatus,
     /// The circuit of the watch.
     pub watch_circuit: CircuitStatus,
+    /// Signs of life of the watch that its circuit counted, so far: it was caught up, or brought back
+    /// an own renewal.
+    pub watch_successes: u64,
+    /// Failures of the watch that its circuit counted, so far: it was lost, or fell silent.
+    pub watch_failures: u64,
     /// Requests to the store that were tried again, so far.
     pub retries: u64,
     /// Steps that failed as often as they may be tried, so far.

@@ -219,11 +219,14 @@ pub enum WatchEvent {
 ///
 /// # Cancellation safety
 /// Dropping the future of [`Store::execute`] abandons the answer, not the request: a commit may
-/// still happen, exactly as with [`StoreErrorKind::Unknown`].
+/// still happen, exactly as with [`StoreErrorKind::Unknown`]. It happens as a whole or not at all.
+/// Dropping that of [`Store::watch`] leaves no watch behind. Every call is bounded by the caller, which
+/// drops it and takes the outcome for `Unknown`: a worker after `request_timeout`, and for a watch after
+/// one lease, or two heartbeat intervals if renewals are acknowledged meanwhile.
 ///
 /// # Deadlines
-/// The implementation bounds every request by its own time-out (well below the session lease; a
-/// third of it is a good value) and answers `Unknown` when it passes.
+/// The implementation bounds every request by its own time-out as well (well below the session lease;
+/// a third of it is a good value) and answers `Unknown` when it passes.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Executes one request.
@@ -245,6 +248,7 @@ pub trait Watch: Send {
     /// The next event. After [`WatchEvent::Lost`] every further call answers `Lost` again.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses no event.
+    /// Dropping the future loses no event; it can be called again. There is no deadline: a watch may be
+    /// silent for long.
     async fn next(&mut self) -> WatchEvent;
 }

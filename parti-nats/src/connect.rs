@@ -29,7 +29,8 @@ impl NatsStore {
     /// [`OpenError`] names what was found and what is needed.
     ///
     /// # Cancellation safety
-    /// Dropping the future may leave the (empty) bucket behind; opening again is safe.
+    /// Dropping the future closes the connection and may leave the (empty) bucket behind; opening again
+    /// is safe. Bounded by `connect_timeout` for the connection and for each of at most three requests.
     pub async fn connect(
         url: &str,
         group: &GroupName,
@@ -44,6 +45,9 @@ impl NatsStore {
     /// replaced by the store's own.
     ///
     /// # Errors
+    /// As [`NatsStore::connect`].
+    ///
+    /// # Cancellation safety
     /// As [`NatsStore::connect`].
     pub async fn connect_with(
         connect: ConnectOptions,
@@ -81,6 +85,10 @@ impl NatsStore {
     ///
     /// # Errors
     /// As [`NatsStore::connect`]; the client stays connected.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future leaves the client connected and may leave the (empty) bucket behind; opening
+    /// again is safe. Bounded by `connect_timeout` for each of at most three requests.
     pub async fn with_client(
         client: Client,
         group: &GroupName,
@@ -95,6 +103,9 @@ impl NatsStore {
     ///
     /// # Errors
     /// As [`NatsStore::connect`]; the client stays connected.
+    ///
+    /// # Cancellation safety
+    /// As [`NatsStore::with_client`].
     pub async fn with_client_events(
         client: Client,
         events: ConnectionEvents,

@@ -54,25 +54,38 @@ pub use fact::{Eviction, Fact, Kind, Planning, Process, Proposal, Value, Written
 pub use rules::Rules;
 pub use table::PROPERTIES;
 
-/// What a checker found, in words.
+/// What a checker found, in words, and the situations it met.
 #[derive(Debug, Default)]
-pub struct Findings(Vec<String>);
+pub struct Findings {
+    reasons: Vec<String>,
+    situations: Vec<&'static str>,
+}
 
 impl Findings {
     /// Reports a violation.
     pub fn report(&mut self, reason: impl Into<String>) {
-        self.0.push(reason.into());
+        self.reasons.push(reason.into());
     }
 
     /// Takes everything reported since the last call.
     pub fn take(&mut self) -> Vec<String> {
-        core::mem::take(&mut self.0)
+        core::mem::take(&mut self.reasons)
+    }
+
+    /// Says that the property had something to check: only the checker knows that this was the case.
+    pub fn met(&mut self, situation: &'static str) {
+        self.situations.push(situation);
+    }
+
+    /// Takes every situation met since the last call.
+    pub fn take_situations(&mut self) -> Vec<&'static str> {
+        core::mem::take(&mut self.situations)
     }
 
     /// Whether nothing was reported.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.reasons.is_empty()
     }
 }
 

@@ -69,7 +69,8 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
 /// Runs every case, each on a store of its own from `make`, which must be empty.
 ///
 /// # Cancellation safety
-/// Dropping the future abandons the case that is running; its store may keep what was written.
+/// Dropping the future abandons the case that is running; its store may keep what was written. Each
+/// case is bounded by 20 s, and fails then; `make` has no deadline.
 pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Report {
     let mut report = Report::default();
     for case in cases() {

@@ -164,14 +164,24 @@ impl Kv {
         self.check(writes)?;
         let applied = writes.iter().map(|write| {
             self.last = self.last.next();
-            let key = write.key.clone();
             let entry = Entry {
-                key,
+                key: write.key.clone(),
                 revision: self.last,
                 value: write.value.clone(),
             };
-            let previous = self.entries.insert(write.key.clone(), entry.clone());
-            let previous = previous.map_or(Revision::ZERO, |entry| entry.revision);
+            // Nearly every write replaces one: its key and its buffers are there already.
+            let previous = match self.entries.get_mut(&write.key) {
+                Some(present) => {
+                    let previous = present.revision;
+                    present.revision = entry.revision;
+                    present.value.clone_from(&entry.value);
+                    previous
+                }
+                None => {
+                    self.entries.insert(write.key.clone(), entry.clone());
+                    Revision::ZERO
+                }
+            };
             Applied {
                 entry,
                 previous,

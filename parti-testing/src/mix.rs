@@ -93,7 +93,9 @@ impl std::error::Error for NotSettled {}
 /// [`NotSettled`] when a commit or a watch does not come to its end after the faults.
 ///
 /// # Cancellation safety
-/// Dropping the future ends the clients; requests under way may still be carried out.
+/// Dropping the future ends the clients; requests under way may still be carried out. After the time
+/// of the options and the end of `faults`, which has no deadline of its own, settling is bounded by
+/// a minute and a half.
 pub async fn run(
     clients: Vec<Arc<dyn Store>>,
     options: MixOptions,

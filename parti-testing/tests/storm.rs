@@ -6,8 +6,25 @@ use serde_json::json;
 
 const WORKERS: u32 = 8;
 
-/// A group of eight, for ten minutes, that has nothing to suffer but `fail_ppm`.
-fn plan(seed: u64, mode: HandOver, fail_ppm: u32) -> Plan {
+/// Every second request fails at once.
+fn failures() -> Faults {
+    Faults {
+        fail_ppm: 500_000,
+        ..Faults::none()
+    }
+}
+
+/// Every second request is never answered: of four, one gets lost and the answer to another.
+fn silence() -> Faults {
+    Faults {
+        drop_request_ppm: 250_000,
+        drop_reply_ppm: 333_333,
+        ..Faults::none()
+    }
+}
+
+/// A group of eight, for ten minutes, that has nothing to suffer but these faults.
+fn plan(seed: u64, mode: HandOver, faults: Faults) -> Plan {
     let node = |number: u32| {
         json!({
             "starts_ms": number * 50,
@@ -29,7 +46,7 @@ fn plan(seed: u64, mode: HandOver, fail_ppm: u32) -> Plan {
         "nodes": (0..WORKERS).map(node).collect::<Vec<_>>(),
         "partitions": 64,
         "safety_ms": 600_000,
-        "faults": Faults { fail_ppm, ..Faults::none() },
+        "faults": faults,
         "actions": [],
     });
     serde_json::from_value(plan).expect("the plan is complete")
@@ -46,12 +63,13 @@ fn run(plan: &Plan) -> Outcome {
     outcome
 }
 
-fn storm(mode: HandOver) {
+fn storm(mode: HandOver, faults: &Faults, most: f64) {
     for seed in 0..4 {
-        let healthy = run(&plan(seed, mode, 0)).stats.requests;
-        let storm = run(&plan(seed, mode, 500_000)).stats.requests;
+        let healthy = run(&plan(seed, mode, Faults::none())).stats.requests;
+        let storm = run(&plan(seed, mode, faults.clone())).stats.requests;
         let ratio = storm as f64 / healthy as f64;
-        assert!(ratio < 1.8, "seed {seed}: {healthy} became {storm}");
+        println!("seed {seed}: {ratio:.2} times the requests of a healthy group");
+        assert!(ratio < most, "seed {seed}: {healthy} became {storm}");
         // A group that gives up asks little, too.
         assert!(ratio > 1.0, "seed {seed}: {healthy} became {storm}");
     }
@@ -59,14 +77,28 @@ fn storm(mode: HandOver) {
 
 /// Retries once tripled the load on a store exactly while it could not bear it.
 #[test]
-fn half_of_all_requests_failing_costs_less_than_twice_as_many_in_exclusive_mode() {
-    storm(HandOver::Exclusive);
+fn half_of_all_requests_failing_costs_less_than_half_as_many_again_in_exclusive_mode() {
+    storm(HandOver::Exclusive, &failures(), 1.5);
 }
 
 /// See above; here nothing is revoked meanwhile, and the requests come from working processes.
 #[test]
-fn half_of_all_requests_failing_costs_less_than_twice_as_many_in_overlap_mode() {
-    storm(HandOver::Overlap);
+fn half_of_all_requests_failing_costs_less_than_half_as_many_again_in_overlap_mode() {
+    storm(HandOver::Overlap, &failures(), 1.5);
+}
+
+/// A request that is never answered costs a timeout besides, so that leases do get lost, and coming
+/// back from that costs requests of its own.
+#[test]
+fn half_of_all_requests_unanswered_stays_within_two_and_a_quarter_times_as_many_in_exclusive_mode()
+{
+    storm(HandOver::Exclusive, &silence(), 2.25);
+}
+
+/// See above.
+#[test]
+fn half_of_all_requests_unanswered_stays_within_two_and_a_quarter_times_as_many_in_overlap_mode() {
+    storm(HandOver::Overlap, &silence(), 2.25);
 }
 
 /// Losing the lease to failures that leave a way through is an outage made at home. Half of all
@@ -74,7 +106,7 @@ fn half_of_all_requests_failing_costs_less_than_twice_as_many_in_overlap_mode() 
 #[test]
 fn leases_survive_a_store_that_fails_half_of_all_requests() {
     let lost = |seed| {
-        let outcome = run(&plan(seed, HandOver::Exclusive, 500_000));
+        let outcome = run(&plan(seed, HandOver::Exclusive, failures()));
         outcome.sometimes.get("lease_lost").copied().unwrap_or(0)
     };
     let lost: u64 = (0..4).map(lost).sum();

@@ -185,7 +185,10 @@ impl ManagerBuilder {
     /// [`LaunchError`]; nothing is held then.
     ///
     /// # Cancellation safety
-    /// Dropping the future is like dropping the manager.
+    /// Dropping the future is like dropping the manager: its driver ends, and a session that was just
+    /// claimed ends by itself after one lease. It may be bounded tighter by the caller. Bounded by
+    /// `startup_timeout` for the claim, after the limits of the store's own opening: with
+    /// `ManagerBuilder::nats` those of `NatsStore::connect`.
     ///
     /// # Panics
     /// Outside a tokio runtime with time enabled.

@@ -134,7 +134,7 @@ catalogue! {
     SUSPICIONS_CANCELLED = "parti_suspicions_cancelled_total", Counter, Count, [],
         "Workers that were overdue and renewed before they counted as lost.";
     STEP_FAILURES = "parti_leader_step_failures_total", Counter, Count, ["step"],
-        "Steps of this leader, or candidate, that failed.";
+        "Steps that failed: of this leader, this candidate, or the session of this worker.";
     DEGRADED = "parti_degraded", Gauge, Boolean, ["reason"],
         "1 for the reason this worker is degraded for.";
     DEGRADED_SECONDS = "parti_degraded_seconds", Histogram, Seconds, ["reason"],
@@ -152,7 +152,7 @@ catalogue! {
     CIRCUIT_STATE = "parti_circuit_breaker_state", Gauge, Count, ["circuit"],
         "How a circuit stands: 0 closed, 1 half-open, 2 open.";
     CIRCUIT_CALLS = "parti_circuit_breaker_calls_total", Counter, Count, ["circuit", "outcome"],
-        "Answers of the store as its circuit judged them: succeeded, failed, or saying nothing of it.";
+        "Calls under a circuit as it judged them: succeeded, failed, or saying nothing of the store.";
     CIRCUIT_CHANGES = "parti_circuit_breaker_state_changes_total", Counter, Count, ["circuit", "to"],
         "Changes of a circuit, by the state it changed to.";
     RETRIES = "parti_retry_attempts_total", Counter, Count, ["purpose"],

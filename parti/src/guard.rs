@@ -75,7 +75,8 @@ impl Guard {
     /// Waits until the partition is being taken away: time to finish what was begun.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses nothing; it can be called again.
+    /// Dropping the future loses nothing; it can be called again. There is no deadline: it ends with
+    /// the ownership.
     pub async fn revoking(&self) {
         self.reached(Phase::Revoking).await;
     }
@@ -85,7 +86,8 @@ impl Guard {
     /// A worker that cannot run learns of it late; [`Guard::is_valid`] is exact.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses nothing; it can be called again.
+    /// Dropping the future loses nothing; it can be called again. There is no deadline: it ends with
+    /// the ownership.
     pub async fn invalidated(&self) {
         self.reached(Phase::Over).await;
     }

@@ -17,6 +17,13 @@ use crate::guard::Guard;
 /// that panics is contained, reported as a
 /// [`ManagerNotice::CallbackPanicked`](crate::ManagerNotice) and counts as returned.
 ///
+/// # Cancellation safety
+/// A callback that takes too long is dropped where it waits; what it has spawned goes on, so let it
+/// watch the guard. `on_revoked` is bounded by `drain_timeout`. `on_assigned` has no deadline of its own,
+/// but is dropped when its partition has waited `drain_timeout` to be revoked. All of them are dropped
+/// with the [`Manager`](crate::Manager).
+///
+/// # Order
 /// Every `on_assigned` that began is followed by exactly one `on_revoked`, also when it panicked or
 /// was cut short; only the drop of the [`Manager`](crate::Manager) ends things without.
 #[async_trait]

@@ -26,6 +26,9 @@ pub enum HealthCode {
     DriverStalled,
     /// The manager was stopped, or is stopping.
     Stopping,
+    /// The history of the bucket was lost. Until the quarantine is over it takes part in nothing; with
+    /// [`OnBucketLost::Halt`](parti_core::OnBucketLost::Halt) it has ended, for people to look first.
+    HistoryLost,
     /// It holds no worker ID.
     NoIdentity,
     /// Its lease has run out, so that no guard is valid.
@@ -63,10 +66,11 @@ pub enum Impact {
 
 impl HealthCode {
     /// Every code, in declaration order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::DriverFailed,
         Self::DriverStalled,
         Self::Stopping,
+        Self::HistoryLost,
         Self::NoIdentity,
         Self::LeaseLost,
         Self::NotAssigned,
@@ -87,6 +91,7 @@ impl HealthCode {
             Self::DriverFailed => "driver_failed",
             Self::DriverStalled => "driver_stalled",
             Self::Stopping => "stopping",
+            Self::HistoryLost => "history_lost",
             Self::NoIdentity => "no_identity",
             Self::LeaseLost => "lease_lost",
             Self::NotAssigned => "not_assigned",
@@ -106,9 +111,11 @@ impl HealthCode {
     pub const fn impact(self) -> Impact {
         match self {
             Self::DriverFailed | Self::DriverStalled => Impact::Dead,
-            Self::Stopping | Self::NoIdentity | Self::LeaseLost | Self::NotAssigned => {
-                Impact::Unready
-            }
+            Self::Stopping
+            | Self::HistoryLost
+            | Self::NoIdentity
+            | Self::LeaseLost
+            | Self::NotAssigned => Impact::Unready,
             Self::LeaseMarginLow
             | Self::StoreUnreachable
             | Self::WatchSilent
@@ -212,6 +219,8 @@ pub(crate) struct Vitals {
     /// Since when requests fail, and the last failure.
     pub(crate) store_failing: Option<(Instant, String)>,
     pub(crate) degraded: Option<(Instant, DegradedReason)>,
+    /// Since when the quarantine after a lost history lasts, and what proves the loss.
+    pub(crate) history_lost: Option<(Instant, String)>,
     /// The oldest running callback: since when, and which.
     pub(crate) oldest_callback: Option<(Instant, String)>,
     pub(crate) stopping: bool,
@@ -235,7 +244,8 @@ pub(crate) fn judge(
             found.add(HealthCode::DriverFailed, None, error.to_string());
         }
         Some(Ended::HistoryLost(loss)) => {
-            found.add(HealthCode::DriverFailed, None, loss.to_string());
+            // No reason to restart: the next process would begin anew before anybody has looked.
+            found.add(HealthCode::HistoryLost, None, format!("halted: {loss}"));
         }
         Some(Ended::Stopped) => found.add(HealthCode::Stopping, None, "it was stopped"),
         None => alive(&mut found, config, status, vitals),
@@ -290,6 +300,9 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
             STALLED,
             stalled,
         );
+    }
+    if let Some((since, loss)) = &vitals.history_lost {
+        found.add(HealthCode::HistoryLost, Some(*since), loss);
     }
     if status.worker.is_none() {
         found.add(HealthCode::NoIdentity, vitals.no_identity, "");

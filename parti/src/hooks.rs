@@ -230,10 +230,14 @@ impl HookEvent {
 /// Observes a worker. Every method does nothing unless implemented.
 ///
 /// Given to [`ManagerBuilder::hooks`](crate::ManagerBuilder::hooks). They run on a task of their own,
-/// one at a time, in the order in which things happened, from the start on and until the end. Each
-/// call has the builder's `hook_timeout`; after it the future is dropped, which is logged and counted
-/// in `parti_hook_failures_total`, as a panic is.
+/// one at a time, in the order in which things happened, from the start on and until the end.
 ///
+/// # Cancellation safety
+/// Each call is bounded by the builder's `hook_timeout`; after it the future is dropped where it waits,
+/// which is logged and counted in `parti_hook_failures_total`, as a panic is. The next event is told
+/// all the same.
+///
+/// # Example
 /// ```
 /// use parti::{AssignmentChange, Hooks};
 ///

@@ -111,9 +111,11 @@ impl<I> ByLabel<I> {
         )
     }
 
-    /// The instrument of a value; `None` for one that was not foreseen, which is not measured.
+    /// The instrument of a value; `None` for one that was not foreseen, which is not measured and
+    /// fails tests.
     pub(crate) fn get(&self, value: &str) -> Option<&I> {
         let found = self.0.iter().find(|(known, _)| *known == value);
+        debug_assert!(found.is_some(), "nothing measures the value {value:?}");
         found.map(|(_, instrument)| instrument)
     }
 

@@ -36,11 +36,13 @@ const WATCH_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration:
 /// A list that was never stored, was deleted, or cannot be read is an error and never an empty list:
 /// the group goes on with the list it has. The first list is stored with [`KvSource::create`].
 ///
-/// Each change is tried again after conflicts and outages, for some seconds at most.
+/// Each change is tried again after conflicts and outages, 20 times at most.
 ///
 /// # Cancellation safety
-/// Dropping the future of a change leaves it done or not done, never half done.
+/// Dropping the future of a change leaves it done or not done, never half done; look before you call
+/// again. Each request to the store is bounded by 10 s, and by the store's own time-out.
 ///
+/// # Example
 /// ```
 /// use std::sync::Arc;
 /// use parti::{KvSource, LocalStore, Partition, PartitionKey};
@@ -80,6 +82,10 @@ impl KvSource {
     ///
     /// # Errors
     /// [`KvSourceError`]; [`KvSourceError::NotStored`] when there is none.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing; it can be called again. Bounded by five readings of the list
+    /// if it is changed meanwhile, each request as the store bounds it, by 10 s at most.
     pub async fn partitions(&self) -> Result<Vec<Partition>, KvSourceError> {
         let stored = access::read(&*self.store).await?;
         stored.list.ok_or(KvSourceError::NotStored)
@@ -89,6 +95,9 @@ impl KvSource {
     ///
     /// # Errors
     /// [`KvSourceError::AlreadyStored`] when there is one; others as for every change.
+    ///
+    /// # Cancellation safety
+    /// As [`KvSource`] says: done or not done.
     pub async fn create(&self, list: Vec<Partition>) -> Result<Vec<Partition>, KvSourceError> {
         self.change(|old| match old {
             None => Ok(list.clone()),
@@ -101,6 +110,9 @@ impl KvSource {
     ///
     /// # Errors
     /// [`KvSourceError`].
+    ///
+    /// # Cancellation safety
+    /// As [`KvSource`] says: done or not done.
     pub async fn replace(&self, list: Vec<Partition>) -> Result<Vec<Partition>, KvSourceError> {
         access::change(&*self.store, access::Unreadable::Overwrite, |_| {
             Ok(list.clone())
@@ -112,6 +124,9 @@ impl KvSource {
     ///
     /// # Errors
     /// [`KvSourceError::AlreadyListed`] names one that is there already; others as for every change.
+    ///
+    /// # Cancellation safety
+    /// As [`KvSource`] says: done or not done.
     pub async fn add(&self, new: Vec<Partition>) -> Result<Vec<Partition>, KvSourceError> {
         self.transform(|mut list| {
             let present: BTreeMap<_, _> = list.iter().map(|p| (p.key.clone(), ())).collect();
@@ -129,6 +144,9 @@ impl KvSource {
     ///
     /// # Errors
     /// [`KvSourceError::NotListed`] names one that is not there; others as for every change.
+    ///
+    /// # Cancellation safety
+    /// As [`KvSource`] says: done or not done.
     pub async fn remove(&self, keys: &[PartitionKey]) -> Result<Vec<Partition>, KvSourceError> {
         self.transform(|list| {
             let mut left = by_key(list);
@@ -146,6 +164,9 @@ impl KvSource {
     ///
     /// # Errors
     /// [`KvSourceError::NotListed`] names one that is not there; others as for every change.
+    ///
+    /// # Cancellation safety
+    /// As [`KvSource`] says: done or not done.
     pub async fn update_weights(
         &self,
         weights: &[(PartitionKey, u64)],
@@ -170,6 +191,9 @@ impl KvSource {
     ///
     /// # Errors
     /// [`KvSourceError`]; what `change` returned stays as it is.
+    ///
+    /// # Cancellation safety
+    /// As [`KvSource`] says: done or not done. Bounded by 20 tries.
     pub async fn transform<F>(&self, mut change: F) -> Result<Vec<Partition>, KvSourceError>
     where
         F: FnMut(Vec<Partition>) -> Result<Vec<Partition>, KvSourceError> + Send,
@@ -216,7 +240,7 @@ impl PartitionSource for KvSource {
                 Some(watch) => watch,
                 None => {
                     let scope = WatchScope::Keys(vec![source_key(0)]);
-                    match self.store.watch(scope).await {
+                    match access::within_limit(self.store.watch(scope)).await {
                         Ok(watch) => running.insert(watch),
                         Err(error) => {
                             tracing::debug!(%error, "the partition list is not watched yet");

@@ -69,9 +69,9 @@ pub use async_trait::async_trait;
 pub use parti_core::{
     AlertLevel, AssignmentStrategy, AuditEntry, BreakerError, BreakerSettings, CallEnd, Cause,
     Circuit, CircuitOpen, CircuitState, CircuitStatus, Config, ConfigBuilder, ConfigError,
-    DegradedReason, Epoch, Explanation, Gap, Generation, Grant, GroupName, HistoryLoss, Instant,
-    Jitter, Judged, Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost, Owner,
-    OwnerEnd, OwnerSession, Partition, PartitionError, PartitionKey, PartitionSource,
+    DegradedReason, Epoch, Explanation, FailedStep, Gap, Generation, Grant, GroupName, HistoryLoss,
+    Instant, Jitter, Judged, Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost,
+    Owner, OwnerEnd, OwnerSession, Partition, PartitionError, PartitionKey, PartitionSource,
     PartitionTable, PieceError, Plan, PlanError, PlanInput, Preset, Report, RequestId, RetryPolicy,
     RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause, SourceError, StartError, State,
     Status, StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token,

@@ -155,7 +155,8 @@ impl Manager {
     /// [`Ended`] when the manager ends first. Waiting for [`State::Shutdown`] succeeds then.
     ///
     /// # Cancellation safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future changes nothing; it can be called again. There is no deadline: it ends with
+    /// the manager.
     pub async fn wait_for(&self, state: State) -> Result<(), Ended> {
         match self.wait_until(|status| status.state == state).await {
             Err(_) if state == State::Shutdown => Ok(()),
@@ -170,7 +171,8 @@ impl Manager {
     /// [`Ended`] when the manager ends first.
     ///
     /// # Cancellation safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future changes nothing; it can be called again. There is no deadline: it ends with
+    /// the manager.
     pub async fn wait_assigned(&self) -> Result<(), Ended> {
         self.wait_until(|status| status.applied > Version::ZERO)
             .await
@@ -183,7 +185,8 @@ impl Manager {
     /// [`RequestError::Failed`] says why there is none; the assignment in force stays.
     ///
     /// # Cancellation safety
-    /// Dropping the future abandons the answer, not the request.
+    /// Dropping the future abandons the answer, not the request. There is no deadline, since a request
+    /// waits for a leader: bound it yourself.
     pub async fn refresh(&self) -> Result<Version, RequestError> {
         self.request(Request::Refresh).await
     }
@@ -195,20 +198,22 @@ impl Manager {
     /// [`RequestError::Failed`] says why there is none; the assignment in force stays.
     ///
     /// # Cancellation safety
-    /// Dropping the future abandons the answer, not the request.
+    /// Dropping the future abandons the answer, not the request. There is no deadline, since a request
+    /// waits for a leader: bound it yourself.
     pub async fn trigger_rebalance(&self) -> Result<Version, RequestError> {
         self.request(Request::Trigger).await
     }
 
     /// Leaves the group, for good, and answers when nothing is held any more. May be called again
-    /// meanwhile, as to hurry with [`StopMode::Now`]; every call gets the answer. Bounded by
-    /// `shutdown_timeout`, the time callbacks may take, and one lease.
+    /// meanwhile, as to hurry with [`StopMode::Now`]; every call gets the answer.
     ///
     /// # Errors
     /// [`StopError`] lists every step that failed. The manager has stopped all the same.
     ///
     /// # Cancellation safety
-    /// Dropping the future abandons the answer, not the stop.
+    /// Dropping the future abandons the answer, not the stop; a further call gets it. Bounded by
+    /// `shutdown_timeout`, three `drain_timeout`s for the callbacks, and one lease; then the driver is
+    /// ended with [`StopFailure::Hung`].
     pub async fn stop(&self, mode: StopMode) -> Result<(), StopError> {
         let config = &self.config;
         let limit = config.shutdown_timeout() + config.drain_timeout() * 3 + config.lease();

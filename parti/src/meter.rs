@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parti_core::{
-    DegradedReason, Effect, Event, Grant, Instant, Mode, Notice, OpOwner, PartitionKey,
-    RevokeCause, Status, StoreOp,
+    CallEnd, Circuit, DegradedReason, Effect, Event, Grant, Instant, Mode, Notice, OpOwner,
+    PartitionKey, RevokeCause, Status, StoreOp,
 };
 
 use crate::catalogue as names;
@@ -154,6 +154,13 @@ impl Meter {
             && before.nonce == after.nonce
         {
             self.worker.lease_margin.record(old.since(now));
+        }
+        let new = |count: fn(&Status) -> u64| count(after).saturating_sub(count(before));
+        for (end, calls) in [
+            (CallEnd::Succeeded, new(|status| status.watch_successes)),
+            (CallEnd::Failed, new(|status| status.watch_failures)),
+        ] {
+            self.store.called(Circuit::Watch, end, calls);
         }
         self.worker.shows(before, after);
         self.group.knows(after);

@@ -15,6 +15,7 @@ use parti_core::{
 use tokio::sync::broadcast;
 
 use crate::desk::{End, Finished, Job};
+use crate::error::Ended;
 use crate::handler::Callback;
 use crate::health::{HealthCode, judge};
 use crate::hooks::{AssignmentChange, ChangeCause, HookEvent};
@@ -187,7 +188,12 @@ impl Observer {
     /// The driver has ended.
     pub(crate) fn end(&mut self, now: Instant) {
         self.meter.end(now, &self.last);
-        self.health.iter().for_each(|(_, gauge)| gauge.set(0.0));
+        // Who halted waits for people: what they are to look at stays.
+        let halted = matches!(self.shared.ended(), Some(Ended::HistoryLost(_)));
+        for (code, gauge) in self.health.iter() {
+            let holds = halted && code == HealthCode::HistoryLost.as_str();
+            gauge.set(f64::from(u8::from(holds)));
+        }
     }
 
     fn count(&self, callback: Callback) -> usize {
@@ -227,7 +233,12 @@ impl Observer {
                 let since = vitals.degraded.take().map_or(now, |(since, _)| since);
                 vitals.degraded = Some((since, reason.clone()));
             }
-            Notice::Recovered | Notice::IdentityLost { .. } => vitals.degraded = None,
+            Notice::HistoryLost { loss, .. } => {
+                let since = vitals.history_lost.take().map_or(now, |(since, _)| since);
+                vitals.history_lost = Some((since, loss.to_string()));
+            }
+            Notice::Recovered => (vitals.degraded, vitals.history_lost) = (None, None),
+            Notice::IdentityLost { .. } => vitals.degraded = None,
             _ => {}
         }
     }

@@ -76,6 +76,10 @@ impl std::error::Error for ServeError {
 ///
 /// # Errors
 /// [`ServeError`].
+///
+/// # Cancellation safety
+/// Dropping the future leaves the exporter installed and the address free. As for every binding, there
+/// is no deadline; it does not wait for anybody.
 pub async fn serve(address: SocketAddr) -> Result<Server, ServeError> {
     Exporter::install()?.endpoint().serve(address).await
 }
@@ -161,6 +165,10 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`ServeError::Bind`].
+    ///
+    /// # Cancellation safety
+    /// Dropping the future leaves the address free. As for every binding, there is no deadline; it does
+    /// not wait for anybody. Each request is bounded by 10 s.
     pub async fn serve(self, address: SocketAddr) -> Result<Server, ServeError> {
         let failed = |error| ServeError::Bind { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;

@@ -64,7 +64,7 @@ impl Subscription {
     /// The next notice, or `None` after the last one of a manager that has ended.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses no notice.
+    /// Dropping the future loses no notice. There is no deadline: it ends with the manager.
     pub async fn next(&mut self) -> Option<Arc<ManagerNotice>> {
         let receiver = self.receiver.as_mut()?;
         loop {

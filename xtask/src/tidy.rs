@@ -11,6 +11,7 @@ use clap::CommandFactory;
 
 use crate::proc::{Failure, output, root};
 
+mod cancellation;
 mod prose;
 mod rust;
 #[cfg(test)]
@@ -73,6 +74,7 @@ fn check(files: &[File], world: &World) -> Vec<Offence> {
     for file in files {
         if file.path.ends_with(".rs") {
             rust::check(file, &mut offences);
+            cancellation::check(file, &mut offences);
         }
         if file.path.ends_with(".md") {
             prose::check(file, world, &mut offences);

@@ -182,6 +182,7 @@ fn store_errors_say_what_they_prove_about_the_store() {
         (StoreErrorKind::Unknown, CallEnd::Failed),
         (StoreErrorKind::Unavailable, CallEnd::Failed),
         (StoreErrorKind::Rejected, CallEnd::Abandoned),
+        (StoreErrorKind::Missing, CallEnd::Succeeded),
     ];
     for (kind, end) in cases {
         assert_eq!(StoreError::new(kind, "scripted").call_end(), end);

@@ -22,7 +22,7 @@ use crate::cx::Cx;
 use crate::event::{OpId, OpOwner};
 use crate::id::{Revision, WorkerId};
 use crate::keys::assignment_key;
-use crate::notice::{Notice, StepDownReason};
+use crate::notice::{FailedStep, Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::record::SessionStatus;
 use crate::state::{Cause, State};
@@ -39,7 +39,8 @@ impl Leader {
             }
             Work::Committing(commit) if cx.now >= commit.give_up.at => {
                 // It may still be applied: then `head` shows it, and the next attempt cannot win.
-                self.fail(cx, "commit", "the store left its outcome open".into());
+                let open = "the store left its outcome open".into();
+                self.fail(cx, FailedStep::Commit, open);
             }
             Work::Committing(commit) => commit.attempt.handle_timeout(cx),
             Work::Resigning { attempt, .. } => attempt.handle_timeout(cx),
@@ -145,7 +146,7 @@ impl Leader {
         let workers = usable.into_values().map(|(_, info)| info).collect();
         let workers = match WorkerTable::new(workers) {
             Ok(workers) => Arc::new(workers),
-            Err(error) => return self.fail(cx, "plan", alloc::format!("{error}")),
+            Err(error) => return self.fail(cx, FailedStep::Plan, alloc::format!("{error}")),
         };
         let input = input(
             &table,
@@ -230,7 +231,7 @@ impl Leader {
                 cx.notify(Notice::PlanFailed {
                     error: error.clone(),
                 });
-                self.fail(cx, "plan", alloc::format!("{error}"));
+                self.fail(cx, FailedStep::Plan, alloc::format!("{error}"));
             }
         }
         Leading::On
@@ -325,7 +326,7 @@ impl Leader {
             Err(reason) => {
                 // The limits may have been raised since this process asked for them.
                 self.asking = Some(cx.store(OpOwner::Leader, StoreOp::Info));
-                self.fail(cx, "commit", reason);
+                self.fail(cx, FailedStep::Commit, reason);
             }
         }
     }
@@ -399,7 +400,7 @@ impl Leader {
                 Leading::On
             }
             Outcome::Rejected(error) => {
-                self.fail(cx, "commit", alloc::format!("{error}"));
+                self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
                 Leading::On
             }
         }
@@ -419,7 +420,7 @@ impl Leader {
             }
         };
         if evicted.is_empty() {
-            return self.fail(cx, "commit", alloc::format!("{error}"));
+            return self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
         }
         for worker in evicted {
             cx.notify(Notice::EvictionAverted { worker });

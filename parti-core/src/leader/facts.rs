@@ -152,11 +152,13 @@ impl Leader {
     }
 
     fn active_workers(&self) -> usize {
-        self.view
+        let records = self
+            .view
             .sessions
-            .keys()
-            .filter(|worker| self.view.active_epoch(worker).is_some())
-            .count()
+            .values()
+            .filter_map(|s| s.record.as_ref());
+        let active = records.filter(|record| record.status == SessionStatus::Active);
+        active.count()
     }
 
     /// Whether nobody has ever been assigned anything, or all who were have left.

@@ -10,7 +10,7 @@ use super::{Leader, Leading, Work};
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpId;
-use crate::notice::Notice;
+use crate::notice::{FailedStep, Notice};
 use crate::partition::Partition;
 use crate::record::Verb;
 use crate::source::SourceError;
@@ -137,9 +137,9 @@ impl Leader {
         let idle = matches!(self.work, Work::Idle);
         // A leader with a list can go on without a fresh one; one without cannot do its job.
         if self.table.is_none() && idle {
-            self.fail(cx, "list partitions", reason);
+            self.fail(cx, FailedStep::ListPartitions, reason);
         } else {
-            let (step, failures) = ("list partitions", self.failures);
+            let (step, failures) = (FailedStep::ListPartitions, self.failures);
             cx.notify(Notice::StepFailed {
                 step,
                 failures,

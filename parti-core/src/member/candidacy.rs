@@ -12,7 +12,7 @@ use crate::departure::Departure;
 use crate::event::{OpId, OpOwner};
 use crate::id::{Term, Version, WriteId};
 use crate::keys::head_key;
-use crate::notice::Notice;
+use crate::notice::{FailedStep, Notice};
 use crate::record::{Head, LeaderName, Record};
 use crate::state::Cause;
 use crate::store::{Expect, StoreError, StoreReply, Write};
@@ -139,7 +139,7 @@ impl Member {
             Outcome::Refused(error) | Outcome::Rejected(error) => {
                 self.candidacy = Candidacy::Waiting;
                 self.stand_not_before = cx.now + cx.config().heartbeat_interval();
-                let (step, failures, reason) = ("take over", 1, alloc::format!("{error}"));
+                let (step, failures, reason) = (FailedStep::TakeOver, 1, alloc::format!("{error}"));
                 cx.notify(Notice::StepFailed {
                     step,
                     failures,

@@ -24,6 +24,9 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct Reconcile {
     due_at: Instant,
+    /// When to read in place of a watch that stays silent. It leaves the regular time as it is: a
+    /// watch that was merely slower than an acknowledgement must not cost a comparison.
+    poll_at: Option<Instant>,
     listing: Option<OpId>,
     reading: BTreeMap<OpId, Reading>,
 }
@@ -45,6 +48,7 @@ impl Reconcile {
         let due_at = cx.now + interval / 2 + cx.rng().duration_below(interval);
         Self {
             due_at,
+            poll_at: None,
             listing: None,
             reading: BTreeMap::new(),
         }
@@ -74,8 +78,12 @@ impl Reconcile {
             .insert(op, Reading::Request { verb, key, asked });
     }
 
-    pub(crate) const fn wake(&self) -> Option<Wake> {
-        Some(Wake::new(self.due_at, WakeReason::Reconcile))
+    pub(crate) fn wake(&self) -> Option<Wake> {
+        Some(Wake::new(self.next_at(), WakeReason::Reconcile))
+    }
+
+    fn next_at(&self) -> Instant {
+        self.poll_at.map_or(self.due_at, |at| at.min(self.due_at))
     }
 }
 
@@ -83,23 +91,22 @@ impl Member {
     pub(super) fn keep_reconciling(&mut self, cx: &mut Cx<'_>, requests: &Requests) {
         // A follower whose watch stays silent reads instead, or it would never hear of its assignment.
         let polls = self.unheard_since.is_some() && self.leader.is_none();
-        let interval = if polls {
-            cx.config().heartbeat_interval()
-        } else {
-            cx.config().reconcile_interval()
-        };
+        let in_a_heartbeat = cx.now + cx.config().heartbeat_interval();
+        let poll_at = self.reconcile.poll_at.unwrap_or(in_a_heartbeat);
+        self.reconcile.poll_at = polls.then_some(poll_at);
+        if cx.now < self.reconcile.next_at() {
+            return;
+        }
         if polls {
-            self.reconcile.due_at = self.reconcile.due_at.min(cx.now + interval);
+            self.reconcile.poll_at = Some(in_a_heartbeat);
         }
-        if cx.now < self.reconcile.due_at {
-            return;
-        }
+        let regular = cx.now >= self.reconcile.due_at;
         if cx.gate(OpOwner::Reconcile) != Gate::Free {
-            self.reconcile.due_at = cx.now + cx.config().heartbeat_interval();
+            self.reconcile.due_at = self.reconcile.due_at.max(in_a_heartbeat);
             return;
         }
-        self.reconcile.due_at = cx.now + interval;
-        if !polls {
+        if regular {
+            self.reconcile.due_at = cx.now + cx.config().reconcile_interval();
             cx.suspect();
         }
         if cx.planted(Planted::NoRepair) {

@@ -8,7 +8,7 @@ use crate::breaker::{Circuit, CircuitState};
 use crate::effect::{Effect, Grant, RevokeCause};
 use crate::event::{OpId, OpOwner, WatchId};
 use crate::id::{Epoch, GroupName, Nonce, Revision, Token, Version, WorkerId};
-use crate::notice::{AlertLevel, DegradedReason, OwnerEnd};
+use crate::notice::{AlertLevel, DegradedReason, FailedStep, OwnerEnd};
 use crate::partition::PartitionKey;
 use crate::record::Verb;
 use crate::state::{Cause, State};
@@ -73,6 +73,9 @@ fn labels_are_the_published_words_each_its_own() {
         |end| end.as_str().to_string(),
         "released lost",
     );
+    let steps = "list_partitions plan commit take_over renew_session";
+    are(&FailedStep::ALL, |step| step.as_str().to_string(), steps);
+    are(&FailedStep::ALL, ToString::to_string, steps);
     are(
         &Verb::ALL,
         |verb| verb.as_str().to_string(),

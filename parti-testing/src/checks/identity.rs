@@ -7,12 +7,15 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Kind, Rules, Written};
+use super::{Check, Fact, Findings, Kind, Process, Rules, Written};
 use parti_core::{Epoch, Instant, Key, Notice, Record, WorkerId};
 
 #[derive(Clone, Copy, Debug)]
 struct Session {
     epoch: Epoch,
+    /// Who wrote it, if it was a process of the group. In another history the same seat may be held
+    /// with the same epoch by somebody else.
+    by: Option<Process>,
     living: bool,
     written: Instant,
     /// When the write before was applied: the present one was sent no earlier.
@@ -41,25 +44,17 @@ impl Check for Identity {
 
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         // Whoever overwrites a session has taken it, somebody from outside as well.
-        if let Fact::Commit { writes, .. } | Fact::Foreign { writes } = fact {
-            for write in writes {
-                if let Key::Session(worker) = &write.key {
-                    self.take_in(at, worker, write);
-                }
-            }
+        if let Fact::Commit { process, writes } = fact {
+            self.take_in_all(at, Some(*process), writes);
         } else if let Fact::Foreign { writes } = fact {
-            // A seat that somebody else has written is lost for good.
-            for write in writes {
-                if let Key::Session(worker) = &write.key {
-                    self.sessions.remove(worker);
-                }
-            }
+            self.take_in_all(at, None, writes);
         } else if let Fact::Notice {
             process,
             notice: Notice::IdentityLost { worker, epoch },
         } = fact
             && let Some(session) = self.sessions.get(worker)
             && session.epoch == *epoch
+            && session.by == Some(*process)
             && session.living
             && at.since(session.before) < self.least
         {
@@ -73,7 +68,15 @@ impl Check for Identity {
 }
 
 impl Identity {
-    fn take_in(&mut self, at: Instant, worker: &WorkerId, write: &Written) {
+    fn take_in_all(&mut self, at: Instant, by: Option<Process>, writes: &[Written]) {
+        for write in writes {
+            if let Key::Session(worker) = &write.key {
+                self.take_in(at, by, worker, write);
+            }
+        }
+    }
+
+    fn take_in(&mut self, at: Instant, by: Option<Process>, worker: &WorkerId, write: &Written) {
         let Some(Record::Session(record)) = write.record() else {
             self.sessions.remove(worker);
             return;
@@ -85,6 +88,7 @@ impl Identity {
         let known = self.sessions.get(worker).filter(|s| s.epoch == epoch);
         let session = Session {
             epoch,
+            by: known.map_or(by, |session| session.by),
             living: record.status.is_living(),
             written: at,
             before: known.map_or(at, |session| session.written),

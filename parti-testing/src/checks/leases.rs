@@ -32,13 +32,13 @@ impl Leases {
         let Some(worker) = self.seats.get(&process) else {
             return;
         };
-        if !self.holders.contains_key(worker) {
-            self.holders.insert(worker.clone(), BTreeMap::new());
-        }
+        let until = until.unwrap_or(Instant::ORIGIN);
         let Some(holders) = self.holders.get_mut(worker) else {
+            self.holders
+                .insert(worker.clone(), [(process, until)].into());
             return;
         };
-        holders.insert(process, until.unwrap_or(Instant::ORIGIN));
+        holders.insert(process, until);
         if holders.len() > 1 {
             let valid: Vec<_> = holders.iter().filter(|(_, until)| at < **until).collect();
             if valid.len() > 1 {

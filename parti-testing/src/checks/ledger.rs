@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use super::{Process, Written};
 use parti_core::{
-    AssignmentRecord, Epoch, Instant, Key, PartitionKey, Record, SessionRecord, SessionStatus,
-    Version, WorkerId,
+    AssignmentRecord, Epoch, Instant, Key, Mode, PartitionKey, Record, SessionRecord,
+    SessionStatus, Version, WorkerId,
 };
 
 /// One incarnation of a worker.
@@ -229,6 +229,24 @@ impl Ledger {
             self.waiting.insert(holder.clone(), waits);
             self.claims.insert(holder, claims);
         }
+    }
+
+    /// Whether a living worker has no grant of a partition although nobody else may hold it; or
+    /// whether it has none at all, if it need not be alone.
+    pub(crate) fn is_kept_waiting(
+        &self,
+        worker: &WorkerId,
+        partition: &PartitionKey,
+        mode: Mode,
+    ) -> bool {
+        let session = self.sessions.get(worker);
+        let Some(session) = session.filter(|session| session.status.is_living()) else {
+            return false;
+        };
+        let holder = (worker.clone(), session.epoch);
+        let claims = self.claims.get(&holder);
+        let granted = claims.and_then(|claims| claims.get(partition)) == Some(&Claim::Granted);
+        !granted && (mode == Mode::Overlap || self.others(partition, &holder).is_empty())
     }
 
     fn others(&self, partition: &PartitionKey, holder: &Holder) -> Vec<Holder> {

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Fact, Findings, Kind, Planning, Process, Written};
-use parti_core::{Epoch, Instant, Key, Notice, PartitionKey, Record, WorkerId};
+use parti_core::{
+    Epoch, Head, Instant, Key, Notice, PartitionKey, Record, SessionStatus, WorkerId, WorkerInfo,
+};
 
 /// The strategy whose movements have this bound.
 const BALANCED_BY_NUMBER: &str = "keep-then-fill/1";
@@ -18,9 +20,54 @@ pub(super) struct Movement {
     /// The plan that the last generation of a leader followed.
     followed: BTreeMap<Process, Planning>,
     granted: BTreeMap<WorkerId, (Epoch, BTreeSet<PartitionKey>)>,
+    /// Workers that are leaving or gone, and those that were at some time since a leader's last plan.
+    leaving: BTreeSet<WorkerId>,
+    left: BTreeMap<Process, BTreeSet<WorkerId>>,
 }
 
 impl Movement {
+    fn plan(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {
+        if let Some(reason) = judge(planning) {
+            findings.report(format!("{process}: {reason}"));
+        }
+        self.planned.insert(process, planning.clone());
+        self.left.insert(process, self.leaving.clone());
+    }
+
+    fn note_sessions(&mut self, writes: &[Written]) {
+        for write in writes {
+            let Key::Session(worker) = &write.key else {
+                continue;
+            };
+            let active = matches!(
+                write.record(),
+                Some(Record::Session(session)) if session.status == SessionStatus::Active
+            );
+            if active {
+                self.leaving.remove(worker);
+                continue;
+            }
+            self.leaving.insert(worker.clone());
+            for left in self.left.values_mut() {
+                left.insert(worker.clone());
+            }
+        }
+    }
+
+    /// Whether this generation follows the plan. Without a plan everything is taken away: nobody is
+    /// left who could own anything. A plan made before for others was given up.
+    fn follows(&self, process: Process, plan: &Planning, head: &Head, writes: &[Written]) -> bool {
+        let workers = plan.input.workers.as_slice();
+        let left = |id| {
+            self.left
+                .get(&process)
+                .is_some_and(|left| left.contains(id))
+        };
+        let owns = |worker: &&WorkerInfo| worker.capacity > 0;
+        let nobody = workers.iter().filter(owns).all(|worker| left(&worker.id));
+        workers.len() == head.workers as usize && !(nobody && grants_nothing(writes))
+    }
+
     fn commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         let head = writes.iter().find_map(|write| match write.record() {
             Some(Record::Head(head)) => Some(head),
@@ -30,10 +77,8 @@ impl Movement {
             return;
         };
         if head.planned == head.version {
-            // Without a plan everything is taken away: nobody is left to own anything. A plan made
-            // before for others was given up.
             let planned = self.planned.remove(&process);
-            match planned.filter(|plan| plan.input.workers.len() == head.workers as usize) {
+            match planned.filter(|plan| self.follows(process, plan, head, writes)) {
                 Some(planning) => self.followed.insert(process, planning),
                 None => self.followed.remove(&process),
             };
@@ -95,6 +140,13 @@ impl Movement {
     }
 }
 
+fn grants_nothing(writes: &[Written]) -> bool {
+    writes.iter().all(|write| match write.record() {
+        Some(Record::Assignment(record)) => record.granted.is_empty(),
+        _ => true,
+    })
+}
+
 /// What is wrong with a plan, if anything.
 fn judge(planning: &Planning) -> Option<String> {
     let owners = planning.owners.as_ref()?;
@@ -137,13 +189,11 @@ impl Check for Movement {
         match fact {
             Fact::Planned {
                 process, planning, ..
-            } => {
-                if let Some(reason) = judge(planning) {
-                    findings.report(format!("{process}: {reason}"));
-                }
-                self.planned.insert(*process, (**planning).clone());
+            } => self.plan(*process, planning, findings),
+            Fact::Commit { process, writes } => {
+                self.note_sessions(writes);
+                self.commit(*process, writes, findings);
             }
-            Fact::Commit { process, writes } => self.commit(*process, writes, findings),
             Fact::Ended { process }
             | Fact::Notice {
                 process,

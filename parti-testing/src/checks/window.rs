@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::hearing::{Ear, Hearing};
 use super::{Check, Eviction, Fact, Findings, Kind, Process, Proposal, Rules, Written};
-use parti_core::{Cause, Instant, Key, Notice, Record, SessionStatus, WorkerId, WriteId};
+use parti_core::{Cause, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId, WriteId};
 
 /// The clock of a leader may be set back a little between hearing and judging.
 const BLINK: Duration = Duration::from_micros(500);
@@ -35,6 +35,8 @@ struct Office {
     proposed: Option<(WriteId, BTreeSet<WorkerId>)>,
     /// For whom the last plan was made.
     basis: Option<BTreeSet<WorkerId>>,
+    /// The writes by which it ended sessions: it knows of them before they come back to it.
+    ended: BTreeMap<WorkerId, Revision>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,13 @@ impl Window {
                 }
                 (Key::Assignment(worker), None) => {
                     self.recorded.remove(worker);
+                }
+                (Key::Session(worker), Some(Record::Session(record)))
+                    if !record.status.is_living() =>
+                {
+                    if let Some(office) = self.offices.get_mut(&process) {
+                        office.ended.insert(worker.clone(), write.revision);
+                    }
                 }
                 (Key::Head, Some(Record::Head(head))) => {
                     let Some(office) = self.offices.get_mut(&process) else {
@@ -126,7 +135,12 @@ impl Window {
     }
 
     /// What is wrong with a proposal, if anything.
-    fn propose(&mut self, process: Process, proposal: &Proposal) -> Option<String> {
+    fn propose(
+        &mut self,
+        process: Process,
+        proposal: &Proposal,
+        findings: &mut Findings,
+    ) -> Option<String> {
         let office = self.offices.get_mut(&process)?;
         let known = office.proposed.as_ref().map(|(write, _)| *write);
         if known == Some(proposal.write) {
@@ -141,7 +155,12 @@ impl Window {
         let Some(decision) = decision else {
             // A hand-over goes on, or nobody is left to own anything: then it is made without a plan,
             // for all that take part.
-            let all = present(self.hearing.of(process), &proposal.evictions);
+            let ear = self.hearing.of(process);
+            let mut all = present(ear, &proposal.evictions);
+            all.retain(|worker| {
+                let heard = ear.and_then(|ear| ear.sessions.get(worker));
+                office.ended.get(worker) <= heard.map(|heard| &heard.revision)
+            });
             office.proposed = Some((proposal.write, all));
             return None;
         };
@@ -154,7 +173,15 @@ impl Window {
             Cause::PlannedScale => {
                 let (first, last) = decision.joined?;
                 let settled = (first + self.planned).max(last + self.planned / 2);
-                settled.min(first + self.planned * 2)
+                let (least, most) = (first + self.planned, first + self.planned * 2);
+                if least < settled && last < least {
+                    findings.met("window_extended");
+                }
+                // The last join alone would have made it wait for longer.
+                if most < settled && last < most && decision.at < settled {
+                    findings.met("window_capped");
+                }
+                settled.min(most)
             }
             Cause::Takeover
             | Cause::Resignation
@@ -247,7 +274,7 @@ impl Check for Window {
             Fact::Proposes {
                 process, proposal, ..
             } => {
-                if let Some(reason) = self.propose(*process, proposal) {
+                if let Some(reason) = self.propose(*process, proposal, findings) {
                     findings.report(reason);
                 }
             }

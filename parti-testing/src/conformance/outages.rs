@@ -31,6 +31,10 @@ pub enum Unable {
 }
 
 /// A store with somebody who can take it away. The handle stays the same all the time.
+///
+/// # Cancellation safety
+/// A case that takes too long is dropped wherever it is, the deed it waits for included, and its rig
+/// with it; whatever a rig has started must end with it. A deed is bounded by the time of its case.
 #[async_trait]
 pub trait Rig: Send {
     /// The store as a client has it.
@@ -162,7 +166,8 @@ pub fn outage_cases() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// Runs every case, each on a rig of its own from `make`, whose store must be empty.
 ///
 /// # Cancellation safety
-/// Dropping the future abandons the case that is running, and with it its rig.
+/// Dropping the future abandons the case that is running, and with it its rig. Each case is bounded
+/// by two minutes, and fails then; `make` has no deadline.
 pub async fn run_outages<R: Rig>(make: impl AsyncFn() -> R) -> Report {
     let mut report = Report::default();
     for (case, name, why) in CASES {

@@ -39,6 +39,12 @@ use tasks::{Ask, Shared};
 /// up to `drain_timeout`, and an `on_revoked` that takes longer is dropped. One value is made for each
 /// process; when the process crashes, its futures are dropped wherever they are.
 ///
+/// # Cancellation safety
+/// A crash drops the futures wherever they are, as the end of a process does. A callback is bounded by
+/// `drain_timeout`, as in a real worker: then `on_revoked` is dropped, and `on_assigned` when its
+/// partition has waited that long to be revoked.
+///
+/// # Determinism
 /// The code may use anything that needs no runtime: futures, `select`, channels, mutexes. Time, tasks
 /// and the network come from [`Cx`]. It must not read a clock, draw random numbers or iterate over a
 /// hash map, or a seed no longer determines the run; [`Scenario::check`](super::Scenario::check) runs a
@@ -138,7 +144,7 @@ impl Cx {
     /// Waits on the clock of this process. It may take longer: timers are late, processes pause.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses nothing. Bounded by `duration` and what timers are late.
     pub async fn sleep(&self, duration: Duration) {
         let until = self.now() + duration;
         let number = self.shared.ask(|number| Ask::Sleep { number, until });
@@ -158,7 +164,8 @@ impl Cx {
     /// [`WriteError`].
     ///
     /// # Cancellation safety
-    /// Dropping the future does not take the request back.
+    /// Dropping the future does not take the request back. Bounded by the request timeout, then
+    /// [`WriteError::Unknown`].
     pub async fn write(
         &self,
         resource: &str,

@@ -16,7 +16,7 @@ use super::{BugReport, Outcome, Plan, Sim};
 /// From this many runs on, a batch must have seen every situation.
 pub const ENOUGH_RUNS: u64 = 1000;
 /// Situations that only exclusive mode knows: in overlap work goes on past the lease.
-const ONLY_EXCLUSIVE: &[&str] = &["lease_lost", "paused_past_lease"];
+const ONLY_EXCLUSIVE: &[&str] = &["lease_lost", "lease_lost_in_pause", "paused_past_lease"];
 
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -48,6 +48,9 @@ impl Clock {
         let wanted = i128::from(local.as_nanos()) - i128::from(self.origin.as_nanos());
         let elapsed = scaled(wanted, MILLION, MILLION + self.ppm);
         let guess = i128::from(self.started.as_nanos()) + elapsed;
+        if self.ppm == 0 {
+            return Instant::from_nanos(clamp(guess));
+        }
         let mut found = Instant::from_nanos(clamp(guess - 2));
         while self.local(found) < local {
             found = Instant::from_nanos(found.as_nanos() + 1);

@@ -13,7 +13,7 @@ mod tell;
 mod user;
 
 use describe::{brief, describe};
-use tell::proposal;
+use tell::Shown;
 
 use super::clock::Clock;
 use super::dice::Purpose;
@@ -100,6 +100,7 @@ impl World<'_> {
             set_back: None,
             latest: Instant::ORIGIN,
             inbox: Default::default(),
+            shown: Default::default(),
             unknown: Vec::new(),
             steps: 0,
             exited: false,
@@ -237,8 +238,14 @@ impl World<'_> {
         };
         self.judge.observe(now, &step);
         self.tell_heard(process, judged, &input);
+        let stale = self.show(process, &input) == Shown::Old;
         match self.call(process, (local, judged), input) {
-            Ok(done) => self.settle(process, judged, done),
+            Ok(done) => {
+                if stale && done.effects == 0 {
+                    self.judge.sometimes.count("stale_event_ignored");
+                }
+                self.settle(process, judged, done);
+            }
             Err(Cut::Panic(message)) => {
                 self.judge
                     .observe(now, &Fact::Panicked { process, message });
@@ -346,16 +353,8 @@ impl World<'_> {
                     Some(format!("{process} asks {op} {}", brief(&request)))
                 });
                 self.judge.observe(now, &Fact::Request { process });
-                if let StoreOp::Commit { writes } = &request
-                    && let Some(proposal) = proposal(writes)
-                {
-                    let proposal = Box::new(proposal);
-                    let fact = Fact::Proposes {
-                        process,
-                        local,
-                        proposal,
-                    };
-                    self.judge.observe(now, &fact);
+                if let StoreOp::Commit { writes } = &request {
+                    self.tell_commit(process, local, op.owner(), writes);
                 }
                 self.send(process, op, request);
             }
@@ -396,6 +395,11 @@ impl World<'_> {
                     && let Some(running) = self.nodes[node].process(process)
                 {
                     running.exited = true;
+                }
+                if matches!(notice, Notice::LeaseLost { .. })
+                    && self.nodes[node].has_slept_through(now)
+                {
+                    self.judge.sometimes.count("lease_lost_in_pause");
                 }
                 self.judge.observe(now, &Fact::Notice { process, notice });
             }

@@ -121,6 +121,7 @@ impl Judge {
             seeing.retain(|index| !NOT_AFTER_A_LOSS.contains(&checks[*index].0));
         }
         self.findings.take();
+        self.findings.take_situations();
         self.sometimes.begin_history(commits);
     }
 
@@ -153,6 +154,9 @@ impl Judge {
                 self.violations
                     .extend(found.map(|reason| Violation { id, at, reason }));
             }
+        }
+        for situation in self.findings.take_situations() {
+            self.sometimes.count(situation);
         }
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Running {
     pub(super) latest: Instant,
     /// What waits while it is paused.
     pub(super) inbox: VecDeque<Input>,
+    /// The newest revision of each key that it was shown.
+    pub(super) shown: BTreeMap<String, Revision>,
     /// Writes that were applied though it was told that their outcome is unknown.
     pub(super) unknown: Vec<Revision>,
     pub(super) steps: u64,
@@ -111,6 +113,8 @@ pub(super) struct Node {
     /// Messages sent from here so far: the number that keys their fate.
     pub(super) messages: u64,
     pub(super) paused_until: Instant,
+    /// When the present pause began, or the last one.
+    pub(super) paused_from: Instant,
     pub(super) requests_cut_until: Instant,
     pub(super) replies_cut_until: Instant,
     pub(super) watch_cut_until: Instant,
@@ -140,6 +144,7 @@ impl Node {
             runs: 0,
             messages: 0,
             paused_until: Instant::ORIGIN,
+            paused_from: Instant::ORIGIN,
             requests_cut_until: Instant::ORIGIN,
             replies_cut_until: Instant::ORIGIN,
             watch_cut_until: Instant::ORIGIN,
@@ -163,6 +168,14 @@ impl Node {
     pub(super) const fn next_message(&mut self) -> u64 {
         self.messages += 1;
         self.messages
+    }
+
+    /// Whether the session of its process ran out while the process stood still, and it has just
+    /// gone on.
+    pub(super) fn has_slept_through(&self, now: Instant) -> bool {
+        let until = self.running.as_ref().map(|running| running.until);
+        self.paused_until == now
+            && until.is_some_and(|until| self.paused_from <= until && until <= now)
     }
 
     pub(super) fn is_paused(&self, now: Instant) -> bool {

@@ -7,11 +7,12 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use parti_core::{
-    Cause, Head, HistoryLoss, Instant, Key, Notice, Record, SessionStatus, Term, WorkerId,
+    Cause, Expect, Head, HistoryLoss, Instant, Key, Mode, Notice, Record, Revision, SessionStatus,
+    Term, WorkerId,
 };
 
 use crate::checks::ledger::{Freed, Ledger};
-use crate::checks::{Fact, Process, Rules, Written};
+use crate::checks::{Fact, Planning, Process, Rules, Written};
 
 /// The names of everything that is counted.
 pub const SITUATIONS: &[&str] = &[
@@ -21,6 +22,7 @@ pub const SITUATIONS: &[&str] = &[
     "bucket_recreated",
     "callback_failed",
     "callback_hung",
+    "callback_slow",
     "clock_jump",
     "clock_stood_still",
     "clock_went_back",
@@ -33,6 +35,7 @@ pub const SITUATIONS: &[&str] = &[
     "commit_planned_scale",
     "commit_restart",
     "commit_resume",
+    "commit_split",
     "commit_stuck",
     "commit_takeover",
     "commit_weights_changed",
@@ -56,8 +59,10 @@ pub const SITUATIONS: &[&str] = &[
     "grant_after_release",
     "grant_after_replacement",
     "grant_of_fresh_partition",
+    "group_empty",
     "identity_lost",
     "lease_lost",
+    "lease_lost_in_pause",
     "own_write_found",
     "paused_past_lease",
     "plan_failed",
@@ -69,12 +74,14 @@ pub const SITUATIONS: &[&str] = &[
     "resignation",
     "resumed_by_new_leader",
     "rollback_detected",
+    "seat_contended",
     "seat_inherited",
     "session_taken_over",
     "slow_commit",
     "snapshot_cut_short",
     "source_duplicate",
     "start_failed",
+    "stale_event_ignored",
     "stale_read",
     "step_failed",
     "stopped",
@@ -84,14 +91,27 @@ pub const SITUATIONS: &[&str] = &[
     "unknown_but_applied",
     "very_late",
     "wall_clock_off",
+    "watch_gap_repaired",
     "watch_lost",
     "weights_changed",
+    "window_capped",
+    "window_extended",
     "zombie_refused",
 ];
+
+/// So many processes that want one seat at the same time are a crowd.
+const CROWD: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
+    mode: Mode,
+    /// How many writes the store takes at once, if that is few.
+    pub(super) max_batch: Option<usize>,
+    /// Who claimed each seat, by the revision they expect: of them one wins.
+    claims: BTreeMap<(String, Revision), BTreeSet<Process>>,
+    /// What each process planned last.
+    plans: BTreeMap<Process, Planning>,
     lease: Duration,
     cooldown: Duration,
     /// When the last plan was committed, and in which term.
@@ -106,6 +126,10 @@ impl Sometimes {
     pub(super) fn new(rules: &Rules) -> Self {
         Self {
             counts: SITUATIONS.iter().map(|name| (*name, 0)).collect(),
+            mode: rules.mode,
+            max_batch: None,
+            claims: BTreeMap::new(),
+            plans: BTreeMap::new(),
             lease: rules.shortest_lease(),
             cooldown: rules.shortest_cooldown(),
             planned: None,
@@ -132,8 +156,14 @@ impl Sometimes {
         match fact {
             Fact::Commit { process, writes } => self.commit(at, *process, writes),
             Fact::Notice { process, notice } => self.notice(*process, notice),
+            Fact::Planned {
+                process, planning, ..
+            } if self.max_batch.is_some() => {
+                self.plans.insert(*process, Planning::clone(planning));
+            }
             Fact::Ended { process } => {
                 self.leaders.remove(process);
+                self.plans.remove(process);
             }
             Fact::Began { .. }
             | Fact::Step { .. }
@@ -158,10 +188,24 @@ impl Sometimes {
     /// Another history begins with these commits.
     pub(super) fn begin_history(&mut self, commits: &[(Instant, Fact)]) {
         (self.ledger, self.sessions) = (Ledger::default(), BTreeMap::new());
+        self.claims.clear();
         for (at, fact) in commits {
             if let Fact::Commit { process, writes } = fact {
                 self.ledger.take_in(*at, self.lease, *process, writes);
             }
+        }
+    }
+
+    /// A process asks for a seat of which it knows this last revision.
+    pub(super) fn claim(&mut self, process: Process, key: &str, expect: Expect) {
+        let revision = match expect {
+            Expect::Revision(revision) => revision,
+            Expect::Absent | Expect::Any => Revision::ZERO,
+        };
+        let seat = (key.to_owned(), revision);
+        let crowd = self.claims.entry(seat).or_default();
+        if crowd.insert(process) && crowd.len() == CROWD {
+            self.count("seat_contended");
         }
     }
 
@@ -191,6 +235,31 @@ impl Sometimes {
                 Some(Freed::Replaced) => "grant_after_replacement",
             });
         }
+        if self.max_batch == Some(writes.len()) && self.is_split(by, writes) {
+            self.count("commit_split");
+        }
+    }
+
+    /// Whether a full batch begins a plan and leaves something of it for the next, though nothing but
+    /// room was missing.
+    fn is_split(&self, by: Process, writes: &[Written]) -> bool {
+        let begins = writes.iter().any(|write| {
+            matches!(write.record(), Some(Record::Head(head)) if head.planned == head.version)
+        });
+        let Some(plan) = self.plans.get(&by).filter(|_| begins) else {
+            return false;
+        };
+        let workers = plan.input.workers.as_slice();
+        let partitions = plan.input.partitions.as_slice().iter();
+        let mut owned = partitions.zip(plan.owners.iter().flatten());
+        owned.any(|(partition, owner)| {
+            let owner = workers.get(*owner as usize);
+            let waits = |owner| {
+                self.ledger
+                    .is_kept_waiting(owner, &partition.key, self.mode)
+            };
+            owner.is_some_and(|owner| waits(&owner.id))
+        })
     }
 
     /// Situations that only a generation together with the ones before it shows.
@@ -224,6 +293,10 @@ impl Sometimes {
                 self.count("session_taken_over");
             }
             _ => {}
+        }
+        let lived = before.is_some_and(SessionStatus::is_living);
+        if lived && !self.sessions.values().any(|status| status.is_living()) {
+            self.count("group_empty");
         }
     }
 

@@ -1,17 +1,23 @@
 //! Tests of the simulator itself.
 
 use super::*;
+use crate::checks::{Process, Rules};
+use parti_core::{Expect, Revision};
 
 /// Without determinism a seed is a rumour and shrinking is impossible.
 #[test]
-fn fifty_seeds_run_twice_give_the_same_digests() {
-    for seed in 0..50 {
-        let mut plan = Plan::from_seed(seed, Mode::Exclusive);
+fn fifty_seeds_run_twice_give_the_same_digests_in_both_modes() {
+    for (mode, seed) in [Mode::Exclusive, Mode::Overlap]
+        .into_iter()
+        .flat_map(|mode| (0..50).map(move |seed| (mode, seed)))
+    {
+        let mut plan = Plan::from_seed(seed, mode);
         (plan.settings.pace, plan.safety_ms) = (Pace::Fast, 8_000);
         let first = Sim::run_traced(&plan, Tracing::Off).expect("coherent");
         let second = Sim::run_traced(&plan, Tracing::Last).expect("coherent");
-        assert_eq!(first.digest, second.digest, "seed {seed}");
-        assert_eq!(first.violations, second.violations, "seed {seed}");
+        assert_eq!(first.digest, second.digest, "{mode:?}, seed {seed}");
+        assert_eq!(first.violations, second.violations, "{mode:?}, seed {seed}");
+        assert_eq!(first.sometimes, second.sometimes, "{mode:?}, seed {seed}");
     }
 }
 
@@ -76,6 +82,25 @@ fn a_failing_plan_shrinks_to_what_it_takes() {
     let smaller = shrink(&plan).expect("coherent").expect("it fails");
     assert_eq!(smaller.faults, Faults::none());
     assert_eq!((smaller.nodes.len(), smaller.actions.len()), (1, 0));
+}
+
+/// Two who want a seat are usual; a crowd is what the rule of one winner has to stand.
+#[test]
+fn three_who_claim_a_seat_at_the_same_revision_contend_for_it() {
+    let config = parti_core::Config::builder("g").build().expect("coherent");
+    let mut sometimes = sometimes::Sometimes::new(&Rules::new(&config, false));
+    let mut claim = |node, key, revision| {
+        let expect = Expect::Revision(Revision::new(revision));
+        sometimes.claim(Process { node, run: 1 }, key, expect);
+        sometimes.counts()["seat_contended"]
+    };
+    assert_eq!(claim(0, "w.worker-0", 7), 0);
+    assert_eq!(claim(1, "w.worker-0", 7), 0);
+    assert_eq!(claim(1, "w.worker-0", 7), 0, "one that tries again");
+    assert_eq!(claim(2, "w.worker-0", 8), 0, "a later session");
+    assert_eq!(claim(2, "w.worker-1", 7), 0, "another seat");
+    assert_eq!(claim(2, "w.worker-0", 7), 1);
+    assert_eq!(claim(3, "w.worker-0", 7), 1, "one crowd");
 }
 
 /// A batch whose checkers had nothing to check must not pass as a proof.

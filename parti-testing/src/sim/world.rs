@@ -112,6 +112,7 @@ impl<'plan> World<'plan> {
             over: false,
             requests: 0,
         };
+        world.judge.sometimes.max_batch = plan.settings.max_batch;
         world.list = world.partitions();
         world.set_agenda();
         Ok(world)

@@ -1,7 +1,7 @@
 //! What holds when, as tables over the facts.
 
 use super::*;
-use parti_core::{Boot, Core, Nonce, StrategyId, Term, WorkerId};
+use parti_core::{Boot, Core, HistoryLoss, Nonce, StrategyId, Term, WorkerId};
 
 const NOW: Instant = Instant::from_millis(1_000_000);
 
@@ -125,6 +125,10 @@ fn states_and_reasons_become_conditions() {
         [C::WatchSilent, C::Degraded]
     );
     assert_eq!(degraded(DegradedReason::WritesFailing), [C::Degraded]);
+    let lost = |_: &mut Status, vitals: &mut Vitals| {
+        vitals.history_lost = Some((ago(1), "the bucket was deleted".into()));
+    };
+    assert_eq!(found(lost), [C::HistoryLost]);
     assert_eq!(
         found(|status, _| status.applied = Version::ZERO),
         [C::NotAssigned]
@@ -169,6 +173,15 @@ fn nothing_that_the_store_can_cause_is_a_reason_to_restart() {
     assert!(!blocked.is_live() && !blocked.is_ready());
     let failed = Ended::Failed("it panicked".into());
     assert!(!health(Some(&failed), &|_, _| {}).is_live());
+    let halted = health(Some(&Ended::HistoryLost(HistoryLoss::Missing)), &|_, _| {});
+    assert!(
+        halted.is_live() && !halted.is_ready(),
+        "a restart would begin anew before anybody has looked"
+    );
+    assert_eq!(
+        halted.to_string(),
+        "history_lost: halted: the bucket was deleted\n"
+    );
     let stopped = health(Some(&Ended::Stopped), &|_, _| {});
     assert!(
         stopped.is_live() && !stopped.is_ready(),

@@ -57,7 +57,7 @@ impl HookStream {
     /// The next event, or `None` after the last one of a worker that has ended.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses no event.
+    /// Dropping the future loses no event. There is no deadline: it ends with the worker.
     pub async fn next(&mut self) -> Option<HookEvent> {
         self.0.recv().await
     }

@@ -4,6 +4,7 @@
 //! change expects the revision it read, so of all tries at most one happens; a try whose outcome
 //! was unclear is recognised by its name, also under later changes of others.
 
+use std::future::Future;
 use std::time::Duration;
 
 use parti_core::{
@@ -11,11 +12,13 @@ use parti_core::{
     SOURCE_PARTS_PREFIX, SourcePart, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp,
     StoreReply, Write, joined, pieces, source_key, wire,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{KvSourceError, checked, jittered};
 use crate::builder::random;
 
+/// How long one answer of the store is waited for.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// How often a change is tried.
 const TRIES: u32 = 20;
 /// How often a list in pieces is read until they fit together.
@@ -270,7 +273,20 @@ async fn info(store: &dyn Store) -> Result<StoreInfo, KvSourceError> {
 }
 
 async fn execute(store: &dyn Store, op: StoreOp) -> Result<StoreReply, KvSourceError> {
-    store.execute(op).await.map_err(KvSourceError::Store)
+    within_limit(store.execute(op))
+        .await
+        .map_err(KvSourceError::Store)
+}
+
+/// Waits for an answer of the store. A backend that forgets its own time-out must not hang a caller.
+pub(super) async fn within_limit<T>(
+    asking: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let answer = timeout(REQUEST_MAX, asking).await;
+    answer.unwrap_or_else(|_| {
+        let message = format!("no answer within {REQUEST_MAX:?}");
+        Err(StoreError::new(StoreErrorKind::Unknown, message))
+    })
 }
 
 /// A backend that answers another question than was asked.

@@ -140,7 +140,7 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             reason,
         } => warn!(
             worker,
-            term, version, step, failures, reason, "a step failed"
+            term, version, %step, failures, reason, "a step failed"
         ),
         Notice::EvictionAverted { worker: other } => {
             info!(worker, term, version, %other, "eviction averted by a renewal");

@@ -24,10 +24,11 @@ impl Manager {
     /// ```
     ///
     /// # Errors
-    /// [`ReadError`]; nothing changes by it. Each read takes at most `request_timeout`.
+    /// [`ReadError`]; nothing changes by it.
     ///
     /// # Cancellation safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future changes nothing; it can be called again. Each read is bounded by
+    /// `request_timeout`.
     pub async fn history(&self, n: usize) -> Result<Vec<AuditEntry>, ReadError> {
         Ok(self.read_history().await?.last(n).to_vec())
     }
@@ -45,10 +46,11 @@ impl Manager {
     /// ```
     ///
     /// # Errors
-    /// [`ReadError`]; nothing changes by it. Each read takes at most `request_timeout`.
+    /// [`ReadError`]; nothing changes by it.
     ///
     /// # Cancellation safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future changes nothing; it can be called again. Each read is bounded by
+    /// `request_timeout`.
     pub async fn explain(&self, partition: &PartitionKey) -> Result<Explanation, ReadError> {
         Ok(self.read_history().await?.explain(partition))
     }

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use parti_core::{Cause, Instant, Notice, OwnerEnd, Status, Transfer};
+use parti_core::{Cause, FailedStep, Instant, Notice, OwnerEnd, Status, Transfer};
 
 use crate::catalogue as names;
 use crate::instrument::{ByLabel, Counter, Gauge, Histogram, Instruments};
 
 /// How a rebalance ends.
 const OUTCOMES: [&str; 4] = ["done", "superseded", "failed", "abandoned"];
-
-/// The steps of a leader or candidate that can fail.
-const STEPS: [&str; 4] = ["list partitions", "plan", "commit", "take over"];
 
 #[derive(Debug)]
 pub(super) struct GroupMeter {
@@ -64,7 +61,9 @@ impl GroupMeter {
             evictions: make.counter(&names::EVICTIONS, &[]),
             evictions_averted: make.counter(&names::EVICTIONS_AVERTED, &[]),
             suspicions_cancelled: make.counter(&names::SUSPICIONS_CANCELLED, &[]),
-            step_failures: ByLabel::new(STEPS, |step| make.counter(&names::STEP_FAILURES, &[step])),
+            step_failures: ByLabel::new(FailedStep::ALL.map(FailedStep::as_str), |step| {
+                make.counter(&names::STEP_FAILURES, &[step])
+            }),
             workers: make.gauge(&names::ACTIVE_WORKERS, &[]),
             partitions: make.gauge(&names::PARTITION_COUNT, &[]),
             unfinished: make.gauge(&names::UNFINISHED, &[]),
@@ -138,7 +137,7 @@ impl GroupMeter {
             }
             Notice::LeadershipLost { .. } => self.give_up(now),
             Notice::StepFailed { step, .. } => {
-                if let Some(failures) = self.step_failures.get(step) {
+                if let Some(failures) = self.step_failures.get(step.as_str()) {
                     failures.increment(1);
                 }
             }

@@ -86,7 +86,8 @@ pub(crate) struct StoreMeter {
     circuit_state: ByLabel<Gauge>,
     /// By circuit, then by the state it changes to.
     circuit_changes: ByLabel<ByLabel<Counter>>,
-    store_calls: ByLabel<Counter>,
+    /// By circuit, then by outcome.
+    circuit_calls: ByLabel<ByLabel<Counter>>,
     retries: ByLabel<Counter>,
     exhausted: ByLabel<Counter>,
 }
@@ -123,8 +124,10 @@ impl StoreMeter {
                     make.counter(&names::CIRCUIT_CHANGES, &[circuit, to])
                 })
             }),
-            store_calls: ByLabel::new(["succeeded", "failed", "abandoned"], |outcome| {
-                make.counter(&names::CIRCUIT_CALLS, &["store", outcome])
+            circuit_calls: ByLabel::new(["store", "watch"], |circuit| {
+                ByLabel::new(["succeeded", "failed", "abandoned"], |outcome| {
+                    make.counter(&names::CIRCUIT_CALLS, &[circuit, outcome])
+                })
             }),
             retries: ByLabel::new(PURPOSES, |purpose| {
                 make.counter(&names::RETRIES, &[purpose])
@@ -158,13 +161,19 @@ impl StoreMeter {
         let judged = result
             .as_ref()
             .map_or_else(Judged::call_end, |_| CallEnd::Succeeded);
-        let outcome = match judged {
+        self.called(Circuit::Store, judged, 1);
+    }
+
+    /// So many calls under a circuit ended like this.
+    pub(crate) fn called(&self, circuit: Circuit, end: CallEnd, calls: u64) {
+        let outcome = match end {
             CallEnd::Succeeded => "succeeded",
             CallEnd::Failed => "failed",
             CallEnd::Abandoned => "abandoned",
         };
-        if let Some(calls) = self.store_calls.get(outcome) {
-            calls.increment(1);
+        let by_outcome = self.circuit_calls.get(circuit.as_str());
+        if let Some(counter) = by_outcome.and_then(|counters| counters.get(outcome)) {
+            counter.increment(calls);
         }
     }
 

@@ -9,19 +9,6 @@ use crate::catalogue as names;
 use crate::handler::Callback;
 use crate::instrument::{ByLabel, Counter, Gauge, Histogram, Instruments};
 
-const STATES: [State; 10] = [
-    State::Init,
-    State::ClaimingId,
-    State::Election,
-    State::WaitingAssignment,
-    State::Stable,
-    State::Scaling,
-    State::Rebalancing,
-    State::Emergency,
-    State::Degraded,
-    State::Shutdown,
-];
-
 /// Why a worker can be degraded.
 const REASONS: [&str; 4] = [
     "writes_failing",
@@ -62,7 +49,7 @@ impl WorkerMeter {
             leader_changes: make.counter(&names::LEADER_CHANGES, &[]),
             records_ignored: make.counter(&names::RECORDS_IGNORED, &[]),
             drain_timeouts: make.counter(&names::DRAIN_TIMEOUTS, &[]),
-            state: ByLabel::new(STATES.map(State::as_str), |state| {
+            state: ByLabel::new(State::ALL.map(State::as_str), |state| {
                 make.gauge(&names::STATE, &[state])
             }),
             leader: make.gauge(&names::LEADER, &[]),

@@ -168,3 +168,70 @@ fn commands_examples_and_links_must_exist() {
     assert!(broken("README.md", good).is_empty());
     assert!(broken("docs/a.md", "[up](../README.md) and [docs](../docs/)\n").is_empty());
 }
+
+/// A caller that bounds a wait must know what is left behind when the time is over.
+#[test]
+fn public_futures_must_say_what_dropping_them_does_and_what_bounds_them() {
+    let file = |docs: &str, declaration: &str| {
+        let docs: String = docs.lines().map(|line| format!("/// {line}\n")).collect();
+        format!("//! Doc.\n\n{docs}{declaration}\n")
+    };
+    let none = "Waits.";
+    let unbounded = "Waits.\n\n# Cancellation safety\nDropping it changes nothing.";
+    let bounded = "Waits.\n\n# Cancellation safety\nNothing is left. Bounded by `lease`.";
+    let declarations = [
+        "pub async fn wait(&self) {}",
+        "#[must_use]\npub async fn wait<T>(\n    &self,\n) -> T {}",
+        "pub fn wait(&self) -> impl Future<Output = ()> {}",
+        "pub fn wait(\n    &self,\n) -> BoxFuture<'_, ()>\nwhere\n    Self: Sized,\n{}",
+        "pub fn wait() -> Pin<Box<dyn Stream<Item = u8>>> {}",
+    ];
+    for declaration in declarations {
+        let path = "parti-nats/src/a.rs";
+        only(path, &file(none, declaration), "`wait` must say under");
+        only(path, &file(unbounded, declaration), "`no deadline`");
+        assert_eq!(broken(path, &file(bounded, declaration)), [""; 0]);
+    }
+    let empty = "Waits.\n\n# Cancellation safety\n\n# Errors\nBounded by nothing.";
+    only(
+        "parti/src/a.rs",
+        &file(empty, declarations[0]),
+        "must say under",
+    );
+    let refers = "Waits.\n\n# Cancellation safety\nAs [`Other::wait`].";
+    let endless = "Waits.\n\n# Cancellation safety\nNothing is left. There is no deadline.";
+    for fine in [refers, endless] {
+        let text = file(fine, declarations[0]);
+        assert_eq!(broken("parti/src/a.rs", &text), [""; 0]);
+    }
+    let elsewhere = file(none, declarations[0]);
+    for path in ["parti/tests/a.rs", "xtask/src/a.rs", "parti/src/a/tests.rs"] {
+        assert_eq!(broken(path, &elsewhere), [""; 0]);
+    }
+    for private in [
+        "pub(crate) async fn wait() {}",
+        "async fn wait() {}",
+        "pub fn wait() -> u8 {}",
+        "pub fn wait(f: impl Future<Output = ()>) -> u8 {}",
+    ] {
+        let text = file(none, private);
+        assert_eq!(broken("parti/src/a.rs", &text), [""; 0]);
+    }
+}
+
+/// Whoever implements a trait learns from it when its futures are dropped.
+#[test]
+fn methods_of_public_traits_are_judged_by_their_own_words_or_by_those_of_the_trait() {
+    let public = "    async fn wait(&self);\n}\n";
+    let section = "/// # Cancellation safety\n/// Dropped with the worker. There is no deadline.\n";
+    let bare = format!("//! Doc.\n\npub trait Work {{\n{public}");
+    only("parti/src/a.rs", &bare, "a.rs:4: `wait` must say under");
+    let of_trait = format!("//! Doc.\n\n{section}pub trait Work {{\n{public}");
+    let own = section.replace("///", "    ///");
+    let own = format!("//! Doc.\n\npub trait Work {{\n{own}{public}");
+    let inner = "//! Doc.\n\ntrait Work {\n    async fn wait(&self);\n}\n".to_owned();
+    let after = format!("{of_trait}\nimpl Work for X {{\n    async fn wait(&self) {{}}\n}}\n");
+    for fine in [of_trait, own, inner, after] {
+        assert_eq!(broken("parti/src/a.rs", &fine), [""; 0], "{fine}");
+    }
+}

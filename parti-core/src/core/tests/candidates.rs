@@ -8,7 +8,7 @@ use super::secs;
 use super::solo::{FOREIGN, Solo, entry, error, head, said, session, status, written};
 use crate::event::{Event, StopMode};
 use crate::id::Epoch;
-use crate::notice::Notice;
+use crate::notice::{FailedStep, Notice};
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::state::State;
 use crate::store::{Expect, StoreErrorKind, StoreOp};
@@ -25,11 +25,11 @@ fn candidate() -> Solo {
     solo
 }
 
-/// The failed steps of this name.
-fn failures(solo: &Solo, name: &str) -> Vec<String> {
+/// The failures of a step.
+fn failures(solo: &Solo, wanted: FailedStep) -> Vec<String> {
     said(
         &solo.notices,
-        |n| matches!(n, Notice::StepFailed { step, .. } if *step == name),
+        |n| matches!(n, Notice::StepFailed { step, .. } if *step == wanted),
     )
 }
 
@@ -40,7 +40,7 @@ fn a_rejected_candidate_says_so_and_stands_again_an_interval_later() {
     let (op, writes) = solo.commit("head");
     assert_eq!(writes[0].expect, Expect::Absent);
     solo.answer(op, Err(error(StoreErrorKind::Rejected)));
-    let [told] = &failures(&solo, "take over")[..] else {
+    let [told] = &failures(&solo, FailedStep::TakeOver)[..] else {
         panic!("{:?}", solo.notices)
     };
     assert!(told.contains("scripted"), "{told}");
@@ -75,7 +75,7 @@ fn a_candidate_that_lost_follows_the_winner_at_once() {
     );
     solo.pass(secs(1));
     assert!(!solo.has_commit("head"), "the winner is not challenged");
-    assert_eq!(failures(&solo, "take over"), Vec::<String>::new());
+    assert_eq!(failures(&solo, FailedStep::TakeOver), Vec::<String>::new());
 }
 
 /// An election won after the lease was lost gives an office to somebody who may hold nothing.
@@ -113,7 +113,7 @@ fn a_rejected_renewal_is_told_and_tried_again_until_the_lease_is_over() {
         }
     }
     assert_eq!(tries, 3, "once in an interval");
-    assert_eq!(failures(&solo, "renew the session").len(), 3);
+    assert_eq!(failures(&solo, FailedStep::RenewSession).len(), 3);
     let lost = |notice: &Notice| matches!(notice, Notice::LeaseLost { .. });
     assert_eq!(said(&solo.notices, lost).len(), 1);
     // The permission is back: the same session goes on,
@@ -153,7 +153,7 @@ fn a_rejected_release_is_told_with_the_stop() {
     assert!(
         errors
             .iter()
-            .any(|e| e.starts_with("renew the session: scripted")),
+            .any(|e| e.starts_with("renew_session: scripted")),
         "{errors:?}"
     );
     let ends = errors

@@ -119,8 +119,13 @@ fn a_watch_that_keeps_getting_lost_opens_its_own_circuit() {
     world.run(secs(30));
     assert!(changes(&world, 0, Circuit::Watch).contains(&CircuitState::Open));
     assert!(changes(&world, 0, Circuit::Store).is_empty());
+    let deaf = world.nodes[0].core.status();
+    assert!(deaf.watch_failures >= 5, "{} failures", deaf.watch_failures);
     world.nodes[0].deaf = false;
     world.run(secs(20));
+    let heard = world.nodes[0].core.status();
+    assert_eq!(heard.watch_failures, deaf.watch_failures);
+    assert!(heard.watch_successes > deaf.watch_successes);
     assert_eq!(
         changes(&world, 0, Circuit::Watch).last(),
         Some(&CircuitState::Closed)

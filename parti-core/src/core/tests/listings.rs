@@ -10,7 +10,7 @@ use super::world::World;
 use super::{causes, counts, expecting, group, leader, secs};
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::notice::Notice;
+use crate::notice::{FailedStep, Notice};
 use crate::partition::{Partition, PartitionKey};
 use crate::source::SourceError;
 use crate::state::Cause;
@@ -24,7 +24,7 @@ fn complaints(world: &World) -> Vec<&str> {
     let notices = world.nodes.iter().flat_map(|node| &node.notices);
     let said = notices.filter_map(|notice| {
         let Notice::StepFailed {
-            step: "list partitions",
+            step: FailedStep::ListPartitions,
             reason,
             ..
         } = notice

@@ -8,7 +8,7 @@ use super::solo::{FOREIGN, Solo, assignment, entry, error, head, said, session, 
 use crate::effect::Effect;
 use crate::event::{Event, RequestId, StopMode};
 use crate::id::Revision;
-use crate::notice::Notice;
+use crate::notice::{FailedStep, Notice};
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::state::State;
 use crate::store::{Entry, Expect, StoreErrorKind, StoreOp};
@@ -150,7 +150,7 @@ fn a_seat_deleted_by_hand_can_be_claimed_again() {
 }
 
 /// Becomes the leader of an empty store: `head` at revision 2.
-fn leading() -> Solo {
+pub(super) fn leading() -> Solo {
     let mut solo = Solo::member();
     solo.caught_up(1);
     solo.pass(millis(200));
@@ -257,7 +257,15 @@ fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
             });
         }
     }
-    let failed = |n: &Notice| matches!(n, Notice::StepFailed { step: "commit", .. });
+    let failed = |n: &Notice| {
+        matches!(
+            n,
+            Notice::StepFailed {
+                step: FailedStep::Commit,
+                ..
+            }
+        )
+    };
     assert!(said(&solo.notices, failed).len() >= 5);
 }
 

@@ -174,6 +174,33 @@ fn windows_are_waited_for() {
     };
     passes("S14", &late(20_000));
     fails("S14", &late(19_999));
+    // A leader knows whom it has ended before the write comes back: coming again is joining.
+    let ended_before = |at| {
+        let silent = SessionStatus::Evicted { silent: true };
+        let known = [commit(B, vec![active(B, 2, 0, 0)]), heard(A, 1_000, 2)];
+        let nobody = because(Cause::Drain, head(A, 1, 5, 100, 0));
+        let again = written(
+            "w.worker-1",
+            101,
+            99,
+            session(B, SessionStatus::Active, 0, 101),
+        );
+        let mut joins = decides(at, Cause::PlannedScale).split_off(2);
+        if let Some(Fact::Proposes { proposal, .. }) = joins.last_mut() {
+            proposal.write.seq = 1;
+        }
+        let ends = [
+            gained.clone(),
+            commit(A, vec![ended(B, silent, 99, 2)]),
+            proposes(9_000, Cause::Drain, &[]),
+            commit(A, vec![nobody]),
+            commit(B, vec![again]),
+            heard(A, 10_000, 101),
+        ];
+        [&known[..], &ends[..], &joins[..]].concat()
+    };
+    passes("S14", &ended_before(20_000));
+    fails("S14", &ended_before(19_999));
     // A window that is over ends before its worker is heard to have come back.
     let back = |back| {
         let mut facts = joins(20_000);
@@ -203,6 +230,19 @@ fn plans_move_no_more_than_they_must_and_are_followed() {
     let taken = vec![head(A, 1, 6, 5, 3), assignment(A, 6, None, 6)];
     let again = [plans(0, &[0], &[0]), commit(A, taken)];
     fails("S17", &[follows(A), again.to_vec()].concat());
+    // All for whom there was a plan leave before it is committed; then it was given up.
+    let [plan, taken] = again;
+    let drains = |process, name| {
+        let record = session(process, SessionStatus::Draining, 0, 7);
+        commit(process, vec![written(name, 7, 1, record)])
+    };
+    let some = vec![plan, drains(A, "w.worker-0")];
+    fails(
+        "S17",
+        &[&follows(A)[..], &some, core::slice::from_ref(&taken)].concat(),
+    );
+    let all = [some, vec![drains(B, "w.worker-1"), taken]].concat();
+    passes("S17", &[follows(A), all].concat());
 }
 
 /// A generation that says it is finished must leave nothing behind.

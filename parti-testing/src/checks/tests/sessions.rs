@@ -41,6 +41,19 @@ fn an_identity_is_kept_until_it_is_over() {
     assert!(!given_up(&[commit(B, vec![gone])]));
 }
 
+/// In a bucket that was made anew epochs begin again: a seat with the same one may be another's.
+#[test]
+fn an_identity_that_another_process_holds_with_the_same_epoch_is_given_up_rightly() {
+    let [a, _] = joined();
+    let lost = |process| {
+        let (worker, epoch) = (worker(A), Epoch::new(1));
+        notice(process, Notice::IdentityLost { worker, epoch })
+    };
+    let violated = |process| violated(Mode::Overlap, &[a.clone(), lost(process)]);
+    assert!(violated(A).contains("S18b"));
+    assert!(!violated(B).contains("S18b"));
+}
+
 /// A worker that follows a record its leader has replaced holds what is somebody else's.
 #[test]
 fn what_a_session_has_taken_in_never_goes_back() {

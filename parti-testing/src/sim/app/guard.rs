@@ -73,7 +73,8 @@ impl SimGuard {
     /// Waits until the partition is being taken away.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses nothing; it can be called again. There is no deadline: it ends with
+    /// the ownership.
     pub async fn revoking(&self) {
         self.reached(Phase::Revoking).await;
     }
@@ -82,7 +83,8 @@ impl SimGuard {
     /// [`SimGuard::is_valid`] is exact.
     ///
     /// # Cancellation safety
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses nothing; it can be called again. There is no deadline: it ends with
+    /// the ownership.
     pub async fn invalidated(&self) {
         self.reached(Phase::Over).await;
     }

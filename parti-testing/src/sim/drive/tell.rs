@@ -1,12 +1,14 @@
 //! What the checkers are told of a process beyond its effects: what it hears, and what it proposes.
 
+use core::cmp::Ordering;
+
 use parti_core::{
-    Event, Expect, Instant, Key, Record, SessionStatus, StoreReply, WatchEvent, Write, head_key,
-    wire,
+    Entry, Event, Expect, Instant, Key, OpOwner, Record, SessionStatus, StoreReply, WatchEvent,
+    Write, head_key, wire,
 };
 
 use crate::checks::{Eviction, Fact, Process, Proposal};
-use crate::sim::node::Input;
+use crate::sim::node::{Input, Running, WatchStage};
 use crate::sim::world::World;
 
 impl World<'_> {
@@ -54,17 +56,118 @@ impl World<'_> {
             | Event::Stop { .. } => {}
         }
     }
+
+    /// Tells the checkers what a core is about to ask the store to write.
+    pub(super) fn tell_commit(
+        &mut self,
+        process: Process,
+        local: Instant,
+        owner: OpOwner,
+        writes: &[Write],
+    ) {
+        if let (OpOwner::Claim, [seat]) = (owner, writes) {
+            let sometimes = &mut self.judge.sometimes;
+            sometimes.claim(process, &seat.key, seat.expect);
+        }
+        if let Some(proposal) = proposal(writes) {
+            let proposal = Box::new(proposal);
+            let fact = Fact::Proposes {
+                process,
+                local,
+                proposal,
+            };
+            self.judge.observe(self.now, &fact);
+        }
+    }
+
+    /// Remembers what a process is shown. Counts what it reads because a watch has failed to show it.
+    pub(super) fn show(&mut self, process: Process, input: &Input) -> Shown {
+        let running = self.nodes[usize::from(process.node)].process(process);
+        let (Input::Event(event), Some(running)) = (input, running) else {
+            return Shown::Nothing;
+        };
+        if let Event::Watch {
+            event: WatchEvent::Entry(entry),
+            ..
+        } = event
+        {
+            return running.show(entry);
+        }
+        let Event::Store {
+            op,
+            result: Ok(reply),
+        } = event
+        else {
+            return Shown::Nothing;
+        };
+        let entries = match reply {
+            StoreReply::Entry(entry) => entry.as_slice(),
+            StoreReply::Entries { entries, .. } => entries.as_slice(),
+            StoreReply::Committed { .. } | StoreReply::Info(_) => &[],
+        };
+        let mut repaired = 0;
+        for entry in entries {
+            let shown = running.show(entry);
+            repaired += usize::from(
+                shown == Shown::News
+                    && op.owner() == OpOwner::Reconcile
+                    && running.misses(&entry.key),
+            );
+        }
+        if repaired > 0 {
+            self.judge.sometimes.count("watch_gap_repaired");
+        }
+        Shown::Nothing
+    }
+}
+
+/// What a process is shown, compared with what it was shown before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Nothing new of the store, or nothing of it.
+    Nothing,
+    /// A newer write of a key.
+    News,
+    /// An older write of a key than one it was shown already.
+    Old,
+}
+
+impl Running {
+    fn show(&mut self, entry: &Entry) -> Shown {
+        let Some(known) = self.shown.get_mut(&entry.key) else {
+            self.shown.insert(entry.key.clone(), entry.revision);
+            return Shown::News;
+        };
+        match entry.revision.cmp(known) {
+            Ordering::Less => Shown::Old,
+            Ordering::Equal => Shown::Nothing,
+            Ordering::Greater => {
+                *known = entry.revision;
+                Shown::News
+            }
+        }
+    }
+
+    /// Whether one of its watches should have shown a key and has fallen silent.
+    fn misses(&self, key: &str) -> bool {
+        let mut broken = self.watches.values();
+        broken.any(|watch| watch.stage == WatchStage::Broken && watch.scope.contains(key))
+    }
 }
 
 /// What a commit proposes, if it contains `head`.
-pub(super) fn proposal(writes: &[Write]) -> Option<Proposal> {
+fn proposal(writes: &[Write]) -> Option<Proposal> {
     let (mut head, mut evictions) = (None, Vec::new());
     if writes.first()?.key != head_key() {
         return None;
     }
     for write in writes {
-        let record = write.value.as_deref().map(wire::decode);
-        match (Key::parse(&write.key), record) {
+        let key = Key::parse(&write.key);
+        // Assignments are the bulk of a generation, and nobody asks for them here.
+        if !matches!(key, Key::Head | Key::Session(_)) {
+            continue;
+        }
+        match (key, write.value.as_deref().map(wire::decode)) {
             (Key::Head, Some(Ok(Record::Head(record)))) => head = Some(record),
             (Key::Session(worker), Some(Ok(Record::Session(record)))) => {
                 if let SessionStatus::Evicted { silent } = record.status {

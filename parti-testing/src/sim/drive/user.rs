@@ -129,6 +129,9 @@ impl World<'_> {
                 Fate::Hangs => hanging.push(grant.clone()),
                 Fate::Slow => {
                     let at = now + each.again().duration(longest);
+                    if at > given_up {
+                        self.judge.sometimes.count("callback_slow");
+                    }
                     self.release(at, process, vec![grant.clone()]);
                 }
             }

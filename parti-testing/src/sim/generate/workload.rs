@@ -5,6 +5,9 @@
 use super::super::plan::{Action, Leave, Planner, TimedAction, Weights};
 use super::{Draft, FaultClass};
 
+/// When joiners come, in percent of the window, if each is to extend it until it may last no longer.
+const TRICKLE: [u64; 4] = [0, 80, 120, 160];
+
 impl Draft {
     /// What the group, its settings and its bucket are like.
     pub(super) fn shape(&mut self, class: FaultClass) {
@@ -62,7 +65,7 @@ impl Draft {
             self.plan.settings.planner = self.roll().pick(&Planner::ALL);
         }
         if class == FaultClass::SmallBatch {
-            self.plan.settings.max_batch = Some(self.roll().pick(&[12, 16, 32]));
+            self.plan.settings.max_batch = Some(self.roll().pick(&[12, 12, 12, 16]));
         }
     }
 
@@ -157,9 +160,12 @@ impl Draft {
         }
     }
 
-    /// Half of the group, or all of it, leaves and comes back.
+    /// Half of the group, or all of it, leaves and comes back; or several do so one after the other.
     fn scale(&mut self, start: u64) {
         let nodes = self.plan.nodes.len();
+        if nodes > TRICKLE.len() && self.roll().below(2) == 0 {
+            return self.trickle(start);
+        }
         let kept = self.roll().pick(&[0, 0, nodes / 2, nodes - 1]);
         let away = self.span() + self.lease;
         let leave = self
@@ -175,6 +181,24 @@ impl Draft {
                     rejoin_ms,
                 },
             );
+        }
+    }
+
+    /// Some leave together and come back one by one, each while joins are still being collected.
+    fn trickle(&mut self, start: u64) {
+        let Ok(config) = self.plan.settings.config(&self.plan.nodes[0]) else {
+            return;
+        };
+        let window = config.planned_scale_window().as_millis() as u64;
+        let away = config.min_rebalance_interval().as_millis() as u64 + self.lease;
+        let first = self.plan.nodes.len() - TRICKLE.len();
+        for (number, percent) in TRICKLE.into_iter().enumerate() {
+            let action = Action::Stop {
+                node: first + number,
+                leave: Leave::Now,
+                rejoin_ms: Some(away + window * percent / 100),
+            };
+            self.push(start, action);
         }
     }
 

@@ -230,6 +230,9 @@ impl World<'_> {
     fn pause(&mut self, node: usize, length: Duration) {
         let until = self.now + length;
         let at = &mut self.nodes[node];
+        if !at.is_paused(self.now) {
+            at.paused_from = self.now;
+        }
         at.paused_until = at.paused_until.max(until);
         let running = at.running.as_ref();
         if running.is_some_and(|r| until > r.until && !r.held.is_empty()) {

@@ -122,8 +122,12 @@ impl World<'_> {
     fn noise(&self, format: u8, size: u64) -> Vec<u8> {
         let number = self.store.last_revision().get();
         let roll = |index| self.dice.roll(Purpose::Foreign, index, number);
-        let bytes = (0..size).map(|index| roll(index).below(256) as u8);
-        core::iter::once(format).chain(bytes).collect()
+        // Large values are there for their size: one roll is enough for eight bytes.
+        let words = (0..size.div_ceil(8)).map(|index| roll(index).bits().to_le_bytes());
+        let mut bytes = vec![format];
+        bytes.extend(words.flatten());
+        bytes.truncate(1 + size as usize);
+        bytes
     }
 
     fn write_as_foreigner(&mut self, write: Write) -> Result<Revision, StoreError> {

@@ -41,5 +41,7 @@ impl World<'_> {
     /// What is per history begins again, with the commits up to a revision.
     pub(in crate::sim) fn lost_history(&mut self, kept: Revision) {
         self.judge.lose_history(kept);
+        let running = self.nodes.iter_mut().filter_map(|n| n.running.as_mut());
+        running.for_each(|running| running.shown.clear());
     }
 }
