@@ -27,28 +27,19 @@ pub(crate) struct StreamInfo {
     pub(crate) state: StreamState,
 }
 
-/// The name under which the stream's metadata has the time of its creation, in nanoseconds since
-/// 1970, by the clock of the process that created it.
-const CREATED: &str = "parti.created";
+/// What the stream's metadata has of its creation: when it was, in nanoseconds since 1970, by the
+/// clock of the process that asked for it. It is never read. It makes no two requests the same: of
+/// several that are, the servers of a cluster take each for the same stream, with a time of its own,
+/// and tell one or another time as they lead it one after another. Of several that differ only one
+/// succeeds.
+const CREATION: &str = "parti.creation";
 
 impl StreamInfo {
-    /// What names the history of the stream.
-    ///
-    /// The creation time of a replicated stream is not one: when several processes create it at the
-    /// same time, the servers take each request for the same stream, and those that lead it one after
-    /// another may tell the times of different requests. What differs in the metadata is another
-    /// stream to them, so that only one creation succeeds. A stream that was created by others has
-    /// nothing but its time.
+    /// When it was created, in nanoseconds: what names its history.
     pub(crate) fn created(&self) -> Result<u64, Failure> {
-        let (own, servers) = (self.config.metadata.get(CREATED), &self.created);
-        match own {
-            Some(own) => own.parse().ok(),
-            None => parse_nanos(servers),
-        }
-        .ok_or_else(|| {
-            let found = own.unwrap_or(servers);
-            Failure::Malformed(format!("{found:?} is not a creation time"))
-        })
+        let created = &self.created;
+        parse_nanos(created)
+            .ok_or_else(|| Failure::Malformed(format!("{created:?} is not a creation time")))
     }
 }
 
@@ -150,7 +141,7 @@ impl StreamConfig {
             allow_direct: true,
             allow_rollup_hdrs: true,
             deny_delete: true,
-            metadata: BTreeMap::from([(CREATED.to_owned(), now_nanos().to_string())]),
+            metadata: BTreeMap::from([(CREATION.to_owned(), now_nanos().to_string())]),
             ..Self::default()
         }
     }
@@ -384,25 +375,12 @@ mod tests {
         assert_eq!(mismatch.0, "allow_atomic");
     }
 
-    /// A name that differs from server to server makes workers give up everything in a fail-over; one
-    /// that is misread does so as well.
+    /// Of requests that are the same a cluster makes one stream with several creation times, and a
+    /// fail-over then looks like another bucket.
     #[test]
-    fn what_the_creator_wrote_names_the_history_and_the_servers_time_only_without_it() {
-        let info = |metadata: &str| {
-            let text = format!(
-                r#"{{"config":{{"metadata":{{{metadata}}}}},"created":"1970-01-01T00:00:01Z",
-                "state":{{"last_seq":0}}}}"#
-            );
-            let info: StreamInfo = serde_json::from_str(&text).expect("reads");
-            info.created()
-        };
-        assert_eq!(info(r#""parti.created":"7","_nats.ver":"2.12.8""#), Ok(7));
-        assert_eq!(info(r#""_nats.ver":"2.12.8""#), Ok(1_000_000_000));
-        let edited = info(r#""parti.created":"yesterday""#);
-        assert!(matches!(edited, Err(Failure::Malformed(_))), "{edited:?}");
+    fn no_two_creations_are_the_same() {
         let (names, options) = (names(), NatsOptions::default());
-        let wanted = StreamConfig::wanted(&names, &options);
-        let again = StreamConfig::wanted(&names, &options);
-        assert_ne!(wanted.metadata, again.metadata, "two creations");
+        let wanted = [(); 2].map(|()| StreamConfig::wanted(&names, &options).metadata);
+        assert_ne!(wanted[0], wanted[1]);
     }
 }
