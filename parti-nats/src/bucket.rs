@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parti_core::{StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::api::Api;
 use crate::error::OpenError;
@@ -26,6 +26,9 @@ pub(crate) struct StreamInfo {
     created: String,
     pub(crate) state: StreamState,
 }
+
+/// How long between two questions about a bucket that is being created.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the stream's metadata has of its creation: when it was, in nanoseconds since 1970, by the
 /// clock of the process that asked for it. It is never read. It makes no two requests the same: of
@@ -187,10 +190,7 @@ fn differs<F: Display, N: Display>(
 }
 
 fn nanos(value: i64) -> String {
-    format!(
-        "{:?}",
-        std::time::Duration::from_nanos(value.unsigned_abs())
-    )
+    format!("{:?}", Duration::from_nanos(value.unsigned_abs()))
 }
 
 /// Opens the bucket: creates it if there is none, and checks it in any case.
@@ -206,7 +206,7 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
             match api.call(&method, &wanted, deadline()).await {
                 // Another process created it in between, with other settings.
                 Err(failure) if failure.is_code(code::NAME_IN_USE) => {
-                    look_up(api, deadline()).await
+                    look_up_taken(api, deadline()).await
                 }
                 created => created,
             }
@@ -243,6 +243,21 @@ async fn look_up(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
     }
 }
 
+/// Asks about a bucket whose name is taken: the servers of a cluster say so from the moment they
+/// begin to create it, and do not find it until they are done.
+async fn look_up_taken(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
+    loop {
+        match look_up(api, deadline).await {
+            Err(failure)
+                if failure.is_code(code::STREAM_NOT_FOUND) && Instant::now() + PAUSE < deadline =>
+            {
+                sleep(PAUSE).await;
+            }
+            answered => return answered,
+        }
+    }
+}
+
 /// Creates the bucket if there is none, as [`open`] would, within one request's time.
 pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
     let names = &api.names;
@@ -251,7 +266,7 @@ pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
     let method = format!("STREAM.CREATE.{}", names.stream);
     let found = match api.call(&method, &wanted, deadline).await {
         // It exists, with other settings.
-        Err(failure) if failure.is_code(code::NAME_IN_USE) => info(api, deadline).await,
+        Err(failure) if failure.is_code(code::NAME_IN_USE) => look_up_taken(api, deadline).await,
         created => created,
     };
     let found: StreamInfo = found.map_err(|failure| failure.during("creation of the bucket"))?;
