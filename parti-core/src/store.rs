@@ -80,8 +80,8 @@ pub struct Entry {
 /// Facts about the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreInfo {
-    /// When the bucket was created, in nanoseconds of the store's wall clock: another value means
-    /// another history.
+    /// When the bucket was created, in nanoseconds of some wall clock. It names the bucket's history:
+    /// another value means another history, and no server may tell another one of the same.
     pub created: u64,
     /// For how long it has certainly existed. Workers that knew an earlier bucket of the name may
     /// rely on their leases for so long. No wall clock is certain: it can be set, and that of the

@@ -6,23 +6,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::time::{Duration, SystemTime};
 
 use parti_core::{StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::api::Api;
 use crate::error::OpenError;
 use crate::key::Names;
 use crate::options::{NatsOptions, Storage};
 use crate::outcome::{Failure, code};
+use crate::timestamp::parse_nanos;
 
 /// What the server says about the stream.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
-    pub(crate) created: String,
+    created: String,
     pub(crate) state: StreamState,
+}
+
+/// How long between two questions about a bucket that is being created.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the stream's metadata has of its creation: when it was, in nanoseconds since 1970, by the
+/// clock of the process that asked for it. It is never read. It makes no two requests the same: of
+/// several that are, the servers of a cluster take each for the same stream, with a time of its own,
+/// and tell one or another time as they lead it one after another. Of several that differ only one
+/// succeeds.
+const CREATION: &str = "parti.creation";
+
+impl StreamInfo {
+    /// When it was created, in nanoseconds: what names its history.
+    pub(crate) fn created(&self) -> Result<u64, Failure> {
+        let created = &self.created;
+        parse_nanos(created)
+            .ok_or_else(|| Failure::Malformed(format!("{created:?} is not a creation time")))
+    }
 }
 
 /// The part of the stream's state that is used.
@@ -53,6 +74,8 @@ pub(crate) struct StreamConfig {
     allow_direct: bool,
     allow_rollup_hdrs: bool,
     deny_delete: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
     #[serde(skip_serializing)]
     no_ack: bool,
     #[serde(skip_serializing)]
@@ -90,6 +113,7 @@ impl Default for StreamConfig {
             allow_direct: false,
             allow_rollup_hdrs: false,
             deny_delete: false,
+            metadata: BTreeMap::new(),
             no_ack: false,
             sealed: false,
             mirror: None,
@@ -120,6 +144,7 @@ impl StreamConfig {
             allow_direct: true,
             allow_rollup_hdrs: true,
             deny_delete: true,
+            metadata: BTreeMap::from([(CREATION.to_owned(), now_nanos().to_string())]),
             ..Self::default()
         }
     }
@@ -150,6 +175,11 @@ impl StreamConfig {
     }
 }
 
+fn now_nanos() -> u128 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_nanos())
+}
+
 fn differs<F: Display, N: Display>(
     setting: &'static str,
     found: F,
@@ -160,10 +190,7 @@ fn differs<F: Display, N: Display>(
 }
 
 fn nanos(value: i64) -> String {
-    format!(
-        "{:?}",
-        std::time::Duration::from_nanos(value.unsigned_abs())
-    )
+    format!("{:?}", Duration::from_nanos(value.unsigned_abs()))
 }
 
 /// Opens the bucket: creates it if there is none, and checks it in any case.
@@ -179,7 +206,7 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
             match api.call(&method, &wanted, deadline()).await {
                 // Another process created it in between, with other settings.
                 Err(failure) if failure.is_code(code::NAME_IN_USE) => {
-                    look_up(api, deadline()).await
+                    look_up_taken(api, deadline()).await
                 }
                 created => created,
             }
@@ -216,6 +243,21 @@ async fn look_up(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
     }
 }
 
+/// Asks about a bucket whose name is taken: the servers of a cluster say so from the moment they
+/// begin to create it, and do not find it until they are done.
+async fn look_up_taken(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
+    loop {
+        match look_up(api, deadline).await {
+            Err(failure)
+                if failure.is_code(code::STREAM_NOT_FOUND) && Instant::now() + PAUSE < deadline =>
+            {
+                sleep(PAUSE).await;
+            }
+            answered => return answered,
+        }
+    }
+}
+
 /// Creates the bucket if there is none, as [`open`] would, within one request's time.
 pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
     let names = &api.names;
@@ -224,7 +266,7 @@ pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
     let method = format!("STREAM.CREATE.{}", names.stream);
     let found = match api.call(&method, &wanted, deadline).await {
         // It exists, with other settings.
-        Err(failure) if failure.is_code(code::NAME_IN_USE) => info(api, deadline).await,
+        Err(failure) if failure.is_code(code::NAME_IN_USE) => look_up_taken(api, deadline).await,
         created => created,
     };
     let found: StreamInfo = found.map_err(|failure| failure.during("creation of the bucket"))?;
@@ -346,5 +388,14 @@ mod tests {
         let config: StreamConfig = serde_json::from_str(echoed).expect("reads");
         let mismatch = config.mismatch(&names()).expect("a mismatch");
         assert_eq!(mismatch.0, "allow_atomic");
+    }
+
+    /// Of requests that are the same a cluster makes one stream with several creation times, and a
+    /// fail-over then looks like another bucket.
+    #[test]
+    fn no_two_creations_are_the_same() {
+        let (names, options) = (names(), NatsOptions::default());
+        let wanted = [(); 2].map(|()| StreamConfig::wanted(&names, &options).metadata);
+        assert_ne!(wanted[0], wanted[1]);
     }
 }

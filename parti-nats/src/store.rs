@@ -13,7 +13,6 @@ use crate::api::Api;
 use crate::bucket::{self, StreamInfo};
 use crate::commit::{self, MAX_BATCH};
 use crate::outcome::Failure;
-use crate::timestamp::parse_nanos;
 use crate::{read, watch};
 
 /// Room for the headers of a write: the server counts them into the size of a message.
@@ -91,27 +90,16 @@ impl Store for NatsStore {
 }
 
 fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
-    let StreamInfo {
-        config,
-        created,
-        state,
-    } = info;
     let server = api.client.try_server_info().ok_or(Failure::NotConnected)?;
     Ok(StoreInfo {
-        created: created_nanos(created)?,
+        created: info.created()?,
         // By the wall clocks of two servers, one of which may have been set since.
         age: Duration::ZERO,
-        last_revision: Revision::new(state.last_seq),
+        last_revision: Revision::new(info.state.last_seq),
         version: format!("nats-server {}", server.version),
         max_batch: MAX_BATCH,
-        max_value: max_value(api, config.max_msg_size),
+        max_value: max_value(api, info.config.max_msg_size),
     })
-}
-
-/// The creation time of a stream in nanoseconds: the name of its history.
-pub(crate) fn created_nanos(created: &str) -> Result<u64, Failure> {
-    parse_nanos(created)
-        .ok_or_else(|| Failure::Malformed(format!("{created:?} is not a creation time")))
 }
 
 /// The largest value: what the server takes in one message, and the stream's own limit if it has

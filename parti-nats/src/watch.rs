@@ -21,10 +21,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::api::{Api, denial};
-use crate::bucket::{self, StreamInfo};
+use crate::bucket;
 use crate::key::key_fault;
 use crate::outcome::Failure;
-use crate::store::{created_nanos, rejected};
+use crate::store::rejected;
 use crate::watch::feed::Feed;
 use crate::watch::frame::Frame;
 use crate::watch::progress::Progress;
@@ -110,16 +110,12 @@ async fn begin(
     filters: Vec<String>,
     deadline: Instant,
 ) -> Result<(Subject, Progress, Option<Feed>), Failure> {
-    let StreamInfo {
-        config,
-        created,
-        state,
-    } = bucket::info(api, deadline).await?;
-    let created = created_nanos(&created)?;
-    let horizon = Revision::new(state.last_seq);
+    let info = bucket::info(api, deadline).await?;
+    let created = info.created()?;
+    let horizon = Revision::new(info.state.last_seq);
     // After the horizon, so that no key up to it can be missing.
     let expected = present(api, &filters, deadline).await?;
-    let progress = Progress::new(horizon, config.num_replicas == 1, expected);
+    let progress = Progress::new(horizon, info.config.num_replicas == 1, expected);
     // To the server no filter means every key; no keys need no consumer.
     let feed = if filters.is_empty() {
         None

@@ -11,7 +11,6 @@ use tokio::time::sleep;
 
 use crate::bucket::{self, StreamInfo};
 use crate::outcome::{Failure, code};
-use crate::store::created_nanos;
 use crate::violation::random;
 use crate::watch::Subject;
 use crate::watch::feed::Feed;
@@ -72,7 +71,7 @@ async fn attempt(subject: &Subject, progress: &Progress) -> Result<Result<Feed, 
 }
 
 fn broken(info: &StreamInfo, began_in: u64, last: Revision) -> Result<Option<Break>, Failure> {
-    let created = created_nanos(&info.created)?;
+    let created = info.created()?;
     let found = info.state.last_seq;
     if created != began_in {
         return Ok(Some(Break("the bucket was re-created".to_owned())));

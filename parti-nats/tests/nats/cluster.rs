@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use parti_core::{Expect, Store, StoreErrorKind, WatchScope};
+use parti_core::{Expect, Store, StoreErrorKind, StoreOp, StoreReply, WatchScope};
 use parti_nats::NatsStore;
 use parti_testing::nats_cluster::NatsCluster;
 use parti_testing::nats_server::ServerOptions;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    commit, consumers, delete, eventually, get, group, list, next, options, put, until, write,
+    commit, consumers, delete, eventually, get, group, info, list, next, options, put, until, write,
 };
 
 /// How long a new cluster may take to elect its leaders, and a stream to elect a new one.
@@ -195,4 +195,42 @@ async fn a_leader_that_is_split_off_acknowledges_nothing_and_its_writes_lose() {
         (last.revision, last.value.as_deref()),
         (won, Some(b"4".as_slice()))
     );
+}
+
+/// Servers of a cluster take each of several creations at the same time, and tell of the same stream
+/// that it was created then or then, as they lead it one after another. If workers took that for two
+/// buckets, a fail-over would end the work of a group.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_many_create_at_once_keeps_one_identity_whoever_leads_it() {
+    let started = NatsCluster::start(3, &ServerOptions::default());
+    let mut cluster = started.unwrap_or_else(|error| panic!("{error}"));
+    let patient = options().replicas(3).connect_timeout(ELECTION_MAX);
+    let mut racers = JoinSet::new();
+    for racer in 0..12 {
+        let url = format!("nats://{}", cluster.addresses()[racer % 3]);
+        let patient = patient.clone();
+        racers.spawn(async move { NatsStore::connect(&url, &group(), patient).await });
+    }
+    let mut stores = Vec::new();
+    while let Some(opened) = racers.join_next().await {
+        stores.push(opened.expect("no panic").expect("opens"));
+    }
+    let (first, stream) = (info(&stores[0]).await.created, "KV_parti_orders");
+    for _ in 0..3 {
+        for store in &stores {
+            let mut created = None;
+            eventually("the facts", ELECTION_MAX, async || {
+                created = match store.execute(StoreOp::Info).await {
+                    Ok(StoreReply::Info(info)) => Some(info.created),
+                    _ => None,
+                };
+                created.is_some()
+            })
+            .await;
+            assert_eq!(created, Some(first));
+        }
+        let leader = cluster.wait_for_stream_leader(stream).expect("leads");
+        cluster.node(leader).restart().expect("comes back");
+        cluster.wait_until_whole().expect("whole");
+    }
 }

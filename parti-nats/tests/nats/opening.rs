@@ -1,7 +1,7 @@
 //! Opening a store: every way it can be impossible, told in words that help.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use parti_nats::{NatsStore, OpenError, Storage};
@@ -89,7 +89,7 @@ async fn a_bucket_with_wrong_settings_is_refused_and_the_setting_named() {
 }
 
 /// Greets as a server of another version and answers what a client asks before it is connected.
-fn greeter(version: &str) -> SocketAddr {
+fn greeter(version: &str) -> std::net::SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     let info = format!(
@@ -110,8 +110,8 @@ fn greeter(version: &str) -> SocketAddr {
     address
 }
 
-/// Greets, leaves the first question unanswered and refuses the second one.
-fn forgetful() -> SocketAddr {
+/// Greets and answers one question after another with an error of this number, or not at all.
+fn scripted(answers: &'static [Option<u64>]) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     let info = r#"{"server_id":"x","version":"2.12.8","max_payload":1048576,"headers":true}"#;
@@ -119,40 +119,53 @@ fn forgetful() -> SocketAddr {
         let (mut stream, _) = listener.accept().expect("a client");
         let hello = format!("INFO {info}\r\n");
         stream.write_all(hello.as_bytes()).expect("greets");
-        let (mut asked, mut listens) = (0, String::new());
+        let (mut answers, mut listens) = (answers.iter(), String::new());
         let lines = BufReader::new(stream.try_clone().expect("a clone")).lines();
         for line in lines.map_while(Result::ok) {
             let words: Vec<&str> = line.split(' ').collect();
-            asked += usize::from(words[0] == "PUB");
             let answer = match words[..] {
-                ["PING"] => "PONG\r\n".to_owned(),
+                ["PING"] => Some("PONG\r\n".to_owned()),
                 ["SUB", _, number] => {
                     number.clone_into(&mut listens);
-                    continue;
+                    None
                 }
-                ["PUB", _, inbox, _] if asked > 1 => {
-                    let refusal = r#"{"error":{"code":503,"err_code":10076,"description":"off"}}"#;
-                    format!("MSG {inbox} {listens} {}\r\n{refusal}\r\n", refusal.len())
-                }
-                _ => continue,
+                ["PUB", _, inbox, _] => answers.next().copied().flatten().map(|number| {
+                    let error = format!(r#"{{"error":{{"err_code":{number},"code":503}}}}"#);
+                    format!("MSG {inbox} {listens} {}\r\n{error}\r\n", error.len())
+                }),
+                _ => None,
             };
-            if stream.write_all(answer.as_bytes()).is_err() {
+            if answer.is_some_and(|answer| stream.write_all(answer.as_bytes()).is_err()) {
                 return;
             }
         }
     });
-    address
+    format!("nats://{address}")
 }
 
-/// A stream that is just electing its leader answers no question, also not later: whoever asks only
-/// once fails to start in a cluster where another one creates the bucket at this moment.
+/// A stream that is just electing its leader answers no question, also not later; and one whose name
+/// is taken is not found until it is made. Whoever asks only once fails to start in a cluster where
+/// another one creates the bucket at this moment.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_that_stays_unanswered_is_asked_again() {
-    let patient = options().request_timeout(Duration::from_millis(200));
-    let url = format!("nats://{}", forgetful());
-    let opened = NatsStore::connect(&url, &group(), patient).await;
-    let error = opened.map(drop).expect_err("refused at last");
-    assert!(matches!(error, OpenError::JetStreamOff { .. }), "{error:?}");
+async fn a_bucket_that_is_being_created_is_asked_for_again() {
+    const MISSING: Option<u64> = Some(10059);
+    const TAKEN: Option<u64> = Some(10058);
+    // Here the end of the questions, and nothing else is told as such.
+    const OFF: Option<u64> = Some(10076);
+    let scripts: [&[Option<u64>]; 3] = [
+        &[None, OFF],
+        &[MISSING, TAKEN, MISSING, MISSING, OFF],
+        &[MISSING, TAKEN, None, OFF],
+    ];
+    for script in scripts {
+        let patient = options().request_timeout(Duration::from_millis(200));
+        let opened = NatsStore::connect(&scripted(script), &group(), patient).await;
+        let error = opened.map(drop).expect_err("refused at last");
+        assert!(
+            matches!(error, OpenError::JetStreamOff { .. }),
+            "{script:?}: {error:?}"
+        );
+    }
 }
 
 /// In 2.12.0 the conditions of a batch are not checked, so nothing would be exclusive.

@@ -23,7 +23,8 @@ pub(super) fn thundering_herd(group: &mut Group) -> Step<()> {
     group.figure("owned_again_ms", now_ms() - since);
     let rebalances = group.rebalances(since)?.len();
     group.figure("rebalances", rebalances as u64);
-    ensure(rebalances <= 3, || {
+    // For the joiners, the first to fall silent, the window's end, and who is proved silent just after.
+    ensure(rebalances <= 4, || {
         format!("{rebalances} rebalances for one restart")
     })
 }

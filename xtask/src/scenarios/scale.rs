@@ -108,6 +108,10 @@ fn memory(group: &mut Group) -> Step<()> {
     let workers: u64 = group.pids().into_iter().filter_map(resident_kib).sum();
     let server = group.cluster.node(0).pid().and_then(resident_kib);
     group.figure("rss_kib_per_worker", workers / WORKERS);
+    // The first process is the leader alone, each of the last ones fifty others.
+    let each: Vec<u64> = group.pids().into_iter().filter_map(resident_kib).collect();
+    group.figure("rss_kib_leader_process", each.first().copied().unwrap_or(0));
+    group.figure("rss_kib_process_of_50", each.last().copied().unwrap_or(0));
     group.figure("server_rss_kib", server.unwrap_or(0));
     ensure(workers > 0 && server.is_some(), || {
         "the system tells nothing of memory".to_owned()
@@ -157,6 +161,7 @@ fn show(group: &Group) {
         "idle_requests_per_1000_worker_seconds" => "1 800, the leader 18 000",
         "idle_messages_out_per_s" => "425 to the leader alone",
         "idle_server_cpu_permille_of_a_core" => "20 to 40 (50 workers)",
+        "rss_kib_per_worker" => "200 for each further one in a process",
         _ => "-",
     };
     for (name, value) in group.figures() {

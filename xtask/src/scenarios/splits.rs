@@ -7,7 +7,8 @@ use super::group::{Group, Step, ensure, words};
 use super::worker::now_ms;
 
 const STREAM: &str = "KV_parti_demo";
-/// How long the larger side may take until it can write again.
+/// How long the larger side may take, once it can write, until watches can be set up again: that needs
+/// the leader of the cluster, which is elected by itself.
 const FAIL_OVER_MS: u64 = 10_000;
 /// How long the smaller side may take to catch up, beside what the group then needs.
 const CATCH_UP_MS: u64 = 10_000;
@@ -64,7 +65,8 @@ fn split(group: &mut Group, alone: usize, small: &[usize]) -> Step<()> {
     group.cluster.split(&[alone]);
     let elected = group.cluster.wait_for_stream_leader_among(STREAM, &others);
     elected.map_err(words("a leader on the larger side"))?;
-    group.figure("stream_leader_ms", now_ms() - since);
+    let elected = now_ms();
+    group.figure("stream_leader_ms", elected - since);
     let gone = |group: &Group| small.iter().all(|&worker| group.share(worker) == 0);
     let left = (since + group.soon()).saturating_sub(now_ms());
     group.until("the smaller side stopped", left, gone)?;
@@ -74,7 +76,7 @@ fn split(group: &mut Group, alone: usize, small: &[usize]) -> Step<()> {
         large.map(|n| group.share(n)).sum::<usize>() == 100 && group.is_covered()
     };
     let limit = group.soon() + group.lease() + FAIL_OVER_MS;
-    let left = (since + limit).saturating_sub(now_ms());
+    let left = (elected + limit).saturating_sub(now_ms());
     group.until("everything owned by the larger side", left, all_of)?;
     group.figure("taken_over_ms", now_ms() - since);
     is_cut(group, alone, &others)?;
