@@ -4,7 +4,7 @@ use core::cmp::Ordering;
 
 use parti_core::{
     Entry, Event, Expect, Instant, Key, OpOwner, Record, SessionStatus, StoreReply, WatchEvent,
-    Write, head_key, wire,
+    WatchId, Write, head_key, wire,
 };
 
 use crate::checks::{Eviction, Fact, Process, Proposal};
@@ -25,6 +25,8 @@ impl World<'_> {
         };
         let now = self.now;
         match event {
+            // What still comes from a watch that was given up is not heard.
+            Event::Watch { id, .. } if self.has_newer_watch(process, *id) => {}
             Event::Watch {
                 event: WatchEvent::Entry(entry),
                 ..
@@ -55,6 +57,11 @@ impl World<'_> {
             | Event::ClockJumped
             | Event::Stop { .. } => {}
         }
+    }
+
+    fn has_newer_watch(&mut self, process: Process, id: WatchId) -> bool {
+        let running = self.nodes[usize::from(process.node)].process(process);
+        running.is_some_and(|running| running.watches.keys().any(|&newer| newer > id))
     }
 
     /// Tells the checkers what a core is about to ask the store to write.
