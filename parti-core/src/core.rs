@@ -361,6 +361,7 @@ impl Core {
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
         let (now, lease) = (self.now, self.env.config.lease());
         let loss = self.env.continuity.on_reply(now, lease, op, result);
+        let loss = loss.filter(|_| !self.env.config.planted(Planted::UnseenLoss));
         let mut cx = self.env.cx(self.now);
         if cx.answered(op, result)
             && let Phase::Member(member) = &mut self.phase

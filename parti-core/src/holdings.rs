@@ -71,7 +71,10 @@ impl Holdings {
 
     /// Partitions that were taken away and whose processing has not ended yet.
     pub(crate) fn draining(&self) -> Vec<PartitionKey> {
-        // What is processed is wanted. Every renewal asks; only what is ending is worth a look.
+        // What is processed is wanted. Every renewal asks: only what is ending is worth a look.
+        if self.processing == self.held.len() {
+            return Vec::new();
+        }
         let taken_away = self.held.iter().filter(|&(key, held)| {
             matches!(held, Held::Ending(_)) && !self.wanted.contains_key(key)
         });

@@ -89,6 +89,8 @@ bugs! {
         "A watch is believed to be whole: nothing is compared, no silent watch begun anew.";
     16 AbsenceIsEnd "absence-is-end"
         "A session key that is gone, as after a time-to-live, counts as the end of the session.";
+    17 UnseenLoss "unseen-loss"
+        "A bucket that was made anew, wiped or set back passes for the one that was known.";
     18 RetryRestartsLease "retry-restarts-lease"
         "Sending a renewal again moves the start of the local deadline.";
     19 StaleReadBelieved "stale-read-believed"

@@ -42,6 +42,8 @@ pub(crate) struct Session {
     renewal: Renewal,
     /// When to renew out of turn because there is something to say.
     speak_at: Option<Instant>,
+    /// Since when it has been valid without being of use.
+    idle_since: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,12 +90,28 @@ impl Session {
             status: SessionStatus::Active,
             renewal: Renewal::Due(renew_at),
             speak_at: None,
+            idle_since: None,
         }
     }
 
     /// The clock stood still for an unknown time: nothing sent before now counts.
     pub(crate) fn distrust(&mut self, now: Instant) {
         (self.trusted_from, self.deadline) = (now, now);
+    }
+
+    /// Whether it is valid and of no use now, which must not last: a session that is renewed vouches
+    /// for partitions that nobody works on. After `apply_timeout` it falls silent for long enough to
+    /// be ended; if nobody ends it, it is tried again.
+    pub(crate) fn mind_idleness(&mut self, cx: &Cx<'_>, idle: bool) {
+        self.idle_since = idle.then(|| self.idle_since.unwrap_or(cx.now));
+        let given_up = self.idle_since.is_some_and(|since| {
+            let patience = cx.config().apply_timeout();
+            cx.now >= since + patience
+        });
+        if given_up && matches!(self.renewal, Renewal::Due(_)) {
+            self.renewal = Renewal::Due(cx.now + cx.config().detection_bound());
+            (self.speak_at, self.idle_since) = (None, None);
+        }
     }
 
     /// There is something to acknowledge: renew soon, together with what else comes meanwhile.
@@ -122,6 +140,12 @@ impl Session {
             self.deadline = self.deadline.max(attempt.first_sent() + cx.config().hold());
         }
         self.on_outcome(cx, outcome)
+    }
+
+    /// Whether a write of somebody else cannot have been there in the history this session is of. Each
+    /// of its own writes expects the one before, so that nobody comes in between them.
+    pub(crate) fn is_contradicted_by(&self, entry: &Entry) -> bool {
+        Epoch::from(entry.revision) >= self.epoch && entry.revision <= self.revision
     }
 
     /// The watch or another read showed the own key.

@@ -31,6 +31,7 @@ mod leases;
 pub(crate) mod ledger;
 mod livelock;
 mod liveness;
+mod loss;
 mod monotone;
 mod movement;
 mod no_spin;

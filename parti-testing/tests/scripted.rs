@@ -100,3 +100,19 @@ fn a_storm_of_joins_and_leaves_ends_in_a_settled_group() {
         assert!(outcome.sometimes["stopped"] > 100, "nobody left");
     }
 }
+
+/// A large list that nobody touches must be shared out once: whatever goes on moving, or grows, in an
+/// idle group would do so for weeks.
+#[test]
+fn ten_thousand_partitions_are_shared_out_once_and_left_alone() {
+    let mut large = plan(HandOver::Exclusive, 5, 600_000, json!([]));
+    large.partitions = 10_000;
+    let outcome = run(&large);
+    assert_eq!(outcome.owners.len(), 10_000);
+    let first = plan(HandOver::Exclusive, 5, 30_000, json!([]));
+    let generations = run(&first).stats.generations;
+    assert_eq!(
+        outcome.stats.generations, generations,
+        "it was not left alone"
+    );
+}

@@ -6,6 +6,7 @@ mod recorder;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use parti::{
     AssignmentChange, Cause, ChangeCause, HookEvent, Hooks, LeadershipChange, LocalStore, NoHooks,
     RevokeCause, State, StateChange, StopMode, Trouble, hook_channel,
@@ -103,7 +104,8 @@ async fn an_empty_first_assignment_is_told() {
     worker.wait_assigned().await.expect("is assigned");
     worker.stop(StopMode::Now).await.expect("clean");
     drop(worker);
-    let events = rest(&mut events).await;
+    // As a stream of the async world, with its combinators.
+    let events: Vec<HookEvent> = events.by_ref().collect().await;
     let changes = assignments(&events);
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].assigned.is_empty() && changes[0].added.is_empty());

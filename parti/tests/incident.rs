@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use capture::{Capture, Fields};
 use faulty::FaultyStore;
-use parti::{LocalStore, Manager, State, StopMode};
+use parti::{LocalStore, Manager, ManagerNotice, Notice, State, StopMode};
 use recorder::{Recorder, fast, manager, until};
 use tracing::Level;
 
@@ -207,6 +207,72 @@ async fn claims_take_overs_rebalances_and_hand_overs_are_spans_with_their_number
         for line in lines {
             assert_eq!(line.level, Level::INFO, "{line:?}");
             assert_eq!(line.scope, [span], "{line:?}");
+        }
+    }
+}
+
+/// The line of a decision, if the notice is of one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others decide nothing")]
+fn decision(notice: &ManagerNotice) -> Option<&'static str> {
+    let ManagerNotice::Core(notice) = notice else {
+        return None;
+    };
+    Some(match notice {
+        Notice::Claimed { .. } => "claimed an ID",
+        Notice::LeadershipGained { .. } => "leads",
+        Notice::Planned { .. } => "planned",
+        Notice::Committed { .. } => "committed a generation",
+        Notice::StateChanged { .. } => "state changed",
+        _ => return None,
+    })
+}
+
+/// A decision without a line cannot be explained, one with two looks like two decisions.
+#[tokio::test(start_paused = true)]
+async fn each_decision_is_one_line_at_info() {
+    let (log, _guard) = Capture::begin();
+    let (store, handler) = (LocalStore::new(), Recorder::new("all"));
+    let (mut workers, mut told) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c"] {
+        let builder = manager(fast(3), &store, 9, &handler.beside(name));
+        told.push(builder.subscribe());
+        workers.push(builder.start().await.expect("starts"));
+    }
+    until("everybody has three", LIMIT, || {
+        workers.iter().all(|worker| worker.assignment().len() == 3)
+    })
+    .await;
+    let leader = workers.iter().position(Manager::is_leader);
+    drop(workers.remove(leader.expect("one leads")));
+    until("the others took over", LIMIT, || {
+        workers.iter().all(|worker| worker.assignment().len() > 3)
+    })
+    .await;
+    for worker in workers {
+        worker.stop(StopMode::Handoff).await.expect("clean");
+    }
+    let mut decided: BTreeMap<&str, usize> = BTreeMap::new();
+    for mut notices in told {
+        while let Some(notice) = notices.next().await {
+            if let Some(line) = decision(&notice) {
+                *decided.entry(line).or_default() += 1;
+            }
+        }
+    }
+    assert_eq!(decided.len(), 5, "{decided:?}");
+    let kept = log.kept();
+    for (message, count) in decided {
+        let lines = kept.lines.iter().filter(|line| line.is(message));
+        assert!(lines.clone().all(|line| line.level == Level::INFO));
+        assert_eq!(lines.count(), count, "{message}");
+    }
+    let commits = kept
+        .lines
+        .iter()
+        .filter(|line| line.is("committed a generation"));
+    for line in commits {
+        for field in ["worker", "term", "version", "cause", "granted", "revoked"] {
+            assert!(line.fields.contains_key(field), "{field} in {line:?}");
         }
     }
 }

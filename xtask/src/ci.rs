@@ -12,7 +12,7 @@ use crate::{bench, conformance, coverage, deny, layers, scenarios, sim, test, ti
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Seeds of the simulator, in each mode
-    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    #[arg(long, value_name = "N", default_value_t = 3_000)]
     seeds: u64,
 }
 

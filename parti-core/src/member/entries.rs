@@ -8,6 +8,7 @@ use crate::holdings::Holdings;
 use crate::id::WorkerId;
 use crate::keys::Key;
 use crate::leader::Leading;
+use crate::notice::HistoryLoss;
 use crate::planted::Planted;
 use crate::record::{Record, Verb};
 use crate::requests::Requests;
@@ -118,6 +119,12 @@ impl Member {
         );
         if own && echoed {
             cx.saw_watch(CallEnd::Succeeded);
+        }
+        // Epochs come again in another history: a record may be for the same seat and epoch and yet
+        // be another's.
+        if !own && self.session.is_contradicted_by(entry) {
+            let (key, revision) = (entry.key.clone(), self.session.revision);
+            return Membership::HistoryLost(HistoryLoss::Vanished { key, revision });
         }
         let echo = own && echoed && entry.revision >= self.session.revision;
         // Even what comes while the store is out is no news when it comes again.

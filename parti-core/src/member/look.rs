@@ -49,14 +49,18 @@ impl Member {
     /// After the lease was lost, the same session goes on once it is renewed *and* the history is
     /// known to be the one in which its partitions were granted.
     pub(super) fn resume_if_intact(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        if !self.suspended || cx.now >= self.session.deadline || self.departure.is_some() {
+        let valid = cx.now < self.session.deadline;
+        if !self.suspended || !valid || self.departure.is_some() {
+            self.session.mind_idleness(cx, false);
             return;
         }
         if cx.continuity().is_intact_since(self.suspended_at) {
             self.suspended = false;
+            self.session.mind_idleness(cx, false);
             holdings.resume(cx);
         } else {
             cx.suspect();
+            self.session.mind_idleness(cx, true);
         }
     }
 }

@@ -97,6 +97,8 @@ pub enum Fact {
         process: Process,
         /// The time on its clock.
         local: Instant,
+        /// When the bucket was created, if that is what it is told.
+        created: Option<u64>,
     },
     /// A core was shown a revision of the store, by a watch or by the answer to a read.
     Heard {

@@ -38,7 +38,7 @@ impl Check for SelfFence {
             Fact::Ended { process } => {
                 self.holders.remove(process);
             }
-            Fact::Step { process, local } => {
+            Fact::Step { process, local, .. } => {
                 let holder = self.holders.entry(*process).or_default();
                 let passed = holder.deadline.is_none_or(|deadline| deadline <= *local);
                 holder.overdue = passed && !holder.held.is_empty();

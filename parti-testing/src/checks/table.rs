@@ -199,6 +199,13 @@ pub const PROPERTIES: &[Property] = &[
         make: |rules| Box::new(honesty::Honesty::new(rules)),
     },
     Property {
+        id: "S27",
+        name: "whoever is told that the bucket is another one gives everything up in that step",
+        why: "a worker would rely on sessions and grants that exist no more",
+        applies: ALWAYS,
+        make: |_| Box::<loss::Loss>::default(),
+    },
+    Property {
         id: "S18a",
         name: "without faults there is no alarm",
         why: "false emergencies and lost leases move partitions for nothing",

@@ -13,7 +13,7 @@ mod tell;
 mod user;
 
 use describe::{brief, describe};
-use tell::Shown;
+use tell::{Shown, created};
 
 use super::clock::Clock;
 use super::dice::Purpose;
@@ -235,6 +235,7 @@ impl World<'_> {
         let step = Fact::Step {
             process,
             local: judged,
+            created: created(&input),
         };
         self.judge.observe(now, &step);
         self.tell_heard(process, judged, &input);

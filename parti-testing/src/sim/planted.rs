@@ -114,6 +114,8 @@ pub const HUNTS: &[Hunt] = &[
         "a_session_key_that_expires_frees_nothing_before_its_lease_is_over",
         "nothing is decided by a time-to-live, so none is set and no key expires",
     ),
+    // The other rules mostly contain it: who held something cannot renew, who grants waits.
+    seeds(Planted::UnseenLoss, 200, &["S27", "L9", "L12"]),
     seeds(Planted::RetryRestartsLease, 1_000, &["S1a", "S1"]),
     seeds(Planted::StaleReadBelieved, 100, &["S18b"]),
     Hunt {

@@ -33,8 +33,7 @@ fn retrying() -> Solo {
         assert!(revision < 20, "no plan");
         solo.pass(Duration::from_millis(100));
         // Its renewals pass and come back, or it would judge nothing.
-        let renews = |op: &StoreOp| matches!(op, StoreOp::Commit { writes } if writes[0].key.starts_with("w."));
-        while let Some((op, StoreOp::Commit { writes })) = solo.find(renews) {
+        while let Some((op, StoreOp::Commit { writes })) = solo.find(|op| writes_to(op, "w.")) {
             revision += 1;
             solo.won(op, revision);
             solo.show(written(&writes[0], revision));
@@ -61,12 +60,16 @@ fn taken(solo: &mut Solo, wanted: impl Fn(&Effect) -> bool) -> Effect {
     solo.other.remove(found.expect("it is asked for"))
 }
 
+/// Whether it is a commit whose first key begins like this.
+fn writes_to(op: &StoreOp, prefix: &str) -> bool {
+    matches!(op, StoreOp::Commit { writes } if writes[0].key.starts_with(prefix))
+}
+
 /// What has been asked since the last call and begins with `head`: generations, or take-overs.
 fn commits(solo: &mut Solo) -> Vec<OpId> {
-    let head = |op: &StoreOp| matches!(op, StoreOp::Commit { writes } if writes[0].key == "head");
     let all = core::mem::take(&mut solo.asked);
     all.into_iter()
-        .filter_map(|(id, op)| head(&op).then_some(id))
+        .filter_map(|(id, op)| writes_to(&op, "head").then_some(id))
         .collect()
 }
 

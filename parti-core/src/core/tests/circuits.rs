@@ -6,9 +6,11 @@ use core::time::Duration;
 use super::world::World;
 use super::{expecting, group, leader, secs};
 use crate::breaker::{Circuit, CircuitState};
-use crate::event::{Event, OpOwner, RequestId};
+use crate::circuits::{Gate, StoreCircuit};
+use crate::config::Config;
+use crate::event::{Event, OpId, OpOwner, RequestId};
 use crate::notice::Notice;
-use crate::store::StoreErrorKind;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::time::Instant;
 
 const fn millis(value: u64) -> Duration {
@@ -134,4 +136,41 @@ fn a_watch_that_keeps_getting_lost_opens_its_own_circuit() {
         world.nodes[0].core.status().watch_circuit.state,
         CircuitState::Closed
     );
+}
+
+/// A probe that is a leader's commit, or a read, proves less than a renewal and keeps the lease waiting.
+#[test]
+fn while_a_circuit_is_not_closed_only_claims_and_renewals_may_ask() {
+    use OpOwner::{Candidate, Claim, Leader, Reconcile, Request, Session};
+    let config = Config::builder("g").build().expect("coherent");
+    let mut circuit = StoreCircuit::new(&config);
+    let op = |seq| OpId {
+        owner: Session,
+        seq,
+    };
+    let fail = |circuit: &mut StoreCircuit, seq, now| {
+        circuit.sent(op(seq), now);
+        let failed = StoreError::new(StoreErrorKind::Unavailable, "scripted");
+        circuit.answered(op(seq), now, &Err(failed));
+    };
+    let now = Instant::from_millis(1_000);
+    for seq in 0..5 {
+        fail(&mut circuit, seq, now);
+    }
+    assert_eq!(circuit.state(), CircuitState::Open);
+    let until = now + config.circuit_breaker().timeout();
+    let others = [Candidate, Reconcile, Request, Leader];
+    let shut = |circuit: &StoreCircuit, now| {
+        let gates = others.map(|owner| circuit.gate(owner, now));
+        gates == [Gate::Shut; 4]
+    };
+    for probe in [Claim, Session] {
+        assert_eq!(circuit.gate(probe, now), Gate::Until(until));
+        assert_eq!(circuit.gate(probe, until), Gate::Free);
+    }
+    assert!(shut(&circuit, now) && shut(&circuit, until));
+    circuit.sent(op(5), until);
+    assert_eq!(circuit.state(), CircuitState::HalfOpen);
+    assert_eq!(circuit.gate(Session, until), Gate::Shut, "one at a time");
+    assert!(shut(&circuit, until));
 }

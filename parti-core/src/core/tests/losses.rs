@@ -9,7 +9,7 @@ use super::{counts, expecting, group, leader, secs};
 use crate::config::{ConfigBuilder, OnBucketLost};
 use crate::effect::RevokeCause;
 use crate::event::{Event, StopMode};
-use crate::id::{Revision, Token, Version};
+use crate::id::{Epoch, Nonce, Revision, Token, Version};
 use crate::notice::{HistoryLoss, Notice, StartError};
 use crate::partition::PartitionKey;
 use crate::record::Record;
@@ -180,6 +180,32 @@ fn tokens_rise_across_a_set_back_that_lost_the_newest_generations() {
         let first = world.settle_anew(&before);
         assert!(first.since_origin() > secs(57));
     }
+}
+
+/// In a history that was set back another process can claim the same seat with the same epoch: what is
+/// granted to it, with its token, must not be taken in by the former holder as well.
+#[test]
+fn a_seat_that_was_claimed_anew_at_an_own_revision_proves_the_loss_at_once() {
+    let (mut world, _) = running();
+    let follower = 1 - leader(&world).min(1);
+    let id = world.nodes[follower].core.status().worker;
+    let key = alloc::format!("w.{}", id.expect("holds an ID"));
+    let value = world.entries[&key].value.as_deref().expect("a session");
+    let Ok(Record::Session(mut session)) = wire::decode(value) else {
+        panic!("a session");
+    };
+    world.run(Duration::from_millis(1));
+    assert!(world.losses(follower).is_empty());
+    world.set_back(Revision::new(session.epoch.get() - 1));
+    session.write.nonce = Nonce::new(session.write.nonce.get() ^ 1);
+    session.epoch = Epoch::ZERO;
+    world.plant(&key, &wire::encode(&Record::Session(session)));
+    world.run(Duration::from_millis(1));
+    let losses = world.losses(follower);
+    assert!(
+        matches!(losses[..], [HistoryLoss::Vanished { key: lost, .. }] if *lost == key),
+        "{losses:?}"
+    );
 }
 
 /// A stream that is purged keeps its age and its revisions: only the missing keys tell.

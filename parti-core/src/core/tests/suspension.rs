@@ -1,6 +1,9 @@
 //! Machines that stand still: what was sent before may be arbitrarily long ago afterwards.
 
+use core::time::Duration;
+
 use super::group;
+use super::solo::{Solo, written};
 use super::world::World;
 use crate::effect::Effect;
 use crate::event::{Event, OpOwner};
@@ -38,4 +41,45 @@ fn a_renewal_sent_at_the_instant_of_a_suspension_proves_nothing() {
         None,
         "how long ago it was sent is not known"
     );
+}
+
+/// The echo of each renewal is shown and nothing else answered, for so long. How long no renewal was
+/// asked for at the end.
+fn echo_alone(solo: &mut Solo, revision: &mut u64, duration: Duration) -> Duration {
+    let end = solo.now + duration;
+    let mut last = solo.now;
+    while solo.now < end {
+        solo.pass(Duration::from_millis(100));
+        if solo.has_commit("w.worker-0") {
+            let (_, writes) = solo.commit("w.worker-0");
+            *revision += 1;
+            solo.show(written(&writes[0], *revision));
+            last = solo.now;
+        }
+    }
+    end.since(last)
+}
+
+/// A worker that can write and hears no answer renewed its session for ever, vouching for partitions
+/// that it did not work on: nobody else got them.
+#[test]
+fn a_valid_session_that_cannot_be_resumed_falls_silent_and_is_tried_again() {
+    let mut solo = Solo::member();
+    let config = solo.core.config().clone();
+    let silence = config.lease() * 2;
+    assert!(silence < config.detection_bound());
+    solo.caught_up(1);
+    solo.pass(config.lease() * 2);
+    assert_eq!(solo.core.deadline(), None, "the lease is lost");
+    let mut revision = 1;
+    let patience = config.apply_timeout();
+    let silent = echo_alone(&mut solo, &mut revision, patience - config.lease());
+    assert!(silent < config.lease(), "it may yet be of use");
+    let silent = echo_alone(&mut solo, &mut revision, config.lease() + silence);
+    assert!(silent >= config.lease(), "whoever watches ends it");
+    // Nobody did.
+    let silent = echo_alone(&mut solo, &mut revision, config.detection_bound());
+    assert!(silent < config.lease());
+    solo.look_is_fine(revision);
+    assert!(solo.core.deadline().is_some());
 }

@@ -40,6 +40,7 @@ pub(super) fn step(process: Process, local: u64) -> Fact {
     Fact::Step {
         process,
         local: seconds(local),
+        created: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::facts::*;
 use super::*;
-use parti_core::Epoch;
+use parti_core::{Epoch, HistoryLoss, OnBucketLost, Version};
 
 /// An owner at work after its successor may have begun is what exclusive mode exists to prevent.
 #[test]
@@ -52,6 +52,42 @@ fn an_identity_that_another_process_holds_with_the_same_epoch_is_given_up_rightl
     let violated = |process| violated(Mode::Overlap, &[a.clone(), lost(process)]);
     assert!(violated(A).contains("S18b"));
     assert!(!violated(B).contains("S18b"));
+}
+
+/// Nothing of a session or a grant is left in a bucket that was made anew.
+#[test]
+fn another_bucket_is_noticed_in_the_step_that_tells_of_it() {
+    let told = |process, created| Fact::Step {
+        process,
+        local: seconds(1),
+        created: Some(created),
+    };
+    let lost = |process| {
+        let loss = HistoryLoss::Recreated {
+            before: 7,
+            found: 8,
+        };
+        let (then, known) = (OnBucketLost::Recreate, Version::ZERO);
+        notice(process, Notice::HistoryLost { loss, then, known })
+    };
+    let ending = |process| {
+        let (from, to) = (State::Init, State::Shutdown);
+        notice(process, Notice::StateChanged { from, to })
+    };
+    let knows = [told(A, 7), settled(A, 100), told(A, 7), settled(A, 100)];
+    passes("S27", &knows);
+    let goes_on = [told(A, 8), settled(A, 100)];
+    fails("S27", &[&knows[..], &goes_on[..]].concat());
+    let others = [told(A, 8), lost(B), settled(A, 100)];
+    fails("S27", &[&knows[..], &others[..]].concat());
+    let gives_up = [told(A, 8), lost(A), settled(A, 100)];
+    passes("S27", &[&knows[..], &gives_up[..]].concat());
+    let late = [lost(A), told(A, 7), told(A, 8), settled(A, 100)];
+    passes("S27", &[&knows[..], &late[..]].concat());
+    let ended = [ending(A), told(A, 8), settled(A, 100)];
+    passes("S27", &[&knows[..], &ended[..]].concat());
+    let next = [Fact::Ended { process: A }, told(A, 8), settled(A, 100)];
+    passes("S27", &[&knows[..], &next[..]].concat());
 }
 
 /// A worker that follows a record its leader has replaced holds what is somebody else's.

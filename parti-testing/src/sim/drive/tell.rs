@@ -155,6 +155,17 @@ impl Running {
     }
 }
 
+/// When the bucket was created, if that is what a core is told.
+pub(super) const fn created(input: &Input) -> Option<u64> {
+    match input {
+        Input::Event(Event::Store {
+            result: Ok(StoreReply::Info(info)),
+            ..
+        }) => Some(info.created),
+        Input::Event(_) | Input::Timeout | Input::Released(_) | Input::App(_) => None,
+    }
+}
+
 /// What a commit proposes, if it contains `head`.
 fn proposal(writes: &[Write]) -> Option<Proposal> {
     let (mut head, mut evictions) = (None, Vec::new());
