@@ -11,7 +11,7 @@ use std::time::Instant;
 use parti_core::{ConfigError, Mode};
 use serde::Serialize;
 
-use super::{BugReport, Outcome, Plan, Sim};
+use super::{BugReport, HandOver, Outcome, Plan, Sim};
 
 /// From this many runs on, a batch must have seen every situation.
 pub const ENOUGH_RUNS: u64 = 1000;
@@ -79,7 +79,7 @@ pub struct BatchReport {
     pub generations: u64,
     /// The longest time a group took to settle after the faults, as a share of the allowed time.
     pub slowest_settling: f64,
-    /// How often each situation was seen.
+    /// How often each situation was seen that there is in this mode.
     pub sometimes: BTreeMap<String, u64>,
     /// The runs with violations, ordered by seed.
     pub failures: Vec<Failure>,
@@ -93,16 +93,14 @@ impl BatchReport {
         unseen.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Situations that a batch of this size and mode must have seen and has not: its checkers had
-    /// nothing to check there. Empty for batches of fewer than [`ENOUGH_RUNS`].
+    /// Situations that a batch of this size must have seen and has not: its checkers had nothing to
+    /// check there. Empty for batches of fewer than [`ENOUGH_RUNS`].
     #[must_use]
-    pub fn missing(&self, mode: Mode) -> Vec<&str> {
+    pub fn missing(&self) -> Vec<&str> {
         if self.runs < ENOUGH_RUNS {
             return Vec::new();
         }
-        let mut unseen = self.never_seen();
-        unseen.retain(|name| mode == Mode::Exclusive || !ONLY_EXCLUSIVE.contains(name));
-        unseen
+        self.never_seen()
     }
 
     /// The situations that were seen least, and how often, the rarest first.
@@ -125,7 +123,10 @@ impl BatchReport {
         self.runs += 1;
         self.simulated_hours += outcome.stats.simulated.as_secs_f64() / 3600.0;
         self.generations += outcome.stats.generations;
-        for (name, count) in &outcome.sometimes {
+        let here = |name: &str| {
+            plan.settings.mode == HandOver::Exclusive || !ONLY_EXCLUSIVE.contains(&name)
+        };
+        for (name, count) in outcome.sometimes.iter().filter(|(name, _)| here(name)) {
             *self.sometimes.entry(name.clone()).or_default() += count;
         }
         let bound = plan

@@ -136,7 +136,7 @@ fn verdict(report: &BatchReport, args: &Args) -> Result<(), Failure> {
             again,
         ));
     }
-    let missing = report.missing(mode(args.mode));
+    let missing = report.missing();
     if !missing.is_empty() {
         return Err(Failure::new(
             format!("{} runs never saw {}", report.runs, missing.join(", ")),
