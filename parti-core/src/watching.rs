@@ -8,6 +8,7 @@ use crate::cx::Cx;
 use crate::effect::{Effect, Wake, WakeReason};
 use crate::event::WatchId;
 use crate::id::Revision;
+use crate::keys::head_key;
 use crate::store::{WatchEvent, WatchScope};
 use crate::time::Instant;
 
@@ -18,6 +19,8 @@ pub(crate) struct Watching {
     state: WatchState,
     /// When the present watch was begun.
     since: Instant,
+    /// Whether it has shown `head`.
+    showed_head: bool,
     backoff: Backoff,
 }
 
@@ -39,6 +42,7 @@ impl Watching {
             scope,
             state: WatchState::Lost { retry_at: cx.now },
             since: cx.now,
+            showed_head: false,
             backoff: cx.config().retry().endless(most),
         };
         watching.start(cx);
@@ -62,6 +66,11 @@ impl Watching {
 
     pub(crate) const fn since(&self) -> Instant {
         self.since
+    }
+
+    /// Whether it has shown `head` since it began.
+    pub(crate) const fn showed_head(&self) -> bool {
+        self.showed_head
     }
 
     /// Watches something else, or the same anew.
@@ -91,7 +100,7 @@ impl Watching {
             return false;
         }
         match event {
-            WatchEvent::Entry(_) => {}
+            WatchEvent::Entry(entry) => self.showed_head |= entry.key == head_key(),
             WatchEvent::CaughtUp { revision } => {
                 *caught_up = Some(*revision);
                 self.backoff.reset();
@@ -125,7 +134,7 @@ impl Watching {
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
-        self.since = cx.now;
+        (self.since, self.showed_head) = (cx.now, false);
         self.state = match cx.watch_opens_at() {
             Some(retry_at) => WatchState::Lost { retry_at },
             None => WatchState::Running {

@@ -5,7 +5,7 @@ use crate::breaker::CallEnd;
 use crate::cx::Cx;
 use crate::event::WatchId;
 use crate::holdings::Holdings;
-use crate::id::WorkerId;
+use crate::id::{Revision, WorkerId};
 use crate::keys::Key;
 use crate::leader::Leading;
 use crate::notice::HistoryLoss;
@@ -31,6 +31,10 @@ impl Member {
             WatchEvent::Entry(entry) => self.on_entry(cx, holdings, requests, entry, true),
             WatchEvent::CaughtUp { revision } => {
                 self.follow.on_caught_up(cx.now);
+                if self.follow.head_revision() > Revision::ZERO && !self.watching.showed_head() {
+                    let soon = cx.now + cx.config().acknowledge_delay();
+                    self.reconcile.hasten(soon);
+                }
                 if let Some(leader) = &mut self.leader {
                     leader.on_caught_up(cx, *revision);
                 }

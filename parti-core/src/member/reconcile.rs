@@ -58,6 +58,12 @@ impl Reconcile {
         (self.due_at, self.listing) = (cx.now + cx.config().reconcile_interval(), None);
     }
 
+    /// A snapshot lacks what is known, which proves nothing: it may have moved meanwhile, or somebody
+    /// deleted it while no watch was there to tell. A comparison does tell.
+    pub(crate) fn hasten(&mut self, at: Instant) {
+        self.due_at = self.due_at.min(at);
+    }
+
     pub(crate) fn follow(&mut self, cx: &Cx<'_>) {
         self.lead(cx);
     }

@@ -1,11 +1,11 @@
 //! Workers whose requests are served and whose watch brings nothing.
 
-use super::solo::{Solo, written};
+use super::solo::{Solo, entry, head, written};
 use super::*;
 use crate::breaker::BreakerSettings;
 use crate::config::DegradedPreset;
 use crate::event::OpOwner;
-use crate::store::{StoreErrorKind, StoreOp};
+use crate::store::{StoreErrorKind, StoreOp, WatchEvent};
 
 fn leader(world: &World) -> usize {
     let leads = |node: &super::world::Node| node.core.status().is_leader;
@@ -83,6 +83,33 @@ fn a_watch_that_is_slower_than_an_acknowledgement_costs_no_comparison() {
     solo.pass(secs(3));
     let compares = |op: &StoreOp| !matches!(op, StoreOp::Commit { .. });
     assert_eq!(solo.find(compares), None);
+}
+
+/// A `head` that was deleted while the watches were begun anew, as after a change of leader, was missed
+/// by everybody: a group went on for twenty seconds without one.
+#[test]
+fn a_head_that_a_snapshot_lacks_is_looked_up_at_once() {
+    let looks_up = |shown: bool| {
+        let mut solo = Solo::member();
+        solo.caught_up(1);
+        let known = entry("head", 2, &head("worker-1", 1, 1));
+        solo.show(known.clone());
+        let (first, _) = solo.watch.clone().expect("there is a watch");
+        let reason = "it broke off".to_string();
+        let event = WatchEvent::Lost { reason };
+        solo.tell(Event::Watch { id: first, event });
+        solo.pass(secs(1));
+        assert_ne!(solo.watch.clone().expect("a new one").0, first);
+        if shown {
+            solo.show(known);
+        }
+        solo.caught_up(3);
+        solo.pass(Duration::from_millis(10));
+        let is_head = |op: &StoreOp| matches!(op, StoreOp::Get { key } if key == "head");
+        solo.find(is_head).is_some()
+    };
+    assert!(looks_up(false));
+    assert!(!looks_up(true));
 }
 
 /// Whoever adds up the notices must know what came back while its end was still being processed.

@@ -16,7 +16,10 @@ use crate::store::{StoreErrorKind, StoreOp};
 fn follower() -> Solo {
     let mut solo = Solo::member();
     solo.caught_up(1);
-    solo.show(entry("head", 3, &head("worker-1", 2, 10)));
+    // The second watch is the one that has the leader's session in it.
+    for _ in 0..2 {
+        solo.show(entry("head", 3, &head("worker-1", 2, 10)));
+    }
     solo.caught_up(3);
     solo
 }
