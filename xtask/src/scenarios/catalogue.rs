@@ -262,7 +262,7 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
         name: "foreign-writes",
         problem: "an operator edits the bucket",
         faults: "keys of a running group deleted, overwritten and added, one after another",
-        holds: "every record mended within 3 leases of each, one at most at the next comparison",
+        holds: "even and every record mended within 3 leases of each",
         setup: of(4),
         run: hands::foreign_writes,
     },

@@ -18,7 +18,7 @@ type Hand = fn(&str) -> Deed;
 /// Keys are deleted, overwritten and added by somebody else.
 pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
-    let mut repairs = Vec::new();
+    let mut worst = 0;
     let hands: [(&str, Hand); 7] = [
         ("an unknown key", |_| Deed::put("notes.todo", "call Bob")),
         ("an assignment deleted", |id| {
@@ -49,16 +49,12 @@ pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
         mended.map_err(|reason| format!("after {what}: {reason}"))?;
         let settled = group.until_settled(limit);
         settled.map_err(|reason| format!("after {what}: {reason}"))?;
-        repairs.push(now_ms() - since);
+        worst = worst.max(now_ms() - since);
     }
-    repairs.sort_unstable();
-    group.figure("slowest_repair_ms", repairs.last().copied().unwrap_or(0));
+    group.figure("slowest_repair_ms", worst);
     let limit = group.soon() + group.lease() * 2;
-    // What is deleted in the very moment in which everybody begins a watch anew, as after a change of
-    // leader, shows in no snapshot: a comparison with the store finds it, within the bound above.
-    let late = repairs.iter().filter(|took| **took > limit).count();
-    ensure(late <= 1, || {
-        format!("{late} repairs took more than {limit} ms: {repairs:?}")
+    ensure(worst <= limit, || {
+        format!("a repair took {worst} ms, not {limit}")
     })
 }
 
