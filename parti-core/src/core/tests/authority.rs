@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::races::leading;
+use super::races::triggered;
 use super::solo::{Solo, error, written};
 use crate::effect::Effect;
-use crate::event::{Event, OpId, RequestId};
+use crate::event::{Event, OpId};
 use crate::notice::{Notice, StepDownReason};
 use crate::partition::Partition;
 use crate::store::{StoreErrorKind, StoreOp};
@@ -14,19 +14,8 @@ use crate::strategy::Plan;
 
 /// A leader whose first generation was sent and failed for now.
 fn retrying() -> Solo {
-    let mut solo = leading();
-    let Effect::ListPartitions { op } = taken(&mut solo, |effect| {
-        matches!(effect, Effect::ListPartitions { .. })
-    }) else {
-        unreachable!("just found")
-    };
-    let result = Ok([Partition::new(["p"]).expect("valid")].into());
-    solo.tell(Event::Partitions { op, result });
-    let request = RequestId(1);
-    solo.tell(Event::Trigger { request });
-    let (op, writes) = solo.commit("ctl.trigger.worker-0");
-    solo.won(op, 3);
-    solo.show(written(&writes[0], 3));
+    let partition = Partition::new(["p"]).expect("valid");
+    let mut solo = triggered([partition].into());
     let mut revision = 3;
     let plans = |effect: &Effect| matches!(effect, Effect::Plan { .. });
     while !solo.other.iter().any(plans) {

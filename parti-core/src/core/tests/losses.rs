@@ -1,6 +1,7 @@
 //! Buckets that are deleted, created anew, wiped or set back under a running group.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::event::{Event, StopMode};
 use crate::id::{Epoch, Nonce, Revision, Token, Version};
 use crate::notice::{HistoryLoss, Notice, StartError};
 use crate::partition::PartitionKey;
-use crate::record::Record;
+use crate::record::{Record, SessionRecord};
 use crate::state::State;
 use crate::time::Instant;
 use crate::wire;
@@ -95,6 +96,17 @@ impl World {
         }
         first.expect("something was granted")
     }
+}
+
+/// The session of a node as the store has it, and its key.
+fn stored_session(world: &World, node: usize) -> (String, SessionRecord) {
+    let id = world.nodes[node].core.status().worker;
+    let key = alloc::format!("w.{}", id.expect("holds an ID"));
+    let value = world.entries[&key].value.as_deref().expect("a session");
+    let Ok(Record::Session(session)) = wire::decode(value) else {
+        panic!("a session");
+    };
+    (key, session)
 }
 
 /// A group of three that has run for a while, and what it holds.
@@ -188,12 +200,7 @@ fn tokens_rise_across_a_set_back_that_lost_the_newest_generations() {
 fn a_seat_that_was_claimed_anew_at_an_own_revision_proves_the_loss_at_once() {
     let (mut world, _) = running();
     let follower = 1 - leader(&world).min(1);
-    let id = world.nodes[follower].core.status().worker;
-    let key = alloc::format!("w.{}", id.expect("holds an ID"));
-    let value = world.entries[&key].value.as_deref().expect("a session");
-    let Ok(Record::Session(mut session)) = wire::decode(value) else {
-        panic!("a session");
-    };
+    let (key, mut session) = stored_session(&world, follower);
     world.run(Duration::from_millis(1));
     assert!(world.losses(follower).is_empty());
     world.set_back(Revision::new(session.epoch.get() - 1));
@@ -414,12 +421,7 @@ fn sessions_tell_the_highest_version_their_process_knows() {
 fn a_generation_is_above_every_version_that_a_session_tells_of() {
     let (mut world, before) = running();
     let follower = 1 - leader(&world).min(1);
-    let id = world.nodes[follower].core.status().worker;
-    let key = alloc::format!("w.{}", id.expect("holds an ID"));
-    let value = world.entries[&key].value.as_deref().expect("a session");
-    let Ok(Record::Session(mut session)) = wire::decode(value) else {
-        panic!("a session");
-    };
+    let (key, mut session) = stored_session(&world, follower);
     session.known = Version::new(9_000_000_000_000);
     let told = Token::from(session.known);
     assert!(before.values().all(|token| *token < told), "far ahead");

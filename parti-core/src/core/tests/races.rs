@@ -9,6 +9,7 @@ use crate::effect::Effect;
 use crate::event::{Event, RequestId, StopMode};
 use crate::id::Revision;
 use crate::notice::{FailedStep, Notice};
+use crate::partition::Partition;
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::state::State;
 use crate::store::{Entry, Expect, StoreErrorKind, StoreOp};
@@ -205,22 +206,28 @@ fn a_rejected_resignation_is_tried_again_with_backoff() {
     assert!(tries > 1, "it is tried again");
 }
 
-/// A commit that never settles once held a leader for ever, in silence.
-#[test]
-fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
+/// A leader that knows these partitions and was asked for a generation, at revision 3.
+pub(super) fn triggered(partitions: Vec<Partition>) -> Solo {
     let mut solo = leading();
     let listing = |effect: &Effect| matches!(effect, Effect::ListPartitions { .. });
     let list = solo.other.iter().position(listing).expect("it lists");
     let Effect::ListPartitions { op } = solo.other.remove(list) else {
         unreachable!("just found")
     };
-    let result = Ok(Vec::new());
+    let result = Ok(partitions);
     solo.tell(Event::Partitions { op, result });
     let request = RequestId(1);
     solo.tell(Event::Trigger { request });
     let (op, writes) = solo.commit("ctl.trigger.worker-0");
     solo.won(op, 3);
     solo.show(written(&writes[0], 3));
+    solo
+}
+
+/// A commit that never settles once held a leader for ever, in silence.
+#[test]
+fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
+    let mut solo = triggered(Vec::new());
     let mut revision = 3;
     for _ in 0..1_200 {
         solo.pass(millis(100));
