@@ -2,12 +2,11 @@
 //! when elected, and leaves in order.
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::attempt::Attempt;
-use crate::breaker::CallEnd;
 use crate::claim::Claimed;
 use crate::config::{Config, Mode};
 use crate::contact::Contact;
@@ -20,20 +19,21 @@ use crate::follow::Follow;
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
-use crate::leader::{Inauguration, Leader, Leading};
-use crate::notice::{DegradedReason, FailedStep, HistoryLoss, Notice, StepDownReason};
-use crate::planted::Planted;
+use crate::leader::Leader;
+use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
 use crate::state::State;
-use crate::store::{StoreError, StoreErrorKind, StoreInfo, StoreReply, WatchScope};
+use crate::store::{StoreError, StoreErrorKind, StoreInfo, StoreReply};
 use crate::time::Instant;
 use crate::watching::Watching;
 
 mod candidacy;
 mod entries;
+mod hearing;
 mod look;
+mod office;
 mod reconcile;
 
 use reconcile::Reconcile;
@@ -259,67 +259,6 @@ impl Member {
         }
     }
 
-    fn elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
-        let start = Inauguration {
-            worker: self.session.worker.clone(),
-            nonce: self.session.nonce,
-            info: self.info.clone(),
-            head: head.clone(),
-            revision,
-            base: self
-                .follow
-                .head()
-                .map(|head| head.version)
-                .unwrap_or_default(),
-            known: cx.known(),
-            predecessor: self.follow.predecessor(),
-            last_rebalance: self.follow.last_rebalance(),
-        };
-        self.follow.wrote_head(cx, head, revision);
-        let leader = Leader::new(cx, start);
-        let change = Notice::LeaderChanged {
-            leader: Some(self.session.worker.clone()),
-            term: leader.term(),
-        };
-        cx.notify(change);
-        self.leader = Some(Box::new(leader));
-        self.watching.change(cx, WatchScope::All);
-        self.snapshot_begins();
-        self.reconcile.lead(cx);
-    }
-
-    pub(crate) fn on_leading(&mut self, cx: &mut Cx<'_>, leading: Leading) {
-        match leading {
-            Leading::On => {}
-            Leading::Over(reason, entry) => {
-                self.step_down(cx, reason);
-                if let Some(entry) = entry {
-                    self.see_head(cx, &entry, false);
-                }
-            }
-            Leading::Resigned(reason, head, revision) => {
-                if matches!(reason, StepDownReason::Failing(_)) {
-                    self.stand_not_before = cx.now + cx.config().election_timeout() * 2;
-                }
-                self.step_down(cx, reason);
-                self.follow.wrote_head(cx, head, revision);
-            }
-        }
-    }
-
-    pub(crate) fn step_down(&mut self, cx: &mut Cx<'_>, reason: StepDownReason) {
-        let Some(leader) = self.leader.take() else {
-            return;
-        };
-        let (head, revision) = leader.head();
-        let term = leader.term();
-        self.follow.wrote_head(cx, head.clone(), revision);
-        cx.notify(Notice::LeadershipLost { term, reason });
-        self.watching
-            .change(cx, self.follow.scope(&self.session.worker));
-        self.reconcile.follow(cx);
-    }
-
     pub(crate) fn leader_mut(&mut self) -> Option<&mut Leader> {
         self.leader.as_deref_mut()
     }
@@ -424,77 +363,5 @@ impl Member {
         self.departure
             .map(Departure::into_errors)
             .unwrap_or_default()
-    }
-
-    // Health.
-
-    /// There is trouble while the own renewals are not applied or do not come back.
-    fn watch_over_health(&mut self, cx: &mut Cx<'_>) {
-        let config = cx.shared_config();
-        let trouble = if self.suspended {
-            Some(DegradedReason::LeaseLost)
-        } else if !cx.store_is_sound() || cx.now >= self.writes_late_at(&config) {
-            Some(DegradedReason::WritesFailing)
-        } else if !cx.watch_is_sound() || !self.contact.is_held(&config, cx.now) {
-            Some(DegradedReason::WatchSilent)
-        } else {
-            None
-        };
-        for notice in self.health.look(cx.now, &config.degraded(), trouble) {
-            if matches!(notice, Notice::Degraded { .. }) {
-                // An echo of before, even a late one, says nothing about what goes on now.
-                self.contact.break_off();
-            }
-            cx.notify(notice);
-        }
-    }
-
-    fn writes_late_at(&self, config: &Config) -> Instant {
-        self.session.acknowledged_at + config.overdue_after() + config.request_timeout()
-    }
-
-    fn health_wake(&self, config: &Config, now: Instant) -> Option<Wake> {
-        let writes = self.writes_late_at(config);
-        let heard = self.contact.lost_at(config);
-        let health = self.health.wake(&config.degraded());
-        let times = [writes, heard].into_iter().chain(health);
-        let future = times.filter(|&at| at > now).min();
-        let watch = self.rewatch_at(config).filter(|&at| at > now);
-        let watch = watch.map(|at| Wake::new(at, WakeReason::WatchRetry));
-        Wake::earlier(future.map(|at| Wake::new(at, WakeReason::Reconcile)), watch)
-    }
-
-    /// A leader whose renewals are applied and whose watch stays silent judges nobody, and nobody can
-    /// take its place: it has to give it up itself.
-    fn mind_deafness(&mut self, cx: &Cx<'_>) {
-        let lease = cx.config().lease();
-        let lease = cx.unless_planted(Planted::NoRepair, lease, lease * 1_000);
-        if let (Some(since), Some(leader)) = (self.unheard_since, &mut self.leader)
-            && cx.now >= since + lease
-        {
-            let reason = "own renewals do not come back through the watch".to_string();
-            leader.resign(StepDownReason::Failing(reason));
-        }
-    }
-
-    /// When a watch that does not bring back renewals although they are applied is begun anew.
-    fn rewatch_at(&self, config: &Config) -> Option<Instant> {
-        let since = self.contact.echo().max(self.watching.since());
-        let applied_since =
-            self.session.acknowledged_at > since && !config.planted(Planted::NoRepair);
-        applied_since.then(|| since + config.heartbeat_interval() * 2)
-    }
-
-    fn watch_over_watch(&mut self, cx: &mut Cx<'_>) {
-        let config = cx.shared_config();
-        if self.rewatch_at(&config).is_some_and(|at| cx.now >= at) && self.watching.wake().is_none()
-        {
-            cx.saw_watch(CallEnd::Failed);
-            let scope = self.watching.scope().clone();
-            self.watching.change(cx, scope);
-            self.snapshot_begins();
-            let reason = "own renewals do not come back through the watch".to_string();
-            cx.notify(Notice::WatchRenewed { reason });
-        }
     }
 }

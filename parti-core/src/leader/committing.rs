@@ -1,0 +1,230 @@
+//! Committing: one generation as one conditional write, and what became of it.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::commit::{Commit, Draft};
+use super::ledger::{Step, advance};
+use super::plan::Target;
+use super::seats::{Evictions, Seats};
+use super::view::Fate;
+use super::{Leader, Leading, Work};
+use crate::attempt::Outcome;
+use crate::config::Mode;
+use crate::cx::Cx;
+use crate::event::{OpId, OpOwner};
+use crate::id::{Revision, WorkerId};
+use crate::keys::assignment_key;
+use crate::notice::{FailedStep, Notice, StepDownReason};
+use crate::planted::Planted;
+use crate::record::SessionStatus;
+use crate::state::Cause;
+use crate::store::{StoreError, StoreOp, StoreReply};
+
+impl Leader {
+    pub(super) fn commit(
+        &mut self,
+        cx: &mut Cx<'_>,
+        target: Target,
+        begins: bool,
+        cause: Cause,
+        evictions: BTreeMap<WorkerId, (Revision, bool)>,
+        requests: Vec<super::Requested>,
+    ) {
+        let config = cx.shared_config();
+        let evicting: Evictions = evictions
+            .iter()
+            .map(|(worker, &(_, silent))| (worker.clone(), silent))
+            .collect();
+        let seats = Seats::build(&config, cx.now, &self.view, &target, &evicting);
+        let version = self.next_version(cx);
+        let anchor = |rank: u32| target.anchors.get(&rank).cloned();
+        let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
+        let step = advance(
+            config.unless_planted(Planted::DirectMove, config.mode(), Mode::Overlap),
+            version,
+            &seats.target,
+            &seats.seats,
+            unknown,
+            &anchor,
+        );
+        if !begins && step.changes.is_empty() {
+            self.note_pending(cx, &seats, &step);
+            return;
+        }
+        let write = self.next_write();
+        let draft = Draft {
+            write,
+            worker: &self.worker,
+            info: &self.info,
+            base: (&self.head, self.head_revision),
+            version,
+            view: &self.view,
+            target: &target,
+            begins,
+            cause,
+            seats: &seats,
+            step,
+            evictions,
+            requests,
+        };
+        match draft.send(cx) {
+            Ok(commit) => self.work = Work::Committing(Box::new(commit)),
+            Err(reason) => {
+                // The limits may have been raised since this process asked for them.
+                self.asking = Some(cx.store(OpOwner::Leader, StoreOp::Info));
+                self.fail(cx, FailedStep::Commit, reason);
+            }
+        }
+    }
+
+    /// Nothing can be granted yet: evictions of living workers end by time, the rest by events.
+    fn note_pending(&mut self, cx: &Cx<'_>, seats: &Seats, step: &Step) {
+        if step.unfinished == 0 {
+            return;
+        }
+        let ends = seats.workers.iter().filter_map(|worker| {
+            let record = self.view.records.get(worker)?;
+            match self.view.fate(cx.config(), worker, record.epoch) {
+                Fate::EndsAt(at) | Fate::Reserved { until: at } => {
+                    Some(at).filter(|&at| at > cx.now)
+                }
+                Fate::Living | Fate::Ended => None,
+            }
+        });
+        let unknown = self.view.unaccounted(cx.config(), cx.now);
+        self.advance_at = ends.chain(unknown.into_values().flatten()).min();
+    }
+
+    /// An answer to a commit.
+    pub(crate) fn on_store(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: &Result<StoreReply, StoreError>,
+    ) -> Leading {
+        if self.asking == Some(op) {
+            self.asking = None;
+            if let Ok(StoreReply::Info(info)) = result {
+                self.info = info.clone();
+            }
+            return Leading::On;
+        }
+        let outcome = match &mut self.work {
+            Work::Committing(commit) => commit.attempt.on_reply(cx, op, result),
+            Work::Resigning { attempt, .. } => attempt.on_reply(cx, op, result),
+            Work::Idle | Work::Pausing { .. } | Work::Planning { .. } => Outcome::Pending,
+        };
+        self.on_outcome(cx, outcome)
+    }
+
+    pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Leading {
+        match outcome {
+            Outcome::Pending => Leading::On,
+            Outcome::Lost(_) if cx.planted(Planted::NeverYields) => {
+                let until = cx.now + self.backoff.next(cx.rng());
+                self.work = Work::Pausing { until };
+                Leading::On
+            }
+            Outcome::Lost(entry) => Leading::Over(StepDownReason::Deposed, entry),
+            Outcome::Won(revision) => match core::mem::replace(&mut self.work, Work::Idle) {
+                Work::Committing(commit) => {
+                    self.stirred = true;
+                    self.committed(cx, *commit, revision);
+                    Leading::On
+                }
+                Work::Resigning { head, .. } => {
+                    let reason = self.resigning.clone().unwrap_or(StepDownReason::Stopping);
+                    Leading::Resigned(reason, *head, revision)
+                }
+                other @ (Work::Idle | Work::Pausing { .. } | Work::Planning { .. }) => {
+                    self.work = other;
+                    Leading::On
+                }
+            },
+            Outcome::Refused(error) => {
+                self.refused(cx, &error);
+                Leading::On
+            }
+            Outcome::Rejected(error) => {
+                self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
+                Leading::On
+            }
+        }
+    }
+
+    /// Nothing was written: a worker renewed before it could be evicted, or the refusal is spurious.
+    /// The view will tell; it is judged anew after a moment.
+    fn refused(&mut self, cx: &mut Cx<'_>, error: &StoreError) {
+        let evicted = match &self.work {
+            Work::Committing(commit) => commit
+                .evicted
+                .iter()
+                .map(|(worker, _)| worker.clone())
+                .collect(),
+            Work::Idle | Work::Pausing { .. } | Work::Planning { .. } | Work::Resigning { .. } => {
+                Vec::new()
+            }
+        };
+        if evicted.is_empty() {
+            return self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
+        }
+        for worker in evicted {
+            cx.notify(Notice::EvictionAverted { worker });
+        }
+        self.expect_advance(cx);
+        self.work = Work::Pausing {
+            until: cx.now + self.backoff.next(cx.rng()),
+        };
+    }
+
+    fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
+        cx.learn(commit.head.version);
+        let transfers = commit.transfers(cx, &self.view);
+        self.head = commit.head;
+        self.head_revision = revision;
+        (self.failures, self.advance_at) = (0, None);
+        self.backoff.reset();
+        for (worker, record) in commit.evicted.iter() {
+            self.view.evicted(cx.now, worker, record.clone());
+            if record.status == (SessionStatus::Evicted { silent: false }) {
+                let first = cx.config().apply_timeout();
+                self.bench.strike(cx.now, worker, first);
+            }
+        }
+        for (worker, record) in commit.records {
+            match &record {
+                Some(record) => self.confirmations.expect(cx.now, &worker, record.version),
+                None => self.confirmations.forget(&worker),
+            }
+            self.view
+                .wrote(assignment_key(&worker), revision, &worker, record);
+        }
+        for (verb, worker, _) in &commit.requests {
+            self.view.controls.remove(&(*verb, worker.clone()));
+        }
+        if let Some(target) = commit.target {
+            self.target = Some(target);
+            self.last_rebalance = Some(cx.now);
+            (self.unfinished, self.weights_matter) = (None, None);
+        }
+        if self.head.unfinished > 0 {
+            self.expect_advance(cx);
+        }
+        cx.notify(Notice::Committed {
+            version: self.head.version,
+            term: self.head.term,
+            cause: self.head.cause,
+            granted: commit.granted,
+            revoked: commit.revoked,
+            evicted: commit
+                .evicted
+                .into_iter()
+                .map(|(worker, _)| worker)
+                .collect(),
+            unfinished: self.head.unfinished as usize,
+            transfers,
+        });
+    }
+}

@@ -1,0 +1,179 @@
+//! Planning: what a judgement wants planned, asked of the strategy, and what its answer leads to.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::facts::Difference;
+use super::plan::{Brief, Target, candidates, input};
+use super::{Leader, Leading, Work};
+use crate::cx::Cx;
+use crate::event::OpId;
+use crate::id::{Revision, WorkerId};
+use crate::notice::{FailedStep, Notice};
+use crate::planted::Planted;
+use crate::state::Cause;
+use crate::strategy::{NO_OWNER, Plan, PlanError, Report, WorkerTable};
+
+impl Leader {
+    /// Asks the strategy.
+    pub(super) fn plan(
+        &mut self,
+        cx: &mut Cx<'_>,
+        cause: Cause,
+        lost: &[WorkerId],
+        seen: &Difference,
+    ) {
+        let Some(table) = self.table.clone() else {
+            return;
+        };
+        let config = cx.shared_config();
+        let mut stuck = self.stuck(&config, cx.now);
+        // What does not fit into one commit is left to the next.
+        let most = (self.info.max_batch / 4).max(1);
+        let lost = &lost[..lost.len().min(most)];
+        let mut excluded = self.sitting_out(cx.now);
+        excluded.extend(stuck.iter().cloned());
+        stuck.truncate(most);
+        let evictions = self.evictions(lost, &stuck);
+        excluded.extend(evictions.keys().cloned());
+        let usable = candidates(&config, cx.now, &self.view, &excluded);
+        let epochs = usable
+            .iter()
+            .map(|(worker, (epoch, _))| (worker.clone(), *epoch))
+            .collect();
+        let workers = usable.into_values().map(|(_, info)| info).collect();
+        let workers = match WorkerTable::new(workers) {
+            Ok(workers) => Arc::new(workers),
+            Err(error) => return self.fail(cx, FailedStep::Plan, alloc::format!("{error}")),
+        };
+        let input = input(
+            &table,
+            Arc::clone(&workers),
+            &self.view,
+            self.target.as_ref(),
+        );
+        let mut requests = self.requests();
+        requests.truncate(most);
+        let mut triggers = seen.triggers(lost, &requests);
+        triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
+        let brief = Brief {
+            cause,
+            input,
+            epochs,
+            evictions,
+            requests,
+            triggers,
+        };
+        if workers.as_slice().iter().all(|worker| worker.capacity == 0) {
+            // Nobody is left to own anything: everything is taken away, nothing is given.
+            let plan = Plan {
+                owners: vec![NO_OWNER; table.len()],
+                report: Report::default(),
+            };
+            return self.begin(cx, brief, plan);
+        }
+        let op = cx.plan(brief.input.clone());
+        self.work = Work::Planning {
+            op,
+            brief: Box::new(brief),
+        };
+    }
+
+    fn evictions(
+        &self,
+        lost: &[WorkerId],
+        stuck: &[WorkerId],
+    ) -> BTreeMap<WorkerId, (Revision, bool)> {
+        let silent = lost.iter().map(|worker| (worker, true));
+        let alive = stuck
+            .iter()
+            .filter(|worker| !lost.contains(worker))
+            .map(|w| (w, false));
+        let evictions = silent.chain(alive).filter_map(|(worker, silent)| {
+            let session = self.view.sessions.get(worker)?;
+            Some((worker.clone(), (session.revision, silent)))
+        });
+        evictions.collect()
+    }
+
+    /// The strategy answered.
+    pub(crate) fn on_planned(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: Result<Plan, PlanError>,
+    ) -> Leading {
+        let Work::Planning {
+            op: expected,
+            brief,
+        } = &self.work
+        else {
+            return Leading::On;
+        };
+        if *expected != op {
+            return Leading::On;
+        }
+        let brief = (**brief).clone();
+        self.work = Work::Idle;
+        self.stirred = true;
+        match result.and_then(|plan| plan.check(&brief.input).map(|()| plan)) {
+            Ok(mut plan) => {
+                if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
+                    plan.owners.rotate_left(1);
+                }
+                let (cause, report) = (brief.cause, plan.report.clone());
+                cx.notify(Notice::Planned { cause, report });
+                self.begin(cx, brief, plan);
+            }
+            Err(error) => {
+                cx.notify(Notice::PlanFailed {
+                    error: error.clone(),
+                });
+                self.fail(cx, FailedStep::Plan, alloc::format!("{error}"));
+            }
+        }
+        Leading::On
+    }
+
+    /// Commits the first generation of a new target.
+    fn begin(&mut self, cx: &mut Cx<'_>, brief: Brief, plan: Plan) {
+        let averted: Vec<WorkerId> = brief
+            .evictions
+            .iter()
+            .filter(|(worker, (revision, _))| {
+                self.view
+                    .sessions
+                    .get(*worker)
+                    .is_none_or(|s| s.revision != *revision)
+            })
+            .map(|(worker, _)| worker.clone())
+            .collect();
+        if !averted.is_empty() {
+            // Somebody renewed while the plan was made: judge anew.
+            for worker in averted {
+                cx.notify(Notice::EvictionAverted { worker });
+            }
+            self.work = Work::Pausing {
+                until: cx.now + Duration::from_millis(1),
+            };
+            return;
+        }
+        let (evictions, requests) = (brief.evictions.clone(), brief.requests.clone());
+        let cause = brief.cause;
+        let target = Target::new(cx.boot().strategy.clone(), brief, plan);
+        self.commit(cx, target, true, cause, evictions, requests);
+    }
+
+    /// Goes on towards the target with what has been acknowledged since.
+    pub(super) fn go_on(&mut self, cx: &mut Cx<'_>) {
+        let Some(target) = self.target.clone() else {
+            return;
+        };
+        let (evictions, requests) = (BTreeMap::new(), Vec::new());
+        self.commit(cx, target, false, Cause::Resume, evictions, requests);
+    }
+}

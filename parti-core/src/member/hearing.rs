@@ -1,0 +1,83 @@
+//! Whether a member hears the store: degraded mode, a watch that has gone silent, a leader that is deaf.
+
+use super::Member;
+use crate::breaker::CallEnd;
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::effect::{Wake, WakeReason};
+use crate::notice::{DegradedReason, Notice, StepDownReason};
+use crate::planted::Planted;
+use crate::time::Instant;
+use alloc::string::ToString;
+
+impl Member {
+    /// There is trouble while the own renewals are not applied or do not come back.
+    pub(super) fn watch_over_health(&mut self, cx: &mut Cx<'_>) {
+        let config = cx.shared_config();
+        let trouble = if self.suspended {
+            Some(DegradedReason::LeaseLost)
+        } else if !cx.store_is_sound() || cx.now >= self.writes_late_at(&config) {
+            Some(DegradedReason::WritesFailing)
+        } else if !cx.watch_is_sound() || !self.contact.is_held(&config, cx.now) {
+            Some(DegradedReason::WatchSilent)
+        } else {
+            None
+        };
+        for notice in self.health.look(cx.now, &config.degraded(), trouble) {
+            if matches!(notice, Notice::Degraded { .. }) {
+                // An echo of before, even a late one, says nothing about what goes on now.
+                self.contact.break_off();
+            }
+            cx.notify(notice);
+        }
+    }
+
+    fn writes_late_at(&self, config: &Config) -> Instant {
+        self.session.acknowledged_at + config.overdue_after() + config.request_timeout()
+    }
+
+    pub(super) fn health_wake(&self, config: &Config, now: Instant) -> Option<Wake> {
+        let writes = self.writes_late_at(config);
+        let heard = self.contact.lost_at(config);
+        let health = self.health.wake(&config.degraded());
+        let times = [writes, heard].into_iter().chain(health);
+        let future = times.filter(|&at| at > now).min();
+        let watch = self.rewatch_at(config).filter(|&at| at > now);
+        let watch = watch.map(|at| Wake::new(at, WakeReason::WatchRetry));
+        Wake::earlier(future.map(|at| Wake::new(at, WakeReason::Reconcile)), watch)
+    }
+
+    /// A leader whose renewals are applied and whose watch stays silent judges nobody, and nobody can
+    /// take its place: it has to give it up itself.
+    pub(super) fn mind_deafness(&mut self, cx: &Cx<'_>) {
+        let lease = cx.config().lease();
+        let lease = cx.unless_planted(Planted::NoRepair, lease, lease * 1_000);
+        if let (Some(since), Some(leader)) = (self.unheard_since, &mut self.leader)
+            && cx.now >= since + lease
+        {
+            let reason = "own renewals do not come back through the watch".to_string();
+            leader.resign(StepDownReason::Failing(reason));
+        }
+    }
+
+    /// When a watch that does not bring back renewals although they are applied is begun anew.
+    fn rewatch_at(&self, config: &Config) -> Option<Instant> {
+        let since = self.contact.echo().max(self.watching.since());
+        let applied_since =
+            self.session.acknowledged_at > since && !config.planted(Planted::NoRepair);
+        applied_since.then(|| since + config.heartbeat_interval() * 2)
+    }
+
+    pub(super) fn watch_over_watch(&mut self, cx: &mut Cx<'_>) {
+        let config = cx.shared_config();
+        if self.rewatch_at(&config).is_some_and(|at| cx.now >= at) && self.watching.wake().is_none()
+        {
+            cx.saw_watch(CallEnd::Failed);
+            let scope = self.watching.scope().clone();
+            self.watching.change(cx, scope);
+            self.snapshot_begins();
+            let reason = "own renewals do not come back through the watch".to_string();
+            cx.notify(Notice::WatchRenewed { reason });
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Taking and leaving office: what a member does when it was elected, and when its leadership ends.
+
+use super::Member;
+use crate::cx::Cx;
+use crate::id::Revision;
+use crate::leader::{Inauguration, Leader, Leading};
+use crate::notice::{Notice, StepDownReason};
+use crate::record::Head;
+use crate::store::WatchScope;
+use alloc::boxed::Box;
+
+impl Member {
+    pub(super) fn elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
+        let start = Inauguration {
+            worker: self.session.worker.clone(),
+            nonce: self.session.nonce,
+            info: self.info.clone(),
+            head: head.clone(),
+            revision,
+            base: self
+                .follow
+                .head()
+                .map(|head| head.version)
+                .unwrap_or_default(),
+            known: cx.known(),
+            predecessor: self.follow.predecessor(),
+            last_rebalance: self.follow.last_rebalance(),
+        };
+        self.follow.wrote_head(cx, head, revision);
+        let leader = Leader::new(cx, start);
+        let change = Notice::LeaderChanged {
+            leader: Some(self.session.worker.clone()),
+            term: leader.term(),
+        };
+        cx.notify(change);
+        self.leader = Some(Box::new(leader));
+        self.watching.change(cx, WatchScope::All);
+        self.snapshot_begins();
+        self.reconcile.lead(cx);
+    }
+
+    pub(crate) fn on_leading(&mut self, cx: &mut Cx<'_>, leading: Leading) {
+        match leading {
+            Leading::On => {}
+            Leading::Over(reason, entry) => {
+                self.step_down(cx, reason);
+                if let Some(entry) = entry {
+                    self.see_head(cx, &entry, false);
+                }
+            }
+            Leading::Resigned(reason, head, revision) => {
+                if matches!(reason, StepDownReason::Failing(_)) {
+                    self.stand_not_before = cx.now + cx.config().election_timeout() * 2;
+                }
+                self.step_down(cx, reason);
+                self.follow.wrote_head(cx, head, revision);
+            }
+        }
+    }
+
+    pub(crate) fn step_down(&mut self, cx: &mut Cx<'_>, reason: StepDownReason) {
+        let Some(leader) = self.leader.take() else {
+            return;
+        };
+        let (head, revision) = leader.head();
+        let term = leader.term();
+        self.follow.wrote_head(cx, head.clone(), revision);
+        cx.notify(Notice::LeadershipLost { term, reason });
+        self.watching
+            .change(cx, self.follow.scope(&self.session.worker));
+        self.reconcile.follow(cx);
+    }
+}
