@@ -15,6 +15,10 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 /// How often the client asks whether the server is alive; three unanswered ones reconnect.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 
+/// How many messages a subscription of the client holds before it drops some: a whole list of a
+/// thousand keys comes at once, and what is dropped has to be asked for again.
+const SUBSCRIPTION_CAPACITY: usize = 65_536;
+
 /// Where the server keeps a bucket it creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -136,7 +140,7 @@ impl NatsOptions {
 }
 
 /// Sets on a client's options what leases need: quick, endless reconnects with jitter, a dead
-/// connection noticed in seconds, bounded connects and requests.
+/// connection noticed in seconds, bounded connects and requests, room for a whole list.
 ///
 /// [`NatsStore::connect`](crate::NatsStore::connect) and
 /// [`NatsStore::connect_with`](crate::NatsStore::connect_with) do this themselves; call it when you
@@ -147,6 +151,7 @@ pub fn tuned(connect: ConnectOptions, options: &NatsOptions) -> ConnectOptions {
         .connection_timeout(options.connect_timeout)
         .request_timeout(Some(options.request_timeout))
         .ping_interval(PING_INTERVAL)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .max_reconnects(None)
         .reconnect_delay_callback(|attempt| reconnect_delay(attempt, random()))
 }

@@ -3,6 +3,7 @@
 //! One program, so that it is linked once. The server is found as
 //! [`parti_testing::nats_server::find_program`] says; without one every test fails.
 
+mod capacity;
 mod chaos;
 mod clock;
 mod cluster;
