@@ -46,7 +46,12 @@ impl Api {
 
     /// Where a method of the JetStream API, such as `STREAM.INFO.KV_b`, is asked for.
     pub(crate) fn subject(&self, method: &str) -> String {
-        format!("$JS.API.{method}")
+        self.options.api.method(method)
+    }
+
+    /// Where a key is written.
+    pub(crate) fn write_subject(&self, key: &str) -> String {
+        self.options.api.publish(&self.names.subject(key))
     }
 
     pub(crate) fn is_connected(&self) -> bool {
