@@ -3,6 +3,7 @@
 //! It is separate because these are the only settings of the crate. Everything else about the
 //! connection (authentication, TLS, names) is set on the client itself.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_nats::ConnectOptions;
@@ -53,6 +54,15 @@ pub(crate) enum ApiPrefix {
     Domain(String),
     /// The one imported from another account under this prefix.
     Imported(String),
+}
+
+impl fmt::Display for ApiPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "none",
+            Self::Domain(name) | Self::Imported(name) => name,
+        })
+    }
 }
 
 impl ApiPrefix {

@@ -8,6 +8,7 @@ mod chaos;
 mod clock;
 mod cluster;
 mod commits;
+mod domains;
 mod faults;
 mod foreign;
 mod leaks;
