@@ -18,6 +18,7 @@ mod cx;
 mod departure;
 mod effect;
 mod event;
+mod failing;
 mod follow;
 mod health;
 mod history;
@@ -32,6 +33,7 @@ mod partition;
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 mod planted;
+mod problem;
 mod record;
 mod requests;
 mod rng;
@@ -74,6 +76,7 @@ pub use notice::{
     StepDownReason, Transfer,
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
+pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
     SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,

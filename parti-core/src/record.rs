@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::Bulletin;
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 
@@ -139,6 +140,8 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// What it tells everybody as the leader.
+    pub bulletin: Option<Bulletin>,
 }
 
 impl SessionRecord {

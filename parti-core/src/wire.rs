@@ -194,7 +194,13 @@ struct SessionWire {
     heartbeat_ms: u64,
     lease_ms: u64,
     software: String,
+    bulletin: Option<BulletinWire>,
 }
+
+/// The term, and for each problem its kind, for how many milliseconds it has lasted, its count and
+/// its particulars.
+#[derive(Serialize, Deserialize)]
+struct BulletinWire(u64, Vec<(u8, u64, u32, String)>);
 
 #[derive(Serialize, Deserialize)]
 struct AssignmentWire {

@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{
-    AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, RecordWire, SessionWire,
-    SourceWire, StatusWire, WireError, WriteWire,
+    AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, RecordWire,
+    SessionWire, SourceWire, StatusWire, WireError, WriteWire,
 };
 use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
     SessionRecord, SessionStatus, SourcePart, WorkerChange,
@@ -119,7 +120,32 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire {
         heartbeat_ms: millis(session.heartbeat_interval),
         lease_ms: millis(session.lease),
         software: session.software.clone(),
+        bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
     }
+}
+
+fn bulletin_to_wire(bulletin: &Bulletin) -> BulletinWire {
+    let told = bulletin.problems.iter().map(|told| {
+        let (lasting, detail) = (millis(told.lasting), told.detail.clone());
+        (told.kind.code(), lasting, told.count, detail)
+    });
+    BulletinWire(bulletin.term.get(), told.collect())
+}
+
+fn bulletin_from_wire(BulletinWire(term, told): BulletinWire) -> Result<Bulletin, WireError> {
+    let problems = told.into_iter().map(|(code, lasting, count, detail)| {
+        let unknown = || WireError::Invalid(format!("no kind of problem has the number {code}"));
+        Ok(ToldProblem {
+            kind: ProblemKind::from_code(code).ok_or_else(unknown)?,
+            lasting: Duration::from_millis(lasting),
+            count,
+            detail,
+        })
+    });
+    Ok(Bulletin {
+        term: Term::new(term),
+        problems: problems.collect::<Result<_, _>>()?,
+    })
 }
 
 fn session_from_wire(wire: SessionWire) -> Result<SessionRecord, WireError> {
@@ -142,6 +168,7 @@ fn session_from_wire(wire: SessionWire) -> Result<SessionRecord, WireError> {
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease: Duration::from_millis(wire.lease_ms),
         software: wire.software,
+        bulletin: wire.bulletin.map(bulletin_from_wire).transpose()?,
     })
 }
 

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::{FORMAT, SESSION_FORMAT, WireError, decode, encode};
 use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
     SessionRecord, SessionStatus, SourcePart, WorkerChange,
@@ -135,6 +136,15 @@ fn session() -> impl Strategy<Value = Record> {
                     heartbeat_interval: Duration::from_millis(u64::from(beat)),
                     lease: Duration::from_millis(u64::from(lease)),
                     software,
+                    bulletin: (epoch % 2 == 1).then(|| Bulletin {
+                        term: Term::new(applied),
+                        problems: alloc::vec![ToldProblem {
+                            kind: ProblemKind::ALL[capacity as usize % ProblemKind::ALL.len()],
+                            lasting: Duration::from_millis(u64::from(lease)),
+                            count: beat,
+                            detail: "p/1".to_string(),
+                        }],
+                    }),
                 })
             },
         )
@@ -294,7 +304,7 @@ fn a_session_of_the_first_format_is_read_as_knowing_what_it_applied() {
     // Format, session, nonce 7, write 3, epoch 5, active, applied 42, nothing draining, capacity 1, no
     // labels, 2000 ms, 6000 ms, software "s".
     let old = [
-        1, 1, 7, 3, 5, 0, 42, 0, 1, 0, 251, 208, 7, 251, 112, 23, 1, b's',
+        1, 1, 7, 3, 5, 0, 42, 0, 1, 0, 251, 208, 7, 251, 112, 23, 1, b's', 0,
     ];
     let Ok(Record::Session(session)) = decode(&old) else {
         panic!("{:?}", decode(&old))

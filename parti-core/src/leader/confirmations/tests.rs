@@ -52,6 +52,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         heartbeat_interval: core::time::Duration::from_secs(2),
         lease: core::time::Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
     };
     let session = SessionView {
         revision: Revision::new(11),
