@@ -39,10 +39,12 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// What a leader of a later release tells and this release has no name for: its number.
+    Other(u8),
 }
 
 impl ProblemKind {
-    /// Every kind, in declaration order.
+    /// Every kind that has a name, in declaration order.
     pub const ALL: [Self; 7] = [
         Self::Unowned,
         Self::LeaderSilent,
@@ -64,6 +66,7 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::Other(_) => "other",
         }
     }
 
@@ -78,13 +81,15 @@ impl ProblemKind {
             Self::PlanFailing => 5,
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
+            Self::Other(code) => code,
         }
     }
 
     /// The kind with this number.
     #[must_use]
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    pub fn from_code(code: u8) -> Self {
+        let named = Self::ALL.into_iter().find(|kind| kind.code() == code);
+        named.unwrap_or(Self::Other(code))
     }
 }
 
@@ -176,9 +181,9 @@ mod tests {
         let words: BTreeSet<&str> = ProblemKind::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(words.len(), ProblemKind::ALL.len());
         for kind in ProblemKind::ALL {
-            assert_eq!(ProblemKind::from_code(kind.code()), Some(kind));
+            assert_eq!(ProblemKind::from_code(kind.code()), kind);
         }
-        assert_eq!(ProblemKind::from_code(0), None);
+        assert_eq!(ProblemKind::from_code(200), ProblemKind::Other(200));
     }
 
     /// Particulars may quote a key or a server: repeated in every renewal, they must stay small.

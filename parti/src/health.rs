@@ -107,6 +107,8 @@ codes! {
         "The partition source fails.";
     CommitFailing = "commit_failing", Report,
         "What the leader has planned cannot be committed.";
+    OtherProblem = "other_problem", Report,
+        "The leader is of a later release and tells a problem that this release has no name for.";
     Degraded = "degraded", Report,
         "It is in degraded mode.";
     RebalanceStuck = "rebalance_stuck", Report,
@@ -129,8 +131,8 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
         ProblemKind::PlanFailing => (HealthCode::PlanFailing, interval),
         ProblemKind::SourceFailing => (HealthCode::SourceFailing, interval),
         ProblemKind::CommitFailing => (HealthCode::CommitFailing, interval),
-        // A test fails for a kind that ends up here.
-        _ => (HealthCode::Degraded, repaired),
+        // A test fails for a kind with a name that ends up here.
+        _ => (HealthCode::OtherProblem, repaired),
     }
 }
 

@@ -129,7 +129,7 @@ fn every_problem_of_the_core_becomes_a_condition_of_its_own() {
         let (code, patience) = condition_of(kind, &config);
         assert_ne!(
             code,
-            HealthCode::Degraded,
+            HealthCode::OtherProblem,
             "{kind} has no line in the table"
         );
         assert_eq!(
