@@ -81,7 +81,7 @@ impl Leader {
         let now = cx.now;
         let problems = cx.failing().problems().chain(self.problems());
         let problems: Vec<_> = problems.map(|problem| problem.told(now)).collect();
-        self.ready.then(|| Bulletin {
+        self.ready.then_some(Bulletin {
             term: self.head.term,
             problems,
         })
