@@ -132,7 +132,7 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
         ProblemKind::SourceFailing => (HealthCode::SourceFailing, interval),
         ProblemKind::CommitFailing => (HealthCode::CommitFailing, interval),
         // A test fails for a kind with a name that ends up here.
-        _ => (HealthCode::OtherProblem, repaired),
+        ProblemKind::Other(_) | _ => (HealthCode::OtherProblem, repaired),
     }
 }
 
@@ -348,14 +348,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         }
     }
     found.add_after(HealthCode::NoLeader, vitals.no_leader, lease, "");
-    for problem in &status.problems {
-        let (code, patience) = condition_of(problem.kind, config);
-        let detail = match &problem.told_by {
-            Some(leader) => format!("{} (says {leader})", problem.detail),
-            None => problem.detail.clone(),
-        };
-        found.add_after(code, Some(problem.since), patience, detail);
-    }
+    add_problems(found, config, status);
     let patience = config.handoff_timeout() + lease;
     let waiting = format!(
         "{} partitions wait for their planned owner",
@@ -370,6 +363,18 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
     if let Some((since, which)) = &vitals.oldest_callback {
         let patience = config.drain_timeout();
         found.add_after(HealthCode::CallbackStuck, Some(*since), patience, which);
+    }
+}
+
+/// What the core finds wrong, if it has lasted for too long.
+fn add_problems(found: &mut Found, config: &Config, status: &Status) {
+    for problem in &status.problems {
+        let (code, patience) = condition_of(problem.kind, config);
+        let detail = match &problem.told_by {
+            Some(leader) => format!("{} (says {leader})", problem.detail),
+            None => problem.detail.clone(),
+        };
+        found.add_after(code, Some(problem.since), patience, detail);
     }
 }
 
