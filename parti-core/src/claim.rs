@@ -382,7 +382,6 @@ impl Claim {
             status: SessionStatus::Active,
             applied: Version::ZERO,
             known: cx.known(),
-            reads: wire::FORMATS,
             draining: Vec::new(),
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),

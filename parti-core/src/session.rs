@@ -227,7 +227,6 @@ impl Session {
             status: self.status,
             applied,
             known: cx.known(),
-            reads: wire::FORMATS,
             draining,
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),

@@ -30,8 +30,6 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         term: Term::new(1),
         leader: named,
         version: Version::new(1),
-        format: crate::wire::FORMAT,
-        lease: Duration::from_secs(6),
         cause: Cause::Takeover,
         planned: Version::ZERO,
         strategy: StrategyId::new(""),
@@ -97,8 +95,6 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
             epoch: Epoch::new(2),
         }),
         version: Version::new(term + 10),
-        format: crate::wire::FORMAT,
-        lease: Duration::from_secs(6),
         cause: Cause::Takeover,
         planned: Version::new(planned),
         strategy: StrategyId::new(""),
@@ -124,7 +120,6 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         lease: Duration::from_secs(6),
         software: String::new(),
         known: Version::ZERO,
-        reads: crate::wire::FORMATS,
     })
 }
 

@@ -6,57 +6,61 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::WireError;
-use super::body::{
-    AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, List, RecordWire, SessionWire,
-    SourceWire, StatusWire,
+use super::{
+    AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, RecordWire, SessionWire,
+    SourceWire, StatusWire, WireError, WriteWire,
 };
-use super::envelope::{Envelope, Summary, millis};
-use crate::id::{Nonce, Term, Token, Version, WorkerId};
+use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, Record, RecordGrant, Revoking, SessionRecord,
-    SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
+    SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 
-pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
+pub(super) fn to_wire(record: &Record) -> RecordWire {
     match record {
         Record::Head(head) => RecordWire::Head(head_to_wire(head)),
         Record::Session(session) => RecordWire::Session(session_to_wire(session)),
         Record::Assignment(assignment) => RecordWire::Assignment(assignment_to_wire(assignment)),
         Record::Audit(entry) => RecordWire::Audit(audit_to_wire(entry)),
         Record::Control(control) => RecordWire::Control(ControlWire {
-            author: &control.author,
-            reason: &control.reason,
+            write: write_to_wire(control.write),
+            author: control.author.clone(),
+            reason: control.reason.clone(),
         }),
         Record::Source(part) => RecordWire::Source(source_to_wire(part)),
     }
 }
 
-pub(super) fn from_wire(envelope: &Envelope, wire: RecordWire<'_>) -> Result<Record, WireError> {
+pub(super) fn from_wire(wire: RecordWire) -> Result<Record, WireError> {
     Ok(match wire {
-        RecordWire::Head(head) => Record::Head(head_from_wire(envelope, &head)?),
-        RecordWire::Session(session) => Record::Session(session_from_wire(envelope, session)?),
-        RecordWire::Assignment(assignment) => {
-            Record::Assignment(assignment_from_wire(envelope, &assignment)?)
-        }
-        RecordWire::Audit(entry) => Record::Audit(audit_from_wire(envelope, &entry)?),
+        RecordWire::Head(head) => Record::Head(head_from_wire(head)?),
+        RecordWire::Session(session) => Record::Session(session_from_wire(session)?),
+        RecordWire::Assignment(assignment) => Record::Assignment(assignment_from_wire(assignment)?),
+        RecordWire::Audit(entry) => Record::Audit(audit_from_wire(entry)?),
         RecordWire::Control(control) => Record::Control(Control {
-            write: envelope.write,
-            author: control.author.to_string(),
-            reason: control.reason.to_string(),
+            write: write_from_wire(&control.write),
+            author: control.author,
+            reason: control.reason,
         }),
-        RecordWire::Source(part) => Record::Source(source_from_wire(envelope, part)?),
+        RecordWire::Source(part) => Record::Source(source_from_wire(part)?),
     })
 }
 
-fn head_to_wire(head: &Head) -> HeadWire<'_> {
+fn head_to_wire(head: &Head) -> HeadWire {
     HeadWire {
+        write: write_to_wire(head.write),
+        term: head.term.get(),
+        leader: head
+            .leader
+            .as_ref()
+            .map(|l| (l.worker.to_string(), l.epoch.get())),
+        version: head.version.get(),
         cause: cause_to_wire(head.cause),
         planned: head.planned.get(),
-        strategy: head.strategy.as_str(),
+        strategy: head.strategy.to_string(),
         workers: head.workers,
         partitions: head.partitions,
         digest: head.digest,
@@ -65,27 +69,21 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
     }
 }
 
-fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, WireError> {
-    let Summary::Head {
-        term,
-        version,
-        format,
-        lease,
-        ref leader,
-    } = envelope.summary
-    else {
-        return Err(other_kind());
-    };
+fn head_from_wire(wire: HeadWire) -> Result<Head, WireError> {
+    let leader = wire.leader.map(|(name, epoch)| {
+        Ok(LeaderName {
+            worker: worker(&name)?,
+            epoch: Epoch::new(epoch),
+        })
+    });
     Ok(Head {
-        write: envelope.write,
-        term,
-        leader: leader.clone(),
-        version,
-        format,
-        lease,
+        write: write_from_wire(&wire.write),
+        term: Term::new(wire.term),
+        leader: leader.transpose()?,
+        version: Version::new(wire.version),
         cause: cause_from_wire(wire.cause)?,
         planned: Version::new(wire.planned),
-        strategy: StrategyId::new(wire.strategy),
+        strategy: StrategyId::new(&wire.strategy),
         workers: wire.workers,
         partitions: wire.partitions,
         digest: wire.digest,
@@ -94,8 +92,10 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
     })
 }
 
-fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
+fn session_to_wire(session: &SessionRecord) -> SessionWire {
     SessionWire {
+        write: write_to_wire(session.write),
+        epoch: session.epoch.get(),
         status: match session.status {
             SessionStatus::Active => StatusWire::Active,
             SessionStatus::Draining => StatusWire::Draining,
@@ -105,36 +105,27 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             SessionStatus::Evicted { silent } => StatusWire::Evicted { silent },
         },
         applied: session.applied.get(),
-        draining: session.draining.iter().map(PartitionKey::encoded).collect(),
+        draining: session
+            .draining
+            .iter()
+            .map(|key| key.encoded().to_string())
+            .collect(),
         capacity: session.capacity,
         labels: session
             .labels
             .iter()
-            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
-        software: &session.software,
+        lease_ms: millis(session.lease),
+        software: session.software.clone(),
     }
 }
 
-fn session_from_wire(
-    envelope: &Envelope,
-    wire: SessionWire<'_>,
-) -> Result<SessionRecord, WireError> {
-    let Summary::Session {
-        epoch,
-        lease,
-        known,
-        reads,
-        ..
-    } = envelope.summary
-    else {
-        return Err(other_kind());
-    };
-    let labels = wire.labels.0.iter();
+fn session_from_wire(wire: SessionWire) -> Result<SessionRecord, WireError> {
     Ok(SessionRecord {
-        write: envelope.write,
-        epoch,
+        write: write_from_wire(&wire.write),
+        epoch: Epoch::new(wire.epoch),
         status: match wire.status {
             StatusWire::Active => SessionStatus::Active,
             StatusWire::Draining => SessionStatus::Draining,
@@ -144,52 +135,54 @@ fn session_from_wire(
             StatusWire::Evicted { silent } => SessionStatus::Evicted { silent },
         },
         applied: Version::new(wire.applied),
-        known,
-        reads,
+        known: Version::new(wire.applied),
         draining: keys(&wire.draining)?,
         capacity: wire.capacity,
-        labels: labels
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .collect(),
+        labels: wire.labels.into_iter().collect(),
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
-        lease,
-        software: wire.software.to_string(),
+        lease: Duration::from_millis(wire.lease_ms),
+        software: wire.software,
     })
 }
 
-fn assignment_to_wire(record: &AssignmentRecord) -> AssignmentWire<'_> {
-    let mut departed: Vec<&str> = Vec::new();
+fn assignment_to_wire(record: &AssignmentRecord) -> AssignmentWire {
+    let mut departed: Vec<String> = Vec::new();
     let mut positions: BTreeMap<&WorkerId, u32> = BTreeMap::new();
     let granted = record.granted.iter().map(|grant| {
         let anchor = grant.anchor.as_ref().map_or(0, |worker| {
             *positions.entry(worker).or_insert_with(|| {
-                departed.push(worker.as_str());
+                departed.push(worker.to_string());
                 u32::try_from(departed.len()).unwrap_or(0)
             })
         });
-        (grant.partition.encoded(), grant.token.get(), anchor)
+        (
+            grant.partition.encoded().to_string(),
+            grant.token.get(),
+            anchor,
+        )
     });
     let granted = granted.collect();
-    let revoking = record.revoking.iter();
     AssignmentWire {
-        departed: List(departed),
+        write: write_to_wire(record.write),
+        version: record.version.get(),
+        epoch: record.epoch.get(),
+        departed,
         granted,
-        revoking: revoking
-            .map(|r| (r.partition.encoded(), r.since.get()))
+        revoking: record
+            .revoking
+            .iter()
+            .map(|r| (r.partition.encoded().to_string(), r.since.get()))
             .collect(),
     }
 }
 
-fn assignment_from_wire(
-    envelope: &Envelope,
-    wire: &AssignmentWire<'_>,
-) -> Result<AssignmentRecord, WireError> {
-    let Summary::Assignment { version, epoch } = envelope.summary else {
-        return Err(other_kind());
-    };
-    let departed = wire.departed.0.iter().map(|name| worker(name));
-    let departed: Vec<WorkerId> = departed.collect::<Result<_, _>>()?;
-    let granted = wire.granted.0.iter().map(|(partition, token, anchor)| {
+fn assignment_from_wire(wire: AssignmentWire) -> Result<AssignmentRecord, WireError> {
+    let departed: Vec<WorkerId> = wire
+        .departed
+        .iter()
+        .map(|name| worker(name))
+        .collect::<Result<_, _>>()?;
+    let granted = wire.granted.iter().map(|(partition, token, anchor)| {
         let anchor = match anchor.checked_sub(1) {
             None => None,
             Some(index) => Some(departed.get(index as usize).cloned().ok_or_else(|| {
@@ -203,37 +196,39 @@ fn assignment_from_wire(
         })
     });
     let granted = granted.collect::<Result<_, WireError>>()?;
-    let revoking = wire.revoking.0.iter().map(|(partition, since)| {
+    let revoking = wire.revoking.iter().map(|(partition, since)| {
         Ok(Revoking {
             partition: key(partition)?,
             since: Version::new(*since),
         })
     });
     Ok(AssignmentRecord {
-        write: envelope.write,
-        version,
-        epoch,
+        write: write_from_wire(&wire.write),
+        version: Version::new(wire.version),
+        epoch: Epoch::new(wire.epoch),
         granted,
         revoking: revoking.collect::<Result<_, WireError>>()?,
     })
 }
 
-fn audit_to_wire(entry: &AuditEntry) -> AuditWire<'_> {
+fn audit_to_wire(entry: &AuditEntry) -> AuditWire {
+    let text = |key: &PartitionKey| key.encoded().to_string();
     let changes = entry.changes.iter().map(|change| ChangeWire {
-        worker: change.worker.as_str(),
+        worker: change.worker.to_string(),
         gained: change
             .gained
             .iter()
-            .map(|(key, from)| (key.encoded(), from.as_ref().map(WorkerId::as_str)))
+            .map(|(key, from)| (text(key), from.as_ref().map(ToString::to_string)))
             .collect(),
-        lost: change.lost.iter().map(PartitionKey::encoded).collect(),
+        lost: change.lost.iter().map(text).collect(),
     });
     AuditWire {
+        write: write_to_wire(entry.write),
         version: entry.version.get(),
         term: entry.term.get(),
-        leader: entry.leader.as_str(),
+        leader: entry.leader.to_string(),
         cause: cause_to_wire(entry.cause),
-        triggers: entry.triggers.iter().map(String::as_str).collect(),
+        triggers: entry.triggers.clone(),
         at_ms: entry.at_ms,
         moved: entry.moved,
         lower_bound: entry.lower_bound,
@@ -242,69 +237,75 @@ fn audit_to_wire(entry: &AuditEntry) -> AuditWire<'_> {
     }
 }
 
-fn audit_from_wire(envelope: &Envelope, wire: &AuditWire<'_>) -> Result<AuditEntry, WireError> {
-    let changes = wire.changes.0.iter().map(|change| {
-        let gained = change
-            .gained
-            .0
-            .iter()
-            .map(|(partition, from)| Ok((key(partition)?, from.map(worker).transpose()?)));
+fn audit_from_wire(wire: AuditWire) -> Result<AuditEntry, WireError> {
+    let changes = wire.changes.iter().map(|change| {
+        let gained = change.gained.iter().map(|(partition, from)| {
+            Ok((key(partition)?, from.as_deref().map(worker).transpose()?))
+        });
         Ok(WorkerChange {
-            worker: worker(change.worker)?,
+            worker: worker(&change.worker)?,
             gained: gained.collect::<Result<_, WireError>>()?,
             lost: keys(&change.lost)?,
         })
     });
     Ok(AuditEntry {
-        write: envelope.write,
+        write: write_from_wire(&wire.write),
         version: Version::new(wire.version),
         term: Term::new(wire.term),
-        leader: worker(wire.leader)?,
+        leader: worker(&wire.leader)?,
         cause: cause_from_wire(wire.cause)?,
         at_ms: wire.at_ms,
         moved: wire.moved,
         lower_bound: wire.lower_bound,
         changes: changes.collect::<Result<_, WireError>>()?,
-        triggers: wire.triggers.0.iter().map(ToString::to_string).collect(),
+        triggers: wire.triggers,
         truncated: wire.truncated,
     })
 }
 
-fn source_to_wire(part: &SourcePart) -> SourceWire<'_> {
+fn source_to_wire(part: &SourcePart) -> SourceWire {
     let partitions = part.partitions.iter();
     SourceWire {
+        change: part.change.get(),
         earlier: part.earlier.iter().map(|change| change.get()).collect(),
         index: part.index,
         parts: part.parts,
         partitions: partitions
-            .map(|partition| (partition.key.encoded(), partition.weight))
+            .map(|partition| (partition.key.encoded().to_string(), partition.weight))
             .collect(),
     }
 }
 
-fn source_from_wire(envelope: &Envelope, wire: SourceWire<'_>) -> Result<SourcePart, WireError> {
+fn source_from_wire(wire: SourceWire) -> Result<SourcePart, WireError> {
     if wire.index >= wire.parts {
         let SourceWire { index, parts, .. } = wire;
         let reason = format!("piece {index} of a list of {parts} pieces");
         return Err(WireError::Invalid(reason));
     }
-    let partitions = wire.partitions.0.iter().map(|(name, weight)| {
+    let partitions = wire.partitions.iter().map(|(name, weight)| {
         Ok(Partition {
             key: key(name)?,
             weight: *weight,
         })
     });
     Ok(SourcePart {
-        change: envelope.write.nonce,
-        earlier: wire.earlier.0.into_iter().map(Nonce::new).collect(),
+        change: Nonce::new(wire.change),
+        earlier: wire.earlier.into_iter().map(Nonce::new).collect(),
         index: wire.index,
         parts: wire.parts,
         partitions: partitions.collect::<Result<_, WireError>>()?,
     })
 }
 
-fn other_kind() -> WireError {
-    WireError::Invalid("a body of another kind".to_string())
+const fn write_to_wire(write: WriteId) -> WriteWire {
+    WriteWire(write.nonce.get(), write.seq)
+}
+
+const fn write_from_wire(wire: &WriteWire) -> WriteId {
+    WriteId {
+        nonce: Nonce::new(wire.0),
+        seq: wire.1,
+    }
 }
 
 fn cause_to_wire(cause: Cause) -> u8 {
@@ -327,6 +328,10 @@ fn key(text: &str) -> Result<PartitionKey, WireError> {
     PartitionKey::from_encoded(text).map_err(|error| WireError::Invalid(error.to_string()))
 }
 
-fn keys(texts: &List<&str>) -> Result<Vec<PartitionKey>, WireError> {
-    texts.0.iter().map(|text| key(text)).collect()
+fn keys(texts: &[String]) -> Result<Vec<PartitionKey>, WireError> {
+    texts.iter().map(|text| key(text)).collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -45,7 +45,6 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         lease: Duration::from_secs(6),
         software: String::new(),
         known: Version::ZERO,
-        reads: crate::wire::FORMATS,
     };
     SessionView {
         revision: Revision::new(epoch + 1),

@@ -32,7 +32,6 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         lease: Duration::from_secs(6),
         software: String::new(),
         known: Version::ZERO,
-        reads: crate::wire::FORMATS,
     })
 }
 
