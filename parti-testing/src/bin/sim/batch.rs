@@ -1,7 +1,7 @@
 //! Batches of seeds, and one seed with its trace: calls the test kit and shows progress.
 //!
-//! It is separate from the command line so that each can be read alone. What always holds: standard output carries the result and nothing else; progress goes to
-//! standard error.
+//! It is separate from the command line so that each can be read alone. What always holds: standard
+//! output carries the result and nothing else; progress goes to standard error.
 
 use std::io::{IsTerminal, Write as _, stderr};
 use std::num::NonZero;
