@@ -21,6 +21,7 @@ use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::planted::Planted;
+use crate::problem::Problem;
 use crate::record::{Head, Record};
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
@@ -28,7 +29,7 @@ use crate::time::Instant;
 use crate::wire;
 
 mod act;
-pub(crate) mod bench;
+mod bench;
 mod commit;
 mod committing;
 mod confirmations;
@@ -37,8 +38,10 @@ mod ledger;
 mod listing;
 mod plan;
 mod planning;
+mod problems;
 mod resign;
 mod seats;
+mod unowned;
 mod verdict;
 pub(crate) mod view;
 
@@ -46,6 +49,7 @@ use bench::Bench;
 use commit::Commit;
 use confirmations::Confirmations;
 use plan::{Brief, Requested, Target};
+use problems::Minding;
 use verdict::{Changing, Verdict};
 use view::{News, View};
 
@@ -64,6 +68,8 @@ pub(crate) struct Inauguration {
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
     /// When the last rebalance was first seen.
     pub(crate) last_rebalance: Option<Instant>,
+    /// Partitions without an owner, as the former leader told.
+    pub(crate) unowned: Option<Problem>,
 }
 
 /// A leader.
@@ -116,6 +122,7 @@ pub(crate) struct Leader {
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
+    minding: Minding,
     writes: u64,
 }
 
@@ -128,6 +135,8 @@ enum Work {
     Planning {
         op: OpId,
         brief: Box<Brief>,
+        /// When the answer is lost.
+        give_up: Instant,
     },
     Committing(Box<Commit>),
     Resigning {
@@ -200,6 +209,7 @@ impl Leader {
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
+            minding: Minding::inherit(start.unowned),
             writes: 0,
         }
     }
@@ -373,7 +383,7 @@ impl Leader {
                 Some(Wake::new(held_back_until, WakeReason::Window))
             }
             Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
-            Work::Planning { .. } => None,
+            Work::Planning { give_up, .. } => Some(Wake::new(*give_up, WakeReason::Retry)),
         };
         let listens = self.ready && self.resigning.is_none();
         let listing = if listens { self.listing.wake() } else { None };

@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod attempt;
 mod backoff;
+mod boot;
 mod breaker;
 mod circuits;
 mod claim;
@@ -18,7 +19,9 @@ mod cx;
 mod departure;
 mod effect;
 mod event;
+mod failing;
 mod follow;
+mod grant;
 mod health;
 mod history;
 mod holdings;
@@ -32,6 +35,7 @@ mod partition;
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 mod planted;
+mod problem;
 mod record;
 mod requests;
 mod rng;
@@ -49,8 +53,9 @@ mod time;
 mod watching;
 pub mod wire;
 
-pub use crate::core::{Boot, Core};
+pub use crate::core::Core;
 pub use backoff::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder, RetryPolicyError};
+pub use boot::Boot;
 pub use breaker::{
     Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
     CircuitStatus, Judged, Permit,
@@ -59,8 +64,9 @@ pub use config::{
     Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
 };
 pub use config_error::ConfigError;
-pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};
+pub use effect::{Effect, RevokeCause, Wake, WakeReason};
 pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
+pub use grant::Grant;
 pub use history::{
     Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Unreadable,
 };
@@ -74,9 +80,10 @@ pub use notice::{
     StepDownReason, Transfer,
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
+pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Record, RecordGrant,
+    Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};

@@ -30,6 +30,12 @@ impl Config {
         self.heartbeat_interval() * 3 / 2
     }
 
+    /// When the answer to a listing or a plan is lost. Whoever carries it out gives up after
+    /// `operation_timeout` and says so; twice that leaves no doubt.
+    pub(crate) fn answer_bound(&self) -> Duration {
+        self.operation_timeout().saturating_mul(2)
+    }
+
     /// From the end of all faults: when every worker holds an ID. An old lease may have to run out.
     #[must_use]
     pub fn claim_bound(&self) -> Duration {
@@ -84,7 +90,7 @@ impl Config {
             Mode::Exclusive => self.handoff_timeout() + self.apply_timeout() + self.lease() * 2,
             Mode::Overlap => self.apply_timeout() + self.lease(),
         };
-        let bench = self.apply_timeout() * crate::leader::bench::LONGEST;
+        let bench = self.apply_timeout() * super::LONGEST_TIME_OUT;
         self.decision_bound() + handoff + self.drain_timeout() * 2 + bench
     }
 

@@ -30,6 +30,8 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         term: Term::new(1),
         leader: named,
         version: Version::new(1),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::Takeover,
         planned: Version::ZERO,
         strategy: StrategyId::new(""),
@@ -53,6 +55,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         planned: None,
         leader: observed,
         looked_at: Some(at(500)),
+        ..Follow::default()
     };
     let contact = Contact::new(Instant::ORIGIN);
     let me = (&id("worker-0"), Epoch::new(5));
@@ -95,6 +98,8 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
             epoch: Epoch::new(2),
         }),
         version: Version::new(term + 10),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::Takeover,
         planned: Version::new(planned),
         strategy: StrategyId::new(""),
@@ -119,7 +124,9 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
         known: Version::ZERO,
+        reads: crate::wire::FORMATS,
     })
 }
 

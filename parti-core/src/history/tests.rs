@@ -100,12 +100,14 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         status,
         applied: Version::ZERO,
         known: Version::ZERO,
+        reads: crate::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
         labels: BTreeMap::new(),
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
     }
 }
 
@@ -338,6 +340,8 @@ fn the_reads_cover_every_record_a_history_is_made_of() {
         term: Term::new(1),
         leader: None,
         version: Version::new(12),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::Resume,
         planned: Version::new(11),
         strategy: crate::strategy::StrategyId::new("deal/1"),

@@ -80,6 +80,7 @@ impl Leader {
         self.work = Work::Planning {
             op,
             brief: Box::new(brief),
+            give_up: cx.now + config.answer_bound(),
         };
     }
 
@@ -110,6 +111,7 @@ impl Leader {
         let Work::Planning {
             op: expected,
             brief,
+            ..
         } = &self.work
         else {
             return Leading::On;
@@ -125,6 +127,7 @@ impl Leader {
                 if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
                     plan.owners.rotate_left(1);
                 }
+                cx.step_done(FailedStep::Plan);
                 let (cause, report) = (brief.cause, plan.report.clone());
                 cx.notify(Notice::Planned { cause, report });
                 self.begin(cx, brief, plan);

@@ -6,10 +6,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::boot::Boot;
 use crate::config::{Config, ConfigBuilder};
-use crate::core::{Boot, Core};
-use crate::effect::{Effect, Grant};
+use crate::core::Core;
+use crate::effect::Effect;
 use crate::event::{Event, OpId, WatchId};
+use crate::grant::Grant;
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
@@ -79,6 +81,8 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
             epoch: Epoch::new(epoch),
         }),
         version: Version::new(version),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::ColdStart,
         planned: Version::new(version),
         strategy: StrategyId::new("deal/1"),

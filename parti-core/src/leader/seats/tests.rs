@@ -44,7 +44,9 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
         known: Version::ZERO,
+        reads: crate::wire::FORMATS,
     };
     SessionView {
         revision: Revision::new(epoch + 1),
