@@ -27,13 +27,15 @@ async fn given(world: &World, capacity: usize) -> NatsStore {
 
 async fn listed(store: &NatsStore) -> Option<(usize, u64)> {
     let prefix = "w.".to_owned();
-    match store.execute(StoreOp::List { prefix }).await.ok()? {
-        StoreReply::Entries {
-            entries,
-            last_revision,
-        } => Some((entries.len(), last_revision.get())),
-        other => panic!("a list was answered with {other:?}"),
-    }
+    let reply = store.execute(StoreOp::List { prefix }).await.ok()?;
+    let StoreReply::Entries {
+        entries,
+        last_revision,
+    } = reply
+    else {
+        panic!("a list was answered with {reply:?}")
+    };
+    Some((entries.len(), last_revision.get()))
 }
 
 /// A leader that takes keys for deleted which its client dropped evicts living workers.
