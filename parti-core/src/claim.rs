@@ -7,10 +7,11 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::agreement::{Disagreement, GroupSettings};
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
 use crate::circuits::Gate;
-use crate::config::OnBucketLost;
+use crate::config::{Mode, OnBucketLost};
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -24,6 +25,7 @@ use crate::store::{
 use crate::time::Instant;
 use crate::wire;
 
+mod agree;
 pub(crate) mod choice;
 
 use choice::{Choice, Seat};
@@ -48,6 +50,8 @@ pub(crate) struct Claim {
     last_error: Option<StoreError>,
     backoff: Backoff,
     exhausted: Option<StartError>,
+    /// Another worker with which this one must not share a group, if it is still there.
+    disagreement: Option<Disagreement>,
     /// What was sent up to this proves nothing.
     trusted_from: Instant,
 }
@@ -152,6 +156,7 @@ impl Claim {
             last_error,
             backoff: cx.config().retry().endless(most),
             exhausted,
+            disagreement: None,
             trusted_from: Instant::ORIGIN,
         };
         claim.look(cx);
@@ -268,14 +273,13 @@ impl Claim {
                 if empty && *last_revision > Revision::ZERO {
                     // Sessions are never removed: where writes were and no session is left, it was
                     // wiped, and leases of it may be relied on.
-                    let until = cx.now + cx.config().lease();
+                    let until = cx.now + cx.longest_lease();
                     cx.continuity().hold_back(until);
                 }
                 self.backoff.reset();
                 self.observe(cx.now, entries);
                 self.forget_deleted(entries, *last_revision);
-                self.choose(cx);
-                Claiming::Pending
+                self.join(cx)
             }
             Ok(StoreReply::Entry(_) | StoreReply::Info(_) | StoreReply::Committed { .. }) => {
                 self.fail_step(cx, StoreError::new(StoreErrorKind::Unknown, "not a list"))
@@ -329,6 +333,9 @@ impl Claim {
                 *seat == worker && *before == epoch && (evicted || nonce == Some(*name))
             });
             let own = former || (self.survivor.is_some() && nonce == self.survivor);
+            let renewed = self.seats.get(&worker).is_some_and(|before| {
+                before.record.as_ref().map(SessionRecord::nonce) == nonce && nonce.is_some()
+            });
             let seat = Seat {
                 value: value.clone(),
                 revision: entry.revision,
@@ -337,7 +344,11 @@ impl Claim {
                 status: record
                     .as_ref()
                     .map_or(SessionStatus::Active, |record| record.status),
-                lease: record.map_or(Duration::ZERO, |record| record.lease),
+                lease: record
+                    .as_ref()
+                    .map_or(Duration::ZERO, |record| record.lease),
+                renewed,
+                record,
             };
             self.seats.insert(worker, seat);
         }
@@ -376,21 +387,7 @@ impl Claim {
     fn write(&mut self, cx: &mut Cx<'_>, worker: WorkerId, expect: Expect) {
         let nonce = cx.rng().nonce();
         let id = WriteId { nonce, seq: 0 };
-        let record = SessionRecord {
-            write: id,
-            epoch: Epoch::ZERO,
-            status: SessionStatus::Active,
-            applied: Version::ZERO,
-            known: cx.known(),
-            reads: wire::FORMATS,
-            draining: Vec::new(),
-            capacity: cx.config().capacity(),
-            labels: cx.config().labels().clone(),
-            heartbeat_interval: cx.config().heartbeat_interval(),
-            lease: cx.config().lease(),
-            software: cx.boot().software.clone(),
-            bulletin: None,
-        };
+        let record = first_record(cx, id);
         let value = Some(wire::encode(&Record::Session(record)));
         let write = Write {
             key: session_key(&worker),
@@ -422,6 +419,7 @@ impl Claim {
                 let Some(info) = self.info.clone() else {
                     return Claiming::Pending;
                 };
+                self.tell_differences(cx, &worker);
                 Claiming::Won(Claimed {
                     worker,
                     nonce,
@@ -469,11 +467,34 @@ impl Claim {
     }
 
     fn failure(&self, now: Instant) -> StartError {
-        self.exhausted
+        self.disagreement
             .clone()
+            .map(StartError::Disagrees)
+            .or_else(|| self.exhausted.clone())
             .unwrap_or_else(|| StartError::StoreUnavailable {
                 after: now.since(self.started),
                 last: self.last_error.clone(),
             })
+    }
+}
+
+/// What a claim writes. Until the group says otherwise, the strictest mode is obeyed.
+fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
+    SessionRecord {
+        write,
+        epoch: Epoch::ZERO,
+        status: SessionStatus::Active,
+        applied: Version::ZERO,
+        known: cx.known(),
+        reads: wire::FORMATS,
+        draining: Vec::new(),
+        capacity: cx.config().capacity(),
+        labels: cx.config().labels().clone(),
+        heartbeat_interval: cx.config().heartbeat_interval(),
+        lease: cx.config().lease(),
+        software: cx.boot().software.clone(),
+        settings: GroupSettings::new(cx.config(), &cx.boot().strategy),
+        honours: Mode::Exclusive,
+        bulletin: None,
     }
 }

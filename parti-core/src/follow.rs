@@ -51,6 +51,8 @@ struct Observed {
     since: Instant,
     epoch: Epoch,
     ended: bool,
+    /// How often it renews, by its own word.
+    interval: Duration,
 }
 
 impl Follow {
@@ -235,6 +237,7 @@ impl Follow {
             since: cx.now,
             epoch: own_epoch.unwrap_or_else(|| Epoch::from(entry.revision)),
             ended,
+            interval: record.map_or(Duration::ZERO, |record| record.heartbeat_interval),
         });
     }
 
@@ -297,7 +300,9 @@ impl Follow {
                 if seen.ended || seen.epoch > leader.epoch {
                     Some(seen.since.max(self.head_since))
                 } else {
-                    Some(seen.since.max(contact.since()) + config.election_timeout())
+                    // A leader that renews more seldom than this member does is not a silent one.
+                    let patience = config.election_timeout().max(seen.interval * 2);
+                    Some(seen.since.max(contact.since()) + patience)
                 }
             }
             Some(_) | None => {

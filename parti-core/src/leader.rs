@@ -29,6 +29,7 @@ use crate::time::Instant;
 use crate::wire;
 
 mod act;
+mod agree;
 mod bench;
 mod commit;
 mod committing;
@@ -119,6 +120,7 @@ pub(crate) struct Leader {
     /// Until when those lost together may still come back, once most of the group was lost at once.
     restarting: Option<Instant>,
     advance_at: Option<Instant>,
+    agreement: agree::Agreement,
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
@@ -164,9 +166,9 @@ impl Leader {
             let (from, to) = (from.clone(), to.clone());
             cx.notify(Notice::StrategyChanged { from, to });
         }
-        let began = start.head.version;
+        let (began, agreed) = (start.head.version, start.head.agreed);
         if cx.continuity().misses(start.base) && start.known > start.base {
-            let until = cx.now + cx.config().lease();
+            let until = cx.now + cx.longest_lease();
             cx.continuity().hold_back(until);
         }
         Self {
@@ -206,6 +208,7 @@ impl Leader {
             bench: Bench::default(),
             restarting: None,
             advance_at: None,
+            agreement: agree::Agreement::new(cx.now, &agreed),
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
@@ -355,7 +358,7 @@ impl Leader {
             self.found = told;
             let left_over = if beyond { self.head.version } else { self.base };
             self.view.distrusted = self.view.distrusted.max(Some(left_over));
-            let until = cx.now + cx.config().lease();
+            let until = cx.now + cx.longest_lease();
             cx.continuity().hold_back(until);
             self.stirred = true;
         }
@@ -364,7 +367,7 @@ impl Leader {
 
     /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
     fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
-        match config.mode() {
+        match self.agreement.relied_on() {
             // A plan of this history was made by a leader that had waited.
             Mode::Exclusive => history
                 .grants_from(|| self.head.planned > Version::ZERO || self.is_complete(config)),
@@ -412,6 +415,7 @@ impl Leader {
             .chain(verdict)
             .chain(self.bench.next_return(now))
             .chain(self.advance_at)
+            .chain(self.agreement.next(config))
             .chain(self.next_end)
             .chain(self.next_loss);
         times.filter(|&at| at > now).min()

@@ -39,13 +39,20 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// The mode this worker is configured with does not hold in the group.
+    ModeNotHeld,
+    /// A worker's own partition source lists something else than the group has. The count says for how
+    /// many workers.
+    OtherList,
+    /// Workers are configured differently. The count says in how many settings.
+    SettingsDiffer,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Unowned,
         Self::LeaderSilent,
         Self::LeadersChange,
@@ -53,6 +60,9 @@ impl ProblemKind {
         Self::PlanFailing,
         Self::SourceFailing,
         Self::CommitFailing,
+        Self::ModeNotHeld,
+        Self::OtherList,
+        Self::SettingsDiffer,
     ];
 
     /// The kind as one lower-case word.
@@ -66,6 +76,9 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::ModeNotHeld => "mode_not_held",
+            Self::OtherList => "other_list",
+            Self::SettingsDiffer => "settings_differ",
             Self::Other(_) => "other",
         }
     }
@@ -81,6 +94,9 @@ impl ProblemKind {
             Self::PlanFailing => 5,
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
+            Self::ModeNotHeld => 20,
+            Self::OtherList => 21,
+            Self::SettingsDiffer => 22,
             Self::Other(code) => code,
         }
     }

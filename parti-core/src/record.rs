@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::agreement::{Agreed, GroupSettings};
+use crate::config::Mode;
 use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::Bulletin;
@@ -90,6 +92,8 @@ pub struct Head {
     pub weights_digest: u128,
     /// Partitions that still wait for their holder's acknowledgement.
     pub unfinished: u32,
+    /// What every worker is to obey.
+    pub agreed: Agreed,
 }
 
 /// Where a session stands.
@@ -170,6 +174,11 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// What it is configured with, as far as others have to agree.
+    pub settings: GroupSettings,
+    /// The mode that its guards obey: unless it is [`Mode::Overlap`], they end with the lease. A
+    /// worker obeys a stricter mode before it says so, and a looser one after that was applied.
+    pub honours: Mode,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
 }

@@ -13,7 +13,7 @@ use core::time::Duration;
 
 use crate::config::Config;
 use crate::id::{Revision, WorkerId};
-use crate::record::SessionStatus;
+use crate::record::{SessionRecord, SessionStatus};
 use crate::store::Expect;
 use crate::time::Instant;
 
@@ -32,6 +32,10 @@ pub(crate) struct Seat {
     pub(crate) since: Instant,
     pub(crate) status: SessionStatus,
     pub(crate) lease: Duration,
+    /// Whether the same session was seen at an earlier revision: its process lives.
+    pub(crate) renewed: bool,
+    /// What it says, if it can be read.
+    pub(crate) record: Option<SessionRecord>,
 }
 
 /// What to do.
@@ -55,7 +59,12 @@ fn free_at(config: &Config, seat: &Seat) -> Instant {
         SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Instant::ORIGIN,
         SessionStatus::Active
         | SessionStatus::Draining
-        | SessionStatus::Evicted { silent: false } => seat.since + seat.lease.max(config.lease()),
+        | SessionStatus::Evicted { silent: false } => {
+            let own = config.clock_drift_ppm();
+            let said = seat.record.as_ref();
+            let drift_ppm = said.map_or(own, |said| said.settings.clock_drift_ppm);
+            seat.since + config.outlasts(seat.lease, drift_ppm)
+        }
     }
 }
 
@@ -138,6 +147,8 @@ mod tests {
                     since,
                     status,
                     lease,
+                    renewed: false,
+                    record: None,
                 },
             )
         });
@@ -204,6 +215,8 @@ mod tests {
             since: Instant::ORIGIN,
             status: SessionStatus::Evicted { silent: false },
             lease: config.lease(),
+            renewed: false,
+            record: None,
         };
         let choose = |own| {
             let seats = BTreeMap::from([(id(3), seat(own))]);

@@ -83,6 +83,14 @@ fn lease(config: &Config) -> Result<(), ConfigError> {
         "renewals must leave room for answers",
     )?;
     at_most("lease", lease, DAY, "a crash would be noticed a day later")?;
+    let (longest, because) = (config.max_lease(), "lease: nobody may have a longer one");
+    at_least("max_lease", longest, lease, because)?;
+    at_most(
+        "max_lease",
+        longest,
+        DAY,
+        "so long nothing is granted after a loss",
+    )?;
     at_least(
         "lease",
         lease,

@@ -40,6 +40,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
         worker: id("worker-1"),
@@ -47,6 +48,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         since: at(since),
         epoch: Epoch::new(epoch),
         ended,
+        interval: Duration::from_secs(2),
     });
     let follow = Follow {
         head: Some(head),
@@ -108,6 +110,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
     }
 }
 
@@ -126,6 +129,8 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         software: String::new(),
         bulletin: None,
         known: Version::ZERO,
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
         reads: crate::wire::FORMATS,
     })
 }

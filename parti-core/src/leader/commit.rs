@@ -13,6 +13,7 @@ use super::ledger::{Change, Page, Step};
 use super::plan::{Requested, Target};
 use super::seats::Seats;
 use super::view::View;
+use crate::agreement::{Agreed, GroupSettings};
 use crate::attempt::Attempt;
 use crate::config::Mode;
 use crate::cx::Cx;
@@ -55,7 +56,7 @@ impl Commit {
     /// How long what it grants had no owner, by former owner. To be asked before its evictions are
     /// noted in the view.
     pub(crate) fn transfers(&self, cx: &Cx<'_>, view: &View) -> Vec<Transfer> {
-        let exclusive = cx.config().mode() == Mode::Exclusive;
+        let exclusive = self.head.agreed.mode == Mode::Exclusive;
         let transfers = self.former.iter().filter_map(|(from, &partitions)| {
             let session = view.sessions.get(from)?;
             let lost = self.evicted.iter().any(|(worker, _)| worker == from)
@@ -94,6 +95,8 @@ pub(crate) struct Draft<'a> {
     /// Whether this is the first generation of the target.
     pub(crate) begins: bool,
     pub(crate) cause: Cause,
+    /// What the group obeys from this generation on.
+    pub(crate) agreed: Agreed,
     pub(crate) seats: &'a Seats,
     pub(crate) step: Step,
     pub(crate) evictions: BTreeMap<WorkerId, (Revision, bool)>,
@@ -259,6 +262,7 @@ impl Draft<'_> {
             digest: target.table.digest(),
             weights_digest: target.table.weights_digest(),
             unfinished: self.step.unfinished as u32,
+            agreed: self.agreed,
         }
     }
 
@@ -299,7 +303,7 @@ impl Draft<'_> {
                     status,
                     ..record.clone()
                 },
-                None => unknown_session(self.write, epoch, status),
+                None => unknown_session(self.write, epoch, status, self.agreed.mode),
             };
             Some((worker.clone(), record, session.expect))
         });
@@ -370,7 +374,12 @@ fn new_grants(page: &Page, version: Version) -> usize {
 }
 
 /// What is written over a session key that holds nothing readable.
-fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> SessionRecord {
+fn unknown_session(
+    write: WriteId,
+    epoch: Epoch,
+    status: SessionStatus,
+    mode: Mode,
+) -> SessionRecord {
     SessionRecord {
         write,
         epoch,
@@ -384,6 +393,11 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         heartbeat_interval: Duration::ZERO,
         lease: Duration::ZERO,
         software: String::new(),
+        settings: GroupSettings {
+            mode,
+            ..GroupSettings::default()
+        },
+        honours: Mode::Overlap,
         bulletin: None,
     }
 }

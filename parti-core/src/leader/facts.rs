@@ -220,6 +220,7 @@ impl Leader {
     /// Living workers that do not confirm what they were told in time.
     pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
         let mut stuck = self.confirmations.late(config, now, &self.view);
+        stuck.extend(self.disobedient(config, now));
         let lost = self.view.unaccounted(config, now);
         let living = |worker: &WorkerId| {
             self.view

@@ -57,6 +57,8 @@ pub(crate) struct Seat {
     pub(crate) planned: bool,
     /// Whether the stored record is not the one in force and has to be written again.
     pub(crate) damaged: bool,
+    /// Whether it is granted nothing new, since the mode it relies on does not hold yet.
+    pub(crate) waits: bool,
 }
 
 /// The next record of one seat.
@@ -101,7 +103,6 @@ pub(crate) fn advance(
     let mut settled = vec![false; target.len()];
     for (index, seat) in seats.iter().enumerate() {
         next.push(keep(
-            mode,
             version,
             target,
             seats,
@@ -115,21 +116,21 @@ pub(crate) fn advance(
         if seat == NOBODY || settled[rank] {
             continue;
         }
-        // Overlap waits for nobody, but a record that cannot be rewritten keeps what it lists.
-        let free = match holders
-            .get(rank)
-            .and_then(|&holder| seats.get(holder as usize))
-        {
+        let free = match holders[rank] {
             // What no record lists may be held by somebody whose record is missing.
-            None => listed[rank] || !unknown_holders || mode == Mode::Overlap,
-            Some(holder) => mode == Mode::Overlap && holder.living.is_some(),
+            Held::Free => listed[rank] || !unknown_holders || mode == Mode::Overlap,
+            // Overlap waits for nobody, but a record that cannot be rewritten keeps what it lists.
+            Held::Rewritable => mode == Mode::Overlap,
+            Held::Fixed => false,
         };
         let draft = &mut next[seat as usize];
-        if !free || !draft.writable {
+        if !free || !draft.writable || seats[seat as usize].waits {
             step.unfinished += 1;
             continue;
         }
         let (rank, token) = (rank as u32, Token::from(version));
+        // In overlap mode a partition can come back before its revocation was acknowledged.
+        draft.page.revoking.retain(|&(leaving, _)| leaving != rank);
         draft.page.granted.push(Granted {
             rank,
             token,
@@ -158,7 +159,6 @@ struct Draft {
 /// Carries over what a seat keeps and begins to take away what it does not.
 #[allow(clippy::too_many_arguments)]
 fn keep(
-    mode: Mode,
     version: Version,
     target: &[u32],
     seats: &[Seat],
@@ -196,9 +196,8 @@ fn keep(
         }
         draft.changed = true;
         step.revoked += 1;
-        if mode == Mode::Exclusive {
-            draft.page.revoking.push((granted.rank, version));
-        }
+        // In overlap mode nobody waits for it, but a stricter mode may be asked for before it is done.
+        draft.page.revoking.push((granted.rank, version));
     }
     for &(rank, since) in &old.revoking {
         if may_hold(seat, rank, since) {
@@ -220,19 +219,37 @@ fn listed(ranks: usize, seats: &[Seat]) -> Vec<bool> {
     listed
 }
 
-/// Per rank, the seat that may hold it.
-fn holders(ranks: usize, seats: &[Seat]) -> Vec<u32> {
-    let mut holders = vec![NOBODY; ranks];
-    for (index, seat) in seats.iter().enumerate() {
+/// Who may hold a partition.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    /// Nobody.
+    Free,
+    /// Workers whose records can be written, so that they can be told to stop.
+    Rewritable,
+    /// Somebody whose record stays as it is.
+    Fixed,
+}
+
+/// Per rank, who may hold it. Grants made in overlap mode may have left several holders.
+fn holders(ranks: usize, seats: &[Seat]) -> Vec<Held> {
+    let mut holders = vec![Held::Free; ranks];
+    for seat in seats {
         let (Some(page), Standing::Bound { .. }) = (&seat.page, &seat.standing) else {
             continue;
         };
+        let how = match seat.living {
+            Some(_) => Held::Rewritable,
+            None => Held::Fixed,
+        };
         for granted in &page.granted {
-            holders[granted.rank as usize] = index as u32;
+            let held = &mut holders[granted.rank as usize];
+            *held = how.max(*held);
         }
         for &(rank, since) in &page.revoking {
+            let held = &mut holders[rank as usize];
             if may_hold(seat, rank, since) {
-                holders[rank as usize] = index as u32;
+                // What is being taken away stays so, whoever writes the record.
+                *held = Held::Rewritable.max(*held);
             }
         }
     }

@@ -74,6 +74,7 @@ impl Leader {
         not_judging
             .into_iter()
             .chain(self.minding.unowned.problem())
+            .chain(self.disagreements())
     }
 
     /// What everybody is told; `None` as long as it knows too little.

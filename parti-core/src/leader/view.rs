@@ -81,6 +81,8 @@ pub(crate) struct View {
     pub(crate) hears_since: Option<Instant>,
     /// Records up to this version are what a set-back left over: later ones are known to have been.
     pub(crate) distrusted: Option<Version>,
+    /// Whether a session was seen whose settings or standing may be news.
+    settings_news: bool,
     /// Keys seen since the present snapshot began, while it is being delivered.
     mentioned: Option<BTreeSet<String>>,
 }
@@ -238,14 +240,19 @@ impl View {
             .and_then(|session| session.record.as_ref());
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
+                let alike = a.settings == b.settings && a.honours == b.honours;
+                self.settings_news |= !alike;
                 self.note_return(cx, &worker);
-                if a.applied == b.applied && a.draining == b.draining {
+                if alike && a.applied == b.applied && a.draining == b.draining {
                     News::Renewal
                 } else {
                     News::Acknowledgement
                 }
             }
-            (_, _) => News::Change,
+            (_, _) => {
+                self.settings_news = true;
+                News::Change
+            }
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
@@ -334,7 +341,13 @@ impl View {
         if let Some(session) = self.sessions.get_mut(worker) {
             session.since = now;
             session.record = Some(record);
+            self.settings_news = true;
         }
+    }
+
+    /// Whether settings may have changed since this was asked last.
+    pub(crate) fn take_settings_news(&mut self) -> bool {
+        core::mem::take(&mut self.settings_news)
     }
 
     /// Workers with an assignment record but no session key: their silence is counted from now on.
@@ -411,7 +424,8 @@ impl View {
             },
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
             SessionStatus::Evicted { silent: false } => {
-                Fate::EndsAt(session.since + config.lease().max(record.lease))
+                let drift_ppm = record.settings.clock_drift_ppm;
+                Fate::EndsAt(session.since + config.outlasts(record.lease, drift_ppm))
             }
         }
     }
@@ -435,17 +449,17 @@ impl SessionView {
 
     /// How long it may be silent before it counts as lost, and before it is overdue.
     pub(crate) fn patience(&self, config: &Config) -> (Duration, Duration) {
+        // Each session is judged by what it says of itself; of one that cannot be read, the longest
+        // lease is feared.
         let (interval, lease) = match &self.record {
             Some(record) => (
-                record.heartbeat_interval.max(config.heartbeat_interval()),
-                record.lease,
+                record.heartbeat_interval,
+                config.outlasts(record.lease, record.settings.clock_drift_ppm),
             ),
-            None => (config.heartbeat_interval(), Duration::ZERO),
+            None => (config.heartbeat_interval(), config.max_lease()),
         };
         let overdue = interval * 3 / 2;
-        let lost = (overdue + config.emergency_grace_period())
-            .max(lease)
-            .max(config.lease());
+        let lost = (overdue + config.emergency_grace_period()).max(lease);
         let early = lost.saturating_sub(interval / 8);
         let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
         let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);

@@ -32,6 +32,30 @@ pub(super) struct HeadWire<'a> {
     pub(super) digest: u128,
     pub(super) weights_digest: u128,
     pub(super) unfinished: u32,
+    pub(super) agreed: AgreedWire,
+}
+
+/// The mode asked for, the one that holds, and the longest lease in milliseconds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AgreedWire(pub(super) ModeWire, pub(super) ModeWire, pub(super) u64);
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum ModeWire {
+    Exclusive,
+    Overlap,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct SettingsWire<'a> {
+    pub(super) mode: ModeWire,
+    pub(super) rolling_from: Option<ModeWire>,
+    pub(super) max_lease_ms: u64,
+    pub(super) clock_drift_ppm: u32,
+    pub(super) halts: bool,
+    pub(super) strategy: &'a str,
+    pub(super) application: &'a str,
+    pub(super) list: Option<u128>,
+    pub(super) leading: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +76,8 @@ pub(super) struct SessionWire<'a> {
     pub(super) labels: List<(&'a str, &'a str)>,
     pub(super) heartbeat_ms: u64,
     pub(super) software: &'a str,
+    pub(super) settings: SettingsWire<'a>,
+    pub(super) honours: ModeWire,
     pub(super) bulletin: Option<BulletinWire<'a>>,
 }
 

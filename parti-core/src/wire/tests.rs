@@ -6,7 +6,7 @@ use core::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::body::{AssignmentWire, AuditWire, HeadWire, List, RecordWire};
+use super::body::{AgreedWire, AssignmentWire, AuditWire, HeadWire, List, ModeWire, RecordWire};
 use super::envelope::{CHECKED_FROM, seal};
 use super::{ENVELOPE, Envelope, FORMAT, Summary, WireError, convert, decode, encode};
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId, WriteId};
@@ -271,6 +271,7 @@ fn values_outside_their_domain_are_refused_by_name() {
             digest: 0,
             weights_digest: 0,
             unfinished: 0,
+            agreed: AgreedWire(ModeWire::Exclusive, ModeWire::Overlap, 0),
         })
     };
     let last = u8::try_from(Cause::ALL.len()).expect("few") - 1;

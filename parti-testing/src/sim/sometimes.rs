@@ -35,6 +35,7 @@ pub const SITUATIONS: &[&str] = &[
     "commit_planned_scale",
     "commit_restart",
     "commit_resume",
+    "commit_settings",
     "commit_split",
     "commit_stuck",
     "commit_takeover",
@@ -358,5 +359,6 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::WeightsChanged => "commit_weights_changed",
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
+        Cause::Settings => "commit_settings",
     }
 }

@@ -44,6 +44,8 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "test".to_string(),
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
         bulletin: None,
     }
 }
@@ -115,6 +117,7 @@ fn look(unowned: &mut Unowned, view: &View, now: u64, listed: bool, gathering: b
         digest: table.digest(),
         weights_digest: table.weights_digest(),
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
     };
     unowned.look(&Sight {
         config: &config,

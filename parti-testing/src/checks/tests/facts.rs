@@ -118,6 +118,8 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        settings: parti_core::GroupSettings::default(),
+        honours: parti_core::Mode::Exclusive,
         bulletin: None,
     })
 }
@@ -195,6 +197,7 @@ pub(super) fn head(
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: parti_core::Agreed::default(),
     });
     written("head", revision, previous, record)
 }
