@@ -18,7 +18,7 @@ impl Leader {
             }
             Work::Committing(commit) if cx.now >= commit.give_up.at => {
                 // It may still be applied: then `head` shows it, and the next attempt cannot win.
-                let open = "the store left its outcome open".into();
+                let open = commit.attempt.still_open();
                 self.fail(cx, FailedStep::Commit, open);
             }
             Work::Committing(commit) => commit.attempt.handle_timeout(cx),
