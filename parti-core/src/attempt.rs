@@ -393,6 +393,7 @@ impl Record {
             Self::Assignment(assignment) => assignment.write,
             Self::Audit(entry) => entry.write,
             Self::Control(control) => control.write,
+            Self::Parked(parked) => parked.write,
             // The nonce is of the change, not of a session.
             Self::Source(part) => WriteId {
                 nonce: part.change,

@@ -107,10 +107,12 @@ bugs! {
         "A record that both takes and gives partitions revokes nothing.";
     25 MovesOnLeave "moves-on-leave"
         "When a worker leaves, everything is planned anew, not only what it had.";
-    26 OwnMode "own-mode"
+    26 OneFailsAll "one-fails-all"
+        "A partition that nobody may own fails the whole plan instead of being parked.";
+    27 OwnMode "own-mode"
         "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
-    27 OwnQuarantine "own-quarantine"
+    28 OwnQuarantine "own-quarantine"
         "After a lost history the own lease is waited for, although others may have a longer one.";
-    28 LeaderMode "leader-mode"
+    29 LeaderMode "leader-mode"
         "A leader grants as it is configured, although a worker of a stricter mode lives.";
 }

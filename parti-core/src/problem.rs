@@ -27,6 +27,8 @@ const MAX_DETAIL: usize = 200;
 pub enum ProblemKind {
     /// Partitions have no owner. The count says how many.
     Unowned,
+    /// Partitions have no owner because nobody may own them. The count says how many.
+    Parked,
     /// The leader named in `head` gives no sign of life, and nobody takes its place.
     LeaderSilent,
     /// One leader follows the other. The count says how many began within the last minute.
@@ -52,8 +54,9 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unowned,
+        Self::Parked,
         Self::LeaderSilent,
         Self::LeadersChange,
         Self::NotJudging,
@@ -70,6 +73,7 @@ impl ProblemKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unowned => "unowned",
+            Self::Parked => "parked",
             Self::LeaderSilent => "leader_silent",
             Self::LeadersChange => "leaders_change",
             Self::NotJudging => "not_judging",
@@ -94,6 +98,7 @@ impl ProblemKind {
             Self::PlanFailing => 5,
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
+            Self::Parked => 8,
             Self::ModeNotHeld => 20,
             Self::OtherList => 21,
             Self::SettingsDiffer => 22,

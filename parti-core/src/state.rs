@@ -81,13 +81,16 @@ pub enum Cause {
     Manual,
     /// A hand-over goes on: what was released is granted, or an earlier leader's work is finished.
     Resume,
+    /// Partitions without an owner may have found one: somebody joined, or they have waited for the
+    /// workers they prefer as long as they were to.
+    Parked,
     /// What the group obeys has changed; assignments are unchanged.
     Settings,
 }
 
 impl Cause {
     /// Every cause, in declaration order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Takeover,
         Self::Resignation,
         Self::ColdStart,
@@ -99,6 +102,7 @@ impl Cause {
         Self::WeightsChanged,
         Self::Manual,
         Self::Resume,
+        Self::Parked,
         Self::Settings,
     ];
 
@@ -117,6 +121,7 @@ impl Cause {
             Self::WeightsChanged => "weights_changed",
             Self::Manual => "manual",
             Self::Resume => "resume",
+            Self::Parked => "parked",
             Self::Settings => "settings",
         }
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::{Nonce, Term, WriteId};
-use crate::record::LeaderName;
+use crate::record::{LeaderName, Parked};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 
@@ -41,6 +41,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         weights_digest: 0,
         unfinished: 0,
         agreed: crate::agreement::Agreed::default(),
+        parked: Parked::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
         worker: id("worker-1"),
@@ -111,6 +112,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         weights_digest: 0,
         unfinished: 0,
         agreed: crate::agreement::Agreed::default(),
+        parked: Parked::default(),
     }
 }
 

@@ -155,6 +155,7 @@ impl Leader {
             moved: 0,
             lower_bound: 0,
             changes: Vec::new(),
+            parked: Vec::new(),
             truncated: false,
         };
         let writes = vec![
@@ -178,6 +179,7 @@ impl Leader {
             records: Vec::new(),
             evicted: Vec::new(),
             target: None,
+            parked: None,
             requests: Vec::new(),
             granted: 0,
             revoked: 0,

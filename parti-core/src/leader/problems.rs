@@ -16,6 +16,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Minding {
     unowned: Unowned,
+    parked: Option<Problem>,
     /// Since when others cannot be judged.
     not_judging: Option<Instant>,
 }
@@ -24,6 +25,7 @@ impl Minding {
     pub(super) fn inherit(unowned: Option<Problem>) -> Self {
         Self {
             unowned: Unowned::inherit(unowned),
+            parked: None,
             not_judging: None,
         }
     }
@@ -44,6 +46,10 @@ impl Leader {
         if !self.ready {
             return;
         }
+        self.minding.parked = self
+            .view
+            .parking
+            .problem(now, cx.wall_ms(), self.head.partitions);
         let waits = match &self.verdict {
             Verdict::Settle { .. } => true,
             Verdict::Wait(wake) => wake.why == WakeReason::Cooldown,
@@ -75,6 +81,7 @@ impl Leader {
             .into_iter()
             .chain(self.minding.unowned.problem())
             .chain(self.disagreements())
+            .chain(self.minding.parked.clone())
     }
 
     /// What everybody is told; `None` as long as it knows too little.

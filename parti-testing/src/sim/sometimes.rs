@@ -360,5 +360,6 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
         Cause::Settings => "commit_settings",
+        Cause::Parked => "commit_parked",
     }
 }

@@ -16,7 +16,7 @@ use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId}
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
 use crate::record::{
-    AssignmentRecord, Head, LeaderName, Record, RecordGrant, SessionRecord, SessionStatus,
+    AssignmentRecord, Head, LeaderName, Parked, Record, RecordGrant, SessionRecord, SessionStatus,
 };
 use crate::state::Cause;
 use crate::store::{
@@ -92,6 +92,7 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
         weights_digest: 0,
         unfinished: 0,
         agreed: crate::agreement::Agreed::default(),
+        parked: Parked::default(),
     })
 }
 

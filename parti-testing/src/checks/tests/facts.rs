@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::*;
 use parti_core::{
     AssignmentRecord, Cause, Epoch, Expect, Grant, Head, Instant, Key, LeaderName, Nonce, Notice,
-    PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus, State,
-    StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
+    Parked, PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus,
+    State, StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
 };
 
 pub(super) const A: Process = Process { node: 0, run: 1 };
@@ -198,6 +198,7 @@ pub(super) fn head(
         weights_digest: 0,
         unfinished: 0,
         agreed: parti_core::Agreed::default(),
+        parked: Parked::default(),
     });
     written("head", revision, previous, record)
 }
