@@ -228,6 +228,7 @@ fn a_partition_that_another_still_drains_is_contested() {
         let revoking = revoking.iter().map(|&(name, since)| Revoking {
             partition: key(name),
             since: Version::new(since),
+            parked: None,
         });
         AssignmentRecord {
             write: WriteId { nonce, seq: 1 },

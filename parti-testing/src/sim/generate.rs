@@ -90,6 +90,7 @@ impl Draft {
                 expected_workers: None,
                 max_batch: None,
                 planner: Planner::default(),
+                mixed: false,
                 old_clocks: false,
             },
             nodes: Vec::new(),
@@ -152,6 +153,8 @@ impl Draft {
                 survives: number == 0 || self.roll().below(4) > 0,
                 after: Aftermath::Healed,
                 wall_skew_ms: 0,
+                other_mode: false,
+                long_lease: false,
                 twin_of: None,
             };
             self.plan.nodes.push(node);
@@ -250,7 +253,8 @@ impl Draft {
             | FaultClass::Calm
             | FaultClass::OldClocks
             | FaultClass::Strategy
-            | FaultClass::SmallBatch => self.shape(class),
+            | FaultClass::SmallBatch
+            | FaultClass::MixedSettings => self.shape(class),
             FaultClass::Swizzle
             | FaultClass::Reconnect
             | FaultClass::Scale

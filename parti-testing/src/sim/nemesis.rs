@@ -154,6 +154,8 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         survives: true,
         after: Aftermath::Healed,
         wall_skew_ms: 0,
+        other_mode: false,
+        long_lease: false,
         twin_of: None,
     };
     let stop = |node: u32| TimedAction {
@@ -178,6 +180,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             max_batch: None,
             planner: Planner::Sticky,
             old_clocks: false,
+            mixed: false,
         },
         nodes: vec![node; workers as usize],
         partitions,

@@ -132,6 +132,9 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
+    seeds(Planted::OwnMode, 500, &["S28"]),
+    seeds(Planted::OwnQuarantine, 500, &["S28"]),
+    seeds(Planted::LeaderMode, 500, &["S28"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

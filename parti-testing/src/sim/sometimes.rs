@@ -7,8 +7,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use parti_core::{
-    Cause, Expect, Head, HistoryLoss, Instant, Key, Mode, Notice, Record, Revision, SessionStatus,
-    Term, WorkerId,
+    Agreed, Cause, Expect, Head, HistoryLoss, Instant, Key, Mode, Notice, Record, Revision,
+    SessionStatus, Term, WorkerId,
 };
 
 use crate::checks::ledger::{Freed, Ledger};
@@ -64,6 +64,10 @@ pub const SITUATIONS: &[&str] = &[
     "identity_lost",
     "lease_lost",
     "lease_lost_in_pause",
+    "mixed_contended",
+    "mode_held",
+    "mode_loosened",
+    "mode_tightened",
     "own_write_found",
     "paused_past_lease",
     "plan_failed",
@@ -106,6 +110,8 @@ const CROWD: usize = 3;
 #[derive(Debug)]
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
+    /// What the group obeys.
+    agreed: Option<Agreed>,
     mode: Mode,
     /// How many writes the store takes at once, if that is few.
     pub(super) max_batch: Option<usize>,
@@ -127,6 +133,7 @@ impl Sometimes {
     pub(super) fn new(rules: &Rules) -> Self {
         Self {
             counts: SITUATIONS.iter().map(|name| (*name, 0)).collect(),
+            agreed: None,
             mode: rules.mode,
             max_batch: None,
             claims: BTreeMap::new(),
@@ -265,6 +272,17 @@ impl Sometimes {
 
     /// Situations that only a generation together with the ones before it shows.
     fn head(&mut self, at: Instant, head: &Head) {
+        if let Some(before) = self.agreed.replace(head.agreed) {
+            if head.agreed.mode.is_stricter_than(before.mode) {
+                self.count("mode_tightened");
+            }
+            if before.mode.is_stricter_than(head.agreed.mode) {
+                self.count("mode_loosened");
+            }
+            if head.agreed.holds.is_stricter_than(before.holds) && before.mode == head.agreed.mode {
+                self.count("mode_held");
+            }
+        }
         if head.planned != head.version {
             return;
         }
