@@ -39,6 +39,7 @@ mod plan;
 mod planning;
 mod resign;
 mod seats;
+mod succession;
 mod verdict;
 pub(crate) mod view;
 

@@ -194,6 +194,22 @@ struct SessionWire {
     heartbeat_ms: u64,
     lease_ms: u64,
     software: String,
+    predecessors: Vec<PredecessorWire>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum RemainsWire {
+    Everything,
+    Draining,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PredecessorWire {
+    epoch: u64,
+    revision: u64,
+    lease_ms: u64,
+    applied: u64,
+    remains: RemainsWire,
 }
 
 #[derive(Serialize, Deserialize)]

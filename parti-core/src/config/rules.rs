@@ -29,6 +29,8 @@ fn pool(config: &Config) -> Result<(), ConfigError> {
             let (hint, first, last) = (hint.to_string(), first.to_string(), last.to_string());
             return Err(ConfigError::HintOutsidePool { hint, first, last });
         }
+    } else if config.predecessor_is_dead() {
+        return Err(ConfigError::DeadWithoutHint);
     }
     match config.expected_workers() {
         Some(0) => Err(ConfigError::Zero {

@@ -43,6 +43,7 @@ impl ConfigBuilder {
                 .unwrap_or_else(|| "worker".to_string()),
             worker_id_range: self.worker_id_range.unwrap_or((0, 99)),
             worker_id_hint: hint.transpose()?,
+            predecessor_is_dead: self.predecessor_is_dead,
             capacity: self.capacity.unwrap_or(1),
             labels: self.labels,
             expected_workers: self.expected_workers,

@@ -120,6 +120,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         lease: Duration::from_secs(6),
         software: String::new(),
         known: Version::ZERO,
+        predecessors: Vec::new(),
     })
 }
 

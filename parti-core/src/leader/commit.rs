@@ -378,6 +378,7 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         heartbeat_interval: core::time::Duration::ZERO,
         lease: core::time::Duration::ZERO,
         software: String::new(),
+        predecessors: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
 
+use super::succession;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
@@ -35,6 +36,8 @@ pub(crate) struct SessionView {
     pub(crate) record: Option<SessionRecord>,
     /// What an eviction must expect of the key.
     pub(crate) expect: Expect,
+    /// When each earlier session of the slot that this one names has ended for certain.
+    pub(crate) ends: BTreeMap<Epoch, Instant>,
 }
 
 /// What became of an incarnation, as far as the leader can prove it.
@@ -42,7 +45,8 @@ pub(crate) struct SessionView {
 pub(crate) enum Fate {
     /// It may hold what it was granted.
     Living,
-    /// It was evicted although alive: it may hold partitions until then.
+    /// It was evicted although alive, or its slot was taken before its end: it may hold partitions
+    /// until then.
     EndsAt(Instant),
     /// It has ended, but its seat is kept for a replacement until then.
     Reserved { until: Instant },
@@ -72,7 +76,7 @@ pub(crate) struct View {
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
     /// Sessions without a record that may hold what no record lists although some should.
-    suspects: BTreeMap<WorkerId, Epoch>,
+    suspects: BTreeSet<(WorkerId, Epoch)>,
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
@@ -121,11 +125,14 @@ impl View {
                 }
             });
         let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
-        let there = self.sessions.iter().filter(|(_, session)| {
-            last_generation.is_none_or(|generation| session.epoch() <= generation)
+        let sessions = self.sessions.iter().flat_map(|(worker, session)| {
+            let before = session.ends.keys().copied();
+            let epochs = before.chain([session.epoch()]);
+            epochs.map(move |epoch| (worker.clone(), epoch))
         });
-        let suspects = there.map(|(worker, session)| (worker.clone(), session.epoch()));
-        self.suspects = suspects.collect();
+        let there = sessions
+            .filter(|(_, epoch)| last_generation.is_none_or(|generation| *epoch <= generation));
+        self.suspects = there.collect();
     }
 
     /// A snapshot begins: keys it does not mention are gone.
@@ -239,7 +246,8 @@ impl View {
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
                 self.note_return(cx, &worker);
-                if a.applied == b.applied && a.draining == b.draining {
+                let same = a.applied == b.applied && a.draining == b.draining;
+                if same && a.predecessors == b.predecessors {
                     News::Renewal
                 } else {
                     News::Acknowledgement
@@ -248,6 +256,7 @@ impl View {
             (_, _) => News::Change,
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
+        let ends = succession::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
         let session = SessionView {
             revision: entry.revision,
@@ -256,6 +265,11 @@ impl View {
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
             expect,
+            // A new leader has not seen the predecessor itself.
+            ends: match self.author {
+                None if cx.planted(Planted::ForgottenPredecessor) => BTreeMap::new(),
+                None | Some(_) => ends,
+            },
         };
         self.sessions.insert(worker, session);
         news
@@ -347,6 +361,7 @@ impl View {
                 said: now,
                 record: None,
                 expect: Expect::Absent,
+                ends: BTreeMap::new(),
             });
         }
     }
@@ -372,7 +387,7 @@ impl View {
             let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
             let known = page.is_some_and(|page| page.version >= record.applied);
             // Whoever was evicted alive and has no record was one of them already.
-            let suspect = self.suspects.get(worker) == Some(&session.epoch())
+            let suspect = self.is_suspect(worker, session.epoch())
                 || record.status == SessionStatus::Evicted { silent: false };
             let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());
             if !left_over && (known || nothing) {
@@ -384,7 +399,38 @@ impl View {
                 Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
             }
         });
-        sessions.collect()
+        let mut unaccounted: BTreeMap<WorkerId, Option<Instant>> = sessions.collect();
+        for (worker, session) in &self.sessions {
+            let Some(at) = self.unaccounted_before(worker, session, now) else {
+                continue;
+            };
+            let ends = unaccounted.entry(worker.clone()).or_insert(Some(at));
+            *ends = ends.map(|known| known.max(at));
+        }
+        unaccounted
+    }
+
+    /// The same of the earlier sessions of a slot: when the last of them ends for certain.
+    fn unaccounted_before(
+        &self,
+        worker: &WorkerId,
+        session: &SessionView,
+        now: Instant,
+    ) -> Option<Instant> {
+        let page = self.records.get(worker);
+        let unknown = session.unproven(now).filter(|(before, _)| match page {
+            // A later session got a record, which nobody writes before the earlier one has ended.
+            Some(page) if page.epoch > before.epoch => false,
+            Some(page) if page.epoch == before.epoch => page.version < before.applied,
+            Some(_) | None => {
+                before.applied > Version::ZERO || self.is_suspect(worker, before.epoch)
+            }
+        });
+        unknown.map(|(_, at)| at).max()
+    }
+
+    fn is_suspect(&self, worker: &WorkerId, epoch: Epoch) -> bool {
+        self.suspects.contains(&(worker.clone(), epoch))
     }
 
     /// What became of an incarnation.
@@ -400,8 +446,13 @@ impl View {
             Ordering::Less => {
                 return config.unless_planted(Planted::StaleEvidence, Fate::Living, Fate::Ended);
             }
-            // The seat was taken anew, which is possible only after the end of the old session.
-            Ordering::Greater => return Fate::Ended,
+            // The slot was taken again: after the end of this session, unless the present one says
+            // that it may not have ended.
+            Ordering::Greater => {
+                let at = session.ends.get(&epoch);
+                let at = at.filter(|_| !config.planted(Planted::GreaterEpochIsEnd));
+                return at.map_or(Fate::Ended, |&at| Fate::EndsAt(at));
+            }
             Ordering::Equal => {}
         }
         match record.status {

@@ -7,14 +7,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{
-    AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, RecordWire, SessionWire,
-    SourceWire, StatusWire, WireError, WriteWire,
+    AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, PredecessorWire, RecordWire,
+    RemainsWire, SessionWire, SourceWire, StatusWire, WireError, WriteWire,
 };
-use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Predecessor, Record, RecordGrant,
+    Remains, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::StrategyId;
@@ -119,6 +119,37 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire {
         heartbeat_ms: millis(session.heartbeat_interval),
         lease_ms: millis(session.lease),
         software: session.software.clone(),
+        predecessors: session
+            .predecessors
+            .iter()
+            .map(predecessor_to_wire)
+            .collect(),
+    }
+}
+
+fn predecessor_to_wire(predecessor: &Predecessor) -> PredecessorWire {
+    PredecessorWire {
+        epoch: predecessor.epoch.get(),
+        revision: predecessor.revision.get(),
+        lease_ms: millis(predecessor.lease),
+        applied: predecessor.applied.get(),
+        remains: match predecessor.remains {
+            Remains::Everything => RemainsWire::Everything,
+            Remains::Draining => RemainsWire::Draining,
+        },
+    }
+}
+
+const fn predecessor_from_wire(wire: &PredecessorWire) -> Predecessor {
+    Predecessor {
+        epoch: Epoch::new(wire.epoch),
+        revision: Revision::new(wire.revision),
+        lease: Duration::from_millis(wire.lease_ms),
+        applied: Version::new(wire.applied),
+        remains: match wire.remains {
+            RemainsWire::Everything => Remains::Everything,
+            RemainsWire::Draining => Remains::Draining,
+        },
     }
 }
 
@@ -142,6 +173,11 @@ fn session_from_wire(wire: SessionWire) -> Result<SessionRecord, WireError> {
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease: Duration::from_millis(wire.lease_ms),
         software: wire.software,
+        predecessors: wire
+            .predecessors
+            .iter()
+            .map(predecessor_from_wire)
+            .collect(),
     })
 }
 

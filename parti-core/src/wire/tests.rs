@@ -9,11 +9,11 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{FORMAT, SESSION_FORMAT, WireError, decode, encode};
-use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Predecessor, Record, RecordGrant,
+    Remains, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::StrategyId;
@@ -96,6 +96,18 @@ fn status() -> impl Strategy<Value = SessionStatus> {
     ]
 }
 
+fn predecessor() -> impl Strategy<Value = Predecessor> {
+    let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
+    let remains = prop_oneof![Just(Remains::Everything), Just(Remains::Draining)];
+    (numbers, remains).prop_map(|((epoch, revision, lease, applied), remains)| Predecessor {
+        epoch: Epoch::new(epoch),
+        revision: Revision::new(revision),
+        lease: Duration::from_millis(u64::from(lease)),
+        applied: Version::new(applied),
+        remains,
+    })
+}
+
 fn session() -> impl Strategy<Value = Record> {
     let labels: BoxedStrategy<BTreeMap<String, String>> =
         btree_map("[a-z]{1,8}", "\\PC{0,8}", 0..4).boxed();
@@ -109,7 +121,7 @@ fn session() -> impl Strategy<Value = Record> {
     (
         write(),
         status(),
-        vec(key(), 0..5),
+        (vec(key(), 0..5), vec(predecessor(), 0..4)),
         labels,
         numbers,
         "\\PC{0,20}",
@@ -118,7 +130,7 @@ fn session() -> impl Strategy<Value = Record> {
             |(
                 write,
                 status,
-                draining,
+                (draining, predecessors),
                 labels,
                 (epoch, applied, capacity, beat, lease),
                 software,
@@ -135,6 +147,7 @@ fn session() -> impl Strategy<Value = Record> {
                     heartbeat_interval: Duration::from_millis(u64::from(beat)),
                     lease: Duration::from_millis(u64::from(lease)),
                     software,
+                    predecessors,
                 })
             },
         )
@@ -292,9 +305,9 @@ fn unknown_formats_are_named() {
 #[test]
 fn a_session_of_the_first_format_is_read_as_knowing_what_it_applied() {
     // Format, session, nonce 7, write 3, epoch 5, active, applied 42, nothing draining, capacity 1, no
-    // labels, 2000 ms, 6000 ms, software "s".
+    // labels, 2000 ms, 6000 ms, software "s", no predecessors.
     let old = [
-        1, 1, 7, 3, 5, 0, 42, 0, 1, 0, 251, 208, 7, 251, 112, 23, 1, b's',
+        1, 1, 7, 3, 5, 0, 42, 0, 1, 0, 251, 208, 7, 251, 112, 23, 1, b's', 0,
     ];
     let Ok(Record::Session(session)) = decode(&old) else {
         panic!("{:?}", decode(&old))

@@ -1,7 +1,9 @@
 //! Who is late, by what its session says.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use super::Confirmations;
 use crate::config::Config;
@@ -52,6 +54,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         heartbeat_interval: core::time::Duration::from_secs(2),
         lease: core::time::Duration::from_secs(6),
         software: String::new(),
+        predecessors: Vec::new(),
     };
     let session = SessionView {
         revision: Revision::new(11),
@@ -60,6 +63,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         said: Instant::ORIGIN,
         record: Some(session),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     view.sessions.insert(worker(), session);
     view

@@ -35,6 +35,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             heartbeat_interval: Duration::from_secs(2),
             lease: Duration::from_secs(6),
             software: String::new(),
+            predecessors: Vec::new(),
         };
         let session = SessionView {
             revision: Revision::new(epoch + 5),
@@ -43,6 +44,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             said: Instant::from_millis(1_000),
             record: Some(record),
             expect: Expect::Any,
+            ends: BTreeMap::new(),
         };
         view.sessions.insert(worker.clone(), session);
     }

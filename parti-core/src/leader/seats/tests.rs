@@ -45,6 +45,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         lease: Duration::from_secs(6),
         software: String::new(),
         known: Version::ZERO,
+        predecessors: Vec::new(),
     };
     SessionView {
         revision: Revision::new(epoch + 1),
@@ -53,6 +54,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         said: at(1_000),
         record: Some(record),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     }
 }
 
@@ -122,6 +124,13 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
             let names = draining.iter().map(|&rank| seats.key(&target.table, rank));
             let names: Vec<String> = names.map(ToString::to_string).collect();
             alloc::format!("bound {applied} {names:?}")
+        }
+        Standing::Ending { draining } => {
+            let names = |ranks: &BTreeSet<u32>| {
+                let names = ranks.iter().map(|&rank| seats.key(&target.table, rank));
+                names.map(ToString::to_string).collect::<Vec<String>>()
+            };
+            alloc::format!("ending {:?}", draining.as_ref().map(names))
         }
         Standing::Reserved => "reserved".to_string(),
         Standing::Ended => "ended".to_string(),

@@ -32,6 +32,7 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         lease: Duration::from_secs(6),
         software: String::new(),
         known: Version::ZERO,
+        predecessors: Vec::new(),
     })
 }
 
