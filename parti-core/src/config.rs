@@ -23,6 +23,9 @@ mod settle;
 pub use degraded::{DegradedPreset, DegradedSettings};
 pub use policy::{Mode, OnBucketLost};
 
+/// The longest time that a worker is left out of plans is this many times the shortest.
+pub(crate) const LONGEST_TIME_OUT: u32 = 8;
+
 /// The most IDs a pool may have.
 pub(crate) const MAX_POOL: u32 = 100_000;
 

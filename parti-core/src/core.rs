@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::boot::Boot;
 use crate::claim::{Claim, Claimed, Claiming};
 use crate::config::Config;
 use crate::cx::Env;
@@ -20,27 +21,10 @@ use crate::requests::Requests;
 use crate::state::State;
 use crate::status::Status;
 use crate::store::{StoreError, StoreReply};
-use crate::strategy::StrategyId;
 use crate::time::Instant;
 
 /// The most rounds of due deadlines in one call; more would mean that one never goes away.
 const MAX_ROUNDS: usize = 64;
-
-/// What a core is told once, when it is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Boot {
-    /// The time of the call.
-    pub now: Instant,
-    /// The wall clock at that time, in milliseconds since 1970. It only keeps versions rising when
-    /// a bucket is lost, and dates audit entries; nothing is decided by it.
-    pub wall_ms: u64,
-    /// The seed of all randomness. Must differ between processes: nonces follow from it.
-    pub seed: u128,
-    /// The strategy the driver will plan with.
-    pub strategy: StrategyId,
-    /// Name and version of the software, for operators.
-    pub software: String,
-}
 
 /// The coordination core of one worker process.
 ///

@@ -5,11 +5,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use crate::boot::Boot;
 use crate::breaker::{CallEnd, Circuit, CircuitState};
 use crate::circuits::{Gate, StoreCircuit, WatchCircuit};
 use crate::config::Config;
 use crate::continuity::Continuity;
-use crate::core::Boot;
 use crate::effect::Effect;
 use crate::event::{OpId, OpOwner, WatchId};
 use crate::id::Version;

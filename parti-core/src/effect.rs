@@ -4,27 +4,11 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::event::{OpId, WatchId};
-use crate::id::Token;
+use crate::grant::Grant;
 use crate::notice::Notice;
-use crate::partition::PartitionKey;
 use crate::store::{StoreOp, WatchScope};
 use crate::strategy::PlanInput;
 use crate::time::Instant;
-
-/// The right to process a partition: what, and the fencing token of this ownership.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Grant {
-    /// The partition.
-    pub partition: PartitionKey,
-    /// The fencing token.
-    pub token: Token,
-}
-
-impl fmt::Debug for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.partition, self.token)
-    }
-}
 
 /// Why a partition is taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

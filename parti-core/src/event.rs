@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::effect::Grant;
+use crate::grant::Grant;
 use crate::partition::Partition;
 use crate::source::SourceError;
 use crate::store::{StoreError, StoreReply, WatchEvent};

@@ -7,7 +7,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::cx::Cx;
-use crate::effect::{Effect, Grant, RevokeCause};
+use crate::effect::{Effect, RevokeCause};
+use crate::grant::Grant;
 use crate::id::{Token, Version};
 use crate::notice::Notice;
 use crate::partition::PartitionKey;

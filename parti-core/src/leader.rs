@@ -28,7 +28,7 @@ use crate::time::Instant;
 use crate::wire;
 
 mod act;
-pub(crate) mod bench;
+mod bench;
 mod commit;
 mod committing;
 mod confirmations;

@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod attempt;
 mod backoff;
+mod boot;
 mod breaker;
 mod circuits;
 mod claim;
@@ -19,6 +20,7 @@ mod departure;
 mod effect;
 mod event;
 mod follow;
+mod grant;
 mod health;
 mod history;
 mod holdings;
@@ -49,8 +51,9 @@ mod time;
 mod watching;
 pub mod wire;
 
-pub use crate::core::{Boot, Core};
+pub use crate::core::Core;
 pub use backoff::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder, RetryPolicyError};
+pub use boot::Boot;
 pub use breaker::{
     Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
     CircuitStatus, Judged, Permit,
@@ -59,8 +62,9 @@ pub use config::{
     Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
 };
 pub use config_error::ConfigError;
-pub use effect::{Effect, Grant, RevokeCause, Wake, WakeReason};
+pub use effect::{Effect, RevokeCause, Wake, WakeReason};
 pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
+pub use grant::Grant;
 pub use history::{
     Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Unreadable,
 };

@@ -17,10 +17,8 @@ use crate::id::WorkerId;
 use crate::partition::PartitionKey;
 use crate::table::PartitionTable;
 
+pub use crate::table::NO_OWNER;
 pub use anchors::anchors_after;
-
-/// The owner index that means "nobody".
-pub const NO_OWNER: u32 = u32::MAX;
 
 /// A worker that may be given partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]

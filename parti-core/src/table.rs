@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed
 
 use crate::partition::{Partition, PartitionError, PartitionKey};
 
-pub use align::{NO_RANK, align, carry_over};
+pub use align::{NO_OWNER, NO_RANK, align, carry_over};
 
 /// The shared list of partitions, each once, in canonical order.
 #[derive(Clone, Debug, Default)]

@@ -84,7 +84,7 @@ impl Config {
             Mode::Exclusive => self.handoff_timeout() + self.apply_timeout() + self.lease() * 2,
             Mode::Overlap => self.apply_timeout() + self.lease(),
         };
-        let bench = self.apply_timeout() * crate::leader::bench::LONGEST;
+        let bench = self.apply_timeout() * super::LONGEST_TIME_OUT;
         self.decision_bound() + handoff + self.drain_timeout() * 2 + bench
     }
 

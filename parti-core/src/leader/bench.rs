@@ -7,11 +7,9 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
+use crate::config::LONGEST_TIME_OUT as LONGEST;
 use crate::id::WorkerId;
 use crate::time::Instant;
-
-/// The longest time out is this many times the shortest.
-pub(crate) const LONGEST: u32 = 8;
 
 /// Who sits out, and until when.
 #[derive(Clone, Debug, Default)]

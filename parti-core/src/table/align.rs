@@ -6,8 +6,10 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use crate::strategy::NO_OWNER;
 use crate::table::PartitionTable;
+
+/// The owner index that means "nobody".
+pub const NO_OWNER: u32 = u32::MAX;
 
 /// The rank that means "not in the other table".
 pub const NO_RANK: u32 = u32::MAX;

@@ -5,8 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::breaker::{Circuit, CircuitState};
-use crate::effect::{Effect, Grant, RevokeCause};
+use crate::effect::{Effect, RevokeCause};
 use crate::event::{OpId, OpOwner, WatchId};
+use crate::grant::Grant;
 use crate::id::{Epoch, GroupName, Nonce, Revision, Token, Version, WorkerId};
 use crate::notice::{AlertLevel, DegradedReason, FailedStep, OwnerEnd};
 use crate::partition::PartitionKey;

@@ -6,10 +6,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::boot::Boot;
 use crate::config::{Config, ConfigBuilder};
-use crate::core::{Boot, Core};
-use crate::effect::{Effect, Grant};
+use crate::core::Core;
+use crate::effect::Effect;
 use crate::event::{Event, OpId, WatchId};
+use crate::grant::Grant;
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};

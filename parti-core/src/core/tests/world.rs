@@ -9,10 +9,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::deal::deal;
+use crate::boot::Boot;
 use crate::config::{Config, ConfigBuilder};
-use crate::core::{Boot, Core};
-use crate::effect::{Effect, Grant, RevokeCause};
+use crate::core::Core;
+use crate::effect::{Effect, RevokeCause};
 use crate::event::{Event, OpOwner, WatchId};
+use crate::grant::Grant;
 use crate::id::{Revision, Token, WorkerId};
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
