@@ -8,8 +8,8 @@
 
 use alloc::collections::BTreeMap;
 
-use super::view::SessionView;
-use crate::id::Epoch;
+use super::view::{SessionView, View};
+use crate::id::{Epoch, Version, WorkerId};
 use crate::record::{Predecessor, Remains, SessionRecord};
 use crate::time::Instant;
 
@@ -45,5 +45,32 @@ impl SessionView {
         let named = &self.record.as_ref()?.predecessors;
         let named = named.iter().find(|named| named.epoch == epoch)?;
         Some(named.remains)
+    }
+}
+
+impl View {
+    /// When the earlier sessions of a slot have ended that may hold what no record lists: the last of
+    /// them, for certain.
+    pub(super) fn unaccounted_before(
+        &self,
+        worker: &WorkerId,
+        session: &SessionView,
+        now: Instant,
+    ) -> Option<Instant> {
+        let page = self.records.get(worker);
+        let unknown = session.unproven(now).filter(|(before, _)| match page {
+            // A later session got a record, which nobody writes before the earlier one has ended.
+            Some(page) if page.epoch > before.epoch => false,
+            Some(page) if page.epoch == before.epoch => page.version < before.applied,
+            Some(_) | None => {
+                before.applied > Version::ZERO || self.is_suspect(worker, before.epoch)
+            }
+        });
+        unknown.map(|(_, at)| at).max()
+    }
+
+    /// Whether an incarnation may hold what no record lists although some should.
+    pub(super) fn is_suspect(&self, worker: &WorkerId, epoch: Epoch) -> bool {
+        self.suspects.contains(&(worker.clone(), epoch))
     }
 }

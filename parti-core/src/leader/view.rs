@@ -76,7 +76,7 @@ pub(crate) struct View {
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
     /// Sessions without a record that may hold what no record lists although some should.
-    suspects: BTreeSet<(WorkerId, Epoch)>,
+    pub(super) suspects: BTreeSet<(WorkerId, Epoch)>,
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
@@ -408,29 +408,6 @@ impl View {
             *ends = ends.map(|known| known.max(at));
         }
         unaccounted
-    }
-
-    /// The same of the earlier sessions of a slot: when the last of them ends for certain.
-    fn unaccounted_before(
-        &self,
-        worker: &WorkerId,
-        session: &SessionView,
-        now: Instant,
-    ) -> Option<Instant> {
-        let page = self.records.get(worker);
-        let unknown = session.unproven(now).filter(|(before, _)| match page {
-            // A later session got a record, which nobody writes before the earlier one has ended.
-            Some(page) if page.epoch > before.epoch => false,
-            Some(page) if page.epoch == before.epoch => page.version < before.applied,
-            Some(_) | None => {
-                before.applied > Version::ZERO || self.is_suspect(worker, before.epoch)
-            }
-        });
-        unknown.map(|(_, at)| at).max()
-    }
-
-    fn is_suspect(&self, worker: &WorkerId, epoch: Epoch) -> bool {
-        self.suspects.contains(&(worker.clone(), epoch))
     }
 
     /// What became of an incarnation.
