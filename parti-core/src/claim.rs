@@ -363,6 +363,7 @@ impl Claim {
             status: SessionStatus::Active,
             applied: Version::ZERO,
             known: cx.known(),
+            reads: wire::FORMATS,
             draining: self.draining.clone(),
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),

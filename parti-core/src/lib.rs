@@ -79,8 +79,8 @@ pub use notice::{
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Predecessor, Record, RecordGrant,
-    Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Predecessor, Record,
+    RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};

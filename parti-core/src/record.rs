@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
@@ -68,6 +69,10 @@ pub struct Head {
     pub leader: Option<LeaderName>,
     /// The version of this write; also the token of everything first granted in it.
     pub version: Version,
+    /// The format in which the group writes its records: the newest that all living sessions read.
+    pub format: u16,
+    /// The lease of whoever wrote it: a release that cannot read it stands no sooner than that.
+    pub lease: Duration,
     /// Why it was written.
     pub cause: Cause,
     /// The version of the last plan: a rebalance, as opposed to a hand-over going on or a take-over.
@@ -114,6 +119,29 @@ impl SessionStatus {
     }
 }
 
+/// A range of formats of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    /// The oldest.
+    pub oldest: u16,
+    /// The newest.
+    pub newest: u16,
+}
+
+impl Formats {
+    /// Whether a format is one of them.
+    #[must_use]
+    pub const fn contains(self, format: u16) -> bool {
+        self.oldest <= format && format <= self.newest
+    }
+}
+
+impl fmt::Display for Formats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.oldest, self.newest)
+    }
+}
+
 /// A worker's session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
@@ -127,6 +155,8 @@ pub struct SessionRecord {
     pub applied: Version,
     /// The highest version its process has seen, in this history of the bucket or one before.
     pub known: Version,
+    /// The formats of records its process reads.
+    pub reads: Formats,
     /// Partitions revoked at `applied` or before whose processing has not ended yet.
     pub draining: Vec<PartitionKey>,
     /// How much it takes relative to the others.

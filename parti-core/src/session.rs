@@ -232,6 +232,7 @@ impl Session {
             status: self.status,
             applied,
             known: cx.known(),
+            reads: wire::FORMATS,
             draining,
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),

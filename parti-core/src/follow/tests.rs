@@ -30,6 +30,8 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         term: Term::new(1),
         leader: named,
         version: Version::new(1),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::Takeover,
         planned: Version::ZERO,
         strategy: StrategyId::new(""),
@@ -95,6 +97,8 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
             epoch: Epoch::new(2),
         }),
         version: Version::new(term + 10),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::Takeover,
         planned: Version::new(planned),
         strategy: StrategyId::new(""),
@@ -121,6 +125,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         software: String::new(),
         known: Version::ZERO,
         predecessors: Vec::new(),
+        reads: crate::wire::FORMATS,
     })
 }
 

@@ -7,6 +7,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::ledger::{Change, Page, Step};
 use super::plan::{Requested, Target};
@@ -83,6 +84,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) write: WriteId,
     pub(crate) worker: &'a WorkerId,
     pub(crate) info: &'a StoreInfo,
+    /// The leader's lease.
+    pub(crate) lease: Duration,
     pub(crate) base: (&'a Head, Revision),
     /// The version of the generation.
     pub(crate) version: Version,
@@ -242,6 +245,8 @@ impl Draft<'_> {
             term: before.term,
             leader: before.leader.clone(),
             version,
+            format: wire::FORMAT,
+            lease: self.lease,
             cause: self.cause,
             planned: if self.begins { version } else { before.planned },
             strategy: if self.begins {
@@ -372,11 +377,12 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         status,
         applied: Version::ZERO,
         known: Version::ZERO,
+        reads: wire::FORMATS,
         draining: Vec::new(),
         capacity: 0,
         labels: BTreeMap::new(),
-        heartbeat_interval: core::time::Duration::ZERO,
-        lease: core::time::Duration::ZERO,
+        heartbeat_interval: Duration::ZERO,
+        lease: Duration::ZERO,
         software: String::new(),
         predecessors: Vec::new(),
     }

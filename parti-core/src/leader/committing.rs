@@ -58,6 +58,7 @@ impl Leader {
             write,
             worker: &self.worker,
             info: &self.info,
+            lease: config.lease(),
             base: (&self.head, self.head_revision),
             version,
             view: &self.view,

@@ -91,6 +91,8 @@ impl Member {
             leader,
             // The wall clock keeps tokens rising even if the whole history is lost one day.
             version: known.max(cx.known()).next().max(Version::new(cx.wall_ms())),
+            format: wire::FORMAT,
+            lease: cx.config().lease(),
             cause: Cause::Takeover,
             planned: before.map(|head| head.planned).unwrap_or_default(),
             strategy: before.map_or_else(|| StrategyId::new(""), |head| head.strategy.clone()),

@@ -81,6 +81,8 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
             epoch: Epoch::new(epoch),
         }),
         version: Version::new(version),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::ColdStart,
         planned: Version::new(version),
         strategy: StrategyId::new("deal/1"),

@@ -48,6 +48,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         status: SessionStatus::Active,
         applied: Version::new(applied),
         known: Version::ZERO,
+        reads: crate::wire::FORMATS,
         draining: draining.iter().map(|name| key(name)).collect(),
         capacity: 1,
         labels: Default::default(),

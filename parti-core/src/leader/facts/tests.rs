@@ -29,6 +29,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             status,
             applied: Version::ZERO,
             known: Version::ZERO,
+            reads: crate::wire::FORMATS,
             draining: Vec::new(),
             capacity: 1,
             labels: BTreeMap::new(),

@@ -46,6 +46,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         software: String::new(),
         known: Version::ZERO,
         predecessors: Vec::new(),
+        reads: crate::wire::FORMATS,
     };
     SessionView {
         revision: Revision::new(epoch + 1),
