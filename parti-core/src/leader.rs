@@ -129,6 +129,8 @@ enum Work {
     Planning {
         op: OpId,
         brief: Box<Brief>,
+        /// When the answer is lost.
+        give_up: Instant,
     },
     Committing(Box<Commit>),
     Resigning {
@@ -374,7 +376,7 @@ impl Leader {
                 Some(Wake::new(held_back_until, WakeReason::Window))
             }
             Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
-            Work::Planning { .. } => None,
+            Work::Planning { give_up, .. } => Some(Wake::new(*give_up, WakeReason::Retry)),
         };
         let listens = self.ready && self.resigning.is_none();
         let listing = if listens { self.listing.wake() } else { None };

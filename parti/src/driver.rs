@@ -5,6 +5,7 @@
 //! plans and callbacks are tasks that report back. Dropping it ends all of them and every guard.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use parti_core::{
     OnBucketLost, PartitionSource, RequestId, StopMode, Store, Version, WatchEvent, WatchId,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::clock::Clock;
 use crate::desk::{Desk, Finished};
@@ -148,7 +149,7 @@ impl Driver {
         let sleep = tokio::time::sleep(self.time_to_sleep());
         tokio::select! {
             Some(input) = self.inbox.recv() => input,
-            Some(done) = self.tasks.join_next() => done.unwrap_or(Input::Nothing),
+            Some(done) = self.tasks.join_next() => told(done),
             () = sleep => Input::Nothing,
         }
     }
@@ -312,10 +313,9 @@ impl Driver {
     }
 
     fn assign(&mut self, grants: Vec<Grant>) {
-        let mut holdings = self.shared.holdings();
         for grant in grants {
             let guard = Guard::new(grant, Arc::clone(&self.shared.lease));
-            holdings.insert(guard.partition().clone(), guard.clone());
+            self.shared.hold(&guard);
             self.desk.assign(guard);
         }
     }
@@ -420,14 +420,20 @@ impl Driver {
     /// Lets the callbacks that are left come to an end, each bounded by `drain_timeout`.
     async fn finish_callbacks(&mut self) {
         let drain = self.parts.config.drain_timeout();
-        let until = tokio::time::Instant::now() + drain * 2;
+        let mut late = pin!(tokio::time::sleep(drain.saturating_mul(2)));
         self.begin_callbacks();
         while !self.desk.is_idle() {
-            let next = tokio::time::timeout_at(until, self.tasks.join_next()).await;
+            let next = tokio::select! {
+                done = self.tasks.join_next() => done,
+                () = &mut late => None,
+            };
             match next {
-                Ok(Some(Ok(Input::Finished(finished)))) => self.finished(finished),
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+                Some(done) => {
+                    if let Input::Finished(finished) = told(done) {
+                        self.finished(finished);
+                    }
+                }
+                None => break,
             }
             for notice in self.desk.take_notices() {
                 self.tell(notice);
@@ -437,12 +443,21 @@ impl Driver {
     }
 }
 
+/// What a task has to say. Each contains what it runs and answers by itself; what is left are watches
+/// that were ended.
+fn told(done: Result<Input, JoinError>) -> Input {
+    done.unwrap_or_else(|error| {
+        if !error.is_cancelled() {
+            tracing::error!(%error, "a task of the driver panicked");
+        }
+        Input::Nothing
+    })
+}
+
 impl Drop for Driver {
     /// Runs also when the task is aborted or panics: nothing may look alive afterwards.
     fn drop(&mut self) {
-        let reason = "it was dropped or panicked".to_owned();
-        let (ended, failures) = (Ended::Failed(reason), Vec::new());
-        self.shared.end(Outcome { ended, failures });
+        self.shared.fail("it was dropped or panicked");
         self.parts.observer.end(self.parts.clock.now());
     }
 }

@@ -18,6 +18,7 @@ mod breaker;
 mod builder;
 mod catalogue;
 mod clock;
+mod contain;
 mod desk;
 mod driver;
 mod error;
@@ -43,7 +44,14 @@ pub mod prometheus;
 mod retry;
 mod shared;
 mod source;
+pub mod store;
 mod subscription;
+mod validity;
+
+/// The atomics of `validity.rs`, which a test exchanges for others.
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+}
 
 pub use breaker::{CallError, CircuitBreaker, CircuitBreakerBuilder, CircuitChange};
 pub use builder::ManagerBuilder;

@@ -216,16 +216,19 @@ impl Manager {
     /// ended with [`StopFailure::Hung`].
     pub async fn stop(&self, mode: StopMode) -> Result<(), StopError> {
         let config = &self.config;
-        let limit = config.shutdown_timeout() + config.drain_timeout() * 3 + config.lease();
+        let drains = config.drain_timeout().saturating_mul(3);
+        let limit = config.shutdown_timeout().saturating_add(drains);
+        let limit = limit.saturating_add(config.lease());
         let stopping = async {
             // A driver that takes in nothing more has ended; its outcome says how.
             let _ = self.inbox.send(Input::Stop { mode }).await;
             self.outcome().await
         };
         let Ok(outcome) = tokio::time::timeout(limit, stopping).await else {
+            // Before the task: a step of it that is under way ends with the guards invalid.
+            self.shared.fail(format!("a stop hung for {limit:?}"));
             self.driver.abort();
-            let after = limit;
-            let failures = vec![StopFailure::Hung { after }];
+            let failures = vec![StopFailure::Hung { after: limit }];
             return Err(StopError { failures });
         };
         let mut failures = outcome.failures;
@@ -290,9 +293,7 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         // Guards are invalid from here on, also if the runtime takes its time to end the task.
-        let reason = "the manager was dropped".to_owned();
-        let (ended, failures) = (Ended::Failed(reason), Vec::new());
-        self.shared.end(Outcome { ended, failures });
+        self.shared.fail("the manager was dropped");
         self.driver.abort();
     }
 }

@@ -27,6 +27,10 @@ impl Leader {
                 self.work = Work::Idle;
                 self.stirred = true;
             }
+            Work::Planning { give_up, .. } if cx.now >= *give_up => {
+                let lost = "no answer, not even that it failed".into();
+                self.fail(cx, FailedStep::Plan, lost);
+            }
             Work::Pausing { .. } | Work::Planning { .. } | Work::Idle => {}
         }
         if self.resigning.is_some() {

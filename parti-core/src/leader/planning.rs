@@ -80,6 +80,7 @@ impl Leader {
         self.work = Work::Planning {
             op,
             brief: Box::new(brief),
+            give_up: cx.now + config.answer_bound(),
         };
     }
 
@@ -110,6 +111,7 @@ impl Leader {
         let Work::Planning {
             op: expected,
             brief,
+            ..
         } = &self.work
         else {
             return Leading::On;

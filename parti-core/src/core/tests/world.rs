@@ -68,6 +68,8 @@ pub(super) struct World {
     pub(super) source_fails: Option<SourceError>,
     /// How often the partition source was asked.
     pub(super) listings: usize,
+    /// Answers to listings and plans never arrive.
+    pub(super) answers_lost: bool,
     /// The strategy fails.
     pub(super) plans_fail: bool,
     /// Plans take until they are let go.
@@ -110,6 +112,7 @@ impl World {
             evictions: Vec::new(),
             source_fails: None,
             listings: 0,
+            answers_lost: false,
             plans_fail: false,
             plans_wait: false,
             waiting: Vec::new(),
@@ -316,9 +319,12 @@ impl World {
                 self.listings += 1;
                 let failed = self.source_fails.clone();
                 let result = failed.map_or_else(|| Ok(self.partitions.clone()), Err);
-                self.inbox
-                    .push_back((index, Event::Partitions { op, result }));
+                if !self.answers_lost {
+                    self.inbox
+                        .push_back((index, Event::Partitions { op, result }));
+                }
             }
+            Effect::Plan { .. } if self.answers_lost => {}
             Effect::Plan { op, input } => {
                 let failed = Err(PlanError::failed("scripted"));
                 let result = if self.plans_fail {
