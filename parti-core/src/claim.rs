@@ -371,6 +371,7 @@ impl Claim {
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
             predecessors: predecessors.iter().map(|p| p.predecessor.clone()).collect(),
+            bulletin: None,
         };
         let value = Some(wire::encode(&Record::Session(record)));
         let write = Write {

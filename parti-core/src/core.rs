@@ -170,6 +170,9 @@ impl Core {
             watch_failures: self.env.watch.failures(),
             retries: self.env.retries,
             retries_exhausted: self.env.exhausted,
+            problems: member.map_or_else(Vec::new, |member| {
+                member.problems(&self.env.config, self.now, &self.env.failing)
+            }),
         }
     }
 

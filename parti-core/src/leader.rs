@@ -21,6 +21,7 @@ use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::planted::Planted;
+use crate::problem::Problem;
 use crate::record::{Head, Record};
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
@@ -37,9 +38,11 @@ mod ledger;
 mod listing;
 mod plan;
 mod planning;
+mod problems;
 mod resign;
 mod seats;
 mod succession;
+mod unowned;
 mod verdict;
 pub(crate) mod view;
 
@@ -47,6 +50,7 @@ use bench::Bench;
 use commit::Commit;
 use confirmations::Confirmations;
 use plan::{Brief, Requested, Target};
+use problems::Minding;
 use verdict::{Changing, Verdict};
 use view::{News, View};
 
@@ -65,6 +69,8 @@ pub(crate) struct Inauguration {
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
     /// When the last rebalance was first seen.
     pub(crate) last_rebalance: Option<Instant>,
+    /// Partitions without an owner, as the former leader told.
+    pub(crate) unowned: Option<Problem>,
 }
 
 /// A leader.
@@ -117,6 +123,7 @@ pub(crate) struct Leader {
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
+    minding: Minding,
     writes: u64,
 }
 
@@ -203,6 +210,7 @@ impl Leader {
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
+            minding: Minding::inherit(start.unowned),
             writes: 0,
         }
     }

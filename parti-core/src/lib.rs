@@ -19,6 +19,7 @@ mod cx;
 mod departure;
 mod effect;
 mod event;
+mod failing;
 mod follow;
 mod grant;
 mod health;
@@ -34,6 +35,7 @@ mod partition;
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 mod planted;
+mod problem;
 mod record;
 mod requests;
 mod rng;
@@ -78,6 +80,7 @@ pub use notice::{
     StepDownReason, Transfer,
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
+pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Predecessor, Record,
     RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,

@@ -34,6 +34,7 @@ mod entries;
 mod hearing;
 mod look;
 mod office;
+mod problems;
 mod reconcile;
 
 use reconcile::Reconcile;
@@ -187,6 +188,9 @@ impl Member {
         if cx.store_is_out() {
             self.contact.break_off();
         }
+        if self.session.is_due(cx.now) {
+            self.post_bulletin(cx);
+        }
         self.session.handle_timeout(cx, holdings);
         self.keep_looking(cx);
         self.resume_if_intact(cx, holdings);
@@ -313,6 +317,7 @@ impl Member {
             }
             Kept::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
             Kept::Renewed(_) => {
+                cx.step_done(FailedStep::RenewSession);
                 if !self.contact.is_held(cx.config(), cx.now) {
                     self.unheard_since.get_or_insert(cx.now);
                 }

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::Bulletin;
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 
@@ -169,6 +170,8 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// What it tells everybody as the leader.
+    pub bulletin: Option<Bulletin>,
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
     /// Dropped one by one as they are: by its own process, which counts their leases too.
     pub predecessors: Vec<Predecessor>,

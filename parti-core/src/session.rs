@@ -19,6 +19,7 @@ use crate::holdings::Holdings;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::session_key;
 use crate::planted::Planted;
+use crate::problem::Bulletin;
 use crate::record::{Predecessor, Record, Remains, SessionRecord, SessionStatus};
 use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
 use crate::time::Instant;
@@ -48,6 +49,8 @@ pub(crate) struct Session {
     idle_since: Option<Instant>,
     /// Earlier sessions of the slot that may not have ended.
     predecessors: Vec<Pending>,
+    /// What the next renewals tell everybody.
+    bulletin: Option<Bulletin>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +99,7 @@ impl Session {
             speak_at: None,
             idle_since: None,
             predecessors: claimed.predecessors.clone(),
+            bulletin: None,
         }
     }
 
@@ -164,6 +168,19 @@ impl Session {
         } else {
             Kept::Pending
         }
+    }
+
+    /// Whether a renewal is to be sent now.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        match &self.renewal {
+            Renewal::Running { .. } => false,
+            Renewal::Due(at) => now >= *at || self.speak_at.is_some_and(|at| now >= at),
+        }
+    }
+
+    /// What the next renewals are to tell everybody.
+    pub(crate) fn post(&mut self, bulletin: Option<Bulletin>) {
+        self.bulletin = bulletin;
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, holdings: &Holdings) {
@@ -240,6 +257,7 @@ impl Session {
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
             predecessors: self.unproven(cx.now, holdings),
+            bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
         }
     }
 

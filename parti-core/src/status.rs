@@ -1,7 +1,10 @@
 //! A look at the core from outside: what a caller may read between two events.
 
+use alloc::vec::Vec;
+
 use crate::breaker::CircuitStatus;
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
+use crate::problem::Problem;
 use crate::state::{Cause, State};
 use crate::time::Instant;
 
@@ -54,4 +57,6 @@ pub struct Status {
     pub retries: u64,
     /// Steps that failed as often as they may be tried, so far.
     pub retries_exhausted: u64,
+    /// What is wrong now, with this worker or with its group; each kind at most once.
+    pub problems: Vec<Problem>,
 }

@@ -295,5 +295,6 @@ fn session(number: u32) -> SessionRecord {
         lease: Duration::from_secs(6),
         software: "bench".to_owned(),
         predecessors: Vec::new(),
+        bulletin: None,
     }
 }

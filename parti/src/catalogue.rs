@@ -96,6 +96,8 @@ catalogue! {
         "The fewest partitions any plans of the same balance could have moved.";
     UNFINISHED = "parti_unfinished_partitions", Gauge, Count, [],
         "Partitions that wait for their planned owner, according to the generation this worker knows.";
+    UNOWNED_NOW = "parti_unowned_partitions", Gauge, Count, [],
+        "Partitions without an owner now, as the leader tells; for a moment in every handoff.";
     UNOWNED = "parti_unowned_partition_seconds", Histogram, Seconds, ["end"],
         "How long each partition had no owner before its present one, at the leader; the sum is \
          partition-seconds.";

@@ -80,10 +80,11 @@ pub use parti_core::{
     DegradedReason, Epoch, Explanation, FailedStep, Gap, Generation, Grant, GroupName, HistoryLoss,
     Instant, Jitter, Judged, Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost,
     Owner, OwnerEnd, OwnerSession, Partition, PartitionError, PartitionKey, PartitionSource,
-    PartitionTable, PieceError, Plan, PlanError, PlanInput, Preset, Report, RequestId, RetryPolicy,
-    RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause, SourceError, StartError, State,
-    Status, StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token,
-    Transfer, Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
+    PartitionTable, PieceError, Plan, PlanError, PlanInput, Preset, Problem, ProblemKind, Report,
+    RequestId, RetryPolicy, RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause,
+    SourceError, StartError, State, Status, StepDownReason, StopMode, Store, StoreError,
+    StoreErrorKind, StrategyId, Term, Token, Transfer, Version, WorkerChange, WorkerId, WorkerInfo,
+    WorkerTable,
 };
 #[cfg(feature = "nats")]
 #[doc(no_inline)]

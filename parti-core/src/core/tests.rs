@@ -26,6 +26,7 @@ mod limits;
 mod listings;
 mod losses;
 mod planted;
+mod problems;
 mod races;
 mod requests;
 mod restarts;

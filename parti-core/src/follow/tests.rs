@@ -55,6 +55,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         planned: None,
         leader: observed,
         looked_at: Some(at(500)),
+        ..Follow::default()
     };
     let contact = Contact::new(Instant::ORIGIN);
     let me = (&id("worker-0"), Epoch::new(5));
@@ -123,6 +124,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
         known: Version::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,

@@ -108,6 +108,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         lease: Duration::from_secs(6),
         software: String::new(),
         predecessors: Vec::new(),
+        bulletin: None,
     }
 }
 

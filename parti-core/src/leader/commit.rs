@@ -385,6 +385,7 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         lease: Duration::ZERO,
         software: String::new(),
         predecessors: Vec::new(),
+        bulletin: None,
     }
 }
 

@@ -186,6 +186,10 @@ impl Leader {
         self.head = commit.head;
         self.head_revision = revision;
         (self.failures, self.advance_at) = (0, None);
+        cx.step_done(FailedStep::Commit);
+        if commit.granted > 0 {
+            self.minding.placed();
+        }
         self.backoff.reset();
         for (worker, record) in commit.evicted.iter() {
             self.view.evicted(cx.now, worker, record.clone());

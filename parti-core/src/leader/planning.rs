@@ -127,6 +127,7 @@ impl Leader {
                 if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
                     plan.owners.rotate_left(1);
                 }
+                cx.step_done(FailedStep::Plan);
                 let (cause, report) = (brief.cause, plan.report.clone());
                 cx.notify(Notice::Planned { cause, report });
                 self.begin(cx, brief, plan);

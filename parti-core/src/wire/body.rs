@@ -52,6 +52,7 @@ pub(super) struct SessionWire<'a> {
     pub(super) labels: List<(&'a str, &'a str)>,
     pub(super) heartbeat_ms: u64,
     pub(super) software: &'a str,
+    pub(super) bulletin: Option<BulletinWire<'a>>,
     pub(super) predecessors: List<PredecessorWire>,
 }
 
@@ -69,6 +70,14 @@ pub(super) struct PredecessorWire {
     pub(super) applied: u64,
     pub(super) remains: RemainsWire,
 }
+
+/// The term, and for each problem its kind, for how many milliseconds it has lasted, its count and
+/// its particulars.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BulletinWire<'a>(
+    pub(super) u64,
+    #[serde(borrow)] pub(super) List<(u8, u64, u32, &'a str)>,
+);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct AssignmentWire<'a> {

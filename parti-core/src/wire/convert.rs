@@ -8,12 +8,13 @@ use core::time::Duration;
 
 use super::WireError;
 use super::body::{
-    AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, List, PredecessorWire,
-    RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire,
+    AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
+    PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire,
 };
 use super::envelope::{Envelope, Summary, millis};
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
     AssignmentRecord, AuditEntry, Control, Head, Predecessor, Record, RecordGrant, Remains,
     Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
@@ -119,6 +120,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .iter()
             .map(predecessor_to_wire)
             .collect(),
+        bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
     }
 }
 
@@ -145,6 +147,30 @@ const fn predecessor_from_wire(wire: &PredecessorWire) -> Predecessor {
             RemainsWire::Everything => Remains::Everything,
             RemainsWire::Draining => Remains::Draining,
         },
+    }
+}
+
+fn bulletin_to_wire(bulletin: &Bulletin) -> BulletinWire<'_> {
+    let told = bulletin.problems.iter().map(|told| {
+        let (lasting, detail) = (millis(told.lasting), told.detail.as_str());
+        (told.kind.code(), lasting, told.count, detail)
+    });
+    BulletinWire(bulletin.term.get(), told.collect())
+}
+
+fn bulletin_from_wire(BulletinWire(term, told): &BulletinWire<'_>) -> Bulletin {
+    let problems = told
+        .0
+        .iter()
+        .map(|&(code, lasting, count, detail)| ToldProblem {
+            kind: ProblemKind::from_code(code),
+            lasting: Duration::from_millis(lasting),
+            count,
+            detail: detail.to_string(),
+        });
+    Bulletin {
+        term: Term::new(*term),
+        problems: problems.collect(),
     }
 }
 
@@ -191,6 +217,7 @@ fn session_from_wire(
             .iter()
             .map(predecessor_from_wire)
             .collect(),
+        bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
     })
 }
 

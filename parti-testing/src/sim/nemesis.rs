@@ -151,6 +151,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         drift_ppm: 0,
         capacity: 1,
         hint: None,
+        declares_dead: false,
         survives: true,
         after: Aftermath::Healed,
         wall_skew_ms: 0,

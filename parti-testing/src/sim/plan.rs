@@ -157,6 +157,7 @@ impl Settings {
         }
         if let Some(hint) = node.hint {
             builder = builder.worker_id_hint(&format!("worker-{hint}"));
+            builder = builder.predecessor_is_dead(node.declares_dead);
         }
         builder
     }
@@ -173,6 +174,9 @@ pub struct NodePlan {
     pub capacity: u32,
     /// The number of the ID it tries first.
     pub hint: Option<u32>,
+    /// Whether its processes say that the one before them with that ID is dead, rightly or not.
+    #[serde(default)]
+    pub declares_dead: bool,
     /// Whether a process runs on it after the faults have ended.
     pub survives: bool,
     /// What does not heal here when the faults end.

@@ -56,6 +56,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         lease: core::time::Duration::from_secs(6),
         software: String::new(),
         predecessors: Vec::new(),
+        bulletin: None,
     };
     let session = SessionView {
         revision: Revision::new(11),

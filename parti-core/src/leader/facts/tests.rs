@@ -37,6 +37,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             lease: Duration::from_secs(6),
             software: String::new(),
             predecessors: Vec::new(),
+            bulletin: None,
         };
         let session = SessionView {
             revision: Revision::new(epoch + 5),

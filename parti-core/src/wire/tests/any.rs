@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
     AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Predecessor, Record,
     RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
@@ -152,6 +153,15 @@ fn session() -> impl Strategy<Value = Record> {
                     lease: Duration::from_millis(u64::from(lease)),
                     software,
                     predecessors,
+                    bulletin: (epoch % 2 == 1).then(|| Bulletin {
+                        term: Term::new(applied),
+                        problems: alloc::vec![ToldProblem {
+                            kind: ProblemKind::from_code(beat.to_le_bytes()[0]),
+                            lasting: Duration::from_millis(u64::from(lease)),
+                            count: beat,
+                            detail: alloc::format!("p/{beat}"),
+                        }],
+                    }),
                 })
             },
         )
