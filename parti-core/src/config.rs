@@ -89,6 +89,7 @@ struct Settings {
     startup_timeout: Duration,
     shutdown_timeout: Duration,
     drain_timeout: Duration,
+    max_hold: Duration,
     handoff_timeout: Duration,
     apply_timeout: Duration,
     acknowledge_delay: Duration,
@@ -136,6 +137,7 @@ pub struct ConfigBuilder {
     startup_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
+    max_hold: Option<Duration>,
     handoff_timeout: Option<Duration>,
     apply_timeout: Option<Duration>,
     acknowledge_delay: Option<Duration>,
@@ -221,6 +223,8 @@ getters! {
     shutdown_timeout: Duration,
     /// Bound of one `on_revoked` callback; its guard is invalid afterwards.
     drain_timeout: Duration,
+    /// How long a slot is held for a replacement at most, whatever a leaving worker asks for.
+    max_hold: Duration,
     /// How long the leader waits for a revoked partition before it evicts the holder.
     handoff_timeout: Duration,
     /// How long the leader waits until a worker confirms its record.
@@ -285,6 +289,10 @@ setters! {
     shutdown_timeout: Duration,
     /// Bound of one `on_revoked` callback; default 5 s.
     drain_timeout: Duration,
+    /// How long a slot is held for a replacement at most, whatever a leaving worker asks for with
+    /// [`StopMode::Restart`](crate::StopMode::Restart); default 10 min, at most a day. Its partitions
+    /// have no owner meanwhile. A leader goes by its own setting.
+    max_hold: Duration,
     /// How long the leader waits for a revoked partition before it evicts the holder; default
     /// `drain_timeout` and one lease.
     handoff_timeout: Duration,

@@ -34,6 +34,7 @@ mod commit;
 mod committing;
 mod confirmations;
 mod facts;
+mod holds;
 mod ledger;
 mod listing;
 mod plan;

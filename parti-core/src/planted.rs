@@ -113,4 +113,6 @@ bugs! {
         "A new leader does not see that a session names a predecessor that may hold partitions.";
     28 RetakenTooEarly "retaken-too-early"
         "A process takes its slot again without saying which of its callbacks still run.";
+    29 HoldWithoutEnd "hold-without-end"
+        "A slot is held for as long as the leaving worker asked, whatever the group allows.";
 }

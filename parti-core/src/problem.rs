@@ -39,13 +39,16 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// Slots are held for replacements of workers that left, and their partitions have no owner. The
+    /// count says how many partitions.
+    SlotsHeld,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unowned,
         Self::LeaderSilent,
         Self::LeadersChange,
@@ -53,6 +56,7 @@ impl ProblemKind {
         Self::PlanFailing,
         Self::SourceFailing,
         Self::CommitFailing,
+        Self::SlotsHeld,
     ];
 
     /// The kind as one lower-case word.
@@ -66,6 +70,7 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::SlotsHeld => "slots_held",
             Self::Other(_) => "other",
         }
     }
@@ -81,6 +86,7 @@ impl ProblemKind {
             Self::PlanFailing => 5,
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
+            Self::SlotsHeld => 20,
             Self::Other(code) => code,
         }
     }

@@ -73,6 +73,7 @@ impl ConfigBuilder {
             startup_timeout: self.startup_timeout.unwrap_or(secs(30)),
             shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),
             drain_timeout,
+            max_hold: self.max_hold.unwrap_or(secs(600)),
             handoff_timeout: self.handoff_timeout.unwrap_or(drain_timeout + lease),
             apply_timeout: self.apply_timeout.unwrap_or(lease * 2),
             acknowledge_delay: self.acknowledge_delay.unwrap_or(millis(4)),

@@ -21,6 +21,7 @@ mod deal;
 mod drains;
 mod emergencies;
 mod foreign;
+mod holds;
 mod leaving;
 mod limits;
 mod listings;

@@ -16,6 +16,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Minding {
     unowned: Unowned,
+    held: Option<Problem>,
     /// Since when others cannot be judged.
     not_judging: Option<Instant>,
 }
@@ -24,6 +25,7 @@ impl Minding {
     pub(super) fn inherit(unowned: Option<Problem>) -> Self {
         Self {
             unowned: Unowned::inherit(unowned),
+            held: None,
             not_judging: None,
         }
     }
@@ -44,6 +46,7 @@ impl Leader {
         if !self.ready {
             return;
         }
+        self.minding.held = super::holds::problem(config, now, &self.view);
         let waits = match &self.verdict {
             Verdict::Settle { .. } => true,
             Verdict::Wait(wake) => wake.why == WakeReason::Cooldown,
@@ -74,6 +77,7 @@ impl Leader {
         not_judging
             .into_iter()
             .chain(self.minding.unowned.problem())
+            .chain(self.minding.held.clone())
     }
 
     /// What everybody is told; `None` as long as it knows too little.

@@ -52,7 +52,10 @@ impl Seats {
         };
         let seats = workers.iter().map(|worker| {
             let page = view.records.get(worker).map(|record| ranks.page(record));
-            let standing = standing(config, now, view, worker, evictions, &mut ranks);
+            let mut standing = standing(config, now, view, worker, evictions, &mut ranks);
+            if standing == Standing::Reserved && target.has_ended_hold(view, worker) {
+                standing = Standing::Ended;
+            }
             let evicted = evictions.contains_key(worker);
             // Until the earlier session has ended, its record stays the record of the slot.
             let inherited = matches!(standing, Standing::Ending { .. });

@@ -435,7 +435,7 @@ impl View {
         match record.status {
             SessionStatus::Active | SessionStatus::Draining => Fate::Living,
             SessionStatus::Released { hold } if hold > Duration::ZERO => Fate::Reserved {
-                until: session.since + hold,
+                until: session.since + config.bounded_hold(hold),
             },
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
             SessionStatus::Evicted { silent: false } => {

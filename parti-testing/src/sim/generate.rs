@@ -86,6 +86,7 @@ impl Draft {
                 clock_drift_ppm: 1000,
                 lease_margin_ms: None,
                 drain_timeout_ms: None,
+                max_hold_ms: None,
                 refresh_interval_ms: None,
                 expected_workers: None,
                 max_batch: None,

@@ -174,6 +174,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             clock_drift_ppm: 1000,
             lease_margin_ms: None,
             drain_timeout_ms: None,
+            max_hold_ms: None,
             refresh_interval_ms: None,
             expected_workers: Some(workers),
             max_batch: None,

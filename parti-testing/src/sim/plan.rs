@@ -107,6 +107,9 @@ pub struct Settings {
     pub lease_margin_ms: Option<u64>,
     /// Overrides the bound of a callback, in milliseconds.
     pub drain_timeout_ms: Option<u64>,
+    /// Overrides how long a slot is held at most, in milliseconds.
+    #[serde(default)]
+    pub max_hold_ms: Option<u64>,
     /// Lists the source periodically, in milliseconds.
     pub refresh_interval_ms: Option<u64>,
     /// How many workers make the group complete.
@@ -148,6 +151,9 @@ impl Settings {
         }
         if let Some(millis) = self.drain_timeout_ms {
             builder = builder.drain_timeout(Duration::from_millis(millis));
+        }
+        if let Some(millis) = self.max_hold_ms {
+            builder = builder.max_hold(Duration::from_millis(millis));
         }
         if let Some(millis) = self.refresh_interval_ms {
             builder = builder.refresh_interval(Duration::from_millis(millis));

@@ -132,21 +132,10 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
-    scripted(
-        Planted::GreaterEpochIsEnd,
-        "a_slot_that_was_taken_proves_no_end_of_its_former_session",
-        "no plan declares a predecessor dead",
-    ),
-    scripted(
-        Planted::ForgottenPredecessor,
-        "a_new_leader_sees_the_predecessors_that_a_session_names",
-        "no plan declares a predecessor dead",
-    ),
-    scripted(
-        Planted::RetakenTooEarly,
-        "a_slot_taken_again_at_once_says_which_callbacks_still_run",
-        "no property looks at callbacks beyond the end of their session",
-    ),
+    seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
+    seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
+    seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
+    seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

@@ -102,6 +102,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
         anchors: BTreeMap::new(),
         report: Report::default(),
         triggers: Vec::new(),
+        ended_holds: BTreeMap::new(),
     }
 }
 
