@@ -26,6 +26,7 @@ mod leaving;
 mod limits;
 mod listings;
 mod losses;
+mod parked;
 mod planted;
 mod problems;
 mod races;

@@ -17,6 +17,7 @@ use crate::time::Instant;
 pub(super) struct Minding {
     unowned: Unowned,
     held: Option<Problem>,
+    parked: Option<Problem>,
     /// Since when others cannot be judged.
     not_judging: Option<Instant>,
 }
@@ -26,6 +27,7 @@ impl Minding {
         Self {
             unowned: Unowned::inherit(unowned),
             held: None,
+            parked: None,
             not_judging: None,
         }
     }
@@ -47,6 +49,10 @@ impl Leader {
             return;
         }
         self.minding.held = super::holds::problem(config, now, &self.view);
+        self.minding.parked = self
+            .view
+            .parking
+            .problem(now, cx.wall_ms(), self.head.partitions);
         let waits = match &self.verdict {
             Verdict::Settle { .. } => true,
             Verdict::Wait(wake) => wake.why == WakeReason::Cooldown,
@@ -78,6 +84,7 @@ impl Leader {
             .into_iter()
             .chain(self.minding.unowned.problem())
             .chain(self.minding.held.clone())
+            .chain(self.minding.parked.clone())
     }
 
     /// What everybody is told; `None` as long as it knows too little.
