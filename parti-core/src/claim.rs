@@ -7,18 +7,20 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::agreement::{Disagreement, GroupSettings};
+use crate::agreement::Disagreement;
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
 use crate::circuits::Gate;
-use crate::config::{Mode, OnBucketLost};
+use crate::config::{Config, OnBucketLost};
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
-use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Nonce, Revision, WorkerId, WriteId};
 use crate::keys::{Key, SESSION_PREFIX, session_key};
 use crate::notice::StartError;
-use crate::record::{Record, SessionRecord, SessionStatus};
+use crate::partition::PartitionKey;
+use crate::planted::Planted;
+use crate::record::{Record, SessionRecord};
 use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
 };
@@ -27,16 +29,19 @@ use crate::wire;
 
 mod agree;
 pub(crate) mod choice;
+mod observe;
 
-use choice::{Choice, Seat};
+use choice::{Choice, Claimant, Pending, Seat, Wish};
 
 /// A claim under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     /// The ID to try first.
-    preferred: Option<WorkerId>,
-    /// The session this process had before. Nothing of it is held any more.
+    wish: Wish,
+    /// The session this process had before: everything of it was revoked.
     former: Option<(WorkerId, Epoch, Nonce)>,
+    /// What was held then and may still be in callbacks.
+    draining: Vec<PartitionKey>,
     /// The session it had in a history that is gone: if it shows again, it has ended.
     survivor: Option<Nonce>,
     started: Instant,
@@ -66,6 +71,7 @@ enum Step {
         attempt: Box<Attempt>,
         worker: WorkerId,
         nonce: Nonce,
+        predecessors: Vec<Pending>,
     },
     Pausing {
         until: Instant,
@@ -90,25 +96,31 @@ pub(crate) struct Claimed {
     /// A claim sent up to this gives no validity; the first renewal does.
     pub(crate) trusted_from: Instant,
     pub(crate) info: StoreInfo,
+    /// Earlier sessions of the slot that may not have ended.
+    pub(crate) predecessors: Vec<Pending>,
 }
 
 impl Claim {
     /// Begins the first claim of a process.
     pub(crate) fn first(cx: &mut Cx<'_>) -> Self {
-        let preferred = cx.config().worker_id_hint().cloned();
         let give_up_at = Some(cx.now + cx.config().startup_timeout());
-        Self::begin(cx, preferred, None, give_up_at)
+        let dead = cx.config().predecessor_is_dead();
+        let wish = hinted(cx.config(), dead, give_up_at).unwrap_or(Wish::Any);
+        Self::begin(cx, wish, None, Vec::new(), give_up_at)
     }
 
-    /// Begins a claim after the identity was lost.
-    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId, (epoch, nonce): (Epoch, Nonce)) -> Self {
-        let preferred = cx.config().worker_id_hint().unwrap_or(lost).clone();
-        Self::begin(
-            cx,
-            Some(preferred),
-            Some((lost.clone(), epoch, nonce)),
-            None,
-        )
+    /// Begins a claim after the identity was lost. What was said of a predecessor at the start says
+    /// nothing of whoever has the slot now: two processes must not take it from each other in turns.
+    pub(crate) fn again(
+        cx: &mut Cx<'_>,
+        lost: &WorkerId,
+        (epoch, nonce): (Epoch, Nonce),
+        draining: Vec<PartitionKey>,
+    ) -> Self {
+        let wish = hinted(cx.config(), false, None);
+        let wish = wish.unwrap_or_else(|| Wish::Former(lost.clone()));
+        let former = Some((lost.clone(), epoch, nonce));
+        Self::begin(cx, wish, former, draining, None)
     }
 
     /// Begins a claim after the history was lost: the old seat first, whatever is left of it.
@@ -118,16 +130,17 @@ impl Claim {
         give_up_at: Option<Instant>,
     ) -> Self {
         let (worker, survivor) = lost.unzip();
-        let preferred = worker.or_else(|| cx.config().worker_id_hint().cloned());
+        let wish = worker.map(Wish::Former);
+        let wish = wish.or_else(|| hinted(cx.config(), false, give_up_at));
         Self {
             survivor,
-            ..Self::begin(cx, preferred, None, give_up_at)
+            ..Self::begin(cx, wish.unwrap_or(Wish::Any), None, Vec::new(), give_up_at)
         }
     }
 
     /// The seat this process had in a history that is gone.
     pub(crate) fn seat(&self) -> Option<(WorkerId, Nonce)> {
-        self.preferred.clone().zip(self.survivor)
+        self.wish.worker().cloned().zip(self.survivor)
     }
 
     /// When to give up.
@@ -137,16 +150,18 @@ impl Claim {
 
     fn begin(
         cx: &mut Cx<'_>,
-        preferred: Option<WorkerId>,
+        wish: Wish,
         former: Option<(WorkerId, Epoch, Nonce)>,
+        draining: Vec<PartitionKey>,
         give_up_at: Option<Instant>,
     ) -> Self {
         let (seats, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
         let most = cx.config().heartbeat_interval();
         let mut claim = Self {
-            preferred,
+            wish,
             former,
+            draining,
             survivor: None,
             started,
             give_up_at,
@@ -293,68 +308,6 @@ impl Claim {
         }
     }
 
-    /// Notes what the list shows, and since when.
-    fn observe(&mut self, now: Instant, entries: &[Entry]) {
-        for entry in entries {
-            let Key::Session(worker) = Key::parse(&entry.key) else {
-                continue;
-            };
-            let Some(value) = &entry.value else { continue };
-            // After a set-back another write can have the same revision.
-            let seen = self.seats.get(&worker).is_some_and(|seat| {
-                seat.revision > entry.revision
-                    || (seat.revision == entry.revision && seat.value == *value)
-            });
-            if seen {
-                continue;
-            }
-            let record = match wire::decode(value) {
-                Ok(Record::Session(record)) => Some(record),
-                Ok(
-                    Record::Head(_)
-                    | Record::Assignment(_)
-                    | Record::Audit(_)
-                    | Record::Control(_)
-                    | Record::Parked(_)
-                    | Record::Source(_),
-                )
-                | Err(_) => None,
-            };
-            let epoch = match record.as_ref().map(|record| record.epoch) {
-                Some(epoch) if epoch > Epoch::ZERO => epoch,
-                Some(_) | None => Epoch::from(entry.revision),
-            };
-            let nonce = record.as_ref().map(SessionRecord::nonce);
-            let evicted = matches!(
-                record.as_ref().map(|record| record.status),
-                Some(SessionStatus::Evicted { .. })
-            );
-            // In another history somebody else may have the same epoch.
-            let former = self.former.as_ref().is_some_and(|(seat, before, name)| {
-                *seat == worker && *before == epoch && (evicted || nonce == Some(*name))
-            });
-            let own = former || (self.survivor.is_some() && nonce == self.survivor);
-            let renewed = self.seats.get(&worker).is_some_and(|before| {
-                before.record.as_ref().map(SessionRecord::nonce) == nonce && nonce.is_some()
-            });
-            let seat = Seat {
-                value: value.clone(),
-                revision: entry.revision,
-                own,
-                since: now,
-                status: record
-                    .as_ref()
-                    .map_or(SessionStatus::Active, |record| record.status),
-                lease: record
-                    .as_ref()
-                    .map_or(Duration::ZERO, |record| record.lease),
-                renewed,
-                record,
-            };
-            self.seats.insert(worker, seat);
-        }
-    }
-
     /// A seat that a list should show and does not was deleted: its revision is not to be expected.
     fn forget_deleted(&mut self, entries: &[Entry], upto: Revision) {
         let living = entries.iter().filter(|entry| entry.value.is_some());
@@ -365,8 +318,17 @@ impl Claim {
     }
 
     fn choose(&mut self, cx: &mut Cx<'_>) {
-        match choice::choose(cx.config(), self.preferred.as_ref(), &self.seats, cx.now) {
-            Choice::Take { worker, expect } => self.write(cx, worker, expect),
+        let claimant = Claimant {
+            wish: &self.wish,
+            draining: !self.draining.is_empty() && !cx.planted(Planted::RetakenTooEarly),
+        };
+        match choice::choose(cx.config(), claimant, &self.seats, cx.now) {
+            Choice::Take {
+                worker,
+                expect,
+                predecessors,
+            } => self.write(cx, worker, expect, predecessors),
+            Choice::Await { until } => self.look_again(cx, until),
             Choice::Wait { until, holders } => {
                 let (min, max) = cx.config().worker_id_range();
                 let ends = cx.config().worker_id(min).zip(cx.config().worker_id(max));
@@ -375,20 +337,35 @@ impl Claim {
                     last,
                     holders,
                 });
-                let soon = cx.now + cx.config().heartbeat_interval();
-                let jitter = cx.config().heartbeat_interval() / 20;
-                let until = until.min(soon) + cx.rng().duration_below(jitter);
-                self.step = Step::Pausing {
-                    until: until.max(cx.now + Duration::from_millis(1)),
-                };
+                self.look_again(cx, until);
             }
         }
     }
 
-    fn write(&mut self, cx: &mut Cx<'_>, worker: WorkerId, expect: Expect) {
+    /// Looks again at a time, or after a heartbeat if that is sooner.
+    fn look_again(&mut self, cx: &mut Cx<'_>, at: Instant) {
+        let soon = cx.now + cx.config().heartbeat_interval();
+        let jitter = cx.config().heartbeat_interval() / 20;
+        let until = at.min(soon) + cx.rng().duration_below(jitter);
+        self.step = Step::Pausing {
+            until: until.max(cx.now + Duration::from_millis(1)),
+        };
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        worker: WorkerId,
+        expect: Expect,
+        predecessors: Vec<Pending>,
+    ) {
         let nonce = cx.rng().nonce();
         let id = WriteId { nonce, seq: 0 };
-        let record = first_record(cx, id);
+        let record = SessionRecord {
+            draining: self.draining.clone(),
+            predecessors: predecessors.iter().map(|p| p.predecessor.clone()).collect(),
+            ..agree::first_record(cx, id)
+        };
         let value = Some(wire::encode(&Record::Session(record)));
         let write = Write {
             key: session_key(&worker),
@@ -400,6 +377,7 @@ impl Claim {
             attempt: Box::new(attempt),
             worker,
             nonce,
+            predecessors,
         };
     }
 
@@ -408,6 +386,7 @@ impl Claim {
             attempt,
             worker,
             nonce,
+            predecessors,
         } = &self.step
         else {
             return Claiming::Pending;
@@ -428,6 +407,7 @@ impl Claim {
                     first_sent,
                     trusted_from: self.trusted_from,
                     info,
+                    predecessors: predecessors.clone(),
                 })
             }
             lost @ (Outcome::Lost(_) | Outcome::Refused(_)) => {
@@ -468,9 +448,8 @@ impl Claim {
     }
 
     fn failure(&self, now: Instant) -> StartError {
-        self.disagreement
-            .clone()
-            .map(StartError::Disagrees)
+        let disagreement = self.disagreement.clone().map(StartError::Disagrees);
+        disagreement
             .or_else(|| self.exhausted.clone())
             .unwrap_or_else(|| StartError::StoreUnavailable {
                 after: now.since(self.started),
@@ -479,23 +458,8 @@ impl Claim {
     }
 }
 
-/// What a claim writes. Until the group says otherwise, the strictest mode is obeyed.
-fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
-    SessionRecord {
-        write,
-        epoch: Epoch::ZERO,
-        status: SessionStatus::Active,
-        applied: Version::ZERO,
-        known: cx.known(),
-        reads: wire::FORMATS,
-        draining: Vec::new(),
-        capacity: cx.config().capacity(),
-        labels: cx.config().labels().clone(),
-        heartbeat_interval: cx.config().heartbeat_interval(),
-        lease: cx.config().lease(),
-        software: cx.boot().software.clone(),
-        settings: GroupSettings::new(cx.config(), &cx.boot().strategy),
-        honours: Mode::Exclusive,
-        bulletin: None,
-    }
+/// The hinted slot, if there is a hint.
+fn hinted(config: &Config, dead: bool, by: Option<Instant>) -> Option<Wish> {
+    let worker = config.worker_id_hint()?.clone();
+    Some(Wish::Hinted { worker, dead, by })
 }

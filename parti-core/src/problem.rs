@@ -41,6 +41,9 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// Slots are held for replacements of workers that left, and their partitions have no owner. The
+    /// count says how many partitions.
+    SlotsHeld,
     /// The mode this worker is configured with does not hold in the group.
     ModeNotHeld,
     /// A worker's own partition source lists something else than the group has. The count says for how
@@ -54,7 +57,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -63,6 +66,7 @@ impl ProblemKind {
         Self::PlanFailing,
         Self::SourceFailing,
         Self::CommitFailing,
+        Self::SlotsHeld,
         Self::ModeNotHeld,
         Self::OtherList,
         Self::SettingsDiffer,
@@ -80,6 +84,7 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::SlotsHeld => "slots_held",
             Self::ModeNotHeld => "mode_not_held",
             Self::OtherList => "other_list",
             Self::SettingsDiffer => "settings_differ",
@@ -99,9 +104,10 @@ impl ProblemKind {
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
             Self::Parked => 8,
-            Self::ModeNotHeld => 20,
-            Self::OtherList => 21,
-            Self::SettingsDiffer => 22,
+            Self::SlotsHeld => 20,
+            Self::ModeNotHeld => 24,
+            Self::OtherList => 25,
+            Self::SettingsDiffer => 26,
             Self::Other(code) => code,
         }
     }

@@ -110,6 +110,8 @@ codes! {
         "The partition source fails.";
     CommitFailing = "commit_failing", Report,
         "What the leader has planned cannot be committed.";
+    SlotsHeld = "slots_held", Report,
+        "Slots are held for replacements of workers that left; their partitions have no owner.";
     OtherProblem = "other_problem", Report,
         "The leader is of a later release and tells a problem that this release has no name for.";
     ModeNotHeld = "mode_not_held", Report,
@@ -145,6 +147,7 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
         ProblemKind::ModeNotHeld => (HealthCode::ModeNotHeld, Duration::ZERO),
         ProblemKind::OtherList => (HealthCode::OtherList, Duration::ZERO),
         ProblemKind::SettingsDiffer => (HealthCode::SettingsDiffer, Duration::ZERO),
+        ProblemKind::SlotsHeld => (HealthCode::SlotsHeld, repaired),
         // A test fails for a kind with a name that ends up here.
         ProblemKind::Other(_) | _ => (HealthCode::OtherProblem, repaired),
     }

@@ -30,6 +30,7 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         honours: Mode::Exclusive,
         reads: crate::wire::FORMATS,
         bulletin: None,
+        predecessors: Vec::new(),
     };
     change(&mut session);
     session

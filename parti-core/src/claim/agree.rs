@@ -5,20 +5,21 @@
 //! that is certainly alive, since it renewed while this process looked, refuses a start; one that may
 //! be a dead one's session is waited for, at most for its lease.
 
-use super::{Claim, Claiming, first_record};
-use crate::agreement::{Disagreement, compare};
+use super::{Claim, Claiming};
+use crate::agreement::{Disagreement, GroupSettings, compare};
 use crate::cx::Cx;
-use crate::id::{Nonce, WorkerId, WriteId};
+use crate::id::{Epoch, Nonce, Version, WorkerId, WriteId};
 use crate::notice::{Notice, StartError};
-use crate::record::SessionRecord;
+use crate::record::{SessionRecord, SessionStatus};
 use crate::time::Instant;
+use crate::wire;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Step;
-use super::choice::Seat;
-use crate::config::Config;
+use super::choice::{SIGNS_OF_LIFE, Seat};
+use crate::config::{Config, Mode};
 
 /// Whether this process fits to those it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub(super) fn fit(
 ) -> Fit {
     let mut doubtful: Option<(Instant, Disagreement)> = None;
     for (worker, seat) in seats.iter().filter(|(_, seat)| !seat.own) {
-        let Some(said) = seat.record.as_ref().filter(|said| said.status.is_living()) else {
+        let Some(said) = seat.said.as_ref().filter(|said| said.status.is_living()) else {
             continue;
         };
         let ends = seat.since + config.outlasts(said.lease, said.settings.clock_drift_ppm);
@@ -50,7 +51,7 @@ pub(super) fn fit(
         };
         let worker = worker.clone();
         let disagreement = Disagreement { worker, difference };
-        if seat.renewed {
+        if seat.signs >= SIGNS_OF_LIFE {
             return Fit::No(disagreement);
         }
         let earlier = doubtful.as_ref().is_none_or(|(at, _)| ends < *at);
@@ -66,7 +67,7 @@ pub(super) fn fit(
 impl Claim {
     /// Goes on with the claim if this process may join.
     pub(super) fn join(&mut self, cx: &mut Cx<'_>) -> Claiming {
-        for said in self.seats.values().filter_map(|seat| seat.record.as_ref()) {
+        for said in self.seats.values().filter_map(|seat| seat.said.as_ref()) {
             cx.learn_lease(said.lease, said.settings.clock_drift_ppm);
         }
         let fit = fit(cx.config(), &own(cx), &self.seats, cx.now);
@@ -103,7 +104,7 @@ impl Claim {
         let mut told: Vec<&'static str> = Vec::new();
         let mut notices = Vec::new();
         for (worker, seat) in self.seats.iter().filter(|(worker, _)| *worker != claimed) {
-            let living = seat.record.as_ref().filter(|said| said.status.is_living());
+            let living = seat.said.as_ref().filter(|said| said.status.is_living());
             for difference in living.into_iter().flat_map(|said| compare(&own, said)) {
                 if !told.contains(&difference.as_str()) {
                     told.push(difference.as_str());
@@ -121,4 +122,26 @@ impl Claim {
 fn own(cx: &Cx<'_>) -> SessionRecord {
     let (nonce, seq) = (Nonce::new(0), 0);
     first_record(cx, WriteId { nonce, seq })
+}
+
+/// What a claim writes. Until the group says otherwise, the strictest mode is obeyed.
+pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
+    SessionRecord {
+        write,
+        epoch: Epoch::ZERO,
+        status: SessionStatus::Active,
+        applied: Version::ZERO,
+        known: cx.known(),
+        reads: wire::FORMATS,
+        draining: Vec::new(),
+        capacity: cx.config().capacity(),
+        labels: cx.config().labels().clone(),
+        heartbeat_interval: cx.config().heartbeat_interval(),
+        lease: cx.config().lease(),
+        software: cx.boot().software.clone(),
+        settings: GroupSettings::new(cx.config(), &cx.boot().strategy),
+        honours: Mode::Exclusive,
+        predecessors: Vec::new(),
+        bulletin: None,
+    }
 }

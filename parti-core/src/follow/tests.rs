@@ -133,6 +133,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         known: Version::ZERO,
         settings: crate::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
+        predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })
 }

@@ -103,6 +103,10 @@ impl Leader {
             let said = session.record.as_ref();
             may_hold.then_some(Seen { said })
         });
+        // Of an earlier session of a slot that may still hold something nothing is known any more.
+        let before = self.view.sessions.values();
+        let before = before.filter(|session| session.ends.values().any(|&at| now < at));
+        let seen = seen.chain(before.map(|_| Seen { said: None }));
         let records = self.view.records.iter().filter_map(|(worker, record)| {
             let fate = self.view.fate(config, worker, record.epoch);
             let bound = matches!(fate, Fate::Living | Fate::EndsAt(_));

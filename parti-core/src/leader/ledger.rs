@@ -39,6 +39,9 @@ pub(crate) enum Standing {
         applied: Version,
         draining: BTreeSet<u32>,
     },
+    /// Its slot was taken by a later incarnation before its end was proven: it may hold what the
+    /// record says, or only these partitions, whose callbacks still run in the process that took it.
+    Ending { draining: Option<BTreeSet<u32>> },
     /// Its incarnation has ended, but the seat is kept for a replacement.
     Reserved,
     /// Its incarnation has ended.
@@ -234,7 +237,7 @@ enum Held {
 fn holders(ranks: usize, seats: &[Seat]) -> Vec<Held> {
     let mut holders = vec![Held::Free; ranks];
     for seat in seats {
-        let (Some(page), Standing::Bound { .. }) = (&seat.page, &seat.standing) else {
+        let Some(page) = &seat.page else {
             continue;
         };
         let how = match seat.living {
@@ -243,7 +246,9 @@ fn holders(ranks: usize, seats: &[Seat]) -> Vec<Held> {
         };
         for granted in &page.granted {
             let held = &mut holders[granted.rank as usize];
-            *held = how.max(*held);
+            if may_hold_granted(seat, granted.rank) {
+                *held = how.max(*held);
+            }
         }
         for &(rank, since) in &page.revoking {
             let held = &mut holders[rank as usize];
@@ -256,10 +261,20 @@ fn holders(ranks: usize, seats: &[Seat]) -> Vec<Held> {
     holders
 }
 
+/// Whether a partition that the record grants may be held.
+fn may_hold_granted(seat: &Seat, rank: u32) -> bool {
+    match &seat.standing {
+        Standing::Bound { .. } => true,
+        Standing::Ending { draining } => draining.as_ref().is_none_or(|d| d.contains(&rank)),
+        Standing::Reserved | Standing::Ended => false,
+    }
+}
+
 /// Whether a partition taken away at `since` may still be held.
 fn may_hold(seat: &Seat, rank: u32, since: Version) -> bool {
     match &seat.standing {
         Standing::Bound { applied, draining } => *applied < since || draining.contains(&rank),
+        Standing::Ending { draining } => draining.as_ref().is_none_or(|d| d.contains(&rank)),
         Standing::Reserved | Standing::Ended => false,
     }
 }

@@ -10,6 +10,7 @@ use core::cmp::Ordering;
 use core::time::Duration;
 
 use super::parking::Parking;
+use super::succession;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
@@ -21,6 +22,8 @@ use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
 use crate::wire;
+
+mod session;
 
 /// A worker's session as the leader sees it.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub(crate) struct SessionView {
     pub(crate) record: Option<SessionRecord>,
     /// What an eviction must expect of the key.
     pub(crate) expect: Expect,
+    /// When each earlier session of the slot that this one names has ended for certain.
+    pub(crate) ends: BTreeMap<Epoch, Instant>,
 }
 
 /// What became of an incarnation, as far as the leader can prove it.
@@ -43,7 +48,8 @@ pub(crate) struct SessionView {
 pub(crate) enum Fate {
     /// It may hold what it was granted.
     Living,
-    /// It was evicted although alive: it may hold partitions until then.
+    /// It was evicted although alive, or its slot was taken before its end: it may hold partitions
+    /// until then.
     EndsAt(Instant),
     /// It has ended, but its seat is kept for a replacement until then.
     Reserved { until: Instant },
@@ -75,7 +81,7 @@ pub(crate) struct View {
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
     /// Sessions without a record that may hold what no record lists although some should.
-    suspects: BTreeMap<WorkerId, Epoch>,
+    pub(super) suspects: BTreeSet<(WorkerId, Epoch)>,
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
@@ -132,11 +138,14 @@ impl View {
                 | Key::Foreign => false,
             });
         let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
-        let there = self.sessions.iter().filter(|(_, session)| {
-            last_generation.is_none_or(|generation| session.epoch() <= generation)
+        let sessions = self.sessions.iter().flat_map(|(worker, session)| {
+            let before = session.ends.keys().copied();
+            let epochs = before.chain([session.epoch()]);
+            epochs.map(move |epoch| (worker.clone(), epoch))
         });
-        let suspects = there.map(|(worker, session)| (worker.clone(), session.epoch()));
-        self.suspects = suspects.collect();
+        let there = sessions
+            .filter(|(_, epoch)| last_generation.is_none_or(|generation| *epoch <= generation));
+        self.suspects = there.collect();
     }
 
     /// A snapshot begins: keys it does not mention are gone.
@@ -253,7 +262,8 @@ impl View {
                 let alike = a.settings == b.settings && a.honours == b.honours;
                 self.settings_news |= !alike;
                 self.note_return(cx, &worker);
-                if alike && a.applied == b.applied && a.draining == b.draining {
+                let same = alike && a.applied == b.applied && a.draining == b.draining;
+                if same && a.predecessors == b.predecessors {
                     News::Renewal
                 } else {
                     News::Acknowledgement
@@ -265,6 +275,7 @@ impl View {
             }
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
+        let ends = succession::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
         let session = SessionView {
             revision: entry.revision,
@@ -273,6 +284,11 @@ impl View {
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
             expect,
+            // A new leader has not seen the predecessor itself.
+            ends: match self.author {
+                None if cx.planted(Planted::ForgottenPredecessor) => BTreeMap::new(),
+                None | Some(_) => ends,
+            },
         };
         self.sessions.insert(worker, session);
         news
@@ -370,6 +386,7 @@ impl View {
                 said: now,
                 record: None,
                 expect: Expect::Absent,
+                ends: BTreeMap::new(),
             });
         }
     }
@@ -395,7 +412,7 @@ impl View {
             let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
             let known = page.is_some_and(|page| page.version >= record.applied);
             // Whoever was evicted alive and has no record was one of them already.
-            let suspect = self.suspects.get(worker) == Some(&session.epoch())
+            let suspect = self.is_suspect(worker, session.epoch())
                 || record.status == SessionStatus::Evicted { silent: false };
             let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());
             if !left_over && (known || nothing) {
@@ -407,7 +424,15 @@ impl View {
                 Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
             }
         });
-        sessions.collect()
+        let mut unaccounted: BTreeMap<WorkerId, Option<Instant>> = sessions.collect();
+        for (worker, session) in &self.sessions {
+            let Some(at) = self.unaccounted_before(worker, session, now) else {
+                continue;
+            };
+            let ends = unaccounted.entry(worker.clone()).or_insert(Some(at));
+            *ends = ends.map(|known| known.max(at));
+        }
+        unaccounted
     }
 
     /// What became of an incarnation.
@@ -423,14 +448,19 @@ impl View {
             Ordering::Less => {
                 return config.unless_planted(Planted::StaleEvidence, Fate::Living, Fate::Ended);
             }
-            // The seat was taken anew, which is possible only after the end of the old session.
-            Ordering::Greater => return Fate::Ended,
+            // The slot was taken again: after the end of this session, unless the present one says
+            // that it may not have ended.
+            Ordering::Greater => {
+                let at = session.ends.get(&epoch);
+                let at = at.filter(|_| !config.planted(Planted::GreaterEpochIsEnd));
+                return at.map_or(Fate::Ended, |&at| Fate::EndsAt(at));
+            }
             Ordering::Equal => {}
         }
         match record.status {
             SessionStatus::Active | SessionStatus::Draining => Fate::Living,
             SessionStatus::Released { hold } if hold > Duration::ZERO => Fate::Reserved {
-                until: session.since + hold,
+                until: session.since + config.bounded_hold(hold),
             },
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
             SessionStatus::Evicted { silent: false } => {
@@ -438,42 +468,6 @@ impl View {
                 Fate::EndsAt(session.since + config.outlasts(record.lease, drift_ppm))
             }
         }
-    }
-}
-
-impl SessionView {
-    /// The incarnation: the write that creates a session cannot name its own revision.
-    pub(crate) fn epoch(&self) -> Epoch {
-        match &self.record {
-            Some(record) if record.epoch > Epoch::ZERO => record.epoch,
-            Some(_) | None => Epoch::from(self.revision),
-        }
-    }
-
-    /// Whether the session takes part or is leaving in an orderly way.
-    pub(crate) fn is_living(&self) -> bool {
-        self.record
-            .as_ref()
-            .is_none_or(|record| record.status.is_living())
-    }
-
-    /// How long it may be silent before it counts as lost, and before it is overdue.
-    pub(crate) fn patience(&self, config: &Config) -> (Duration, Duration) {
-        // Each session is judged by what it says of itself; of one that cannot be read, the longest
-        // lease is feared.
-        let (interval, lease) = match &self.record {
-            Some(record) => (
-                record.heartbeat_interval,
-                config.outlasts(record.lease, record.settings.clock_drift_ppm),
-            ),
-            None => (config.heartbeat_interval(), config.max_lease()),
-        };
-        let overdue = interval * 3 / 2;
-        let lost = (overdue + config.emergency_grace_period()).max(lease);
-        let early = lost.saturating_sub(interval / 8);
-        let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
-        let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);
-        (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }
 

@@ -46,7 +46,7 @@ pub const PROPERTIES: &[Property] = &[
         make: |_| Box::<exclusion::Exclusion>::default(),
     },
     Property {
-        id: "S28",
+        id: "S29",
         name: "while workers of both modes live, the stricter rule holds for who relies on it",
         why: "half a rolling update would give two owners to what an exclusive worker processes",
         applies: |rules| rules.mixed,
@@ -226,6 +226,13 @@ pub const PROPERTIES: &[Property] = &[
         why: "one old read would cost a worker all its partitions",
         applies: |rules| !rules.rejecting,
         make: |rules| Box::new(identity::Identity::new(rules)),
+    },
+    Property {
+        id: "S28",
+        name: "the next owner begins when the callback of the one before has ended or had its time",
+        why: "what a worker writes last would meet its successor, although its guard is invalid",
+        applies: EXCLUSIVE,
+        make: |rules| Box::new(drain::Drain::new(rules)),
     },
     Property {
         id: "L1",

@@ -132,9 +132,13 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
-    seeds(Planted::OwnMode, 500, &["S28"]),
-    seeds(Planted::OwnQuarantine, 500, &["S28"]),
-    seeds(Planted::LeaderMode, 500, &["S28"]),
+    seeds(Planted::OwnMode, 500, &["S29"]),
+    seeds(Planted::OwnQuarantine, 500, &["S29"]),
+    seeds(Planted::LeaderMode, 500, &["S29"]),
+    seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
+    seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
+    seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
+    seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

@@ -71,7 +71,7 @@ fn a_worker_of_another_mode_is_refused_with_both_values() {
         world.start(|b| b.mode(first).expected_workers(1));
         world.run(secs(5));
         let odd = world.start(|b| b.mode(second));
-        world.run(secs(5));
+        world.run(secs(10));
         let Some(StartError::Disagrees(found)) = refusal(&world, odd) else {
             panic!("it started: {:?}", world.nodes[odd].notices)
         };
@@ -276,7 +276,7 @@ fn a_lease_beyond_what_the_others_expect_is_refused() {
         world.start(|b| b.lease(secs(first)).expected_workers(1));
         world.run(secs(5));
         let odd = world.start(|b| b.lease(secs(second)));
-        world.run(secs(5));
+        world.run(secs(50));
         let Some(StartError::Disagrees(found)) = refusal(&world, odd) else {
             panic!("it started: {:?}", world.nodes[odd].notices)
         };

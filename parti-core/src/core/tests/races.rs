@@ -404,6 +404,7 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 software: "test".into(),
                 settings: crate::agreement::GroupSettings::default(),
                 honours: crate::config::Mode::Exclusive,
+                predecessors: Vec::new(),
                 bulletin: None,
             };
             Record::Session(record)
@@ -463,6 +464,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         software: "test".into(),
         settings: crate::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
+        predecessors: Vec::new(),
         bulletin: None,
     });
     for _ in 0..100 {

@@ -1,7 +1,9 @@
 //! Who is late, by what its session says.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use super::Confirmations;
 use crate::config::Config;
@@ -56,6 +58,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         software: String::new(),
         settings: crate::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
+        predecessors: Vec::new(),
         bulletin: None,
     };
     let session = SessionView {
@@ -65,6 +68,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         said: Instant::ORIGIN,
         record: Some(session),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     view.sessions.insert(worker(), session);
     view

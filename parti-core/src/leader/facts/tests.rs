@@ -38,6 +38,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             software: String::new(),
             settings: crate::agreement::GroupSettings::default(),
             honours: crate::config::Mode::Exclusive,
+            predecessors: Vec::new(),
             bulletin: None,
         };
         let session = SessionView {
@@ -47,6 +48,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             said: Instant::from_millis(1_000),
             record: Some(record),
             expect: Expect::Any,
+            ends: BTreeMap::new(),
         };
         view.sessions.insert(worker.clone(), session);
     }

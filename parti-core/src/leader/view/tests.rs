@@ -38,6 +38,7 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
             ..Default::default()
         },
         honours: crate::config::Mode::Exclusive,
+        predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })
 }

@@ -184,5 +184,6 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         },
         honours: config.mode(),
         bulletin: None,
+        predecessors: Vec::new(),
     }
 }
