@@ -389,6 +389,7 @@ impl Claim {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            misfits: Vec::new(),
             bulletin: None,
         };
         let value = Some(wire::encode(&Record::Session(record)));

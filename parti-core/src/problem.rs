@@ -39,13 +39,15 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// Workers cannot begin to process what they have. The count says how many partitions.
+    HandlerFailing,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unowned,
         Self::LeaderSilent,
         Self::LeadersChange,
@@ -53,6 +55,7 @@ impl ProblemKind {
         Self::PlanFailing,
         Self::SourceFailing,
         Self::CommitFailing,
+        Self::HandlerFailing,
     ];
 
     /// The kind as one lower-case word.
@@ -66,6 +69,7 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::HandlerFailing => "handler_failing",
             Self::Other(_) => "other",
         }
     }
@@ -81,6 +85,7 @@ impl ProblemKind {
             Self::PlanFailing => 5,
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
+            Self::HandlerFailing => 8,
             Self::Other(code) => code,
         }
     }

@@ -251,6 +251,7 @@ impl Session {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            misfits: holdings.misfits().told(cx.now),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
         }
     }

@@ -81,11 +81,13 @@ pub enum Cause {
     Manual,
     /// A hand-over goes on: what was released is granted, or an earlier leader's work is finished.
     Resume,
+    /// A worker cannot begin to process what it has: somebody else is to try.
+    Unprocessed,
 }
 
 impl Cause {
     /// Every cause, in declaration order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Takeover,
         Self::Resignation,
         Self::ColdStart,
@@ -97,6 +99,7 @@ impl Cause {
         Self::WeightsChanged,
         Self::Manual,
         Self::Resume,
+        Self::Unprocessed,
     ];
 
     /// The cause as one lower-case word, for logs and labels.
@@ -114,6 +117,7 @@ impl Cause {
             Self::WeightsChanged => "weights_changed",
             Self::Manual => "manual",
             Self::Resume => "resume",
+            Self::Unprocessed => "unprocessed",
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::clock::Clock;
-use crate::desk::{Desk, Finished};
+use crate::desk::{Desk, Finished, Told};
 use crate::error::{Ended, RequestError, StopFailure};
 use crate::guard::Guard;
 use crate::handler::PartitionHandler;
@@ -27,7 +27,7 @@ use crate::subscription::ManagerNotice;
 
 mod tasks;
 
-use tasks::Asking;
+use tasks::{Asking, CallLimits};
 
 /// The longest sleep. A suspended machine's timers are late by the suspension; this bounds for how
 /// long after it the driver does not look at the clock.
@@ -70,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) strategy: Arc<dyn AssignmentStrategy>,
     pub(crate) handler: Arc<dyn PartitionHandler>,
     pub(crate) concurrency: usize,
+    pub(crate) assign_timeout: Option<Duration>,
+    pub(crate) assign_attempts: u32,
     pub(crate) observer: Observer,
 }
 
@@ -109,7 +111,8 @@ impl Driver {
         notices: broadcast::Sender<Arc<ManagerNotice>>,
         (sender, inbox): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     ) -> Self {
-        let desk = Desk::new(parts.config.drain_timeout(), parts.concurrency);
+        let drain = parts.config.drain_timeout();
+        let desk = Desk::new(drain, parts.concurrency, parts.assign_attempts);
         Self {
             core,
             parts,
@@ -180,13 +183,14 @@ impl Driver {
             self.tell_released();
         }
         self.begin_callbacks();
+        self.parts.observer.on_pending(self.desk.pending());
         self.parts.observer.turned(now);
     }
 
     fn finished(&mut self, finished: Finished) {
         let now = self.parts.clock.now();
         self.parts.observer.on_finished(now, &finished);
-        self.desk.finish(finished);
+        self.desk.finish(now, finished);
     }
 
     fn request(&mut self, kind: Request, reply: oneshot::Sender<Result<Version, RequestError>>) {
@@ -234,6 +238,9 @@ impl Driver {
             let now = self.parts.clock.now();
             self.parts.observer.on_released(now, &grants);
             self.feed(Event::Released { grants });
+        }
+        for Told { grant, failing } in self.desk.take_told() {
+            self.feed(Event::Processing { grant, failing });
         }
         for notice in self.desk.take_notices() {
             self.tell(notice);
@@ -298,7 +305,7 @@ impl Driver {
                     self.desk.revoke(now, grant, cause);
                 }
             }
-            Effect::Assign { grants } => self.assign(grants),
+            Effect::Assign { grants } => self.assign(now, grants),
             Effect::Notify(notice) => notices.push(notice),
         }
     }
@@ -312,11 +319,11 @@ impl Driver {
         }
     }
 
-    fn assign(&mut self, grants: Vec<Grant>) {
+    fn assign(&mut self, now: Instant, grants: Vec<Grant>) {
         for grant in grants {
             let guard = Guard::new(grant, Arc::clone(&self.shared.lease));
             self.shared.hold(&guard);
-            self.desk.assign(guard);
+            self.desk.assign(now, guard);
         }
     }
 
@@ -335,8 +342,11 @@ impl Driver {
         for call in self.desk.calls() {
             self.parts.observer.on_call(now, &call.job);
             let handler = Arc::clone(&self.parts.handler);
-            let limit = self.parts.config.drain_timeout();
-            self.tasks.spawn(tasks::call(handler, call, limit));
+            let limits = CallLimits {
+                assign: self.parts.assign_timeout,
+                drain: self.parts.config.drain_timeout(),
+            };
+            self.tasks.spawn(tasks::call(handler, call, limits));
         }
     }
 
@@ -393,7 +403,7 @@ impl Driver {
         let now = self.parts.clock.now();
         self.parts.observer.on_notice(now, &notice);
         let failure = match &*notice {
-            ManagerNotice::Core(_) => None,
+            ManagerNotice::Core(_) | ManagerNotice::AssignFailed { .. } => None,
             ManagerNotice::CallbackPanicked {
                 partition,
                 callback,

@@ -24,6 +24,7 @@ mod leaving;
 mod limits;
 mod listings;
 mod losses;
+mod misfits;
 mod planted;
 mod problems;
 mod races;

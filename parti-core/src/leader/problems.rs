@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::around::Barred;
 use super::unowned::{Sight, Unowned};
 use super::verdict::Verdict;
 use super::{Leader, Work};
@@ -18,13 +19,16 @@ pub(super) struct Minding {
     unowned: Unowned,
     /// Since when others cannot be judged.
     not_judging: Option<Instant>,
+    /// What owners cannot process, and since when there is some.
+    barred: Barred,
+    stuck: Option<Instant>,
 }
 
 impl Minding {
     pub(super) fn inherit(unowned: Option<Problem>) -> Self {
         Self {
             unowned: Unowned::inherit(unowned),
-            not_judging: None,
+            ..Self::default()
         }
     }
 
@@ -44,6 +48,10 @@ impl Leader {
         if !self.ready {
             return;
         }
+        self.minding.barred = Barred::find(&self.view);
+        let stuck = self.minding.barred.problem(now).is_some();
+        let before = self.minding.stuck;
+        self.minding.stuck = stuck.then(|| before.unwrap_or(now));
         let waits = match &self.verdict {
             Verdict::Settle { .. } => true,
             Verdict::Wait(wake) => wake.why == WakeReason::Cooldown,
@@ -71,9 +79,10 @@ impl Leader {
             let detail = "the leader does not hear the store well enough to judge others";
             Problem::new(ProblemKind::NotJudging, since, 0, detail.into())
         });
-        not_judging
-            .into_iter()
-            .chain(self.minding.unowned.problem())
+        let stuck = self.minding.stuck;
+        let stuck = stuck.and_then(|since| self.minding.barred.problem(since));
+        let unowned = self.minding.unowned.problem();
+        not_judging.into_iter().chain(stuck).chain(unowned)
     }
 
     /// What everybody is told; `None` as long as it knows too little.

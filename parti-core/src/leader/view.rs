@@ -239,7 +239,7 @@ impl View {
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
                 self.note_return(cx, &worker);
-                if a.applied == b.applied && a.draining == b.draining {
+                if a.applied == b.applied && a.draining == b.draining && a.misfits == b.misfits {
                     News::Renewal
                 } else {
                     News::Acknowledgement

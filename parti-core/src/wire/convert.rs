@@ -16,8 +16,8 @@ use crate::id::{Nonce, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, Record, RecordGrant, Revoking, SessionRecord,
-    SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, Misfit, Record, RecordGrant, Revoking,
+    SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::StrategyId;
@@ -115,8 +115,23 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
         software: &session.software,
+        misfits: session
+            .misfits
+            .iter()
+            .map(|misfit| (misfit.partition.encoded(), misfit.reason.as_str()))
+            .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
     }
+}
+
+fn misfits_from_wire(misfits: &List<(&str, &str)>) -> Result<Vec<Misfit>, WireError> {
+    let misfits = misfits.0.iter().map(|&(partition, reason)| {
+        Ok(Misfit {
+            partition: key(partition)?,
+            reason: reason.to_string(),
+        })
+    });
+    misfits.collect()
 }
 
 fn bulletin_to_wire(bulletin: &Bulletin) -> BulletinWire<'_> {
@@ -180,6 +195,7 @@ fn session_from_wire(
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease,
         software: wire.software.to_string(),
+        misfits: misfits_from_wire(&wire.misfits)?,
         bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
     })
 }
