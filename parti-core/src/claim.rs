@@ -311,6 +311,7 @@ impl Claim {
                     | Record::Assignment(_)
                     | Record::Audit(_)
                     | Record::Control(_)
+                    | Record::Parked(_)
                     | Record::Source(_),
                 )
                 | Err(_) => None,

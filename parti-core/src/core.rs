@@ -161,6 +161,7 @@ impl Core {
             workers: head.map_or(0, |head| head.workers),
             partitions: head.map_or(0, |head| head.partitions),
             unfinished: head.map_or(0, |head| head.unfinished),
+            parked: head.map(|head| head.parked).unwrap_or_default(),
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             ignored_records: self.env.ignored_records,

@@ -38,6 +38,7 @@ mod confirmations;
 mod facts;
 mod ledger;
 mod listing;
+mod parking;
 mod plan;
 mod planning;
 mod problems;
@@ -112,6 +113,8 @@ pub(crate) struct Leader {
     judge_at: Option<Instant>,
     /// When the hold of a seat ends.
     next_end: Option<Instant>,
+    /// When parked partitions have waited long enough for another plan.
+    parked_until: Option<Instant>,
     /// When the next worker counts as lost unless it renews, whatever else is waited for.
     next_loss: Option<Instant>,
     unfinished: Option<bool>,
@@ -202,6 +205,7 @@ impl Leader {
             stirred: true,
             judge_at: None,
             next_end: None,
+            parked_until: None,
             next_loss: None,
             unfinished: None,
             weights_matter: None,
@@ -421,6 +425,7 @@ impl Leader {
             .chain(self.bench.next_return(now))
             .chain(self.advance_at)
             .chain(self.next_end)
+            .chain(self.parked_until)
             .chain(self.next_loss);
         times.filter(|&at| at > now).min()
     }

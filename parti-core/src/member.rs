@@ -365,8 +365,13 @@ impl Member {
     pub(crate) fn end(mut self, cx: &mut Cx<'_>) -> Vec<String> {
         self.step_down(cx, StepDownReason::SessionLost);
         self.watching.end(cx);
-        self.departure
-            .map(Departure::into_errors)
-            .unwrap_or_default()
+        let Some(departure) = self.departure else {
+            return Vec::new();
+        };
+        let (errors, partitions) = departure.into_outcome();
+        if !partitions.is_empty() {
+            cx.notify(Notice::LeftUnowned { partitions });
+        }
+        errors
     }
 }

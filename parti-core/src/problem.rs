@@ -27,6 +27,8 @@ const MAX_DETAIL: usize = 200;
 pub enum ProblemKind {
     /// Partitions have no owner. The count says how many.
     Unowned,
+    /// Partitions have no owner because nobody may own them. The count says how many.
+    Parked,
     /// The leader named in `head` gives no sign of life, and nobody takes its place.
     LeaderSilent,
     /// One leader follows the other. The count says how many began within the last minute.
@@ -47,8 +49,9 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unowned,
+        Self::Parked,
         Self::LeaderSilent,
         Self::LeadersChange,
         Self::NotJudging,
@@ -63,6 +66,7 @@ impl ProblemKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unowned => "unowned",
+            Self::Parked => "parked",
             Self::LeaderSilent => "leader_silent",
             Self::LeadersChange => "leaders_change",
             Self::NotJudging => "not_judging",
@@ -85,7 +89,8 @@ impl ProblemKind {
             Self::PlanFailing => 5,
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
-            Self::HandlerFailing => 8,
+            Self::Parked => 8,
+            Self::HandlerFailing => 9,
             Self::Other(code) => code,
         }
     }

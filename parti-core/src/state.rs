@@ -83,11 +83,14 @@ pub enum Cause {
     Resume,
     /// A worker cannot begin to process what it has: somebody else is to try.
     Unprocessed,
+    /// Partitions without an owner may have found one: somebody joined, or they have waited for the
+    /// workers they prefer as long as they were to.
+    Parked,
 }
 
 impl Cause {
     /// Every cause, in declaration order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Takeover,
         Self::Resignation,
         Self::ColdStart,
@@ -100,6 +103,7 @@ impl Cause {
         Self::Manual,
         Self::Resume,
         Self::Unprocessed,
+        Self::Parked,
     ];
 
     /// The cause as one lower-case word, for logs and labels.
@@ -118,6 +122,7 @@ impl Cause {
             Self::Manual => "manual",
             Self::Resume => "resume",
             Self::Unprocessed => "unprocessed",
+            Self::Parked => "parked",
         }
     }
 }

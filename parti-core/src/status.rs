@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::breaker::CircuitStatus;
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
 use crate::problem::Problem;
+use crate::record::Parked;
 use crate::state::{Cause, State};
 use crate::time::Instant;
 
@@ -38,6 +39,8 @@ pub struct Status {
     pub partitions: u32,
     /// How many of them still wait for their planned owner, according to `head`.
     pub unfinished: u32,
+    /// How many have no owner because nobody may own them, and since when, according to `head`.
+    pub parked: Parked,
     /// The version of the assignment record taken in.
     pub applied: Version,
     /// How many partitions are assigned.

@@ -105,6 +105,9 @@ codes! {
         "The leader does not hear the store well enough to judge others: nobody is replaced.";
     Unowned = "partitions_unowned", Report,
         "Partitions of the group have had no owner for longer than a handoff or a crash explains.";
+    Parked = "partitions_parked", Report,
+        "Nobody in the group may own some partitions, and they have waited for longer than a crash \
+         explains.";
     PlanFailing = "plan_failing", Report,
         "The leader's plans fail.";
     SourceFailing = "source_failing", Report,
@@ -131,6 +134,7 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
     let repaired = config.lease() + interval * 2;
     match kind {
         ProblemKind::Unowned => (HealthCode::Unowned, repaired),
+        ProblemKind::Parked => (HealthCode::Parked, repaired),
         ProblemKind::LeaderSilent => (HealthCode::NoLeader, repaired),
         ProblemKind::LeadersChange => (HealthCode::LeadersChange, Duration::ZERO),
         ProblemKind::NotJudging => (HealthCode::NotJudging, repaired),

@@ -25,6 +25,7 @@ mod limits;
 mod listings;
 mod losses;
 mod misfits;
+mod parked;
 mod planted;
 mod problems;
 mod races;

@@ -8,7 +8,7 @@ use super::*;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::{Nonce, Term, WriteId};
-use crate::record::LeaderName;
+use crate::record::{LeaderName, Parked};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 
@@ -40,6 +40,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
         worker: id("worker-1"),
@@ -108,6 +109,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     }
 }
 

@@ -218,7 +218,7 @@ fn recount(input: &PlanInput, owners: &[u32], report: &mut Report) {
         .iter()
         .zip(input.previous.iter().zip(owners))
     {
-        if before != NO_OWNER && before != after {
+        if before != NO_OWNER && after != NO_OWNER && before != after {
             moved += 1;
             weight = weight.saturating_add(partition.weight);
             let living = input.workers.get(before);

@@ -206,6 +206,10 @@ impl Leader {
             self.view
                 .wrote(assignment_key(&worker), revision, &worker, record);
         }
+        if let Some(parked) = commit.parked {
+            self.view.parking.tell(cx, &parked);
+            self.view.parking.set(cx.now, parked);
+        }
         for (verb, worker, _) in &commit.requests {
             self.view.controls.remove(&(*verb, worker.clone()));
         }

@@ -17,6 +17,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Minding {
     unowned: Unowned,
+    parked: Option<Problem>,
     /// Since when others cannot be judged.
     not_judging: Option<Instant>,
     /// What owners cannot process, and since when there is some.
@@ -52,6 +53,10 @@ impl Leader {
         let stuck = self.minding.barred.problem(now).is_some();
         let before = self.minding.stuck;
         self.minding.stuck = stuck.then(|| before.unwrap_or(now));
+        self.minding.parked = self
+            .view
+            .parking
+            .problem(now, cx.wall_ms(), self.head.partitions);
         let waits = match &self.verdict {
             Verdict::Settle { .. } => true,
             Verdict::Wait(wake) => wake.why == WakeReason::Cooldown,
@@ -82,7 +87,12 @@ impl Leader {
         let stuck = self.minding.stuck;
         let stuck = stuck.and_then(|since| self.minding.barred.problem(since));
         let unowned = self.minding.unowned.problem();
-        not_judging.into_iter().chain(stuck).chain(unowned)
+        let parked = self.minding.parked.clone();
+        not_judging
+            .into_iter()
+            .chain(stuck)
+            .chain(unowned)
+            .chain(parked)
     }
 
     /// What everybody is told; `None` as long as it knows too little.

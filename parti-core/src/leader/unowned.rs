@@ -2,9 +2,10 @@
 //!
 //! It is separate from the judgement because it decides nothing: it is what the leader has to say
 //! while, for whatever reason, it does not or cannot give them to anybody. What always holds: a
-//! partition on its way from one living worker to another has an owner until that one has let go of
-//! it; one that is not planned yet because a window or a cooldown runs does not count; and nothing
-//! is dated back by more than a lease, so that an observer who has just begun raises no alarm at once.
+//! partition that nobody may own is none of these but parked; one on its way from one living worker
+//! to another has an owner until that one has let go of it; one that is not planned yet because a
+//! window or a cooldown runs does not count; and nothing is dated back by more than a lease, so that
+//! an observer who has just begun raises no alarm at once.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::fmt::Write as _;
@@ -130,19 +131,23 @@ impl Unowned {
 impl Sight<'_> {
     /// How many partitions somebody has, or is to have again.
     fn cared_for(&self) -> usize {
+        let (parked, unnamed) = self.view.parking.named();
+        let parked = parked.count() + unnamed;
         let records = self.view.records.iter();
         let cared = records.map(|(worker, record)| match self.care(worker, record) {
             Care::Owned => record.granted.len() + self.draining(worker, record).count(),
             Care::Kept => record.granted.len(),
             Care::Orphaned(_) => 0,
         });
-        cared.sum()
+        parked + cared.sum::<usize>()
     }
 
     /// The partitions nobody has, with the time since which that is known; and how many more there
     /// must be if the list is not known.
     fn orphans(&self) -> (BTreeMap<PartitionKey, Instant>, usize) {
-        let mut cared: BTreeSet<&PartitionKey> = BTreeSet::new();
+        // What is parked is a problem of its own.
+        let (parked, unnamed) = self.view.parking.named();
+        let mut cared: BTreeSet<&PartitionKey> = parked.collect();
         let mut orphaned: BTreeMap<&PartitionKey, Instant> = BTreeMap::new();
         for (worker, record) in &self.view.records {
             let granted = record.granted.iter().map(|grant| &grant.partition);
@@ -157,12 +162,13 @@ impl Sight<'_> {
         }
         orphaned.retain(|key, _| !cared.contains(key));
         let Some(table) = self.table else {
-            let named = cared.len() + orphaned.len();
+            let named = cared.len() + unnamed + orphaned.len();
             let missing = (self.head.partitions as usize).saturating_sub(named);
             return (owned(orphaned), missing);
         };
         orphaned.retain(|key, _| table.rank_of(key).is_some());
-        if !self.gathering {
+        // Of more than a record names it is not known which the others are.
+        if !self.gathering && unnamed == 0 {
             let keys = table.as_slice().iter().map(|partition| &partition.key);
             for key in keys.filter(|key| !cared.contains(key)) {
                 orphaned.entry(key).or_insert(self.now);

@@ -192,7 +192,8 @@ impl Window {
             | Cause::WeightsChanged
             | Cause::Manual
             | Cause::Resume
-            | Cause::Unprocessed => return None,
+            | Cause::Unprocessed
+            | Cause::Parked => return None,
         };
         let (at, cause) = (decision.at, head.cause);
         (at + BLINK < until)

@@ -359,5 +359,6 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
         Cause::Unprocessed => "commit_unprocessed",
+        Cause::Parked => "commit_parked",
     }
 }

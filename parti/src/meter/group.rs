@@ -29,6 +29,7 @@ pub(super) struct GroupMeter {
     partitions: Gauge,
     unfinished: Gauge,
     unowned_now: Gauge,
+    parked: Gauge,
     term: Gauge,
     version: Gauge,
     /// When the plan that is being made was begun.
@@ -69,6 +70,7 @@ impl GroupMeter {
             partitions: make.gauge(&names::PARTITION_COUNT, &[]),
             unfinished: make.gauge(&names::UNFINISHED, &[]),
             unowned_now: make.gauge(&names::UNOWNED_NOW, &[]),
+            parked: make.gauge(&names::PARKED, &[]),
             term: make.gauge(&names::TERM, &[]),
             version: make.gauge(&names::VERSION, &[]),
             planning: None,
@@ -82,6 +84,7 @@ impl GroupMeter {
         self.partitions.set(f64::from(status.partitions));
         self.unfinished.set(f64::from(status.unfinished));
         self.unowned_now.set(count_of(status, ProblemKind::Unowned));
+        self.parked.set(f64::from(status.parked.count));
         self.term.set(number(status.term.get()));
         self.version.set(number(status.version.get()));
     }

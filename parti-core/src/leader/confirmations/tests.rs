@@ -31,6 +31,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
     let revoking = revoking.iter().map(|&(name, since)| Revoking {
         partition: key(name),
         since: Version::new(since),
+        parked: None,
     });
     let record = AssignmentRecord {
         write,

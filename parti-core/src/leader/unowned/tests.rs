@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::*;
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WriteId};
 use crate::partition::Partition;
-use crate::record::{RecordGrant, SessionStatus};
+use crate::record::{Parked, RecordGrant, SessionStatus};
 use crate::state::Cause;
 use crate::store::Expect;
 use crate::strategy::StrategyId;
@@ -65,6 +65,7 @@ fn view(said: SessionRecord) -> View {
         revoking: vec![Revoking {
             partition: key(2),
             since: Version::new(7),
+            parked: None,
         }],
     };
     let session = SessionView {
@@ -116,6 +117,7 @@ fn look(unowned: &mut Unowned, view: &View, now: u64, listed: bool, gathering: b
         digest: table.digest(),
         weights_digest: table.weights_digest(),
         unfinished: 0,
+        parked: Parked::default(),
     };
     unowned.look(&Sight {
         config: &config,

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::*;
 use parti_core::{
     AssignmentRecord, Cause, Epoch, Expect, Grant, Head, Instant, Key, LeaderName, Nonce, Notice,
-    PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus, State,
-    StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
+    Parked, PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus,
+    State, StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
 };
 
 pub(super) const A: Process = Process { node: 0, run: 1 };
@@ -196,6 +196,7 @@ pub(super) fn head(
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     });
     written("head", revision, previous, record)
 }
