@@ -202,20 +202,17 @@ impl Desk {
         if end == End::NotBegun {
             self.take_back(&job);
         }
-        if callback == Callback::Assigned {
-            self.assigned(now, &job, &end);
-        }
         let guard = job.guard();
         let cut = matches!(end, End::CutShort | End::CutShortPanicking(_));
-        if let End::Panicked(message) | End::CutShortPanicking(message) = end {
+        if let End::Panicked(message) | End::CutShortPanicking(message) = &end {
             self.notices.push(ManagerNotice::CallbackPanicked {
                 partition: key.clone(),
                 callback,
-                message,
+                message: message.clone(),
             });
         }
         match callback {
-            Callback::Assigned => {}
+            Callback::Assigned => self.assigned(now, &job, &end),
             Callback::Revoked => {
                 if cut {
                     // The limit of the callback and of the drain are the same: whichever is first.

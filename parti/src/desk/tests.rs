@@ -198,7 +198,7 @@ fn revoking_what_is_not_held_is_released_at_once() {
 
 /// A panic that is swallowed is a partition nobody processes and nobody knows of.
 #[test]
-fn a_panic_is_told_and_counts_as_returned() {
+fn a_panic_is_told_and_counts_as_failed() {
     let (mut desk, guard) = (desk(), guard("p", 1));
     desk.assign(at(0), guard.clone());
     let call = desk.calls().pop().expect("one call");
@@ -211,7 +211,12 @@ fn a_panic_is_told_and_counts_as_returned() {
         callback,
         message,
     };
-    assert_eq!(desk.take_notices(), [expected]);
+    let told = desk.take_notices();
+    assert_eq!(told[0], expected);
+    assert!(matches!(
+        &told[1..],
+        [ManagerNotice::AssignFailed { failures: 1, .. }]
+    ));
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
     assert_eq!(begun(&desk.calls()), ["p@1 on_revoked"]);
 }
