@@ -247,7 +247,7 @@ impl Core {
             }
             Event::Refresh { request } => self.ask(Verb::Refresh, request),
             Event::Trigger { request } => self.ask(Verb::Trigger, request),
-            Event::ClockJumped
+            Event::ClockJumped { .. }
             | Event::Watch { .. }
             | Event::Partitions { .. }
             | Event::Planned { .. }
@@ -259,7 +259,7 @@ impl Core {
     fn on_running_event(&mut self, event: Event) {
         let member = match &mut self.phase {
             Phase::Member(member) => member,
-            Phase::Claiming(claim) if event == Event::ClockJumped => {
+            Phase::Claiming(claim) if matches!(event, Event::ClockJumped { .. }) => {
                 return claim.distrust(self.now);
             }
             Phase::Claiming(_)
@@ -270,8 +270,8 @@ impl Core {
         };
         let mut cx = self.env.cx(self.now);
         let membership = match event {
-            Event::ClockJumped => {
-                member.clock_jumped(&mut cx, &mut self.holdings);
+            Event::ClockJumped { by } => {
+                member.clock_jumped(&mut cx, &mut self.holdings, by);
                 Membership::On
             }
             Event::Watch { id, event } => {

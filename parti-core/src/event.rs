@@ -144,9 +144,12 @@ pub enum Event {
         /// The caller's number.
         request: RequestId,
     },
-    /// The wall clock and the monotonic clock disagree: the process was suspended for an unknown
-    /// time. The lease counts as lost.
-    ClockJumped,
+    /// Time has passed that the monotonic clock did not show: the machine was suspended. What was sent
+    /// before proves nothing any more.
+    ClockJumped {
+        /// How much: the lease ends that much earlier. `None` when nobody knows: it counts as lost.
+        by: Option<Duration>,
+    },
     /// Leave. Terminal: ends in [`Notice::Stopped`](crate::Notice::Stopped).
     Stop {
         /// How.

@@ -149,9 +149,17 @@ impl Member {
         }
     }
 
-    /// The time that has passed is unknown: whatever was sent before it proves nothing now.
-    pub(crate) fn clock_jumped(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        self.session.distrust(cx.now);
+    /// Time passed that the clock did not show: whatever was sent before it proves nothing now.
+    ///
+    /// Only the own lease is shortened. What was seen of others was seen longer ago than the clock
+    /// says, so that everything counted from it is only waited for longer.
+    pub(crate) fn clock_jumped(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        by: Option<Duration>,
+    ) {
+        self.session.distrust(cx.now, by);
         self.check_lease(cx, holdings);
     }
 

@@ -24,6 +24,7 @@ pub const SITUATIONS: &[&str] = &[
     "callback_hung",
     "callback_slow",
     "clock_jump",
+    "clock_jump_of_known_length",
     "clock_stood_still",
     "clock_went_back",
     "commit_cold_start",

@@ -46,7 +46,7 @@ fn a_claim_sent_before_a_clock_jump_gives_no_validity() {
     solo.look_around();
     let (op, _) = solo.commit("w.worker-0");
     solo.pass(millis(1));
-    solo.tell(Event::ClockJumped);
+    solo.tell(Event::ClockJumped { by: None });
     solo.pass(millis(1));
     solo.won(op, 1);
     assert_eq!(solo.core.deadline(), None);
