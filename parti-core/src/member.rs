@@ -21,6 +21,7 @@ use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::Leader;
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
@@ -159,6 +160,7 @@ impl Member {
         holdings: &mut Holdings,
         by: Option<Duration>,
     ) {
+        let by = cx.unless_planted(Planted::IgnoredJump, by, by.map(|_| Duration::ZERO));
         self.session.distrust(cx.now, by);
         self.check_lease(cx, holdings);
     }
