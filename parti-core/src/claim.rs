@@ -311,6 +311,7 @@ impl Claim {
                     | Record::Assignment(_)
                     | Record::Audit(_)
                     | Record::Control(_)
+                    | Record::Parked(_)
                     | Record::Source(_),
                 )
                 | Err(_) => None,
@@ -382,12 +383,14 @@ impl Claim {
             status: SessionStatus::Active,
             applied: Version::ZERO,
             known: cx.known(),
+            reads: wire::FORMATS,
             draining: Vec::new(),
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            bulletin: None,
         };
         let value = Some(wire::encode(&Record::Session(record)));
         let write = Write {

@@ -12,8 +12,9 @@ use crate::config::Config;
 use crate::continuity::Continuity;
 use crate::effect::Effect;
 use crate::event::{OpId, OpOwner, WatchId};
+use crate::failing::Failing;
 use crate::id::Version;
-use crate::notice::Notice;
+use crate::notice::{FailedStep, Notice};
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::store::{StoreError, StoreOp, StoreReply, WatchScope};
@@ -35,6 +36,7 @@ pub(crate) struct Env {
     pub(crate) watch: WatchCircuit,
     pub(crate) retries: u64,
     pub(crate) exhausted: u64,
+    pub(crate) failing: Failing,
 }
 
 /// One step's view of the environment.
@@ -61,6 +63,7 @@ impl Env {
             watch,
             retries: 0,
             exhausted: 0,
+            failing: Failing::default(),
         }
     }
 
@@ -234,7 +237,18 @@ impl Cx<'_> {
     }
 
     pub(crate) fn notify(&mut self, notice: Notice) {
+        self.env.failing.on_notice(self.now, &notice);
         self.push(Effect::Notify(notice));
+    }
+
+    /// A step succeeded that may have been failing.
+    pub(crate) fn step_done(&mut self, step: FailedStep) {
+        self.env.failing.done(step);
+    }
+
+    /// The steps that fail.
+    pub(crate) fn failing(&mut self) -> &mut Failing {
+        &mut self.env.failing
     }
 
     /// A record that changes nothing is counted and named: it may be a foreign hand's.

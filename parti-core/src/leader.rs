@@ -21,6 +21,7 @@ use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::planted::Planted;
+use crate::problem::Problem;
 use crate::record::{Head, Record};
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
@@ -35,10 +36,13 @@ mod confirmations;
 mod facts;
 mod ledger;
 mod listing;
+mod parking;
 mod plan;
 mod planning;
+mod problems;
 mod resign;
 mod seats;
+mod unowned;
 mod verdict;
 pub(crate) mod view;
 
@@ -46,6 +50,7 @@ use bench::Bench;
 use commit::Commit;
 use confirmations::Confirmations;
 use plan::{Brief, Requested, Target};
+use problems::Minding;
 use verdict::{Changing, Verdict};
 use view::{News, View};
 
@@ -64,6 +69,8 @@ pub(crate) struct Inauguration {
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
     /// When the last rebalance was first seen.
     pub(crate) last_rebalance: Option<Instant>,
+    /// Partitions without an owner, as the former leader told.
+    pub(crate) unowned: Option<Problem>,
 }
 
 /// A leader.
@@ -101,6 +108,8 @@ pub(crate) struct Leader {
     judge_at: Option<Instant>,
     /// When the hold of a seat ends.
     next_end: Option<Instant>,
+    /// When parked partitions have waited long enough for another plan.
+    parked_until: Option<Instant>,
     /// When the next worker counts as lost unless it renews, whatever else is waited for.
     next_loss: Option<Instant>,
     unfinished: Option<bool>,
@@ -116,6 +125,7 @@ pub(crate) struct Leader {
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
+    minding: Minding,
     writes: u64,
 }
 
@@ -187,6 +197,7 @@ impl Leader {
             stirred: true,
             judge_at: None,
             next_end: None,
+            parked_until: None,
             next_loss: None,
             unfinished: None,
             weights_matter: None,
@@ -202,6 +213,7 @@ impl Leader {
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
+            minding: Minding::inherit(start.unowned),
             writes: 0,
         }
     }
@@ -405,6 +417,7 @@ impl Leader {
             .chain(self.bench.next_return(now))
             .chain(self.advance_at)
             .chain(self.next_end)
+            .chain(self.parked_until)
             .chain(self.next_loss);
         times.filter(|&at| at > now).min()
     }

@@ -107,6 +107,8 @@ bugs! {
         "A record that both takes and gives partitions revokes nothing.";
     25 MovesOnLeave "moves-on-leave"
         "When a worker leaves, everything is planned anew, not only what it had.";
+    26 OneFailsAll "one-fails-all"
+        "A partition that nobody may own fails the whole plan instead of being parked.";
     45 IgnoredJump "ignored-jump"
         "A jump of the clock of known length does not shorten the lease.";
 }

@@ -17,6 +17,7 @@ use crate::holdings::Holdings;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::session_key;
 use crate::planted::Planted;
+use crate::problem::Bulletin;
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
 use crate::time::Instant;
@@ -44,6 +45,8 @@ pub(crate) struct Session {
     speak_at: Option<Instant>,
     /// Since when it has been valid without being of use.
     idle_since: Option<Instant>,
+    /// What the next renewals tell everybody.
+    bulletin: Option<Bulletin>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +94,7 @@ impl Session {
             renewal: Renewal::Due(renew_at),
             speak_at: None,
             idle_since: None,
+            bulletin: None,
         }
     }
 
@@ -163,6 +167,19 @@ impl Session {
         }
     }
 
+    /// Whether a renewal is to be sent now.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        match &self.renewal {
+            Renewal::Running { .. } => false,
+            Renewal::Due(at) => now >= *at || self.speak_at.is_some_and(|at| now >= at),
+        }
+    }
+
+    /// What the next renewals are to tell everybody.
+    pub(crate) fn post(&mut self, bulletin: Option<Bulletin>) {
+        self.bulletin = bulletin;
+    }
+
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, holdings: &Holdings) {
         match &mut self.renewal {
             Renewal::Running { attempt, .. } => attempt.handle_timeout(cx),
@@ -229,12 +246,14 @@ impl Session {
             status: self.status,
             applied,
             known: cx.known(),
+            reads: wire::FORMATS,
             draining,
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
         }
     }
 

@@ -1,37 +1,46 @@
-//! Records to bytes and back: one format byte, then bincode 2. The only place that knows serde.
+//! Records to bytes and back. The only place that knows serde.
 //!
-//! Wire types are not domain types: the domain can change its shape while the bytes stay. What
-//! always holds: decoding is bounded by [`MAX_RECORD_BYTES`], never panics, takes back exactly what
-//! encoding gave out, and refuses everything else with a reason.
+//! A value is an [`Envelope`], which every release can read, and a body in one of several formats:
+//! bincode 2 and a list of tagged extensions, of which unknown ones are skipped. Wire types are not
+//! domain types: the domain can change its shape while the bytes stay. What always holds: decoding
+//! never panics, takes no more memory than a small multiple of what it reads, takes back exactly
+//! what encoding gave out (and what a later release appended), and refuses everything else with a
+//! reason.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use serde::{Deserialize, Serialize};
 
-use crate::id::Version;
-use crate::record::{Record, SessionRecord};
+use crate::record::{Formats, Record};
 
+mod body;
 mod convert;
+mod envelope;
 
-/// The format most records are written in; any change of the layout below gets another number.
-pub const FORMAT: u8 = 1;
+pub use envelope::{ENVELOPE, Envelope, SessionClass, Summary};
 
-/// The format of sessions since they carry the highest version known. Those of format 1 are read
-/// as if they knew what they had applied.
-pub const SESSION_FORMAT: u8 = 2;
+/// The format of bodies this release writes; any change of a layout in `wire/body.rs` gets another
+/// number.
+pub const FORMAT: u16 = 1;
+
+/// The formats of bodies this release reads.
+pub const FORMATS: Formats = Formats {
+    oldest: FORMAT,
+    newest: FORMAT,
+};
 
 /// The most bytes a record may have; larger ones are refused before they are read.
 pub const MAX_RECORD_BYTES: usize = 64 << 20;
 
-/// Why bytes are not a record.
+/// Why bytes are not a record of this release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WireError {
     /// There are no bytes.
     Empty,
-    /// The format byte is not one this version understands.
-    UnknownFormat {
+    /// The first byte is not that of an envelope, which no release changes.
+    NoEnvelope {
         /// The byte found.
         found: u8,
     },
@@ -40,6 +49,9 @@ pub enum WireError {
         /// How many.
         bytes: usize,
     },
+    /// The record is whole, but its body has a format this release does not read: it was written by
+    /// another release. What its envelope says counts.
+    OtherRelease(Box<Envelope>),
     /// The bytes are damaged or not a record; in words.
     Malformed(String),
     /// A value in the record is outside its domain; in words.
@@ -50,10 +62,13 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("the record is empty"),
-            Self::UnknownFormat { found } => write!(
+            Self::NoEnvelope { found } => {
+                write!(f, "the record begins with {found} instead of {ENVELOPE}")
+            }
+            Self::OtherRelease(envelope) => write!(
                 f,
-                "the record has format {found}, this version understands {FORMAT} and \
-                 {SESSION_FORMAT}; was it written by another release?"
+                "the record has format {}, this release reads {FORMATS}: another release wrote it",
+                envelope.format
             ),
             Self::TooLarge { bytes } => {
                 write!(
@@ -69,180 +84,61 @@ impl fmt::Display for WireError {
 
 impl core::error::Error for WireError {}
 
-/// The bytes of a record.
+/// The bytes of a record in the format of this release.
 #[must_use]
 pub fn encode(record: &Record) -> Vec<u8> {
-    let (format, wire) = match record {
-        Record::Session(session) => {
-            let (before, known) = (convert::to_wire(record), session.known.get());
-            (SESSION_FORMAT, body(&SessionWire2(before, known)))
-        }
-        Record::Head(_)
-        | Record::Assignment(_)
-        | Record::Audit(_)
-        | Record::Control(_)
-        | Record::Source(_) => (FORMAT, body(&convert::to_wire(record))),
-    };
-    let mut bytes = Vec::with_capacity(1 + wire.len());
-    bytes.push(format);
-    bytes.extend_from_slice(&wire);
-    bytes
+    encode_as(FORMAT, record)
 }
 
-/// The bytes after the format.
-fn body(wire: &impl Serialize) -> Vec<u8> {
-    // Encoding plain data into memory cannot fail; an empty record would be refused by every reader.
-    let encoded = bincode::serde::encode_to_vec(wire, bincode::config::standard());
-    debug_assert!(encoded.is_ok(), "encoding failed: {encoded:?}");
-    encoded.unwrap_or_default()
+/// The bytes of a record in a format that the whole group reads.
+#[must_use]
+pub fn encode_as(format: u16, record: &Record) -> Vec<u8> {
+    let mut bytes = Envelope::of(format, record).begin();
+    body::write(
+        &convert::to_wire(record),
+        &body::no_extensions(),
+        &mut bytes,
+    );
+    envelope::seal(&mut bytes);
+    bytes
 }
 
 /// The record in these bytes.
 ///
 /// # Errors
-/// [`WireError`]; the bytes are then not a record of this version.
+/// [`WireError`]; the bytes are then not a record of this release.
 pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
-    let (&format, body) = bytes.split_first().ok_or(WireError::Empty)?;
-    if ![FORMAT, SESSION_FORMAT].contains(&format) {
-        return Err(WireError::UnknownFormat { found: format });
+    decode_as(FORMATS, bytes)
+}
+
+/// The record in these bytes, as a release sees it that reads these formats.
+///
+/// # Errors
+/// [`WireError`]; the bytes are then not a record that this release reads.
+pub fn decode_as(formats: Formats, bytes: &[u8]) -> Result<Record, WireError> {
+    let (envelope, rest) = Envelope::open(bytes)?;
+    if !formats.contains(envelope.format) {
+        return Err(WireError::OtherRelease(Box::new(envelope)));
     }
-    if bytes.len() > MAX_RECORD_BYTES {
-        return Err(WireError::TooLarge { bytes: bytes.len() });
-    }
-    if format == FORMAT {
-        return convert::from_wire(parse(body)?);
-    }
-    let SessionWire2(before, known) = parse(body)?;
-    match convert::from_wire(before)? {
-        Record::Session(session) => {
-            let known = Version::new(known);
-            Ok(Record::Session(SessionRecord { known, ..session }))
-        }
-        Record::Head(_)
-        | Record::Assignment(_)
-        | Record::Audit(_)
-        | Record::Control(_)
-        | Record::Source(_) => {
-            let reason = alloc::format!("format {SESSION_FORMAT} is for sessions");
-            Err(WireError::Invalid(reason))
-        }
+    let (wire, extensions) = body::read(envelope.kind(), rest)?;
+    let record = convert::from_wire(&envelope, wire)?;
+    // Whatever else would read as this record is damage, or an attempt at something.
+    let canonical = Envelope::of(envelope.format, &record) == envelope
+        && body::is(&convert::to_wire(&record), &extensions, rest);
+    if canonical {
+        Ok(record)
+    } else {
+        let reason = "it is not written as a writer writes it";
+        Err(WireError::Malformed(reason.to_string()))
     }
 }
 
-/// What the bytes after the format say; all of them must be used.
-fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, WireError> {
-    let config = bincode::config::standard().with_limit::<MAX_RECORD_BYTES>();
-    let (wire, used): (T, usize) = bincode::serde::decode_from_slice(body, config)
-        .map_err(|error| WireError::Malformed(error.to_string()))?;
-    if used != body.len() {
-        let reason = alloc::format!("{} bytes after its end", body.len() - used);
-        return Err(WireError::Malformed(reason));
-    }
-    Ok(wire)
-}
-
-#[derive(Serialize, Deserialize)]
-enum RecordWire {
-    Head(HeadWire),
-    Session(SessionWire),
-    Assignment(AssignmentWire),
-    Audit(AuditWire),
-    Control(ControlWire),
-    Source(SourceWire),
-}
-
-/// A session of the first format and the highest version known to it.
-#[derive(Serialize, Deserialize)]
-struct SessionWire2(RecordWire, u64);
-
-#[derive(Serialize, Deserialize)]
-struct WriteWire(u128, u64);
-
-#[derive(Serialize, Deserialize)]
-struct HeadWire {
-    write: WriteWire,
-    term: u64,
-    leader: Option<(String, u64)>,
-    version: u64,
-    cause: u8,
-    planned: u64,
-    strategy: String,
-    workers: u32,
-    partitions: u32,
-    digest: u128,
-    weights_digest: u128,
-    unfinished: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-enum StatusWire {
-    Active,
-    Draining,
-    Released { hold_ms: u64 },
-    Evicted { silent: bool },
-}
-
-#[derive(Serialize, Deserialize)]
-struct SessionWire {
-    write: WriteWire,
-    epoch: u64,
-    status: StatusWire,
-    applied: u64,
-    draining: Vec<String>,
-    capacity: u32,
-    labels: Vec<(String, String)>,
-    heartbeat_ms: u64,
-    lease_ms: u64,
-    software: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct AssignmentWire {
-    write: WriteWire,
-    version: u64,
-    epoch: u64,
-    /// Workers that partitions were displaced from; grants name them by position, from 1.
-    departed: Vec<String>,
-    granted: Vec<(String, u64, u32)>,
-    revoking: Vec<(String, u64)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ChangeWire {
-    worker: String,
-    gained: Vec<(String, Option<String>)>,
-    lost: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct AuditWire {
-    write: WriteWire,
-    version: u64,
-    term: u64,
-    leader: String,
-    cause: u8,
-    triggers: Vec<String>,
-    at_ms: u64,
-    moved: u32,
-    lower_bound: u32,
-    changes: Vec<ChangeWire>,
-    truncated: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ControlWire {
-    write: WriteWire,
-    author: String,
-    reason: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SourceWire {
-    change: u128,
-    earlier: Vec<u128>,
-    index: u32,
-    parts: u32,
-    partitions: Vec<(String, u64)>,
+/// What the envelope of a record says, whichever release wrote the rest.
+///
+/// # Errors
+/// [`WireError`]; the bytes are then not a record of any release.
+pub fn envelope(bytes: &[u8]) -> Result<Envelope, WireError> {
+    Envelope::open(bytes).map(|(envelope, _)| envelope)
 }
 
 #[cfg(test)]

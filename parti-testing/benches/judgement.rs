@@ -287,11 +287,13 @@ fn session(number: u32) -> SessionRecord {
         status: SessionStatus::Active,
         applied: Version::ZERO,
         known: Version::ZERO,
+        reads: parti_core::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
         labels: Default::default(),
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "bench".to_owned(),
+        bulletin: None,
     }
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use parti_core::{
     AssignmentStrategy, Config, Core, Effect, Event, Grant, HistoryLoss, Instant, Notice,
-    OnBucketLost, PartitionSource, RequestId, StopMode, Store, Version, WatchEvent, WatchId,
+    OnBucketLost, ParkReason, PartitionKey, PartitionSource, RequestId, StopMode, Store, Version,
+    WatchEvent, WatchId,
 };
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::clock::Clock;
@@ -92,6 +93,10 @@ pub(crate) struct Driver {
     phase: Phase,
     /// The loss of history for which the core stops.
     halted: Option<HistoryLoss>,
+    /// What nobody took on leaving.
+    left_unowned: BTreeMap<PartitionKey, ParkReason>,
+    /// The threads that plan.
+    planners: Arc<Semaphore>,
 }
 
 /// Where the driver stands.
@@ -130,6 +135,8 @@ impl Driver {
             last_request: 0,
             phase: Phase::Running,
             halted: None,
+            left_unowned: BTreeMap::new(),
+            planners: Arc::new(Semaphore::new(tasks::PLANNERS)),
         }
     }
 
@@ -306,7 +313,9 @@ impl Driver {
             Effect::Plan { op, input } => {
                 let limit = parts.config.operation_timeout();
                 let strategy = Arc::clone(&parts.strategy);
-                self.tasks.spawn(tasks::plan(strategy, op, input, limit));
+                let planners = Arc::clone(&self.planners);
+                let task = tasks::plan(strategy, planners, op, input, limit);
+                self.tasks.spawn(task);
             }
             Effect::Revoke { grants, cause } => {
                 for grant in grants {
@@ -364,14 +373,15 @@ impl Driver {
                 self.answer(*request, Err(RequestError::Failed(reason.clone())));
             }
             Notice::StartFailed(error) => {
-                let (ended, failures) = (Ended::StartFailed(error.clone()), Vec::new());
-                self.phase = Phase::Done(Outcome { ended, failures });
+                let outcome = Outcome::of(Ended::StartFailed(error.clone()), Vec::new());
+                self.phase = Phase::Done(outcome);
             }
             Notice::HistoryLost {
                 loss,
                 then: OnBucketLost::Halt,
                 ..
             } => self.halted = Some(loss.clone()),
+            Notice::LeftUnowned { partitions } => self.left_unowned.extend(partitions.clone()),
             Notice::Stopped { errors } => self.stopped(errors),
             _ => {}
         }
@@ -393,7 +403,18 @@ impl Driver {
             Some(loss) => Ended::HistoryLost(loss),
             None => Ended::Stopped,
         };
-        self.phase = Phase::Done(Outcome { ended, failures });
+        let mut outcome = Outcome::of(ended, failures);
+        let mut unowned: BTreeMap<ParkReason, Vec<PartitionKey>> = BTreeMap::new();
+        for (partition, reason) in std::mem::take(&mut self.left_unowned) {
+            unowned.entry(reason).or_default().push(partition);
+        }
+        // That the last one leaves nobody behind is what a group's end is, not a failure.
+        outcome.left_unowned = unowned.remove(&ParkReason::NoWorkers).unwrap_or_default();
+        let failures = unowned.into_iter();
+        let failures =
+            failures.map(|(reason, partitions)| StopFailure::NobodyToTake { reason, partitions });
+        outcome.failures.extend(failures);
+        self.phase = Phase::Done(outcome);
     }
 
     fn answer(&mut self, request: RequestId, result: Result<Version, RequestError>) {

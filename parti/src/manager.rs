@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::builder::ManagerBuilder;
 use crate::driver::{Input, Request};
-use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure};
+use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
 use crate::guard::Guard;
 use crate::handler::PartitionHandler;
 use crate::health::{Health, judge};
@@ -207,14 +207,17 @@ impl Manager {
     /// Leaves the group, for good, and answers when nothing is held any more. May be called again
     /// meanwhile, as to hurry with [`StopMode::Now`]; every call gets the answer.
     ///
+    /// The report names what has no owner now because this worker was the last of its group.
+    ///
     /// # Errors
-    /// [`StopError`] lists every step that failed. The manager has stopped all the same.
+    /// [`StopError`] lists every step that failed, and what nobody in a group that goes on may own
+    /// ([`StopFailure::NobodyToTake`]). The manager has stopped all the same.
     ///
     /// # Cancellation safety
     /// Dropping the future abandons the answer, not the stop; a further call gets it. Bounded by
     /// `shutdown_timeout`, three `drain_timeout`s for the callbacks, and one lease; then the driver is
     /// ended with [`StopFailure::Hung`].
-    pub async fn stop(&self, mode: StopMode) -> Result<(), StopError> {
+    pub async fn stop(&self, mode: StopMode) -> Result<StopReport, StopError> {
         let config = &self.config;
         let drains = config.drain_timeout().saturating_mul(3);
         let limit = config.shutdown_timeout().saturating_add(drains);
@@ -239,7 +242,8 @@ impl Manager {
             }
         }
         if failures.is_empty() {
-            Ok(())
+            let left_unowned = outcome.left_unowned;
+            Ok(StopReport { left_unowned })
         } else {
             Err(StopError { failures })
         }
@@ -283,10 +287,7 @@ impl Manager {
         let ended = outcome.wait_for(Option::is_some).await;
         // The sender lives as long as this manager, and what was waited for is there.
         let ended = ended.ok().and_then(|outcome| outcome.clone());
-        ended.unwrap_or_else(|| Outcome {
-            ended: Ended::Stopped,
-            failures: Vec::new(),
-        })
+        ended.unwrap_or_else(|| Outcome::of(Ended::Stopped, Vec::new()))
     }
 }
 

@@ -65,7 +65,7 @@ impl Observer {
         hooks: Option<broadcast::Sender<Arc<HookEvent>>>,
     ) -> Self {
         let last = shared.status.borrow().clone();
-        let codes = HealthCode::ALL.map(HealthCode::as_str);
+        let codes = HealthCode::ALL.iter().map(|code| code.as_str());
         Self {
             config: config.clone(),
             shared,

@@ -21,6 +21,19 @@ use crate::subscription::ManagerNotice;
 pub(crate) struct Outcome {
     pub(crate) ended: Ended,
     pub(crate) failures: Vec<StopFailure>,
+    /// Partitions that nobody took because nobody is left.
+    pub(crate) left_unowned: Vec<PartitionKey>,
+}
+
+impl Outcome {
+    /// An end that no stop asked for, or an unclean one.
+    pub(crate) const fn of(ended: Ended, failures: Vec<StopFailure>) -> Self {
+        Self {
+            ended,
+            failures,
+            left_unowned: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -94,7 +107,7 @@ impl Shared {
     /// As [`Shared::end`], without a stop.
     pub(crate) fn fail(&self, reason: impl Into<String>) {
         let (ended, failures) = (Ended::Failed(reason.into()), Vec::new());
-        self.end(Outcome { ended, failures });
+        self.end(Outcome::of(ended, failures));
     }
 
     /// The driver is over: every guard is invalid from here on. The first outcome counts.

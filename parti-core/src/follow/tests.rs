@@ -8,7 +8,7 @@ use super::*;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::{Nonce, Term, WriteId};
-use crate::record::LeaderName;
+use crate::record::{LeaderName, Parked};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 
@@ -30,6 +30,8 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         term: Term::new(1),
         leader: named,
         version: Version::new(1),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::Takeover,
         planned: Version::ZERO,
         strategy: StrategyId::new(""),
@@ -38,6 +40,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
         worker: id("worker-1"),
@@ -53,6 +56,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         planned: None,
         leader: observed,
         looked_at: Some(at(500)),
+        ..Follow::default()
     };
     let contact = Contact::new(Instant::ORIGIN);
     let me = (&id("worker-0"), Epoch::new(5));
@@ -95,6 +99,8 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
             epoch: Epoch::new(2),
         }),
         version: Version::new(term + 10),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::Takeover,
         planned: Version::new(planned),
         strategy: StrategyId::new(""),
@@ -103,6 +109,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     }
 }
 
@@ -119,7 +126,9 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
         known: Version::ZERO,
+        reads: crate::wire::FORMATS,
     })
 }
 

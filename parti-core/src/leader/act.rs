@@ -18,7 +18,7 @@ impl Leader {
             }
             Work::Committing(commit) if cx.now >= commit.give_up.at => {
                 // It may still be applied: then `head` shows it, and the next attempt cannot win.
-                let open = "the store left its outcome open".into();
+                let open = commit.attempt.still_open();
                 self.fail(cx, FailedStep::Commit, open);
             }
             Work::Committing(commit) => commit.attempt.handle_timeout(cx),
@@ -65,10 +65,11 @@ impl Leader {
             &basis,
             &self.sitting_out(cx.now),
         );
-        let mut facts = self.facts(&config, cx.now, contact, &difference);
+        let mut facts = self.facts(&config, (cx.now, cx.wall_ms()), contact, &difference);
         facts.in_contact &= cx.store_is_sound();
         let verdict = judge(&config, &facts);
         self.next_end = difference.next_end;
+        self.parked_until = facts.parked_until;
         let losses = facts.silent.iter().map(|silent| silent.lost_at);
         self.next_loss = losses.filter(|&at| at > cx.now).min();
         self.restarting = match &verdict {

@@ -7,8 +7,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::ledger::{Change, Page, Step};
+use super::parking::{cut, newly};
 use super::plan::{Requested, Target};
 use super::seats::Seats;
 use super::view::View;
@@ -18,12 +20,13 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
 use crate::id::{Epoch, Revision, Token, Version, WorkerId, WriteId};
-use crate::keys::{assignment_key, audit_key, control_key, head_key, session_key};
+use crate::keys::{assignment_key, audit_key, control_key, head_key, parked_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{
-    AssignmentRecord, AuditEntry, Head, Record, SessionRecord, SessionStatus, WorkerChange,
+    AssignmentRecord, AuditEntry, Head, ParkedGroup, ParkedRecord, Record, SessionRecord,
+    SessionStatus, WorkerChange,
 };
 use crate::state::Cause;
 use crate::store::{Expect, StoreInfo, Write};
@@ -43,6 +46,8 @@ pub(crate) struct Commit {
     pub(crate) evicted: Vec<(WorkerId, SessionRecord)>,
     /// The plan this generation begins, if it is the first of one.
     pub(crate) target: Option<Target>,
+    /// What it parks, if the record of that changes.
+    pub(crate) parked: Option<Vec<ParkedGroup>>,
     pub(crate) requests: Vec<Requested>,
     pub(crate) granted: usize,
     pub(crate) revoked: usize,
@@ -83,6 +88,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) write: WriteId,
     pub(crate) worker: &'a WorkerId,
     pub(crate) info: &'a StoreInfo,
+    /// The leader's lease.
+    pub(crate) lease: Duration,
     pub(crate) base: (&'a Head, Revision),
     /// The version of the generation.
     pub(crate) version: Version,
@@ -104,7 +111,8 @@ impl Draft<'_> {
     /// In words, with the numbers, when a record is larger than the store takes. Nothing is sent.
     pub(crate) fn send(mut self, cx: &mut Cx<'_>) -> Result<Commit, String> {
         let version = self.version;
-        self.limit();
+        let parked = self.parked();
+        self.limit(usize::from(parked.is_some()));
         let head = self.head(version);
         let records = self.records(version);
         let mut evicted = self.evicted();
@@ -144,6 +152,9 @@ impl Draft<'_> {
                 expect,
             });
         }
+        if let Some(groups) = &parked {
+            writes.push(self.parked_write(version, groups));
+        }
         let value = Some(wire::encode(&Record::Audit(audit)));
         writes.push(Write {
             key: audit_key(version.get()),
@@ -163,6 +174,7 @@ impl Draft<'_> {
                 .map(|(worker, record, _)| (worker, record))
                 .collect(),
             target: self.begins.then(|| self.target.clone()),
+            parked,
             requests: self.requests,
             granted: self.step.granted,
             revoked: self.step.revoked,
@@ -190,9 +202,36 @@ impl Draft<'_> {
         former
     }
 
-    /// Cuts the step down to what one batch may hold; grants come last.
-    fn limit(&mut self) {
-        let fixed = 2 + self.evictions.len() + self.requests.len();
+    /// What is parked from this generation on, as far as it fits a record; `None` when the stored
+    /// record says so already.
+    fn parked(&self) -> Option<Vec<ParkedGroup>> {
+        if !self.begins {
+            return None;
+        }
+        let mut groups = self.target.parked.to_vec();
+        cut(&mut groups, self.info.max_value);
+        let parking = &self.view.parking;
+        let said = self.base.0.parked;
+        (parking.needs_writing(said) || parking.groups() != groups).then_some(groups)
+    }
+
+    fn parked_write(&self, version: Version, groups: &[ParkedGroup]) -> Write {
+        let record = ParkedRecord {
+            write: self.write,
+            version,
+            groups: groups.to_vec(),
+        };
+        let value = wire::encode(&Record::Parked(record));
+        Write {
+            key: parked_key(),
+            value: (!groups.is_empty()).then_some(value),
+            expect: Expect::Any,
+        }
+    }
+
+    /// Cuts the step down to what one batch may hold besides `more` writes; grants come last.
+    fn limit(&mut self, more: usize) {
+        let fixed = 2 + more + self.evictions.len() + self.requests.len();
         let room = self.info.max_batch.saturating_sub(fixed).max(1);
         if self.step.changes.len() <= room {
             return;
@@ -242,6 +281,8 @@ impl Draft<'_> {
             term: before.term,
             leader: before.leader.clone(),
             version,
+            format: wire::FORMAT,
+            lease: self.lease,
             cause: self.cause,
             planned: if self.begins { version } else { before.planned },
             strategy: if self.begins {
@@ -254,6 +295,11 @@ impl Draft<'_> {
             digest: target.table.digest(),
             weights_digest: target.table.weights_digest(),
             unfinished: self.step.unfinished as u32,
+            parked: if self.begins {
+                ParkedRecord::sum(&target.parked)
+            } else {
+                before.parked
+            },
         }
     }
 
@@ -263,7 +309,7 @@ impl Draft<'_> {
             let record = match change {
                 Change::Remove => None,
                 Change::Write(page) => {
-                    let (granted, revoking) = self.seats.lists(&self.target.table, page);
+                    let (granted, revoking) = self.seats.lists(self.target, page);
                     let (write, epoch) = (self.write, page.epoch);
                     Some(AssignmentRecord {
                         write,
@@ -317,6 +363,13 @@ impl Draft<'_> {
                 changes.push(change);
             }
         }
+        let before: BTreeSet<&PartitionKey> = self.view.parking.named().0.collect();
+        let mut parked = if self.begins {
+            newly(&self.target.parked, &before)
+        } else {
+            Vec::new()
+        };
+        truncated |= cut(&mut parked, self.info.max_value / 2);
         let report = &self.target.report;
         AuditEntry {
             write: self.write,
@@ -333,6 +386,7 @@ impl Draft<'_> {
             moved: if self.begins { report.moved } else { 0 },
             lower_bound: if self.begins { report.lower_bound } else { 0 },
             changes,
+            parked,
             truncated,
         }
     }
@@ -372,12 +426,14 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         status,
         applied: Version::ZERO,
         known: Version::ZERO,
+        reads: wire::FORMATS,
         draining: Vec::new(),
         capacity: 0,
         labels: BTreeMap::new(),
-        heartbeat_interval: core::time::Duration::ZERO,
-        lease: core::time::Duration::ZERO,
+        heartbeat_interval: Duration::ZERO,
+        lease: Duration::ZERO,
         software: String::new(),
+        bulletin: None,
     }
 }
 

@@ -58,6 +58,7 @@ impl Leader {
             write,
             worker: &self.worker,
             info: &self.info,
+            lease: config.lease(),
             base: (&self.head, self.head_revision),
             version,
             view: &self.view,
@@ -185,6 +186,10 @@ impl Leader {
         self.head = commit.head;
         self.head_revision = revision;
         (self.failures, self.advance_at) = (0, None);
+        cx.step_done(FailedStep::Commit);
+        if commit.granted > 0 {
+            self.minding.placed();
+        }
         self.backoff.reset();
         for (worker, record) in commit.evicted.iter() {
             self.view.evicted(cx.now, worker, record.clone());
@@ -200,6 +205,10 @@ impl Leader {
             }
             self.view
                 .wrote(assignment_key(&worker), revision, &worker, record);
+        }
+        if let Some(parked) = commit.parked {
+            self.view.parking.tell(cx, &parked);
+            self.view.parking.set(cx.now, parked);
         }
         for (verb, worker, _) in &commit.requests {
             self.view.controls.remove(&(*verb, worker.clone()));

@@ -119,6 +119,7 @@ impl Leader {
             .map_err(|error| error.to_string());
         match table {
             Ok(table) => {
+                cx.step_done(FailedStep::ListPartitions);
                 self.listed = requests.into_iter().collect();
                 let rested = Listing::Rested {
                     again_at: cx

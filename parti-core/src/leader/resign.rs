@@ -27,6 +27,7 @@ impl Leader {
             write,
             leader: None,
             version: self.next_version(cx),
+            lease: cx.config().lease(),
             cause: Cause::Resignation,
             ..self.head.clone()
         };

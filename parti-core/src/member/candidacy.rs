@@ -91,6 +91,8 @@ impl Member {
             leader,
             // The wall clock keeps tokens rising even if the whole history is lost one day.
             version: known.max(cx.known()).next().max(Version::new(cx.wall_ms())),
+            format: wire::FORMAT,
+            lease: cx.config().lease(),
             cause: Cause::Takeover,
             planned: before.map(|head| head.planned).unwrap_or_default(),
             strategy: before.map_or_else(|| StrategyId::new(""), |head| head.strategy.clone()),
@@ -99,6 +101,7 @@ impl Member {
             digest: before.map_or(0, |head| head.digest),
             weights_digest: before.map_or(0, |head| head.weights_digest),
             unfinished: before.map_or(0, |head| head.unfinished),
+            parked: before.map(|head| head.parked).unwrap_or_default(),
         }
     }
 

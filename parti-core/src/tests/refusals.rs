@@ -8,9 +8,10 @@ use core::time::Duration;
 
 use crate::breaker::{BreakerError, CircuitOpen};
 use crate::config_error::ConfigError;
-use crate::id::{MAX_NAME_LEN, NameError, Revision, WorkerId};
+use crate::id::{MAX_NAME_LEN, NameError, Nonce, Revision, WorkerId, WriteId};
 use crate::notice::{StartError, StepDownReason};
 use crate::partition::{Partition, PartitionError, PartitionKey};
+use crate::record::{Control, Record};
 use crate::source::SourceError;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::strategy::{
@@ -182,7 +183,6 @@ fn stepping_down_says_why() {
 #[test]
 fn refused_plans_name_ranks_workers_and_counts() {
     let (rank, owner, workers) = (3, 9, 2);
-    let (key, needs) = (key(), "zone = b".to_string());
     says([
         (PlanError::NoWorkers.to_string(), &["no worker"]),
         (
@@ -211,8 +211,8 @@ fn refused_plans_name_ranks_workers_and_counts() {
             &["rank 3", "worker 9 of 2"],
         ),
         (
-            PlanError::Unplaceable { key, needs }.to_string(),
-            &["orders/7", "zone = b"],
+            PlanError::BadUnplaced { rank: 3 }.to_string(),
+            &["rank 3", "unplaced"],
         ),
         (
             PlanError::BadInput("two anchors".to_string()).to_string(),
@@ -227,11 +227,25 @@ fn refused_plans_name_ranks_workers_and_counts() {
 fn unreadable_records_say_what_was_found_in_them() {
     use crate::wire::WireError as E;
     let text = || "no such cause".to_string();
+    let control = Record::Control(Control {
+        write: WriteId {
+            nonce: Nonce::new(1),
+            seq: 1,
+        },
+        author: text(),
+        reason: text(),
+    });
+    let later = crate::wire::encode_as(9, &control);
+    let later = crate::wire::envelope(&later).expect("an envelope");
     says([
         (E::Empty.to_string(), &["record is empty"]),
         (
-            E::UnknownFormat { found: 9 }.to_string(),
-            &["format 9", "another release"],
+            E::NoEnvelope { found: 9 }.to_string(),
+            &["begins with 9 instead of 1"],
+        ),
+        (
+            E::OtherRelease(Box::new(later)).to_string(),
+            &["format 9", "reads 1 to 1", "another release"],
         ),
         (
             E::TooLarge { bytes: 9_999_999 }.to_string(),

@@ -6,96 +6,111 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{
-    AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, RecordWire, SessionWire,
-    SourceWire, StatusWire, WireError, WriteWire,
+use super::WireError;
+use super::body::{
+    AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
+    ParkedGroupWire, ParkedWire, RecordWire, SessionWire, SourceWire, StatusWire,
 };
-use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
+use super::envelope::{Envelope, Summary, millis};
+use crate::id::{Nonce, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Record,
+    RecordGrant, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
-use crate::strategy::StrategyId;
+use crate::strategy::{ParkReason, StrategyId};
 
-pub(super) fn to_wire(record: &Record) -> RecordWire {
+pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
     match record {
         Record::Head(head) => RecordWire::Head(head_to_wire(head)),
         Record::Session(session) => RecordWire::Session(session_to_wire(session)),
         Record::Assignment(assignment) => RecordWire::Assignment(assignment_to_wire(assignment)),
         Record::Audit(entry) => RecordWire::Audit(audit_to_wire(entry)),
         Record::Control(control) => RecordWire::Control(ControlWire {
-            write: write_to_wire(control.write),
-            author: control.author.clone(),
-            reason: control.reason.clone(),
+            author: &control.author,
+            reason: &control.reason,
         }),
         Record::Source(part) => RecordWire::Source(source_to_wire(part)),
+        Record::Parked(parked) => RecordWire::Parked(ParkedWire {
+            version: parked.version.get(),
+            groups: parked.groups.iter().map(group_to_wire).collect(),
+        }),
     }
 }
 
-pub(super) fn from_wire(wire: RecordWire) -> Result<Record, WireError> {
+pub(super) fn from_wire(envelope: &Envelope, wire: RecordWire<'_>) -> Result<Record, WireError> {
     Ok(match wire {
-        RecordWire::Head(head) => Record::Head(head_from_wire(head)?),
-        RecordWire::Session(session) => Record::Session(session_from_wire(session)?),
-        RecordWire::Assignment(assignment) => Record::Assignment(assignment_from_wire(assignment)?),
-        RecordWire::Audit(entry) => Record::Audit(audit_from_wire(entry)?),
+        RecordWire::Head(head) => Record::Head(head_from_wire(envelope, &head)?),
+        RecordWire::Session(session) => Record::Session(session_from_wire(envelope, session)?),
+        RecordWire::Assignment(assignment) => {
+            Record::Assignment(assignment_from_wire(envelope, &assignment)?)
+        }
+        RecordWire::Audit(entry) => Record::Audit(audit_from_wire(envelope, &entry)?),
         RecordWire::Control(control) => Record::Control(Control {
-            write: write_from_wire(&control.write),
-            author: control.author,
-            reason: control.reason,
+            write: envelope.write,
+            author: control.author.to_string(),
+            reason: control.reason.to_string(),
         }),
-        RecordWire::Source(part) => Record::Source(source_from_wire(part)?),
+        RecordWire::Source(part) => Record::Source(source_from_wire(envelope, part)?),
+        RecordWire::Parked(parked) => Record::Parked(ParkedRecord {
+            write: envelope.write,
+            version: Version::new(parked.version),
+            groups: groups_from_wire(&parked.groups)?,
+        }),
     })
 }
 
-fn head_to_wire(head: &Head) -> HeadWire {
+fn head_to_wire(head: &Head) -> HeadWire<'_> {
     HeadWire {
-        write: write_to_wire(head.write),
-        term: head.term.get(),
-        leader: head
-            .leader
-            .as_ref()
-            .map(|l| (l.worker.to_string(), l.epoch.get())),
-        version: head.version.get(),
         cause: cause_to_wire(head.cause),
         planned: head.planned.get(),
-        strategy: head.strategy.to_string(),
+        strategy: head.strategy.as_str(),
         workers: head.workers,
         partitions: head.partitions,
         digest: head.digest,
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
+        parked: (head.parked.count, head.parked.since_ms),
     }
 }
 
-fn head_from_wire(wire: HeadWire) -> Result<Head, WireError> {
-    let leader = wire.leader.map(|(name, epoch)| {
-        Ok(LeaderName {
-            worker: worker(&name)?,
-            epoch: Epoch::new(epoch),
-        })
-    });
+fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, WireError> {
+    let Summary::Head {
+        term,
+        version,
+        format,
+        lease,
+        ref leader,
+    } = envelope.summary
+    else {
+        return Err(other_kind());
+    };
     Ok(Head {
-        write: write_from_wire(&wire.write),
-        term: Term::new(wire.term),
-        leader: leader.transpose()?,
-        version: Version::new(wire.version),
+        write: envelope.write,
+        term,
+        leader: leader.clone(),
+        version,
+        format,
+        lease,
         cause: cause_from_wire(wire.cause)?,
         planned: Version::new(wire.planned),
-        strategy: StrategyId::new(&wire.strategy),
+        strategy: StrategyId::new(wire.strategy),
         workers: wire.workers,
         partitions: wire.partitions,
         digest: wire.digest,
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
+        parked: Parked {
+            count: wire.parked.0,
+            since_ms: wire.parked.1,
+        },
     })
 }
 
-fn session_to_wire(session: &SessionRecord) -> SessionWire {
+fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
     SessionWire {
-        write: write_to_wire(session.write),
-        epoch: session.epoch.get(),
         status: match session.status {
             SessionStatus::Active => StatusWire::Active,
             SessionStatus::Draining => StatusWire::Draining,
@@ -105,27 +120,61 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire {
             SessionStatus::Evicted { silent } => StatusWire::Evicted { silent },
         },
         applied: session.applied.get(),
-        draining: session
-            .draining
-            .iter()
-            .map(|key| key.encoded().to_string())
-            .collect(),
+        draining: session.draining.iter().map(PartitionKey::encoded).collect(),
         capacity: session.capacity,
         labels: session
             .labels
             .iter()
-            .map(|(k, v)| (k.clone(), v.clone()))
+            .map(|(k, v)| (k.as_str(), v.as_str()))
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
-        lease_ms: millis(session.lease),
-        software: session.software.clone(),
+        software: &session.software,
+        bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
     }
 }
 
-fn session_from_wire(wire: SessionWire) -> Result<SessionRecord, WireError> {
+fn bulletin_to_wire(bulletin: &Bulletin) -> BulletinWire<'_> {
+    let told = bulletin.problems.iter().map(|told| {
+        let (lasting, detail) = (millis(told.lasting), told.detail.as_str());
+        (told.kind.code(), lasting, told.count, detail)
+    });
+    BulletinWire(bulletin.term.get(), told.collect())
+}
+
+fn bulletin_from_wire(BulletinWire(term, told): &BulletinWire<'_>) -> Bulletin {
+    let problems = told
+        .0
+        .iter()
+        .map(|&(code, lasting, count, detail)| ToldProblem {
+            kind: ProblemKind::from_code(code),
+            lasting: Duration::from_millis(lasting),
+            count,
+            detail: detail.to_string(),
+        });
+    Bulletin {
+        term: Term::new(*term),
+        problems: problems.collect(),
+    }
+}
+
+fn session_from_wire(
+    envelope: &Envelope,
+    wire: SessionWire<'_>,
+) -> Result<SessionRecord, WireError> {
+    let Summary::Session {
+        epoch,
+        lease,
+        known,
+        reads,
+        ..
+    } = envelope.summary
+    else {
+        return Err(other_kind());
+    };
+    let labels = wire.labels.0.iter();
     Ok(SessionRecord {
-        write: write_from_wire(&wire.write),
-        epoch: Epoch::new(wire.epoch),
+        write: envelope.write,
+        epoch,
         status: match wire.status {
             StatusWire::Active => SessionStatus::Active,
             StatusWire::Draining => SessionStatus::Draining,
@@ -135,54 +184,56 @@ fn session_from_wire(wire: SessionWire) -> Result<SessionRecord, WireError> {
             StatusWire::Evicted { silent } => SessionStatus::Evicted { silent },
         },
         applied: Version::new(wire.applied),
-        known: Version::new(wire.applied),
+        known,
+        reads,
         draining: keys(&wire.draining)?,
         capacity: wire.capacity,
-        labels: wire.labels.into_iter().collect(),
+        labels: labels
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect(),
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
-        lease: Duration::from_millis(wire.lease_ms),
-        software: wire.software,
+        lease,
+        software: wire.software.to_string(),
+        bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
     })
 }
 
-fn assignment_to_wire(record: &AssignmentRecord) -> AssignmentWire {
-    let mut departed: Vec<String> = Vec::new();
+fn assignment_to_wire(record: &AssignmentRecord) -> AssignmentWire<'_> {
+    let mut departed: Vec<&str> = Vec::new();
     let mut positions: BTreeMap<&WorkerId, u32> = BTreeMap::new();
     let granted = record.granted.iter().map(|grant| {
         let anchor = grant.anchor.as_ref().map_or(0, |worker| {
             *positions.entry(worker).or_insert_with(|| {
-                departed.push(worker.to_string());
+                departed.push(worker.as_str());
                 u32::try_from(departed.len()).unwrap_or(0)
             })
         });
-        (
-            grant.partition.encoded().to_string(),
-            grant.token.get(),
-            anchor,
-        )
+        (grant.partition.encoded(), grant.token.get(), anchor)
     });
     let granted = granted.collect();
+    let revoking = record.revoking.iter();
     AssignmentWire {
-        write: write_to_wire(record.write),
-        version: record.version.get(),
-        epoch: record.epoch.get(),
-        departed,
+        departed: List(departed),
         granted,
-        revoking: record
-            .revoking
-            .iter()
-            .map(|r| (r.partition.encoded().to_string(), r.since.get()))
+        revoking: revoking
+            .map(|r| {
+                let reason = r.parked.map(reason_to_wire);
+                (r.partition.encoded(), r.since.get(), reason)
+            })
             .collect(),
     }
 }
 
-fn assignment_from_wire(wire: AssignmentWire) -> Result<AssignmentRecord, WireError> {
-    let departed: Vec<WorkerId> = wire
-        .departed
-        .iter()
-        .map(|name| worker(name))
-        .collect::<Result<_, _>>()?;
-    let granted = wire.granted.iter().map(|(partition, token, anchor)| {
+fn assignment_from_wire(
+    envelope: &Envelope,
+    wire: &AssignmentWire<'_>,
+) -> Result<AssignmentRecord, WireError> {
+    let Summary::Assignment { version, epoch } = envelope.summary else {
+        return Err(other_kind());
+    };
+    let departed = wire.departed.0.iter().map(|name| worker(name));
+    let departed: Vec<WorkerId> = departed.collect::<Result<_, _>>()?;
+    let granted = wire.granted.0.iter().map(|(partition, token, anchor)| {
         let anchor = match anchor.checked_sub(1) {
             None => None,
             Some(index) => Some(departed.get(index as usize).cloned().ok_or_else(|| {
@@ -196,116 +247,143 @@ fn assignment_from_wire(wire: AssignmentWire) -> Result<AssignmentRecord, WireEr
         })
     });
     let granted = granted.collect::<Result<_, WireError>>()?;
-    let revoking = wire.revoking.iter().map(|(partition, since)| {
+    let revoking = wire.revoking.0.iter().map(|(partition, since, parked)| {
         Ok(Revoking {
             partition: key(partition)?,
             since: Version::new(*since),
+            parked: parked.map(reason_from_wire).transpose()?,
         })
     });
     Ok(AssignmentRecord {
-        write: write_from_wire(&wire.write),
-        version: Version::new(wire.version),
-        epoch: Epoch::new(wire.epoch),
+        write: envelope.write,
+        version,
+        epoch,
         granted,
         revoking: revoking.collect::<Result<_, WireError>>()?,
     })
 }
 
-fn audit_to_wire(entry: &AuditEntry) -> AuditWire {
-    let text = |key: &PartitionKey| key.encoded().to_string();
+fn audit_to_wire(entry: &AuditEntry) -> AuditWire<'_> {
     let changes = entry.changes.iter().map(|change| ChangeWire {
-        worker: change.worker.to_string(),
+        worker: change.worker.as_str(),
         gained: change
             .gained
             .iter()
-            .map(|(key, from)| (text(key), from.as_ref().map(ToString::to_string)))
+            .map(|(key, from)| (key.encoded(), from.as_ref().map(WorkerId::as_str)))
             .collect(),
-        lost: change.lost.iter().map(text).collect(),
+        lost: change.lost.iter().map(PartitionKey::encoded).collect(),
     });
     AuditWire {
-        write: write_to_wire(entry.write),
         version: entry.version.get(),
         term: entry.term.get(),
-        leader: entry.leader.to_string(),
+        leader: entry.leader.as_str(),
         cause: cause_to_wire(entry.cause),
-        triggers: entry.triggers.clone(),
+        triggers: entry.triggers.iter().map(String::as_str).collect(),
         at_ms: entry.at_ms,
         moved: entry.moved,
         lower_bound: entry.lower_bound,
         changes: changes.collect(),
+        parked: entry.parked.iter().map(group_to_wire).collect(),
         truncated: entry.truncated,
     }
 }
 
-fn audit_from_wire(wire: AuditWire) -> Result<AuditEntry, WireError> {
-    let changes = wire.changes.iter().map(|change| {
-        let gained = change.gained.iter().map(|(partition, from)| {
-            Ok((key(partition)?, from.as_deref().map(worker).transpose()?))
-        });
+fn audit_from_wire(envelope: &Envelope, wire: &AuditWire<'_>) -> Result<AuditEntry, WireError> {
+    let changes = wire.changes.0.iter().map(|change| {
+        let gained = change
+            .gained
+            .0
+            .iter()
+            .map(|(partition, from)| Ok((key(partition)?, from.map(worker).transpose()?)));
         Ok(WorkerChange {
-            worker: worker(&change.worker)?,
+            worker: worker(change.worker)?,
             gained: gained.collect::<Result<_, WireError>>()?,
             lost: keys(&change.lost)?,
         })
     });
     Ok(AuditEntry {
-        write: write_from_wire(&wire.write),
+        write: envelope.write,
         version: Version::new(wire.version),
         term: Term::new(wire.term),
-        leader: worker(&wire.leader)?,
+        leader: worker(wire.leader)?,
         cause: cause_from_wire(wire.cause)?,
         at_ms: wire.at_ms,
         moved: wire.moved,
         lower_bound: wire.lower_bound,
         changes: changes.collect::<Result<_, WireError>>()?,
-        triggers: wire.triggers,
+        parked: groups_from_wire(&wire.parked)?,
+        triggers: wire.triggers.0.iter().map(ToString::to_string).collect(),
         truncated: wire.truncated,
     })
 }
 
-fn source_to_wire(part: &SourcePart) -> SourceWire {
+fn group_to_wire(group: &ParkedGroup) -> ParkedGroupWire<'_> {
+    ParkedGroupWire {
+        reason: reason_to_wire(group.reason),
+        need: group.need,
+        needs: &group.needs,
+        since_ms: group.since_ms,
+        again_ms: group.again_after.map(millis),
+        count: group.count,
+        partitions: group.partitions.iter().map(PartitionKey::encoded).collect(),
+    }
+}
+
+fn groups_from_wire(groups: &List<ParkedGroupWire<'_>>) -> Result<Vec<ParkedGroup>, WireError> {
+    let groups = groups.0.iter().map(|group| {
+        let named = group.partitions.0.len();
+        if named > group.count as usize {
+            let reason = format!("{named} names of {} parked partitions", group.count);
+            return Err(WireError::Invalid(reason));
+        }
+        Ok(ParkedGroup {
+            reason: reason_from_wire(group.reason)?,
+            need: group.need,
+            needs: group.needs.to_string(),
+            since_ms: group.since_ms,
+            again_after: group.again_ms.map(Duration::from_millis),
+            count: group.count,
+            partitions: keys(&group.partitions)?,
+        })
+    });
+    groups.collect()
+}
+
+fn source_to_wire(part: &SourcePart) -> SourceWire<'_> {
     let partitions = part.partitions.iter();
     SourceWire {
-        change: part.change.get(),
         earlier: part.earlier.iter().map(|change| change.get()).collect(),
         index: part.index,
         parts: part.parts,
         partitions: partitions
-            .map(|partition| (partition.key.encoded().to_string(), partition.weight))
+            .map(|partition| (partition.key.encoded(), partition.weight))
             .collect(),
     }
 }
 
-fn source_from_wire(wire: SourceWire) -> Result<SourcePart, WireError> {
+fn source_from_wire(envelope: &Envelope, wire: SourceWire<'_>) -> Result<SourcePart, WireError> {
     if wire.index >= wire.parts {
         let SourceWire { index, parts, .. } = wire;
         let reason = format!("piece {index} of a list of {parts} pieces");
         return Err(WireError::Invalid(reason));
     }
-    let partitions = wire.partitions.iter().map(|(name, weight)| {
+    let partitions = wire.partitions.0.iter().map(|(name, weight)| {
         Ok(Partition {
             key: key(name)?,
             weight: *weight,
         })
     });
     Ok(SourcePart {
-        change: Nonce::new(wire.change),
-        earlier: wire.earlier.into_iter().map(Nonce::new).collect(),
+        change: envelope.write.nonce,
+        earlier: wire.earlier.0.into_iter().map(Nonce::new).collect(),
         index: wire.index,
         parts: wire.parts,
         partitions: partitions.collect::<Result<_, WireError>>()?,
     })
 }
 
-const fn write_to_wire(write: WriteId) -> WriteWire {
-    WriteWire(write.nonce.get(), write.seq)
-}
-
-const fn write_from_wire(wire: &WriteWire) -> WriteId {
-    WriteId {
-        nonce: Nonce::new(wire.0),
-        seq: wire.1,
-    }
+fn other_kind() -> WireError {
+    WireError::Invalid("a body of another kind".to_string())
 }
 
 fn cause_to_wire(cause: Cause) -> u8 {
@@ -320,6 +398,18 @@ fn cause_from_wire(byte: u8) -> Result<Cause, WireError> {
     cause.ok_or_else(|| WireError::Invalid(format!("cause {byte}")))
 }
 
+fn reason_to_wire(reason: ParkReason) -> u8 {
+    let position = ParkReason::ALL.iter().position(|&r| r == reason);
+    position
+        .and_then(|p| u8::try_from(p).ok())
+        .unwrap_or(u8::MAX)
+}
+
+fn reason_from_wire(byte: u8) -> Result<ParkReason, WireError> {
+    let reason = ParkReason::ALL.get(usize::from(byte)).copied();
+    reason.ok_or_else(|| WireError::Invalid(format!("reason {byte}")))
+}
+
 fn worker(name: &str) -> Result<WorkerId, WireError> {
     WorkerId::new(name).map_err(|error| WireError::Invalid(error.to_string()))
 }
@@ -328,10 +418,6 @@ fn key(text: &str) -> Result<PartitionKey, WireError> {
     PartitionKey::from_encoded(text).map_err(|error| WireError::Invalid(error.to_string()))
 }
 
-fn keys(texts: &[String]) -> Result<Vec<PartitionKey>, WireError> {
-    texts.iter().map(|text| key(text)).collect()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn keys(texts: &List<&str>) -> Result<Vec<PartitionKey>, WireError> {
+    texts.0.iter().map(|text| key(text)).collect()
 }

@@ -1,253 +1,87 @@
 //! Round trips of every record and rejection of everything else.
 
-use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
-use proptest::collection::{btree_map, vec};
-use proptest::option;
+use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{FORMAT, SESSION_FORMAT, WireError, decode, encode};
-use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
-use crate::partition::{Partition, PartitionKey};
-use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, SourcePart, WorkerChange,
+use super::body::{
+    AssignmentWire, AuditWire, HeadWire, List, ParkedGroupWire, ParkedWire, RecordWire,
 };
+use super::envelope::{CHECKED_FROM, seal};
+use super::{ENVELOPE, Envelope, FORMAT, Summary, WireError, convert, decode, encode};
+use crate::id::{Epoch, Nonce, Term, Version, WorkerId, WriteId};
+use crate::record::{Control, Formats, LeaderName, Record};
 use crate::state::Cause;
-use crate::strategy::StrategyId;
+use crate::strategy::ParkReason;
 
-fn worker() -> impl Strategy<Value = WorkerId> {
-    "[A-Za-z0-9_-]{1,20}".prop_map(|name| WorkerId::new(&name).expect("valid name"))
+mod any;
+
+use any::record;
+
+const WRITE: WriteId = WriteId {
+    nonce: Nonce::new(1),
+    seq: 1,
+};
+
+/// The bytes with a checksum that fits, so that what is behind it is looked at.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.len() >= CHECKED_FROM {
+        seal(&mut bytes);
+    }
+    bytes
 }
 
-fn key() -> impl Strategy<Value = PartitionKey> {
-    vec("\\PC{1,12}", 1..4).prop_map(|parts| PartitionKey::new(parts).expect("valid key"))
+/// Where the body begins.
+fn body_at(bytes: &[u8]) -> usize {
+    7 + usize::from(u16::from_le_bytes([bytes[5], bytes[6]]))
 }
 
-fn write() -> impl Strategy<Value = WriteId> {
-    (any::<u128>(), any::<u64>()).prop_map(|(n, seq)| WriteId {
-        nonce: Nonce::new(n),
-        seq,
-    })
+/// A change of bytes: at a place, by something.
+#[derive(Clone, Debug)]
+enum Damage {
+    Flip(u8),
+    Set(u8),
+    Insert(u8),
+    Remove,
+    /// A number in a longer form than its size needs, or a length that lies.
+    Long(u8),
 }
 
-fn cause() -> impl Strategy<Value = Cause> {
-    (0..Cause::ALL.len()).prop_map(|index| Cause::ALL[index])
+fn damage() -> impl Strategy<Value = (prop::sample::Index, Damage)> {
+    let what = prop_oneof![
+        (0..8_u8).prop_map(|bit| Damage::Flip(1 << bit)),
+        any::<u8>().prop_map(Damage::Set),
+        any::<u8>().prop_map(Damage::Insert),
+        Just(Damage::Remove),
+        (0..4_u8).prop_map(Damage::Long),
+    ];
+    (any::<prop::sample::Index>(), what)
 }
 
-fn head() -> impl Strategy<Value = Record> {
-    let leader = option::of((worker(), any::<u64>()));
-    let numbers = (
-        any::<u64>(),
-        any::<u64>(),
-        any::<u64>(),
-        any::<u128>(),
-        any::<u128>(),
-    );
-    (
-        write(),
-        leader,
-        cause(),
-        numbers,
-        any::<(u32, u32, u32)>(),
-        "\\PC{0,20}",
-    )
-        .prop_map(
-            |(
-                write,
-                leader,
-                cause,
-                (term, version, planned, digest, weights_digest),
-                counts,
-                name,
-            )| {
-                let leader = leader.map(|(worker, epoch)| LeaderName {
-                    worker,
-                    epoch: Epoch::new(epoch),
-                });
-                Record::Head(Head {
-                    write,
-                    term: Term::new(term),
-                    leader,
-                    version: Version::new(version),
-                    cause,
-                    planned: Version::new(planned),
-                    strategy: StrategyId::new(&name),
-                    workers: counts.0,
-                    partitions: counts.1,
-                    digest,
-                    weights_digest,
-                    unfinished: counts.2,
-                })
-            },
-        )
-}
-
-fn status() -> impl Strategy<Value = SessionStatus> {
-    prop_oneof![
-        Just(SessionStatus::Active),
-        Just(SessionStatus::Draining),
-        (0..u64::from(u32::MAX)).prop_map(|ms| SessionStatus::Released {
-            hold: Duration::from_millis(ms)
-        }),
-        any::<bool>().prop_map(|silent| SessionStatus::Evicted { silent }),
-    ]
-}
-
-fn session() -> impl Strategy<Value = Record> {
-    let labels: BoxedStrategy<BTreeMap<String, String>> =
-        btree_map("[a-z]{1,8}", "\\PC{0,8}", 0..4).boxed();
-    let numbers = (
-        any::<u64>(),
-        any::<u64>(),
-        any::<u32>(),
-        any::<u32>(),
-        any::<u32>(),
-    );
-    (
-        write(),
-        status(),
-        vec(key(), 0..5),
-        labels,
-        numbers,
-        "\\PC{0,20}",
-    )
-        .prop_map(
-            |(
-                write,
-                status,
-                draining,
-                labels,
-                (epoch, applied, capacity, beat, lease),
-                software,
-            )| {
-                Record::Session(SessionRecord {
-                    write,
-                    epoch: Epoch::new(epoch),
-                    status,
-                    applied: Version::new(applied),
-                    known: Version::new(applied ^ epoch),
-                    draining,
-                    capacity,
-                    labels,
-                    heartbeat_interval: Duration::from_millis(u64::from(beat)),
-                    lease: Duration::from_millis(u64::from(lease)),
-                    software,
-                })
-            },
-        )
-}
-
-fn assignment() -> impl Strategy<Value = Record> {
-    let grant =
-        (key(), any::<u64>(), option::of(worker())).prop_map(|(partition, token, anchor)| {
-            RecordGrant {
-                partition,
-                token: Token::new(token),
-                anchor,
+fn damaged(mut bytes: Vec<u8>, changes: &[(prop::sample::Index, Damage)]) -> Vec<u8> {
+    for (at, what) in changes {
+        if bytes.is_empty() {
+            return bytes;
+        }
+        let at = at.index(bytes.len());
+        match *what {
+            Damage::Flip(bit) => bytes[at] ^= bit,
+            Damage::Set(byte) => bytes[at] = byte,
+            Damage::Insert(byte) => bytes.insert(at, byte),
+            Damage::Remove => drop(bytes.remove(at)),
+            Damage::Long(size) => {
+                // The number of the next byte, written in 2, 4, 8 or 16 bytes.
+                let zeros = [1, 3, 7, 15][usize::from(size)];
+                bytes.insert(at, 251 + size);
+                let behind = (at + 2).min(bytes.len());
+                let zeros = core::iter::repeat_n(0, zeros);
+                bytes.splice(behind..behind, zeros);
             }
-        });
-    let revoking = (key(), any::<u64>()).prop_map(|(partition, since)| Revoking {
-        partition,
-        since: Version::new(since),
-    });
-    let lists = (vec(grant, 0..20), vec(revoking, 0..5));
-    (write(), any::<(u64, u64)>(), lists).prop_map(|(write, (version, epoch), lists)| {
-        let (version, epoch) = (Version::new(version), Epoch::new(epoch));
-        let (granted, revoking) = lists;
-        Record::Assignment(AssignmentRecord {
-            write,
-            version,
-            epoch,
-            granted,
-            revoking,
-        })
-    })
-}
-
-fn audit() -> impl Strategy<Value = Record> {
-    let change = (
-        worker(),
-        vec((key(), option::of(worker())), 0..3),
-        vec(key(), 0..3),
-    )
-        .prop_map(|(worker, gained, lost)| WorkerChange {
-            worker,
-            gained,
-            lost,
-        });
-    let numbers = (any::<(u64, u64, u64)>(), any::<(u32, u32, bool)>());
-    (
-        write(),
-        worker(),
-        cause(),
-        vec("\\PC{0,9}", 0..3),
-        numbers,
-        vec(change, 0..3),
-    )
-        .prop_map(
-            |(
-                write,
-                leader,
-                cause,
-                triggers,
-                ((version, term, at_ms), (moved, lower, cut)),
-                changes,
-            )| {
-                Record::Audit(AuditEntry {
-                    write,
-                    version: Version::new(version),
-                    term: Term::new(term),
-                    leader,
-                    cause,
-                    triggers,
-                    at_ms,
-                    moved,
-                    lower_bound: lower,
-                    changes,
-                    truncated: cut,
-                })
-            },
-        )
-}
-
-fn control() -> impl Strategy<Value = Record> {
-    (write(), "\\PC{0,20}", "\\PC{0,20}").prop_map(|(write, author, reason)| {
-        Record::Control(Control {
-            write,
-            author,
-            reason,
-        })
-    })
-}
-
-fn source() -> impl Strategy<Value = Record> {
-    let partition = (key(), any::<u64>()).prop_map(|(key, weight)| Partition { key, weight });
-    let changes = (any::<u128>(), vec(any::<u128>().prop_map(Nonce::new), 0..4));
-    (changes, 0..9_u32, 1..9_u32, vec(partition, 0..9)).prop_map(
-        |((change, earlier), index, more, partitions)| {
-            Record::Source(SourcePart {
-                change: Nonce::new(change),
-                earlier,
-                index,
-                parts: index + more,
-                partitions,
-            })
-        },
-    )
-}
-
-fn record() -> impl Strategy<Value = Record> {
-    prop_oneof![
-        head(),
-        session(),
-        assignment(),
-        audit(),
-        control(),
-        source()
-    ]
+        }
+    }
+    bytes
 }
 
 proptest! {
@@ -261,9 +95,38 @@ proptest! {
     #[test]
     fn cut_or_lengthened_bytes_are_refused(record in record(), cut in any::<prop::sample::Index>()) {
         let mut bytes = encode(&record);
-        prop_assert!(decode(&bytes[..cut.index(bytes.len())]).is_err());
+        let cut = bytes[..cut.index(bytes.len())].to_vec();
+        prop_assert!(decode(&cut).is_err());
+        prop_assert!(decode(&sealed(cut)).is_err());
         bytes.push(0);
         prop_assert!(matches!(decode(&bytes), Err(WireError::Malformed(_))));
+        prop_assert!(matches!(decode(&sealed(bytes)), Err(WireError::Malformed(_))));
+    }
+
+    /// A record whose bytes changed on the way must not pass for one of another release, which counts
+    /// without being understood.
+    #[test]
+    fn changed_bytes_are_refused(record in record(), change in damage()) {
+        let whole = encode(&record);
+        let bytes = damaged(whole.clone(), &[change]);
+        prop_assume!(bytes != whole);
+        let found = decode(&bytes);
+        prop_assert!(found.is_err(), "{:?}", found);
+        prop_assert!(!matches!(found, Err(WireError::OtherRelease(_))));
+    }
+
+    /// Two ways to write one record would let two processes disagree about what is stored.
+    #[test]
+    fn whatever_is_taken_is_what_a_writer_writes(record in record(), changes in vec(damage(), 1..4)) {
+        let whole = encode(&record);
+        let body = body_at(&whole);
+        let mut bytes = whole[..body].to_vec();
+        bytes.extend(damaged(whole[body..].to_vec(), &changes));
+        let bytes = sealed(bytes);
+        if let Ok(record) = decode(&bytes) {
+            prop_assert_eq!(encode(&record), bytes);
+        }
+        let _ = decode(&sealed(damaged(whole, &changes)));
     }
 
     /// Whatever somebody writes into the bucket, reading it neither panics nor eats memory.
@@ -271,11 +134,31 @@ proptest! {
     fn arbitrary_bytes_never_panic(mut bytes in vec(any::<u8>(), 0..200)) {
         let _ = decode(&bytes);
         if let Some(first) = bytes.first_mut() {
-            *first = FORMAT;
+            *first = ENVELOPE;
         }
-        if let Ok(record) = decode(&bytes) {
+        if let Ok(record) = decode(&sealed(bytes)) {
             prop_assert_eq!(decode(&encode(&record)), Ok(record));
         }
+    }
+
+    /// An earlier release must learn from every record what it needs of it, whatever the body is, and
+    /// what a later one appended to the envelope.
+    #[test]
+    fn the_envelope_of_another_release_is_read(
+        record in record(),
+        format in 2_u16..,
+        more in vec(any::<u8>(), 0..40),
+        body in vec(any::<u8>(), 0..40),
+    ) {
+        let envelope = Envelope::of(format, &record);
+        let mut bytes = envelope.begin();
+        bytes.extend(&more);
+        let length = u16::try_from(bytes.len() - 7).expect("short");
+        bytes[5..7].copy_from_slice(&length.to_le_bytes());
+        bytes.extend(body);
+        let bytes = sealed(bytes);
+        prop_assert_eq!(super::envelope(&bytes), Ok(envelope.clone()));
+        prop_assert_eq!(decode(&bytes), Err(WireError::OtherRelease(alloc::boxed::Box::new(envelope))));
     }
 }
 
@@ -283,101 +166,218 @@ proptest! {
 #[test]
 fn unknown_formats_are_named() {
     assert_eq!(decode(&[]), Err(WireError::Empty));
-    let error = decode(&[9, 1, 2]).expect_err("unknown format");
-    assert_eq!(error, WireError::UnknownFormat { found: 9 });
-    assert!(error.to_string().contains("format 9"));
+    let error = decode(&[9, 1, 2]).expect_err("no envelope");
+    assert_eq!(error, WireError::NoEnvelope { found: 9 });
+    let bytes = super::encode_as(9, &example());
+    let error = decode(&bytes).expect_err("unknown format");
+    assert!(error.to_string().contains("format 9"), "{error}");
+    let reads = Formats {
+        oldest: 1,
+        newest: 9,
+    };
+    assert_eq!(super::decode_as(reads, &bytes), Ok(example()));
 }
 
-/// In a rolling update sessions of the release before must go on counting.
+fn example() -> Record {
+    Record::Control(Control {
+        write: WriteId {
+            nonce: Nonce::new(7),
+            seq: 3,
+        },
+        author: "a".to_string(),
+        reason: "b".to_string(),
+    })
+}
+
+/// These bytes are read by every release to come: if this test fails, the layout was changed that
+/// never may.
 #[test]
-fn a_session_of_the_first_format_is_read_as_knowing_what_it_applied() {
-    // Format, session, nonce 7, write 3, epoch 5, active, applied 42, nothing draining, capacity 1, no
-    // labels, 2000 ms, 6000 ms, software "s".
-    let old = [
-        1, 1, 7, 3, 5, 0, 42, 0, 1, 0, 251, 208, 7, 251, 112, 23, 1, b's',
+fn the_layout_of_the_envelope_stays_as_it_is() {
+    let bytes = encode(&example());
+    let nonce = [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let seq = [3, 0, 0, 0, 0, 0, 0, 0];
+    let checksum = bytes[1..5].to_vec();
+    let parts: [&[u8]; 9] = [
+        &[1],
+        &checksum,
+        &[27, 0],
+        &[1, 0],
+        &[4],
+        &nonce,
+        &seq,
+        &[1, b'a', 1, b'b'],
+        // No extensions.
+        &[0],
     ];
-    let Ok(Record::Session(session)) = decode(&old) else {
-        panic!("{:?}", decode(&old))
-    };
-    assert_eq!((session.applied.get(), session.known.get()), (42, 42));
-    let newer = Record::Session(SessionRecord {
-        known: Version::new(99),
-        ..session
-    });
-    let bytes = encode(&newer);
-    assert_eq!(bytes[0], SESSION_FORMAT);
-    assert_eq!(decode(&bytes), Ok(newer));
-    // Nothing but sessions has the second format.
-    let head = [&[SESSION_FORMAT][..], &[4, 0, 0, 0, 0], &[9]].concat();
-    assert!(matches!(decode(&head), Err(WireError::Invalid(_))));
+    assert_eq!(bytes, parts.concat());
+    assert_eq!(checksum, [86, 14, 86, 118]);
+}
+
+/// A later release may say more about a record than this one knows; what this one knows still counts.
+#[test]
+fn unknown_extensions_are_skipped() {
+    let mut bytes = encode(&example());
+    bytes.pop();
+    bytes.extend([2, 7, 3, 1, 2, 3, 9, 0]);
+    assert_eq!(decode(&sealed(bytes.clone())), Ok(example()));
+    // In another order than that of their tags they would be another way to write the same.
+    let at = bytes.len() - 8;
+    bytes.truncate(at);
+    bytes.extend([2, 9, 0, 7, 3, 1, 2, 3]);
+    assert!(matches!(
+        decode(&sealed(bytes)),
+        Err(WireError::Malformed(_))
+    ));
 }
 
 /// A length that lies must not allocate what it claims.
 #[test]
 fn a_lying_length_is_refused_before_memory_is_taken() {
-    let mut bytes: Vec<u8> = alloc::vec![FORMAT, 4, 0, 0];
+    let mut bytes = encode(&example());
+    bytes.truncate(body_at(&bytes));
     bytes.extend([253, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
-    assert!(matches!(decode(&bytes), Err(WireError::Malformed(_))));
+    assert!(matches!(
+        decode(&sealed(bytes)),
+        Err(WireError::Malformed(_))
+    ));
 }
 
 /// What is well formed and makes no sense must be refused here, or it is acted on elsewhere.
 #[test]
 fn values_outside_their_domain_are_refused_by_name() {
-    use crate::wire::{AssignmentWire, AuditWire, HeadWire, RecordWire, WriteWire, convert};
-    let refused = |wire| match convert::from_wire(wire) {
+    let (version, epoch) = (Version::new(1), Epoch::new(1));
+    let from = |summary, wire| {
+        let envelope = Envelope {
+            format: FORMAT,
+            write: WRITE,
+            summary,
+        };
+        convert::from_wire(&envelope, wire)
+    };
+    let refused = |summary, wire| match from(summary, wire) {
         Err(WireError::Invalid(reason)) => reason,
         other => panic!("it was taken: {other:?}"),
     };
-    let head = |leader: Option<&str>, cause| {
+    let of_head = Summary::Head {
+        term: Term::new(1),
+        version,
+        format: FORMAT,
+        lease: Duration::ZERO,
+        leader: None,
+    };
+    let head = |cause| {
         RecordWire::Head(HeadWire {
-            write: WriteWire(1, 1),
-            term: 1,
-            leader: leader.map(|name| (name.to_string(), 1)),
-            version: 1,
             cause,
             planned: 0,
-            strategy: String::new(),
+            strategy: "",
             workers: 0,
             partitions: 0,
             digest: 0,
             weights_digest: 0,
             unfinished: 0,
+            parked: (0, 0),
         })
     };
-    assert!(refused(head(Some("a b"), 0)).contains("\"a b\""));
     let last = u8::try_from(Cause::ALL.len()).expect("few") - 1;
-    assert!(convert::from_wire(head(None, last)).is_ok());
+    assert!(from(of_head.clone(), head(last)).is_ok());
     assert_eq!(
-        refused(head(None, last + 1)),
+        refused(of_head, head(last + 1)),
         alloc::format!("cause {}", last + 1)
     );
-    let assignment = |partition: &str, anchor| {
+    let of_assignment = || Summary::Assignment { version, epoch };
+    let assignment = |partition, anchor| {
         RecordWire::Assignment(AssignmentWire {
-            write: WriteWire(1, 1),
-            version: 1,
-            epoch: 1,
-            departed: Vec::from(["worker-3".to_string()]),
-            granted: Vec::from([(partition.to_string(), 1, anchor)]),
-            revoking: Vec::new(),
+            departed: List(Vec::from(["worker-3"])),
+            granted: List(Vec::from([(partition, 1, anchor)])),
+            revoking: List(Vec::new()),
         })
     };
-    assert!(convert::from_wire(assignment("1:p", 1)).is_ok());
-    assert!(refused(assignment("01:p", 0)).contains("\"01:p\""));
-    assert_eq!(refused(assignment("1:p", 2)), "anchor 2 of 1 departed");
+    assert!(from(of_assignment(), assignment("1:p", 1)).is_ok());
+    assert!(refused(of_assignment(), assignment("01:p", 0)).contains("\"01:p\""));
+    assert_eq!(
+        refused(of_assignment(), assignment("1:p", 2)),
+        "anchor 2 of 1 departed"
+    );
     let audit = RecordWire::Audit(AuditWire {
-        write: WriteWire(1, 1),
         version: 1,
         term: 1,
-        leader: String::new(),
+        leader: "",
         cause: 0,
-        triggers: Vec::new(),
+        triggers: List(Vec::new()),
         at_ms: 0,
         moved: 0,
         lower_bound: 0,
-        changes: Vec::new(),
+        changes: List(Vec::new()),
+        parked: List(Vec::new()),
         truncated: false,
     });
-    assert!(refused(audit).contains("worker ID is empty"));
+    assert!(refused(Summary::Audit, audit).contains("worker ID is empty"));
+    assert!(refused(of_assignment(), head(0)).contains("another kind"));
+}
+
+/// A reason of a later release, or more names than partitions, must not be half understood.
+#[test]
+fn a_bad_record_of_parked_partitions_is_refused_by_its_value() {
+    let refused = |summary, wire| {
+        let envelope = Envelope {
+            format: FORMAT,
+            write: WRITE,
+            summary,
+        };
+        match convert::from_wire(&envelope, wire) {
+            Err(WireError::Invalid(reason)) => reason,
+            other => panic!("it was taken: {other:?}"),
+        }
+    };
+    let parked = |reason, count| {
+        RecordWire::Parked(ParkedWire {
+            version: 1,
+            groups: List(Vec::from([ParkedGroupWire {
+                reason,
+                need: 7,
+                needs: "",
+                since_ms: 1,
+                again_ms: None,
+                count,
+                partitions: List(Vec::from(["1:p"])),
+            }])),
+        })
+    };
+    let known = u8::try_from(ParkReason::ALL.len()).expect("few");
+    let reason = refused(Summary::Parked, parked(known, 1));
+    assert_eq!(reason, alloc::format!("reason {known}"));
+    let names = refused(Summary::Parked, parked(known - 1, 0));
+    assert_eq!(names, "1 names of 0 parked partitions");
+}
+
+/// A name in an envelope is checked like any other.
+#[test]
+fn an_envelope_with_a_bad_name_is_refused() {
+    let leader = LeaderName {
+        worker: WorkerId::new("ab").expect("valid"),
+        epoch: Epoch::new(1),
+    };
+    let summary = Summary::Head {
+        term: Term::new(1),
+        version: Version::new(1),
+        format: FORMAT,
+        lease: Duration::ZERO,
+        leader: Some(leader),
+    };
+    let envelope = Envelope {
+        format: FORMAT,
+        write: WriteId {
+            nonce: Nonce::new(1),
+            seq: 1,
+        },
+        summary,
+    };
+    let mut bytes = envelope.begin();
+    assert_eq!(super::envelope(&sealed(bytes.clone())), Ok(envelope));
+    let last = bytes.len() - 1;
+    bytes[last] = b' ';
+    let refused = super::envelope(&sealed(bytes));
+    assert!(matches!(&refused, Err(WireError::Invalid(reason)) if reason.contains("\"a \"")));
 }
 
 /// The limit is on the whole record: one byte more is refused with its size, before it is read.
@@ -385,7 +385,7 @@ fn values_outside_their_domain_are_refused_by_name() {
 fn a_record_over_the_limit_is_refused_with_its_size() {
     use crate::wire::MAX_RECORD_BYTES;
     let mut bytes = alloc::vec![0_u8; MAX_RECORD_BYTES + 1];
-    bytes[0] = FORMAT;
+    bytes[0] = ENVELOPE;
     let bytes_found = MAX_RECORD_BYTES + 1;
     assert_eq!(
         decode(&bytes),

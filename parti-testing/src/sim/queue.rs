@@ -5,7 +5,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use parti_core::{Event, Grant, Instant, OpId, Revision, StoreOp, WatchEvent, WatchId, WatchScope};
+use parti_core::{
+    Epoch, Event, Grant, Instant, OpId, Revision, StoreOp, WatchEvent, WatchId, WatchScope,
+};
 
 use super::app::{AppEvent, Call};
 use super::node::Input;
@@ -62,6 +64,7 @@ pub(super) enum Item {
     /// A worker of a later release renews its session, if nobody has touched it.
     Alien {
         worker: u32,
+        epoch: Epoch,
         last: Revision,
         until: Instant,
     },

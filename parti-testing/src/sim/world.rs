@@ -188,9 +188,10 @@ impl<'plan> World<'plan> {
             }
             Item::Alien {
                 worker,
+                epoch,
                 last,
                 until,
-            } => self.alien(worker, last, until),
+            } => self.alien(worker, epoch, last, until),
             Item::Unlimited => self.store.limit_values(None),
             Item::Act { index } => self.act(index),
             Item::Resume { node } => self.resume(node),

@@ -11,7 +11,7 @@ use parti_core::{
     AssignmentStrategy, Event, OpId, PartitionSource, PlanError, PlanInput, SourceError, Store,
     StoreError, StoreErrorKind, StoreOp, WatchEvent, WatchId, WatchScope,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use super::Input;
@@ -24,6 +24,9 @@ use crate::meter::{Operation, StoreMeter};
 /// The least time between two announcements of a source, so that one whose `changed` returns at
 /// once costs little.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many plans may be computed at a time: one that was given up and never ends, and the next.
+pub(super) const PLANNERS: usize = 2;
 
 /// How long a source whose `changed` panicked is left alone.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
@@ -113,15 +116,25 @@ pub(super) async fn list(source: Arc<dyn PartitionSource>, op: OpId, limit: Dura
 }
 
 /// Computes a plan on a thread of its own. A plan that takes too long is not waited for; its thread
-/// goes on until it returns.
+/// goes on until it returns, since nothing can end it. So that such threads cannot pile up, there
+/// are at most as many as `planners` has permits, and a plan waits for one.
 pub(super) async fn plan(
     strategy: Arc<dyn AssignmentStrategy>,
+    planners: Arc<Semaphore>,
     op: OpId,
     input: PlanInput,
     limit: Duration,
 ) -> Input {
-    let thread = tokio::task::spawn_blocking(move || strategy.plan(&input));
-    let result = match timeout(limit, thread).await {
+    let planning = async {
+        // Nobody closes it.
+        let permit = planners.acquire_owned().await.ok();
+        let thread = tokio::task::spawn_blocking(move || {
+            let _until_it_returns = permit;
+            strategy.plan(&input)
+        });
+        thread.await
+    };
+    let result = match timeout(limit, planning).await {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => Err(PlanError::Failed(format!("the strategy failed: {error}"))),
         Err(_) => Err(PlanError::Failed(in_time("plan", limit, None))),

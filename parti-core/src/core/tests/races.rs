@@ -395,12 +395,14 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 status: SessionStatus::Active,
                 applied: crate::id::Version::ZERO,
                 known: crate::id::Version::ZERO,
+                reads: crate::wire::FORMATS,
                 draining: Vec::new(),
                 capacity: 1,
                 labels: alloc::collections::BTreeMap::new(),
                 heartbeat_interval: secs(2),
                 lease: secs(6),
                 software: "test".into(),
+                bulletin: None,
             };
             Record::Session(record)
         };
@@ -450,12 +452,14 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         status: SessionStatus::Evicted { silent: false },
         applied: crate::id::Version::ZERO,
         known: crate::id::Version::ZERO,
+        reads: crate::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
         labels: alloc::collections::BTreeMap::new(),
         heartbeat_interval: secs(2),
         lease: secs(6),
         software: "test".into(),
+        bulletin: None,
     });
     for _ in 0..100 {
         while let Some((op, _)) = rival.find(list) {

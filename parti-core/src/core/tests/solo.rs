@@ -16,7 +16,7 @@ use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId}
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
 use crate::record::{
-    AssignmentRecord, Head, LeaderName, Record, RecordGrant, SessionRecord, SessionStatus,
+    AssignmentRecord, Head, LeaderName, Parked, Record, RecordGrant, SessionRecord, SessionStatus,
 };
 use crate::state::Cause;
 use crate::store::{
@@ -81,6 +81,8 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
             epoch: Epoch::new(epoch),
         }),
         version: Version::new(version),
+        format: crate::wire::FORMAT,
+        lease: Duration::from_secs(6),
         cause: Cause::ColdStart,
         planned: Version::new(version),
         strategy: StrategyId::new("deal/1"),
@@ -89,6 +91,7 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     })
 }
 

@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::deal::deal;
+use super::deal::{Rule, deal, deal_by};
 use crate::boot::Boot;
 use crate::config::{Config, ConfigBuilder};
 use crate::core::Core;
@@ -75,6 +75,8 @@ pub(super) struct World {
     /// Plans take until they are let go.
     pub(super) plans_wait: bool,
     waiting: Vec<(usize, Event)>,
+    /// Who may own what; everybody everything if there is no rule.
+    pub(super) rule: Option<Rule>,
     /// What a faulty strategy does to a plan.
     pub(super) spoil: fn(&mut Plan),
     /// The most writes of a commit.
@@ -116,6 +118,7 @@ impl World {
             plans_fail: false,
             plans_wait: false,
             waiting: Vec::new(),
+            rule: None,
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
@@ -330,7 +333,9 @@ impl World {
                 let result = if self.plans_fail {
                     failed
                 } else {
-                    let mut plan = deal(&input);
+                    let mut plan = self
+                        .rule
+                        .map_or_else(|| deal(&input), |r| deal_by(&input, r));
                     (self.spoil)(&mut plan);
                     Ok(plan)
                 };

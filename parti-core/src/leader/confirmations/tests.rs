@@ -31,6 +31,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
     let revoking = revoking.iter().map(|&(name, since)| Revoking {
         partition: key(name),
         since: Version::new(since),
+        parked: None,
     });
     let record = AssignmentRecord {
         write,
@@ -46,12 +47,14 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         status: SessionStatus::Active,
         applied: Version::new(applied),
         known: Version::ZERO,
+        reads: crate::wire::FORMATS,
         draining: draining.iter().map(|name| key(name)).collect(),
         capacity: 1,
         labels: Default::default(),
         heartbeat_interval: core::time::Duration::from_secs(2),
         lease: core::time::Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
     };
     let session = SessionView {
         revision: Revision::new(11),

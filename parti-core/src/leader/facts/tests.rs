@@ -29,12 +29,14 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             status,
             applied: Version::ZERO,
             known: Version::ZERO,
+            reads: crate::wire::FORMATS,
             draining: Vec::new(),
             capacity: 1,
             labels: BTreeMap::new(),
             heartbeat_interval: Duration::from_secs(2),
             lease: Duration::from_secs(6),
             software: String::new(),
+            bulletin: None,
         };
         let session = SessionView {
             revision: Revision::new(epoch + 5),

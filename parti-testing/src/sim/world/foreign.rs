@@ -5,9 +5,11 @@
 //! is blamed for them.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use parti_core::{
-    Control, Expect, Instant, Nonce, Record, Revision, StoreError, Write, WriteId, wire,
+    Config, Control, Epoch, Expect, Formats, Instant, Nonce, Record, Revision, SessionRecord,
+    SessionStatus, StoreError, Version, Write, WriteId, wire,
 };
 
 use super::super::dice::Purpose;
@@ -17,8 +19,8 @@ use super::super::store::written;
 use super::World;
 use crate::checks::Fact;
 
-/// The format byte of a release that does not exist yet.
-const NEWER_FORMAT: u8 = wire::SESSION_FORMAT + 1;
+/// The format of a release that does not exist yet.
+const NEWER_FORMAT: u16 = wire::FORMAT + 1;
 
 impl World<'_> {
     pub(super) fn foreign_hand(&mut self, hand: Hand) {
@@ -32,7 +34,12 @@ impl World<'_> {
         });
         match hand {
             Hand::NewerFormat { target } => {
-                let value = self.noise(NEWER_FORMAT, 64);
+                let present = self.store.present_entry(&target.key());
+                let value = present.and_then(|entry| entry.value.as_deref());
+                let value = match value.map(wire::decode) {
+                    Some(Ok(record)) => wire::encode_as(NEWER_FORMAT, &record),
+                    Some(Err(_)) | None => self.noise(wire::ENVELOPE + 1, 64),
+                };
                 self.overwrite(target, Some(value));
             }
             Hand::Damaged { target } => {
@@ -60,7 +67,7 @@ impl World<'_> {
             Hand::Junk { count } => self.litter(count),
             Hand::Alien { worker, for_ms } => {
                 let until = self.now + Duration::from_millis(for_ms);
-                self.alien(worker, Revision::ZERO, until);
+                self.alien(worker, Epoch::ZERO, Revision::ZERO, until);
             }
         }
     }
@@ -84,19 +91,23 @@ impl World<'_> {
             let name = NAMES[number as usize % NAMES.len()];
             let size = [0, 1, 100, 100_000][number as usize / NAMES.len() % 4];
             let key = format!("{name}.{}", number / 8);
-            let value = Some(self.noise(wire::FORMAT, size));
+            let value = Some(self.noise(wire::ENVELOPE, size));
             let expect = Expect::Any;
             let _ = self.write_as_foreigner(Write { key, value, expect });
         }
     }
 
     /// A worker of a later release goes on unless somebody has ended its session.
-    pub(super) fn alien(&mut self, worker: u32, last: Revision, until: Instant) {
+    pub(super) fn alien(&mut self, worker: u32, epoch: Epoch, last: Revision, until: Instant) {
         if self.now >= until || self.outage.is_some_and(|outage| self.now < outage.until) {
             return;
         }
+        let Some(config) = self.nodes.first().map(|node| node.config.clone()) else {
+            return;
+        };
         let key = Target::Session { worker }.key();
-        let value = Some(self.noise(NEWER_FORMAT, 80));
+        let session = alien_session(&config, worker, (epoch, last));
+        let value = Some(wire::encode_as(NEWER_FORMAT, &Record::Session(session)));
         let expect = match last {
             Revision::ZERO => Expect::Absent,
             last => Expect::Revision(last),
@@ -105,17 +116,20 @@ impl World<'_> {
             self.judge.sometimes.count("foreign_worker_ended");
             return;
         };
-        if let Some(node) = self.nodes.first() {
-            let at = self.now + node.config.heartbeat_interval();
-            self.queue.push(
-                at,
-                Item::Alien {
-                    worker,
-                    last,
-                    until,
-                },
-            );
-        }
+        let epoch = match epoch {
+            Epoch::ZERO => Epoch::from(last),
+            epoch => epoch,
+        };
+        let at = self.now + config.heartbeat_interval();
+        self.queue.push(
+            at,
+            Item::Alien {
+                worker,
+                epoch,
+                last,
+                until,
+            },
+        );
     }
 
     /// Bytes that mean nothing, after a format byte.
@@ -139,5 +153,31 @@ impl World<'_> {
         self.judge.observe(self.now, &Fact::Foreign { writes });
         self.fan_out(&applied);
         Ok(self.store.last_revision())
+    }
+}
+
+/// The session of a worker of a release that promises more than those here.
+fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision)) -> SessionRecord {
+    let nonce = Nonce::new(0xa11e_0000 + u128::from(worker));
+    SessionRecord {
+        write: WriteId {
+            nonce,
+            seq: last.get(),
+        },
+        epoch,
+        status: SessionStatus::Active,
+        applied: Version::ZERO,
+        known: Version::ZERO,
+        reads: Formats {
+            oldest: NEWER_FORMAT,
+            newest: NEWER_FORMAT,
+        },
+        draining: Vec::new(),
+        capacity: 100,
+        labels: BTreeMap::new(),
+        heartbeat_interval: config.heartbeat_interval(),
+        lease: config.lease() * 2,
+        software: "later".to_owned(),
+        bulletin: None,
     }
 }
