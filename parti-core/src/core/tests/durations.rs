@@ -18,7 +18,7 @@ use crate::state::State;
 type Set = fn(ConfigBuilder, Duration) -> ConfigBuilder;
 
 /// Every duration that can be set.
-const DURATIONS: [(&str, Set); 23] = [
+const DURATIONS: [(&str, Set); 24] = [
     ("heartbeat_interval", ConfigBuilder::heartbeat_interval),
     ("lease", ConfigBuilder::lease),
     ("detect_within", ConfigBuilder::detect_within),
@@ -43,6 +43,7 @@ const DURATIONS: [(&str, Set); 23] = [
     ("operation_timeout", ConfigBuilder::operation_timeout),
     ("startup_timeout", ConfigBuilder::startup_timeout),
     ("shutdown_timeout", ConfigBuilder::shutdown_timeout),
+    ("max_hold", ConfigBuilder::max_hold),
     ("drain_timeout", ConfigBuilder::drain_timeout),
     ("handoff_timeout", ConfigBuilder::handoff_timeout),
     ("apply_timeout", ConfigBuilder::apply_timeout),
