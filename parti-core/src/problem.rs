@@ -43,13 +43,16 @@ pub enum ProblemKind {
     CommitFailing,
     /// Workers cannot begin to process what they have. The count says how many partitions.
     HandlerFailing,
+    /// Slots are held for replacements of workers that left, and their partitions have no owner. The
+    /// count says how many partitions.
+    SlotsHeld,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -59,6 +62,7 @@ impl ProblemKind {
         Self::SourceFailing,
         Self::CommitFailing,
         Self::HandlerFailing,
+        Self::SlotsHeld,
     ];
 
     /// The kind as one lower-case word.
@@ -74,6 +78,7 @@ impl ProblemKind {
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
             Self::HandlerFailing => "handler_failing",
+            Self::SlotsHeld => "slots_held",
             Self::Other(_) => "other",
         }
     }
@@ -91,6 +96,7 @@ impl ProblemKind {
             Self::CommitFailing => 7,
             Self::Parked => 8,
             Self::HandlerFailing => 9,
+            Self::SlotsHeld => 20,
             Self::Other(code) => code,
         }
     }

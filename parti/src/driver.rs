@@ -22,11 +22,14 @@ use crate::desk::{Desk, Finished, Told};
 use crate::error::{Ended, RequestError, StopFailure};
 use crate::guard::Guard;
 use crate::handler::PartitionHandler;
+use crate::jump::Jumps;
 use crate::observer::Observer;
 use crate::shared::{Outcome, Shared};
 use crate::subscription::ManagerNotice;
 
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use tasks::{Asking, CallLimits};
 
@@ -86,6 +89,7 @@ pub(crate) struct Driver {
     tasks: JoinSet<Input>,
     watches: BTreeMap<WatchId, AbortHandle>,
     desk: Desk,
+    jumps: Jumps,
     requests: BTreeMap<RequestId, oneshot::Sender<Result<Version, RequestError>>>,
     last_request: u64,
     phase: Phase,
@@ -118,6 +122,7 @@ impl Driver {
     ) -> Self {
         let drain = parts.config.drain_timeout();
         let desk = Desk::new(drain, parts.concurrency, parts.assign_attempts);
+        let jumps = Jumps::new(&parts.config);
         Self {
             core,
             parts,
@@ -128,6 +133,7 @@ impl Driver {
             tasks: JoinSet::new(),
             watches: BTreeMap::new(),
             desk,
+            jumps,
             requests: BTreeMap::new(),
             last_request: 0,
             phase: Phase::Running,
@@ -174,6 +180,15 @@ impl Driver {
     }
 
     fn take(&mut self, input: Input) {
+        // Before anything else: what comes in may be older than it looks.
+        if let Some(by) = self
+            .parts
+            .clock
+            .sample()
+            .and_then(|now| self.jumps.look(now))
+        {
+            self.feed(Event::ClockJumped { by: Some(by) });
+        }
         match input {
             Input::Event(event) => self.feed(event),
             Input::Request { kind, reply } => self.request(kind, reply),

@@ -129,6 +129,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
+        predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })
 }

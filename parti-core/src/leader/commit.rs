@@ -434,6 +434,7 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         lease: Duration::ZERO,
         software: String::new(),
         misfits: Vec::new(),
+        predecessors: Vec::new(),
         bulletin: None,
     }
 }

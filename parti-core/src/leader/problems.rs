@@ -17,6 +17,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Minding {
     unowned: Unowned,
+    held: Option<Problem>,
     parked: Option<Problem>,
     /// Since when others cannot be judged.
     not_judging: Option<Instant>,
@@ -53,6 +54,7 @@ impl Leader {
         let stuck = self.minding.barred.problem(now).is_some();
         let before = self.minding.stuck;
         self.minding.stuck = stuck.then(|| before.unwrap_or(now));
+        self.minding.held = super::holds::problem(config, now, &self.view);
         self.minding.parked = self
             .view
             .parking
@@ -92,6 +94,7 @@ impl Leader {
             .into_iter()
             .chain(stuck)
             .chain(unowned)
+            .chain(self.minding.held.clone())
             .chain(parked)
     }
 

@@ -27,6 +27,7 @@ pub(super) struct WorkerMeter {
     pub(super) drain_timeouts: Counter,
     pub(super) assign_failures: Counter,
     unprocessed: Gauge,
+    pub(super) clock_jumps: Counter,
     state: ByLabel<Gauge>,
     leader: Gauge,
     applied: Gauge,
@@ -53,6 +54,7 @@ impl WorkerMeter {
             drain_timeouts: make.counter(&names::DRAIN_TIMEOUTS, &[]),
             assign_failures: make.counter(&names::ASSIGN_FAILURES, &[]),
             unprocessed: make.gauge(&names::UNPROCESSED, &[]),
+            clock_jumps: make.counter(&names::CLOCK_JUMPS, &[]),
             state: ByLabel::new(State::ALL.map(State::as_str), |state| {
                 make.gauge(&names::STATE, &[state])
             }),

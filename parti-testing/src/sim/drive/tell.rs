@@ -55,7 +55,7 @@ impl World<'_> {
             | Event::Released { .. }
             | Event::Processing { .. }
             | Event::SourceChanged
-            | Event::ClockJumped
+            | Event::ClockJumped { .. }
             | Event::Stop { .. } => {}
         }
     }

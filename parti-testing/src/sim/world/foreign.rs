@@ -180,5 +180,6 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         software: "later".to_owned(),
         misfits: Vec::new(),
         bulletin: None,
+        predecessors: Vec::new(),
     }
 }
