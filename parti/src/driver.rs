@@ -10,27 +10,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::{
-    AssignmentStrategy, Config, Core, Effect, Event, Grant, HistoryLoss, Instant, Notice,
-    OnBucketLost, ParkReason, PartitionKey, PartitionSource, RequestId, StopMode, Store, Version,
-    WatchEvent, WatchId,
+    Core, Effect, Event, Grant, HistoryLoss, Instant, Notice, OnBucketLost, ParkReason,
+    PartitionKey, RequestId, StopMode, Version, WatchEvent, WatchId,
 };
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use crate::clock::Clock;
 use crate::desk::{Desk, Finished, Told};
 use crate::error::{Ended, RequestError, StopFailure};
 use crate::guard::Guard;
-use crate::handler::PartitionHandler;
 use crate::jump::Jumps;
-use crate::observer::Observer;
 use crate::shared::{Outcome, Shared};
 use crate::subscription::ManagerNotice;
 
+mod parts;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use parts::Parts;
 use tasks::{Asking, CallLimits};
 
 /// The longest sleep. A suspended machine's timers are late by the suspension; this bounds for how
@@ -63,20 +61,6 @@ pub(crate) enum Input {
 pub(crate) enum Request {
     Refresh,
     Trigger,
-}
-
-/// What a driver works with; all of it is the user's choice.
-pub(crate) struct Parts {
-    pub(crate) config: Config,
-    pub(crate) clock: Clock,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) source: Arc<dyn PartitionSource>,
-    pub(crate) strategy: Arc<dyn AssignmentStrategy>,
-    pub(crate) handler: Arc<dyn PartitionHandler>,
-    pub(crate) concurrency: usize,
-    pub(crate) assign_timeout: Option<Duration>,
-    pub(crate) assign_attempts: u32,
-    pub(crate) observer: Observer,
 }
 
 pub(crate) struct Driver {
