@@ -123,4 +123,6 @@ bugs! {
         "After a lost history the own lease is waited for, although others may have a longer one.";
     33 LeaderMode "leader-mode"
         "A leader grants as it is configured, although a worker of a stricter mode lives.";
+    45 IgnoredJump "ignored-jump"
+        "A jump of the clock of known length does not shorten the lease.";
 }

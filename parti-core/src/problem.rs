@@ -41,6 +41,8 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// Workers cannot begin to process what they have. The count says how many partitions.
+    HandlerFailing,
     /// Slots are held for replacements of workers that left, and their partitions have no owner. The
     /// count says how many partitions.
     SlotsHeld,
@@ -57,7 +59,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -66,6 +68,7 @@ impl ProblemKind {
         Self::PlanFailing,
         Self::SourceFailing,
         Self::CommitFailing,
+        Self::HandlerFailing,
         Self::SlotsHeld,
         Self::ModeNotHeld,
         Self::OtherList,
@@ -84,6 +87,7 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::HandlerFailing => "handler_failing",
             Self::SlotsHeld => "slots_held",
             Self::ModeNotHeld => "mode_not_held",
             Self::OtherList => "other_list",
@@ -104,6 +108,7 @@ impl ProblemKind {
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
             Self::Parked => 8,
+            Self::HandlerFailing => 9,
             Self::SlotsHeld => 20,
             Self::ModeNotHeld => 24,
             Self::OtherList => 25,

@@ -194,6 +194,8 @@ pub struct SessionRecord {
     /// The mode that its guards obey: unless it is [`Mode::Overlap`], they end with the lease. A
     /// worker obeys a stricter mode before it says so, and a looser one after that was applied.
     pub honours: Mode,
+    /// Partitions that its process cannot begin to process, or could not of late.
+    pub misfits: Vec<Misfit>,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
@@ -235,6 +237,15 @@ impl SessionRecord {
     pub const fn nonce(&self) -> Nonce {
         self.write.nonce
     }
+}
+
+/// A partition that a worker cannot begin to process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The partition.
+    pub partition: PartitionKey,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// A partition granted to a worker.

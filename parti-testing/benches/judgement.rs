@@ -296,6 +296,7 @@ fn session(number: u32) -> SessionRecord {
         software: "bench".to_owned(),
         settings: parti_core::GroupSettings::default(),
         honours: parti_core::Mode::Exclusive,
+        misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }

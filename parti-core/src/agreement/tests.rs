@@ -31,6 +31,7 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         reads: crate::wire::FORMATS,
         bulletin: None,
         predecessors: Vec::new(),
+        misfits: Vec::new(),
     };
     change(&mut session);
     session

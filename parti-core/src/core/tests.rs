@@ -20,6 +20,7 @@ mod claims;
 mod deaf;
 mod deal;
 mod drains;
+mod durations;
 mod emergencies;
 mod foreign;
 mod holds;
@@ -27,6 +28,7 @@ mod leaving;
 mod limits;
 mod listings;
 mod losses;
+mod misfits;
 mod parked;
 mod planted;
 mod problems;
@@ -314,7 +316,7 @@ fn a_clock_that_goes_back_is_harmless() {
 fn a_clock_jump_costs_the_lease_and_a_new_renewal_brings_it_back() {
     let mut world = World::new(2);
     group(&mut world, 1);
-    world.tell(0, Event::ClockJumped);
+    world.tell(0, Event::ClockJumped { by: None });
     assert_eq!(world.nodes[0].revoked.len(), 2);
     world.run(secs(3));
     assert_eq!(counts(&world), [2]);

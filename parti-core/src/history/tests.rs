@@ -111,6 +111,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         software: String::new(),
         settings: crate::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
+        misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }

@@ -447,6 +447,7 @@ fn unknown_session(
             ..GroupSettings::default()
         },
         honours: Mode::Overlap,
+        misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }

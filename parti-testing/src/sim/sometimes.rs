@@ -24,6 +24,7 @@ pub const SITUATIONS: &[&str] = &[
     "callback_hung",
     "callback_slow",
     "clock_jump",
+    "clock_jump_of_known_length",
     "clock_stood_still",
     "clock_went_back",
     "commit_cold_start",
@@ -405,6 +406,7 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
         Cause::Settings => "commit_settings",
+        Cause::Unprocessed => "commit_unprocessed",
         Cause::Parked => "commit_parked",
     }
 }

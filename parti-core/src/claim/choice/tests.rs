@@ -33,6 +33,7 @@ fn seat(revision: u64, status: SessionStatus, since: u64) -> Seat {
         settings: crate::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         predecessors: Vec::new(),
+        misfits: Vec::new(),
         bulletin: None,
     };
     Seat {

@@ -38,6 +38,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             software: String::new(),
             settings: crate::agreement::GroupSettings::default(),
             honours: crate::config::Mode::Exclusive,
+            misfits: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
         };
