@@ -383,6 +383,7 @@ impl Claim {
             status: SessionStatus::Active,
             applied: Version::ZERO,
             known: cx.known(),
+            age: Duration::ZERO,
             reads: wire::FORMATS,
             draining: Vec::new(),
             capacity: cx.config().capacity(),

@@ -89,8 +89,21 @@ pub enum StepDownReason {
     SessionLost,
     /// The worker is stopping.
     Stopping,
-    /// Steps failed `leader_failure_limit` times in a row; the last failure in words.
+    /// Steps failed `leader_failure_limit` times in a row, or as much more often as the terms before
+    /// were given up; the last failure in words.
     Failing(String),
+    /// It was out of contact again and again, so that it could judge nobody, for so long.
+    Limping(Duration),
+}
+
+impl StepDownReason {
+    /// Whether the leader gave up because it could not do its work.
+    pub(crate) const fn is_futile(&self) -> bool {
+        match self {
+            Self::Deposed | Self::SessionLost | Self::Stopping => false,
+            Self::Failing(_) | Self::Limping(_) => true,
+        }
+    }
 }
 
 impl fmt::Display for StepDownReason {
@@ -100,6 +113,10 @@ impl fmt::Display for StepDownReason {
             Self::SessionLost => f.write_str("its own session ended"),
             Self::Stopping => f.write_str("it is stopping"),
             Self::Failing(last) => write!(f, "its steps kept failing, last: {last}"),
+            Self::Limping(lasting) => write!(
+                f,
+                "its own renewals kept coming back too late for {lasting:?}, so that it could judge nobody"
+            ),
         }
     }
 }
@@ -403,6 +420,14 @@ pub enum Notice {
     EvictionAverted {
         /// The worker.
         worker: WorkerId,
+    },
+    /// This leader is out of contact again and again and judges nobody. It stays, for those before it
+    /// could not do their work either: nobody would be the better for another one.
+    LeaderLimps {
+        /// For how long.
+        lasting: Duration,
+        /// How many terms in a row were given up before this one.
+        futile: u32,
     },
     /// A worker was overdue and renewed before it counted as lost.
     SuspicionCancelled {

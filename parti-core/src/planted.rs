@@ -109,4 +109,10 @@ bugs! {
         "When a worker leaves, everything is planned anew, not only what it had.";
     26 OneFailsAll "one-fails-all"
         "A partition that nobody may own fails the whole plan instead of being parked.";
+    27 AvertedIsDropped "averted-is-dropped"
+        "A renewal that comes while the plan is made drops the plan, also one of a stuck worker.";
+    28 LimpsForever "limps-forever"
+        "A leader that is in contact only now and then keeps its office.";
+    29 WindowPerLeader "window-per-leader"
+        "Each leader begins the windows of a cold start and of joins again.";
 }

@@ -40,6 +40,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        carried: Default::default(),
         parked: Parked::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
@@ -54,6 +55,8 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         head_revision: Revision::new(21),
         head_since: at(1_000),
         planned: None,
+        term: None,
+        sightings: Sightings::new(),
         leader: observed,
         looked_at: Some(at(500)),
         ..Follow::default()
@@ -109,6 +112,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        carried: Default::default(),
         parked: Parked::default(),
     }
 }
@@ -128,6 +132,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         software: String::new(),
         bulletin: None,
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: crate::wire::FORMATS,
     })
 }

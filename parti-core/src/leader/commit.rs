@@ -11,10 +11,11 @@ use core::time::Duration;
 
 use super::ledger::{Change, Page, Step};
 use super::parking::{cut, newly};
-use super::plan::{Requested, Target};
+use super::plan::{Judged, Requested, Target};
 use super::seats::Seats;
 use super::view::View;
 use crate::attempt::Attempt;
+use crate::carried::Carried;
 use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
@@ -100,8 +101,10 @@ pub(crate) struct Draft<'a> {
     pub(crate) cause: Cause,
     pub(crate) seats: &'a Seats,
     pub(crate) step: Step,
-    pub(crate) evictions: BTreeMap<WorkerId, (Revision, bool)>,
+    pub(crate) evictions: BTreeMap<WorkerId, Judged>,
     pub(crate) requests: Vec<Requested>,
+    /// What the next leader is to go on with, as it was before this generation.
+    pub(crate) carried: Carried,
 }
 
 impl Draft<'_> {
@@ -300,6 +303,29 @@ impl Draft<'_> {
             } else {
                 before.parked
             },
+            carried: self.carried(),
+        }
+    }
+
+    fn carried(&self) -> Carried {
+        let mut recorded: BTreeSet<&WorkerId> = self.view.records.keys().collect();
+        for (index, change) in &self.step.changes {
+            let worker = &self.seats.workers[*index];
+            match change {
+                Change::Write(_) => recorded.insert(worker),
+                Change::Remove => recorded.remove(worker),
+            };
+        }
+        let before = self.carried.clone();
+        let waited = before.unassigned.unwrap_or_default();
+        Carried {
+            unassigned: recorded.is_empty().then_some(waited),
+            rebalanced: if self.begins {
+                Some(core::time::Duration::ZERO)
+            } else {
+                before.rebalanced
+            },
+            ..before
         }
     }
 
@@ -326,12 +352,13 @@ impl Draft<'_> {
     }
 
     fn evicted(&self) -> Vec<(WorkerId, SessionRecord, Expect)> {
-        let evicted = self.evictions.iter().filter_map(|(worker, &(_, silent))| {
+        let evicted = self.evictions.iter().filter_map(|(worker, judged)| {
             let session = self.view.sessions.get(worker)?;
             let epoch = match (&session.record, self.view.records.get(worker)) {
                 (None, Some(record)) => record.epoch,
                 (Some(_), _) | (None, None) => session.epoch(),
             };
+            let silent = judged.is_silent();
             let status = SessionStatus::Evicted { silent };
             let record = match &session.record {
                 Some(record) => SessionRecord {
@@ -426,6 +453,7 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         status,
         applied: Version::ZERO,
         known: Version::ZERO,
+        age: core::time::Duration::ZERO,
         reads: wire::FORMATS,
         draining: Vec::new(),
         capacity: 0,

@@ -22,12 +22,16 @@ use crate::store::{Entry, Expect};
 use crate::time::Instant;
 use crate::wire;
 
+mod planning;
+
 /// A worker's session as the leader sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionView {
     pub(crate) revision: Revision,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
+    /// When this session began, as far as is known: never earlier than it did.
+    pub(crate) began: Instant,
     /// When the worker itself was last heard of; an eviction does not count.
     pub(crate) heard: Instant,
     /// Since when it says what it says of its assignment and of itself.
@@ -259,9 +263,11 @@ impl View {
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
+        let began = self.began(cx.now, &worker, record.as_ref());
         let session = SessionView {
             revision: entry.revision,
             since: cx.unless_planted(Planted::SilenceGoesOn, cx.now, known),
+            began,
             heard: cx.now,
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
@@ -269,6 +275,18 @@ impl View {
         };
         self.sessions.insert(worker, session);
         news
+    }
+
+    /// When a session began: every renewal says how old it is, and the earliest of what follows counts.
+    fn began(&self, now: Instant, worker: &WorkerId, record: Option<&SessionRecord>) -> Instant {
+        let Some(record) = record else {
+            return now;
+        };
+        let told = now.saturating_sub(record.age);
+        let nonce = |session: &SessionView| session.record.as_ref().map(SessionRecord::nonce);
+        let before = self.sessions.get(worker);
+        let same = before.filter(|before| nonce(before) == Some(record.nonce()));
+        same.map_or(told, |known| known.began.min(told))
     }
 
     /// A session that is heard of again: says so if it was overdue and did not count as lost yet.
@@ -353,6 +371,7 @@ impl View {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
+                began: now,
                 heard: now,
                 said: now,
                 record: None,

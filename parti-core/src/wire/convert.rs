@@ -8,10 +8,11 @@ use core::time::Duration;
 
 use super::WireError;
 use super::body::{
-    AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
+    AssignmentWire, AuditWire, BulletinWire, CarriedWire, ChangeWire, ControlWire, HeadWire, List,
     ParkedGroupWire, ParkedWire, RecordWire, SessionWire, SourceWire, StatusWire,
 };
 use super::envelope::{Envelope, Summary, millis};
+use crate::carried::{Carried, Quarantined};
 use crate::id::{Nonce, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
@@ -72,8 +73,40 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
         digest: head.digest,
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
+        carried: carried_to_wire(&head.carried),
         parked: (head.parked.count, head.parked.since_ms),
     }
+}
+
+fn carried_to_wire(carried: &Carried) -> CarriedWire<'_> {
+    let quarantined = carried.quarantined.iter().map(|kept| {
+        let times = [kept.rest, kept.length, kept.forgiven].map(millis);
+        (kept.worker.as_str(), times[0], times[1], times[2])
+    });
+    CarriedWire {
+        futile: carried.futile,
+        unassigned_ms: carried.unassigned.map(millis),
+        rebalanced_ms: carried.rebalanced.map(millis),
+        quarantined: quarantined.collect(),
+    }
+}
+
+fn carried_from_wire(wire: &CarriedWire<'_>) -> Result<Carried, WireError> {
+    let kept = wire.quarantined.0.iter();
+    let quarantined = kept.map(|&(name, rest, length, forgiven)| {
+        Ok(Quarantined {
+            worker: worker(name)?,
+            rest: Duration::from_millis(rest),
+            length: Duration::from_millis(length),
+            forgiven: Duration::from_millis(forgiven),
+        })
+    });
+    Ok(Carried {
+        futile: wire.futile,
+        unassigned: wire.unassigned_ms.map(Duration::from_millis),
+        rebalanced: wire.rebalanced_ms.map(Duration::from_millis),
+        quarantined: quarantined.collect::<Result<_, _>>()?,
+    })
 }
 
 fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, WireError> {
@@ -102,6 +135,7 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
         digest: wire.digest,
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
+        carried: carried_from_wire(&wire.carried)?,
         parked: Parked {
             count: wire.parked.0,
             since_ms: wire.parked.1,
@@ -120,6 +154,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             SessionStatus::Evicted { silent } => StatusWire::Evicted { silent },
         },
         applied: session.applied.get(),
+        age_ms: millis(session.age),
         draining: session.draining.iter().map(PartitionKey::encoded).collect(),
         capacity: session.capacity,
         labels: session
@@ -186,6 +221,7 @@ fn session_from_wire(
         applied: Version::new(wire.applied),
         known,
         reads,
+        age: Duration::from_millis(wire.age_ms),
         draining: keys(&wire.draining)?,
         capacity: wire.capacity,
         labels: labels

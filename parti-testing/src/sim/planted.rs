@@ -132,6 +132,13 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
+    seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9"]),
+    seeds(Planted::LimpsForever, 1_000, &["L4", "L5", "L8", "L9"]),
+    scripted(
+        Planted::WindowPerLeader,
+        "a_cold_start_ends_although_leaders_change",
+        "leaders of a simulated group last longer than its windows",
+    ),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

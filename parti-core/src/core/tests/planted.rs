@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::world::World;
 use super::{counts, expecting, leader, secs};
 use crate::config::ConfigBuilder;
+use crate::event::{Event, StopMode};
 use crate::planted::Planted;
 
 /// Three workers with four partitions each, all with the bug or none.
@@ -107,6 +108,24 @@ fn silent_watch(bug: Option<Planted>) -> bool {
     counts(&world).contains(&0)
 }
 
+/// Workers gather for their first assignment, and whoever leads is replaced by a fresh process before the
+/// window of 30 s is over. Whether nobody has been assigned anything after 80 s.
+fn short_terms(bug: Option<Planted>) -> bool {
+    let mut world = World::new(12);
+    let patient = |builder| with(bug)(builder).expected_workers(100);
+    for _ in 0..3 {
+        world.start(patient);
+    }
+    for _ in 0..16 {
+        world.run(secs(5));
+        world.start(patient);
+        let leading = leader(&world);
+        let mode = StopMode::Handoff;
+        world.tell(leading, Event::Stop { mode });
+    }
+    counts(&world).iter().all(|&held| held == 0)
+}
+
 /// A backup of one key must not end a session that began after it was taken.
 #[test]
 fn a_restored_session_record_ends_no_later_session() {
@@ -129,4 +148,12 @@ fn a_watch_that_falls_silent_is_begun_anew() {
     assert!(!silent_watch(None));
     #[cfg(feature = "planted")]
     assert!(silent_watch(Some(Planted::NoRepair)));
+}
+
+/// Leaders that come and go must not keep a group from its first assignment.
+#[test]
+fn a_cold_start_ends_although_leaders_change() {
+    assert!(!short_terms(None));
+    #[cfg(feature = "planted")]
+    assert!(short_terms(Some(Planted::WindowPerLeader)));
 }

@@ -129,11 +129,17 @@ pub enum FaultClass {
     SmallBatch,
     /// Buckets that are deleted, created anew, wiped or set back.
     History,
+    /// Plans that take longer than an interval of renewals.
+    SlowPlans,
+    /// Workers that go on renewing and hear nothing, some of them for ever.
+    Deaf,
+    /// Processes that run only now and then, some of them for ever.
+    Limping,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 61] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -192,6 +198,9 @@ impl FaultClass {
         Self::FaultyStrategy,
         Self::SmallBatch,
         Self::History,
+        Self::SlowPlans,
+        Self::Deaf,
+        Self::Limping,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -210,6 +219,7 @@ impl FaultClass {
                 | Self::WallSkew
                 | Self::Strategy
                 | Self::SmallBatch
+                | Self::SlowPlans
         )
     }
 }
