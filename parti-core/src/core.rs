@@ -421,7 +421,12 @@ impl Core {
             epoch: claimed.revision.into(),
             nonce: claimed.nonce,
         });
-        self.phase = Phase::Member(Box::new(Member::new(&mut cx, claimed)));
+        let mut member = Member::new(&mut cx, claimed);
+        if !claimed.predecessors.is_empty() {
+            // Callbacks may have ended since the claim was written.
+            member.on_released(&cx);
+        }
+        self.phase = Phase::Member(Box::new(member));
     }
 
     fn on_membership(&mut self, membership: Membership) {

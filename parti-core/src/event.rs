@@ -86,7 +86,8 @@ pub enum StopMode {
     /// Everything is revoked at once and the seat is held for a replacement: if one claims it in
     /// time, nothing moves.
     Restart {
-        /// How long the leader keeps the seat.
+        /// How long the leader keeps the slot; at most [`max_hold`](crate::Config::max_hold). A
+        /// rebalance that somebody asks for ends it.
         hold: Duration,
     },
     /// Everything is revoked at once and the leader may give it away at once.

@@ -173,6 +173,7 @@ impl Member {
 
     /// A stop was asked for.
     pub(crate) fn leave(&mut self, cx: &mut Cx<'_>, mode: StopMode) {
+        let mode = bounded(cx, mode);
         match &mut self.departure {
             Some(departure) => departure.hurry(cx, mode),
             None => self.departure = Some(Departure::begin(cx, mode)),
@@ -379,4 +380,17 @@ impl Member {
         }
         errors
     }
+}
+
+/// A hold that the group allows.
+fn bounded(cx: &mut Cx<'_>, mode: StopMode) -> StopMode {
+    let StopMode::Restart { hold: asked } = mode else {
+        return mode;
+    };
+    let hold = cx.config().bounded_hold(asked);
+    if hold < asked {
+        let allowed = hold;
+        cx.notify(Notice::HoldCapped { asked, allowed });
+    }
+    StopMode::Restart { hold }
 }

@@ -109,10 +109,18 @@ bugs! {
         "When a worker leaves, everything is planned anew, not only what it had.";
     26 OneFailsAll "one-fails-all"
         "A partition that nobody may own fails the whole plan instead of being parked.";
-    27 AvertedIsDropped "averted-is-dropped"
+    27 GreaterEpochIsEnd "greater-epoch-is-end"
+        "A slot that was taken counts as the end of its former session, whatever the new one says.";
+    28 ForgottenPredecessor "forgotten-predecessor"
+        "A new leader does not see that a session names a predecessor that may hold partitions.";
+    29 RetakenTooEarly "retaken-too-early"
+        "A process takes its slot again without saying which of its callbacks still run.";
+    30 HoldWithoutEnd "hold-without-end"
+        "A slot is held for as long as the leaving worker asked, whatever the group allows.";
+    31 AvertedIsDropped "averted-is-dropped"
         "A renewal that comes while the plan is made drops the plan, also one of a stuck worker.";
-    28 LimpsForever "limps-forever"
+    32 LimpsForever "limps-forever"
         "A leader that is in contact only now and then keeps its office.";
-    29 WindowPerLeader "window-per-leader"
+    33 WindowPerLeader "window-per-leader"
         "Each leader begins the windows of a cold start and of joins again.";
 }

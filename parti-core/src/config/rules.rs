@@ -29,6 +29,8 @@ fn pool(config: &Config) -> Result<(), ConfigError> {
             let (hint, first, last) = (hint.to_string(), first.to_string(), last.to_string());
             return Err(ConfigError::HintOutsidePool { hint, first, last });
         }
+    } else if config.predecessor_is_dead() {
+        return Err(ConfigError::DeadWithoutHint);
     }
     match config.expected_workers() {
         Some(0) => Err(ConfigError::Zero {
@@ -175,6 +177,8 @@ fn steps(config: &Config) -> Result<(), ConfigError> {
         interval * 2,
         because,
     )?;
+    let because = "a day: the partitions of a held slot have no owner";
+    at_most("max_hold", config.max_hold(), DAY, because)?;
     let refresh = config.refresh_interval().unwrap_or(DAY);
     at_least(
         "refresh_interval",
@@ -256,6 +260,8 @@ mod tests {
         assert!(error(|b| b.worker_id_hint("worker-07")).contains("worker-07"));
         assert!(error(|b| b.restart_detection_ratio(f64::NAN)).contains("NaN"));
         assert!(error(|b| b.min_rebalance_threshold(1.5)).contains("1.5"));
+        assert!(error(|b| b.max_hold(secs(86_401))).starts_with("max_hold = 86401s"));
+        assert!(error(|b| b.predecessor_is_dead(true)).contains("worker_id_hint"));
         assert!(error(|b| b.handoff_timeout(secs(1))).starts_with("handoff_timeout = 1s"));
         assert!(error(|b| b.worker_id_prefix("a.b".to_string())).contains("'.'"));
         assert!(

@@ -133,6 +133,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         bulletin: None,
         known: Version::ZERO,
         age: Duration::ZERO,
+        predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })
 }

@@ -461,6 +461,7 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         heartbeat_interval: Duration::ZERO,
         lease: Duration::ZERO,
         software: String::new(),
+        predecessors: Vec::new(),
         bulletin: None,
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Brief {
     pub(crate) requests: Vec<Requested>,
     /// What led to the decision, for the audit.
     pub(crate) triggers: Vec<String>,
+    /// Slots whose hold ends with it.
+    pub(crate) ended_holds: BTreeMap<WorkerId, Epoch>,
 }
 
 /// Why a worker is to be evicted, and what must still be so when it is.
@@ -81,6 +83,8 @@ pub(crate) struct Target {
     /// Workers the plan was made without and that keep what they have: they wait for their share as
     /// joiners do.
     pub(crate) kept: BTreeSet<WorkerId>,
+    /// Slots that are held no longer, whatever their sessions ask for.
+    pub(crate) ended_holds: BTreeMap<WorkerId, Epoch>,
 }
 
 impl Target {
@@ -115,6 +119,7 @@ impl Target {
             reasons,
             triggers: brief.triggers,
             kept: BTreeSet::new(),
+            ended_holds: brief.ended_holds,
         }
     }
 
@@ -148,6 +153,12 @@ impl Target {
         self.workers = Arc::new(workers);
         self.epochs.insert(id.clone(), record.epoch);
         self.kept.insert(id);
+    }
+
+    /// Whether the slot is held no longer although its session asks for it.
+    pub(crate) fn has_ended_hold(&self, view: &View, worker: &WorkerId) -> bool {
+        let held = view.records.get(worker).map(|record| record.epoch);
+        held.is_some() && self.ended_holds.get(worker).copied() == held
     }
 
     /// The owner planned for a rank of the same table.

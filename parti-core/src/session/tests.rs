@@ -36,6 +36,7 @@ fn deadline(jumps_at: Option<u64>) -> Instant {
         first_sent: at(1_000),
         trusted_from: Instant::ORIGIN,
         info,
+        predecessors: Vec::new(),
     };
     let mut session = Session::new(&env.cx(at(1_000)), &claimed);
     session.handle_timeout(&mut env.cx(at(3_000)), &Holdings::default());

@@ -132,6 +132,10 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
+    seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
+    seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
+    seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
+    seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
     seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9"]),
     seeds(Planted::LimpsForever, 1_000, &["L4", "L5", "L8", "L9"]),
     scripted(

@@ -46,6 +46,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         lease: Duration::from_secs(6),
         software: "test".to_string(),
         bulletin: None,
+        predecessors: Vec::new(),
     }
 }
 
@@ -76,6 +77,7 @@ fn view(said: SessionRecord) -> View {
         said: at(100),
         record: Some(said),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     let mut view = View::default();
     view.records.insert(worker(), record);
@@ -94,6 +96,7 @@ fn heard(view: &mut View, now: Instant) {
         said: now,
         record: Some(record),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     let id = WorkerId::new("other").expect("valid");
     view.sessions.insert(id, other);

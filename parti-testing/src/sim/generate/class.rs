@@ -129,6 +129,8 @@ pub enum FaultClass {
     SmallBatch,
     /// Buckets that are deleted, created anew, wiped or set back.
     History,
+    /// Processes that are killed and started again at once.
+    Restart,
     /// Plans that take longer than an interval of renewals.
     SlowPlans,
     /// Workers that go on renewing and hear nothing, some of them for ever.
@@ -139,7 +141,7 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -198,6 +200,7 @@ impl FaultClass {
         Self::FaultyStrategy,
         Self::SmallBatch,
         Self::History,
+        Self::Restart,
         Self::SlowPlans,
         Self::Deaf,
         Self::Limping,
