@@ -37,6 +37,7 @@ mod committing;
 mod confirmations;
 mod facts;
 mod holds;
+mod inherit;
 mod ledger;
 mod listing;
 mod parking;
@@ -54,6 +55,7 @@ pub(crate) mod view;
 use bench::Bench;
 use commit::Commit;
 use confirmations::Confirmations;
+use inherit::Origin;
 use plan::{Brief, Requested, Target};
 use problems::Minding;
 use spared::Spared;
@@ -104,6 +106,8 @@ pub(crate) struct Leader {
     gathering: Option<Changing>,
     joins: BTreeMap<WorkerId, (Epoch, Instant)>,
     table: Option<Arc<PartitionTable>>,
+    /// Where it comes from.
+    origin: Origin,
     listing: listing::Listing,
     /// Refresh requests that were listed for.
     listed: BTreeSet<Requested>,
@@ -205,6 +209,7 @@ impl Leader {
             gathering: waited.map(Changing::begun),
             joins: BTreeMap::new(),
             table: None,
+            origin: Origin::default(),
             listing: listing::Listing::Wanted,
             listed: BTreeSet::new(),
             target: None,

@@ -423,6 +423,15 @@ pub enum Notice {
         /// How many tries there were.
         tries: u32,
     },
+    /// The partition source gave no list to a new leader, which begins with what the records name: it
+    /// places what is left without an owner, and moves and removes nothing else unless the records are
+    /// known to name everything.
+    ListInherited {
+        /// How many partitions they name.
+        partitions: usize,
+        /// How many of the last plan they do not name.
+        missing: usize,
+    },
     /// The eviction of a worker was refused: it renewed in the last moment.
     EvictionAverted {
         /// The worker.

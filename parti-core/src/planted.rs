@@ -123,4 +123,6 @@ bugs! {
         "A leader that is in contact only now and then keeps its office.";
     33 WindowPerLeader "window-per-leader"
         "Each leader begins the windows of a cold start and of joins again.";
+    34 NoListNoLeader "no-list-no-leader"
+        "A new leader whose source fails knows no list, and gives up.";
 }

@@ -22,6 +22,7 @@ mod drains;
 mod emergencies;
 mod foreign;
 mod holds;
+mod inherited;
 mod leaving;
 mod limits;
 mod limping;

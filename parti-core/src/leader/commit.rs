@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::inherit::Origin;
 use super::ledger::{Change, Page, Step};
 use super::parking::{cut, newly};
 use super::plan::{Judged, Requested, Target};
@@ -35,6 +36,9 @@ use crate::wire;
 
 /// The most partitions an audit entry names.
 const AUDIT_CHANGES: usize = 2_000;
+
+/// The digest of weights in `head` while the list is one that the records name.
+const UNKNOWN_WEIGHTS: u128 = 0;
 
 /// A generation under way.
 #[derive(Clone, Debug)]
@@ -105,6 +109,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) requests: Vec<Requested>,
     /// What the next leader is to go on with, as it was before this generation.
     pub(crate) carried: Carried,
+    /// Where the list comes from.
+    pub(crate) origin: Origin,
 }
 
 impl Draft<'_> {
@@ -279,6 +285,13 @@ impl Draft<'_> {
 
     fn head(&self, version: Version) -> Head {
         let (before, target) = (self.base.0, self.target);
+        let (partitions, digest, weights_digest) = if self.origin.is_partial() {
+            // What is missing is not gone, and nobody knows what anything weighs.
+            (before.partitions, before.digest, UNKNOWN_WEIGHTS)
+        } else {
+            let table = &target.table;
+            (table.len() as u32, table.digest(), table.weights_digest())
+        };
         Head {
             write: self.write,
             term: before.term,
@@ -294,10 +307,10 @@ impl Draft<'_> {
                 before.strategy.clone()
             },
             workers: target.workers.len() as u32,
-            partitions: target.table.len() as u32,
-            digest: target.table.digest(),
-            weights_digest: target.table.weights_digest(),
-            unfinished: self.step.unfinished as u32,
+            partitions,
+            digest,
+            weights_digest,
+            unfinished: (self.step.unfinished as u32).saturating_add(self.origin.missing()),
             parked: if self.begins {
                 ParkedRecord::sum(&target.parked)
             } else {

@@ -79,6 +79,7 @@ impl Leader {
             evictions,
             requests,
             carried,
+            origin: self.origin,
         };
         match draft.send(cx) {
             Ok(commit) => self.work = Work::Committing(Box::new(commit)),

@@ -147,7 +147,8 @@ impl Leader {
             replaced: !difference.replaced.is_empty(),
             manual: !self.requests().is_empty(),
             resume,
-            joined: self.joins_window(),
+            // Whoever waits for a share waits for the source.
+            joined: self.joins_window().filter(|_| !self.origin.is_partial()),
             parked: self.head.parked.count > 0,
             // A group that begins anew waits for nobody of the time before.
             parked_until: self
@@ -299,6 +300,9 @@ impl Leader {
         let Some(table) = self.table.clone() else {
             return (false, false);
         };
+        if self.origin.is_partial() {
+            return (false, false);
+        }
         if table.digest() != self.head.digest || self.head.planned == Version::ZERO {
             return (true, false);
         }
@@ -360,7 +364,7 @@ impl Leader {
             known.extend(granted.filter_map(|g| table.rank_of(&g.partition)));
         }
         // Of another list, what is missing is not unfinished but new.
-        let same_list = table.digest() == self.head.digest;
+        let same_list = table.digest() == self.head.digest || self.origin.is_partial();
         let unfinished = (on_the_way && self.head.unfinished > 0)
             || (same_list && known.len() + unnamed < table.len());
         self.unfinished = Some(unfinished);

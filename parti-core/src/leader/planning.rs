@@ -192,6 +192,7 @@ impl Leader {
                 target.keep(self.view.info(worker), record);
             }
         }
+        self.pin(&config, &mut target);
         self.commit(cx, target, true, cause, evictions, requests);
     }
 

@@ -143,6 +143,11 @@ pub const HUNTS: &[Hunt] = &[
         "a_cold_start_ends_although_leaders_change",
         "leaders of a simulated group last longer than its windows",
     ),
+    scripted(
+        Planted::NoListNoLeader,
+        "a_dead_leader_is_replaced_although_the_source_is_down",
+        "the source of a simulated group is back before the group is judged",
+    ),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

@@ -217,6 +217,15 @@ fn requests(worker: &str, status: &Status, notice: &Notice) {
         Notice::CircuitChanged { circuit, from, to } => {
             info!(worker, term, version, %circuit, %from, %to, "circuit changed");
         }
+        Notice::ListInherited {
+            partitions,
+            missing,
+        } => {
+            warn!(
+                worker,
+                version, partitions, missing, "begins with the list of the records"
+            );
+        }
         Notice::LeaderLimps { lasting, futile } => {
             warn!(
                 worker,

@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::string::ToString;
 use core::time::Duration;
 
 use super::world::World;
@@ -12,6 +13,7 @@ use super::{counts, expecting, leader, secs};
 use crate::config::ConfigBuilder;
 use crate::event::{Event, StopMode};
 use crate::planted::Planted;
+use crate::source::SourceError;
 
 /// Three workers with four partitions each, all with the bug or none.
 fn group_of_three(bug: Option<Planted>) -> World {
@@ -196,6 +198,25 @@ fn a_slot_taken_again_at_once_says_which_callbacks_still_run() {
     assert!(!retaken_slot(None));
     #[cfg(feature = "planted")]
     assert!(retaken_slot(Some(Planted::RetakenTooEarly)));
+}
+
+/// The source fails, and the leader dies. Whether something has no owner 30 s later.
+fn source_down(bug: Option<Planted>) -> bool {
+    let mut world = group_of_three(bug);
+    world.source_fails = Some(SourceError::Unavailable("down".to_string()));
+    let leading = leader(&world);
+    world.nodes[leading].cut_off = true;
+    world.run(secs(30));
+    let running = (0..3).filter(|&node| node != leading);
+    running.map(|node| counts(&world)[node]).sum::<usize>() < 12
+}
+
+/// What a dead leader had must not wait for the source.
+#[test]
+fn a_dead_leader_is_replaced_although_the_source_is_down() {
+    assert!(!source_down(None));
+    #[cfg(feature = "planted")]
+    assert!(source_down(Some(Planted::NoListNoLeader)));
 }
 
 /// A backup of one key must not end a session that began after it was taken.

@@ -67,6 +67,7 @@ pub(super) struct World {
     pub(super) evictions: Vec<(Instant, WorkerId)>,
     /// The partition source fails like this.
     pub(super) source_fails: Option<SourceError>,
+    pub(super) source_hangs: bool,
     /// How often the partition source was asked.
     pub(super) listings: usize,
     /// Answers to listings and plans never arrive.
@@ -116,6 +117,7 @@ impl World {
             plans: Vec::new(),
             evictions: Vec::new(),
             source_fails: None,
+            source_hangs: false,
             listings: 0,
             answers_lost: false,
             plans_fail: false,
@@ -326,7 +328,7 @@ impl World {
                 self.listings += 1;
                 let failed = self.source_fails.clone();
                 let result = failed.map_or_else(|| Ok(self.partitions.clone()), Err);
-                if !self.answers_lost {
+                if !self.answers_lost && !self.source_hangs {
                     self.inbox
                         .push_back((index, Event::Partitions { op, result }));
                 }
