@@ -173,7 +173,12 @@ impl Core {
             retries: self.env.retries,
             retries_exhausted: self.env.exhausted,
             problems: member.map_or_else(Vec::new, |member| {
-                member.problems(&self.env.config, self.now, &self.env.failing)
+                member.problems(
+                    &self.env.config,
+                    self.now,
+                    &self.env.failing,
+                    &self.holdings,
+                )
             }),
         }
     }
@@ -250,9 +255,16 @@ impl Core {
                     member.on_released(&cx);
                 }
             }
+            Event::Processing { grant, failing } => {
+                let cx = self.env.cx(self.now);
+                let any = self.holdings.note_processing(&cx, &grant, failing);
+                if let (true, Phase::Member(member)) = (any, &mut self.phase) {
+                    member.on_released(&cx);
+                }
+            }
             Event::Refresh { request } => self.ask(Verb::Refresh, request),
             Event::Trigger { request } => self.ask(Verb::Trigger, request),
-            Event::ClockJumped
+            Event::ClockJumped { .. }
             | Event::Watch { .. }
             | Event::Partitions { .. }
             | Event::Planned { .. }
@@ -264,7 +276,7 @@ impl Core {
     fn on_running_event(&mut self, event: Event) {
         let member = match &mut self.phase {
             Phase::Member(member) => member,
-            Phase::Claiming(claim) if event == Event::ClockJumped => {
+            Phase::Claiming(claim) if matches!(event, Event::ClockJumped { .. }) => {
                 return claim.distrust(self.now);
             }
             Phase::Claiming(_)
@@ -275,8 +287,8 @@ impl Core {
         };
         let mut cx = self.env.cx(self.now);
         let membership = match event {
-            Event::ClockJumped => {
-                member.clock_jumped(&mut cx, &mut self.holdings);
+            Event::ClockJumped { by } => {
+                member.clock_jumped(&mut cx, &mut self.holdings, by);
                 Membership::On
             }
             Event::Watch { id, event } => {
@@ -306,6 +318,7 @@ impl Core {
             | Event::Stop { .. }
             | Event::Store { .. }
             | Event::Released { .. }
+            | Event::Processing { .. }
             | Event::Refresh { .. }
             | Event::Trigger { .. } => Membership::On,
         };

@@ -21,6 +21,7 @@ use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::Leader;
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
@@ -154,9 +155,18 @@ impl Member {
         }
     }
 
-    /// The time that has passed is unknown: whatever was sent before it proves nothing now.
-    pub(crate) fn clock_jumped(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        self.session.distrust(cx.now);
+    /// Time passed that the clock did not show: whatever was sent before it proves nothing now.
+    ///
+    /// Only the own lease is shortened. What was seen of others was seen longer ago than the clock
+    /// says, so that everything counted from it is only waited for longer.
+    pub(crate) fn clock_jumped(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        by: Option<Duration>,
+    ) {
+        let by = cx.unless_planted(Planted::IgnoredJump, by, by.map(|_| Duration::ZERO));
+        self.session.distrust(cx.now, by);
         self.check_lease(cx, holdings);
     }
 

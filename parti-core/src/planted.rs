@@ -125,4 +125,6 @@ bugs! {
         "Each leader begins the windows of a cold start and of joins again.";
     34 NoListNoLeader "no-list-no-leader"
         "A new leader whose source fails knows no list, and gives up.";
+    45 IgnoredJump "ignored-jump"
+        "A jump of the clock of known length does not shorten the lease.";
 }

@@ -106,9 +106,11 @@ impl Session {
         }
     }
 
-    /// The clock stood still for an unknown time: nothing sent before now counts.
-    pub(crate) fn distrust(&mut self, now: Instant) {
-        (self.trusted_from, self.deadline) = (now, now);
+    /// The clock stood still for so long, or for an unknown time: nothing sent before now counts, and
+    /// what was valid ends earlier.
+    pub(crate) fn distrust(&mut self, now: Instant, by: Option<Duration>) {
+        self.trusted_from = now;
+        self.deadline = by.map_or(now, |by| self.deadline.saturating_sub(by));
     }
 
     /// Whether it is valid and of no use now, which must not last: a session that is renewed vouches
@@ -260,6 +262,7 @@ impl Session {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            misfits: holdings.misfits().told(cx.now),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
         }

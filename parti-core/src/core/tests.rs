@@ -19,6 +19,7 @@ mod claims;
 mod deaf;
 mod deal;
 mod drains;
+mod durations;
 mod emergencies;
 mod foreign;
 mod holds;
@@ -28,6 +29,7 @@ mod limits;
 mod limping;
 mod listings;
 mod losses;
+mod misfits;
 mod parked;
 mod planted;
 mod problems;
@@ -317,7 +319,7 @@ fn a_clock_that_goes_back_is_harmless() {
 fn a_clock_jump_costs_the_lease_and_a_new_renewal_brings_it_back() {
     let mut world = World::new(2);
     group(&mut world, 1);
-    world.tell(0, Event::ClockJumped);
+    world.tell(0, Event::ClockJumped { by: None });
     assert_eq!(world.nodes[0].revoked.len(), 2);
     world.run(secs(3));
     assert_eq!(counts(&world), [2]);

@@ -47,7 +47,9 @@ fn deadline(jumps_at: Option<u64>) -> Instant {
         Some(op)
     });
     let op = request.expect("it renews after an interval");
-    jumps_at.into_iter().for_each(|ms| session.distrust(at(ms)));
+    jumps_at
+        .into_iter()
+        .for_each(|ms| session.distrust(at(ms), None));
     let revisions = Vec::from([Revision::new(6)]);
     let result = Ok(StoreReply::Committed { revisions });
     let kept = session.on_reply(&mut env.cx(at(4_000)), op, &result);

@@ -6,20 +6,24 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+mod carried;
+
+use carried::{carried_from_wire, carried_to_wire};
+
 use super::WireError;
 use super::body::{
-    AssignmentWire, AuditWire, BulletinWire, CarriedWire, ChangeWire, ControlWire, HeadWire, List,
+    AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
     ParkedGroupWire, ParkedWire, PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire,
     StatusWire,
 };
 use super::envelope::{Envelope, Summary, millis};
-use crate::carried::{Carried, Quarantined};
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor,
-    Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, Misfit, Parked, ParkedGroup, ParkedRecord,
+    Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart,
+    WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};
@@ -79,37 +83,6 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
     }
 }
 
-fn carried_to_wire(carried: &Carried) -> CarriedWire<'_> {
-    let quarantined = carried.quarantined.iter().map(|kept| {
-        let times = [kept.rest, kept.length, kept.forgiven].map(millis);
-        (kept.worker.as_str(), times[0], times[1], times[2])
-    });
-    CarriedWire {
-        futile: carried.futile,
-        unassigned_ms: carried.unassigned.map(millis),
-        rebalanced_ms: carried.rebalanced.map(millis),
-        quarantined: quarantined.collect(),
-    }
-}
-
-fn carried_from_wire(wire: &CarriedWire<'_>) -> Result<Carried, WireError> {
-    let kept = wire.quarantined.0.iter();
-    let quarantined = kept.map(|&(name, rest, length, forgiven)| {
-        Ok(Quarantined {
-            worker: worker(name)?,
-            rest: Duration::from_millis(rest),
-            length: Duration::from_millis(length),
-            forgiven: Duration::from_millis(forgiven),
-        })
-    });
-    Ok(Carried {
-        futile: wire.futile,
-        unassigned: wire.unassigned_ms.map(Duration::from_millis),
-        rebalanced: wire.rebalanced_ms.map(Duration::from_millis),
-        quarantined: quarantined.collect::<Result<_, _>>()?,
-    })
-}
-
 fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, WireError> {
     let Summary::Head {
         term,
@@ -165,6 +138,11 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
         software: &session.software,
+        misfits: session
+            .misfits
+            .iter()
+            .map(|misfit| (misfit.partition.encoded(), misfit.reason.as_str()))
+            .collect(),
         predecessors: session
             .predecessors
             .iter()
@@ -172,6 +150,16 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
     }
+}
+
+fn misfits_from_wire(misfits: &List<(&str, &str)>) -> Result<Vec<Misfit>, WireError> {
+    let misfits = misfits.0.iter().map(|&(partition, reason)| {
+        Ok(Misfit {
+            partition: key(partition)?,
+            reason: reason.to_string(),
+        })
+    });
+    misfits.collect()
 }
 
 fn predecessor_to_wire(predecessor: &Predecessor) -> PredecessorWire {
@@ -262,6 +250,7 @@ fn session_from_wire(
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease,
         software: wire.software.to_string(),
+        misfits: misfits_from_wire(&wire.misfits)?,
         predecessors: wire
             .predecessors
             .0

@@ -148,6 +148,7 @@ pub const HUNTS: &[Hunt] = &[
         "a_dead_leader_is_replaced_although_the_source_is_down",
         "the source of a simulated group is back before the group is judged",
     ),
+    seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

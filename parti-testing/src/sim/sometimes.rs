@@ -24,6 +24,7 @@ pub const SITUATIONS: &[&str] = &[
     "callback_hung",
     "callback_slow",
     "clock_jump",
+    "clock_jump_of_known_length",
     "clock_stood_still",
     "clock_went_back",
     "commit_cold_start",
@@ -388,6 +389,7 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::WeightsChanged => "commit_weights_changed",
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
+        Cause::Unprocessed => "commit_unprocessed",
         Cause::Parked => "commit_parked",
     }
 }

@@ -41,12 +41,15 @@ fn resigned(world: &World) -> usize {
 
 fn inherited(world: &World) -> Vec<(usize, usize)> {
     let notices = world.nodes.iter().flat_map(|node| &node.notices);
-    let found = notices.filter_map(|notice| match notice {
-        Notice::ListInherited {
+    let found = notices.filter_map(|notice| {
+        let Notice::ListInherited {
             partitions,
             missing,
-        } => Some((*partitions, *missing)),
-        _ => None,
+        } = notice
+        else {
+            return None;
+        };
+        Some((*partitions, *missing))
     });
     found.collect()
 }

@@ -467,9 +467,7 @@ impl World {
             return Err(StoreError::new(kind, message));
         }
         let spared = self.refuses_evictions_of.as_ref().map(session_key);
-        let evicts = writes[1..]
-            .iter()
-            .any(|write| Some(&write.key) == spared.as_ref());
+        let evicts = writes[1..].iter().any(|w| Some(&w.key) == spared.as_ref());
         if evicts || !writes.iter().all(holds) {
             let (kind, message) = (StoreErrorKind::Refused, "an expectation failed");
             return Err(StoreError::new(kind, message));
