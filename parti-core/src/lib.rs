@@ -9,6 +9,7 @@ mod attempt;
 mod backoff;
 mod boot;
 mod breaker;
+mod carried;
 mod circuits;
 mod claim;
 mod config;
@@ -63,6 +64,7 @@ pub use breaker::{
     Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
     CircuitStatus, Judged, Permit,
 };
+pub use carried::{Carried, Quarantined};
 pub use config::{
     Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
 };

@@ -8,6 +8,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::agreement::{Agreed, GroupSettings};
+use crate::carried::Carried;
 use crate::config::Mode;
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
@@ -96,6 +97,8 @@ pub struct Head {
     pub unfinished: u32,
     /// What every worker is to obey.
     pub agreed: Agreed,
+    /// What outlasts the term.
+    pub carried: Carried,
     /// Partitions of the last plan that nobody may own.
     pub parked: Parked,
 }
@@ -177,6 +180,8 @@ pub struct SessionRecord {
     pub known: Version,
     /// The formats of records its process reads.
     pub reads: Formats,
+    /// For how long there has been this session, as of the write.
+    pub age: Duration,
     /// Partitions revoked at `applied` or before whose processing has not ended yet.
     pub draining: Vec<PartitionKey>,
     /// How much it takes relative to the others.

@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) worker: WorkerId,
     pub(crate) nonce: Nonce,
     pub(crate) epoch: Epoch,
+    /// When it learned that it has the session.
+    began: Instant,
     /// The revision of the last applied write.
     pub(crate) revision: Revision,
     /// Until when the session may be relied on, on the local clock.
@@ -97,6 +99,7 @@ impl Session {
             worker: claimed.worker.clone(),
             nonce: claimed.nonce,
             epoch: Epoch::from(claimed.revision),
+            began: cx.now,
             revision: claimed.revision,
             deadline: valid_until,
             trusted_from: claimed.trusted_from,
@@ -281,6 +284,7 @@ impl Session {
             status: self.status,
             applied,
             known: cx.known(),
+            age: cx.now.since(self.began),
             reads: wire::FORMATS,
             draining,
             capacity: cx.config().capacity(),

@@ -32,6 +32,7 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         bulletin: None,
         predecessors: Vec::new(),
         misfits: Vec::new(),
+        age: Duration::ZERO,
     };
     change(&mut session);
     session

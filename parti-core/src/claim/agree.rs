@@ -132,6 +132,7 @@ pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         status: SessionStatus::Active,
         applied: Version::ZERO,
         known: cx.known(),
+        age: Duration::ZERO,
         reads: wire::FORMATS,
         draining: Vec::new(),
         capacity: cx.config().capacity(),

@@ -41,6 +41,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         weights_digest: 0,
         unfinished: 0,
         agreed: crate::agreement::Agreed::default(),
+        carried: Default::default(),
         parked: Parked::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
@@ -56,6 +57,8 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         head_revision: Revision::new(21),
         head_since: at(1_000),
         planned: None,
+        term: None,
+        sightings: Sightings::new(),
         leader: observed,
         looked_at: Some(at(500)),
         ..Follow::default()
@@ -112,6 +115,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         weights_digest: 0,
         unfinished: 0,
         agreed: crate::agreement::Agreed::default(),
+        carried: Default::default(),
         parked: Parked::default(),
     }
 }
@@ -134,6 +138,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         known: Version::ZERO,
         settings: crate::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
+        age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })

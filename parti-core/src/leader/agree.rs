@@ -16,10 +16,11 @@ use crate::agreement::{Agreed, Difference, Disagreement, Seen, agree, compare, i
 use crate::attempt::Attempt;
 use crate::config::{Config, Mode};
 use crate::contact::Contact;
+use crate::continuity::Continuity;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
-use crate::id::{Epoch, WorkerId};
+use crate::id::{Epoch, Version, WorkerId};
 use crate::keys::{audit_key, head_key};
 use crate::notice::Notice;
 use crate::planted::Planted;
@@ -58,11 +59,6 @@ impl Agreement {
         }
     }
 
-    /// The mode whose promise somebody may rely on.
-    pub(super) const fn relied_on(&self) -> Mode {
-        self.relied_on
-    }
-
     /// When the patience with those who do not obey is over.
     pub(super) fn next(&self, config: &Config) -> Option<Instant> {
         let since = self
@@ -73,6 +69,16 @@ impl Agreement {
 }
 
 impl Leader {
+    /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
+    pub(super) fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
+        match self.agreement.relied_on {
+            // A plan of this history was made by a leader that had waited.
+            Mode::Exclusive => history
+                .grants_from(|| self.head.planned > Version::ZERO || self.is_complete(config)),
+            Mode::Overlap => Instant::ORIGIN,
+        }
+    }
+
     /// Looks at the sessions again, because something about them has changed.
     pub(super) fn look_at_settings(&mut self, cx: &mut Cx<'_>) {
         let found = self.agreed(cx.config(), cx.now);

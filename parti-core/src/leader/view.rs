@@ -23,7 +23,11 @@ use crate::store::{Entry, Expect};
 use crate::time::Instant;
 use crate::wire;
 
+mod own;
+mod planning;
 mod session;
+
+pub(crate) use session::unknown_session;
 
 /// A worker's session as the leader sees it.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct SessionView {
     pub(crate) revision: Revision,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
+    /// When this session began, as far as is known: never earlier than it did.
+    pub(crate) began: Instant,
     /// When the worker itself was last heard of; an eviction does not count.
     pub(crate) heard: Instant,
     /// Since when it says what it says of its assignment and of itself.
@@ -277,9 +283,11 @@ impl View {
         let said = self.sessions.get(&worker).map(|session| session.said);
         let ends = succession::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
+        let began = self.began(cx.now, &worker, record.as_ref());
         let session = SessionView {
             revision: entry.revision,
             since: cx.unless_planted(Planted::SilenceGoesOn, cx.now, known),
+            began,
             heard: cx.now,
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
@@ -292,6 +300,18 @@ impl View {
         };
         self.sessions.insert(worker, session);
         news
+    }
+
+    /// When a session began: every renewal says how old it is, and the earliest of what follows counts.
+    fn began(&self, now: Instant, worker: &WorkerId, record: Option<&SessionRecord>) -> Instant {
+        let Some(record) = record else {
+            return now;
+        };
+        let told = now.saturating_sub(record.age);
+        let nonce = |session: &SessionView| session.record.as_ref().map(SessionRecord::nonce);
+        let before = self.sessions.get(worker);
+        let same = before.filter(|before| nonce(before) == Some(record.nonce()));
+        same.map_or(told, |known| known.began.min(told))
     }
 
     /// A session that is heard of again: says so if it was overdue and did not count as lost yet.
@@ -345,32 +365,6 @@ impl View {
         }
     }
 
-    /// Takes over what this leader wrote in a commit whose first write has this revision.
-    pub(crate) fn wrote(
-        &mut self,
-        key: String,
-        revision: Revision,
-        worker: &WorkerId,
-        record: Option<AssignmentRecord>,
-    ) {
-        let known = self.revisions.entry(key).or_insert(Revision::ZERO);
-        *known = revision.max(*known);
-        self.damaged.remove(worker);
-        match record {
-            Some(record) => self.records.insert(worker.clone(), record),
-            None => self.records.remove(worker),
-        };
-    }
-
-    /// Takes over an eviction this leader made.
-    pub(crate) fn evicted(&mut self, now: Instant, worker: &WorkerId, record: SessionRecord) {
-        if let Some(session) = self.sessions.get_mut(worker) {
-            session.since = now;
-            session.record = Some(record);
-            self.settings_news = true;
-        }
-    }
-
     /// Whether settings may have changed since this was asked last.
     pub(crate) fn take_settings_news(&mut self) -> bool {
         core::mem::take(&mut self.settings_news)
@@ -382,6 +376,7 @@ impl View {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
+                began: now,
                 heard: now,
                 said: now,
                 record: None,

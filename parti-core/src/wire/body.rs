@@ -36,6 +36,8 @@ pub(super) struct HeadWire<'a> {
     /// How many are parked, and since when.
     pub(super) parked: (u32, u64),
     pub(super) agreed: AgreedWire,
+    #[serde(borrow)]
+    pub(super) carried: CarriedWire<'a>,
 }
 
 /// The mode asked for, the one that holds, and the longest lease in milliseconds.
@@ -62,6 +64,16 @@ pub(super) struct SettingsWire<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct CarriedWire<'a> {
+    pub(super) futile: u32,
+    pub(super) unassigned_ms: Option<u64>,
+    pub(super) rebalanced_ms: Option<u64>,
+    /// The worker, then for how much longer, how long as a whole, and when it is forgotten.
+    #[serde(borrow)]
+    pub(super) quarantined: List<(&'a str, u64, u64, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) enum StatusWire {
     Active,
     Draining,
@@ -73,6 +85,7 @@ pub(super) enum StatusWire {
 pub(super) struct SessionWire<'a> {
     pub(super) status: StatusWire,
     pub(super) applied: u64,
+    pub(super) age_ms: u64,
     #[serde(borrow)]
     pub(super) draining: List<&'a str>,
     pub(super) capacity: u32,

@@ -6,6 +6,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+mod carried;
+
+use carried::{carried_from_wire, carried_to_wire};
+
 use super::WireError;
 use super::body::{
     AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
@@ -77,6 +81,7 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
         agreed: settings::agreed_to_wire(&head.agreed),
+        carried: carried_to_wire(&head.carried),
         parked: (head.parked.count, head.parked.since_ms),
     }
 }
@@ -108,6 +113,7 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
         agreed: settings::agreed_from_wire(&wire.agreed),
+        carried: carried_from_wire(&wire.carried)?,
         parked: Parked {
             count: wire.parked.0,
             since_ms: wire.parked.1,
@@ -126,6 +132,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             SessionStatus::Evicted { silent } => StatusWire::Evicted { silent },
         },
         applied: session.applied.get(),
+        age_ms: millis(session.age),
         draining: session.draining.iter().map(PartitionKey::encoded).collect(),
         capacity: session.capacity,
         labels: session
@@ -240,6 +247,7 @@ fn session_from_wire(
         applied: Version::new(wire.applied),
         known,
         reads,
+        age: Duration::from_millis(wire.age_ms),
         draining: keys(&wire.draining)?,
         capacity: wire.capacity,
         labels: labels

@@ -52,12 +52,14 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
             ..Default::default()
         },
         honours: crate::config::Mode::Exclusive,
+        age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     };
     SessionView {
         revision: Revision::new(epoch + 1),
         since: at(1_000),
+        began: Instant::ORIGIN,
         heard: at(1_000),
         said: at(1_000),
         record: Some(record),
@@ -97,6 +99,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
     let workers = WorkerTable::new(workers.into_iter().collect()).expect("distinct");
     let owned_by = if owner.is_some() { 0 } else { NO_OWNER };
     Target {
+        kept: BTreeSet::new(),
         strategy: StrategyId::new("s"),
         owners: partitions.iter().map(|_| owned_by).collect(),
         table: Arc::new(table),

@@ -1,11 +1,17 @@
 //! What one session says of itself: which incarnation it is, and how long it may be silent.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::SessionView;
-use crate::config::Config;
-use crate::id::Epoch;
+use crate::agreement::GroupSettings;
+use crate::config::{Config, Mode};
+use crate::id::{Epoch, Version, WriteId};
 use crate::planted::Planted;
+use crate::record::{SessionRecord, SessionStatus};
+use crate::wire;
 
 impl SessionView {
     /// The incarnation: the write that creates a session cannot name its own revision.
@@ -40,5 +46,37 @@ impl SessionView {
         let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
         let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);
         (if gone { Duration::ZERO } else { lost }, overdue)
+    }
+}
+
+/// What is written over a session key that holds nothing readable.
+pub(crate) fn unknown_session(
+    write: WriteId,
+    epoch: Epoch,
+    status: SessionStatus,
+    mode: Mode,
+) -> SessionRecord {
+    SessionRecord {
+        write,
+        epoch,
+        status,
+        applied: Version::ZERO,
+        known: Version::ZERO,
+        age: Duration::ZERO,
+        reads: wire::FORMATS,
+        draining: Vec::new(),
+        capacity: 0,
+        labels: BTreeMap::new(),
+        heartbeat_interval: Duration::ZERO,
+        lease: Duration::ZERO,
+        software: String::new(),
+        settings: GroupSettings {
+            mode,
+            ..GroupSettings::default()
+        },
+        honours: Mode::Overlap,
+        misfits: Vec::new(),
+        predecessors: Vec::new(),
+        bulletin: None,
     }
 }

@@ -39,6 +39,7 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
             ..Default::default()
         },
         honours: crate::config::Mode::Exclusive,
+        age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })
