@@ -107,7 +107,9 @@ impl Leader {
                 Fate::Reserved { .. } | Fate::Ended => false,
             };
             let said = session.record.as_ref();
-            may_hold.then_some(Seen { said })
+            // Damaged bytes under the key of a worker without an assignment hold nothing.
+            let counts = said.is_some() || self.view.records.contains_key(worker);
+            (may_hold && counts).then_some(Seen { said })
         });
         // Of an earlier session of a slot that may still hold something nothing is known any more.
         let before = self.view.sessions.values();

@@ -11,6 +11,8 @@ pub(super) struct Leases {
     seats: BTreeMap<Process, WorkerId>,
     /// Who has claimed a seat and not lost it yet, and until when it relies on it.
     holders: BTreeMap<WorkerId, BTreeMap<Process, Instant>>,
+    /// The latest epoch that a later session of the same slot names as its predecessor.
+    named: BTreeMap<WorkerId, Epoch>,
 }
 
 impl Leases {
@@ -29,9 +31,11 @@ impl Leases {
         else {
             return;
         };
-        if record.predecessors.is_empty() {
+        let Some(last) = record.predecessors.iter().map(|one| one.epoch).max() else {
             return;
-        }
+        };
+        let named = self.named.entry(worker.clone()).or_default();
+        *named = last.max(*named);
         let holders = self.holders.get(worker).into_iter().flatten();
         let earlier = holders.map(|(holder, _)| *holder);
         let earlier: Vec<Process> = earlier.filter(|holder| *holder != process).collect();
@@ -74,10 +78,13 @@ impl Check for Leases {
         match fact {
             Fact::Notice {
                 process,
-                notice: Notice::Claimed { worker, .. },
+                notice: Notice::Claimed { worker, epoch, .. },
             } => {
                 self.leave(*process);
-                self.seats.insert(*process, worker.clone());
+                // It may learn of its claim after a later session has named it.
+                if self.named.get(worker).is_none_or(|named| epoch > named) {
+                    self.seats.insert(*process, worker.clone());
+                }
             }
             Fact::Notice {
                 process,
