@@ -17,12 +17,12 @@ use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::{Key, SESSION_PREFIX, session_key};
 use crate::notice::StartError;
+use crate::outline::{self, SessionOutline};
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
 };
 use crate::time::Instant;
-use crate::wire;
 
 pub(crate) mod choice;
 
@@ -272,7 +272,8 @@ impl Claim {
                     cx.continuity().hold_back(until);
                 }
                 self.backoff.reset();
-                self.observe(cx.now, entries);
+                self.observe(cx, entries);
+                adopt_format(cx, entries);
                 self.forget_deleted(entries, *last_revision);
                 self.choose(cx);
                 Claiming::Pending
@@ -290,7 +291,7 @@ impl Claim {
     }
 
     /// Notes what the list shows, and since when.
-    fn observe(&mut self, now: Instant, entries: &[Entry]) {
+    fn observe(&mut self, cx: &Cx<'_>, entries: &[Entry]) {
         for entry in entries {
             let Key::Session(worker) = Key::parse(&entry.key) else {
                 continue;
@@ -304,26 +305,19 @@ impl Claim {
             if seen {
                 continue;
             }
-            let record = match wire::decode(value) {
-                Ok(Record::Session(record)) => Some(record),
-                Ok(
-                    Record::Head(_)
-                    | Record::Assignment(_)
-                    | Record::Audit(_)
-                    | Record::Control(_)
-                    | Record::Source(_),
-                )
-                | Err(_) => None,
+            let outline = SessionOutline::of(value);
+            let status = match cx.decode(value) {
+                Ok(Record::Session(record)) => record.status,
+                Ok(_) | Err(_) => outline
+                    .as_ref()
+                    .map_or(SessionStatus::Active, |seen| seen.class.status()),
             };
-            let epoch = match record.as_ref().map(|record| record.epoch) {
+            let epoch = match outline.as_ref().map(|seen| seen.epoch) {
                 Some(epoch) if epoch > Epoch::ZERO => epoch,
                 Some(_) | None => Epoch::from(entry.revision),
             };
-            let nonce = record.as_ref().map(SessionRecord::nonce);
-            let evicted = matches!(
-                record.as_ref().map(|record| record.status),
-                Some(SessionStatus::Evicted { .. })
-            );
+            let nonce = outline.as_ref().map(|seen| seen.nonce);
+            let evicted = matches!(status, SessionStatus::Evicted { .. });
             // In another history somebody else may have the same epoch.
             let former = self.former.as_ref().is_some_and(|(seat, before, name)| {
                 *seat == worker && *before == epoch && (evicted || nonce == Some(*name))
@@ -333,11 +327,9 @@ impl Claim {
                 value: value.clone(),
                 revision: entry.revision,
                 own,
-                since: now,
-                status: record
-                    .as_ref()
-                    .map_or(SessionStatus::Active, |record| record.status),
-                lease: record.map_or(Duration::ZERO, |record| record.lease),
+                since: cx.now,
+                status,
+                lease: outline.map_or(Duration::ZERO, |seen| seen.lease),
             };
             self.seats.insert(worker, seat);
         }
@@ -382,7 +374,7 @@ impl Claim {
             status: SessionStatus::Active,
             applied: Version::ZERO,
             known: cx.known(),
-            reads: wire::FORMATS,
+            reads: cx.formats(),
             draining: Vec::new(),
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
@@ -390,7 +382,7 @@ impl Claim {
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
         };
-        let value = Some(wire::encode(&Record::Session(record)));
+        let value = Some(cx.encode(&Record::Session(record)));
         let write = Write {
             key: session_key(&worker),
             value,
@@ -434,7 +426,7 @@ impl Claim {
                 let worker = worker.clone();
                 match lost {
                     // The next list may be older than this.
-                    Outcome::Lost(Some(winner)) => self.observe(cx.now, &[winner]),
+                    Outcome::Lost(Some(winner)) => self.observe(cx, &[winner]),
                     // What was seen of the seat is not there any more: it is looked at afresh.
                     Outcome::Lost(None) => {
                         self.seats.remove(&worker);
@@ -475,4 +467,14 @@ impl Claim {
                 last: self.last_error.clone(),
             })
     }
+}
+
+/// The first write of a session must be readable for those that are there.
+fn adopt_format(cx: &mut Cx<'_>, entries: &[Entry]) {
+    let values = entries.iter().filter_map(|entry| entry.value.as_deref());
+    let living = values
+        .filter_map(SessionOutline::of)
+        .filter(SessionOutline::is_living);
+    let format = outline::common_format(cx, living.map(|seen| seen.reads));
+    cx.adopt_format(format);
 }

@@ -3,16 +3,20 @@
 use alloc::string::ToString;
 use alloc::vec;
 
+use core::time::Duration;
+
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::id::{Epoch, Revision, Version, WorkerId};
 use crate::keys::{assignment_key, control_key, head_key, session_key};
 use crate::notice::Notice;
-use crate::record::{Head, Record, SessionStatus, Verb};
+use crate::outline::{self, SessionOutline};
+use crate::planted::Planted;
+use crate::record::{Head, Record, Verb};
 use crate::store::{Entry, WatchScope};
 use crate::time::Instant;
-use crate::wire;
+use crate::wire::{Envelope, WireError};
 
 /// What a member knows of the leadership.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +28,8 @@ pub(crate) struct Follow {
     /// When the last rebalance was first seen.
     planned: Option<(Version, Instant)>,
     leader: Option<Observed>,
+    /// The lease of whoever wrote a `head` that this release cannot read, while it is in force.
+    unread: Option<Duration>,
     /// When the store was first seen whole: from then on absence means something.
     looked_at: Option<Instant>,
 }
@@ -89,9 +95,15 @@ impl Follow {
         let before = self.leader().cloned();
         self.head_revision = entry.revision;
         self.head_since = cx.now;
-        let reason = match entry.value.as_deref().map(wire::decode) {
+        self.unread = None;
+        let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Head(head))) => {
                 self.take_head(cx, head);
+                None
+            }
+            Some(Err(WireError::OtherRelease(envelope))) if self.take_outline(cx, &envelope) => {
+                let reason = WireError::OtherRelease(envelope).to_string();
+                cx.ignore(entry.key.clone(), reason);
                 None
             }
             None => {
@@ -102,7 +114,7 @@ impl Follow {
             Some(Err(error)) => Some(error.to_string()),
         };
         if let Some(reason) = reason {
-            // An unreadable head names nobody: a new leader writes a readable one over it, with the
+            // A damaged head names nobody: a new leader writes a readable one over it, with the
             // term and version known from before.
             cx.ignore(entry.key.clone(), reason);
             self.vacate(cx.now);
@@ -112,6 +124,20 @@ impl Follow {
             let term = self.head.as_ref().map(|head| head.term).unwrap_or_default();
             cx.notify(Notice::LeaderChanged { leader, term });
         }
+        true
+    }
+
+    /// Takes in what the envelope of a `head` of another release says. Whether there is anything.
+    fn take_outline(&mut self, cx: &mut Cx<'_>, envelope: &Envelope) -> bool {
+        let head = outline::head_after(self.head.as_ref(), envelope);
+        let Some(head) = head.filter(|_| !cx.planted(Planted::UnreadHeadVacant)) else {
+            return false;
+        };
+        let (lease, known) = (head.lease, self.planned.map(|(version, _)| version));
+        self.take_head(cx, head);
+        self.unread = Some(lease);
+        // The last rebalance cannot be known: it may have been a moment ago.
+        self.planned = Some((known.unwrap_or_default(), cx.now));
         true
     }
 
@@ -130,12 +156,14 @@ impl Follow {
         if revision > self.head_revision {
             self.head_revision = revision;
             self.head_since = cx.now;
+            self.unread = None;
             self.take_head(cx, head);
         }
     }
 
     fn take_head(&mut self, cx: &mut Cx<'_>, head: Head) {
         cx.learn(head.version);
+        cx.adopt_format(head.format);
         let (planned, known) = (head.planned, self.planned.map(|(version, _)| version));
         if planned > Version::ZERO && known != Some(planned) {
             self.planned = Some((planned, cx.now));
@@ -153,18 +181,12 @@ impl Follow {
         if known.is_some_and(|seen| seen.revision >= entry.revision) {
             return;
         }
-        let record = match entry.value.as_deref().map(wire::decode) {
-            Some(Ok(Record::Session(record))) => Some(record),
-            Some(Ok(_) | Err(_)) | None => None,
-        };
-        let own_epoch = record
+        let outline = entry.value.as_deref().and_then(SessionOutline::of);
+        let own_epoch = outline
             .as_ref()
-            .map(|r| r.epoch)
+            .map(|seen| seen.epoch)
             .filter(|&epoch| epoch > Epoch::ZERO);
-        let ended = record.as_ref().is_some_and(|record| match record.status {
-            SessionStatus::Active | SessionStatus::Draining => false,
-            SessionStatus::Released { .. } | SessionStatus::Evicted { .. } => true,
-        });
+        let ended = outline.is_some_and(|seen| !seen.is_living());
         self.leader = Some(Observed {
             worker: worker.clone(),
             revision: entry.revision,
@@ -175,9 +197,27 @@ impl Follow {
     }
 
     /// From when on this member may stand for election, apart from jitter; `None`: not now.
+    ///
+    /// Over a `head` that it cannot read it stands only when nothing has changed for a full lease of
+    /// the leader that wrote it: that one, or others of its release, know better what to do.
     pub(crate) fn vacant_at(
         &self,
         config: &Config,
+        contact: &Contact,
+        me: (&WorkerId, Epoch),
+    ) -> Option<Instant> {
+        let Some(lease) = self.unread else {
+            return self.vacant_after(config.election_timeout(), contact, me);
+        };
+        let patience = lease.max(config.lease()).max(config.election_timeout());
+        let vacant = self.vacant_after(patience, contact, me)?;
+        Some(vacant.max(self.head_since.max(contact.since()) + patience))
+    }
+
+    /// As [`Follow::vacant_at`], when a leader may be silent for so long.
+    fn vacant_after(
+        &self,
+        patience: Duration,
         contact: &Contact,
         me: (&WorkerId, Epoch),
     ) -> Option<Instant> {
@@ -202,12 +242,12 @@ impl Follow {
                 if seen.ended || seen.epoch > leader.epoch {
                     Some(seen.since.max(self.head_since))
                 } else {
-                    Some(seen.since.max(contact.since()) + config.election_timeout())
+                    Some(seen.since.max(contact.since()) + patience)
                 }
             }
             Some(_) | None => {
                 let since = looked_at.max(self.head_since).max(contact.since());
-                Some(since + config.election_timeout())
+                Some(since + patience)
             }
         }
     }

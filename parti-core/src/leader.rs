@@ -20,12 +20,12 @@ use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
+use crate::outline::SessionOutline;
 use crate::planted::Planted;
-use crate::record::{Head, Record};
+use crate::record::Head;
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
 use crate::time::Instant;
-use crate::wire;
 
 mod act;
 mod bench;
@@ -335,10 +335,10 @@ impl Leader {
     /// is missing, and somebody may rely on a lease of it. A leader that was deposed may think so too;
     /// it cannot write any more.
     fn compare_versions(&mut self, cx: &mut Cx<'_>, entry: &Entry) {
-        let told = match entry.value.as_deref().map(wire::decode) {
-            Some(Ok(Record::Session(record))) => record.known,
-            Some(Ok(_) | Err(_)) | None => return,
+        let Some(outline) = entry.value.as_deref().and_then(SessionOutline::of) else {
+            return;
         };
+        let told = outline.known;
         let between = told > self.found && told < self.began;
         let beyond = told > self.head.version.max(self.found);
         if between || beyond {

@@ -29,6 +29,7 @@ mod keys;
 mod leader;
 mod member;
 mod notice;
+mod outline;
 mod partition;
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -69,8 +70,8 @@ pub use history::{
     Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Unreadable,
 };
 pub use id::{
-    Epoch, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version, WorkerId,
-    WriteId,
+    Epoch, Formats, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version,
+    WorkerId, WriteId,
 };
 pub use keys::{Key, SOURCE_PARTS_PREFIX, head_key, source_key};
 pub use notice::{
@@ -79,8 +80,8 @@ pub use notice::{
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use record::{
-    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Record, RecordGrant,
-    Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
+    SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};

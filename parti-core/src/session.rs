@@ -16,11 +16,11 @@ use crate::event::{OpId, OpOwner};
 use crate::holdings::Holdings;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::session_key;
+use crate::outline::SessionOutline;
 use crate::planted::Planted;
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
 use crate::time::Instant;
-use crate::wire;
 
 /// A session this process holds.
 #[derive(Clone, Debug)]
@@ -202,7 +202,7 @@ impl Session {
         let released = matches!(self.status, SessionStatus::Released { .. });
         let write = Write {
             key: session_key(&self.worker),
-            value: Some(wire::encode(&Record::Session(record))),
+            value: Some(cx.encode(&Record::Session(record))),
             expect: if released { last } else { expect },
         };
         let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into()).by(self.deadline);
@@ -227,7 +227,7 @@ impl Session {
             status: self.status,
             applied,
             known: cx.known(),
-            reads: wire::FORMATS,
+            reads: cx.formats(),
             draining,
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
@@ -240,11 +240,8 @@ impl Session {
     /// An earlier renewal of this very session that was given up and applied late after all: the
     /// session goes on from it. It gives no validity, for nobody knows any more when it was sent.
     fn adopt(&mut self, cx: &Cx<'_>, entry: &Entry) -> bool {
-        let record = entry.value.as_deref().map(wire::decode);
-        let Some(Ok(Record::Session(record))) = record else {
-            return false;
-        };
-        let own = record.nonce() == self.nonce && record.status.is_living();
+        let outline = entry.value.as_deref().and_then(SessionOutline::of);
+        let own = outline.is_some_and(|seen| seen.nonce == self.nonce && seen.is_living());
         if own {
             self.revision = entry.revision;
             self.renewal = Renewal::Due(cx.now);

@@ -26,6 +26,7 @@ mod listings;
 mod losses;
 mod planted;
 mod races;
+mod releases;
 mod requests;
 mod sessions;
 mod solo;

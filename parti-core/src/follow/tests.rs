@@ -8,9 +8,10 @@ use super::*;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::{Nonce, Term, WriteId};
-use crate::record::LeaderName;
+use crate::record::{LeaderName, SessionStatus};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
+use crate::wire;
 
 /// When `worker-0` of epoch 5 may stand, in ms: `worker-1` of epoch 20 leads, or nobody; `head`
 /// was seen at 1 s, the store was seen whole at 500 ms, the leader's session as given.
@@ -54,6 +55,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         head_since: at(1_000),
         planned: None,
         leader: observed,
+        unread: None,
         looked_at: Some(at(500)),
     };
     let contact = Contact::new(Instant::ORIGIN);

@@ -18,9 +18,10 @@ use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
-use crate::id::{Epoch, Revision, Token, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Formats, Revision, Token, Version, WorkerId, WriteId};
 use crate::keys::{assignment_key, audit_key, control_key, head_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
+use crate::outline::SessionOutline;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{
@@ -84,6 +85,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) write: WriteId,
     pub(crate) worker: &'a WorkerId,
     pub(crate) info: &'a StoreInfo,
+    /// The format in which all of it is written.
+    pub(crate) format: u16,
     /// The leader's lease.
     pub(crate) lease: Duration,
     pub(crate) base: (&'a Head, Revision),
@@ -118,11 +121,14 @@ impl Draft<'_> {
         let expect = Expect::Revision(self.base.1);
         writes.push(Write {
             key: head_key(),
-            value: Some(wire::encode(&Record::Head(head.clone()))),
+            value: Some(wire::encode_as(self.format, &Record::Head(head.clone()))),
             expect: cx.unless_planted(Planted::BlindHead, expect, Expect::Any),
         });
         for (worker, record, expect) in &evicted {
-            let value = Some(wire::encode(&Record::Session(record.clone())));
+            let value = Some(wire::encode_as(
+                self.format,
+                &Record::Session(record.clone()),
+            ));
             writes.push(Write {
                 key: session_key(worker),
                 value,
@@ -132,7 +138,7 @@ impl Draft<'_> {
         for (worker, record) in &records {
             let value = record
                 .clone()
-                .map(|record| wire::encode(&Record::Assignment(record)));
+                .map(|record| wire::encode_as(self.format, &Record::Assignment(record)));
             writes.push(Write {
                 key: assignment_key(worker),
                 value,
@@ -147,7 +153,7 @@ impl Draft<'_> {
                 expect,
             });
         }
-        let value = Some(wire::encode(&Record::Audit(audit)));
+        let value = Some(wire::encode_as(self.format, &Record::Audit(audit)));
         writes.push(Write {
             key: audit_key(version.get()),
             value,
@@ -245,7 +251,7 @@ impl Draft<'_> {
             term: before.term,
             leader: before.leader.clone(),
             version,
-            format: wire::FORMAT,
+            format: self.format,
             lease: self.lease,
             cause: self.cause,
             planned: if self.begins { version } else { before.planned },
@@ -288,8 +294,8 @@ impl Draft<'_> {
         let evicted = self.evictions.iter().filter_map(|(worker, &(_, silent))| {
             let session = self.view.sessions.get(worker)?;
             let epoch = match (&session.record, self.view.records.get(worker)) {
-                (None, Some(record)) => record.epoch,
-                (Some(_), _) | (None, None) => session.epoch(),
+                (None, Some(record)) if session.unread.is_none() => record.epoch,
+                (Some(_) | None, _) => session.epoch(),
             };
             let status = SessionStatus::Evicted { silent };
             let record = match &session.record {
@@ -299,7 +305,7 @@ impl Draft<'_> {
                     status,
                     ..record.clone()
                 },
-                None => unknown_session(self.write, epoch, status),
+                None => unknown_session(self.write, epoch, status, session.unread.as_ref()),
             };
             Some((worker.clone(), record, session.expect))
         });
@@ -370,19 +376,25 @@ fn new_grants(page: &Page, version: Version) -> usize {
 }
 
 /// What is written over a session key that holds nothing readable.
-fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> SessionRecord {
+fn unknown_session(
+    write: WriteId,
+    epoch: Epoch,
+    status: SessionStatus,
+    outline: Option<&SessionOutline>,
+) -> SessionRecord {
     SessionRecord {
         write,
         epoch,
         status,
         applied: Version::ZERO,
-        known: Version::ZERO,
-        reads: wire::FORMATS,
+        known: outline.map(|outline| outline.known).unwrap_or_default(),
+        reads: outline.map_or(Formats::THIS_RELEASE, |outline| outline.reads),
         draining: Vec::new(),
         capacity: 0,
         labels: BTreeMap::new(),
         heartbeat_interval: Duration::ZERO,
-        lease: Duration::ZERO,
+        // Whoever was evicted alive may rely on it for that long.
+        lease: outline.map_or(Duration::ZERO, |outline| outline.lease),
         software: String::new(),
     }
 }

@@ -58,6 +58,7 @@ impl Leader {
             write,
             worker: &self.worker,
             info: &self.info,
+            format: self.view.format(cx),
             lease: config.lease(),
             base: (&self.head, self.head_revision),
             version,
@@ -182,6 +183,7 @@ impl Leader {
 
     fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
         cx.learn(commit.head.version);
+        cx.adopt_format(commit.head.format);
         let transfers = commit.transfers(cx, &self.view);
         self.head = commit.head;
         self.head_revision = revision;
@@ -199,8 +201,8 @@ impl Leader {
                 Some(record) => self.confirmations.expect(cx.now, &worker, record.version),
                 None => self.confirmations.forget(&worker),
             }
-            self.view
-                .wrote(assignment_key(&worker), revision, &worker, record);
+            let (key, format) = (assignment_key(&worker), self.head.format);
+            self.view.wrote(key, revision, format, &worker, record);
         }
         for (verb, worker, _) in &commit.requests {
             self.view.controls.remove(&(*verb, worker.clone()));

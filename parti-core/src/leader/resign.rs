@@ -11,7 +11,6 @@ use crate::keys::head_key;
 use crate::record::{Head, Record};
 use crate::state::Cause;
 use crate::store::{Expect, Write};
-use crate::wire;
 
 impl Leader {
     pub(super) fn keep_resigning(&mut self, cx: &mut Cx<'_>) -> Leading {
@@ -27,11 +26,12 @@ impl Leader {
             write,
             leader: None,
             version: self.next_version(cx),
+            format: cx.format(),
             lease: cx.config().lease(),
             cause: Cause::Resignation,
             ..self.head.clone()
         };
-        let value = Some(wire::encode(&Record::Head(head.clone())));
+        let value = Some(cx.encode(&Record::Head(head.clone())));
         let expect = Expect::Revision(self.head_revision);
         let writes = vec![Write {
             key: head_key(),

@@ -14,12 +14,13 @@ use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
 use crate::notice::{HistoryLoss, Notice};
+use crate::outline::{self, SessionOutline};
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
-use crate::wire;
+use crate::wire::{self, SessionClass, Summary, WireError};
 
 /// A worker's session as the leader sees it.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct SessionView {
     pub(crate) said: Instant,
     /// `None` when the key holds no readable session.
     pub(crate) record: Option<SessionRecord>,
+    /// What its envelope says when another release wrote it.
+    pub(crate) unread: Option<SessionOutline>,
     /// What an eviction must expect of the key.
     pub(crate) expect: Expect,
 }
@@ -71,6 +74,10 @@ pub(crate) struct View {
     pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
+    /// Assignments that this release cannot read, and for which incarnation they are.
+    unread: BTreeMap<WorkerId, Epoch>,
+    /// In which format each assignment is stored.
+    formats: BTreeMap<WorkerId, u16>,
     /// Sessions without a record that may hold what no record lists although some should.
     suspects: BTreeMap<WorkerId, Epoch>,
     /// Once the view is whole, assignments have one author: this leader's session.
@@ -216,13 +223,17 @@ impl View {
     }
 
     fn on_session(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
-        let record = match entry.value.as_deref().map(wire::decode) {
+        let mut unread = None;
+        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Session(record))) => Some(record),
             Some(Ok(_)) => {
                 cx.ignore(entry.key.clone(), "it is not a session".to_string());
                 None
             }
             Some(Err(error)) => {
+                if let WireError::OtherRelease(envelope) = &error {
+                    unread = SessionOutline::from_envelope(envelope);
+                }
                 cx.ignore(entry.key.clone(), error.to_string());
                 None
             }
@@ -245,6 +256,7 @@ impl View {
                     News::Acknowledgement
                 }
             }
+            (None, None) if self.is_renewed_unread(&worker, unread.as_ref()) => News::Renewal,
             (_, _) => News::Change,
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
@@ -255,10 +267,18 @@ impl View {
             heard: cx.now,
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
+            unread,
             expect,
         };
         self.sessions.insert(worker, session);
         news
+    }
+
+    /// Whether a session that cannot be read goes on as it was.
+    fn is_renewed_unread(&self, worker: &WorkerId, now: Option<&SessionOutline>) -> bool {
+        let before = self.sessions.get(worker).and_then(|s| s.unread.as_ref());
+        let pair = before.zip(now);
+        pair.is_some_and(|(a, b)| a.nonce == b.nonce && a.class == b.class && a.reads == b.reads)
     }
 
     /// A session that is heard of again: says so if it was overdue and did not count as lost yet.
@@ -276,12 +296,17 @@ impl View {
     }
 
     fn on_assignment(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
-        let reason = match entry.value.as_deref().map(wire::decode) {
+        let envelope = entry.value.as_deref().map(wire::envelope);
+        let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Assignment(record))) => {
                 if self
                     .author
                     .is_none_or(|author| author == record.write.nonce)
                 {
+                    self.unread.remove(&worker);
+                    if let Some(Ok(envelope)) = envelope {
+                        self.formats.insert(worker.clone(), envelope.format);
+                    }
                     self.records.insert(worker, record);
                     return News::Change;
                 }
@@ -289,11 +314,20 @@ impl View {
             }
             None if self.author.is_none() || !self.records.contains_key(&worker) => {
                 self.records.remove(&worker);
+                self.unread.remove(&worker);
                 return News::Change;
             }
             None => "it was deleted by somebody who does not lead".to_string(),
             Some(Ok(_)) => "it is not an assignment".to_string(),
-            Some(Err(error)) => error.to_string(),
+            Some(Err(error)) => {
+                if let WireError::OtherRelease(envelope) = &error
+                    && let Summary::Assignment { epoch, .. } = envelope.summary
+                    && !self.records.contains_key(&worker)
+                {
+                    self.unread.insert(worker.clone(), epoch);
+                }
+                error.to_string()
+            }
         };
         // What is known of it stays in force: a damaged record must not free partitions.
         cx.ignore(entry.key.clone(), reason);
@@ -317,12 +351,15 @@ impl View {
         &mut self,
         key: String,
         revision: Revision,
+        format: u16,
         worker: &WorkerId,
         record: Option<AssignmentRecord>,
     ) {
         let known = self.revisions.entry(key).or_insert(Revision::ZERO);
         *known = revision.max(*known);
         self.damaged.remove(worker);
+        self.unread.remove(worker);
+        self.formats.insert(worker.clone(), format);
         match record {
             Some(record) => self.records.insert(worker.clone(), record),
             None => self.records.remove(worker),
@@ -333,19 +370,20 @@ impl View {
     pub(crate) fn evicted(&mut self, now: Instant, worker: &WorkerId, record: SessionRecord) {
         if let Some(session) = self.sessions.get_mut(worker) {
             session.since = now;
-            session.record = Some(record);
+            (session.record, session.unread) = (Some(record), None);
         }
     }
 
     /// Workers with an assignment record but no session key: their silence is counted from now on.
     pub(crate) fn note_orphans(&mut self, now: Instant) {
-        for worker in self.records.keys() {
+        for worker in self.records.keys().chain(self.unread.keys()) {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
                 heard: now,
                 said: now,
                 record: None,
+                unread: None,
                 expect: Expect::Absent,
             });
         }
@@ -384,7 +422,42 @@ impl View {
                 Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
             }
         });
-        sessions.collect()
+        // What another release granted is not known before its worker has ended.
+        let unread = self.unread.iter().filter_map(|(worker, &epoch)| {
+            match self.fate(config, worker, epoch) {
+                Fate::Living => Some((worker.clone(), None)),
+                Fate::EndsAt(at) if at > now => Some((worker.clone(), Some(at))),
+                Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
+            }
+        });
+        sessions.chain(unread).collect()
+    }
+
+    /// Whether there is an assignment of a worker, readable or not.
+    pub(crate) fn may_own(&self, worker: &WorkerId) -> bool {
+        self.records.contains_key(worker) || self.unread.contains_key(worker)
+    }
+
+    /// The newest format that all living sessions read.
+    pub(crate) fn format(&self, cx: &Cx<'_>) -> u16 {
+        let living = self.sessions.values().filter(|session| session.is_living());
+        let reads = living.filter_map(|session| match (&session.record, &session.unread) {
+            (Some(record), _) => Some(record.reads),
+            (None, Some(outline)) => Some(outline.reads),
+            (None, None) => None,
+        });
+        outline::common_format(cx, reads)
+    }
+
+    /// Whether a record is stored in a newer format than everybody reads; those that are have to be
+    /// written again.
+    pub(crate) fn lower_formats(&mut self, cx: &Cx<'_>) {
+        let format = self.format(cx);
+        let newer = self.records.keys().filter(|worker| {
+            let stored = self.formats.get(worker);
+            stored.is_some_and(|&stored| stored > format)
+        });
+        self.damaged.extend(newer.cloned());
     }
 
     /// What became of an incarnation.
@@ -392,9 +465,9 @@ impl View {
         let Some(session) = self.sessions.get(worker) else {
             return Fate::Living;
         };
-        let Some(record) = &session.record else {
+        if session.record.is_none() && session.unread.is_none() {
             return Fate::Living;
-        };
+        }
         match session.epoch().cmp(&epoch) {
             // Evidence older than what it is to refute proves nothing.
             Ordering::Less => {
@@ -404,6 +477,9 @@ impl View {
             Ordering::Greater => return Fate::Ended,
             Ordering::Equal => {}
         }
+        let Some(record) = &session.record else {
+            return session.fate_of_outline(config);
+        };
         match record.status {
             SessionStatus::Active | SessionStatus::Draining => Fate::Living,
             SessionStatus::Released { hold } if hold > Duration::ZERO => Fate::Reserved {
@@ -422,15 +498,36 @@ impl SessionView {
     pub(crate) fn epoch(&self) -> Epoch {
         match &self.record {
             Some(record) if record.epoch > Epoch::ZERO => record.epoch,
-            Some(_) | None => Epoch::from(self.revision),
+            Some(_) => Epoch::from(self.revision),
+            None => match &self.unread {
+                Some(outline) if outline.epoch > Epoch::ZERO => outline.epoch,
+                Some(_) | None => Epoch::from(self.revision),
+            },
+        }
+    }
+
+    /// What became of a session that cannot be read. Whether its seat is held is not known: it is not
+    /// waited for.
+    fn fate_of_outline(&self, config: &Config) -> Fate {
+        match &self.unread {
+            Some(outline) => match outline.class {
+                SessionClass::Living => Fate::Living,
+                SessionClass::Ended => Fate::Ended,
+                SessionClass::EndsAfterLease => {
+                    Fate::EndsAt(self.since + config.lease().max(outline.lease))
+                }
+            },
+            None => Fate::Living,
         }
     }
 
     /// Whether the session takes part or is leaving in an orderly way.
     pub(crate) fn is_living(&self) -> bool {
-        self.record
-            .as_ref()
-            .is_none_or(|record| record.status.is_living())
+        match (&self.record, &self.unread) {
+            (Some(record), _) => record.status.is_living(),
+            (None, Some(outline)) => outline.is_living(),
+            (None, None) => true,
+        }
     }
 
     /// How long it may be silent before it counts as lost, and before it is overdue.
@@ -440,7 +537,12 @@ impl SessionView {
                 record.heartbeat_interval.max(config.heartbeat_interval()),
                 record.lease,
             ),
-            None => (config.heartbeat_interval(), Duration::ZERO),
+            None => {
+                let lease = self.unread.as_ref().map_or(Duration::ZERO, |o| o.lease);
+                let none = Duration::ZERO;
+                let lease = config.unless_planted(Planted::ReadersLease, lease, none);
+                (config.heartbeat_interval(), lease)
+            }
         };
         let overdue = interval * 3 / 2;
         let lost = (overdue + config.emergency_grace_period())
@@ -448,7 +550,8 @@ impl SessionView {
             .max(config.lease());
         let early = lost.saturating_sub(interval / 8);
         let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
-        let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);
+        let nothing = self.record.is_none() && self.unread.is_none();
+        let gone = nothing && config.planted(Planted::AbsenceIsEnd);
         (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }

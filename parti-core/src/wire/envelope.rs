@@ -28,8 +28,8 @@ use core::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{MAX_RECORD_BYTES, WireError};
-use crate::id::{Epoch, Nonce, Term, Version, WorkerId, WriteId};
-use crate::record::{Formats, LeaderName, Record, SessionStatus};
+use crate::id::{Epoch, Formats, Nonce, Term, Version, WorkerId, WriteId};
+use crate::record::{LeaderName, Record, SessionStatus};
 
 /// The first byte of every record of every release.
 pub const ENVELOPE: u8 = 1;
@@ -115,6 +115,15 @@ impl SessionClass {
             SessionStatus::Active | SessionStatus::Draining => Self::Living,
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Self::Ended,
             SessionStatus::Evicted { silent: false } => Self::EndsAfterLease,
+        }
+    }
+
+    /// A status that means the same to others.
+    pub(crate) const fn status(self) -> SessionStatus {
+        match self {
+            Self::Living => SessionStatus::Active,
+            Self::Ended => SessionStatus::Evicted { silent: true },
+            Self::EndsAfterLease => SessionStatus::Evicted { silent: false },
         }
     }
 }

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::body::{AssignmentWire, AuditWire, HeadWire, List, RecordWire};
 use super::envelope::{CHECKED_FROM, seal};
 use super::{ENVELOPE, Envelope, FORMAT, Summary, WireError, convert, decode, encode};
-use crate::id::{Epoch, Nonce, Term, Version, WorkerId, WriteId};
-use crate::record::{Control, Formats, LeaderName, Record};
+use crate::id::{Epoch, Formats, Nonce, Term, Version, WorkerId, WriteId};
+use crate::record::{Control, LeaderName, Record};
 use crate::state::Cause;
 
 mod any;

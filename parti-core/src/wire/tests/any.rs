@@ -7,11 +7,11 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Formats, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Record, RecordGrant,
-    Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
+    SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::StrategyId;
