@@ -28,6 +28,7 @@ use crate::table::PartitionTable;
 use crate::time::Instant;
 
 mod act;
+mod audit;
 mod bench;
 mod commit;
 mod committing;

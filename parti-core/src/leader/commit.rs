@@ -19,20 +19,14 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
 use crate::id::{Epoch, Formats, Revision, Token, Version, WorkerId, WriteId};
-use crate::keys::{assignment_key, audit_key, control_key, head_key, session_key};
+use crate::keys::{Key, assignment_key, audit_key, control_key, head_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
 use crate::outline::SessionOutline;
-use crate::partition::PartitionKey;
 use crate::planted::Planted;
-use crate::record::{
-    AssignmentRecord, AuditEntry, Head, Record, SessionRecord, SessionStatus, WorkerChange,
-};
+use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus};
 use crate::state::Cause;
 use crate::store::{Expect, StoreInfo, Write};
 use crate::wire;
-
-/// The most partitions an audit entry names.
-const AUDIT_CHANGES: usize = 2_000;
 
 /// A generation under way.
 #[derive(Clone, Debug)]
@@ -311,61 +305,6 @@ impl Draft<'_> {
         });
         evicted.collect()
     }
-
-    fn audit(&self, cx: &Cx<'_>, version: Version) -> AuditEntry {
-        let (mut changes, mut named, mut truncated) = (Vec::new(), 0, false);
-        for (index, change) in &self.step.changes {
-            let Change::Write(page) = change else {
-                continue;
-            };
-            let change = self.worker_change(*index, page, version);
-            named += change.gained.len() + change.lost.len();
-            if named > AUDIT_CHANGES {
-                truncated = true;
-                break;
-            }
-            if !(change.gained.is_empty() && change.lost.is_empty()) {
-                changes.push(change);
-            }
-        }
-        let report = &self.target.report;
-        AuditEntry {
-            write: self.write,
-            version,
-            term: self.base.0.term,
-            leader: self.worker.clone(),
-            cause: self.cause,
-            triggers: if self.begins {
-                self.target.triggers.clone()
-            } else {
-                Vec::new()
-            },
-            at_ms: cx.wall_ms(),
-            moved: if self.begins { report.moved } else { 0 },
-            lower_bound: if self.begins { report.lower_bound } else { 0 },
-            changes,
-            truncated,
-        }
-    }
-
-    fn worker_change(&self, index: usize, page: &Page, version: Version) -> WorkerChange {
-        let key = |rank: u32| self.seats.key(&self.target.table, rank).clone();
-        let gained = page
-            .granted
-            .iter()
-            .filter(|g| g.token.get() == version.get())
-            .map(|g| {
-                let from = self.target.previous.get(g.rank as usize).cloned().flatten();
-                (key(g.rank), from)
-            });
-        let lost = page.revoking.iter().filter(|&&(_, since)| since == version);
-        let lost: BTreeSet<PartitionKey> = lost.map(|&(rank, _)| key(rank)).collect();
-        WorkerChange {
-            worker: self.seats.workers[index].clone(),
-            gained: gained.collect(),
-            lost: lost.into_iter().collect(),
-        }
-    }
 }
 
 fn new_grants(page: &Page, version: Version) -> usize {
@@ -401,13 +340,21 @@ fn unknown_session(
 
 fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {
     let size = |write: &Write| write.value.as_ref().map_or(0, Vec::len);
-    match writes.iter().find(|write| size(write) > most) {
-        None => Ok(()),
-        Some(write) => Err(alloc::format!(
-            "the record {} would have {} bytes, the store takes {most}; use more workers, shorter \
-             partition keys, or a store with a larger payload limit",
-            write.key,
-            size(write)
-        )),
-    }
+    let Some(write) = writes.iter().find(|write| size(write) > most) else {
+        return Ok(());
+    };
+    let advice = match Key::parse(&write.key) {
+        Key::Assignment(_) => {
+            "use more workers, shorter partition keys, or a store with a larger payload limit"
+        }
+        Key::Session(_) => "use shorter labels, or a store with a larger payload limit",
+        Key::Head | Key::Audit(_) | Key::Control(..) | Key::Source | Key::Foreign => {
+            "use a store with a larger payload limit"
+        }
+    };
+    Err(alloc::format!(
+        "the record {} would have {} bytes, the store takes {most}; {advice}",
+        write.key,
+        size(write)
+    ))
 }

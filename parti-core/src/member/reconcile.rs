@@ -164,6 +164,7 @@ impl Member {
             (Ok(StoreReply::Info(info)), _) => {
                 // Limits can change while a worker runs.
                 self.info = info.clone();
+                self.session.inform(info);
                 if let Some(leader) = &mut self.leader {
                     leader.inform(info.clone());
                 }
