@@ -98,7 +98,7 @@ struct Settings {
     circuit_breaker: BreakerSettings,
     #[cfg(feature = "planted")]
     planted: Option<crate::planted::Planted>,
-    #[cfg(any(test, feature = "planted"))]
+    #[cfg(any(test, feature = "releases"))]
     formats: Option<crate::id::Formats>,
 }
 
@@ -146,7 +146,7 @@ pub struct ConfigBuilder {
     circuit_breaker: Option<BreakerSettings>,
     #[cfg(feature = "planted")]
     planted: Option<crate::planted::Planted>,
-    #[cfg(any(test, feature = "planted"))]
+    #[cfg(any(test, feature = "releases"))]
     formats: Option<crate::id::Formats>,
 }
 

@@ -292,7 +292,7 @@ impl Formats {
 
     /// Those of a release that does not exist yet, for tests of updates: its newest format has the same
     /// layout and another number.
-    #[cfg(any(test, feature = "planted"))]
+    #[cfg(any(test, feature = "releases"))]
     pub const NEXT_RELEASE: Self = Self {
         oldest: 1,
         newest: 2,

@@ -449,15 +449,28 @@ impl View {
         outline::common_format(cx, reads)
     }
 
+    /// Whether a record is for a session that takes part or is leaving in an orderly way.
+    fn is_written_for(&self, worker: &WorkerId, record: &AssignmentRecord) -> bool {
+        self.sessions.get(worker).is_some_and(|session| {
+            let status = session.record.as_ref().map(|record| record.status);
+            status.is_some_and(|status| status.is_living()) && session.epoch() == record.epoch
+        })
+    }
+
     /// Whether a record is stored in a newer format than everybody reads; those that are have to be
     /// written again.
     pub(crate) fn lower_formats(&mut self, cx: &Cx<'_>) {
         let format = self.format(cx);
-        let newer = self.records.keys().filter(|worker| {
-            let stored = self.formats.get(worker);
-            stored.is_some_and(|&stored| stored > format)
+        let newer = self.records.iter().filter(|(worker, record)| {
+            let newer = self
+                .formats
+                .get(worker)
+                .is_some_and(|&stored| stored > format);
+            // Of a session that has ended the record is of no more use.
+            newer && self.is_written_for(worker, record)
         });
-        self.damaged.extend(newer.cloned());
+        let newer: Vec<WorkerId> = newer.map(|(worker, _)| worker.clone()).collect();
+        self.damaged.extend(newer);
     }
 
     /// What became of an incarnation.

@@ -8,7 +8,7 @@
 use parti_core::Mode;
 
 use super::dice::{Dice, Purpose, Roll};
-use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Settings, Weights};
+use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Releases, Settings, Weights};
 
 mod actions;
 mod class;
@@ -153,6 +153,7 @@ impl Draft {
                 after: Aftermath::Healed,
                 wall_skew_ms: 0,
                 twin_of: None,
+                releases: Releases::This,
             };
             self.plan.nodes.push(node);
         }
@@ -250,7 +251,8 @@ impl Draft {
             | FaultClass::Calm
             | FaultClass::OldClocks
             | FaultClass::Strategy
-            | FaultClass::SmallBatch => self.shape(class),
+            | FaultClass::SmallBatch
+            | FaultClass::Releases => self.shape(class),
             FaultClass::Swizzle
             | FaultClass::Reconnect
             | FaultClass::Scale

@@ -132,6 +132,8 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
+    seeds(Planted::UnreadHeadVacant, 500, &["S7", "S8", "S6"]),
+    seeds(Planted::ReadersLease, 500, &["S15", "S10"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

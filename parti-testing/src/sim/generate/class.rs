@@ -129,11 +129,13 @@ pub enum FaultClass {
     SmallBatch,
     /// Buckets that are deleted, created anew, wiped or set back.
     History,
+    /// Two releases in one group, and nodes that are updated and downgraded.
+    Releases,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 59] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -192,6 +194,7 @@ impl FaultClass {
         Self::FaultyStrategy,
         Self::SmallBatch,
         Self::History,
+        Self::Releases,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -210,6 +213,7 @@ impl FaultClass {
                 | Self::WallSkew
                 | Self::Strategy
                 | Self::SmallBatch
+                | Self::Releases
         )
     }
 }
