@@ -138,7 +138,11 @@ impl AssignmentStrategy for InTurn {
         let owner = |rank: u32| rank.checked_rem(workers).ok_or(PlanError::NoWorkers);
         let owners = ranks.map(owner).collect::<Result<_, _>>()?;
         let report = Report::default();
-        Ok(Plan { owners, report })
+        Ok(Plan {
+            owners,
+            report,
+            ..Plan::default()
+        })
     }
 }
 

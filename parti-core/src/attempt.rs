@@ -5,6 +5,8 @@
 //! the expected revision means that the very same write may be sent again (at most one can win);
 //! anything newer means lost, for good. Old content is never tried on a new revision.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -42,6 +44,8 @@ pub(crate) struct Attempt {
     /// An earlier sending may still be applied.
     doubtful: bool,
     last_error: Option<StoreError>,
+    /// Why the last question about the outcome was not answered, if the last one was not.
+    unread: Option<StoreError>,
     /// When it is of no use any more: retries are spread over the time until then.
     urgent_by: Option<Instant>,
 }
@@ -99,6 +103,7 @@ impl Attempt {
             stale_reads: 0,
             doubtful: false,
             last_error: None,
+            unread: None,
             urgent_by: None,
         };
         attempt.send(cx, Next::Write);
@@ -114,6 +119,22 @@ impl Attempt {
     /// When it was first sent: validity counts from here, whichever sending is applied.
     pub(crate) const fn first_sent(&self) -> Instant {
         self.first_sent
+    }
+
+    /// Why it is not clear yet, in the store's own words where it has said some.
+    pub(crate) fn still_open(&self) -> String {
+        let unread = self.unread.as_ref();
+        match (&self.last_error, self.doubtful) {
+            (None, _) => "the store left its outcome open and did not answer".into(),
+            (Some(error), true) => {
+                let error = unread.unwrap_or(error);
+                format!("the store left its outcome open: {error}")
+            }
+            (Some(error), false) => match unread {
+                Some(unread) => format!("{error}, and what is stored cannot be read: {unread}"),
+                None => format!("{error}"),
+            },
+        }
     }
 
     /// An answer came; `Pending` too when it was for somebody else.
@@ -210,6 +231,7 @@ impl Attempt {
         refused: bool,
         result: &Result<StoreReply, StoreError>,
     ) -> Outcome {
+        self.unread = result.as_ref().err().cloned();
         let entry = match result {
             Ok(StoreReply::Entry(entry)) => entry.as_ref(),
             Ok(StoreReply::Committed { .. } | StoreReply::Entries { .. } | StoreReply::Info(_))
@@ -371,6 +393,7 @@ impl Record {
             Self::Assignment(assignment) => assignment.write,
             Self::Audit(entry) => entry.write,
             Self::Control(control) => control.write,
+            Self::Parked(parked) => parked.write,
             // The nonce is of the change, not of a session.
             Self::Source(part) => WriteId {
                 nonce: part.change,

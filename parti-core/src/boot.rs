@@ -11,7 +11,8 @@ pub struct Boot {
     /// The time of the call.
     pub now: Instant,
     /// The wall clock at that time, in milliseconds since 1970. It only keeps versions rising when
-    /// a bucket is lost, and dates audit entries; nothing is decided by it.
+    /// a bucket is lost, and dates audit entries and parked partitions; nothing is decided by it but
+    /// how long a grace of theirs still is.
     pub wall_ms: u64,
     /// The seed of all randomness. Must differ between processes: nonces follow from it.
     pub seed: u128,

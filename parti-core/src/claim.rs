@@ -381,6 +381,7 @@ impl Claim {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            bulletin: None,
         };
         let value = Some(cx.encode(&Record::Session(record)));
         let write = Write {

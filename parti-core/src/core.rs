@@ -161,6 +161,7 @@ impl Core {
             workers: head.map_or(0, |head| head.workers),
             partitions: head.map_or(0, |head| head.partitions),
             unfinished: head.map_or(0, |head| head.unfinished),
+            parked: head.map(|head| head.parked).unwrap_or_default(),
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             ignored_records: self.env.ignored_records,
@@ -170,6 +171,9 @@ impl Core {
             watch_failures: self.env.watch.failures(),
             retries: self.env.retries,
             retries_exhausted: self.env.exhausted,
+            problems: member.map_or_else(Vec::new, |member| {
+                member.problems(&self.env.config, self.now, &self.env.failing)
+            }),
         }
     }
 

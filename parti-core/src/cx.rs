@@ -13,8 +13,9 @@ use crate::config::Config;
 use crate::continuity::Continuity;
 use crate::effect::Effect;
 use crate::event::{OpId, OpOwner, WatchId};
+use crate::failing::Failing;
 use crate::id::{Formats, Version};
-use crate::notice::Notice;
+use crate::notice::{FailedStep, Notice};
 use crate::planted::Planted;
 use crate::record::Record;
 use crate::rng::Rng;
@@ -40,6 +41,7 @@ pub(crate) struct Env {
     pub(crate) exhausted: u64,
     /// The format in which the group writes, as far as this process knows.
     pub(crate) format: u16,
+    pub(crate) failing: Failing,
 }
 
 /// One step's view of the environment.
@@ -68,6 +70,7 @@ impl Env {
             retries: 0,
             exhausted: 0,
             format,
+            failing: Failing::default(),
         }
     }
 
@@ -241,7 +244,18 @@ impl Cx<'_> {
     }
 
     pub(crate) fn notify(&mut self, notice: Notice) {
+        self.env.failing.on_notice(self.now, &notice);
         self.push(Effect::Notify(notice));
+    }
+
+    /// A step succeeded that may have been failing.
+    pub(crate) fn step_done(&mut self, step: FailedStep) {
+        self.env.failing.done(step);
+    }
+
+    /// The steps that fail.
+    pub(crate) fn failing(&mut self) -> &mut Failing {
+        &mut self.env.failing
     }
 
     /// A record that changes nothing is counted and named: it may be a foreign hand's.

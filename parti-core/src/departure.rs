@@ -1,5 +1,6 @@
 //! Leaving: hand over, revoke, resign, release, in this order and each bounded.
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,6 +9,9 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::StopMode;
 use crate::holdings::Holdings;
+use crate::partition::PartitionKey;
+use crate::record::Revoking;
+use crate::strategy::ParkReason;
 use crate::time::Instant;
 
 /// A stop under way.
@@ -20,6 +24,7 @@ pub(crate) struct Departure {
     /// When the stop ends, whatever is left undone.
     end_at: Instant,
     errors: Vec<String>,
+    unowned: BTreeMap<PartitionKey, ParkReason>,
 }
 
 /// How far a stop has come.
@@ -65,6 +70,7 @@ impl Departure {
             revoke_at,
             end_at: cx.now + whole,
             errors: Vec::new(),
+            unowned: BTreeMap::new(),
         }
     }
 
@@ -93,8 +99,18 @@ impl Departure {
         self.errors.push(error);
     }
 
-    pub(crate) fn into_errors(self) -> Vec<String> {
-        self.errors
+    /// What the leader takes away without giving it to anybody.
+    pub(crate) fn note_unowned(&mut self, revoking: &[Revoking]) {
+        let parked = revoking.iter().filter_map(|revoking| {
+            let reason = revoking.parked?;
+            Some((revoking.partition.clone(), reason))
+        });
+        self.unowned.extend(parked);
+    }
+
+    /// The steps that failed, and the partitions that nobody took.
+    pub(crate) fn into_outcome(self) -> (Vec<String>, BTreeMap<PartitionKey, ParkReason>) {
+        (self.errors, self.unowned)
     }
 
     /// What is next, given what is held and whether this worker leads.
@@ -199,7 +215,7 @@ mod tests {
         assert_eq!(departure.next(now, &nothing, true), Todo::Resign);
         let last = departure.next(now + whole, &nothing, true);
         assert_eq!(last, Todo::End);
-        let errors = departure.into_errors();
+        let (errors, _) = departure.into_outcome();
         assert!(errors[0].contains("leadership"), "{errors:?}");
     }
 

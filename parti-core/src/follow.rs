@@ -1,8 +1,9 @@
 //! Following: what every member knows of `head` and of the leader's session.
 
+use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::vec;
-
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Config;
@@ -13,10 +14,18 @@ use crate::keys::{assignment_key, control_key, head_key, session_key};
 use crate::notice::Notice;
 use crate::outline::{self, SessionOutline};
 use crate::planted::Planted;
+use crate::problem::{Bulletin, Problem, ProblemKind};
 use crate::record::{Head, Record, Verb};
+use crate::state::Cause;
 use crate::store::{Entry, WatchScope};
 use crate::time::Instant;
 use crate::wire::{Envelope, WireError};
+
+/// How many terms within a minute are too many.
+const MANY_TERMS: usize = 4;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How many beginnings of terms are remembered.
+const TERMS_KEPT: usize = 64;
 
 /// What a member knows of the leadership.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +39,10 @@ pub(crate) struct Follow {
     leader: Option<Observed>,
     /// The lease of whoever wrote a `head` that this release cannot read, while it is in force.
     unread: Option<Duration>,
+    /// What the last leader that told anything told to be wrong.
+    told: Vec<Problem>,
+    /// When the last terms were first seen, the newest last.
+    terms: VecDeque<Instant>,
     /// When the store was first seen whole: from then on absence means something.
     looked_at: Option<Instant>,
 }
@@ -62,6 +75,39 @@ impl Follow {
         self.leader
             .as_ref()
             .map(|seen| (seen.worker.clone(), seen.revision, seen.since))
+    }
+
+    /// What the leader told to be wrong.
+    pub(crate) fn told(&self) -> &[Problem] {
+        &self.told
+    }
+
+    /// The partitions without an owner, as the leader told.
+    pub(crate) fn told_unowned(&self) -> Option<Problem> {
+        let unowned = |told: &&Problem| told.kind == ProblemKind::Unowned;
+        self.told.iter().find(unowned).cloned()
+    }
+
+    /// The own office ends: what it knew is the last that is known until the next leader tells.
+    pub(crate) fn remember(&mut self, problems: impl Iterator<Item = Problem>) {
+        self.told = problems.collect();
+    }
+
+    /// Whether one leader follows the other.
+    pub(crate) fn leaders_change(&self, now: Instant) -> Option<Problem> {
+        let recent = self.terms.iter().filter(|&&at| now.since(at) <= MINUTE);
+        let (count, since) = (recent.clone().count(), recent.min()?);
+        let detail = || alloc::format!("{count} terms began within a minute");
+        (count >= MANY_TERMS)
+            .then(|| Problem::new(ProblemKind::LeadersChange, *since, count, detail()))
+    }
+
+    /// The leader named by `head`, and when it last gave a sign of life.
+    pub(crate) fn leader_heard(&self) -> Option<(&WorkerId, Instant)> {
+        let leader = self.leader()?;
+        let seen = self.leader.as_ref().filter(|seen| seen.worker == *leader);
+        let since = seen.map_or(self.looked_at?, |seen| seen.since);
+        Some((leader, since.max(self.head_since)))
     }
 
     pub(crate) fn leader(&self) -> Option<&WorkerId> {
@@ -98,6 +144,9 @@ impl Follow {
         self.unread = None;
         let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Head(head))) => {
+                if !matches!(head.cause, Cause::Takeover | Cause::Resignation) {
+                    cx.failing().leave_to_others();
+                }
                 self.take_head(cx, head);
                 None
             }
@@ -172,6 +221,16 @@ impl Follow {
         if self.leader.as_ref().map(|seen| &seen.worker) != leader {
             self.leader = None;
         }
+        if self
+            .head
+            .as_ref()
+            .is_some_and(|known| head.term > known.term)
+        {
+            self.terms.push_back(cx.now);
+            if self.terms.len() > TERMS_KEPT {
+                self.terms.pop_front();
+            }
+        }
         self.head = Some(head);
     }
 
@@ -180,6 +239,12 @@ impl Follow {
         let known = self.leader.as_ref().filter(|seen| seen.worker == *worker);
         if known.is_some_and(|seen| seen.revision >= entry.revision) {
             return;
+        }
+        if let Some(Ok(Record::Session(record))) =
+            entry.value.as_deref().map(|value| cx.decode(value))
+            && let Some(bulletin) = &record.bulletin
+        {
+            self.take_bulletin(cx, worker, bulletin);
         }
         let outline = entry.value.as_deref().and_then(SessionOutline::of);
         let own_epoch = outline
@@ -194,6 +259,37 @@ impl Follow {
             epoch: own_epoch.unwrap_or_else(|| Epoch::from(entry.revision)),
             ended,
         });
+    }
+
+    /// Takes in what a leader tells. One that has been told before keeps its beginning, unless that
+    /// is not what is meant any more.
+    fn take_bulletin(&mut self, cx: &mut Cx<'_>, leader: &WorkerId, bulletin: &Bulletin) {
+        if self
+            .head
+            .as_ref()
+            .is_some_and(|head| bulletin.term < head.term)
+        {
+            return;
+        }
+        let settled = cx.now.saturating_sub(cx.config().lease());
+        if bulletin.problems.is_empty() && self.terms.back().is_none_or(|&at| at < settled) {
+            cx.failing().leave_to_others();
+        }
+        let slack = cx.config().heartbeat_interval();
+        let problems = bulletin.problems.iter().map(|told| {
+            let since = cx.now.saturating_sub(told.lasting);
+            let known = self.told.iter().find(|known| known.kind == told.kind);
+            let known = known.map(|known| known.since);
+            let same = known.filter(|&at| at.since(since) <= slack && since.since(at) <= slack);
+            Problem {
+                kind: told.kind,
+                since: same.unwrap_or(since),
+                count: told.count,
+                detail: told.detail.clone(),
+                told_by: Some(leader.clone()),
+            }
+        });
+        self.told = problems.collect();
     }
 
     /// From when on this member may stand for election, apart from jitter; `None`: not now.

@@ -11,15 +11,17 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::id::{Epoch, WorkerId};
-use crate::keys::{ASSIGNMENT_PREFIX, AUDIT_PREFIX, AUDIT_SLOTS, Key, SESSION_PREFIX, head_key};
-use crate::record::{AssignmentRecord, AuditEntry, Head, Record, SessionRecord};
+use crate::keys::{
+    ASSIGNMENT_PREFIX, AUDIT_PREFIX, AUDIT_SLOTS, Key, SESSION_PREFIX, head_key, parked_key,
+};
+use crate::record::{AssignmentRecord, AuditEntry, Head, ParkedGroup, Record, SessionRecord};
 use crate::store::{Entry, StoreOp, StoreReply};
 use crate::wire;
 
 mod explain;
 mod show;
 
-pub use explain::{Explanation, Gap, Generation, Leaving, Move, Owner, OwnerSession};
+pub use explain::{Explanation, Gap, Generation, Leaving, Move, Owner, OwnerSession, Parking};
 
 /// The bucket as a history.
 ///
@@ -38,6 +40,8 @@ pub struct History {
     pub head: Option<Head>,
     /// What each worker owns.
     pub assignments: BTreeMap<WorkerId, AssignmentRecord>,
+    /// What has no owner, by what it waits for.
+    pub parked: Vec<ParkedGroup>,
     /// The sessions.
     pub sessions: BTreeMap<WorkerId, SessionRecord>,
     /// Keys that hold nothing readable.
@@ -67,6 +71,7 @@ impl History {
             list(SESSION_PREFIX),
             list(AUDIT_PREFIX),
             StoreOp::Get { key: head_key() },
+            StoreOp::Get { key: parked_key() },
         ]
     }
 
@@ -140,6 +145,7 @@ impl History {
             (Key::Assignment(worker), Record::Assignment(record)) => {
                 self.assignments.insert(worker, record);
             }
+            (Key::Parked, Record::Parked(record)) => self.parked = record.groups,
             (Key::Audit(slot), Record::Audit(entry))
                 if slot == entry.version.get() % AUDIT_SLOTS =>
             {

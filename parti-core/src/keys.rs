@@ -24,6 +24,8 @@ pub enum Key {
     Control(Verb, WorkerId),
     /// A piece of the stored partition list.
     Source,
+    /// What has no owner, and why.
+    Parked,
     /// Not one of ours.
     Foreign,
 }
@@ -36,6 +38,7 @@ impl Key {
         let parsed = match key.split_once('.') {
             None if key == "head" => Some(Self::Head),
             None if key == "src" => Some(Self::Source),
+            None if key == "parked" => Some(Self::Parked),
             Some(("w", id)) => worker(id).map(Self::Session),
             Some(("a", id)) => worker(id).map(Self::Assignment),
             Some(("h", slot)) => slot
@@ -57,6 +60,12 @@ impl Key {
 #[must_use]
 pub fn head_key() -> String {
     "head".to_string()
+}
+
+/// The key of what has no owner.
+#[must_use]
+pub fn parked_key() -> String {
+    "parked".to_string()
 }
 
 /// What every further piece of the stored partition list begins with.
@@ -113,6 +122,7 @@ mod tests {
         );
         assert_eq!(Key::parse(&audit_key(300)), Key::Audit(44));
         assert_eq!(Key::parse(&source_key(0)), Key::Source);
+        assert_eq!(Key::parse(&parked_key()), Key::Parked);
         assert_eq!(Key::parse(&source_key(12)), Key::Source);
         assert_eq!(
             Key::parse(&control_key(Verb::Refresh, &worker)),
@@ -124,6 +134,7 @@ mod tests {
             "w.",
             "w.a.b",
             "head.x",
+            "parked.x",
             "h.256",
             "h.x",
             "ctl.x.y",

@@ -22,6 +22,7 @@ use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::outline::SessionOutline;
 use crate::planted::Planted;
+use crate::problem::Problem;
 use crate::record::Head;
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
@@ -36,10 +37,13 @@ mod confirmations;
 mod facts;
 mod ledger;
 mod listing;
+mod parking;
 mod plan;
 mod planning;
+mod problems;
 mod resign;
 mod seats;
+mod unowned;
 mod verdict;
 pub(crate) mod view;
 
@@ -47,6 +51,7 @@ use bench::Bench;
 use commit::Commit;
 use confirmations::Confirmations;
 use plan::{Brief, Requested, Target};
+use problems::Minding;
 use verdict::{Changing, Verdict};
 use view::{News, View};
 
@@ -65,6 +70,8 @@ pub(crate) struct Inauguration {
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
     /// When the last rebalance was first seen.
     pub(crate) last_rebalance: Option<Instant>,
+    /// Partitions without an owner, as the former leader told.
+    pub(crate) unowned: Option<Problem>,
 }
 
 /// A leader.
@@ -102,6 +109,8 @@ pub(crate) struct Leader {
     judge_at: Option<Instant>,
     /// When the hold of a seat ends.
     next_end: Option<Instant>,
+    /// When parked partitions have waited long enough for another plan.
+    parked_until: Option<Instant>,
     /// When the next worker counts as lost unless it renews, whatever else is waited for.
     next_loss: Option<Instant>,
     unfinished: Option<bool>,
@@ -117,6 +126,7 @@ pub(crate) struct Leader {
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
+    minding: Minding,
     writes: u64,
 }
 
@@ -129,6 +139,8 @@ enum Work {
     Planning {
         op: OpId,
         brief: Box<Brief>,
+        /// When the answer is lost.
+        give_up: Instant,
     },
     Committing(Box<Commit>),
     Resigning {
@@ -186,6 +198,7 @@ impl Leader {
             stirred: true,
             judge_at: None,
             next_end: None,
+            parked_until: None,
             next_loss: None,
             unfinished: None,
             weights_matter: None,
@@ -201,6 +214,7 @@ impl Leader {
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
+            minding: Minding::inherit(start.unowned),
             writes: 0,
         }
     }
@@ -374,7 +388,7 @@ impl Leader {
                 Some(Wake::new(held_back_until, WakeReason::Window))
             }
             Work::Idle => self.judge_at.map(|at| Wake::new(at, self.wake_reason())),
-            Work::Planning { .. } => None,
+            Work::Planning { give_up, .. } => Some(Wake::new(*give_up, WakeReason::Retry)),
         };
         let listens = self.ready && self.resigning.is_none();
         let listing = if listens { self.listing.wake() } else { None };
@@ -404,6 +418,7 @@ impl Leader {
             .chain(self.bench.next_return(now))
             .chain(self.advance_at)
             .chain(self.next_end)
+            .chain(self.parked_until)
             .chain(self.next_loss);
         times.filter(|&at| at > now).min()
     }

@@ -19,6 +19,7 @@ mod cx;
 mod departure;
 mod effect;
 mod event;
+mod failing;
 mod follow;
 mod grant;
 mod health;
@@ -35,6 +36,7 @@ mod partition;
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 mod planted;
+mod problem;
 mod record;
 mod requests;
 mod rng;
@@ -67,21 +69,22 @@ pub use effect::{Effect, RevokeCause, Wake, WakeReason};
 pub use event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
 pub use grant::Grant;
 pub use history::{
-    Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Unreadable,
+    Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Parking, Unreadable,
 };
 pub use id::{
     Epoch, Formats, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version,
     WorkerId, WriteId,
 };
-pub use keys::{Key, SOURCE_PARTS_PREFIX, head_key, source_key};
+pub use keys::{Key, SOURCE_PARTS_PREFIX, head_key, parked_key, source_key};
 pub use notice::{
     AlertLevel, DegradedReason, FailedStep, HistoryLoss, Notice, OwnerEnd, StartError,
     StepDownReason, Transfer,
 };
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
+pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Parked, ParkedGroup, ParkedRecord,
+    Record, RecordGrant, Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};
@@ -93,8 +96,8 @@ pub use store::{
 };
 pub use stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use strategy::{
-    AssignmentStrategy, NO_OWNER, Plan, PlanError, PlanInput, Report, StrategyId, WorkerInfo,
-    WorkerTable, anchors_after,
+    AssignmentStrategy, NO_OWNER, ParkReason, Plan, PlanError, PlanInput, Report, StrategyId,
+    Unmet, WorkerInfo, WorkerTable, anchors_after,
 };
 pub use table::{NO_RANK, PartitionTable, align, carry_over, hash_key};
 pub use time::Instant;

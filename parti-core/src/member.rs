@@ -34,6 +34,7 @@ mod entries;
 mod hearing;
 mod look;
 mod office;
+mod problems;
 mod reconcile;
 
 use reconcile::Reconcile;
@@ -187,6 +188,9 @@ impl Member {
         if cx.store_is_out() {
             self.contact.break_off();
         }
+        if self.session.is_due(cx.now) {
+            self.post_bulletin(cx);
+        }
         self.session.handle_timeout(cx, holdings);
         self.keep_looking(cx);
         self.resume_if_intact(cx, holdings);
@@ -313,6 +317,7 @@ impl Member {
             }
             Kept::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
             Kept::Renewed(_) => {
+                cx.step_done(FailedStep::RenewSession);
                 if !self.contact.is_held(cx.config(), cx.now) {
                     self.unheard_since.get_or_insert(cx.now);
                 }
@@ -360,8 +365,13 @@ impl Member {
     pub(crate) fn end(mut self, cx: &mut Cx<'_>) -> Vec<String> {
         self.step_down(cx, StepDownReason::SessionLost);
         self.watching.end(cx);
-        self.departure
-            .map(Departure::into_errors)
-            .unwrap_or_default()
+        let Some(departure) = self.departure else {
+            return Vec::new();
+        };
+        let (errors, partitions) = departure.into_outcome();
+        if !partitions.is_empty() {
+            cx.notify(Notice::LeftUnowned { partitions });
+        }
+        errors
     }
 }

@@ -1,5 +1,6 @@
 //! What the core tells whoever listens. Notices inform; nothing depends on their being read.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,13 +10,16 @@ use crate::breaker::{Circuit, CircuitState};
 use crate::config::OnBucketLost;
 use crate::event::{OpOwner, RequestId};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
+use crate::partition::PartitionKey;
 use crate::state::{Cause, State};
 use crate::store::StoreError;
-use crate::strategy::{PlanError, Report, StrategyId};
+use crate::strategy::{ParkReason, PlanError, Report, StrategyId};
 
 mod step;
+mod transfer;
 
 pub use step::FailedStep;
+pub use transfer::{OwnerEnd, Transfer};
 
 /// Why a worker could not start. Nothing is held and no session is left behind, except where a write
 /// with an unknown outcome may still appear; it ends by itself after one lease.
@@ -227,43 +231,6 @@ impl AlertLevel {
     }
 }
 
-/// Partitions that a generation gave to a new owner, by the owner they had before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transfer {
-    /// The former owner.
-    pub from: WorkerId,
-    /// How its ownership ended.
-    pub end: OwnerEnd,
-    /// How many partitions.
-    pub partitions: usize,
-    /// How long they had no owner, as the leader saw it: from the last renewal it saw of a lost
-    /// worker, or from the acknowledgement it saw of one that released them, until the commit.
-    pub vacant: Duration,
-}
-
-/// How an ownership ended before the next could begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum OwnerEnd {
-    /// The worker said that it had ended its processing.
-    Released,
-    /// The worker fell silent and was evicted.
-    Lost,
-}
-
-impl OwnerEnd {
-    /// Both, in declaration order.
-    pub const ALL: [Self; 2] = [Self::Released, Self::Lost];
-
-    /// The end as one lower-case word, for logs and labels.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Released => "released",
-            Self::Lost => "lost",
-        }
-    }
-}
-
 /// Something worth knowing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -373,6 +340,26 @@ pub enum Notice {
         /// The certificate.
         report: Report,
     },
+    /// Partitions have no owner from this leader's last plan on, because nobody may own them.
+    /// Everything else is assigned as ever.
+    Parked {
+        /// Why.
+        reason: ParkReason,
+        /// What they wait for, in words.
+        needs: String,
+        /// How many.
+        count: u32,
+        /// Some of them.
+        partitions: Vec<PartitionKey>,
+    },
+    /// Partitions that were parked are so no more: they have an owner, or will as soon as the one
+    /// before has ended, or they are not in the list any more.
+    Unparked {
+        /// How many.
+        count: u32,
+        /// Some of them.
+        partitions: Vec<PartitionKey>,
+    },
     /// A plan was refused or could not be computed.
     PlanFailed {
         /// The reason.
@@ -466,6 +453,11 @@ pub enum Notice {
     },
     /// The start failed; the core is stopped.
     StartFailed(StartError),
+    /// This worker handed over on leaving, and nobody took these partitions: they have no owner now.
+    LeftUnowned {
+        /// The partitions, and why each.
+        partitions: BTreeMap<PartitionKey, ParkReason>,
+    },
     /// The core has stopped: nothing is held. The steps of the shutdown that failed, in order.
     Stopped {
         /// What went wrong on the way; empty after a clean stop.

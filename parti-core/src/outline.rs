@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use crate::cx::Cx;
 use crate::id::{Epoch, Formats, Nonce, Version};
-use crate::record::Head;
+use crate::record::{Head, Parked};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 use crate::wire::{self, Envelope, SessionClass, Summary};
@@ -91,6 +91,7 @@ pub(crate) fn head_after(before: Option<&Head>, envelope: &Envelope) -> Option<H
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     });
     Some(Head {
         write: envelope.write,

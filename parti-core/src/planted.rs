@@ -107,6 +107,8 @@ bugs! {
         "A record that both takes and gives partitions revokes nothing.";
     25 MovesOnLeave "moves-on-leave"
         "When a worker leaves, everything is planned anew, not only what it had.";
+    26 OneFailsAll "one-fails-all"
+        "A partition that nobody may own fails the whole plan instead of being parked.";
     46 UnreadHeadVacant "unread-head-vacant"
         "A head of another release counts as damaged: it is written over at once, from what was known.";
     47 ReadersLease "readers-lease"

@@ -8,8 +8,9 @@ use core::time::Duration;
 
 use crate::id::{Epoch, Formats, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::Bulletin;
 use crate::state::Cause;
-use crate::strategy::StrategyId;
+use crate::strategy::{ParkReason, StrategyId};
 
 /// Any record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum Record {
     Control(Control),
     /// Of the key `src` or a key `src.<n>`.
     Source(SourcePart),
+    /// Of the key `parked`.
+    Parked(ParkedRecord),
 }
 
 /// A piece of the stored partition list: the whole list as a rule, or as much as fits one value.
@@ -88,6 +91,19 @@ pub struct Head {
     pub weights_digest: u128,
     /// Partitions that still wait for their holder's acknowledgement.
     pub unfinished: u32,
+    /// Partitions of the last plan that nobody may own.
+    pub parked: Parked,
+}
+
+/// How many partitions are parked, for everybody who reads `head`; which and why is in the record of
+/// the key `parked`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Parked {
+    /// How many.
+    pub count: u32,
+    /// Since when the first of them has been, in milliseconds since 1970 on the wall clock of the
+    /// leader that parked it; 0 when there is none.
+    pub since_ms: u64,
 }
 
 /// Where a session stands.
@@ -145,6 +161,8 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// What it tells everybody as the leader.
+    pub bulletin: Option<Bulletin>,
 }
 
 impl SessionRecord {
@@ -174,6 +192,8 @@ pub struct Revoking {
     /// The version that took it away: once the worker has applied it and does not list the
     /// partition as draining, it is free.
     pub since: Version,
+    /// Why nobody gets it, if nobody does: whoever leaves must be able to say what it leaves behind.
+    pub parked: Option<ParkReason>,
 }
 
 /// What a worker owns: self-contained, so that a new leader can go on from it.
@@ -189,6 +209,50 @@ pub struct AssignmentRecord {
     pub granted: Vec<RecordGrant>,
     /// What it must stop processing.
     pub revoking: Vec<Revoking>,
+}
+
+/// What partitions without an owner wait for, and since when: written in the commit of the plan that
+/// did not place them, so that a later leader knows them and counts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedRecord {
+    /// The write.
+    pub write: WriteId,
+    /// The generation in which it was written.
+    pub version: Version,
+    /// By what they wait for, each need once.
+    pub groups: Vec<ParkedGroup>,
+}
+
+impl ParkedRecord {
+    /// The groups, as a number for everybody who reads `head`.
+    #[must_use]
+    pub fn sum(groups: &[ParkedGroup]) -> Parked {
+        let parked = groups.iter().filter(|group| group.count > 0);
+        Parked {
+            count: parked.clone().map(|group| group.count).sum(),
+            since_ms: parked.map(|group| group.since_ms).min().unwrap_or(0),
+        }
+    }
+}
+
+/// Partitions that wait for the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedGroup {
+    /// Why they have no owner.
+    pub reason: ParkReason,
+    /// The number of what they wait for, from the strategy.
+    pub need: u64,
+    /// What they wait for, in words.
+    pub needs: String,
+    /// Since when, in milliseconds since 1970 on the wall clock of the leader that noticed it first.
+    pub since_ms: u64,
+    /// How long after that the strategy is to be asked again although nothing happened.
+    pub again_after: Option<Duration>,
+    /// How many partitions have no owner for it. May be 0: then they were placed elsewhere after a
+    /// grace, and only the count of the waiting goes on.
+    pub count: u32,
+    /// Some of them, as many as a record has room for.
+    pub partitions: Vec<PartitionKey>,
 }
 
 /// How a generation changed one worker.
@@ -225,6 +289,8 @@ pub struct AuditEntry {
     pub lower_bound: u32,
     /// Per worker, gains and losses; cut off when `truncated`.
     pub changes: Vec<WorkerChange>,
+    /// What had an owner or was new and has none from this plan on, by why; cut off likewise.
+    pub parked: Vec<ParkedGroup>,
     /// Whether there were more changes than an entry can hold.
     pub truncated: bool,
 }

@@ -20,6 +20,7 @@ use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::session_key;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
+use crate::problem::Bulletin;
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::store::{Entry, Expect, StoreError, StoreInfo, StoreReply, Write};
 use crate::time::Instant;
@@ -50,6 +51,8 @@ pub(crate) struct Session {
     told: (Version, Vec<PartitionKey>),
     /// Since when it has been valid without being of use.
     idle_since: Option<Instant>,
+    /// What the next renewals tell everybody.
+    bulletin: Option<Bulletin>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +102,7 @@ impl Session {
             max_value: claimed.info.max_value,
             told: (Version::ZERO, Vec::new()),
             idle_since: None,
+            bulletin: None,
         }
     }
 
@@ -172,6 +176,19 @@ impl Session {
         } else {
             Kept::Pending
         }
+    }
+
+    /// Whether a renewal is to be sent now.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        match &self.renewal {
+            Renewal::Running { .. } => false,
+            Renewal::Due(at) => now >= *at || self.speak_at.is_some_and(|at| now >= at),
+        }
+    }
+
+    /// What the next renewals are to tell everybody.
+    pub(crate) fn post(&mut self, bulletin: Option<Bulletin>) {
+        self.bulletin = bulletin;
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, holdings: &Holdings) {
@@ -263,6 +280,7 @@ impl Session {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
         }
     }
 

@@ -81,11 +81,14 @@ pub enum Cause {
     Manual,
     /// A hand-over goes on: what was released is granted, or an earlier leader's work is finished.
     Resume,
+    /// Partitions without an owner may have found one: somebody joined, or they have waited for the
+    /// workers they prefer as long as they were to.
+    Parked,
 }
 
 impl Cause {
     /// Every cause, in declaration order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Takeover,
         Self::Resignation,
         Self::ColdStart,
@@ -97,6 +100,7 @@ impl Cause {
         Self::WeightsChanged,
         Self::Manual,
         Self::Resume,
+        Self::Parked,
     ];
 
     /// The cause as one lower-case word, for logs and labels.
@@ -114,6 +118,7 @@ impl Cause {
             Self::WeightsChanged => "weights_changed",
             Self::Manual => "manual",
             Self::Resume => "resume",
+            Self::Parked => "parked",
         }
     }
 }

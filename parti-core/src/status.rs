@@ -1,7 +1,11 @@
 //! A look at the core from outside: what a caller may read between two events.
 
+use alloc::vec::Vec;
+
 use crate::breaker::CircuitStatus;
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
+use crate::problem::Problem;
+use crate::record::Parked;
 use crate::state::{Cause, State};
 use crate::time::Instant;
 
@@ -35,6 +39,8 @@ pub struct Status {
     pub partitions: u32,
     /// How many of them still wait for their planned owner, according to `head`.
     pub unfinished: u32,
+    /// How many have no owner because nobody may own them, and since when, according to `head`.
+    pub parked: Parked,
     /// The version of the assignment record taken in.
     pub applied: Version,
     /// How many partitions are assigned.
@@ -54,4 +60,6 @@ pub struct Status {
     pub retries: u64,
     /// Steps that failed as often as they may be tried, so far.
     pub retries_exhausted: u64,
+    /// What is wrong now, with this worker or with its group; each kind at most once.
+    pub problems: Vec<Problem>,
 }

@@ -5,20 +5,23 @@
 //! checks every plan before anything is published ([`Plan::check`]).
 
 mod anchors;
+mod unmet;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use crate::id::WorkerId;
-use crate::partition::PartitionKey;
 use crate::table::PartitionTable;
 
 pub use crate::table::NO_OWNER;
 pub use anchors::anchors_after;
+pub use unmet::{ParkReason, Unmet};
 
 /// A worker that may be given partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +125,9 @@ pub struct PlanInput {
     /// The most partitions that may move although their owner is alive and may keep them; `None`
     /// is no limit. Partitions without a living owner are always placed.
     pub budget: Option<u32>,
+    /// How long what an earlier plan named as [`Unmet`] has been so, by its number. What is not here
+    /// has not waited yet.
+    pub waited: BTreeMap<u64, Duration>,
 }
 
 impl PlanInput {
@@ -136,6 +142,7 @@ impl PlanInput {
             departed,
             anchors,
             budget: None,
+            waited: BTreeMap::new(),
         }
     }
 
@@ -150,7 +157,8 @@ impl PlanInput {
 /// The certificate of a plan: how good it is, and how good any plan could have been.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Report {
-    /// Partitions that had an owner, living or departed, and get another.
+    /// Partitions that had an owner, living or departed, and get another. Those that get none are in
+    /// `unplaced`.
     pub moved: u32,
     /// Their weight.
     pub moved_weight: u64,
@@ -177,33 +185,61 @@ pub struct Report {
     pub violation: u64,
     /// Whether planning again with the result as previous would change nothing.
     pub settled: bool,
+    /// Partitions that get no owner; [`Plan::unmet`] says why.
+    pub unplaced: u32,
 }
 
 /// The result of a strategy.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// The owner of each partition by rank, as an index of the input's workers.
+    /// The owner of each partition by rank, as an index of the input's workers; [`NO_OWNER`] for
+    /// those that `unmet` lists.
     pub owners: Vec<u32>,
+    /// What partitions need and nobody offers. A partition that nobody may own must not keep others
+    /// from being placed, so it is named here instead of failing the plan.
+    pub unmet: Vec<Unmet>,
     /// The certificate.
     pub report: Report,
 }
 
 impl Plan {
-    /// Checks that every partition has exactly one owner and that it exists.
+    /// A plan for a group in which nobody has any capacity: nothing is placed.
+    #[must_use]
+    pub(crate) fn of_nobody(partitions: usize) -> Self {
+        let unplaced = (0..partitions as u32).collect();
+        Self {
+            owners: vec![NO_OWNER; partitions],
+            unmet: vec![Unmet::no_workers(unplaced)],
+            report: Report {
+                unplaced: partitions as u32,
+                ..Report::default()
+            },
+        }
+    }
+
+    /// Checks that every partition has exactly one owner that exists, or is named once as unplaced.
     ///
     /// # Errors
-    /// [`PlanError::WrongLength`] or [`PlanError::UnknownOwner`] naming the first offence.
+    /// [`PlanError::WrongLength`], [`PlanError::UnknownOwner`] or [`PlanError::BadUnplaced`] naming
+    /// the first offence.
     pub fn check(&self, input: &PlanInput) -> Result<(), PlanError> {
         let (expected, found) = (input.partitions.len(), self.owners.len());
         if expected != found {
             return Err(PlanError::WrongLength { expected, found });
         }
+        let mut named = BTreeSet::new();
+        for &rank in self.unmet.iter().flat_map(|unmet| &unmet.unplaced) {
+            let is_free = self.owners.get(rank as usize) == Some(&NO_OWNER);
+            if !is_free || !named.insert(rank) {
+                return Err(PlanError::BadUnplaced { rank });
+            }
+        }
         let workers = input.workers.len();
-        match self
-            .owners
-            .iter()
-            .position(|&owner| owner as usize >= workers)
-        {
+        let is_unknown = |(rank, &owner): (u32, &u32)| {
+            let is_named = owner == NO_OWNER && named.contains(&rank);
+            owner as usize >= workers && !is_named
+        };
+        match (0_u32..).zip(&self.owners).position(is_unknown) {
             Some(rank) => Err(PlanError::UnknownOwner {
                 rank,
                 owner: self.owners[rank],
@@ -310,12 +346,10 @@ pub enum PlanError {
         /// How many workers there are.
         workers: usize,
     },
-    /// The rules of the strategy leave nobody for a partition.
-    Unplaceable {
-        /// The partition.
-        key: PartitionKey,
-        /// What it would need, in words.
-        needs: String,
+    /// The plan names a partition as unplaced that has an owner, that is not listed, or twice.
+    BadUnplaced {
+        /// The partition's rank.
+        rank: u32,
     },
     /// The input contradicts itself; in words.
     BadInput(String),
@@ -350,9 +384,11 @@ impl fmt::Display for PlanError {
                 f,
                 "the plan gives the partition of rank {rank} to worker {owner} of {workers}"
             ),
-            Self::Unplaceable { key, needs } => {
-                write!(f, "nobody may own partition {key}: it needs {needs}")
-            }
+            Self::BadUnplaced { rank } => write!(
+                f,
+                "the plan names the partition of rank {rank} as unplaced although it has an owner, is \
+                 not listed, or is named already"
+            ),
             Self::BadInput(reason) | Self::Failed(reason) => f.write_str(reason),
         }
     }

@@ -25,6 +25,7 @@ fn records() -> Vec<Record> {
     let revoking = |number: u64| Revoking {
         partition: key(number),
         since: Version::new(number),
+        parked: None,
     };
     let partition = |number: u64| Partition {
         key: key(number),

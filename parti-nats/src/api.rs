@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::key::Names;
 use crate::options::NatsOptions;
 use crate::outcome::Failure;
+use crate::read::listing::PageSize;
 use crate::violation::Violations;
 
 /// What every request needs: the connection, the bucket's names and the settings.
@@ -27,6 +28,7 @@ pub(crate) struct Api {
     pub(crate) names: Names,
     pub(crate) options: NatsOptions,
     pub(crate) violations: Violations,
+    pub(crate) page_size: Arc<PageSize>,
 }
 
 /// One message to the server.
@@ -42,6 +44,16 @@ impl Api {
         Instant::now() + self.options.request_timeout
     }
 
+    /// Where a method of the JetStream API, such as `STREAM.INFO.KV_b`, is asked for.
+    pub(crate) fn subject(&self, method: &str) -> String {
+        self.options.api.method(method)
+    }
+
+    /// Where a key is written.
+    pub(crate) fn write_subject(&self, key: &str) -> String {
+        self.options.api.publish(&self.names.subject(key))
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
@@ -55,7 +67,7 @@ impl Api {
     ) -> Result<T, Failure> {
         let payload = serde_json::to_vec(body).map_err(|e| Failure::Malformed(e.to_string()))?;
         let outgoing = Outgoing {
-            subject: format!("$JS.API.{method}"),
+            subject: self.subject(method),
             headers: HeaderMap::new(),
             payload: payload.into(),
         };

@@ -197,8 +197,9 @@ fn nanos(value: i64) -> String {
 pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
     let names = &api.names;
     let wanted = StreamConfig::wanted(names, &api.options);
-    let failed =
-        |purpose: &'static str| move |failure: Failure| OpenError::from_failure(failure, purpose);
+    let failed = |purpose: &'static str| {
+        move |failure: Failure| OpenError::from_failure(failure, purpose, &api.options.api)
+    };
     let deadline = || Instant::now() + api.options.connect_timeout;
     let found = match look_up(api, deadline()).await {
         Err(failure) if failure.is_code(code::STREAM_NOT_FOUND) => {

@@ -184,8 +184,9 @@ async fn send_batch(
     let mut message = messages.next().ok_or(Failure::NotCommitted)?;
     message.headers.insert("Nats-Batch-Commit", "1");
     let concerns = |subject: &str| {
-        let key = api.names.key(subject);
-        key.is_some_and(|key| writes.iter().any(|write| write.key == key))
+        writes
+            .iter()
+            .any(|write| api.write_subject(&write.key) == subject)
     };
     let ack = tokio::select! {
         denied = denial(&mut denials, concerns) => return Err(denied),
@@ -220,7 +221,7 @@ fn outgoing(api: &Api, write: &Write, condition: Option<u64>) -> Outgoing {
         headers.insert("KV-Operation", "DEL");
     }
     Outgoing {
-        subject: api.names.subject(&write.key),
+        subject: api.write_subject(&write.key),
         headers,
         payload: write.value.clone().map_or_else(Bytes::new, Bytes::from),
     }

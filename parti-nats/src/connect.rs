@@ -15,6 +15,7 @@ use crate::bucket;
 use crate::error::OpenError;
 use crate::key::Names;
 use crate::options::{NatsOptions, tuned};
+use crate::read::listing::PageSize;
 use crate::store::NatsStore;
 use crate::version::{MINIMUM_SERVER, ServerVersion};
 use crate::violation::{ConnectionEvents, Hearing, Violations};
@@ -135,6 +136,7 @@ impl NatsStore {
             names,
             options,
             violations,
+            page_size: Arc::new(PageSize::new()),
         };
         let info = bucket::open(&api).await?;
         Ok(Self {

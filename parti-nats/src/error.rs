@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::options::ApiPrefix;
 use crate::outcome::{Failure, code};
 use crate::version::{MINIMUM_SERVER, ServerVersion};
 
@@ -110,7 +111,7 @@ impl OpenError {
     }
 
     /// A failed request of the opening, named by its purpose.
-    pub(crate) fn from_failure(failure: Failure, purpose: &str) -> Self {
+    pub(crate) fn from_failure(failure: Failure, purpose: &str, api: &ApiPrefix) -> Self {
         let purpose = purpose.to_owned();
         match failure {
             Failure::TimedOut { after, hint } => Self::TimedOut {
@@ -120,7 +121,10 @@ impl OpenError {
             },
             Failure::Denied { subject } => Self::Denied { subject, purpose },
             Failure::NoResponders => Self::JetStreamOff {
-                reason: "nobody answers JetStream requests".to_owned(),
+                reason: format!(
+                    "nobody answers at {} (domain or API prefix: {api})",
+                    api.method(">")
+                ),
             },
             Failure::Server { code, description }
                 if code == code::NOT_ENABLED || code == code::NOT_FOR_ACCOUNT =>

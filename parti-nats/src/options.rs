@@ -3,6 +3,7 @@
 //! It is separate because these are the only settings of the crate. Everything else about the
 //! connection (authentication, TLS, names) is set on the client itself.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_nats::ConnectOptions;
@@ -14,6 +15,10 @@ use crate::violation::random;
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 /// How often the client asks whether the server is alive; three unanswered ones reconnect.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
+
+/// How many messages a subscription of the client holds before it drops some: a whole list of a
+/// thousand keys comes at once, and what is dropped has to be asked for again.
+const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
 /// Where the server keeps a bucket it creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -37,6 +42,65 @@ pub struct NatsOptions {
     pub(crate) connect_timeout: Duration,
     pub(crate) watch_heartbeat: Duration,
     pub(crate) bucket_prefix: String,
+    pub(crate) api: ApiPrefix,
+}
+
+/// Where the JetStream that keeps the bucket is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ApiPrefix {
+    /// The one the server uses for this account.
+    Default,
+    /// The one of a domain, wherever in the network it is.
+    Domain(String),
+    /// The one imported from another account under this prefix.
+    Imported(String),
+}
+
+impl fmt::Display for ApiPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "none",
+            Self::Domain(name) | Self::Imported(name) => name,
+        })
+    }
+}
+
+impl ApiPrefix {
+    /// The subject of a method of the JetStream API.
+    pub(crate) fn method(&self, method: &str) -> String {
+        match self {
+            Self::Default => format!("$JS.API.{method}"),
+            Self::Domain(domain) => format!("$JS.{domain}.API.{method}"),
+            Self::Imported(prefix) => format!("{prefix}.{method}"),
+        }
+    }
+
+    /// Where a message for a subject of the bucket is published so that it reaches that JetStream,
+    /// and not one that is nearer.
+    pub(crate) fn publish(&self, subject: &str) -> String {
+        match self {
+            Self::Default => subject.to_owned(),
+            Self::Domain(_) | Self::Imported(_) => self.method(subject),
+        }
+    }
+
+    fn fault(&self) -> Option<(&'static str, &str, &'static str)> {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '$';
+        let is_word = |part: &str| !part.is_empty() && part.len() <= 64 && part.chars().all(word);
+        match self {
+            Self::Default => None,
+            Self::Domain(domain) => (!is_word(domain)).then_some((
+                "domain",
+                domain,
+                "1 to 64 letters, digits, '_' and '-'",
+            )),
+            Self::Imported(prefix) => (!prefix.split('.').all(is_word)).then_some((
+                "api_prefix",
+                prefix,
+                "a subject without wildcards and without a dot at the end, such as JS.hub.API",
+            )),
+        }
+    }
 }
 
 impl Default for NatsOptions {
@@ -48,6 +112,7 @@ impl Default for NatsOptions {
             connect_timeout: Duration::from_secs(5),
             watch_heartbeat: Duration::from_secs(1),
             bucket_prefix: "parti_".to_owned(),
+            api: ApiPrefix::Default,
         }
     }
 }
@@ -101,6 +166,31 @@ impl NatsOptions {
         self
     }
 
+    /// The JetStream domain that keeps the bucket, such as `hub`; none if not set. Replaces
+    /// [`NatsOptions::api_prefix`].
+    ///
+    /// Set it wherever servers with a JetStream of their own are joined by leaf nodes: without it
+    /// each process uses the JetStream nearest to it, and a group whose processes connect to
+    /// different servers exists twice, with two owners for every partition.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.api = ApiPrefix::Domain(domain.into());
+        self
+    }
+
+    /// The prefix under which the account imports another account's JetStream, without the dot at
+    /// the end; `$JS.API` if not set. Replaces [`NatsOptions::domain`].
+    ///
+    /// Below it are expected, as other clients do, the methods of the API and, for writing, the
+    /// subjects of the bucket: with `JS.hub.API` that is `JS.hub.API.STREAM.INFO.KV_parti_orders` and
+    /// `JS.hub.API.$KV.parti_orders.head`. Watches answer to the client's inbox, and ask about the
+    /// flow at `$JS.FC.>`; both have to pass as well.
+    #[must_use]
+    pub fn api_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.api = ApiPrefix::Imported(prefix.into());
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let timeouts = [
             ("request_timeout", self.request_timeout, 1),
@@ -123,6 +213,13 @@ impl NatsOptions {
                 needed: "1 to 5".to_owned(),
             });
         }
+        if let Some((option, found, needed)) = self.api.fault() {
+            return Err(OpenError::InvalidOption {
+                option,
+                found: format!("{found:?}"),
+                needed: needed.to_owned(),
+            });
+        }
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if self.bucket_prefix.len() > 64 || !self.bucket_prefix.chars().all(allowed) {
             return Err(OpenError::InvalidOption {
@@ -136,7 +233,7 @@ impl NatsOptions {
 }
 
 /// Sets on a client's options what leases need: quick, endless reconnects with jitter, a dead
-/// connection noticed in seconds, bounded connects and requests.
+/// connection noticed in seconds, bounded connects and requests, room for a whole list.
 ///
 /// [`NatsStore::connect`](crate::NatsStore::connect) and
 /// [`NatsStore::connect_with`](crate::NatsStore::connect_with) do this themselves; call it when you
@@ -147,6 +244,7 @@ pub fn tuned(connect: ConnectOptions, options: &NatsOptions) -> ConnectOptions {
         .connection_timeout(options.connect_timeout)
         .request_timeout(Some(options.request_timeout))
         .ping_interval(PING_INTERVAL)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .max_reconnects(None)
         .reconnect_delay_callback(|attempt| reconnect_delay(attempt, random()))
 }
@@ -190,12 +288,40 @@ mod tests {
                 "watch_heartbeat",
                 "9ms",
             ),
+            (fine.clone().domain(""), "domain", ""),
+            (fine.clone().domain("a.b"), "domain", "a.b"),
+            (fine.clone().domain("*"), "domain", "*"),
+            (fine.clone().api_prefix("JS.API."), "api_prefix", "JS.API."),
+            (fine.clone().api_prefix("JS.>"), "api_prefix", "JS.>"),
             (fine.bucket_prefix("a.b"), "bucket_prefix", "a.b"),
         ];
         for (options, option, found) in cases {
             let text = options.check().expect_err(option).to_string();
             assert!(text.contains(option) && text.contains(found), "{text}");
         }
+    }
+
+    /// A write that goes to the nearest JetStream while reads go to the named one is lost.
+    #[test]
+    fn methods_and_writes_go_to_the_same_jetstream() {
+        let options = NatsOptions::default();
+        let subjects = |options: &NatsOptions| {
+            let both = (
+                options.api.method("INFO"),
+                options.api.publish("$KV.b.head"),
+            );
+            options.check().map(|()| both)
+        };
+        let pair = |method: &str, write: &str| Ok((method.to_owned(), write.to_owned()));
+        assert_eq!(subjects(&options), pair("$JS.API.INFO", "$KV.b.head"));
+        assert_eq!(
+            subjects(&options.clone().domain("hub")),
+            pair("$JS.hub.API.INFO", "$JS.hub.API.$KV.b.head")
+        );
+        assert_eq!(
+            subjects(&options.api_prefix("JS.hub.API")),
+            pair("JS.hub.API.INFO", "JS.hub.API.$KV.b.head")
+        );
     }
 
     /// A long pause between reconnects lets leases run out although the server is back.

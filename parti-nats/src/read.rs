@@ -4,18 +4,20 @@
 //! asks one replica for the last message of every subject, which makes no consumer; beyond the
 //! server's limit of 1024 keys it takes the snapshot that begins a watch.
 
-use async_nats::{HeaderMap, Message};
+pub(crate) mod listing;
+
+use async_nats::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::StreamExt;
 use parti_core::{Entry, Revision, StoreError};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::api::{Api, denial};
+use crate::api::Api;
 use crate::bucket;
 use crate::key::{key_fault, prefix_fault};
 use crate::outcome::{Failure, code};
+use crate::read::listing::Listing;
 use crate::store::rejected;
 use crate::watch;
 
@@ -62,9 +64,9 @@ async fn list_filter(
     filter: &str,
     deadline: Instant,
 ) -> Result<(Vec<Entry>, Revision), Failure> {
-    match last_of_each(api, filter, deadline).await? {
+    match listing::list(api, filter, deadline).await? {
         Listing::All(entries, revision) => Ok((entries, revision)),
-        Listing::TooMany => watch::snapshot(api, filter, deadline).await,
+        Listing::NotThisWay => watch::snapshot(api, filter, deadline).await,
         Listing::Nothing => {
             let empty_at = empty_at(api, filter, deadline).await?;
             match empty_at {
@@ -139,88 +141,7 @@ async fn stored(
     }))
 }
 
-enum Listing {
-    All(Vec<Entry>, Revision),
-    Nothing,
-    TooMany,
-}
-
-/// Asks one replica for the last message of each subject.
-async fn last_of_each(api: &Api, filter: &str, deadline: Instant) -> Result<Listing, Failure> {
-    if !api.is_connected() {
-        return Err(Failure::NotConnected);
-    }
-    let started = Instant::now();
-    let broken = |error: String| Failure::Broken(error);
-    let inbox = api.client.new_inbox();
-    let subject = format!("$JS.API.DIRECT.GET.{}", api.names.stream);
-    let mut denials = api.violations.listen();
-    let answers = async {
-        let mut messages = api
-            .client
-            .subscribe(inbox.clone())
-            .await
-            .map_err(|error| broken(error.to_string()))?;
-        let query = serde_json::json!({ "multi_last": [filter] }).to_string();
-        api.client
-            .publish_with_reply(subject.clone(), inbox, query.into())
-            .await
-            .map_err(|error| broken(error.to_string()))?;
-        let mut entries = Vec::new();
-        while let Some(message) = messages.next().await {
-            match status(&message) {
-                None => entries.push(direct_entry(api, &message)?),
-                Some(204) => return end_of_list(entries, &message),
-                Some(404) => return Ok(Listing::Nothing),
-                Some(413) => return Ok(Listing::TooMany),
-                Some(503) => return Err(Failure::NoResponders),
-                Some(other) => {
-                    let words = message.description.unwrap_or_default();
-                    return Err(Failure::Malformed(format!("status {other} {words}")));
-                }
-            }
-        }
-        Err(broken("the subscription ended".to_owned()))
-    };
-    tokio::select! {
-        denied = denial(&mut denials, |denied| *denied == *subject) => Err(denied),
-        answers = timeout_at(deadline, answers) => match answers {
-            Ok(listing) => listing,
-            Err(_) => Err(api.timed_out(started)),
-        },
-    }
-}
-
-fn status(message: &Message) -> Option<u16> {
-    message.status.map(|status| status.as_u16())
-}
-
-/// The list is whole only when nothing was left pending.
-fn end_of_list(entries: Vec<Entry>, message: &Message) -> Result<Listing, Failure> {
-    let headers = message.headers.as_ref();
-    let number = |name| headers.and_then(|headers| number(headers, name));
-    match (number("Nats-Num-Pending"), number("Nats-UpTo-Sequence")) {
-        (Some(0), Some(revision)) => Ok(Listing::All(entries, Revision::new(revision))),
-        (Some(_), Some(_)) => Ok(Listing::TooMany),
-        (None, _) | (_, None) => Err(Failure::Malformed("an end without numbers".to_owned())),
-    }
-}
-
-fn direct_entry(api: &Api, message: &Message) -> Result<Entry, Failure> {
-    let missing = |name: &str| Failure::Malformed(format!("an entry without {name}"));
-    let headers = message.headers.as_ref().ok_or_else(|| missing("headers"))?;
-    let subject = headers
-        .get("Nats-Subject")
-        .ok_or_else(|| missing("subject"))?;
-    let revision = number(headers, "Nats-Sequence").ok_or_else(|| missing("sequence"))?;
-    Ok(Entry {
-        key: own_key(api, subject.as_str())?,
-        revision: Revision::new(revision),
-        value: value(Some(headers), &message.payload),
-    })
-}
-
-fn own_key(api: &Api, subject: &str) -> Result<String, Failure> {
+pub(crate) fn own_key(api: &Api, subject: &str) -> Result<String, Failure> {
     let key = api.names.key(subject).map(str::to_owned);
     key.ok_or_else(|| Failure::Malformed(format!("subject {subject:?} is of another bucket")))
 }

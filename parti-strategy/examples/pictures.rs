@@ -97,7 +97,9 @@ fn change(title: &str, numbers: std::ops::Range<u32>) -> String {
             .zip(&input.previous)
             .zip(input.partitions.weights());
         for ((&owner, &previous), &weight) in owners {
-            let bar = &mut bars[owner as usize];
+            let Some(bar) = bars.get_mut(owner as usize) else {
+                continue;
+            };
             *(if owner == previous {
                 &mut bar.stayed
             } else {

@@ -160,10 +160,16 @@ fn show(options: &Options, forecast: &Forecast) {
     );
     println!("giants        {}", report.giants);
     println!("settled       {}", report.settled);
+    println!("unplaced      {}", report.unplaced);
+    for unmet in &forecast.plan.unmet {
+        let (count, needs) = (unmet.unplaced.len(), &unmet.needs);
+        println!("              {count}: {}, needs {needs}", unmet.reason);
+    }
     if options.lists {
         for change in forecast.moves() {
             let from = change.from.map_or("nobody", WorkerId::as_str);
-            println!("{}  {from} -> {}", change.partition.key, change.to);
+            let to = change.to.map_or("nobody", WorkerId::as_str);
+            println!("{}  {from} -> {to}", change.partition.key);
         }
     }
 }

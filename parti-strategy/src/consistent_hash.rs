@@ -19,7 +19,8 @@ const VIRTUAL_NODES: u32 = 150;
 /// Owner = the first of the workers' virtual nodes at or after the partition's hash.
 ///
 /// Stateless: it ignores the previous assignment and the budget. Weights count only with a load
-/// bound. A worker has virtual nodes in proportion to its capacity.
+/// bound. A worker has virtual nodes in proportion to its capacity; where that makes more than about
+/// four million altogether, as for capacities in megabytes, all are thinned out alike.
 ///
 /// ```
 /// use parti_core::{AssignmentStrategy, PlanInput};
@@ -90,6 +91,7 @@ impl ConsistentHash {
         input::check_previous(input)?;
         let ring = scratch.take_ring(&input.workers, self.shape)?;
         plan.owners.clear();
+        plan.unmet.clear();
         plan.owners.resize(input.partitions.len(), 0);
         match self.load_bound {
             None => self.each(input, &ring, |rank, point| {

@@ -82,6 +82,7 @@ impl Rendezvous {
             .all(|bidder| bidder.capacity == bidders[0].capacity);
         let winner = if is_level { highest } else { cheapest };
         plan.owners.clear();
+        plan.unmet.clear();
         plan.owners.extend(
             input
                 .partitions

@@ -8,8 +8,9 @@
 use parti_core::{PlanError, WorkerInfo, WorkerTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// More points than this are a configuration error: the ring would need gigabytes.
-const MAX_POINTS: u64 = 1 << 26;
+/// More points than this are thinned out: they would cost memory and time and make nothing more
+/// even. A ring of as many takes 128 MiB while it is sorted.
+const MAX_POINTS: u64 = 1 << 22;
 /// A bucket this long is sorted by comparison; hashes that fill one are no accident.
 const LONG_BUCKET: usize = 24;
 
@@ -27,7 +28,8 @@ pub(crate) struct RingShape {
 /// How the number of a worker's points follows its capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// The virtual nodes are those of capacity 1: a worker's points depend on itself alone.
+    /// The virtual nodes are those of capacity 1: a worker's points depend on itself alone, as long
+    /// as there are not more than [`MAX_POINTS`] altogether.
     PerUnit,
     /// The virtual nodes are those of a worker of mean capacity: any capacities will do, but a
     /// worker's points depend on the others'.
@@ -39,13 +41,25 @@ impl RingShape {
     fn points_of(self, worker: &WorkerInfo, able: u64, total: u64) -> u64 {
         let (nodes, capacity) = (u64::from(self.virtual_nodes), u64::from(worker.capacity));
         match self.scale {
-            Scale::PerUnit => nodes * capacity,
+            Scale::PerUnit if capacity == 0 => 0,
+            Scale::PerUnit => ((nodes * capacity) >> self.thinning(total)).max(1),
             Scale::Mean if capacity == 0 => 0,
             Scale::Mean => {
                 let product = u128::from(nodes * able) * u128::from(capacity);
                 ((product / u128::from(total)) as u64).max(1)
             }
         }
+    }
+}
+
+impl RingShape {
+    /// How often the points of everybody are halved so that a ring has room for all. A power of two,
+    /// so that it seldom changes when a worker comes or goes: then a worker's points still depend on
+    /// itself alone.
+    fn thinning(self, total: u64) -> u32 {
+        let points = u128::from(self.virtual_nodes) * u128::from(total);
+        let excess = points.div_ceil(u128::from(MAX_POINTS)).max(1);
+        excess.next_power_of_two().ilog2()
     }
 }
 
@@ -80,10 +94,13 @@ impl Ring {
             .iter()
             .map(|w| u128::from(shape.points_of(w, able, total)))
             .sum();
-        if count > u128::from(MAX_POINTS) {
+        // Everybody has at least one point, so a group can be too large for being thinned out.
+        if count > 2 * u128::from(MAX_POINTS) {
             return Err(PlanError::BadInput(format!(
-                "capacities of {total} in total make {count} points on the ring; at most \
-                 {MAX_POINTS} are allowed, so scale the capacities down"
+                "{able} workers with {} virtual nodes make {count} points on the ring; at most \
+                 {} are allowed, so use fewer virtual nodes or another strategy",
+                shape.virtual_nodes,
+                2 * MAX_POINTS
             )));
         }
         self.unsorted.clear();
@@ -250,21 +267,60 @@ mod tests {
         }
     }
 
-    /// A capacity given in bytes must be refused with advice, not exhaust the leader's memory.
-    #[test]
-    fn capacities_that_make_the_ring_too_large_are_refused() {
-        let mut info = WorkerInfo::new(WorkerId::new("a").expect("valid ID"));
-        info.capacity = u32::MAX;
-        let table = WorkerTable::new(vec![info]).expect("unique");
+    fn points_by_worker(capacities: &[u32]) -> Vec<usize> {
+        let info = |(number, &capacity): (u32, &u32)| WorkerInfo {
+            capacity,
+            ..WorkerInfo::new(WorkerId::numbered("w", number).expect("short"))
+        };
+        let table = WorkerTable::new((0..).zip(capacities).map(info).collect()).expect("unique");
         let shape = RingShape {
             virtual_nodes: 150,
             seed: 0,
             scale: Scale::PerUnit,
         };
-        let error = Ring::default().build(&table, shape).expect_err("too large");
+        let mut ring = Ring::default();
+        ring.build(&table, shape).expect("thinned out");
+        let mut counts = vec![0; capacities.len()];
+        for point in ring.points() {
+            counts[point.worker as usize] += 1;
+        }
+        counts
+    }
+
+    /// A capacity in megabytes exhausted the leader's memory, and there was never a plan.
+    #[test]
+    fn large_capacities_are_thinned_out_in_proportion() {
+        let counts = points_by_worker(&[64_000, 128_000, 0, 1]);
         assert!(
-            error.to_string().contains("scale the capacities down"),
-            "{error}"
+            counts.iter().sum::<usize>() <= MAX_POINTS as usize + 2,
+            "{counts:?}"
         );
+        assert!(
+            counts.iter().sum::<usize>() >= MAX_POINTS as usize / 2,
+            "{counts:?}"
+        );
+        assert!(counts[1].abs_diff(2 * counts[0]) <= 2, "{counts:?}");
+        assert_eq!((counts[2], counts[3]), (0, 18));
+        let counts = points_by_worker(&[u32::MAX, u32::MAX]);
+        assert!(
+            counts[0] == counts[1] && counts[0] > 1_000_000,
+            "{counts:?}"
+        );
+    }
+
+    /// A ring that need not be thinned out must stay the Go library's.
+    #[test]
+    fn ordinary_capacities_have_the_points_of_the_go_library() {
+        assert_eq!(
+            points_by_worker(&[1, 0, 7, 9_000]),
+            [150, 0, 1_050, 1_350_000]
+        );
+    }
+
+    /// A join that rescaled everybody would move partitions between workers that did not change.
+    #[test]
+    fn a_join_leaves_the_points_of_the_others_alone_unless_the_ring_is_full() {
+        let (before, after) = ([40_000; 3], [40_000; 4]);
+        assert_eq!(points_by_worker(&before)[..], points_by_worker(&after)[..3]);
     }
 }

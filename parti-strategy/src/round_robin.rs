@@ -89,6 +89,7 @@ fn deal(
             .map(|(index, _)| index),
     );
     plan.owners.clear();
+    plan.unmet.clear();
     plan.owners.resize(input.partitions.len(), 0);
     let mut next = 0;
     for rank in order {

@@ -96,8 +96,10 @@ impl Sticky {
         self
     }
 
-    /// Only workers with certain labels may own certain partitions.
+    /// Only workers with certain labels may own certain partitions, or should while they are there.
     ///
+    /// A partition that nobody may own gets no owner and is named in the plan
+    /// ([`Plan::unmet`](parti_core::Plan::unmet)); all others are placed as if it were not there.
     /// Balance and fewest moves then hold within what the rules leave: exactly for equal weights,
     /// and for weights as long as classes of partitions do not compete for the same workers. Planning
     /// with rules allocates.
@@ -135,6 +137,7 @@ pub(crate) fn plan_unruled(
     plan: &mut Plan,
 ) -> Result<(), PlanError> {
     let capacity = input::capacity(input)?;
+    plan.unmet.clear();
     match input.partitions.uniform_weight() {
         Some(_) => equal::plan(input, capacity, settings.homes, scratch, plan),
         None => weighted::plan(input, capacity, settings, scratch, plan),

@@ -22,7 +22,7 @@ const LEAST_EXTREME: u32 = 1500;
 /// Owner = the ring's, unless that would be overloaded: then the lightest worker.
 ///
 /// Partitions far heavier than the mean are dealt in turn first. Stateless: ignores the previous
-/// assignment and the budget.
+/// assignment and the budget. Capacities count as for [`ConsistentHash`](crate::ConsistentHash).
 ///
 /// ```
 /// use parti_core::{AssignmentStrategy, PlanInput};
@@ -136,6 +136,7 @@ impl WeightedConsistentHash {
         let capacity = input::capacity(input)?;
         input::check_previous(input)?;
         plan.owners.clear();
+        plan.unmet.clear();
         self.extend_owners(
             input,
             scratch.ring(&input.workers, self.shape)?,

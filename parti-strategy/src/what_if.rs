@@ -43,14 +43,14 @@ pub struct Move<'a> {
     pub partition: &'a Partition,
     /// Its owner so far; `None` when it had none.
     pub from: Option<&'a WorkerId>,
-    /// Its owner then.
-    pub to: &'a WorkerId,
+    /// Its owner then; `None` when nobody may own it.
+    pub to: Option<&'a WorkerId>,
 }
 
 impl Forecast {
-    /// The partitions that would get an owner or another one, in canonical order.
+    /// The partitions that would get an owner, another one, or none any more, in canonical order.
     pub fn moves(&self) -> impl Iterator<Item = Move<'_>> {
-        let (input, workers) = (&self.input, self.input.workers.as_slice());
+        let input = &self.input;
         let ranks = input
             .partitions
             .as_slice()
@@ -62,7 +62,7 @@ impl Forecast {
             (previous != owner).then(|| Move {
                 partition,
                 from: name_of(input, previous),
-                to: &workers[owner as usize].id,
+                to: name_of(input, owner),
             })
         })
     }
@@ -73,9 +73,10 @@ impl Forecast {
         let workers = self.input.workers.as_slice();
         let mut loads: Vec<_> = workers.iter().map(|worker| (&worker.id, 0, 0)).collect();
         for (&owner, weight) in self.plan.owners.iter().zip(self.input.partitions.weights()) {
-            let (_, count, load) = &mut loads[owner as usize];
-            *count += 1;
-            *load += weight;
+            if let Some((_, count, load)) = loads.get_mut(owner as usize) {
+                *count += 1;
+                *load += weight;
+            }
         }
         loads
     }
@@ -93,7 +94,7 @@ impl Forecast {
 /// now.previous = Sticky::new().plan(&now)?.owners;
 /// let forecast = what_if(&Sticky::new(), &now, &[Change::Join(1)])?;
 /// assert_eq!(forecast.plan.report.moved, 20);
-/// assert!(forecast.moves().all(|m| m.to.as_str() == "new-0"));
+/// assert!(forecast.moves().all(|m| m.to.is_some_and(|to| to.as_str() == "new-0")));
 /// # Ok::<(), parti_core::PlanError>(())
 /// ```
 ///

@@ -96,6 +96,10 @@ catalogue! {
         "The fewest partitions any plans of the same balance could have moved.";
     UNFINISHED = "parti_unfinished_partitions", Gauge, Count, [],
         "Partitions that wait for their planned owner, according to the generation this worker knows.";
+    UNOWNED_NOW = "parti_unowned_partitions", Gauge, Count, [],
+        "Partitions without an owner now, as the leader tells; for a moment in every handoff.";
+    PARKED = "parti_parked_partitions", Gauge, Count, [],
+        "Partitions that nobody in the group may own, according to the generation this worker knows.";
     UNOWNED = "parti_unowned_partition_seconds", Histogram, Seconds, ["end"],
         "How long each partition had no owner before its present one, at the leader; the sum is \
          partition-seconds.";

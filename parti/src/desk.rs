@@ -2,9 +2,10 @@
 //!
 //! It is separate from the driver so that the order of callbacks is a plain state machine: grants
 //! and finished callbacks go in; callbacks to begin, releases and notices come out; it does no I/O
-//! and has no clock. What always holds: at most one callback of a partition runs at a time, every
-//! `on_assigned` that began is followed by one `on_revoked`, and every revoked grant is reported as
-//! released exactly once, at the latest when its drain time is over.
+//! and has no clock. What always holds: at most one callback of a partition runs at a time, no
+//! `on_assigned` begins with a guard that is invalid, every one that began is followed by one
+//! `on_revoked`, and every revoked grant is reported as released exactly once, at the latest when its
+//! drain time is over.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -64,6 +65,10 @@ pub(crate) enum End {
     Panicked(String),
     /// It took too long and was dropped.
     CutShort,
+    /// It took too long, and panicked when it was dropped; with what words.
+    CutShortPanicking(String),
+    /// Its guard had become invalid before it could begin, as after a blocked runtime.
+    NotBegun,
 }
 
 /// What the desk knows of one partition.
@@ -87,6 +92,8 @@ impl Slot {
 #[derive(Debug, Default)]
 struct Lane {
     ready: VecDeque<PartitionKey>,
+    /// Those whose guard is invalid: as a rule the core is about to revoke them.
+    waiting: Vec<PartitionKey>,
     running: usize,
 }
 
@@ -174,26 +181,32 @@ impl Desk {
     /// A callback has ended.
     pub(crate) fn finish(&mut self, finished: Finished) {
         let Finished { job, end } = finished;
-        let (callback, guard) = (job.callback(), job.guard());
-        let key = guard.partition().clone();
+        let (callback, key) = (job.callback(), job.guard().partition().clone());
         self.lane(callback).running -= 1;
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.running = None;
         }
-        match end {
-            End::Returned => {}
-            End::Panicked(message) => self.notices.push(ManagerNotice::CallbackPanicked {
+        if end == End::NotBegun {
+            self.take_back(&job);
+        }
+        let guard = job.guard();
+        let cut = matches!(end, End::CutShort | End::CutShortPanicking(_));
+        if let End::Panicked(message) | End::CutShortPanicking(message) = end {
+            self.notices.push(ManagerNotice::CallbackPanicked {
                 partition: key.clone(),
                 callback,
                 message,
-            }),
-            // The limit of the callback and of the drain are the same: whichever is seen first.
-            End::CutShort if callback == Callback::Revoked => self.time_out(guard),
-            End::CutShort => {}
+            });
         }
         match callback {
             Callback::Assigned => {}
-            Callback::Revoked => self.release(guard),
+            Callback::Revoked => {
+                if cut {
+                    // The limit of the callback and of the drain are the same: whichever is first.
+                    self.time_out(guard);
+                }
+                self.release(guard);
+            }
         }
         self.make_ready(&key);
         self.forget_if_empty(&key);
@@ -212,6 +225,8 @@ impl Desk {
     /// The callbacks to begin now.
     pub(crate) fn calls(&mut self) -> Vec<Call> {
         let mut calls = Vec::new();
+        let Lane { ready, waiting, .. } = &mut self.assigning;
+        ready.extend(waiting.drain(..));
         for callback in [Callback::Revoked, Callback::Assigned] {
             while self.lane(callback).running < self.concurrency {
                 let Some(key) = self.lane(callback).ready.pop_front() else {
@@ -247,6 +262,7 @@ impl Desk {
         !self.slots.values().any(busy)
     }
 
+    /// The next callback of a partition, if it is of this kind and may begin.
     fn begin(&mut self, key: &PartitionKey, callback: Callback) -> Option<Call> {
         let slot = self.slots.get_mut(key)?;
         let due = slot.running.is_none()
@@ -254,14 +270,34 @@ impl Desk {
                 .queue
                 .front()
                 .is_some_and(|job| job.callback() == callback);
-        let job = if due {
-            slot.queue.pop_front()?
-        } else {
+        if !due {
             return None;
-        };
+        }
+        let dead = |job: &Job| callback == Callback::Assigned && !job.guard().is_valid();
+        if slot.queue.front().is_some_and(dead) {
+            self.assigning.waiting.push(key.clone());
+            return None;
+        }
+        let job = slot.queue.pop_front()?;
         let (sender, cut) = oneshot::channel();
         slot.running = Some((callback, job.guard().token(), Some(sender)));
         Some(Call { job, cut })
+    }
+
+    /// An `on_assigned` was not begun after all. If its partition is being revoked meanwhile, there is
+    /// nothing to end; else it waits as if its turn had not come yet.
+    fn take_back(&mut self, job: &Job) {
+        let guard = job.guard();
+        let Some(slot) = self.slots.get_mut(guard.partition()) else {
+            return;
+        };
+        let ends_it = |next: &Job| matches!(next, Job::Revoked { .. }) && next.guard().is(guard);
+        if let Some(index) = slot.queue.iter().position(ends_it) {
+            slot.queue.remove(index);
+            self.release(guard);
+        } else if slot.holding.as_ref().is_some_and(|held| held.is(guard)) {
+            slot.queue.push_front(job.clone());
+        }
     }
 
     /// Gives up on the drain of an ownership that is not released yet.

@@ -5,15 +5,17 @@
 //! plans and callbacks are tasks that report back. Dropping it ends all of them and every guard.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::{
     AssignmentStrategy, Config, Core, Effect, Event, Grant, HistoryLoss, Instant, Notice,
-    OnBucketLost, PartitionSource, RequestId, StopMode, Store, Version, WatchEvent, WatchId,
+    OnBucketLost, ParkReason, PartitionKey, PartitionSource, RequestId, StopMode, Store, Version,
+    WatchEvent, WatchId,
 };
-use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::clock::Clock;
 use crate::desk::{Desk, Finished};
@@ -87,6 +89,10 @@ pub(crate) struct Driver {
     phase: Phase,
     /// The loss of history for which the core stops.
     halted: Option<HistoryLoss>,
+    /// What nobody took on leaving.
+    left_unowned: BTreeMap<PartitionKey, ParkReason>,
+    /// The threads that plan.
+    planners: Arc<Semaphore>,
 }
 
 /// Where the driver stands.
@@ -123,6 +129,8 @@ impl Driver {
             last_request: 0,
             phase: Phase::Running,
             halted: None,
+            left_unowned: BTreeMap::new(),
+            planners: Arc::new(Semaphore::new(tasks::PLANNERS)),
         }
     }
 
@@ -148,7 +156,7 @@ impl Driver {
         let sleep = tokio::time::sleep(self.time_to_sleep());
         tokio::select! {
             Some(input) = self.inbox.recv() => input,
-            Some(done) = self.tasks.join_next() => done.unwrap_or(Input::Nothing),
+            Some(done) = self.tasks.join_next() => told(done),
             () = sleep => Input::Nothing,
         }
     }
@@ -290,7 +298,9 @@ impl Driver {
             Effect::Plan { op, input } => {
                 let limit = parts.config.operation_timeout();
                 let strategy = Arc::clone(&parts.strategy);
-                self.tasks.spawn(tasks::plan(strategy, op, input, limit));
+                let planners = Arc::clone(&self.planners);
+                let task = tasks::plan(strategy, planners, op, input, limit);
+                self.tasks.spawn(task);
             }
             Effect::Revoke { grants, cause } => {
                 for grant in grants {
@@ -312,10 +322,9 @@ impl Driver {
     }
 
     fn assign(&mut self, grants: Vec<Grant>) {
-        let mut holdings = self.shared.holdings();
         for grant in grants {
             let guard = Guard::new(grant, Arc::clone(&self.shared.lease));
-            holdings.insert(guard.partition().clone(), guard.clone());
+            self.shared.hold(&guard);
             self.desk.assign(guard);
         }
     }
@@ -349,14 +358,15 @@ impl Driver {
                 self.answer(*request, Err(RequestError::Failed(reason.clone())));
             }
             Notice::StartFailed(error) => {
-                let (ended, failures) = (Ended::StartFailed(error.clone()), Vec::new());
-                self.phase = Phase::Done(Outcome { ended, failures });
+                let outcome = Outcome::of(Ended::StartFailed(error.clone()), Vec::new());
+                self.phase = Phase::Done(outcome);
             }
             Notice::HistoryLost {
                 loss,
                 then: OnBucketLost::Halt,
                 ..
             } => self.halted = Some(loss.clone()),
+            Notice::LeftUnowned { partitions } => self.left_unowned.extend(partitions.clone()),
             Notice::Stopped { errors } => self.stopped(errors),
             _ => {}
         }
@@ -378,7 +388,18 @@ impl Driver {
             Some(loss) => Ended::HistoryLost(loss),
             None => Ended::Stopped,
         };
-        self.phase = Phase::Done(Outcome { ended, failures });
+        let mut outcome = Outcome::of(ended, failures);
+        let mut unowned: BTreeMap<ParkReason, Vec<PartitionKey>> = BTreeMap::new();
+        for (partition, reason) in std::mem::take(&mut self.left_unowned) {
+            unowned.entry(reason).or_default().push(partition);
+        }
+        // That the last one leaves nobody behind is what a group's end is, not a failure.
+        outcome.left_unowned = unowned.remove(&ParkReason::NoWorkers).unwrap_or_default();
+        let failures = unowned.into_iter();
+        let failures =
+            failures.map(|(reason, partitions)| StopFailure::NobodyToTake { reason, partitions });
+        outcome.failures.extend(failures);
+        self.phase = Phase::Done(outcome);
     }
 
     fn answer(&mut self, request: RequestId, result: Result<Version, RequestError>) {
@@ -420,14 +441,20 @@ impl Driver {
     /// Lets the callbacks that are left come to an end, each bounded by `drain_timeout`.
     async fn finish_callbacks(&mut self) {
         let drain = self.parts.config.drain_timeout();
-        let until = tokio::time::Instant::now() + drain * 2;
+        let mut late = pin!(tokio::time::sleep(drain.saturating_mul(2)));
         self.begin_callbacks();
         while !self.desk.is_idle() {
-            let next = tokio::time::timeout_at(until, self.tasks.join_next()).await;
+            let next = tokio::select! {
+                done = self.tasks.join_next() => done,
+                () = &mut late => None,
+            };
             match next {
-                Ok(Some(Ok(Input::Finished(finished)))) => self.finished(finished),
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+                Some(done) => {
+                    if let Input::Finished(finished) = told(done) {
+                        self.finished(finished);
+                    }
+                }
+                None => break,
             }
             for notice in self.desk.take_notices() {
                 self.tell(notice);
@@ -437,12 +464,21 @@ impl Driver {
     }
 }
 
+/// What a task has to say. Each contains what it runs and answers by itself; what is left are watches
+/// that were ended.
+fn told(done: Result<Input, JoinError>) -> Input {
+    done.unwrap_or_else(|error| {
+        if !error.is_cancelled() {
+            tracing::error!(%error, "a task of the driver panicked");
+        }
+        Input::Nothing
+    })
+}
+
 impl Drop for Driver {
     /// Runs also when the task is aborted or panics: nothing may look alive afterwards.
     fn drop(&mut self) {
-        let reason = "it was dropped or panicked".to_owned();
-        let (ended, failures) = (Ended::Failed(reason), Vec::new());
-        self.shared.end(Outcome { ended, failures });
+        self.shared.fail("it was dropped or panicked");
         self.parts.observer.end(self.parts.clock.now());
     }
 }

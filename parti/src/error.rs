@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti_core::{HistoryLoss, PartitionKey, StartError, StoreError};
+use parti_core::{HistoryLoss, ParkReason, PartitionKey, StartError, StoreError};
 
 use crate::handler::Callback;
 
@@ -128,6 +128,17 @@ impl std::error::Error for ReadError {
     }
 }
 
+/// What a clean stop leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct StopReport {
+    /// Partitions of this worker that nobody took because it was the last of its group: no other
+    /// worker with any capacity takes part. They have an owner again as soon as somebody joins.
+    ///
+    /// Of a group that goes on, what nobody may take is a failure, [`StopFailure::NobodyToTake`].
+    /// Only [`StopMode::Handoff`](crate::StopMode::Handoff) hands anything over.
+    pub left_unowned: Vec<PartitionKey>,
+}
+
 /// A stop that was not clean: every step that failed, in order. The manager has stopped all the
 /// same; what a step did not give back ends by itself after one lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +153,14 @@ pub struct StopError {
 pub enum StopFailure {
     /// A step of the coordination, such as the release of the session; in words.
     Coordination(String),
+    /// The group goes on, but no other worker of it may own these partitions. They have no owner until
+    /// a worker joins that may.
+    NobodyToTake {
+        /// Why.
+        reason: ParkReason,
+        /// The partitions.
+        partitions: Vec<PartitionKey>,
+    },
     /// A callback panicked; its partition counts as released.
     CallbackPanicked {
         /// The partition.
@@ -169,6 +188,14 @@ impl fmt::Display for StopFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Coordination(reason) => f.write_str(reason),
+            Self::NobodyToTake { reason, partitions } => {
+                let (count, some) = (partitions.len(), &partitions[..partitions.len().min(5)]);
+                let some: Vec<String> = some.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "nobody could take {count} partitions, such as {some:?}: {reason}"
+                )
+            }
             Self::CallbackPanicked {
                 partition,
                 callback,

@@ -6,12 +6,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parti_core::{Grant, Instant, PartitionKey, Token};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::validity::{self, Deadline, Phase, Progress};
+
+#[cfg(test)]
+mod interleavings;
 
 /// The right to process one partition, for as long as it lasts. Cheap to clone.
 ///
@@ -23,17 +26,8 @@ pub struct Guard(Arc<Inner>);
 struct Inner {
     grant: Grant,
     lease: Arc<Lease>,
-    phase: AtomicU8,
+    progress: Progress,
     changed: Notify,
-}
-
-/// How far an ownership has come; it only moves forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-enum Phase {
-    Owned = 0,
-    Revoking = 1,
-    Over = 2,
 }
 
 impl Guard {
@@ -41,7 +35,7 @@ impl Guard {
         Self(Arc::new(Inner {
             grant,
             lease,
-            phase: AtomicU8::new(Phase::Owned as u8),
+            progress: Progress::new(),
             changed: Notify::new(),
         }))
     }
@@ -63,7 +57,10 @@ impl Guard {
     /// longer than `drain_timeout` or the lease itself is lost.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.phase() < Phase::Over && self.0.lease.is_live()
+        let Inner {
+            lease, progress, ..
+        } = &*self.0;
+        validity::is_valid(progress, &lease.deadline, || lease.clock.now().as_nanos())
     }
 
     /// Whether the partition is being taken away or has been: take no new work.
@@ -110,15 +107,11 @@ impl Guard {
     }
 
     fn phase(&self) -> Phase {
-        match self.0.phase.load(Ordering::Acquire) {
-            0 => Phase::Owned,
-            1 => Phase::Revoking,
-            _ => Phase::Over,
-        }
+        self.0.progress.phase()
     }
 
     fn advance(&self, phase: Phase) {
-        self.0.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.0.progress.advance(phase);
         self.0.changed.notify_waiters();
     }
 
@@ -147,31 +140,34 @@ impl fmt::Debug for Guard {
 #[derive(Debug)]
 pub(crate) struct Lease {
     clock: Clock,
-    /// Nanoseconds of [`Instant`]; zero when nothing is valid.
-    deadline: AtomicU64,
+    deadline: Deadline,
 }
 
 impl Lease {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            deadline: AtomicU64::new(0),
+            deadline: Deadline::new(),
         }
     }
 
+    /// Takes over a deadline; without one nothing is valid.
     pub(crate) fn set(&self, deadline: Option<Instant>) {
-        let nanos = deadline.map_or(0, Instant::as_nanos);
-        self.deadline.store(nanos, Ordering::Release);
+        self.deadline.set(deadline.map_or(0, Instant::as_nanos));
     }
 
     /// Takes over an earlier deadline at once; a later one has to wait for [`Lease::set`].
     pub(crate) fn shorten(&self, deadline: Option<Instant>) {
-        let nanos = deadline.map_or(0, Instant::as_nanos);
-        self.deadline.fetch_min(nanos, Ordering::AcqRel);
+        self.deadline.shorten(deadline.map_or(0, Instant::as_nanos));
     }
 
-    fn is_live(&self) -> bool {
-        self.clock.now().as_nanos() < self.deadline.load(Ordering::Acquire)
+    /// The worker has ended: no guard is valid again, whatever a step under way still sets.
+    pub(crate) fn end(&self) {
+        self.deadline.end();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.deadline.has_ended()
     }
 }
 

@@ -14,8 +14,9 @@ use crate::guard::Guard;
 /// Begins and ends the processing of partitions.
 ///
 /// Callbacks of different partitions run concurrently, up to the builder's `concurrency`. A callback
-/// that panics is contained, reported as a
-/// [`ManagerNotice::CallbackPanicked`](crate::ManagerNotice) and counts as returned.
+/// that panics, also in a destructor when it is cut short, is contained, reported as a
+/// [`ManagerNotice::CallbackPanicked`](crate::ManagerNotice) and counts as returned. `on_assigned` is
+/// not begun with a guard that is invalid already, as after the runtime was blocked for a lease.
 ///
 /// # Cancellation safety
 /// A callback that takes too long is dropped where it waits; what it has spawned goes on, so let it

@@ -4,54 +4,26 @@
 //! needs an answer at once and about everything, also about the driver that would have to give it.
 //! What always holds: each condition is derived from what is the case when asked, independently of
 //! the others; none is set or cleared.
+//!
+//! To add a condition: a line in `codes!` below. Its fact comes from the core as a
+//! [`ProblemKind`] (see `parti-core/src/problem.rs` for how to add one; a line in `condition_of` says
+//! which condition it is, and after which time), or from the shell as a field of `Vitals` that the
+//! observer fills in, looked at in `alive`. `parti_health_condition` then has it by itself; a test
+//! asks for its row in the table of `docs/OPERATIONS.md`, which names its alert, and for that alert in
+//! `docs/observability/alerts.yaml`.
 
 use std::fmt;
 use std::time::Duration;
 
-use parti_core::{CircuitState, Config, DegradedReason, Instant, Mode, State, Status, Version};
+use parti_core::{
+    CircuitState, Config, DegradedReason, Instant, Mode, ProblemKind, State, Status, Version,
+};
 
 use crate::error::Ended;
 
 /// How long the driver may not have turned before it counts as stalled. It turns at least once a
 /// second; a busy machine is not a dead process.
 const STALLED: Duration = Duration::from_secs(15);
-
-/// What can be wrong with a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum HealthCode {
-    /// The driver ended although nobody stopped the manager.
-    DriverFailed,
-    /// The driver has not turned for 15 seconds: the runtime is blocked.
-    DriverStalled,
-    /// The manager was stopped, or is stopping.
-    Stopping,
-    /// The history of the bucket was lost. Until the quarantine is over it takes part in nothing; with
-    /// [`OnBucketLost::Halt`](parti_core::OnBucketLost::Halt) it has ended, for people to look first.
-    HistoryLost,
-    /// It holds no worker ID.
-    NoIdentity,
-    /// Its lease has run out, so that no guard is valid.
-    LeaseLost,
-    /// It has not taken in its first assignment.
-    NotAssigned,
-    /// Less than a third of the lease is left.
-    LeaseMarginLow,
-    /// Requests to the store have failed for longer than a heartbeat interval, the last one too.
-    StoreUnreachable,
-    /// The watch does not bring back its own renewals.
-    WatchSilent,
-    /// A circuit to the store is open or half-open.
-    CircuitOpen,
-    /// It has known of no leader for longer than a lease.
-    NoLeader,
-    /// It is in degraded mode.
-    Degraded,
-    /// A hand-over has not come forward for longer than `handoff_timeout` and a lease.
-    RebalanceStuck,
-    /// A callback has been running for longer than `drain_timeout`.
-    CallbackStuck,
-}
 
 /// What a condition means for the probes of an orchestrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,67 +36,107 @@ pub enum Impact {
     Dead,
 }
 
-impl HealthCode {
-    /// Every code, in declaration order.
-    pub const ALL: [Self; 15] = [
-        Self::DriverFailed,
-        Self::DriverStalled,
-        Self::Stopping,
-        Self::HistoryLost,
-        Self::NoIdentity,
-        Self::LeaseLost,
-        Self::NotAssigned,
-        Self::LeaseMarginLow,
-        Self::StoreUnreachable,
-        Self::WatchSilent,
-        Self::CircuitOpen,
-        Self::NoLeader,
-        Self::Degraded,
-        Self::RebalanceStuck,
-        Self::CallbackStuck,
-    ];
-
-    /// The code as one lower-case word, for logs and labels.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DriverFailed => "driver_failed",
-            Self::DriverStalled => "driver_stalled",
-            Self::Stopping => "stopping",
-            Self::HistoryLost => "history_lost",
-            Self::NoIdentity => "no_identity",
-            Self::LeaseLost => "lease_lost",
-            Self::NotAssigned => "not_assigned",
-            Self::LeaseMarginLow => "lease_margin_low",
-            Self::StoreUnreachable => "store_unreachable",
-            Self::WatchSilent => "watch_silent",
-            Self::CircuitOpen => "circuit_open",
-            Self::NoLeader => "no_leader",
-            Self::Degraded => "degraded",
-            Self::RebalanceStuck => "rebalance_stuck",
-            Self::CallbackStuck => "callback_stuck",
+macro_rules! codes {
+    ($($code:ident = $word:literal, $impact:ident, $meaning:literal;)*) => {
+        /// What can be wrong with a worker or with its group, the gravest first.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum HealthCode {
+            $(#[doc = $meaning] $code,)*
         }
-    }
 
-    /// What it means for the probes.
-    #[must_use]
-    pub const fn impact(self) -> Impact {
-        match self {
-            Self::DriverFailed | Self::DriverStalled => Impact::Dead,
-            Self::Stopping
-            | Self::HistoryLost
-            | Self::NoIdentity
-            | Self::LeaseLost
-            | Self::NotAssigned => Impact::Unready,
-            Self::LeaseMarginLow
-            | Self::StoreUnreachable
-            | Self::WatchSilent
-            | Self::CircuitOpen
-            | Self::NoLeader
-            | Self::Degraded
-            | Self::RebalanceStuck
-            | Self::CallbackStuck => Impact::Report,
+        impl HealthCode {
+            /// Every code, in declaration order.
+            pub const ALL: &[Self] = &[$(Self::$code),*];
+
+            /// The code as one lower-case word, for logs and labels.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => $word,)*
+                }
+            }
+
+            /// What it means for the probes.
+            #[must_use]
+            pub const fn impact(self) -> Impact {
+                match self {
+                    $(Self::$code => Impact::$impact,)*
+                }
+            }
         }
+    };
+}
+
+codes! {
+    DriverFailed = "driver_failed", Dead,
+        "The driver ended although nobody stopped the manager.";
+    DriverStalled = "driver_stalled", Dead,
+        "The driver has not turned for 15 seconds: the runtime is blocked.";
+    Stopping = "stopping", Unready,
+        "The manager was stopped, or is stopping.";
+    HistoryLost = "history_lost", Unready,
+        "The history of the bucket was lost. Until the quarantine is over it takes part in nothing; \
+         with [`OnBucketLost::Halt`](parti_core::OnBucketLost::Halt) it has ended, for people to look \
+         first.";
+    NoIdentity = "no_identity", Unready,
+        "It holds no worker ID.";
+    LeaseLost = "lease_lost", Unready,
+        "Its lease has run out, so that no guard is valid.";
+    NotAssigned = "not_assigned", Unready,
+        "It has not taken in its first assignment.";
+    LeaseMarginLow = "lease_margin_low", Report,
+        "Less than a third of the lease is left.";
+    StoreUnreachable = "store_unreachable", Report,
+        "Requests to the store have failed for longer than a heartbeat interval, the last one too.";
+    WatchSilent = "watch_silent", Report,
+        "The watch does not bring back its own renewals.";
+    CircuitOpen = "circuit_open", Report,
+        "A circuit to the store is open or half-open.";
+    NoLeader = "no_leader", Report,
+        "It has known of no leader for longer than a lease, or the leader gives no sign of life.";
+    LeadersChange = "leaders_change", Report,
+        "One leader follows the other: several terms within a minute.";
+    NotJudging = "not_judging", Report,
+        "The leader does not hear the store well enough to judge others: nobody is replaced.";
+    Unowned = "partitions_unowned", Report,
+        "Partitions of the group have had no owner for longer than a handoff or a crash explains.";
+    Parked = "partitions_parked", Report,
+        "Nobody in the group may own some partitions, and they have waited for longer than a crash \
+         explains.";
+    PlanFailing = "plan_failing", Report,
+        "The leader's plans fail.";
+    SourceFailing = "source_failing", Report,
+        "The partition source fails.";
+    CommitFailing = "commit_failing", Report,
+        "What the leader has planned cannot be committed.";
+    OtherProblem = "other_problem", Report,
+        "The leader is of a later release and tells a problem that this release has no name for.";
+    Degraded = "degraded", Report,
+        "It is in degraded mode.";
+    RebalanceStuck = "rebalance_stuck", Report,
+        "A handoff has not come forward for longer than `handoff_timeout` and a lease.";
+    CallbackStuck = "callback_stuck", Report,
+        "A callback has been running for longer than `drain_timeout`.";
+}
+
+/// Which condition a problem of the core is, and for how long it may last without being one: what
+/// ordinary handoffs, crashes and retries explain is none.
+fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
+    let interval = config.heartbeat_interval();
+    // A crash is repaired within a lease and a little; then there is something wrong.
+    let repaired = config.lease() + interval * 2;
+    match kind {
+        ProblemKind::Unowned => (HealthCode::Unowned, repaired),
+        ProblemKind::Parked => (HealthCode::Parked, repaired),
+        ProblemKind::LeaderSilent => (HealthCode::NoLeader, repaired),
+        ProblemKind::LeadersChange => (HealthCode::LeadersChange, Duration::ZERO),
+        ProblemKind::NotJudging => (HealthCode::NotJudging, repaired),
+        ProblemKind::PlanFailing => (HealthCode::PlanFailing, interval),
+        ProblemKind::SourceFailing => (HealthCode::SourceFailing, interval),
+        ProblemKind::CommitFailing => (HealthCode::CommitFailing, interval),
+        // A test fails for a kind with a name that ends up here.
+        ProblemKind::Other(_) | _ => (HealthCode::OtherProblem, repaired),
     }
 }
 
@@ -340,6 +352,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         }
     }
     found.add_after(HealthCode::NoLeader, vitals.no_leader, lease, "");
+    add_problems(found, config, status);
     let patience = config.handoff_timeout() + lease;
     let waiting = format!(
         "{} partitions wait for their planned owner",
@@ -354,6 +367,18 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
     if let Some((since, which)) = &vitals.oldest_callback {
         let patience = config.drain_timeout();
         found.add_after(HealthCode::CallbackStuck, Some(*since), patience, which);
+    }
+}
+
+/// What the core finds wrong, if it has lasted for too long.
+fn add_problems(found: &mut Found, config: &Config, status: &Status) {
+    for problem in &status.problems {
+        let (code, patience) = condition_of(problem.kind, config);
+        let detail = match &problem.told_by {
+            Some(leader) => format!("{} (says {leader})", problem.detail),
+            None => problem.detail.clone(),
+        };
+        found.add_after(code, Some(problem.since), patience, detail);
     }
 }
 

@@ -149,6 +149,8 @@ fn code(notice: &ManagerNotice) -> Option<&'static str> {
             Notice::LeaseLost { .. } => "lease_lost",
             Notice::StrategyChanged { .. } => "strategy_changed",
             Notice::PlanFailed { .. } => "plan_failed",
+            Notice::Parked { .. } => "parked",
+            Notice::LeftUnowned { .. } => "left_unowned",
             Notice::StepFailed { .. } => "step_failed",
             Notice::CircuitChanged {
                 to: CircuitState::Open,

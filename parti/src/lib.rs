@@ -18,6 +18,7 @@ mod breaker;
 mod builder;
 mod catalogue;
 mod clock;
+mod contain;
 mod desk;
 mod driver;
 mod error;
@@ -43,12 +44,19 @@ pub mod prometheus;
 mod retry;
 mod shared;
 mod source;
+pub mod store;
 mod subscription;
+mod validity;
+
+/// The atomics of `validity.rs`, which a test exchanges for others.
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+}
 
 pub use breaker::{CallError, CircuitBreaker, CircuitBreakerBuilder, CircuitChange};
 pub use builder::ManagerBuilder;
 pub use clock::Clock;
-pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure};
+pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure, StopReport};
 pub use guard::Guard;
 pub use handler::{Callback, PartitionHandler};
 pub use health::{Condition, Health, HealthCode, Impact};
@@ -71,11 +79,12 @@ pub use parti_core::{
     Circuit, CircuitOpen, CircuitState, CircuitStatus, Config, ConfigBuilder, ConfigError,
     DegradedReason, Epoch, Explanation, FailedStep, Gap, Generation, Grant, GroupName, HistoryLoss,
     Instant, Jitter, Judged, Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost,
-    Owner, OwnerEnd, OwnerSession, Partition, PartitionError, PartitionKey, PartitionSource,
-    PartitionTable, PieceError, Plan, PlanError, PlanInput, Preset, Report, RequestId, RetryPolicy,
-    RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause, SourceError, StartError, State,
-    Status, StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token,
-    Transfer, Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
+    Owner, OwnerEnd, OwnerSession, ParkReason, Parked, ParkedGroup, Parking, Partition,
+    PartitionError, PartitionKey, PartitionSource, PartitionTable, PieceError, Plan, PlanError,
+    PlanInput, Preset, Problem, ProblemKind, Report, RequestId, RetryPolicy, RetryPolicyBuilder,
+    RetryPolicyError, Revision, RevokeCause, SourceError, StartError, State, Status,
+    StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token, Transfer,
+    Unmet, Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
 };
 #[cfg(feature = "nats")]
 #[doc(no_inline)]

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::builder::ManagerBuilder;
 use crate::driver::{Input, Request};
-use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure};
+use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
 use crate::guard::Guard;
 use crate::handler::PartitionHandler;
 use crate::health::{Health, judge};
@@ -207,25 +207,31 @@ impl Manager {
     /// Leaves the group, for good, and answers when nothing is held any more. May be called again
     /// meanwhile, as to hurry with [`StopMode::Now`]; every call gets the answer.
     ///
+    /// The report names what has no owner now because this worker was the last of its group.
+    ///
     /// # Errors
-    /// [`StopError`] lists every step that failed. The manager has stopped all the same.
+    /// [`StopError`] lists every step that failed, and what nobody in a group that goes on may own
+    /// ([`StopFailure::NobodyToTake`]). The manager has stopped all the same.
     ///
     /// # Cancellation safety
     /// Dropping the future abandons the answer, not the stop; a further call gets it. Bounded by
     /// `shutdown_timeout`, three `drain_timeout`s for the callbacks, and one lease; then the driver is
     /// ended with [`StopFailure::Hung`].
-    pub async fn stop(&self, mode: StopMode) -> Result<(), StopError> {
+    pub async fn stop(&self, mode: StopMode) -> Result<StopReport, StopError> {
         let config = &self.config;
-        let limit = config.shutdown_timeout() + config.drain_timeout() * 3 + config.lease();
+        let drains = config.drain_timeout().saturating_mul(3);
+        let limit = config.shutdown_timeout().saturating_add(drains);
+        let limit = limit.saturating_add(config.lease());
         let stopping = async {
             // A driver that takes in nothing more has ended; its outcome says how.
             let _ = self.inbox.send(Input::Stop { mode }).await;
             self.outcome().await
         };
         let Ok(outcome) = tokio::time::timeout(limit, stopping).await else {
+            // Before the task: a step of it that is under way ends with the guards invalid.
+            self.shared.fail(format!("a stop hung for {limit:?}"));
             self.driver.abort();
-            let after = limit;
-            let failures = vec![StopFailure::Hung { after }];
+            let failures = vec![StopFailure::Hung { after: limit }];
             return Err(StopError { failures });
         };
         let mut failures = outcome.failures;
@@ -236,7 +242,8 @@ impl Manager {
             }
         }
         if failures.is_empty() {
-            Ok(())
+            let left_unowned = outcome.left_unowned;
+            Ok(StopReport { left_unowned })
         } else {
             Err(StopError { failures })
         }
@@ -280,19 +287,14 @@ impl Manager {
         let ended = outcome.wait_for(Option::is_some).await;
         // The sender lives as long as this manager, and what was waited for is there.
         let ended = ended.ok().and_then(|outcome| outcome.clone());
-        ended.unwrap_or_else(|| Outcome {
-            ended: Ended::Stopped,
-            failures: Vec::new(),
-        })
+        ended.unwrap_or_else(|| Outcome::of(Ended::Stopped, Vec::new()))
     }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
         // Guards are invalid from here on, also if the runtime takes its time to end the task.
-        let reason = "the manager was dropped".to_owned();
-        let (ended, failures) = (Ended::Failed(reason), Vec::new());
-        self.shared.end(Outcome { ended, failures });
+        self.shared.fail("the manager was dropped");
         self.driver.abort();
     }
 }

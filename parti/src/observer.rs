@@ -63,7 +63,7 @@ impl Observer {
         hooks: Option<broadcast::Sender<Arc<HookEvent>>>,
     ) -> Self {
         let last = shared.status.borrow().clone();
-        let codes = HealthCode::ALL.map(HealthCode::as_str);
+        let codes = HealthCode::ALL.iter().map(|code| code.as_str());
         Self {
             config: config.clone(),
             shared,
@@ -158,11 +158,19 @@ impl Observer {
         let (key, callback) = (finished.job.guard().partition(), finished.job.callback());
         let since = self.running.remove(&(key.clone(), callback)).unwrap_or(now);
         let running = self.count(callback);
-        self.meter.on_finished(now, (key, callback), since, running);
-        if finished.end == End::CutShort && callback == Callback::Assigned {
-            tracing::warn!(partition = %key, "on_assigned was cut short to give its partition away");
-        }
         self.note_oldest();
+        match &finished.end {
+            End::NotBegun => {
+                self.meter.on_callback(callback, running);
+                tracing::warn!(partition = %key, "a callback was not begun: its guard was invalid");
+                return;
+            }
+            End::CutShort | End::CutShortPanicking(_) if callback == Callback::Assigned => {
+                tracing::warn!(partition = %key, "on_assigned was cut short to give its partition away");
+            }
+            End::Returned | End::Panicked(_) | End::CutShort | End::CutShortPanicking(_) => {}
+        }
+        self.meter.on_finished(now, (key, callback), since, running);
     }
 
     /// A stop was asked for.

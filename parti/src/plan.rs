@@ -25,12 +25,15 @@ use parti_strategy::{Change, Forecast, Sticky, situation, what_if};
 ///
 /// // Who gets what in the beginning ...
 /// let first = parti::plan(workers.clone(), partitions.clone(), &[], &[])?;
-/// let owned: Vec<_> = first.moves().map(|m| (m.partition.key.clone(), m.to.clone())).collect();
+/// let owned: Vec<_> = first
+///     .moves()
+///     .filter_map(|m| Some((m.partition.key.clone(), m.to?.clone())))
+///     .collect();
 /// // ... and what a fourth worker would change.
 /// let join = parti::plan(workers, partitions, &owned, &[Change::Join(1)])?;
 /// assert_eq!(join.plan.report.moved, 30);
 /// assert_eq!(join.plan.report.lower_bound, 30);
-/// assert!(join.moves().all(|m| m.to.as_str() == "new-0"));
+/// assert!(join.moves().all(|m| m.to.is_some_and(|to| to.as_str() == "new-0")));
 /// assert!(join.loads().iter().all(|&(_, count, _)| count == 30));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -21,6 +21,19 @@ use crate::subscription::ManagerNotice;
 pub(crate) struct Outcome {
     pub(crate) ended: Ended,
     pub(crate) failures: Vec<StopFailure>,
+    /// Partitions that nobody took because nobody is left.
+    pub(crate) left_unowned: Vec<PartitionKey>,
+}
+
+impl Outcome {
+    /// An end that no stop asked for, or an unclean one.
+    pub(crate) const fn of(ended: Ended, failures: Vec<StopFailure>) -> Self {
+        Self {
+            ended,
+            failures,
+            left_unowned: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -72,6 +85,17 @@ impl Shared {
         self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes up the guard of a new ownership. After the end there is none: a step of the driver that
+    /// was under way then may still try.
+    pub(crate) fn hold(&self, guard: &Guard) {
+        let mut holdings = self.holdings();
+        if self.lease.has_ended() {
+            guard.end();
+        } else {
+            holdings.insert(guard.partition().clone(), guard.clone());
+        }
+    }
+
     /// How the driver ended, if it did.
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.outcome
@@ -80,9 +104,15 @@ impl Shared {
             .map(|outcome| outcome.ended.clone())
     }
 
+    /// As [`Shared::end`], without a stop.
+    pub(crate) fn fail(&self, reason: impl Into<String>) {
+        let (ended, failures) = (Ended::Failed(reason.into()), Vec::new());
+        self.end(Outcome::of(ended, failures));
+    }
+
     /// The driver is over: every guard is invalid from here on. The first outcome counts.
     pub(crate) fn end(&self, outcome: Outcome) {
-        self.lease.set(None);
+        self.lease.end();
         let holdings = std::mem::take(&mut *self.holdings());
         for guard in holdings.values() {
             guard.end();
@@ -94,5 +124,51 @@ impl Shared {
             }
             first
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parti_core::{Config, Grant, Token};
+
+    use super::*;
+    use crate::instrument::Instruments;
+    use crate::meter;
+
+    /// A manager that was dropped, or given up as hung, while its driver was in the middle of a step
+    /// left valid guards behind: the step went on to set the lease and to take up new ownerships.
+    #[tokio::test]
+    async fn a_step_under_way_at_the_end_makes_nothing_valid() {
+        let clock = Clock::tokio();
+        let later = Some(clock.now() + Duration::from_secs(60));
+        let config = Config::builder("g").build().expect("coherent");
+        let boot = parti_core::Boot {
+            now: clock.now(),
+            wall_ms: 0,
+            seed: 1,
+            strategy: parti_core::AssignmentStrategy::id(&parti_strategy::Sticky::new()),
+            software: String::new(),
+        };
+        let status = parti_core::Core::new(config, boot).status();
+        let notices = broadcast::Sender::new(1);
+        let dropped = meter::dropped(&Instruments::new("g", &[]), "subscription");
+        let shared = Shared::new(clock, status, &notices, dropped);
+        let guard = |token| {
+            let partition = PartitionKey::new(["p"]).expect("valid key");
+            let token = Token::new(token);
+            Guard::new(Grant { partition, token }, Arc::clone(&shared.lease))
+        };
+        let (held, given) = (guard(1), guard(2));
+        shared.lease.set(later);
+        shared.hold(&held);
+        assert!(held.is_valid() && shared.holdings().len() == 1);
+        shared.fail("dropped");
+        shared.hold(&given);
+        shared.lease.shorten(later);
+        shared.lease.set(later);
+        assert!(!held.is_valid() && !given.is_valid() && given.is_revoking());
+        assert!(shared.holdings().is_empty() && !guard(3).is_valid());
     }
 }

@@ -264,7 +264,7 @@ fn the_table_of_probes_is_the_code_in_both_directions() {
         (code, (word(&cells[1]), word(&cells[2])))
     });
     let yes = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
-    let codes = HealthCode::ALL.map(|code| {
+    let codes = HealthCode::ALL.iter().map(|code| {
         let (ready, live) = match code.impact() {
             Impact::Report => (true, true),
             Impact::Unready => (false, true),
@@ -274,6 +274,42 @@ fn the_table_of_probes_is_the_code_in_both_directions() {
     });
     assert_eq!(
         documented.collect::<BTreeMap<_, _>>(),
-        BTreeMap::from(codes)
+        codes.collect::<BTreeMap<_, _>>()
     );
 }
+
+/// A condition that no alert looks at is seen by whoever happens to ask, and that is nobody at night.
+#[test]
+fn every_condition_names_an_alert_that_looks_at_it() {
+    let page = read("docs/OPERATIONS.md");
+    let (_, section) = page
+        .split_once("## Probes")
+        .expect("a section about probes");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rules = YamlLoader::load_from_str(&read("docs/observability/alerts.yaml")).expect("YAML");
+    let rules = rules[0]["groups"][0]["rules"].as_vec().expect("rules");
+    for (code, cells) in rows(section) {
+        let name = cells[4].trim_matches('`');
+        if name == "-" {
+            assert_eq!(code, "stopping", "only what somebody wanted needs no alert");
+            continue;
+        }
+        let alert = rules
+            .iter()
+            .find(|rule| rule["alert"].as_str() == Some(name));
+        let alert = alert.unwrap_or_else(|| panic!("{code}: there is no alert {name}"));
+        let expression = alert["expr"].as_str().expect("an expression");
+        let measured = METRICS_OF.iter().find(|(of, _)| *of == code);
+        let looks = expression.contains(&format!("code=\"{code}\""))
+            || measured.is_some_and(|(_, metric)| expression.contains(metric));
+        assert!(looks, "{code}: {name} looks at {expression}");
+    }
+}
+
+/// Conditions with an alert on a metric that says the same more precisely.
+const METRICS_OF: [(&str, &str); 4] = [
+    ("lease_lost", "parti_leases_lost_total"),
+    ("lease_margin_low", "parti_lease_margin_seconds_bucket"),
+    ("circuit_open", "parti_circuit_breaker_state"),
+    ("degraded", "parti_degraded"),
+];

@@ -24,7 +24,7 @@ fn list(count: usize) -> PartitionTable {
 fn owned(forecast: &Forecast) -> Owned {
     let moves = forecast.moves();
     moves
-        .map(|m| (m.partition.key.clone(), m.to.clone()))
+        .filter_map(|m| Some((m.partition.key.clone(), m.to?.clone())))
         .collect()
 }
 
@@ -89,10 +89,18 @@ fn another_strategy_is_asked_through_what_if() {
     let rules = Eligibility::new().require(["p"], "zone", ["eu"]);
     let strategy = Sticky::new().with_eligibility(rules);
     let now = situation(workers(&["a"]).into(), list(4).into(), &[]).expect("nothing owned");
-    let error = what_if(&strategy, &now, &[]).expect_err("no worker has a zone");
-    assert!(matches!(error, PlanError::Unplaceable { .. }), "{error}");
+    let forecast = what_if(&strategy, &now, &[]).expect("a plan without anybody");
+    assert_eq!(
+        (forecast.moves().count(), forecast.plan.report.unplaced),
+        (0, 4)
+    );
+    assert!(
+        forecast.plan.unmet[0].needs.contains("zone"),
+        "{:?}",
+        forecast.plan.unmet
+    );
     let mut worker = WorkerInfo::new(id("b"));
     worker.labels.insert("zone".into(), "eu".into());
     let forecast = what_if(&strategy, &now, &[Change::Add(vec![worker])]).expect("a plan");
-    assert!(forecast.moves().all(|m| m.to.as_str() == "b"));
+    assert!(forecast.moves().all(|m| m.to == Some(&id("b"))));
 }

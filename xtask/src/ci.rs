@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::proc::{Failure, cargo, step, timed};
-use crate::{bench, conformance, coverage, deny, layers, scenarios, sim, test, tidy, word_size};
+use crate::{bench, coverage, deny, launch, layers, test, tidy, word_size};
 
 /// Arguments of `ci`.
 #[derive(Debug, clap::Args)]
@@ -24,14 +24,19 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     timed("layers and oldest compiler", layers::run)?;
     docs()?;
     deny::run()?;
-    for mode in [sim::Mode::Exclusive, sim::Mode::Overlap] {
-        timed(&format!("{} seeds, {mode}", args.seeds), || {
-            sim::seeds(args.seeds, mode)
+    let seeds = args.seeds.to_string();
+    for mode in ["exclusive", "overlap"] {
+        timed(&format!("{seeds} seeds, {mode}"), || {
+            launch::sim(&["--runs", &seeds, "--mode", mode].into())
         })?;
     }
-    timed("conformance, the short form", conformance::run_quick)?;
-    timed("scenarios, the short form", scenarios::run_quick)?;
-    timed("planted bugs", sim::planted)?;
+    timed("conformance, the short form", || {
+        launch::conformance(&["--quick"].into())
+    })?;
+    timed("scenarios, the short form", || {
+        launch::scenarios(&launch::Args::default())
+    })?;
+    timed("planted bugs", || launch::sim(&["--planted", "all"].into()))?;
     timed("coverage of the core", || {
         coverage::run(&coverage::Args::default())
     })?;

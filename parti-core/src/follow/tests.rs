@@ -8,7 +8,7 @@ use super::*;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::{Nonce, Term, WriteId};
-use crate::record::{LeaderName, SessionStatus};
+use crate::record::{LeaderName, Parked, SessionStatus};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 use crate::wire;
@@ -41,6 +41,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
         worker: id("worker-1"),
@@ -57,6 +58,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         leader: observed,
         unread: None,
         looked_at: Some(at(500)),
+        ..Follow::default()
     };
     let contact = Contact::new(Instant::ORIGIN);
     let me = (&id("worker-0"), Epoch::new(5));
@@ -109,6 +111,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     }
 }
 
@@ -125,6 +128,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
         known: Version::ZERO,
         reads: crate::wire::FORMATS,
     })

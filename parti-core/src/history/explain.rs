@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use super::History;
 use crate::id::{Epoch, Term, Token, Version, WorkerId};
 use crate::partition::PartitionKey;
-use crate::record::{AuditEntry, Revoking, SessionStatus};
+use crate::record::{AuditEntry, ParkedGroup, Revoking, SessionStatus};
 use crate::state::Cause;
+use crate::strategy::ParkReason;
 
 /// Why a partition is where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Explanation {
     pub partition: PartitionKey,
     /// Whose it is now; `None`: nobody's, or it is on its way.
     pub owner: Option<Owner>,
+    /// Why nobody's, if it is parked.
+    pub parked: Option<Parking>,
     /// Who still has to let go of it.
     pub leaving: Vec<Leaving>,
     /// How it changed hands as far as the ring reaches back, oldest first.
@@ -47,6 +50,17 @@ pub enum OwnerSession {
     Replaced,
     /// There is no session, or it cannot be read.
     Missing,
+}
+
+/// Why a partition is to have no owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parking {
+    /// Why.
+    pub reason: ParkReason,
+    /// What it waits for, in words.
+    pub needs: String,
+    /// Since when the group has not had that, in milliseconds since 1970 on a leader's wall clock.
+    pub since_ms: u64,
 }
 
 /// A worker that is told to stop processing a partition and has not said that it has.
@@ -131,6 +145,7 @@ impl History {
         let gaps = self.gaps(partition, owner.as_ref(), &moves);
         Explanation {
             partition: partition.clone(),
+            parked: self.parking(partition),
             owner,
             leaving: self.leaving(partition),
             moves,
@@ -159,6 +174,33 @@ impl History {
             since_ms: began.map(|entry| entry.at_ms),
             session,
         })
+    }
+
+    fn parking(&self, partition: &PartitionKey) -> Option<Parking> {
+        let names = |group: &&ParkedGroup| group.partitions.contains(partition);
+        // A record has room for so many names; which those are changes with the list.
+        let is_cut = |group: &ParkedGroup| group.count as usize > group.partitions.len();
+        let mut group = self.parked.iter().find(names);
+        if group.is_none() && self.parked.iter().any(is_cut) {
+            group = self.last_parked(partition);
+        }
+        let group = group?;
+        Some(Parking {
+            reason: group.reason,
+            needs: group.needs.clone(),
+            since_ms: group.since_ms,
+        })
+    }
+
+    /// The last generation that says of the partition who got it, if it says that nobody did.
+    fn last_parked(&self, partition: &PartitionKey) -> Option<&ParkedGroup> {
+        let told = self.entries.iter().rev().find_map(|entry| {
+            let mut parked = entry.parked.iter();
+            let parked = parked.find(|group| group.partitions.contains(partition));
+            let (_, gained) = changes(entry, partition);
+            (parked.is_some() || gained.is_some()).then_some(parked)
+        });
+        told.flatten()
     }
 
     fn leaving(&self, partition: &PartitionKey) -> Vec<Leaving> {

@@ -13,6 +13,11 @@ impl fmt::Display for Explanation {
             (None, true) => f.write_str("owned by nobody")?,
             (None, false) => f.write_str("on its way")?,
         }
+        if let Some(parked) = &self.parked {
+            let (reason, needs) = (parked.reason, &parked.needs);
+            write!(f, "; parked since {}", Date(parked.since_ms))?;
+            write!(f, " ({reason}): it needs {needs}")?;
+        }
         for leaving in &self.leaving {
             let (worker, since) = (&leaving.worker, leaving.since);
             write!(f, "; {worker} has to let go of it since version {since}")?;
@@ -123,6 +128,9 @@ impl fmt::Display for AuditEntry {
         for change in &self.changes {
             let (gained, lost) = (change.gained.len(), change.lost.len());
             write!(f, "; {} +{gained} -{lost}", change.worker)?;
+        }
+        for group in &self.parked {
+            write!(f, "; {} parked ({})", group.count, group.reason)?;
         }
         if self.truncated {
             f.write_str("; and more")?;

@@ -9,7 +9,7 @@ use super::*;
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WriteId};
 use crate::keys::{assignment_key, audit_key, session_key};
 use crate::partition::PartitionKey;
-use crate::record::{RecordGrant, Revoking, SessionStatus, WorkerChange};
+use crate::record::{Parked, RecordGrant, Revoking, SessionStatus, WorkerChange};
 use crate::state::Cause;
 
 fn worker(number: u32) -> WorkerId {
@@ -55,6 +55,7 @@ fn generation(version: u64, cause: Cause, lost: Option<u32>, gained: Option<u32>
             .into_iter()
             .chain(gained.map(|n| change(n, true)))
             .collect(),
+        parked: Vec::new(),
         truncated: false,
     }
 }
@@ -77,6 +78,7 @@ fn assignment(number: u32, granted: Option<u64>, revoking: Option<u64>) -> Entry
     let revoking = revoking.map(|since| Revoking {
         partition: partition("p"),
         since: Version::new(since),
+        parked: None,
     });
     let record = AssignmentRecord {
         write: WRITE,
@@ -107,6 +109,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
     }
 }
 
@@ -349,6 +352,7 @@ fn the_reads_cover_every_record_a_history_is_made_of() {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     };
     bucket.push(entry(head_key(), &Record::Head(head)));
     let answer = |read: &StoreOp| match read {

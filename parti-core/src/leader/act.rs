@@ -18,7 +18,7 @@ impl Leader {
             }
             Work::Committing(commit) if cx.now >= commit.give_up.at => {
                 // It may still be applied: then `head` shows it, and the next attempt cannot win.
-                let open = "the store left its outcome open".into();
+                let open = commit.attempt.still_open();
                 self.fail(cx, FailedStep::Commit, open);
             }
             Work::Committing(commit) => commit.attempt.handle_timeout(cx),
@@ -26,6 +26,10 @@ impl Leader {
             Work::Pausing { until } if cx.now >= *until => {
                 self.work = Work::Idle;
                 self.stirred = true;
+            }
+            Work::Planning { give_up, .. } if cx.now >= *give_up => {
+                let lost = "no answer, not even that it failed".into();
+                self.fail(cx, FailedStep::Plan, lost);
             }
             Work::Pausing { .. } | Work::Planning { .. } | Work::Idle => {}
         }
@@ -62,12 +66,13 @@ impl Leader {
             &basis,
             &self.sitting_out(cx.now),
         );
-        let mut facts = self.facts(&config, cx.now, contact, &difference);
+        let mut facts = self.facts(&config, (cx.now, cx.wall_ms()), contact, &difference);
         facts.in_contact &= cx.store_is_sound();
         // Somebody has come who does not read what the group writes.
         facts.resume |= self.head.format > self.view.format(cx);
         let verdict = judge(&config, &facts);
         self.next_end = difference.next_end;
+        self.parked_until = facts.parked_until;
         let losses = facts.silent.iter().map(|silent| silent.lost_at);
         self.next_loss = losses.filter(|&at| at > cx.now).min();
         self.restarting = match &verdict {

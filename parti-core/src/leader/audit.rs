@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::commit::Draft;
 use super::ledger::{Change, Page};
+use super::parking::{cut, newly};
 use crate::cx::Cx;
 use crate::id::{Version, WorkerId};
 use crate::partition::PartitionKey;
@@ -25,8 +26,18 @@ const LENGTH: usize = 5;
 
 impl Draft<'_> {
     pub(super) fn audit(&self, cx: &Cx<'_>, version: Version) -> AuditEntry {
+        let before: BTreeSet<&PartitionKey> = self.view.parking.named().0.collect();
+        let mut parked = if self.begins {
+            newly(&self.target.parked, &before)
+        } else {
+            Vec::new()
+        };
+        let most = self.info.max_value;
+        // What is parked takes a quarter at most.
+        let unnamed = cut(&mut parked, most / 2);
+        let reserved = if parked.is_empty() { 0 } else { most / 4 };
         let mut room = Room {
-            bytes: self.info.max_value.saturating_sub(FIXED),
+            bytes: most.saturating_sub(FIXED + reserved),
             partitions: CHANGES,
             truncated: false,
         };
@@ -58,7 +69,8 @@ impl Draft<'_> {
             moved: if self.begins { report.moved } else { 0 },
             lower_bound: if self.begins { report.lower_bound } else { 0 },
             changes,
-            truncated: silenced || room.truncated,
+            parked,
+            truncated: silenced || unnamed || room.truncated,
         }
     }
 

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::ledger::{Change, Page, Step};
+use super::parking::cut;
 use super::plan::{Requested, Target};
 use super::seats::Seats;
 use super::view::View;
@@ -19,11 +20,13 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
 use crate::id::{Epoch, Formats, Revision, Token, Version, WorkerId, WriteId};
-use crate::keys::{Key, assignment_key, audit_key, control_key, head_key, session_key};
+use crate::keys::{Key, assignment_key, audit_key, control_key, head_key, parked_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
 use crate::outline::SessionOutline;
 use crate::planted::Planted;
-use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus};
+use crate::record::{
+    AssignmentRecord, Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus,
+};
 use crate::state::Cause;
 use crate::store::{Expect, StoreInfo, Write};
 use crate::wire;
@@ -39,6 +42,8 @@ pub(crate) struct Commit {
     pub(crate) evicted: Vec<(WorkerId, SessionRecord)>,
     /// The plan this generation begins, if it is the first of one.
     pub(crate) target: Option<Target>,
+    /// What it parks, if the record of that changes.
+    pub(crate) parked: Option<Vec<ParkedGroup>>,
     pub(crate) requests: Vec<Requested>,
     pub(crate) granted: usize,
     pub(crate) revoked: usize,
@@ -104,7 +109,8 @@ impl Draft<'_> {
     /// In words, with the numbers, when a record is larger than the store takes. Nothing is sent.
     pub(crate) fn send(mut self, cx: &mut Cx<'_>) -> Result<Commit, String> {
         let version = self.version;
-        self.limit();
+        let parked = self.parked();
+        self.limit(usize::from(parked.is_some()));
         let head = self.head(version);
         let records = self.records(version);
         let mut evicted = self.evicted();
@@ -147,6 +153,9 @@ impl Draft<'_> {
                 expect,
             });
         }
+        if let Some(groups) = &parked {
+            writes.push(self.parked_write(version, groups));
+        }
         let value = Some(wire::encode_as(self.format, &Record::Audit(audit)));
         writes.push(Write {
             key: audit_key(version.get()),
@@ -166,6 +175,7 @@ impl Draft<'_> {
                 .map(|(worker, record, _)| (worker, record))
                 .collect(),
             target: self.begins.then(|| self.target.clone()),
+            parked,
             requests: self.requests,
             granted: self.step.granted,
             revoked: self.step.revoked,
@@ -193,9 +203,36 @@ impl Draft<'_> {
         former
     }
 
-    /// Cuts the step down to what one batch may hold; grants come last.
-    fn limit(&mut self) {
-        let fixed = 2 + self.evictions.len() + self.requests.len();
+    /// What is parked from this generation on, as far as it fits a record; `None` when the stored
+    /// record says so already.
+    fn parked(&self) -> Option<Vec<ParkedGroup>> {
+        if !self.begins {
+            return None;
+        }
+        let mut groups = self.target.parked.to_vec();
+        cut(&mut groups, self.info.max_value);
+        let parking = &self.view.parking;
+        let said = self.base.0.parked;
+        (parking.needs_writing(said) || parking.groups() != groups).then_some(groups)
+    }
+
+    fn parked_write(&self, version: Version, groups: &[ParkedGroup]) -> Write {
+        let record = ParkedRecord {
+            write: self.write,
+            version,
+            groups: groups.to_vec(),
+        };
+        let value = wire::encode_as(self.format, &Record::Parked(record));
+        Write {
+            key: parked_key(),
+            value: (!groups.is_empty()).then_some(value),
+            expect: Expect::Any,
+        }
+    }
+
+    /// Cuts the step down to what one batch may hold besides `more` writes; grants come last.
+    fn limit(&mut self, more: usize) {
+        let fixed = 2 + more + self.evictions.len() + self.requests.len();
         let room = self.info.max_batch.saturating_sub(fixed).max(1);
         if self.step.changes.len() <= room {
             return;
@@ -259,6 +296,11 @@ impl Draft<'_> {
             digest: target.table.digest(),
             weights_digest: target.table.weights_digest(),
             unfinished: self.step.unfinished as u32,
+            parked: if self.begins {
+                ParkedRecord::sum(&target.parked)
+            } else {
+                before.parked
+            },
         }
     }
 
@@ -268,7 +310,7 @@ impl Draft<'_> {
             let record = match change {
                 Change::Remove => None,
                 Change::Write(page) => {
-                    let (granted, revoking) = self.seats.lists(&self.target.table, page);
+                    let (granted, revoking) = self.seats.lists(self.target, page);
                     let (write, epoch) = (self.write, page.epoch);
                     Some(AssignmentRecord {
                         write,
@@ -335,6 +377,7 @@ fn unknown_session(
         // Whoever was evicted alive may rely on it for that long.
         lease: outline.map_or(Duration::ZERO, |outline| outline.lease),
         software: String::new(),
+        bulletin: None,
     }
 }
 
@@ -348,7 +391,7 @@ fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {
             "use more workers, shorter partition keys, or a store with a larger payload limit"
         }
         Key::Session(_) => "use shorter labels, or a store with a larger payload limit",
-        Key::Head | Key::Audit(_) | Key::Control(..) | Key::Source | Key::Foreign => {
+        Key::Head | Key::Audit(_) | Key::Control(..) | Key::Parked | Key::Source | Key::Foreign => {
             "use a store with a larger payload limit"
         }
     };

@@ -188,6 +188,10 @@ impl Leader {
         self.head = commit.head;
         self.head_revision = revision;
         (self.failures, self.advance_at) = (0, None);
+        cx.step_done(FailedStep::Commit);
+        if commit.granted > 0 {
+            self.minding.placed();
+        }
         self.backoff.reset();
         for (worker, record) in commit.evicted.iter() {
             self.view.evicted(cx.now, worker, record.clone());
@@ -203,6 +207,10 @@ impl Leader {
             }
             let (key, format) = (assignment_key(&worker), self.head.format);
             self.view.wrote(key, revision, format, &worker, record);
+        }
+        if let Some(parked) = commit.parked {
+            self.view.parking.tell(cx, &parked);
+            self.view.parking.set(cx.now, parked);
         }
         for (verb, worker, _) in &commit.requests {
             self.view.controls.remove(&(*verb, worker.clone()));

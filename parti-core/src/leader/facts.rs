@@ -112,7 +112,7 @@ impl Leader {
     pub(crate) fn facts(
         &mut self,
         config: &Config,
-        now: Instant,
+        (now, wall_ms): (Instant, u64),
         contact: &Contact,
         difference: &Difference,
     ) -> Facts {
@@ -120,6 +120,7 @@ impl Leader {
         let cold = self.is_cold().then_some(self.gathering).flatten();
         let (partitions_changed, weights_changed) = self.list_changes(config);
         let resume = self.is_unfinished(config) || !self.view.damaged.is_empty();
+        let resume = resume || self.view.parking.needs_writing(self.head.parked);
         Facts {
             now,
             in_contact: contact.is_held(config, now),
@@ -138,6 +139,13 @@ impl Leader {
             manual: !self.requests().is_empty(),
             resume,
             joined: self.joins_window(),
+            parked: self.head.parked.count > 0,
+            // A group that begins anew waits for nobody of the time before.
+            parked_until: self
+                .view
+                .parking
+                .due(now, wall_ms)
+                .filter(|_| !self.is_cold()),
             partitions_changed,
             weights_changed,
             last_rebalance: self.last_rebalance,
@@ -310,22 +318,20 @@ impl Leader {
         if let Some(known) = self.unfinished {
             return known;
         }
-        let mut granted = 0_usize;
+        let (parked, unnamed) = self.view.parking.named();
+        let mut known: BTreeSet<u32> = parked.filter_map(|key| table.rank_of(key)).collect();
         let mut on_the_way = false;
         for (worker, record) in &self.view.records {
             if self.view.fate(config, worker, record.epoch) == Fate::Living {
                 on_the_way |= !record.revoking.is_empty();
             }
-            let listed = record
-                .granted
-                .iter()
-                .filter(|g| table.rank_of(&g.partition).is_some());
-            granted += listed.count();
+            let granted = record.granted.iter();
+            known.extend(granted.filter_map(|g| table.rank_of(&g.partition)));
         }
         // Of another list, what is missing is not unfinished but new.
         let same_list = table.digest() == self.head.digest;
-        let unfinished =
-            (on_the_way && self.head.unfinished > 0) || (same_list && granted < table.len());
+        let unfinished = (on_the_way && self.head.unfinished > 0)
+            || (same_list && known.len() + unnamed < table.len());
         self.unfinished = Some(unfinished);
         unfinished
     }

@@ -196,7 +196,8 @@ fn keep(
         }
         draft.changed = true;
         step.revoked += 1;
-        if mode == Mode::Exclusive {
+        // Who loses a partition to nobody is told so in either mode.
+        if mode == Mode::Exclusive || wanted == NOBODY {
             draft.page.revoking.push((granted.rank, version));
         }
     }

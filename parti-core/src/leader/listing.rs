@@ -22,11 +22,13 @@ use crate::time::Instant;
 pub(crate) enum Listing {
     /// To be asked as soon as possible.
     Wanted,
-    /// Asked; `again` when a change was announced meanwhile.
+    /// Asked; `again` when a change was announced meanwhile. Whoever answers is bounded by
+    /// `operation_timeout`; an answer that is missing at `give_up` is lost.
     Running {
         op: OpId,
         requests: Vec<super::Requested>,
         again: bool,
+        give_up: Instant,
     },
     /// To be asked at a time, or when told to.
     Rested { again_at: Option<Instant> },
@@ -37,7 +39,8 @@ pub(crate) enum Listing {
 impl Listing {
     pub(crate) const fn wake(&self) -> Option<Wake> {
         match self {
-            Self::Wanted | Self::Running { .. } | Self::Rested { again_at: None } => None,
+            Self::Wanted | Self::Rested { again_at: None } => None,
+            Self::Running { give_up, .. } => Some(Wake::new(*give_up, WakeReason::Retry)),
             Self::Rested { again_at: Some(at) } => Some(Wake::new(*at, WakeReason::Refresh)),
             Self::Failed { until } => Some(Wake::new(*until, WakeReason::Retry)),
         }
@@ -56,6 +59,11 @@ impl Leader {
 
     /// Asks the source when it is time to.
     pub(super) fn keep_listing(&mut self, cx: &mut Cx<'_>) {
+        if let Listing::Running { give_up, .. } = &self.listing
+            && cx.now >= *give_up
+        {
+            self.listing_failed(cx, "no answer, not even that it failed".to_string());
+        }
         let requests: Vec<super::Requested> = self
             .view
             .controls
@@ -80,6 +88,7 @@ impl Leader {
                 op,
                 requests,
                 again: false,
+                give_up: cx.now + cx.config().answer_bound(),
             };
         }
     }
@@ -95,6 +104,7 @@ impl Leader {
             op: expected,
             requests,
             again,
+            ..
         } = &self.listing
         else {
             return Leading::On;
@@ -109,6 +119,7 @@ impl Leader {
             .map_err(|error| error.to_string());
         match table {
             Ok(table) => {
+                cx.step_done(FailedStep::ListPartitions);
                 self.listed = requests.into_iter().collect();
                 let rested = Listing::Rested {
                     again_at: cx

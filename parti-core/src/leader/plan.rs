@@ -10,10 +10,11 @@ use alloc::vec::Vec;
 use super::view::{Fate, View};
 use crate::config::Config;
 use crate::id::{Epoch, Revision, Token, WorkerId};
-use crate::record::{SessionStatus, Verb};
+use crate::record::{ParkedGroup, SessionStatus, Verb};
 use crate::state::Cause;
 use crate::strategy::{
-    NO_OWNER, Plan, PlanInput, Report, StrategyId, WorkerInfo, WorkerTable, anchors_after,
+    NO_OWNER, ParkReason, Plan, PlanInput, Report, StrategyId, WorkerInfo, WorkerTable,
+    anchors_after,
 };
 use crate::table::PartitionTable;
 use crate::time::Instant;
@@ -52,12 +53,26 @@ pub(crate) struct Target {
     /// Where displaced partitions came from.
     pub(crate) anchors: BTreeMap<u32, WorkerId>,
     pub(crate) report: Report,
+    /// What has no owner, by what it waits for.
+    pub(crate) parked: Arc<[ParkedGroup]>,
+    /// Why each rank without an owner has none.
+    pub(crate) reasons: Arc<BTreeMap<u32, ParkReason>>,
     pub(crate) triggers: Vec<String>,
 }
 
 impl Target {
     /// The target a checked plan leads to.
-    pub(crate) fn new(strategy: StrategyId, brief: Brief, plan: Plan) -> Self {
+    pub(crate) fn new(
+        strategy: StrategyId,
+        brief: Brief,
+        plan: Plan,
+        parked: Vec<ParkedGroup>,
+    ) -> Self {
+        let reasons = plan.unmet.iter().flat_map(|unmet| {
+            let ranks = unmet.unplaced.iter();
+            ranks.map(|&rank| (rank, unmet.reason))
+        });
+        let reasons = Arc::new(reasons.collect());
         let anchors = anchors_after(&brief.input, &plan).into_iter().collect();
         let previous = brief
             .input
@@ -73,6 +88,8 @@ impl Target {
             epochs: brief.epochs,
             owners: plan.owners,
             report: plan.report,
+            parked: parked.into(),
+            reasons,
             triggers: brief.triggers,
         }
     }
@@ -196,6 +213,7 @@ pub(crate) fn input(
         departed,
         anchors,
         budget: None,
+        waited: BTreeMap::new(),
     }
 }
 
@@ -208,6 +226,7 @@ pub(crate) fn imbalance(table: &PartitionTable, workers: &WorkerTable, owners: &
             *load = load.saturating_add(partition.weight);
         }
     }
+    let placed = loads.iter().fold(0.0, |sum, &load| sum + load as f64);
     let takers = workers.as_slice().iter().zip(loads);
     let takers = takers.filter(|(worker, _)| worker.capacity > 0);
     let (mut most, mut least, mut capacity) = (0.0_f64, f64::INFINITY, 0.0_f64);
@@ -216,7 +235,7 @@ pub(crate) fn imbalance(table: &PartitionTable, workers: &WorkerTable, owners: &
         (most, least) = (most.max(level), least.min(level));
         capacity += f64::from(worker.capacity);
     }
-    let mean = table.total_weight() as f64 / capacity;
+    let mean = placed / capacity;
     if capacity > 0.0 && mean > 0.0 {
         (most - least) / mean
     } else {

@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::id::{Revision, WorkerId};
 use crate::notice::{FailedStep, Notice};
 use crate::planted::Planted;
 use crate::state::Cause;
-use crate::strategy::{NO_OWNER, Plan, PlanError, Report, WorkerTable};
+use crate::strategy::{Plan, PlanError, WorkerTable};
 
 impl Leader {
     /// Asks the strategy.
@@ -50,16 +49,19 @@ impl Leader {
             Ok(workers) => Arc::new(workers),
             Err(error) => return self.fail(cx, FailedStep::Plan, alloc::format!("{error}")),
         };
-        let input = input(
+        let mut input = input(
             &table,
             Arc::clone(&workers),
             &self.view,
             self.target.as_ref(),
         );
+        input.waited = self.view.parking.waited(cx.now, cx.wall_ms());
         let mut requests = self.requests();
         requests.truncate(most);
         let mut triggers = seen.triggers(lost, &requests);
         triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
+        let waited = self.view.parking.waited_enough(cx.now, cx.wall_ms());
+        triggers.extend(waited.map(|needs| alloc::format!("waited for {needs}")));
         let brief = Brief {
             cause,
             input,
@@ -70,16 +72,14 @@ impl Leader {
         };
         if workers.as_slice().iter().all(|worker| worker.capacity == 0) {
             // Nobody is left to own anything: everything is taken away, nothing is given.
-            let plan = Plan {
-                owners: vec![NO_OWNER; table.len()],
-                report: Report::default(),
-            };
+            let plan = Plan::of_nobody(table.len());
             return self.begin(cx, brief, plan);
         }
         let op = cx.plan(brief.input.clone());
         self.work = Work::Planning {
             op,
             brief: Box::new(brief),
+            give_up: cx.now + config.answer_bound(),
         };
     }
 
@@ -110,6 +110,7 @@ impl Leader {
         let Work::Planning {
             op: expected,
             brief,
+            ..
         } = &self.work
         else {
             return Leading::On;
@@ -120,11 +121,13 @@ impl Leader {
         let brief = (**brief).clone();
         self.work = Work::Idle;
         self.stirred = true;
-        match result.and_then(|plan| plan.check(&brief.input).map(|()| plan)) {
+        let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
+        match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
             Ok(mut plan) => {
                 if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
                     plan.owners.rotate_left(1);
                 }
+                cx.step_done(FailedStep::Plan);
                 let (cause, report) = (brief.cause, plan.report.clone());
                 cx.notify(Notice::Planned { cause, report });
                 self.begin(cx, brief, plan);
@@ -164,7 +167,9 @@ impl Leader {
         }
         let (evictions, requests) = (brief.evictions.clone(), brief.requests.clone());
         let cause = brief.cause;
-        let target = Target::new(cx.boot().strategy.clone(), brief, plan);
+        let table = &brief.input.partitions;
+        let parked = self.view.parking.after(&plan.unmet, table, cx.wall_ms());
+        let target = Target::new(cx.boot().strategy.clone(), brief, plan, parked);
         self.commit(cx, target, true, cause, evictions, requests);
     }
 
@@ -176,4 +181,12 @@ impl Leader {
         let (evictions, requests) = (BTreeMap::new(), Vec::new());
         self.commit(cx, target, false, Cause::Resume, evictions, requests);
     }
+}
+
+/// The plan; an error if it is planted that one partition without an owner fails it as a whole.
+fn unless_planted_to_fail(cx: &Cx<'_>, plan: Plan) -> Result<Plan, PlanError> {
+    if plan.report.unplaced > 0 && cx.planted(Planted::OneFailsAll) {
+        return Err(PlanError::failed("a partition has nobody who may own it"));
+    }
+    Ok(plan)
 }

@@ -102,11 +102,8 @@ impl Seats {
     }
 
     /// The lists of a record, in keys again.
-    pub(crate) fn lists(
-        &self,
-        table: &PartitionTable,
-        page: &Page,
-    ) -> (Vec<RecordGrant>, Vec<Revoking>) {
+    pub(crate) fn lists(&self, target: &Target, page: &Page) -> (Vec<RecordGrant>, Vec<Revoking>) {
+        let table = &target.table;
         let granted = page.granted.iter().map(|granted| RecordGrant {
             partition: self.key(table, granted.rank).clone(),
             token: granted.token,
@@ -115,6 +112,7 @@ impl Seats {
         let revoking = page.revoking.iter().map(|&(rank, since)| Revoking {
             partition: self.key(table, rank).clone(),
             since,
+            parked: target.reasons.get(&rank).copied(),
         });
         (granted.collect(), revoking.collect())
     }

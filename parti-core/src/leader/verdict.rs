@@ -53,6 +53,10 @@ pub(crate) struct Facts {
     pub(crate) resume: bool,
     /// Workers that are not in the last plan.
     pub(crate) joined: Option<Changing>,
+    /// Whether partitions have no owner because nobody may own them, and when that is to be looked
+    /// at again although nothing happens.
+    pub(crate) parked: bool,
+    pub(crate) parked_until: Option<Instant>,
     /// The partition list is not the one of the last plan.
     pub(crate) partitions_changed: bool,
     /// Weights are not those of the last plan, by enough to matter.
@@ -127,6 +131,8 @@ fn urgent(facts: &Facts) -> Option<Verdict> {
         Cause::Manual
     } else if facts.resume {
         Cause::Resume
+    } else if facts.parked_until.is_some_and(|at| facts.now >= at) {
+        Cause::Parked
     } else {
         return None;
     };
@@ -156,6 +162,8 @@ fn planned(config: &Config, facts: &Facts) -> Option<Verdict> {
         facts.partitions_changed,
         facts.weights_changed,
     ) {
+        // It may be the one that parked partitions wait for.
+        (Some(_), _, _) if facts.parked => Cause::Parked,
         (Some(_), _, _) => Cause::PlannedScale,
         (None, true, _) => Cause::PartitionsChanged,
         (None, false, true) => Cause::WeightsChanged,
@@ -166,6 +174,8 @@ fn planned(config: &Config, facts: &Facts) -> Option<Verdict> {
         Some(_) | None => Instant::ORIGIN,
     };
     let cooldown = match facts.last_rebalance {
+        // The cooldown keeps partitions where they are; these are nowhere.
+        Some(_) if cause == Cause::Parked => Instant::ORIGIN,
         Some(at) => at + config.min_rebalance_interval(),
         None => Instant::ORIGIN,
     };

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
 
+use super::parking::Parking;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
@@ -72,6 +73,8 @@ pub(crate) struct View {
     pub(crate) sessions: BTreeMap<WorkerId, SessionView>,
     pub(crate) records: BTreeMap<WorkerId, AssignmentRecord>,
     pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
+    /// What has no owner.
+    pub(crate) parking: Parking,
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
     /// Assignments that this release cannot read, and for which incarnation they are.
@@ -106,14 +109,17 @@ impl View {
         self.author = Some(author);
     }
 
-    /// If what the records grant and what is on its way are not all partitions of the last generation,
-    /// a record was destroyed: whoever was there then and has none may hold what is missing, even if
-    /// it has not said so yet.
+    /// If what the records grant, what is on its way and what is parked are not all partitions of the
+    /// last generation, a record was destroyed: whoever was there then and has none may hold what is
+    /// missing, even if it has not said so yet.
     pub(crate) fn suspect(&mut self, head: &Head) {
         let grants = self.records.values().flat_map(|record| &record.granted);
-        let granted: BTreeSet<&PartitionKey> = grants.map(|grant| &grant.partition).collect();
-        let nobody_to_own = granted.is_empty() && self.records.len() >= head.workers as usize;
-        let all = granted.len() + head.unfinished as usize >= head.partitions as usize;
+        let (parked, unnamed) = self.parking.named();
+        let granted = grants.map(|grant| &grant.partition);
+        let known: BTreeSet<&PartitionKey> = granted.chain(parked).collect();
+        let nobody_to_own = known.is_empty() && self.records.len() >= head.workers as usize;
+        let known = known.len() + unnamed + head.unfinished as usize;
+        let all = known >= head.partitions as usize;
         if all || nobody_to_own {
             return;
         }
@@ -123,9 +129,12 @@ impl View {
             .filter(|(key, _)| match Key::parse(key) {
                 Key::Assignment(worker) => self.records.contains_key(&worker),
                 Key::Audit(_) => true,
-                Key::Head | Key::Session(_) | Key::Control(..) | Key::Source | Key::Foreign => {
-                    false
-                }
+                Key::Head
+                | Key::Session(_)
+                | Key::Control(..)
+                | Key::Source
+                | Key::Parked
+                | Key::Foreign => false,
             });
         let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
         let there = self.sessions.iter().filter(|(_, session)| {
@@ -218,6 +227,7 @@ impl View {
                 };
                 News::Change
             }
+            Key::Parked => self.parking.on_entry(cx, entry, self.author),
             Key::Head | Key::Audit(_) | Key::Source | Key::Foreign => News::Nothing,
         }
     }

@@ -83,9 +83,12 @@ impl Member {
                 self.on_control(cx, requests, verb, entry);
                 Membership::On
             }
-            Key::Assignment(_) | Key::Control(..) | Key::Audit(_) | Key::Source | Key::Foreign => {
-                Membership::On
-            }
+            Key::Assignment(_)
+            | Key::Control(..)
+            | Key::Audit(_)
+            | Key::Source
+            | Key::Parked
+            | Key::Foreign => Membership::On,
         }
     }
 
@@ -171,6 +174,9 @@ impl Member {
         }
         cx.learn(record.version);
         self.record_revision = entry.revision;
+        if let Some(departure) = &mut self.departure {
+            departure.note_unowned(&record.revoking);
+        }
         holdings.take_in(cx, &record);
         self.session.speak(cx);
     }

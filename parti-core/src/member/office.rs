@@ -4,7 +4,7 @@ use super::Member;
 use crate::cx::Cx;
 use crate::id::Revision;
 use crate::leader::{Inauguration, Leader, Leading};
-use crate::notice::{Notice, StepDownReason};
+use crate::notice::{FailedStep, Notice, StepDownReason};
 use crate::record::Head;
 use crate::store::WatchScope;
 use alloc::boxed::Box;
@@ -25,8 +25,10 @@ impl Member {
             known: cx.known(),
             predecessor: self.follow.predecessor(),
             last_rebalance: self.follow.last_rebalance(),
+            unowned: self.follow.told_unowned(),
         };
         self.follow.wrote_head(cx, head, revision);
+        cx.step_done(FailedStep::TakeOver);
         let leader = Leader::new(cx, start);
         let change = Notice::LeaderChanged {
             leader: Some(self.session.worker.clone()),
@@ -59,9 +61,11 @@ impl Member {
     }
 
     pub(crate) fn step_down(&mut self, cx: &mut Cx<'_>, reason: StepDownReason) {
-        let Some(leader) = self.leader.take() else {
+        let Some(mut leader) = self.leader.take() else {
             return;
         };
+        leader.mind_group(cx, &self.contact);
+        self.follow.remember(leader.problems());
         let (head, revision) = leader.head();
         let term = leader.term();
         self.follow.wrote_head(cx, head.clone(), revision);

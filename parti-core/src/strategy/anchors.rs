@@ -21,15 +21,14 @@ use crate::strategy::{Plan, PlanInput};
 /// ```
 /// use std::sync::Arc;
 /// use parti_core::{
-///     Partition, PartitionTable, Plan, PlanInput, Report, WorkerId, WorkerInfo, WorkerTable,
-///     anchors_after,
+///     Partition, PartitionTable, Plan, PlanInput, WorkerId, WorkerInfo, WorkerTable, anchors_after,
 /// };
 /// let partitions = PartitionTable::new(vec![Partition::new(["p"])?])?;
 /// let workers = WorkerTable::new(vec![WorkerInfo::new(WorkerId::new("b")?)])?;
 /// let mut input = PlanInput::fresh(Arc::new(partitions), Arc::new(workers));
 /// input.departed = vec![WorkerId::new("a")?];
 /// input.previous = vec![1]; // one worker lives, so 1 is the first departed owner
-/// let plan = Plan { owners: vec![0], report: Report::default() };
+/// let plan = Plan { owners: vec![0], ..Plan::default() };
 /// assert_eq!(anchors_after(&input, &plan), [(0, WorkerId::new("a")?)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -103,6 +102,7 @@ mod tests {
             &input,
             &Plan {
                 owners: vec![new],
+                unmet: Vec::new(),
                 report,
             },
         );

@@ -183,7 +183,6 @@ fn stepping_down_says_why() {
 #[test]
 fn refused_plans_name_ranks_workers_and_counts() {
     let (rank, owner, workers) = (3, 9, 2);
-    let (key, needs) = (key(), "zone = b".to_string());
     says([
         (PlanError::NoWorkers.to_string(), &["no worker"]),
         (
@@ -212,8 +211,8 @@ fn refused_plans_name_ranks_workers_and_counts() {
             &["rank 3", "worker 9 of 2"],
         ),
         (
-            PlanError::Unplaceable { key, needs }.to_string(),
-            &["orders/7", "zone = b"],
+            PlanError::BadUnplaced { rank: 3 }.to_string(),
+            &["rank 3", "unplaced"],
         ),
         (
             PlanError::BadInput("two anchors".to_string()).to_string(),

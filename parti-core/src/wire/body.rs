@@ -20,6 +20,7 @@ pub(super) enum RecordWire<'a> {
     Audit(AuditWire<'a>),
     Control(ControlWire<'a>),
     Source(SourceWire<'a>),
+    Parked(ParkedWire<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub(super) struct HeadWire<'a> {
     pub(super) digest: u128,
     pub(super) weights_digest: u128,
     pub(super) unfinished: u32,
+    /// How many are parked, and since when.
+    pub(super) parked: (u32, u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,7 +55,16 @@ pub(super) struct SessionWire<'a> {
     pub(super) labels: List<(&'a str, &'a str)>,
     pub(super) heartbeat_ms: u64,
     pub(super) software: &'a str,
+    pub(super) bulletin: Option<BulletinWire<'a>>,
 }
+
+/// The term, and for each problem its kind, for how many milliseconds it has lasted, its count and
+/// its particulars.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BulletinWire<'a>(
+    pub(super) u64,
+    #[serde(borrow)] pub(super) List<(u8, u64, u32, &'a str)>,
+);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct AssignmentWire<'a> {
@@ -60,7 +72,7 @@ pub(super) struct AssignmentWire<'a> {
     #[serde(borrow)]
     pub(super) departed: List<&'a str>,
     pub(super) granted: List<(&'a str, u64, u32)>,
-    pub(super) revoking: List<(&'a str, u64)>,
+    pub(super) revoking: List<(&'a str, u64, Option<u8>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,7 +95,27 @@ pub(super) struct AuditWire<'a> {
     pub(super) moved: u32,
     pub(super) lower_bound: u32,
     pub(super) changes: List<ChangeWire<'a>>,
+    pub(super) parked: List<ParkedGroupWire<'a>>,
     pub(super) truncated: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ParkedWire<'a> {
+    pub(super) version: u64,
+    #[serde(borrow)]
+    pub(super) groups: List<ParkedGroupWire<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ParkedGroupWire<'a> {
+    pub(super) reason: u8,
+    pub(super) need: u64,
+    pub(super) needs: &'a str,
+    pub(super) since_ms: u64,
+    pub(super) again_ms: Option<u64>,
+    pub(super) count: u32,
+    #[serde(borrow)]
+    pub(super) partitions: List<&'a str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,6 +201,7 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<(RecordWire<'_>, Extensions<
         3 => with(RecordWire::Audit, parse(body)?),
         4 => with(RecordWire::Control, parse(body)?),
         5 => with(RecordWire::Source, parse(body)?),
+        6 => with(RecordWire::Parked, parse(body)?),
         other => {
             return Err(WireError::Invalid(alloc::format!(
                 "a record of kind {other}"
@@ -214,6 +247,7 @@ fn put(
         RecordWire::Audit(entry) => one((entry, extensions), writer),
         RecordWire::Control(control) => one((control, extensions), writer),
         RecordWire::Source(part) => one((part, extensions), writer),
+        RecordWire::Parked(parked) => one((parked, extensions), writer),
     }
 }
 

@@ -8,18 +8,19 @@ use core::time::Duration;
 
 use super::WireError;
 use super::body::{
-    AssignmentWire, AuditWire, ChangeWire, ControlWire, HeadWire, List, RecordWire, SessionWire,
-    SourceWire, StatusWire,
+    AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
+    ParkedGroupWire, ParkedWire, RecordWire, SessionWire, SourceWire, StatusWire,
 };
 use super::envelope::{Envelope, Summary, millis};
 use crate::id::{Nonce, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, Record, RecordGrant, Revoking, SessionRecord,
-    SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Record,
+    RecordGrant, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
-use crate::strategy::StrategyId;
+use crate::strategy::{ParkReason, StrategyId};
 
 pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
     match record {
@@ -32,6 +33,10 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
             reason: &control.reason,
         }),
         Record::Source(part) => RecordWire::Source(source_to_wire(part)),
+        Record::Parked(parked) => RecordWire::Parked(ParkedWire {
+            version: parked.version.get(),
+            groups: parked.groups.iter().map(group_to_wire).collect(),
+        }),
     }
 }
 
@@ -49,6 +54,11 @@ pub(super) fn from_wire(envelope: &Envelope, wire: RecordWire<'_>) -> Result<Rec
             reason: control.reason.to_string(),
         }),
         RecordWire::Source(part) => Record::Source(source_from_wire(envelope, part)?),
+        RecordWire::Parked(parked) => Record::Parked(ParkedRecord {
+            write: envelope.write,
+            version: Version::new(parked.version),
+            groups: groups_from_wire(&parked.groups)?,
+        }),
     })
 }
 
@@ -62,6 +72,7 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
         digest: head.digest,
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
+        parked: (head.parked.count, head.parked.since_ms),
     }
 }
 
@@ -91,6 +102,10 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
         digest: wire.digest,
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
+        parked: Parked {
+            count: wire.parked.0,
+            since_ms: wire.parked.1,
+        },
     })
 }
 
@@ -114,6 +129,31 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
         software: &session.software,
+        bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
+    }
+}
+
+fn bulletin_to_wire(bulletin: &Bulletin) -> BulletinWire<'_> {
+    let told = bulletin.problems.iter().map(|told| {
+        let (lasting, detail) = (millis(told.lasting), told.detail.as_str());
+        (told.kind.code(), lasting, told.count, detail)
+    });
+    BulletinWire(bulletin.term.get(), told.collect())
+}
+
+fn bulletin_from_wire(BulletinWire(term, told): &BulletinWire<'_>) -> Bulletin {
+    let problems = told
+        .0
+        .iter()
+        .map(|&(code, lasting, count, detail)| ToldProblem {
+            kind: ProblemKind::from_code(code),
+            lasting: Duration::from_millis(lasting),
+            count,
+            detail: detail.to_string(),
+        });
+    Bulletin {
+        term: Term::new(*term),
+        problems: problems.collect(),
     }
 }
 
@@ -154,6 +194,7 @@ fn session_from_wire(
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease,
         software: wire.software.to_string(),
+        bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
     })
 }
 
@@ -175,7 +216,10 @@ fn assignment_to_wire(record: &AssignmentRecord) -> AssignmentWire<'_> {
         departed: List(departed),
         granted,
         revoking: revoking
-            .map(|r| (r.partition.encoded(), r.since.get()))
+            .map(|r| {
+                let reason = r.parked.map(reason_to_wire);
+                (r.partition.encoded(), r.since.get(), reason)
+            })
             .collect(),
     }
 }
@@ -203,10 +247,11 @@ fn assignment_from_wire(
         })
     });
     let granted = granted.collect::<Result<_, WireError>>()?;
-    let revoking = wire.revoking.0.iter().map(|(partition, since)| {
+    let revoking = wire.revoking.0.iter().map(|(partition, since, parked)| {
         Ok(Revoking {
             partition: key(partition)?,
             since: Version::new(*since),
+            parked: parked.map(reason_from_wire).transpose()?,
         })
     });
     Ok(AssignmentRecord {
@@ -238,6 +283,7 @@ fn audit_to_wire(entry: &AuditEntry) -> AuditWire<'_> {
         moved: entry.moved,
         lower_bound: entry.lower_bound,
         changes: changes.collect(),
+        parked: entry.parked.iter().map(group_to_wire).collect(),
         truncated: entry.truncated,
     }
 }
@@ -265,9 +311,42 @@ fn audit_from_wire(envelope: &Envelope, wire: &AuditWire<'_>) -> Result<AuditEnt
         moved: wire.moved,
         lower_bound: wire.lower_bound,
         changes: changes.collect::<Result<_, WireError>>()?,
+        parked: groups_from_wire(&wire.parked)?,
         triggers: wire.triggers.0.iter().map(ToString::to_string).collect(),
         truncated: wire.truncated,
     })
+}
+
+fn group_to_wire(group: &ParkedGroup) -> ParkedGroupWire<'_> {
+    ParkedGroupWire {
+        reason: reason_to_wire(group.reason),
+        need: group.need,
+        needs: &group.needs,
+        since_ms: group.since_ms,
+        again_ms: group.again_after.map(millis),
+        count: group.count,
+        partitions: group.partitions.iter().map(PartitionKey::encoded).collect(),
+    }
+}
+
+fn groups_from_wire(groups: &List<ParkedGroupWire<'_>>) -> Result<Vec<ParkedGroup>, WireError> {
+    let groups = groups.0.iter().map(|group| {
+        let named = group.partitions.0.len();
+        if named > group.count as usize {
+            let reason = format!("{named} names of {} parked partitions", group.count);
+            return Err(WireError::Invalid(reason));
+        }
+        Ok(ParkedGroup {
+            reason: reason_from_wire(group.reason)?,
+            need: group.need,
+            needs: group.needs.to_string(),
+            since_ms: group.since_ms,
+            again_after: group.again_ms.map(Duration::from_millis),
+            count: group.count,
+            partitions: keys(&group.partitions)?,
+        })
+    });
+    groups.collect()
 }
 
 fn source_to_wire(part: &SourcePart) -> SourceWire<'_> {
@@ -317,6 +396,18 @@ fn cause_to_wire(cause: Cause) -> u8 {
 fn cause_from_wire(byte: u8) -> Result<Cause, WireError> {
     let cause = Cause::ALL.get(usize::from(byte)).copied();
     cause.ok_or_else(|| WireError::Invalid(format!("cause {byte}")))
+}
+
+fn reason_to_wire(reason: ParkReason) -> u8 {
+    let position = ParkReason::ALL.iter().position(|&r| r == reason);
+    position
+        .and_then(|p| u8::try_from(p).ok())
+        .unwrap_or(u8::MAX)
+}
+
+fn reason_from_wire(byte: u8) -> Result<ParkReason, WireError> {
+    let reason = ParkReason::ALL.get(usize::from(byte)).copied();
+    reason.ok_or_else(|| WireError::Invalid(format!("reason {byte}")))
 }
 
 fn worker(name: &str) -> Result<WorkerId, WireError> {

@@ -7,7 +7,8 @@
 //! 4 bytes  checksum of everything after it: the low half of its XXH3-64
 //! 2 bytes  length of what follows up to the body
 //!   2 bytes   format of the body
-//!   1 byte    kind: 0 head, 1 session, 2 assignment, 3 audit entry, 4 request, 5 piece of a list
+//!   1 byte    kind: 0 head, 1 session, 2 assignment, 3 audit entry, 4 request, 5 piece of a list,
+//!             6 parked partitions
 //!   24 bytes  write ID: nonce and number
 //!   head:       term 8, version 8, format of the group 2, lease in ms 8, epoch of the leader 8,
 //!               length 1 and name of the leader (0: nobody)
@@ -92,6 +93,8 @@ pub enum Summary {
     Control,
     /// Of a piece of a partition list.
     Source,
+    /// Of the parked partitions.
+    Parked,
     /// Of a kind that this release does not know.
     Other(u8),
 }
@@ -153,6 +156,7 @@ impl Envelope {
             Record::Audit(_) => Summary::Audit,
             Record::Control(_) => Summary::Control,
             Record::Source(_) => Summary::Source,
+            Record::Parked(_) => Summary::Parked,
         };
         let write = record.write();
         Self {
@@ -170,6 +174,7 @@ impl Envelope {
             Summary::Audit => 3,
             Summary::Control => 4,
             Summary::Source => 5,
+            Summary::Parked => 6,
             Summary::Other(kind) => kind,
         }
     }
@@ -224,7 +229,11 @@ impl Envelope {
                 number(&mut bytes, version.get());
                 number(&mut bytes, epoch.get());
             }
-            Summary::Audit | Summary::Control | Summary::Source | Summary::Other(_) => {}
+            Summary::Audit
+            | Summary::Control
+            | Summary::Source
+            | Summary::Parked
+            | Summary::Other(_) => {}
         }
         let length = u16::try_from(bytes.len() - FIELDS_FROM).unwrap_or(u16::MAX);
         bytes[CHECKED_FROM..FIELDS_FROM].copy_from_slice(&length.to_le_bytes());
@@ -290,6 +299,7 @@ impl Fields<'_> {
             3 => Summary::Audit,
             4 => Summary::Control,
             5 => Summary::Source,
+            6 => Summary::Parked,
             other => Summary::Other(other),
         };
         // What is left was appended by a later release.

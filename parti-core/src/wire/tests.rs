@@ -6,16 +6,24 @@ use core::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::body::{AssignmentWire, AuditWire, HeadWire, List, RecordWire};
+use super::body::{
+    AssignmentWire, AuditWire, HeadWire, List, ParkedGroupWire, ParkedWire, RecordWire,
+};
 use super::envelope::{CHECKED_FROM, seal};
 use super::{ENVELOPE, Envelope, FORMAT, Summary, WireError, convert, decode, encode};
 use crate::id::{Epoch, Formats, Nonce, Term, Version, WorkerId, WriteId};
 use crate::record::{Control, LeaderName, Record};
 use crate::state::Cause;
+use crate::strategy::ParkReason;
 
 mod any;
 
 use any::record;
+
+const WRITE: WriteId = WriteId {
+    nonce: Nonce::new(1),
+    seq: 1,
+};
 
 /// The bytes with a checksum that fits, so that what is behind it is looked at.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -237,15 +245,11 @@ fn a_lying_length_is_refused_before_memory_is_taken() {
 /// What is well formed and makes no sense must be refused here, or it is acted on elsewhere.
 #[test]
 fn values_outside_their_domain_are_refused_by_name() {
-    let write = WriteId {
-        nonce: Nonce::new(1),
-        seq: 1,
-    };
     let (version, epoch) = (Version::new(1), Epoch::new(1));
     let from = |summary, wire| {
         let envelope = Envelope {
             format: FORMAT,
-            write,
+            write: WRITE,
             summary,
         };
         convert::from_wire(&envelope, wire)
@@ -271,6 +275,7 @@ fn values_outside_their_domain_are_refused_by_name() {
             digest: 0,
             weights_digest: 0,
             unfinished: 0,
+            parked: (0, 0),
         })
     };
     let last = u8::try_from(Cause::ALL.len()).expect("few") - 1;
@@ -303,10 +308,46 @@ fn values_outside_their_domain_are_refused_by_name() {
         moved: 0,
         lower_bound: 0,
         changes: List(Vec::new()),
+        parked: List(Vec::new()),
         truncated: false,
     });
     assert!(refused(Summary::Audit, audit).contains("worker ID is empty"));
     assert!(refused(of_assignment(), head(0)).contains("another kind"));
+}
+
+/// A reason of a later release, or more names than partitions, must not be half understood.
+#[test]
+fn a_bad_record_of_parked_partitions_is_refused_by_its_value() {
+    let refused = |summary, wire| {
+        let envelope = Envelope {
+            format: FORMAT,
+            write: WRITE,
+            summary,
+        };
+        match convert::from_wire(&envelope, wire) {
+            Err(WireError::Invalid(reason)) => reason,
+            other => panic!("it was taken: {other:?}"),
+        }
+    };
+    let parked = |reason, count| {
+        RecordWire::Parked(ParkedWire {
+            version: 1,
+            groups: List(Vec::from([ParkedGroupWire {
+                reason,
+                need: 7,
+                needs: "",
+                since_ms: 1,
+                again_ms: None,
+                count,
+                partitions: List(Vec::from(["1:p"])),
+            }])),
+        })
+    };
+    let known = u8::try_from(ParkReason::ALL.len()).expect("few");
+    let reason = refused(Summary::Parked, parked(known, 1));
+    assert_eq!(reason, alloc::format!("reason {known}"));
+    let names = refused(Summary::Parked, parked(known - 1, 0));
+    assert_eq!(names, "1 names of 0 parked partitions");
 }
 
 /// A name in an envelope is checked like any other.

@@ -3,10 +3,12 @@
 //! One program, so that it is linked once. The server is found as
 //! [`parti_testing::nats_server::find_program`] says; without one every test fails.
 
+mod capacity;
 mod chaos;
 mod clock;
 mod cluster;
 mod commits;
+mod domains;
 mod faults;
 mod foreign;
 mod leaks;

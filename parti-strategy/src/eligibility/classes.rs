@@ -1,11 +1,13 @@
 //! Partitions grouped by who may own them, and groups that share no worker.
 //!
 //! What always holds: every class has a worker that may own, and two classes of different components
-//! have no worker in common, so that components can be planned one by one.
+//! have no worker in common, so that components can be planned one by one. Partitions that nobody
+//! may own are in no class.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{PlanError, PlanInput};
+use parti_core::{ParkReason, PlanError, PlanInput, Unmet};
 
 use crate::eligibility::{Eligibility, MAX_RULES};
 
@@ -18,11 +20,18 @@ pub(super) struct Class {
     pub(super) allowed: Vec<bool>,
 }
 
-/// Groups the partitions into components of classes that compete for workers.
-pub(super) fn components(
-    rules: &Eligibility,
-    input: &PlanInput,
-) -> Result<Vec<Vec<Class>>, PlanError> {
+/// What the rules make of a group.
+#[derive(Debug, Default)]
+pub(super) struct Sorted {
+    /// Classes that compete for workers, together.
+    pub(super) components: Vec<Vec<Class>>,
+    /// What nobody offers, and the partitions that have no owner for it.
+    pub(super) unmet: Vec<Unmet>,
+}
+
+/// Sorts the partitions into components of classes that compete for workers, and those that nobody
+/// may own.
+pub(super) fn sort(rules: &Eligibility, input: &PlanInput) -> Result<Sorted, PlanError> {
     if rules.len() > MAX_RULES {
         return Err(PlanError::BadInput(format!(
             "{} eligibility rules; at most {MAX_RULES} are allowed",
@@ -34,33 +43,108 @@ pub(super) fn components(
         .iter()
         .map(|worker| rules.satisfied(worker))
         .collect();
+    let allowed = |mask: u64| -> Vec<bool> {
+        let able = workers.iter().map(|worker| worker.capacity > 0);
+        let meets = satisfied.iter().map(|own| mask & !own == 0);
+        able.zip(meets).map(|(able, meets)| able && meets).collect()
+    };
     let mut by_mask: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
     for (rank, partition) in (0_u32..).zip(input.partitions.as_slice()) {
-        by_mask
-            .entry(rules.mask(&partition.key))
-            .or_default()
-            .push(rank);
+        let mask = rules.mask(&partition.key);
+        by_mask.entry(mask).or_default().push(rank);
     }
     // Different rules can come down to the same workers.
     let mut by_workers: BTreeMap<Vec<bool>, Vec<u32>> = BTreeMap::new();
+    let mut unmet = Vec::new();
     for (mask, ranks) in by_mask {
-        let may = |(own, worker): (&u64, &parti_core::WorkerInfo)| {
-            worker.capacity > 0 && mask & !own == 0
-        };
-        let allowed: Vec<bool> = satisfied.iter().zip(workers).map(may).collect();
-        if !allowed.contains(&true) {
-            return Err(PlanError::Unplaceable {
-                key: input.partitions.as_slice()[ranks[0] as usize].key.clone(),
-                needs: rules.needs(mask),
-            });
+        let open = offer(rules, mask, &allowed);
+        let mut placed = open.place(rules, mask, input, ranks, &mut unmet);
+        if let Some(workers) = open.workers {
+            by_workers.entry(workers).or_default().append(&mut placed);
         }
-        by_workers.entry(allowed).or_default().extend(ranks);
     }
-    let classes = by_workers.into_iter().map(|(allowed, mut ranks)| {
+    let classes = by_workers
+        .into_iter()
+        .filter(|(_, ranks)| !ranks.is_empty());
+    let classes = classes.map(|(allowed, mut ranks)| {
         ranks.sort_unstable();
         Class { ranks, allowed }
     });
-    Ok(connect(classes.collect(), workers.len()))
+    Ok(Sorted {
+        components: connect(classes.collect(), workers.len()),
+        unmet,
+    })
+}
+
+/// Who may own the partitions of a mask, and from when on.
+struct Offer {
+    /// How long the soft rules must have been unmet.
+    after: Duration,
+    /// `None`: nobody, however long they wait.
+    workers: Option<Vec<bool>>,
+    /// Whether every rule is met, soft ones included.
+    is_whole: bool,
+}
+
+/// The strictest level at which there is somebody.
+fn offer(rules: &Eligibility, mask: u64, allowed: &dyn Fn(u64) -> Vec<bool>) -> Offer {
+    let levels = rules.levels(mask).into_iter();
+    let mut filled = levels.filter_map(|(after, asked)| {
+        let workers = allowed(asked);
+        workers.contains(&true).then_some((after, asked, workers))
+    });
+    match filled.next() {
+        Some((after, asked, workers)) => Offer {
+            after,
+            workers: Some(workers),
+            is_whole: asked == mask,
+        },
+        None => Offer {
+            after: Duration::MAX,
+            workers: None,
+            is_whole: false,
+        },
+    }
+}
+
+impl Offer {
+    /// Splits the partitions of a mask: those that are placed are returned, the others are noted as
+    /// unplaced. Those whose owner lives and is among the offered stay in the plan at once: taking
+    /// them away to wait would help nobody, and who was placed so before need not wait again.
+    fn place(
+        &self,
+        rules: &Eligibility,
+        mask: u64,
+        input: &PlanInput,
+        ranks: Vec<u32>,
+        unmet: &mut Vec<Unmet>,
+    ) -> Vec<u32> {
+        if self.is_whole {
+            return ranks;
+        }
+        let need = rules.need(mask);
+        let waited = input.waited.get(&need).copied().unwrap_or_default();
+        let (placed, unplaced) = match &self.workers {
+            Some(_) if waited >= self.after => (ranks, Vec::new()),
+            Some(workers) => ranks.into_iter().partition(|&rank| {
+                let owner = input.living_owner(rank);
+                owner.is_some_and(|owner| workers[owner as usize])
+            }),
+            None => (Vec::new(), ranks),
+        };
+        let waits = self.workers.is_some() && !unplaced.is_empty();
+        unmet.push(Unmet {
+            reason: match self.workers {
+                Some(_) => ParkReason::AwaitsPreferred,
+                None => ParkReason::NoEligibleWorker,
+            },
+            need,
+            needs: rules.needs(mask),
+            unplaced,
+            again_after: waits.then_some(self.after),
+        });
+        placed
+    }
 }
 
 /// Joins classes that share workers, directly or through others.

@@ -4,11 +4,12 @@
 //! compete are levelled together, exactly for equal weights. What always holds: the budget is spent
 //! once over all components, in a fixed order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report, WorkerInfo, WorkerTable};
 
-use crate::eligibility::classes::{Class, components};
+use crate::eligibility::classes::{Class, sort};
 use crate::eligibility::{Eligibility, flow, local};
 use crate::scratch::Scratch;
 use crate::sticky::Settings;
@@ -22,14 +23,14 @@ pub(crate) fn plan(
     plan: &mut Plan,
 ) -> Result<(), PlanError> {
     crate::input::check_owners(input)?;
-    let components = components(rules, input)?;
+    let sorted = sort(rules, input)?;
     plan.owners.clear();
     plan.owners.resize(input.partitions.len(), NO_OWNER);
     let mut sum = Report {
         settled: true,
         ..Report::default()
     };
-    for classes in &components {
+    for classes in &sorted.components {
         match &classes[..] {
             [class] => {
                 let sub = restrict(input, class, left(input.budget, &sum))?;
@@ -52,6 +53,7 @@ pub(crate) fn plan(
             }
         }
     }
+    plan.unmet = sorted.unmet;
     finish(input, &plan.owners, &mut sum, scratch);
     plan.report = sum;
     Ok(())
@@ -87,6 +89,7 @@ fn restrict(input: &PlanInput, class: &Class, budget: Option<u32>) -> Result<Pla
         departed: input.departed.clone(),
         anchors: anchors.collect(),
         budget,
+        waited: BTreeMap::new(),
     })
 }
 
@@ -116,8 +119,12 @@ fn finish(input: &PlanInput, owners: &[u32], sum: &mut Report, scratch: &mut Scr
     loads.clear();
     loads.resize(workers.len(), 0);
     for (&owner, &weight) in owners.iter().zip(input.partitions.weights()) {
-        loads[owner as usize] += weight;
+        match loads.get_mut(owner as usize) {
+            Some(load) => *load += weight,
+            None => sum.unplaced += 1,
+        }
     }
+    let placed: u64 = loads.iter().sum();
     let able = loads
         .iter()
         .zip(workers)
@@ -129,5 +136,5 @@ fn finish(input: &PlanInput, owners: &[u32], sum: &mut Report, scratch: &mut Scr
     sum.min_load = able.map(|(&load, _)| load).min().unwrap_or(0);
     sum.max_load = loads.iter().copied().max().unwrap_or(0);
     sum.total_weight = input.partitions.total_weight();
-    sum.level = sum.total_weight.checked_div(capacity).unwrap_or(0);
+    sum.level = placed.checked_div(capacity).unwrap_or(0);
 }

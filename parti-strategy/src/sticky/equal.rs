@@ -289,6 +289,7 @@ impl Buffers {
             giants: 0,
             violation: self.quotas.violation(&self.dues) * weight,
             settled,
+            unplaced: 0,
         }
     }
 }

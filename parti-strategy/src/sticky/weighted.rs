@@ -199,6 +199,7 @@ impl Buffers {
             giants: self.giants.found().len() as u32,
             violation: outcome.violation,
             settled: outcome.settled,
+            unplaced: 0,
         }
     }
 }

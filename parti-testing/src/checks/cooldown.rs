@@ -65,6 +65,7 @@ const fn can_wait(head: &Head) -> bool {
         | Cause::Emergency
         | Cause::Drain
         | Cause::Manual
-        | Cause::Resume => false,
+        | Cause::Resume
+        | Cause::Parked => false,
     }
 }

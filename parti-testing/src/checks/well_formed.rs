@@ -85,6 +85,7 @@ impl WellFormed {
             (Key::Head, Some(Record::Head(_)) | None)
             | (Key::Audit(_), Some(Record::Audit(_)) | None)
             | (Key::Control(..), Some(Record::Control(_)) | None)
+            | (Key::Parked, Some(Record::Parked(_)) | None)
             | (Key::Source, _) => {}
             (key, value) => findings.report(format!("{key:?} was written as {value:?}")),
         }

@@ -191,7 +191,8 @@ impl Window {
             | Cause::PartitionsChanged
             | Cause::WeightsChanged
             | Cause::Manual
-            | Cause::Resume => return None,
+            | Cause::Resume
+            | Cause::Parked => return None,
         };
         let (at, cause) = (decision.at, head.cause);
         (at + BLINK < until)

@@ -375,5 +375,6 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::WeightsChanged => "commit_weights_changed",
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
+        Cause::Parked => "commit_parked",
     }
 }

@@ -67,7 +67,11 @@ impl AssignmentStrategy for KeepThenFill {
             })
             .collect();
         let report = report(input, &owners);
-        Ok(Plan { owners, report })
+        Ok(Plan {
+            owners,
+            report,
+            ..Plan::default()
+        })
     }
 }
 

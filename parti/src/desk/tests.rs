@@ -250,3 +250,70 @@ fn a_callback_that_ends_late_releases_no_later_ownership() {
     assert!(again.is_valid() && desk.take_released().is_empty());
     assert_eq!(begun(&desk.calls()), ["p@1 on_assigned"]);
 }
+
+/// A guard of a lease that has run out, and that lease.
+fn dead(name: &str, token: u64) -> (Guard, Arc<Lease>) {
+    let partition = PartitionKey::new([name]).expect("valid key");
+    let lease = Arc::new(Lease::new(Clock::boot()));
+    let token = Token::new(token);
+    let guard = Guard::new(Grant { partition, token }, Arc::clone(&lease));
+    (guard, lease)
+}
+
+/// After a blocked runtime the lease is over before the core has noticed: work would begin that
+/// somebody else may be doing already.
+#[test]
+fn an_assignment_does_not_begin_with_a_guard_that_is_invalid() {
+    let (mut desk, (guard, lease)) = (desk(), dead("p", 1));
+    desk.assign(guard.clone());
+    assert!(desk.calls().is_empty());
+    // What was only late begins when the guard is valid.
+    lease.set(Some(Instant::FAR_FUTURE));
+    assert_eq!(begun(&desk.calls()), ["p@1 on_assigned"]);
+}
+
+/// As above; what never began has nothing to end, and the core waits for its release.
+#[test]
+fn what_did_not_begin_is_released_without_a_callback_when_it_is_revoked() {
+    let (mut desk, (guard, _lease)) = (desk(), dead("p", 1));
+    desk.assign(guard.clone());
+    assert!(desk.calls().is_empty());
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::LeaseLost);
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    assert!(desk.calls().is_empty() && desk.is_idle());
+}
+
+/// The guard can become invalid between the turn of the callback and the moment it would begin.
+#[test]
+fn a_callback_that_found_its_guard_invalid_waits_or_is_released() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(guard.clone());
+    let (job, end) = (desk.calls().remove(0).job, End::NotBegun);
+    desk.finish(Finished { job, end });
+    let (job, end) = (desk.calls().remove(0).job, End::NotBegun);
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::LeaseLost);
+    assert!(desk.take_released().is_empty(), "it may have begun");
+    desk.finish(Finished { job, end });
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    assert!(desk.calls().is_empty() && desk.is_idle());
+    desk.expire(at(5000));
+    assert!(desk.take_notices().is_empty() && desk.take_released().is_empty());
+}
+
+/// A future that panics when it is cut short is late and has panicked: both are told.
+#[test]
+fn a_revocation_that_panics_when_it_is_cut_short_is_told_as_both() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(guard.clone());
+    finish_all(&mut desk);
+    desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
+    let (job, end) = (
+        desk.calls().remove(0).job,
+        End::CutShortPanicking("boom".to_owned()),
+    );
+    desk.finish(Finished { job, end });
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    assert_eq!(desk.take_notices().len(), 2);
+    desk.assign(guard);
+    assert!(desk.slots.len() == 1 && desk.revoking.running == 0);
+}

@@ -1,23 +1,22 @@
 //! What the driver does not wait for: each request to the outside as a task that reports back once.
 //!
 //! They are separate because they are where user code runs: the store, the source, the strategy and
-//! the handler. What always holds: each answers within its limit and a panic is an answer, too.
+//! the handler. What always holds: each answers within its limit, and a panic, also one in the drop
+//! of a future that was cut short, is an answer, too.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use parti_core::{
     AssignmentStrategy, Event, OpId, PartitionSource, PlanError, PlanInput, SourceError, Store,
     StoreError, StoreErrorKind, StoreOp, WatchEvent, WatchId, WatchScope,
 };
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
 
 use super::Input;
 use crate::clock::Clock;
+use crate::contain::{Ran, answer, run};
 use crate::desk::{Call, End, Finished, Job};
 use crate::handler::{Callback, PartitionHandler};
 use crate::meter::{Operation, StoreMeter};
@@ -25,6 +24,12 @@ use crate::meter::{Operation, StoreMeter};
 /// The least time between two announcements of a source, so that one whose `changed` returns at
 /// once costs little.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many plans may be computed at a time: one that was given up and never ends, and the next.
+pub(super) const PLANNERS: usize = 2;
+
+/// How long a source whose `changed` panicked is left alone.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
 
 /// A store, and what measures how it answers.
 pub(super) struct Asking {
@@ -36,12 +41,12 @@ pub(super) struct Asking {
 /// Executes a store request.
 pub(super) async fn execute(asking: Asking, op: OpId, request: StoreOp, limit: Duration) -> Input {
     let (operation, begun) = (Operation::of(&request), asking.clock.now());
-    let call = AssertUnwindSafe(asking.store.execute(request)).catch_unwind();
+    let call = async { asking.store.execute(request).await };
     let unknown = |message| Err(StoreError::new(StoreErrorKind::Unknown, message));
-    let result = match timeout(limit, call).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => unknown(format!("the store panicked: {}", words(&*panic))),
-        Err(_) => unknown(format!("no answer within {limit:?}")),
+    let result = match run(call, sleep(limit)).await {
+        Ran::Done(result) => result,
+        Ran::Panicked(words) => unknown(format!("the store panicked: {words}")),
+        Ran::Cut { panic } => unknown(in_time("answer", limit, panic)),
     };
     let took = asking.clock.now().since(begun);
     asking.meter.asked(operation, took, &result);
@@ -57,10 +62,7 @@ pub(super) async fn watch(
     inbox: mpsc::Sender<Input>,
 ) -> Input {
     let passing_on = pass_on(&asking, id, scope, limit, &inbox);
-    let reason = match AssertUnwindSafe(passing_on).catch_unwind().await {
-        Ok(reason) => reason,
-        Err(panic) => format!("the store panicked: {}", words(&*panic)),
-    };
+    let reason = answer(passing_on, |words| format!("the store panicked: {words}")).await;
     let event = WatchEvent::Lost { reason };
     // Through the inbox, so that it stays behind the events that came before it.
     let _ = inbox.send(Input::Event(Event::Watch { id, event })).await;
@@ -76,11 +78,14 @@ async fn pass_on(
     inbox: &mpsc::Sender<Input>,
 ) -> String {
     let begun = asking.clock.now();
-    let watch = timeout(limit, asking.store.watch(scope)).await;
-    let watch = watch.unwrap_or_else(|_| {
-        let message = format!("not set up within {limit:?}");
-        Err(StoreError::new(StoreErrorKind::Unknown, message))
-    });
+    let watch = match run(async { asking.store.watch(scope).await }, sleep(limit)).await {
+        Ran::Done(watch) => watch,
+        Ran::Panicked(words) => return format!("the store panicked: {words}"),
+        Ran::Cut { panic } => {
+            let message = in_time("watch", limit, panic);
+            Err(StoreError::new(StoreErrorKind::Unknown, message))
+        }
+    };
     let took = asking.clock.now().since(begun);
     asking.meter.asked(Operation::Watch, took, &watch);
     let mut watch = match watch {
@@ -101,31 +106,49 @@ async fn pass_on(
 
 /// Lists the partitions.
 pub(super) async fn list(source: Arc<dyn PartitionSource>, op: OpId, limit: Duration) -> Input {
-    let call = AssertUnwindSafe(source.list()).catch_unwind();
     let unavailable = |reason| Err(SourceError::Unavailable(reason));
-    let result = match timeout(limit, call).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => unavailable(format!("it panicked: {}", words(&*panic))),
-        Err(_) => unavailable(format!("no list within {limit:?}")),
+    let result = match run(async { source.list().await }, sleep(limit)).await {
+        Ran::Done(result) => result,
+        Ran::Panicked(words) => unavailable(format!("it panicked: {words}")),
+        Ran::Cut { panic } => unavailable(in_time("list", limit, panic)),
     };
     Input::Event(Event::Partitions { op, result })
 }
 
 /// Computes a plan on a thread of its own. A plan that takes too long is not waited for; its thread
-/// goes on until it returns.
+/// goes on until it returns, since nothing can end it. So that such threads cannot pile up, there
+/// are at most as many as `planners` has permits, and a plan waits for one.
 pub(super) async fn plan(
     strategy: Arc<dyn AssignmentStrategy>,
+    planners: Arc<Semaphore>,
     op: OpId,
     input: PlanInput,
     limit: Duration,
 ) -> Input {
-    let thread = tokio::task::spawn_blocking(move || strategy.plan(&input));
-    let result = match timeout(limit, thread).await {
+    let planning = async {
+        // Nobody closes it.
+        let permit = planners.acquire_owned().await.ok();
+        let thread = tokio::task::spawn_blocking(move || {
+            let _until_it_returns = permit;
+            strategy.plan(&input)
+        });
+        thread.await
+    };
+    let result = match timeout(limit, planning).await {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => Err(PlanError::Failed(format!("the strategy failed: {error}"))),
-        Err(_) => Err(PlanError::Failed(format!("no plan within {limit:?}"))),
+        Err(_) => Err(PlanError::Failed(in_time("plan", limit, None))),
     };
     Input::Event(Event::Planned { op, result })
+}
+
+/// What there is to say of something that was cut short.
+fn in_time(what: &str, limit: Duration, panic: Option<String>) -> String {
+    let late = format!("no {what} within {limit:?}");
+    panic.map_or_else(
+        || late.clone(),
+        |words| format!("{late}, and it panicked when it was dropped: {words}"),
+    )
 }
 
 /// Passes on that the partition source has changed.
@@ -134,13 +157,14 @@ pub(super) async fn announce(
     inbox: mpsc::Sender<Input>,
 ) -> Input {
     loop {
-        if AssertUnwindSafe(source.changed())
-            .catch_unwind()
-            .await
-            .is_err()
-        {
-            tracing::error!("the partition source panicked; its changes are no longer noticed");
-            return Input::Nothing;
+        let changed = async {
+            source.changed().await;
+            Ok(())
+        };
+        if let Err(panic) = answer(changed, Err).await {
+            tracing::error!(panic, "the partition source panicked instead of announcing");
+            sleep(ANNOUNCE_AGAIN).await;
+            continue;
         }
         if inbox
             .send(Input::Event(Event::SourceChanged))
@@ -154,35 +178,30 @@ pub(super) async fn announce(
 }
 
 /// Runs a callback to its end, or until it is cut short: `on_revoked` by `limit`, `on_assigned` when
-/// its partition has waited too long to be revoked.
+/// its partition has waited too long to be revoked. An `on_assigned` whose guard has become invalid
+/// since it was its turn, as after a blocked runtime, is not begun.
 pub(super) async fn call(handler: Arc<dyn PartitionHandler>, call: Call, limit: Duration) -> Input {
     let Call { job, cut } = call;
-    let body = AssertUnwindSafe(run(&*handler, &job)).catch_unwind();
     let too_long = async {
         match job.callback() {
-            Callback::Revoked => tokio::time::sleep(limit).await,
+            Callback::Revoked => sleep(limit).await,
             // The sender is dropped to say so.
             Callback::Assigned => drop(cut.await),
         }
     };
-    let end = tokio::select! {
-        biased;
-        result = body => result.map_or_else(|panic| End::Panicked(words(&*panic)), |()| End::Returned),
-        () = too_long => End::CutShort,
+    let end = match run(call_handler(&*handler, &job), too_long).await {
+        Ran::Done(end) => end,
+        Ran::Panicked(words) => End::Panicked(words),
+        Ran::Cut { panic } => panic.map_or(End::CutShort, End::CutShortPanicking),
     };
     Input::Finished(Finished { job, end })
 }
 
-async fn run(handler: &dyn PartitionHandler, job: &Job) {
+async fn call_handler(handler: &dyn PartitionHandler, job: &Job) -> End {
     match job {
+        Job::Assigned { guard } if !guard.is_valid() => return End::NotBegun,
         Job::Assigned { guard } => handler.on_assigned(guard.partition(), guard.clone()).await,
         Job::Revoked { guard, cause } => handler.on_revoked(guard.partition(), *cause).await,
     }
-}
-
-/// What a panic said.
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is not text".to_owned())
+    End::Returned
 }

@@ -1,7 +1,7 @@
 //! What holds when, as tables over the facts.
 
 use super::*;
-use parti_core::{Boot, Core, HistoryLoss, Nonce, StrategyId, Term, WorkerId};
+use parti_core::{Boot, Core, HistoryLoss, Nonce, Problem, StrategyId, Term, WorkerId};
 
 const NOW: Instant = Instant::from_millis(1_000_000);
 
@@ -112,6 +112,56 @@ fn each_condition_holds_from_its_own_time_on_and_for_itself() {
         let holds = found(|status, vitals| change(status, vitals, patience + 1));
         assert_eq!(holds, [code], "after {} ms", patience + 1);
     }
+}
+
+/// What the core finds wrong must not be lost on the way to whoever asks.
+#[test]
+fn every_problem_of_the_core_becomes_a_condition_of_its_own() {
+    let config = config(Mode::Exclusive);
+    let shown = |problem: Problem| {
+        let (status, vitals) = sound();
+        let problems = vec![problem];
+        let status = Status { problems, ..status };
+        judge(&config, NOW, None, &status, &vitals).conditions
+    };
+    let mut codes = Vec::new();
+    for kind in ProblemKind::ALL {
+        let (code, patience) = condition_of(kind, &config);
+        assert_ne!(
+            code,
+            HealthCode::OtherProblem,
+            "{kind} has no line in the table"
+        );
+        assert_eq!(
+            code.impact(),
+            Impact::Report,
+            "{kind}: no worker can help it alone"
+        );
+        codes.push(code);
+        let millis = patience.as_millis() as u64;
+        let problem = |since: u64, told_by: Option<&str>| Problem {
+            kind,
+            since: ago(since),
+            count: 7,
+            detail: "7 of 9".into(),
+            told_by: told_by.map(|id| WorkerId::new(id).expect("valid")),
+        };
+        assert_eq!(shown(problem(millis, None)), [], "{kind} too early");
+        let condition = |detail: &str| Condition {
+            code,
+            lasting: Some(Duration::from_millis(millis + 1)),
+            detail: detail.into(),
+        };
+        assert_eq!(shown(problem(millis + 1, None)), [condition("7 of 9")]);
+        let told = problem(millis + 1, Some("worker-3"));
+        assert_eq!(shown(told), [condition("7 of 9 (says worker-3)")]);
+    }
+    codes.dedup();
+    assert_eq!(
+        codes.len(),
+        ProblemKind::ALL.len(),
+        "two problems, one condition"
+    );
 }
 
 /// A worker that knows of an incident must say which.

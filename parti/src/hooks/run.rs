@@ -1,14 +1,13 @@
 //! Calling hooks: one event after the other, each bounded and contained.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::{HookEvent, Hooks};
+use crate::contain::{self, Ran};
 use crate::instrument::Counter;
 
 /// How long a call may take, and what is counted.
@@ -50,15 +49,17 @@ async fn call(hooks: &dyn Hooks, event: &HookEvent, limits: &Limits) {
             HookEvent::Missed(count) => hooks.on_missed(*count).await,
         }
     };
-    match timeout(limits.timeout, AssertUnwindSafe(body).catch_unwind()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => {
-            limits.panicked.increment(1);
-            tracing::error!(?event, "a hook panicked");
-        }
-        Err(_) => {
+    let panic = match contain::run(body, sleep(limits.timeout)).await {
+        Ran::Done(()) => None,
+        Ran::Panicked(words) => Some(words),
+        Ran::Cut { panic } => {
             limits.timed_out.increment(1);
             tracing::warn!(?event, after = ?limits.timeout, "a hook took too long");
+            panic
         }
+    };
+    if let Some(panic) = panic {
+        limits.panicked.increment(1);
+        tracing::error!(?event, panic, "a hook panicked");
     }
 }

@@ -251,7 +251,8 @@ fn part(entry: &Entry) -> Result<Option<SourcePart>, KvSourceError> {
             | Record::Session(_)
             | Record::Assignment(_)
             | Record::Audit(_)
-            | Record::Control(_),
+            | Record::Control(_)
+            | Record::Parked(_),
         ) => Err(unreadable("it is a record of another kind".to_owned())),
         Err(error) => Err(unreadable(error.to_string())),
     }

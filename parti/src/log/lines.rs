@@ -4,7 +4,9 @@
 //! holds: every decision is logged once, at `info`; what needs a look is `warn`, what repeats is
 //! `debug`.
 
-use parti_core::{CircuitState, Notice, Status, Transfer};
+use std::collections::BTreeSet;
+
+use parti_core::{CircuitState, Notice, PartitionKey, Status, Transfer};
 use tracing::{debug, error, info, warn};
 
 use super::millis;
@@ -73,6 +75,21 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
                 "request failed"
             );
         }
+        Notice::LeftUnowned { partitions } => {
+            let count = partitions.len();
+            let reasons: BTreeSet<_> = partitions.values().map(|reason| reason.as_str()).collect();
+            let partitions: Vec<_> = partitions.keys().cloned().collect();
+            let partitions = some(&partitions);
+            warn!(
+                worker,
+                term,
+                version,
+                count,
+                ?reasons,
+                partitions,
+                "left partitions that nobody took"
+            );
+        }
         Notice::StartFailed(error) => error!(%error, "did not start"),
         Notice::Stopped { errors } if errors.is_empty() => info!(worker, term, version, "stopped"),
         Notice::Stopped { errors } => {
@@ -84,7 +101,7 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
 }
 
 /// What concerns the group.
-#[expect(clippy::wildcard_enum_match_arm, reason = "`requests` has the others")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "`planning` has the others")]
 fn leadership(worker: &str, status: &Status, notice: &Notice) {
     let (term, version) = (status.term.get(), status.version.get());
     match notice {
@@ -124,16 +141,6 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
                 );
             }
         }
-        Notice::Planned { cause, report } => info!(
-            worker, term, version, %cause,
-            moved = report.moved,
-            forced = report.forced,
-            lower_bound = report.lower_bound,
-            max_load = report.max_load,
-            min_load = report.min_load,
-            "planned"
-        ),
-        Notice::PlanFailed { error } => warn!(worker, term, version, %error, "no plan"),
         Notice::StepFailed {
             step,
             failures,
@@ -148,6 +155,45 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
         Notice::SuspicionCancelled { worker: other } => {
             info!(worker, term, version, %other, "suspicion cancelled by a renewal");
         }
+        other => planning(worker, status, other),
+    }
+}
+
+/// What concerns plans.
+#[expect(clippy::wildcard_enum_match_arm, reason = "`requests` has the others")]
+fn planning(worker: &str, status: &Status, notice: &Notice) {
+    let (term, version) = (status.term.get(), status.version.get());
+    match notice {
+        Notice::Planned { cause, report } => info!(
+            worker, term, version, %cause,
+            moved = report.moved,
+            forced = report.forced,
+            lower_bound = report.lower_bound,
+            unplaced = report.unplaced,
+            max_load = report.max_load,
+            min_load = report.min_load,
+            "planned"
+        ),
+        Notice::Parked {
+            reason,
+            needs,
+            count,
+            partitions,
+        } => {
+            let partitions = some(partitions);
+            warn!(
+                worker, term, version, %reason, needs, count, partitions,
+                "partitions have no owner: nobody may own them"
+            );
+        }
+        Notice::Unparked { count, partitions } => {
+            let partitions = some(partitions);
+            info!(
+                worker,
+                term, version, count, partitions, "partitions are parked no more"
+            );
+        }
+        Notice::PlanFailed { error } => warn!(worker, term, version, %error, "no plan"),
         other => requests(worker, status, other),
     }
 }
@@ -169,4 +215,15 @@ fn requests(worker: &str, status: &Status, notice: &Notice) {
         }
         other => debug!(worker, term, version, ?other, "notice"),
     }
+}
+
+/// The first of these partitions in words: a line is no list.
+fn some(partitions: &[PartitionKey]) -> String {
+    let some: Vec<String> = partitions.iter().take(5).map(ToString::to_string).collect();
+    let more = if partitions.len() > some.len() {
+        ", ..."
+    } else {
+        ""
+    };
+    some.join(", ") + more
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parti_core::{Cause, FailedStep, Instant, Notice, OwnerEnd, Status, Transfer};
+use parti_core::{Cause, FailedStep, Instant, Notice, OwnerEnd, ProblemKind, Status, Transfer};
 
 use crate::catalogue as names;
 use crate::instrument::{ByLabel, Counter, Gauge, Histogram, Instruments};
@@ -28,6 +28,8 @@ pub(super) struct GroupMeter {
     workers: Gauge,
     partitions: Gauge,
     unfinished: Gauge,
+    unowned_now: Gauge,
+    parked: Gauge,
     term: Gauge,
     version: Gauge,
     /// When the plan that is being made was begun.
@@ -67,6 +69,8 @@ impl GroupMeter {
             workers: make.gauge(&names::ACTIVE_WORKERS, &[]),
             partitions: make.gauge(&names::PARTITION_COUNT, &[]),
             unfinished: make.gauge(&names::UNFINISHED, &[]),
+            unowned_now: make.gauge(&names::UNOWNED_NOW, &[]),
+            parked: make.gauge(&names::PARKED, &[]),
             term: make.gauge(&names::TERM, &[]),
             version: make.gauge(&names::VERSION, &[]),
             planning: None,
@@ -79,6 +83,8 @@ impl GroupMeter {
         self.workers.set(f64::from(status.workers));
         self.partitions.set(f64::from(status.partitions));
         self.unfinished.set(f64::from(status.unfinished));
+        self.unowned_now.set(count_of(status, ProblemKind::Unowned));
+        self.parked.set(f64::from(status.parked.count));
         self.term.set(number(status.term.get()));
         self.version.set(number(status.version.get()));
     }
@@ -177,6 +183,12 @@ impl GroupMeter {
             duration.record(now.since(since));
         }
     }
+}
+
+/// What a problem counts, if there is such a problem.
+fn count_of(status: &Status, kind: ProblemKind) -> f64 {
+    let problem = status.problems.iter().find(|problem| problem.kind == kind);
+    problem.map_or(0.0, |problem| f64::from(problem.count))
 }
 
 /// A number as a gauge has it. Versions grow from milliseconds since 1970, far below 2^53.

@@ -7,7 +7,7 @@ use crate::config::DegradedPreset;
 use crate::event::OpOwner;
 use crate::store::{StoreErrorKind, StoreOp, WatchEvent};
 
-fn leader(world: &World) -> usize {
+pub(super) fn leader(world: &World) -> usize {
     let leads = |node: &super::world::Node| node.core.status().is_leader;
     world.nodes.iter().position(leads).expect("somebody leads")
 }

@@ -164,6 +164,49 @@ fn a_change_announced_while_listing_is_listed_for_again() {
     assert_eq!(listing(&mut solo), None, "and only once");
 }
 
+/// How often each step of a leader failed.
+fn failed(world: &World, wanted: FailedStep) -> usize {
+    let notices = world.nodes.iter().flat_map(|node| &node.notices);
+    let of =
+        |notice: &&Notice| matches!(notice, Notice::StepFailed { step, .. } if *step == wanted);
+    notices.filter(of).count()
+}
+
+/// A source's task that ended without an answer left a leader without a list for hours, and the group
+/// without an assignment.
+#[test]
+fn a_listing_whose_answer_is_lost_is_asked_for_again() {
+    let mut world = World::new(4);
+    world.answers_lost = true;
+    world.start(expecting(1));
+    world.run(secs(15));
+    assert_eq!(world.listings, 1, "it may yet be answered");
+    world.run(secs(15));
+    assert!(
+        world.listings > 1,
+        "operation_timeout is 10 s, twice that is over"
+    );
+    assert_eq!(failed(&world, FailedStep::ListPartitions), 1);
+    world.answers_lost = false;
+    world.run(secs(30));
+    assert_eq!(counts(&world), [4]);
+}
+
+/// The same of a plan: nothing was ever assigned again.
+#[test]
+fn a_plan_whose_answer_is_lost_is_made_again() {
+    let mut world = World::new(4);
+    group(&mut world, 1);
+    world.answers_lost = true;
+    world.start(expecting(1));
+    world.run(secs(60));
+    assert_eq!(counts(&world), [4, 0]);
+    assert!(failed(&world, FailedStep::Plan) > 0);
+    world.answers_lost = false;
+    world.run(secs(60));
+    assert_eq!(counts(&world), [2, 2]);
+}
+
 /// Sources that cannot announce a change are asked now and then, and no more often.
 #[test]
 fn a_refresh_interval_asks_that_often() {

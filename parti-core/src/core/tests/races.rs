@@ -402,6 +402,7 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 heartbeat_interval: secs(2),
                 lease: secs(6),
                 software: "test".into(),
+                bulletin: None,
             };
             Record::Session(record)
         };
@@ -458,6 +459,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         heartbeat_interval: secs(2),
         lease: secs(6),
         software: "test".into(),
+        bulletin: None,
     });
     for _ in 0..100 {
         while let Some((op, _)) = rival.find(list) {

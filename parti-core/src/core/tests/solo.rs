@@ -16,7 +16,7 @@ use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId}
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
 use crate::record::{
-    AssignmentRecord, Head, LeaderName, Record, RecordGrant, SessionRecord, SessionStatus,
+    AssignmentRecord, Head, LeaderName, Parked, Record, RecordGrant, SessionRecord, SessionStatus,
 };
 use crate::state::Cause;
 use crate::store::{
@@ -91,6 +91,7 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     })
 }
 

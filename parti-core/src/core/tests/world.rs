@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::deal::deal;
+use super::deal::{Rule, deal, deal_by};
 use crate::boot::Boot;
 use crate::config::{Config, ConfigBuilder};
 use crate::core::Core;
@@ -68,11 +68,15 @@ pub(super) struct World {
     pub(super) source_fails: Option<SourceError>,
     /// How often the partition source was asked.
     pub(super) listings: usize,
+    /// Answers to listings and plans never arrive.
+    pub(super) answers_lost: bool,
     /// The strategy fails.
     pub(super) plans_fail: bool,
     /// Plans take until they are let go.
     pub(super) plans_wait: bool,
     waiting: Vec<(usize, Event)>,
+    /// Who may own what; everybody everything if there is no rule.
+    pub(super) rule: Option<Rule>,
     /// What a faulty strategy does to a plan.
     pub(super) spoil: fn(&mut Plan),
     /// The most writes of a commit.
@@ -110,9 +114,11 @@ impl World {
             evictions: Vec::new(),
             source_fails: None,
             listings: 0,
+            answers_lost: false,
             plans_fail: false,
             plans_wait: false,
             waiting: Vec::new(),
+            rule: None,
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
@@ -316,15 +322,20 @@ impl World {
                 self.listings += 1;
                 let failed = self.source_fails.clone();
                 let result = failed.map_or_else(|| Ok(self.partitions.clone()), Err);
-                self.inbox
-                    .push_back((index, Event::Partitions { op, result }));
+                if !self.answers_lost {
+                    self.inbox
+                        .push_back((index, Event::Partitions { op, result }));
+                }
             }
+            Effect::Plan { .. } if self.answers_lost => {}
             Effect::Plan { op, input } => {
                 let failed = Err(PlanError::failed("scripted"));
                 let result = if self.plans_fail {
                     failed
                 } else {
-                    let mut plan = deal(&input);
+                    let mut plan = self
+                        .rule
+                        .map_or_else(|| deal(&input), |r| deal_by(&input, r));
                     (self.spoil)(&mut plan);
                     Ok(plan)
                 };

@@ -156,6 +156,7 @@ fn an_explanation_begins_with_whose_it_is_and_lists_moves_and_gaps() {
     let explanation = |owner: Option<Owner>, leaving: Vec<Leaving>| Explanation {
         partition: PartitionKey::new(["orders", "7"]).expect("valid"),
         owner,
+        parked: None,
         leaving,
         moves: Vec::new(),
         gaps: Vec::new(),
@@ -208,6 +209,7 @@ fn an_entry_is_one_line_that_says_when_it_does_not_name_everything() {
         moved: 1,
         lower_bound: 1,
         changes: Vec::from([change]),
+        parked: Vec::new(),
         truncated: true,
     };
     assert_eq!(

@@ -31,6 +31,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
     let revoking = revoking.iter().map(|&(name, since)| Revoking {
         partition: key(name),
         since: Version::new(since),
+        parked: None,
     });
     let record = AssignmentRecord {
         write,
@@ -53,6 +54,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         heartbeat_interval: core::time::Duration::from_secs(2),
         lease: core::time::Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
     };
     let session = SessionView {
         revision: Revision::new(11),

@@ -68,7 +68,16 @@ fn target(view: &View, table: &Arc<PartitionTable>, owners: Vec<u32>) -> Target 
         settled: true,
         ..Report::default()
     };
-    Target::new(StrategyId::new("s"), brief, Plan { owners, report })
+    Target::new(
+        StrategyId::new("s"),
+        brief,
+        Plan {
+            owners,
+            report,
+            ..Plan::default()
+        },
+        Vec::new(),
+    )
 }
 
 /// A strategy that is told the wrong owner moves what could have stayed.

@@ -44,6 +44,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
         known: Version::ZERO,
         reads: crate::wire::FORMATS,
     };
@@ -68,6 +69,7 @@ fn record(granted: &[&str], revoking: &[&str]) -> AssignmentRecord {
     let revoking = revoking.iter().map(|name| Revoking {
         partition: key(name),
         since: Version::new(4),
+        parked: None,
     });
     AssignmentRecord {
         write: WRITE,
@@ -99,6 +101,8 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
         previous: Vec::new(),
         anchors: BTreeMap::new(),
         report: Report::default(),
+        parked: Arc::default(),
+        reasons: Arc::default(),
         triggers: Vec::new(),
     }
 }
@@ -227,7 +231,7 @@ fn partitions_that_are_no_longer_listed_follow_the_list_and_keep_their_names() {
         [0, 0, NOBODY, NOBODY],
         "nobody is to have them"
     );
-    let (granted, revoking) = seats.lists(&target.table, page);
+    let (granted, revoking) = seats.lists(&target, page);
     assert_eq!((granted, revoking), (original.granted, original.revoking));
 }
 

@@ -288,6 +288,50 @@ fn the_cooldown_holds_to_the_millisecond_for_planned_changes() {
     assert_eq!(check(&complete), "wait 15000 Cooldown");
 }
 
+/// Partitions without an owner waited for a cooldown that is there to keep partitions where they are.
+#[test]
+fn who_may_be_what_parked_partitions_wait_for_waits_for_the_window_only() {
+    let with = |parked, now| Facts {
+        joined: changing(1_000, 1_000),
+        last_rebalance: Some(at(5_000)),
+        parked,
+        ..facts(now)
+    };
+    assert_eq!(check(&with(true, 10_999)), "settle parked 11000");
+    assert_eq!(check(&with(true, 11_000)), "act parked 0");
+    assert_eq!(check(&with(false, 11_000)), "wait 15000 Cooldown");
+    let nobody_new = Facts {
+        joined: None,
+        partitions_changed: true,
+        ..with(true, 11_000)
+    };
+    assert_eq!(check(&nobody_new), "wait 15000 Cooldown");
+}
+
+/// A grace that is over must be noticed at its time, also when nothing else happens; a loss comes
+/// first.
+#[test]
+fn what_has_waited_long_enough_is_planned_at_once() {
+    let with = |now| Facts {
+        parked: true,
+        parked_until: Some(at(9_000)),
+        last_rebalance: Some(at(8_000)),
+        ..facts(now)
+    };
+    assert_eq!(check(&with(8_999)), "quiet");
+    assert_eq!(check(&with(9_000)), "act parked 0");
+    let lost = Facts {
+        silent: vec![silent(1, 9_000)],
+        ..with(9_000)
+    };
+    assert_eq!(check(&lost), "act emergency 1");
+    let apart = Facts {
+        in_contact: false,
+        ..with(9_000)
+    };
+    assert_eq!(check(&apart), "quiet");
+}
+
 /// A changed list needs no window, and a change of weights gives way to it.
 #[test]
 fn changed_partitions_wait_for_the_cooldown_only() {
@@ -300,7 +344,7 @@ fn changed_partitions_wait_for_the_cooldown_only() {
     assert_eq!(check(&with(true, 14_999)), "wait 15000 Cooldown");
     assert_eq!(check(&with(true, 15_000)), "act partitions_changed 0");
     assert_eq!(check(&with(false, 15_000)), "act weights_changed 0");
-    assert_eq!(Cause::ALL.len(), 11, "a new cause needs its tier here");
+    assert_eq!(Cause::ALL.len(), 12, "a new cause needs its tier here");
 }
 
 /// Facts of every kind at once, with times around each other.
@@ -308,7 +352,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     let flags = prop::array::uniform8(any::<bool>());
     let times = prop::array::uniform6(0_u64..40_000);
     let lost = prop::collection::vec(0_u64..40_000, 0..4);
-    (flags, times, lost, any::<[bool; 4]>()).prop_map(|(flags, times, lost, there)| {
+    (flags, times, lost, any::<[bool; 6]>()).prop_map(|(flags, times, lost, there)| {
         let [now, first, last, rebalance, restart, cold] = times;
         let [
             complete,
@@ -320,7 +364,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             list,
             weights,
         ] = flags;
-        let [joined, rebalanced, restarting, is_cold] = there;
+        let [joined, rebalanced, restarting, is_cold, parked, graced] = there;
         let silent = lost.into_iter().enumerate();
         Facts {
             complete,
@@ -329,6 +373,8 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             replaced,
             manual,
             resume,
+            parked,
+            parked_until: graced.then(|| at(last)),
             partitions_changed: list,
             weights_changed: weights,
             joined: changing(first.min(last), last).filter(|_| joined),
@@ -343,7 +389,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
 
 proptest! {
     /// Whatever else is going on, what can wait for the cooldown waits for it: only emergencies,
-    /// departures, restarts, operators, unfinished work and a first plan do not.
+    /// departures, restarts, operators, unfinished work, parked partitions and a first plan do not.
     #[test]
     fn the_cooldown_holds_for_all_that_can_wait(facts in any_facts()) {
         let config = Config::builder("g").build().expect("coherent");

@@ -9,12 +9,13 @@ use proptest::prelude::*;
 
 use crate::id::{Epoch, Formats, Nonce, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
+use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Record, RecordGrant, Revoking,
-    SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Parked, ParkedGroup, ParkedRecord,
+    Record, RecordGrant, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
-use crate::strategy::StrategyId;
+use crate::strategy::{ParkReason, StrategyId};
 
 fn worker() -> impl Strategy<Value = WorkerId> {
     "[A-Za-z0-9_-]{1,20}".prop_map(|name| WorkerId::new(&name).expect("valid name"))
@@ -80,6 +81,10 @@ fn head() -> impl Strategy<Value = Record> {
                     digest,
                     weights_digest,
                     unfinished: counts.2,
+                    parked: Parked {
+                        count: counts.0 ^ counts.1,
+                        since_ms: term ^ version,
+                    },
                 })
             },
         )
@@ -139,6 +144,15 @@ fn session() -> impl Strategy<Value = Record> {
                     heartbeat_interval: Duration::from_millis(u64::from(beat)),
                     lease: Duration::from_millis(u64::from(lease)),
                     software,
+                    bulletin: (epoch % 2 == 1).then(|| Bulletin {
+                        term: Term::new(applied),
+                        problems: alloc::vec![ToldProblem {
+                            kind: ProblemKind::from_code(beat.to_le_bytes()[0]),
+                            lasting: Duration::from_millis(u64::from(lease)),
+                            count: beat,
+                            detail: alloc::format!("p/{beat}"),
+                        }],
+                    }),
                 })
             },
         )
@@ -153,9 +167,11 @@ fn assignment() -> impl Strategy<Value = Record> {
                 anchor,
             }
         });
-    let revoking = (key(), any::<u64>()).prop_map(|(partition, since)| Revoking {
+    let revoking = (key(), any::<u64>(), option::of(reason()));
+    let revoking = revoking.prop_map(|(partition, since, parked)| Revoking {
         partition,
         since: Version::new(since),
+        parked,
     });
     let lists = (vec(grant, 0..20), vec(revoking, 0..5));
     (write(), any::<(u64, u64)>(), lists).prop_map(|(write, (version, epoch), lists)| {
@@ -190,6 +206,7 @@ fn audit() -> impl Strategy<Value = Record> {
         vec("\\PC{0,9}", 0..3),
         numbers,
         vec(change, 0..3),
+        vec(group(), 0..3),
     )
         .prop_map(
             |(
@@ -199,6 +216,7 @@ fn audit() -> impl Strategy<Value = Record> {
                 triggers,
                 ((version, term, at_ms), (moved, lower, cut)),
                 changes,
+                parked,
             )| {
                 Record::Audit(AuditEntry {
                     write,
@@ -211,10 +229,41 @@ fn audit() -> impl Strategy<Value = Record> {
                     moved,
                     lower_bound: lower,
                     changes,
+                    parked,
                     truncated: cut,
                 })
             },
         )
+}
+
+fn reason() -> impl Strategy<Value = ParkReason> {
+    (0..ParkReason::ALL.len()).prop_map(|index| ParkReason::ALL[index])
+}
+
+fn group() -> impl Strategy<Value = ParkedGroup> {
+    let times = (any::<u64>(), option::of(any::<u64>()));
+    let names = (vec(key(), 0..4), 0..9_u32);
+    (reason(), "\\PC{0,20}", any::<u64>(), times, names).prop_map(
+        |(reason, needs, need, (since_ms, again), (partitions, more))| ParkedGroup {
+            reason,
+            need,
+            needs,
+            since_ms,
+            again_after: again.map(Duration::from_millis),
+            count: partitions.len() as u32 + more,
+            partitions,
+        },
+    )
+}
+
+fn parked() -> impl Strategy<Value = Record> {
+    (write(), any::<u64>(), vec(group(), 0..4)).prop_map(|(write, version, groups)| {
+        Record::Parked(ParkedRecord {
+            write,
+            version: Version::new(version),
+            groups,
+        })
+    })
 }
 
 fn control() -> impl Strategy<Value = Record> {
@@ -250,6 +299,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         assignment(),
         audit(),
         control(),
-        source()
+        source(),
+        parked()
     ]
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::*;
 use parti_core::{
     AssignmentRecord, Cause, Epoch, Expect, Grant, Head, Instant, Key, LeaderName, Nonce, Notice,
-    PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus, State,
-    StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
+    Parked, PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus,
+    State, StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
 };
 
 pub(super) const A: Process = Process { node: 0, run: 1 };
@@ -118,6 +118,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        bulletin: None,
     })
 }
 
@@ -194,6 +195,7 @@ pub(super) fn head(
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        parked: Parked::default(),
     });
     written("head", revision, previous, record)
 }

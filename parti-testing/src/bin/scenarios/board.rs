@@ -1,4 +1,4 @@
-//! The part of `scenarios` that has the test kit in it: progress, verdicts and the table.
+//! One scenario after the other: progress, verdicts and the table.
 //!
 //! What always holds: one line when a scenario begins and one when it ends on standard error, and
 //! the table or the JSON lines alone on standard output.
@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::catalogue::{self, BY_NAME, SCENARIOS, Scenario};
+use super::catalogue::{BY_NAME, SCENARIOS, Scenario};
 use super::group::{Ask, Group};
-use super::{Inner, Server};
-use crate::proc::{Failure, target_dir};
+use super::{Failure, Server, Task};
+use crate::failure::root;
 
 /// What came out of one scenario.
 struct Row {
@@ -29,12 +29,8 @@ struct Row {
 }
 
 /// Runs everything in this process.
-pub(crate) fn run_here(args: &Inner) -> Result<(), Failure> {
+pub(crate) fn run(args: &Task) -> Result<(), Failure> {
     let chosen = chosen(&args.name)?;
-    if args.list {
-        print!("{}", catalogue::table());
-        return Ok(());
-    }
     let begun = Instant::now();
     let seeds = args.seed..args.seed + args.seeds;
     let rounds = seeds.flat_map(|seed| args.server.iter().map(move |server| (server, seed)));
@@ -70,7 +66,7 @@ pub(crate) fn run_here(args: &Inner) -> Result<(), Failure> {
     verdict(args, &rows, count)
 }
 
-fn verdict(args: &Inner, rows: &[Row], count: usize) -> Result<(), Failure> {
+fn verdict(args: &Task, rows: &[Row], count: usize) -> Result<(), Failure> {
     let bad = rows.iter().filter(|row| !row.reasons.is_empty());
     let bad: Vec<&str> = bad.map(|row| row.scenario.name).collect();
     if bad.is_empty() && rows.len() == count {
@@ -108,7 +104,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Failure> {
     Ok(chosen)
 }
 
-fn run_one(args: &Inner, (server, seed): (&Server, u64), scenario: &'static Scenario) -> Row {
+fn run_one(args: &Task, (server, seed): (&Server, u64), scenario: &'static Scenario) -> Row {
     eprintln!("==> {} on nats {}, seed {seed}", scenario.name, server.name);
     let begun = Instant::now();
     let run = format!("{}-{}-{seed}", scenario.name, server.name);
@@ -214,4 +210,12 @@ fn to_json(row: &Row) -> Value {
         put("histories", json!(row.folder.display().to_string()));
     }
     Value::Object(line)
+}
+
+/// Where histories are kept: beside everything else that is built.
+fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
 }

@@ -1,4 +1,4 @@
-//! The part of `sim --planted` that runs in the optimised profile: the hunts, one after the other.
+//! `sim --planted`: the hunts for planted bugs, one after the other.
 //!
 //! What always holds: standard output carries one line for each bug and the sum, nothing else.
 
@@ -8,8 +8,9 @@ use parti_core::planted::Planted;
 use parti_testing::sim::planted::{Finding, HUNTS, Hunt};
 
 use super::Args;
-use super::inner::{incoherent, processors};
-use crate::proc::{Failure, root};
+use super::Failure;
+use super::batch::{incoherent, processors};
+use super::failure::root;
 
 /// Looks for one bug or for all.
 pub(crate) fn hunt(word: &str, args: &Args) -> Result<(), Failure> {

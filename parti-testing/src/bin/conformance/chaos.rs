@@ -15,9 +15,8 @@ use parti_testing::nemesis::{Arena, schedule};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use super::Inner;
-use super::inner::{HASTY, Mixed, open, stuck};
-use crate::proc::Failure;
+use super::targets::{HASTY, Mixed, open, stuck};
+use super::{Failure, Task};
 
 /// How many clients write, read and watch.
 const CLIENTS: usize = 5;
@@ -52,7 +51,7 @@ pub(super) async fn mix(
 
 /// A mix on real servers that are struck by the schedule of the seed.
 pub(super) async fn strike(
-    args: &Inner,
+    args: &Task,
     nodes: usize,
     options: ServerOptions,
 ) -> Result<Mixed, Failure> {

@@ -1,4 +1,4 @@
-//! The part of `conformance` that has every store in it: targets, progress and the table.
+//! Every target, one after the other: the suite, progress and the table.
 //!
 //! What always holds: one line when a target begins and one when it ends on standard error, and
 //! the table or the JSON object alone on standard output.
@@ -20,8 +20,7 @@ use parti_testing::sim::{Manner, SimulatedStore};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{Inner, Server, chaos, rig};
-use crate::proc::Failure;
+use super::{Failure, Server, Task, chaos, rig};
 
 /// How long the stores in memory are mixed.
 const MEMORY_MIX: Duration = Duration::from_secs(2);
@@ -47,7 +46,7 @@ pub(super) struct Mixed {
 }
 
 /// Runs everything in this process.
-pub(crate) fn run_here(args: &Inner) -> Result<(), Failure> {
+pub(crate) fn run(args: &Task) -> Result<(), Failure> {
     let runtime = Runtime::new().map_err(|error| stuck("the runtime", &error))?;
     let start = Instant::now();
     let rows = runtime.block_on(rows(args))?;
@@ -67,7 +66,7 @@ pub(crate) fn run_here(args: &Inner) -> Result<(), Failure> {
     Err(Failure::new(what, again))
 }
 
-async fn rows(args: &Inner) -> Result<Vec<Row>, Failure> {
+async fn rows(args: &Task) -> Result<Vec<Row>, Failure> {
     let strict = Promise {
         reads: Reads::Fresh,
         batches: Batches::Consecutive,
@@ -103,7 +102,7 @@ async fn in_memory<S: Store + Clone>(
 }
 
 /// The suite on a healthy server, and a mix on one that is being struck.
-async fn real(args: &Inner, server: &Server, nodes: usize) -> Result<Row, Failure> {
+async fn real(args: &Task, server: &Server, nodes: usize) -> Result<Row, Failure> {
     let plural = if nodes == 1 { "node" } else { "nodes" };
     let name = format!("nats {}, {nodes} {plural}", server.name);
     let start = begin(&name);

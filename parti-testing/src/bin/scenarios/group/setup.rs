@@ -7,33 +7,33 @@ use std::path::PathBuf;
 
 /// The times of a configuration, in milliseconds; all others follow from them.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::scenarios) struct Timing {
-    pub(in crate::scenarios) heartbeat: u64,
-    pub(in crate::scenarios) lease: u64,
-    pub(in crate::scenarios) cold: u64,
+pub(crate) struct Timing {
+    pub(crate) heartbeat: u64,
+    pub(crate) lease: u64,
+    pub(crate) cold: u64,
     /// The window for joins, and the cooldown.
-    pub(in crate::scenarios) window: u64,
+    pub(crate) window: u64,
 }
 
 /// What a group is like.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::scenarios) struct Setup {
-    pub(in crate::scenarios) workers: usize,
-    pub(in crate::scenarios) partitions: usize,
-    pub(in crate::scenarios) timing: Timing,
-    pub(in crate::scenarios) strategy: &'static str,
+pub(crate) struct Setup {
+    pub(crate) workers: usize,
+    pub(crate) partitions: usize,
+    pub(crate) timing: Timing,
+    pub(crate) strategy: &'static str,
     /// How long the end of processing takes.
-    pub(in crate::scenarios) drain: u64,
+    pub(crate) drain: u64,
     /// How many servers.
-    pub(in crate::scenarios) nodes: usize,
+    pub(crate) nodes: usize,
     /// For how long a worker that ends holds its seat, instead of handing over.
-    pub(in crate::scenarios) hold: Option<u64>,
+    pub(crate) hold: Option<u64>,
     /// How many workers each process is, if they share processes; such have no proxies.
-    pub(in crate::scenarios) shared: &'static [usize],
+    pub(crate) shared: &'static [usize],
 }
 
 /// Lease 3 s: three times that of the preset `fast`, so that a busy machine ends no lease.
-pub(in crate::scenarios) const SCALED: Setup = Setup {
+pub(crate) const SCALED: Setup = Setup {
     workers: 5,
     partitions: 100,
     timing: Timing {
@@ -51,13 +51,13 @@ pub(in crate::scenarios) const SCALED: Setup = Setup {
 
 /// What a scenario gets from outside.
 #[derive(Clone, Debug)]
-pub(in crate::scenarios) struct Ask {
-    pub(in crate::scenarios) server: PathBuf,
-    pub(in crate::scenarios) worker: PathBuf,
+pub(crate) struct Ask {
+    pub(crate) server: PathBuf,
+    pub(crate) worker: PathBuf,
     /// Where the histories go.
-    pub(in crate::scenarios) folder: PathBuf,
-    pub(in crate::scenarios) seed: u64,
-    pub(in crate::scenarios) full: bool,
+    pub(crate) folder: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) full: bool,
 }
 
 impl Timing {

@@ -339,7 +339,7 @@ pub(super) fn table() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proc::root;
+    use crate::failure::root;
 
     const BEGIN: &str = "<!-- table: scenarios -->\n";
     const END: &str = "<!-- end -->";

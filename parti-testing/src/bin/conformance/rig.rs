@@ -14,7 +14,7 @@ use parti_testing::nats_cluster::NatsCluster;
 use parti_testing::nats_server::ServerError;
 use tokio::task::spawn_blocking;
 
-use super::inner::{HASTY, open};
+use super::targets::{HASTY, open};
 
 /// Runs the cases of outages on these servers.
 pub(super) async fn outages(cluster: NatsCluster) -> Report {

@@ -1,7 +1,7 @@
-//! The part of `sim` that runs in the optimised profile: it calls the test kit and shows progress.
+//! Batches of seeds, and one seed with its trace: calls the test kit and shows progress.
 //!
-//! What always holds: standard output carries the result and nothing else; progress goes to
-//! standard error.
+//! It is separate from the command line so that each can be read alone. What always holds: standard
+//! output carries the result and nothing else; progress goes to standard error.
 
 use std::io::{IsTerminal, Write as _, stderr};
 use std::num::NonZero;
@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use parti_testing::sim::cli::{BatchOptions, BatchReport, run_batch};
 use parti_testing::sim::{BugReport, Plan, Sim, Tracing};
 
-use super::{Args, Mode};
-use crate::proc::Failure;
+use super::{Args, Failure, Mode};
 
 /// Runs the simulator in this process.
-pub(crate) fn run_here(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.planted {
         Some(bug) => hunt(bug, args),
         None if args.trace => trace(args),

@@ -11,13 +11,13 @@ use super::{GROUP, Group, Step, ensure, words};
 
 impl Group {
     /// The generations since then that the bucket still shows.
-    pub(in crate::scenarios) fn audit(&self, since_ms: u64) -> Step<Vec<AuditEntry>> {
+    pub(crate) fn audit(&self, since_ms: u64) -> Step<Vec<AuditEntry>> {
         let entries = self.history()?.entries.into_iter();
         Ok(entries.filter(|entry| entry.at_ms >= since_ms).collect())
     }
 
     /// The bucket, read by a client of its own.
-    pub(in crate::scenarios) fn history(&self) -> Step<History> {
+    pub(crate) fn history(&self) -> Step<History> {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }
             .enable_all()
@@ -39,7 +39,7 @@ impl Group {
 
     /// The generations since then that began a rebalance, not those that carry one on or only
     /// change the office.
-    pub(in crate::scenarios) fn rebalances(&self, since_ms: u64) -> Step<Vec<AuditEntry>> {
+    pub(crate) fn rebalances(&self, since_ms: u64) -> Step<Vec<AuditEntry>> {
         let office = |entry: &AuditEntry| {
             matches!(
                 entry.cause,
@@ -51,7 +51,7 @@ impl Group {
     }
 
     /// Nobody was declared lost since then.
-    pub(in crate::scenarios) fn no_emergency(&self, since_ms: u64) -> Step<()> {
+    pub(crate) fn no_emergency(&self, since_ms: u64) -> Step<()> {
         let emergency = |line: &Line| {
             let evicted = line.number("evicted").unwrap_or(0) > 0;
             line.event == "committed" && (evicted || line.text("cause") == Some("emergency"))
@@ -67,7 +67,7 @@ impl Group {
     }
 
     /// What may never be, whatever happened: every rule for the histories and the audit ring.
-    pub(in crate::scenarios) fn judge(&self) -> Vec<String> {
+    pub(crate) fn judge(&self) -> Vec<String> {
         let lives = self.lives();
         let mut found: Vec<String> = lives::judge(&lives).iter().map(words_of).collect();
         let mut commits = lives::commits(&lives);

@@ -1,0 +1,96 @@
+//! What a leader knows to be wrong with its group, and tells everybody with each renewal.
+
+use alloc::vec::Vec;
+
+use super::unowned::{Sight, Unowned};
+use super::verdict::Verdict;
+use super::{Leader, Work};
+use crate::contact::Contact;
+use crate::cx::Cx;
+use crate::effect::WakeReason;
+use crate::id::Version;
+use crate::problem::{Bulletin, Problem, ProblemKind};
+use crate::time::Instant;
+
+/// What a leader minds about its group beside leading it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Minding {
+    unowned: Unowned,
+    parked: Option<Problem>,
+    /// Since when others cannot be judged.
+    not_judging: Option<Instant>,
+}
+
+impl Minding {
+    pub(super) fn inherit(unowned: Option<Problem>) -> Self {
+        Self {
+            unowned: Unowned::inherit(unowned),
+            parked: None,
+            not_judging: None,
+        }
+    }
+
+    /// A generation was committed that gave something to somebody.
+    pub(super) fn placed(&mut self) {
+        self.unowned.placed();
+    }
+}
+
+impl Leader {
+    /// Looks at the group, before a renewal says what there is to say.
+    pub(crate) fn mind_group(&mut self, cx: &Cx<'_>, contact: &Contact) {
+        let (now, config) = (cx.now, cx.config());
+        let judges = contact.is_held(config, now) && now >= contact.judges_from(config);
+        let before = self.minding.not_judging;
+        self.minding.not_judging = (!judges).then(|| before.unwrap_or(now));
+        if !self.ready {
+            return;
+        }
+        self.minding.parked = self
+            .view
+            .parking
+            .problem(now, cx.wall_ms(), self.head.partitions);
+        let waits = match &self.verdict {
+            Verdict::Settle { .. } => true,
+            Verdict::Wait(wake) => wake.why == WakeReason::Cooldown,
+            Verdict::Quiet | Verdict::Act { .. } => false,
+        };
+        let planned = self.head.planned > Version::ZERO;
+        let digest = self.table.as_ref().map(|table| table.digest());
+        let same_list = planned && digest.is_none_or(|digest| digest == self.head.digest);
+        // A first commit on its way is no problem either.
+        let first = !planned && matches!(self.work, Work::Planning { .. } | Work::Committing(_));
+        self.minding.unowned.look(&Sight {
+            config,
+            now,
+            view: &self.view,
+            head: &self.head,
+            table: self.table.as_deref(),
+            gathering: !same_list && (waits || first),
+        });
+    }
+
+    /// What only the leader knows to be wrong.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = Problem> {
+        let since = self.minding.not_judging;
+        let not_judging = since.map(|since| {
+            let detail = "the leader does not hear the store well enough to judge others";
+            Problem::new(ProblemKind::NotJudging, since, 0, detail.into())
+        });
+        not_judging
+            .into_iter()
+            .chain(self.minding.unowned.problem())
+            .chain(self.minding.parked.clone())
+    }
+
+    /// What everybody is told; `None` as long as it knows too little.
+    pub(crate) fn bulletin(&self, cx: &mut Cx<'_>) -> Option<Bulletin> {
+        let now = cx.now;
+        let problems = cx.failing().problems().chain(self.problems());
+        let problems: Vec<_> = problems.map(|problem| problem.told(now)).collect();
+        self.ready.then_some(Bulletin {
+            term: self.head.term,
+            problems,
+        })
+    }
+}

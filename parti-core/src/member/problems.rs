@@ -1,0 +1,55 @@
+//! What a member knows to be wrong: by itself, from its own office, or because the leader tells it.
+
+use alloc::vec::Vec;
+
+use super::Member;
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::failing::Failing;
+use crate::problem::{Problem, ProblemKind};
+use crate::time::Instant;
+
+impl Member {
+    /// Everything that is wrong now, each kind at most once, ordered by kind.
+    pub(crate) fn problems(
+        &self,
+        config: &Config,
+        now: Instant,
+        failing: &Failing,
+    ) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = failing.problems().collect();
+        match &self.leader {
+            Some(leader) => problems.extend(leader.problems()),
+            None => {
+                let own = problems.len();
+                for told in self.follow.told() {
+                    if !problems[..own].iter().any(|known| known.kind == told.kind) {
+                        problems.push(told.clone());
+                    }
+                }
+                problems.extend(self.leader_silent(config, now));
+            }
+        }
+        problems.extend(self.follow.leaders_change(now));
+        problems.sort_by_key(|problem| problem.kind);
+        problems
+    }
+
+    /// The leader gives no sign of life although this member hears the store.
+    fn leader_silent(&self, config: &Config, now: Instant) -> Option<Problem> {
+        let (leader, since) = self.follow.leader_heard()?;
+        let since = since.max(self.contact.since());
+        let silent = self.contact.is_held(config, now) && now.since(since) > config.lease();
+        let detail = alloc::format!("{leader} is the leader and gives no sign of life");
+        silent.then(|| Problem::new(ProblemKind::LeaderSilent, since, 1, detail))
+    }
+
+    /// A leader looks at its group before its renewal tells everybody of it.
+    pub(super) fn post_bulletin(&mut self, cx: &mut Cx<'_>) {
+        let bulletin = self.leader.as_mut().and_then(|leader| {
+            leader.mind_group(cx, &self.contact);
+            leader.bulletin(cx)
+        });
+        self.session.post(bulletin);
+    }
+}

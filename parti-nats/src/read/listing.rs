@@ -1,0 +1,263 @@
+//! The last message of every subject, asked of one replica in pages that fit the client.
+//!
+//! It is separate because a client drops what does not fit its buffer for a subscription, and says
+//! so to nobody who waits for the answer. What always holds: a list is whole only when each message
+//! names the one before it, from the first to the end; a page that came short is asked for again in
+//! smaller pieces, and never taken for a list from which keys were deleted.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures_util::StreamExt;
+use parti_core::{Entry, Revision};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use crate::api::{Api, denial};
+use crate::outcome::Failure;
+use crate::read::{number, own_key, value};
+
+/// The most keys of a page: the server answers for no more subjects at all.
+const PAGE_MAX: usize = 1024;
+/// The fewest keys of a page, whatever the client drops.
+const PAGE_MIN: usize = 8;
+/// The fewest keys of a page after one that fell silent, which a slow server does too.
+const SILENT_PAGE_MIN: usize = 64;
+
+/// How a list ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// Everything, tombstones included, up to the revision.
+    All(Vec<Entry>, Revision),
+    /// This replica has nothing.
+    Nothing,
+    /// There are too many subjects, or they change too fast, or the replicas differ.
+    NotThisWay,
+}
+
+/// How many keys a page may have so that the client keeps all of it: learned, since a client does
+/// not tell its capacity.
+#[derive(Debug)]
+pub(crate) struct PageSize(AtomicUsize);
+
+impl PageSize {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicUsize::new(PAGE_MAX))
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A page of `size` keys came short.
+    fn shrink(&self, size: usize, short: Short) {
+        let least = match short {
+            Short::Dropped => PAGE_MIN,
+            Short::Silent => SILENT_PAGE_MIN,
+        };
+        let smaller = (size / 2).max(least);
+        let before = self.0.fetch_min(smaller, Ordering::Relaxed);
+        if before > smaller {
+            tracing::warn!(
+                before,
+                now = smaller,
+                "the NATS client keeps too few messages; set its subscription_capacity to 65536"
+            );
+        }
+    }
+}
+
+/// Asks one replica for the last message of each subject.
+pub(crate) async fn list(api: &Api, filter: &str, deadline: Instant) -> Result<Listing, Failure> {
+    let mut found = BTreeMap::new();
+    let (mut from, mut up_to) = (0, 0);
+    let mut size = api.page_size.get();
+    loop {
+        let page = match page(api, filter, from, size, deadline).await? {
+            Answer::Page(page) => page,
+            Answer::Short(short) => {
+                api.page_size.shrink(size, short);
+                size = (size / 2).max(PAGE_MIN);
+                continue;
+            }
+            Answer::NoMessage if found.is_empty() && from == 0 => return Ok(Listing::Nothing),
+            Answer::NoMessage | Answer::TooMany => return Ok(Listing::NotThisWay),
+        };
+        // What was rewritten meanwhile comes again in a later page, unless that is of a replica
+        // that lags behind the one before.
+        let goes_on = page.up_to >= up_to && (page.pending == 0 || page.last >= from);
+        if !goes_on {
+            return Ok(Listing::NotThisWay);
+        }
+        for entry in page.entries {
+            found.insert(entry.key.clone(), entry);
+        }
+        (from, up_to) = (page.last.saturating_add(1), page.up_to);
+        if page.pending == 0 {
+            let entries = found.into_values().collect();
+            return Ok(Listing::All(entries, Revision::new(up_to)));
+        }
+    }
+}
+
+/// How a page can be answered.
+enum Answer {
+    Page(Page),
+    Short(Short),
+    /// Nothing matches, or what did was rewritten while the server read it.
+    NoMessage,
+    TooMany,
+}
+
+/// Why a page counts as short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Short {
+    /// A message names one before it that did not come.
+    Dropped,
+    /// Some came, then none, and no end.
+    Silent,
+}
+
+/// A whole page.
+#[derive(Debug, PartialEq, Eq)]
+struct Page {
+    entries: Vec<Entry>,
+    /// The sequence of the last of them.
+    last: u64,
+    /// How many follow.
+    pending: u64,
+    /// The last sequence the replica knew.
+    up_to: u64,
+}
+
+async fn page(
+    api: &Api,
+    filter: &str,
+    from: u64,
+    size: usize,
+    deadline: Instant,
+) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct Query<'a> {
+        multi_last: [&'a str; 1],
+        batch: usize,
+        seq: u64,
+    }
+    if !api.is_connected() {
+        return Err(Failure::NotConnected);
+    }
+    let (started, silence_max) = (Instant::now(), api.options.request_timeout / 4);
+    let inbox = api.client.new_inbox();
+    let subject = api.subject(&format!("DIRECT.GET.{}", api.names.stream));
+    let mut denials = api.violations.listen();
+    let query = Query {
+        multi_last: [filter],
+        batch: size,
+        seq: from,
+    };
+    let query = serde_json::to_vec(&query).map_err(|e| Failure::Malformed(e.to_string()))?;
+    let asked = async {
+        let broken = |error: &dyn std::error::Error| Failure::Broken(error.to_string());
+        let messages = api.client.subscribe(inbox.clone()).await;
+        let messages = messages.map_err(|error| broken(&error))?;
+        api.client
+            .publish_with_reply(subject.clone(), inbox, query.into())
+            .await
+            .map_err(|error| broken(&error))?;
+        read(api, messages, silence_max).await
+    };
+    tokio::select! {
+        denied = denial(&mut denials, |denied| *denied == *subject) => Err(denied),
+        asked = timeout_at(deadline, asked) => {
+            asked.unwrap_or_else(|_| Err(api.timed_out(started)))
+        }
+    }
+}
+
+async fn read(
+    api: &Api,
+    mut messages: Subscriber,
+    silence_max: Duration,
+) -> Result<Answer, Failure> {
+    let (mut entries, mut last) = (Vec::new(), 0);
+    loop {
+        let next = if entries.is_empty() {
+            Ok(messages.next().await)
+        } else {
+            timeout_at(Instant::now() + silence_max, messages.next()).await
+        };
+        let Ok(message) = next else {
+            return Ok(Answer::Short(Short::Silent));
+        };
+        let message = message.ok_or_else(|| Failure::Broken("no more messages".to_owned()))?;
+        let status = message.status.map(|status| status.as_u16());
+        let before = || header(&message, "Nats-Last-Sequence");
+        match status {
+            None | Some(204) if before()? != last => return Ok(Answer::Short(Short::Dropped)),
+            None => {
+                last = header(&message, "Nats-Sequence")?;
+                entries.push(entry(api, &message)?);
+            }
+            Some(204) => {
+                return Ok(Answer::Page(Page {
+                    entries,
+                    last,
+                    pending: header(&message, "Nats-Num-Pending")?,
+                    up_to: header(&message, "Nats-UpTo-Sequence")?,
+                }));
+            }
+            Some(404) => return Ok(Answer::NoMessage),
+            Some(413) => return Ok(Answer::TooMany),
+            Some(503) => return Err(Failure::NoResponders),
+            Some(other) => {
+                let words = message.description.unwrap_or_default();
+                return Err(Failure::Malformed(format!("status {other} {words}")));
+            }
+        }
+    }
+}
+
+fn entry(api: &Api, message: &Message) -> Result<Entry, Failure> {
+    let missing = |name: &str| Failure::Malformed(format!("an entry without {name}"));
+    let headers = message.headers.as_ref().ok_or_else(|| missing("headers"))?;
+    let subject = headers
+        .get("Nats-Subject")
+        .ok_or_else(|| missing("subject"))?;
+    Ok(Entry {
+        key: own_key(api, subject.as_str())?,
+        revision: Revision::new(header(message, "Nats-Sequence")?),
+        value: value(Some(headers), &message.payload),
+    })
+}
+
+fn header(message: &Message, name: &'static str) -> Result<u64, Failure> {
+    let headers = message.headers.as_ref();
+    let found = headers.and_then(|headers| number(headers, name));
+    found.ok_or_else(|| Failure::Malformed(format!("a message of a list without {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that drops messages must end at pages it keeps; a slow moment must not end there.
+    #[test]
+    fn a_page_shrinks_by_halves_down_to_what_its_reason_allows() {
+        let learned = PageSize::new();
+        assert_eq!(learned.get(), PAGE_MAX);
+        learned.shrink(PAGE_MAX, Short::Silent);
+        assert_eq!(learned.get(), PAGE_MAX / 2);
+        for _ in 0..20 {
+            learned.shrink(learned.get(), Short::Silent);
+        }
+        assert_eq!(learned.get(), SILENT_PAGE_MIN);
+        for _ in 0..20 {
+            learned.shrink(learned.get(), Short::Dropped);
+        }
+        assert_eq!(learned.get(), PAGE_MIN);
+        learned.shrink(PAGE_MAX, Short::Silent);
+        assert_eq!(learned.get(), PAGE_MIN, "it never grows");
+    }
+}

@@ -1,0 +1,34 @@
+//! The port to a store, in one place: what a backend of your own implements and speaks of.
+//!
+//! Implement [`Store`] and [`Watch`]; everything else in here is data. What a backend has to promise is
+//! said at each item, and `parti_testing::conformance` tests it.
+//!
+//! ```
+//! use parti::store::{Store, StoreError, StoreErrorKind, StoreOp, StoreReply, Watch, WatchScope};
+//! use parti::{LocalStore, async_trait};
+//!
+//! /// Refuses to write.
+//! struct ReadOnly(LocalStore);
+//!
+//! #[async_trait]
+//! impl Store for ReadOnly {
+//!     async fn execute(&self, op: StoreOp) -> Result<StoreReply, StoreError> {
+//!         match op {
+//!             StoreOp::Commit { .. } | StoreOp::Create => {
+//!                 Err(StoreError::new(StoreErrorKind::Rejected, "this store is read-only"))
+//!             }
+//!             StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Info => self.0.execute(op).await,
+//!         }
+//!     }
+//!
+//!     async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError> {
+//!         self.0.watch(scope).await
+//!     }
+//! }
+//! ```
+
+#[doc(inline)]
+pub use parti_core::{
+    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply,
+    Watch, WatchEvent, WatchScope, Write,
+};
