@@ -67,6 +67,7 @@ struct Settings {
     worker_id_prefix: String,
     worker_id_range: (u32, u32),
     worker_id_hint: Option<WorkerId>,
+    predecessor_is_dead: bool,
     capacity: u32,
     labels: BTreeMap<String, String>,
     expected_workers: Option<u32>,
@@ -88,6 +89,7 @@ struct Settings {
     startup_timeout: Duration,
     shutdown_timeout: Duration,
     drain_timeout: Duration,
+    max_hold: Duration,
     handoff_timeout: Duration,
     apply_timeout: Duration,
     acknowledge_delay: Duration,
@@ -114,6 +116,7 @@ pub struct ConfigBuilder {
     worker_id_prefix: Option<String>,
     worker_id_range: Option<(u32, u32)>,
     worker_id_hint: Option<String>,
+    predecessor_is_dead: bool,
     capacity: Option<u32>,
     labels: BTreeMap<String, String>,
     expected_workers: Option<u32>,
@@ -136,6 +139,7 @@ pub struct ConfigBuilder {
     startup_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
+    max_hold: Option<Duration>,
     handoff_timeout: Option<Duration>,
     apply_timeout: Option<Duration>,
     acknowledge_delay: Option<Duration>,
@@ -181,6 +185,8 @@ getters! {
     on_bucket_lost: OnBucketLost,
     /// First and last number of the ID pool.
     worker_id_range: (u32, u32),
+    /// Whether the former process with the hinted ID is known to be dead.
+    predecessor_is_dead: bool,
     /// How much this worker takes relative to the others.
     capacity: u32,
     /// How many workers make the group complete, if known.
@@ -221,6 +227,8 @@ getters! {
     shutdown_timeout: Duration,
     /// Bound of one `on_revoked` callback; its guard is invalid afterwards.
     drain_timeout: Duration,
+    /// How long a slot is held for a replacement at most, whatever a leaving worker asks for.
+    max_hold: Duration,
     /// How long the leader waits for a revoked partition before it evicts the holder.
     handoff_timeout: Duration,
     /// How long the leader waits until a worker confirms its record.
@@ -285,6 +293,10 @@ setters! {
     shutdown_timeout: Duration,
     /// Bound of one `on_revoked` callback; default 5 s.
     drain_timeout: Duration,
+    /// How long a slot is held for a replacement at most, whatever a leaving worker asks for with
+    /// [`StopMode::Restart`](crate::StopMode::Restart); default 10 min, at most a day. Its partitions
+    /// have no owner meanwhile. A leader goes by its own setting.
+    max_hold: Duration,
     /// How long the leader waits for a revoked partition before it evicts the holder; default
     /// `drain_timeout` and one lease.
     handoff_timeout: Duration,
@@ -342,9 +354,25 @@ impl ConfigBuilder {
         self
     }
 
-    /// The ID to try first, such as the ordinal of a pod.
+    /// The ID to try first, such as the ordinal of a pod. If its last session has not ended yet, it
+    /// is waited for, at most for its lease and less than `startup_timeout`; if its holder goes on
+    /// renewing, another ID is taken. A process that crashed and was started again gets its slot and
+    /// its partitions back that way.
     pub fn worker_id_hint(mut self, hint: &str) -> Self {
         self.worker_id_hint = Some(hint.to_string());
+        self
+    }
+
+    /// Declares that no process with the hinted ID is running any more when this one starts, so that
+    /// its slot is taken at once. Needs `worker_id_hint`; default `false`.
+    ///
+    /// True where something guarantees it: a pod of a `StatefulSet`, a `systemd` service, anything
+    /// that starts a process only after the one before it is gone. A false declaration costs
+    /// availability, not safety: in exclusive mode the partitions of the slot are granted again only
+    /// when the lease of the former session is over, whatever was declared, and a holder that lives
+    /// loses its slot once and takes another. In overlap mode they are granted at once.
+    pub fn predecessor_is_dead(mut self, dead: bool) -> Self {
+        self.predecessor_is_dead = dead;
         self
     }
 

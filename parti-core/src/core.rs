@@ -251,7 +251,7 @@ impl Core {
             }
             Event::Refresh { request } => self.ask(Verb::Refresh, request),
             Event::Trigger { request } => self.ask(Verb::Trigger, request),
-            Event::ClockJumped
+            Event::ClockJumped { .. }
             | Event::Watch { .. }
             | Event::Partitions { .. }
             | Event::Planned { .. }
@@ -263,7 +263,7 @@ impl Core {
     fn on_running_event(&mut self, event: Event) {
         let member = match &mut self.phase {
             Phase::Member(member) => member,
-            Phase::Claiming(claim) if event == Event::ClockJumped => {
+            Phase::Claiming(claim) if matches!(event, Event::ClockJumped { .. }) => {
                 return claim.distrust(self.now);
             }
             Phase::Claiming(_)
@@ -274,8 +274,8 @@ impl Core {
         };
         let mut cx = self.env.cx(self.now);
         let membership = match event {
-            Event::ClockJumped => {
-                member.clock_jumped(&mut cx, &mut self.holdings);
+            Event::ClockJumped { by } => {
+                member.clock_jumped(&mut cx, &mut self.holdings, by);
                 Membership::On
             }
             Event::Watch { id, event } => {
@@ -425,7 +425,12 @@ impl Core {
             epoch: claimed.revision.into(),
             nonce: claimed.nonce,
         });
-        self.phase = Phase::Member(Box::new(Member::new(&mut cx, claimed)));
+        let mut member = Member::new(&mut cx, claimed);
+        if !claimed.predecessors.is_empty() {
+            // Callbacks may have ended since the claim was written.
+            member.on_released(&cx);
+        }
+        self.phase = Phase::Member(Box::new(member));
     }
 
     fn on_membership(&mut self, membership: Membership) {

@@ -86,7 +86,8 @@ pub enum StopMode {
     /// Everything is revoked at once and the seat is held for a replacement: if one claims it in
     /// time, nothing moves.
     Restart {
-        /// How long the leader keeps the seat.
+        /// How long the leader keeps the slot; at most [`max_hold`](crate::Config::max_hold). A
+        /// rebalance that somebody asks for ends it.
         hold: Duration,
     },
     /// Everything is revoked at once and the leader may give it away at once.
@@ -144,9 +145,12 @@ pub enum Event {
         /// The caller's number.
         request: RequestId,
     },
-    /// The wall clock and the monotonic clock disagree: the process was suspended for an unknown
-    /// time. The lease counts as lost.
-    ClockJumped,
+    /// Time has passed that the monotonic clock did not show: the machine was suspended. What was sent
+    /// before proves nothing any more.
+    ClockJumped {
+        /// How much: the lease ends that much earlier. `None` when nobody knows: it counts as lost.
+        by: Option<Duration>,
+    },
     /// Leave. Terminal: ends in [`Notice::Stopped`](crate::Notice::Stopped).
     Stop {
         /// How.

@@ -3,7 +3,7 @@
 //! What always holds: per partition, assignments and revocations alternate, and the next assignment
 //! comes only after the release of the one before; while suspended nothing is assigned.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::cx::Cx;
@@ -22,6 +22,8 @@ pub(crate) struct Holdings {
     wanted: BTreeMap<PartitionKey, Token>,
     /// What the driver processes or is ending.
     held: BTreeMap<PartitionKey, Held>,
+    /// What is still ending of a session before the present one.
+    former: BTreeSet<PartitionKey>,
     /// The version of the last record taken in, of the present session.
     applied: Version,
     suspended: bool,
@@ -68,6 +70,11 @@ impl Holdings {
     /// Everything processed or ending.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &PartitionKey> {
         self.held.keys()
+    }
+
+    /// Whether callbacks of an earlier session still run.
+    pub(crate) fn is_ending_former(&self) -> bool {
+        !self.former.is_empty()
     }
 
     /// Partitions that were taken away and whose processing has not ended yet.
@@ -129,6 +136,7 @@ impl Holdings {
         for grant in grants {
             if self.held.get(&grant.partition) == Some(&Held::Ending(grant.token)) {
                 self.held.remove(&grant.partition);
+                self.former.remove(&grant.partition);
                 any = true;
                 self.touched = true;
             }
@@ -193,6 +201,7 @@ impl Holdings {
     pub(crate) fn forget(&mut self, cx: &mut Cx<'_>, cause: RevokeCause) {
         self.suspend(cx, cause);
         self.wanted.clear();
+        self.former = self.held.keys().cloned().collect();
         self.applied = Version::ZERO;
     }
 

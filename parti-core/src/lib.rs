@@ -84,7 +84,8 @@ pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, Par
 pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
     AssignmentRecord, AuditEntry, Control, Head, LeaderName, Parked, ParkedGroup, ParkedRecord,
-    Record, RecordGrant, Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart,
+    Verb, WorkerChange,
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};

@@ -4,11 +4,14 @@
 //! read. What always holds: what is taken from an envelope never counts for more than the record
 //! itself would.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::cx::Cx;
-use crate::id::{Epoch, Formats, Nonce, Version};
-use crate::record::{Head, Parked};
+use crate::id::{Epoch, Formats, Nonce, Version, WriteId};
+use crate::record::{Head, Parked, SessionRecord};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
 use crate::wire::{self, Envelope, SessionClass, Summary};
@@ -23,6 +26,8 @@ pub(crate) struct SessionOutline {
     pub(crate) lease: Duration,
     pub(crate) known: Version,
     pub(crate) reads: Formats,
+    /// The longest lease of an earlier session of the slot that may not have ended.
+    pub(crate) unproven: Duration,
 }
 
 impl SessionOutline {
@@ -38,6 +43,7 @@ impl SessionOutline {
             lease,
             known,
             reads,
+            unproven,
         } = envelope.summary
         else {
             return None;
@@ -49,7 +55,32 @@ impl SessionOutline {
             lease,
             known,
             reads,
+            unproven,
         })
+    }
+
+    /// A record that claimers treat as they must: whoever it may hold partitions for is waited for, and
+    /// it has taken in whatever it knows of.
+    pub(crate) fn into_record(self) -> SessionRecord {
+        SessionRecord {
+            write: WriteId {
+                nonce: self.nonce,
+                seq: 0,
+            },
+            epoch: self.epoch,
+            status: self.class.status(),
+            applied: self.known,
+            known: self.known,
+            reads: self.reads,
+            draining: Vec::new(),
+            capacity: 0,
+            labels: BTreeMap::new(),
+            heartbeat_interval: Duration::ZERO,
+            lease: self.lease.max(self.unproven),
+            software: String::new(),
+            predecessors: Vec::new(),
+            bulletin: None,
+        }
     }
 
     pub(crate) fn is_living(&self) -> bool {

@@ -12,6 +12,7 @@ use core::time::Duration;
 use crate::attempt::{Attempt, Outcome};
 use crate::circuits::Gate;
 use crate::claim::Claimed;
+use crate::claim::choice::Pending;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -21,7 +22,7 @@ use crate::keys::session_key;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::problem::Bulletin;
-use crate::record::{Record, SessionRecord, SessionStatus};
+use crate::record::{Predecessor, Record, Remains, SessionRecord, SessionStatus};
 use crate::store::{Entry, Expect, StoreError, StoreInfo, StoreReply, Write};
 use crate::time::Instant;
 
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     told: (Version, Vec<PartitionKey>),
     /// Since when it has been valid without being of use.
     idle_since: Option<Instant>,
+    /// Earlier sessions of the slot that may not have ended.
+    predecessors: Vec<Pending>,
     /// What the next renewals tell everybody.
     bulletin: Option<Bulletin>,
 }
@@ -102,6 +105,7 @@ impl Session {
             max_value: claimed.info.max_value,
             told: (Version::ZERO, Vec::new()),
             idle_since: None,
+            predecessors: claimed.predecessors.clone(),
             bulletin: None,
         }
     }
@@ -111,9 +115,11 @@ impl Session {
         self.max_value = info.max_value;
     }
 
-    /// The clock stood still for an unknown time: nothing sent before now counts.
-    pub(crate) fn distrust(&mut self, now: Instant) {
-        (self.trusted_from, self.deadline) = (now, now);
+    /// The clock stood still for so long, or for an unknown time: nothing sent before now counts, and
+    /// what was valid ends earlier.
+    pub(crate) fn distrust(&mut self, now: Instant, by: Option<Duration>) {
+        self.trusted_from = now;
+        self.deadline = by.map_or(now, |by| self.deadline.saturating_sub(by));
     }
 
     /// Whether it is valid and of no use now, which must not last: a session that is renewed vouches
@@ -246,16 +252,17 @@ impl Session {
     /// nor that its version was taken in: what was not acknowledged stays where it is.
     fn value(&mut self, cx: &Cx<'_>, write: WriteId, holdings: &Holdings) -> Vec<u8> {
         let (applied, draining) = (holdings.applied(), holdings.draining());
-        let record = self.record(cx, write, applied, draining.clone());
+        let record = self.record(cx, write, (applied, draining.clone()), holdings);
         let value = cx.encode(&Record::Session(record));
-        if value.len() <= self.max_value {
+        // What still runs of a former session must be named, or it is not said at all.
+        if value.len() <= self.max_value || holdings.is_ending_former() {
             self.told = (applied, draining);
             return value;
         }
         let still: BTreeSet<PartitionKey> = draining.into_iter().collect();
         let (applied, mut told) = self.told.clone();
         told.retain(|key| still.contains(key));
-        let record = self.record(cx, write, applied, told);
+        let record = self.record(cx, write, (applied, told), holdings);
         cx.encode(&Record::Session(record))
     }
 
@@ -263,8 +270,8 @@ impl Session {
         &self,
         cx: &Cx<'_>,
         write: WriteId,
-        applied: Version,
-        mut draining: Vec<PartitionKey>,
+        (applied, mut draining): (Version, Vec<PartitionKey>),
+        holdings: &Holdings,
     ) -> SessionRecord {
         draining.retain(|_| !cx.planted(Planted::EarlyAcknowledgement));
         SessionRecord {
@@ -280,8 +287,24 @@ impl Session {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
         }
+    }
+
+    /// The earlier sessions of the slot that have not been proven to have ended: their lease is not
+    /// over on the own clock, or their callbacks run in this very process.
+    fn unproven(&self, now: Instant, holdings: &Holdings) -> Vec<Predecessor> {
+        let unproven = self.predecessors.iter().filter(|pending| {
+            let remains = match pending.predecessor.remains {
+                Remains::Everything => true,
+                Remains::Draining => holdings.is_ending_former(),
+            };
+            remains && now < pending.until
+        });
+        unproven
+            .map(|pending| pending.predecessor.clone())
+            .collect()
     }
 
     /// An earlier renewal of this very session that was given up and applied late after all: the

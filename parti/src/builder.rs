@@ -151,7 +151,8 @@ impl ManagerBuilder {
     }
 
     /// Adds a label to every metric of this manager, as to tell apart several managers of a group in
-    /// one process. Its values must be few: never a partition or a session.
+    /// one process. Its values must be few: never a partition or a session. A name that a metric has
+    /// already, such as `group`, is refused by [`ManagerBuilder::start`].
     pub fn metric_label(mut self, name: &str, value: &str) -> Self {
         self.metric_labels.push((name.to_owned(), value.to_owned()));
         self
@@ -193,6 +194,10 @@ impl ManagerBuilder {
     /// # Panics
     /// Outside a tokio runtime with time enabled.
     pub async fn start(self) -> Result<Manager, LaunchError> {
+        if let Some(name) = Instruments::taken(&self.metric_labels) {
+            let name = name.to_owned();
+            return Err(LaunchError::MetricLabel { name });
+        }
         let instruments = self.instruments();
         let span = tracing::info_span!("parti", group = %self.config.group());
         let store = self.store.open().await?;

@@ -113,6 +113,8 @@ catalogue! {
         "What was left of the lease when a renewal extended it.";
     LEASES_LOST = "parti_leases_lost_total", Counter, Count, [],
         "Leases that ran out without a renewal; everything was revoked.";
+    CLOCK_JUMPS = "parti_clock_jumps_total", Counter, Count, [],
+        "Times the wall clock ran ahead of the monotonic one, as after a pause of a virtual machine.";
     IDENTITIES_LOST = "parti_identities_lost_total", Counter, Count, [],
         "Worker IDs lost to another session or by eviction.";
     STATE = "parti_state", Gauge, Boolean, ["state"],

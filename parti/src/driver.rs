@@ -22,11 +22,14 @@ use crate::desk::{Desk, Finished};
 use crate::error::{Ended, RequestError, StopFailure};
 use crate::guard::Guard;
 use crate::handler::PartitionHandler;
+use crate::jump::Jumps;
 use crate::observer::Observer;
 use crate::shared::{Outcome, Shared};
 use crate::subscription::ManagerNotice;
 
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use tasks::Asking;
 
@@ -84,6 +87,7 @@ pub(crate) struct Driver {
     tasks: JoinSet<Input>,
     watches: BTreeMap<WatchId, AbortHandle>,
     desk: Desk,
+    jumps: Jumps,
     requests: BTreeMap<RequestId, oneshot::Sender<Result<Version, RequestError>>>,
     last_request: u64,
     phase: Phase,
@@ -115,6 +119,7 @@ impl Driver {
         (sender, inbox): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     ) -> Self {
         let desk = Desk::new(parts.config.drain_timeout(), parts.concurrency);
+        let jumps = Jumps::new(&parts.config);
         Self {
             core,
             parts,
@@ -125,6 +130,7 @@ impl Driver {
             tasks: JoinSet::new(),
             watches: BTreeMap::new(),
             desk,
+            jumps,
             requests: BTreeMap::new(),
             last_request: 0,
             phase: Phase::Running,
@@ -171,6 +177,15 @@ impl Driver {
     }
 
     fn take(&mut self, input: Input) {
+        // Before anything else: what comes in may be older than it looks.
+        if let Some(by) = self
+            .parts
+            .clock
+            .sample()
+            .and_then(|now| self.jumps.look(now))
+        {
+            self.feed(Event::ClockJumped { by: Some(by) });
+        }
         match input {
             Input::Event(event) => self.feed(event),
             Input::Request { kind, reply } => self.request(kind, reply),

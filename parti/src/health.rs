@@ -110,6 +110,8 @@ codes! {
         "The partition source fails.";
     CommitFailing = "commit_failing", Report,
         "What the leader has planned cannot be committed.";
+    SlotsHeld = "slots_held", Report,
+        "Slots are held for replacements of workers that left; their partitions have no owner.";
     OtherProblem = "other_problem", Report,
         "The leader is of a later release and tells a problem that this release has no name for.";
     Degraded = "degraded", Report,
@@ -135,6 +137,7 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
         ProblemKind::PlanFailing => (HealthCode::PlanFailing, interval),
         ProblemKind::SourceFailing => (HealthCode::SourceFailing, interval),
         ProblemKind::CommitFailing => (HealthCode::CommitFailing, interval),
+        ProblemKind::SlotsHeld => (HealthCode::SlotsHeld, repaired),
         // A test fails for a kind with a name that ends up here.
         ProblemKind::Other(_) | _ => (HealthCode::OtherProblem, repaired),
     }

@@ -83,6 +83,9 @@ impl Meter {
 
     /// Something is about to be told to the core.
     pub(crate) fn on_event(&mut self, now: Instant, event: &Event) {
+        if matches!(event, Event::ClockJumped { .. }) {
+            self.worker.clock_jumps.increment(1);
+        }
         let Event::Store { op, result } = event else {
             return;
         };

@@ -18,7 +18,7 @@ use crate::desk::{End, Finished, Job};
 use crate::error::Ended;
 use crate::handler::Callback;
 use crate::health::{HealthCode, judge};
-use crate::hooks::{AssignmentChange, ChangeCause, HookEvent};
+use crate::hooks::{AssignedKeys, AssignmentChange, ChangeCause, HookEvent, Keys};
 use crate::instrument::{ByLabel, Gauge, Instruments};
 use crate::log::Log;
 use crate::meter::{self, Meter};
@@ -48,6 +48,8 @@ pub(crate) struct Observer {
 #[derive(Debug, Default)]
 struct Assignment {
     now: BTreeMap<PartitionKey, Token>,
+    /// The same partitions, as hooks are told them.
+    keys: Keys,
     added: Vec<Grant>,
     removed: Vec<Grant>,
     revoked: Option<RevokeCause>,
@@ -81,6 +83,12 @@ impl Observer {
     /// Something is about to be told to the core.
     pub(crate) fn on_event(&mut self, now: Instant, event: &Event) {
         self.meter.on_event(now, event);
+        if let Event::ClockJumped { by } = event {
+            tracing::warn!(
+                ?by,
+                "the wall clock ran ahead: was the machine suspended? The lease is shortened"
+            );
+        }
         let Event::Store { result, .. } = event else {
             return;
         };
@@ -113,7 +121,7 @@ impl Observer {
         self.log
             .on_assignment(status, &change, self.assignment.now.len());
         if let Some(hooks) = &self.hooks {
-            change.assigned = self.assignment.now.keys().cloned().collect();
+            change.assigned = self.assignment.keys.snapshot();
             // Hooks may have panicked themselves to their end.
             let _ = hooks.send(Arc::new(HookEvent::Assignment(change)));
         }
@@ -258,6 +266,7 @@ impl Assignment {
             Effect::Assign { grants } => {
                 for grant in grants {
                     self.now.insert(grant.partition.clone(), grant.token);
+                    self.keys.insert(grant.partition.clone());
                     self.added.push(grant.clone());
                 }
             }
@@ -265,6 +274,7 @@ impl Assignment {
                 for grant in grants {
                     if self.now.get(&grant.partition) == Some(&grant.token) {
                         self.now.remove(&grant.partition);
+                        self.keys.remove(&grant.partition);
                         self.removed.push(grant.clone());
                     }
                 }
@@ -296,7 +306,7 @@ impl Assignment {
             cause: revoked.map_or(ChangeCause::Generation(generation), ChangeCause::Revoked),
             added: std::mem::take(&mut self.added),
             removed: std::mem::take(&mut self.removed),
-            assigned: Arc::from([]),
+            assigned: AssignedKeys::default(),
         })
     }
 }

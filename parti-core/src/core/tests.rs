@@ -18,8 +18,11 @@ mod circuits;
 mod claims;
 mod deaf;
 mod deal;
+mod drains;
+mod durations;
 mod emergencies;
 mod foreign;
+mod holds;
 mod leaving;
 mod limits;
 mod listings;
@@ -30,6 +33,7 @@ mod problems;
 mod races;
 mod releases;
 mod requests;
+mod restarts;
 mod sessions;
 mod solo;
 mod states;
@@ -311,7 +315,7 @@ fn a_clock_that_goes_back_is_harmless() {
 fn a_clock_jump_costs_the_lease_and_a_new_renewal_brings_it_back() {
     let mut world = World::new(2);
     group(&mut world, 1);
-    world.tell(0, Event::ClockJumped);
+    world.tell(0, Event::ClockJumped { by: None });
     assert_eq!(world.nodes[0].revoked.len(), 2);
     world.run(secs(3));
     assert_eq!(counts(&world), [2]);

@@ -130,6 +130,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         software: String::new(),
         bulletin: None,
         known: Version::ZERO,
+        predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })
 }

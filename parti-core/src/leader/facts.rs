@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::Leader;
 use super::plan::{Requested, Target, imbalance, input};
 use super::verdict::{Changing, Facts, Silent};
-use super::view::{Fate, SessionView, View};
+use super::view::{Fate, View};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::id::{Epoch, Version, WorkerId};
@@ -78,7 +78,9 @@ impl Difference {
             (Fate::Living, Some(SessionStatus::Draining)) => self.left.push(worker.clone()),
             (Fate::Living, _) => {}
             (Fate::Reserved { until }, _) if now < until => self.ends(until),
-            (Fate::Ended, Some(SessionStatus::Active)) => self.replaced.push(worker.clone()),
+            (Fate::Ended | Fate::EndsAt(_), Some(SessionStatus::Active)) => {
+                self.replaced.push(worker.clone())
+            }
             (_, Some(SessionStatus::Evicted { .. })) => self.cut_off.push(worker.clone()),
             (Fate::Reserved { .. } | Fate::Ended | Fate::EndsAt(_), _) => {
                 self.left.push(worker.clone());
@@ -230,14 +232,10 @@ impl Leader {
     /// Living workers that do not confirm what they were told in time.
     pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
         let mut stuck = self.confirmations.late(config, now, &self.view);
-        let lost = self.view.unaccounted(config, now);
-        let living = |worker: &WorkerId| {
-            self.view
-                .sessions
-                .get(worker)
-                .is_some_and(SessionView::is_living)
-        };
-        stuck.extend(lost.into_keys().filter(|worker| living(worker)));
+        // Those whose end is known hold it, or an earlier session of their slot does.
+        let unaccounted = self.view.unaccounted(config, now).into_iter();
+        let living = unaccounted.filter(|(_, ends)| ends.is_none());
+        stuck.extend(living.map(|(worker, _)| worker));
         stuck
     }
 

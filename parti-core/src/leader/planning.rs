@@ -37,6 +37,10 @@ impl Leader {
         let mut excluded = self.sitting_out(cx.now);
         excluded.extend(stuck.iter().cloned());
         stuck.truncate(most);
+        let mut requests = self.requests();
+        requests.truncate(most);
+        let ended_holds = self.ended_holds(&config, cx.now, &requests);
+        excluded.extend(ended_holds.keys().cloned());
         let evictions = self.evictions(lost, &stuck);
         excluded.extend(evictions.keys().cloned());
         let usable = candidates(&config, cx.now, &self.view, &excluded);
@@ -56,12 +60,12 @@ impl Leader {
             self.target.as_ref(),
         );
         input.waited = self.view.parking.waited(cx.now, cx.wall_ms());
-        let mut requests = self.requests();
-        requests.truncate(most);
         let mut triggers = seen.triggers(lost, &requests);
         triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
         let waited = self.view.parking.waited_enough(cx.now, cx.wall_ms());
         triggers.extend(waited.map(|needs| alloc::format!("waited for {needs}")));
+        let ended = ended_holds.keys();
+        triggers.extend(ended.map(|worker| alloc::format!("hold of {worker} ended")));
         let brief = Brief {
             cause,
             input,
@@ -69,6 +73,7 @@ impl Leader {
             evictions,
             requests,
             triggers,
+            ended_holds,
         };
         if workers.as_slice().iter().all(|worker| worker.capacity == 0) {
             // Nobody is left to own anything: everything is taken away, nothing is given.

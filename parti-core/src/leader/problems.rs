@@ -16,6 +16,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Minding {
     unowned: Unowned,
+    held: Option<Problem>,
     parked: Option<Problem>,
     /// Since when others cannot be judged.
     not_judging: Option<Instant>,
@@ -25,6 +26,7 @@ impl Minding {
     pub(super) fn inherit(unowned: Option<Problem>) -> Self {
         Self {
             unowned: Unowned::inherit(unowned),
+            held: None,
             parked: None,
             not_judging: None,
         }
@@ -46,6 +48,7 @@ impl Leader {
         if !self.ready {
             return;
         }
+        self.minding.held = super::holds::problem(config, now, &self.view);
         self.minding.parked = self
             .view
             .parking
@@ -80,6 +83,7 @@ impl Leader {
         not_judging
             .into_iter()
             .chain(self.minding.unowned.problem())
+            .chain(self.minding.held.clone())
             .chain(self.minding.parked.clone())
     }
 

@@ -10,43 +10,31 @@ use core::cmp::Ordering;
 use core::time::Duration;
 
 use super::parking::Parking;
+use super::succession;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
 use crate::notice::{HistoryLoss, Notice};
-use crate::outline::{self, SessionOutline};
+use crate::outline::SessionOutline;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
-use crate::wire::{self, SessionClass, Summary, WireError};
+use crate::wire::{self, Summary, WireError};
 
-/// A worker's session as the leader sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct SessionView {
-    pub(crate) revision: Revision,
-    /// When this revision was first seen, on the own clock.
-    pub(crate) since: Instant,
-    /// When the worker itself was last heard of; an eviction does not count.
-    pub(crate) heard: Instant,
-    /// Since when it says what it says of its assignment and of itself.
-    pub(crate) said: Instant,
-    /// `None` when the key holds no readable session.
-    pub(crate) record: Option<SessionRecord>,
-    /// What its envelope says when another release wrote it.
-    pub(crate) unread: Option<SessionOutline>,
-    /// What an eviction must expect of the key.
-    pub(crate) expect: Expect,
-}
+mod seen;
+
+pub(crate) use seen::SessionView;
 
 /// What became of an incarnation, as far as the leader can prove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It may hold what it was granted.
     Living,
-    /// It was evicted although alive: it may hold partitions until then.
+    /// It was evicted although alive, or its slot was taken before its end: it may hold partitions
+    /// until then.
     EndsAt(Instant),
     /// It has ended, but its seat is kept for a replacement until then.
     Reserved { until: Instant },
@@ -78,11 +66,11 @@ pub(crate) struct View {
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
     /// Assignments that this release cannot read, and for which incarnation they are.
-    unread: BTreeMap<WorkerId, Epoch>,
+    pub(super) unread: BTreeMap<WorkerId, Epoch>,
     /// In which format each assignment is stored.
-    formats: BTreeMap<WorkerId, u16>,
+    pub(super) formats: BTreeMap<WorkerId, u16>,
     /// Sessions without a record that may hold what no record lists although some should.
-    suspects: BTreeMap<WorkerId, Epoch>,
+    pub(super) suspects: BTreeSet<(WorkerId, Epoch)>,
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
@@ -137,11 +125,14 @@ impl View {
                 | Key::Foreign => false,
             });
         let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
-        let there = self.sessions.iter().filter(|(_, session)| {
-            last_generation.is_none_or(|generation| session.epoch() <= generation)
+        let sessions = self.sessions.iter().flat_map(|(worker, session)| {
+            let before = session.ends.keys().copied();
+            let epochs = before.chain([session.epoch()]);
+            epochs.map(move |epoch| (worker.clone(), epoch))
         });
-        let suspects = there.map(|(worker, session)| (worker.clone(), session.epoch()));
-        self.suspects = suspects.collect();
+        let there = sessions
+            .filter(|(_, epoch)| last_generation.is_none_or(|generation| *epoch <= generation));
+        self.suspects = there.collect();
     }
 
     /// A snapshot begins: keys it does not mention are gone.
@@ -260,7 +251,8 @@ impl View {
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
                 self.note_return(cx, &worker);
-                if a.applied == b.applied && a.draining == b.draining {
+                let same = a.applied == b.applied && a.draining == b.draining;
+                if same && a.predecessors == b.predecessors {
                     News::Renewal
                 } else {
                     News::Acknowledgement
@@ -270,6 +262,7 @@ impl View {
             (_, _) => News::Change,
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
+        let ends = succession::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
         let session = SessionView {
             revision: entry.revision,
@@ -279,16 +272,14 @@ impl View {
             record,
             unread,
             expect,
+            // A new leader has not seen the predecessor itself.
+            ends: match self.author {
+                None if cx.planted(Planted::ForgottenPredecessor) => BTreeMap::new(),
+                None | Some(_) => ends,
+            },
         };
         self.sessions.insert(worker, session);
         news
-    }
-
-    /// Whether a session that cannot be read goes on as it was.
-    fn is_renewed_unread(&self, worker: &WorkerId, now: Option<&SessionOutline>) -> bool {
-        let before = self.sessions.get(worker).and_then(|s| s.unread.as_ref());
-        let pair = before.zip(now);
-        pair.is_some_and(|(a, b)| a.nonce == b.nonce && a.class == b.class && a.reads == b.reads)
     }
 
     /// A session that is heard of again: says so if it was overdue and did not count as lost yet.
@@ -395,6 +386,7 @@ impl View {
                 record: None,
                 unread: None,
                 expect: Expect::Absent,
+                ends: BTreeMap::new(),
             });
         }
     }
@@ -420,7 +412,7 @@ impl View {
             let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
             let known = page.is_some_and(|page| page.version >= record.applied);
             // Whoever was evicted alive and has no record was one of them already.
-            let suspect = self.suspects.get(worker) == Some(&session.epoch())
+            let suspect = self.is_suspect(worker, session.epoch())
                 || record.status == SessionStatus::Evicted { silent: false };
             let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());
             if !left_over && (known || nothing) {
@@ -440,47 +432,15 @@ impl View {
                 Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
             }
         });
-        sessions.chain(unread).collect()
-    }
-
-    /// Whether there is an assignment of a worker, readable or not.
-    pub(crate) fn may_own(&self, worker: &WorkerId) -> bool {
-        self.records.contains_key(worker) || self.unread.contains_key(worker)
-    }
-
-    /// The newest format that all living sessions read.
-    pub(crate) fn format(&self, cx: &Cx<'_>) -> u16 {
-        let living = self.sessions.values().filter(|session| session.is_living());
-        let reads = living.filter_map(|session| match (&session.record, &session.unread) {
-            (Some(record), _) => Some(record.reads),
-            (None, Some(outline)) => Some(outline.reads),
-            (None, None) => None,
-        });
-        outline::common_format(cx, reads)
-    }
-
-    /// Whether a record is for a session that takes part or is leaving in an orderly way.
-    fn is_written_for(&self, worker: &WorkerId, record: &AssignmentRecord) -> bool {
-        self.sessions.get(worker).is_some_and(|session| {
-            let status = session.record.as_ref().map(|record| record.status);
-            status.is_some_and(|status| status.is_living()) && session.epoch() == record.epoch
-        })
-    }
-
-    /// Whether a record is stored in a newer format than everybody reads; those that are have to be
-    /// written again.
-    pub(crate) fn lower_formats(&mut self, cx: &Cx<'_>) {
-        let format = self.format(cx);
-        let newer = self.records.iter().filter(|(worker, record)| {
-            let newer = self
-                .formats
-                .get(worker)
-                .is_some_and(|&stored| stored > format);
-            // Of a session that has ended the record is of no more use.
-            newer && self.is_written_for(worker, record)
-        });
-        let newer: Vec<WorkerId> = newer.map(|(worker, _)| worker.clone()).collect();
-        self.damaged.extend(newer);
+        let mut unaccounted: BTreeMap<WorkerId, Option<Instant>> = sessions.chain(unread).collect();
+        for (worker, session) in &self.sessions {
+            let Some(at) = self.unaccounted_before(worker, session, now) else {
+                continue;
+            };
+            let ends = unaccounted.entry(worker.clone()).or_insert(Some(at));
+            *ends = ends.map(|known| known.max(at));
+        }
+        unaccounted
     }
 
     /// What became of an incarnation.
@@ -496,8 +456,16 @@ impl View {
             Ordering::Less => {
                 return config.unless_planted(Planted::StaleEvidence, Fate::Living, Fate::Ended);
             }
-            // The seat was taken anew, which is possible only after the end of the old session.
-            Ordering::Greater => return Fate::Ended,
+            // The slot was taken again: after the end of this session, unless the present one says
+            // that it may not have ended.
+            Ordering::Greater => {
+                if let Some(at) = session.unread_predecessors() {
+                    return Fate::EndsAt(at);
+                }
+                let at = session.ends.get(&epoch);
+                let at = at.filter(|_| !config.planted(Planted::GreaterEpochIsEnd));
+                return at.map_or(Fate::Ended, |&at| Fate::EndsAt(at));
+            }
             Ordering::Equal => {}
         }
         let Some(record) = &session.record else {
@@ -506,76 +474,13 @@ impl View {
         match record.status {
             SessionStatus::Active | SessionStatus::Draining => Fate::Living,
             SessionStatus::Released { hold } if hold > Duration::ZERO => Fate::Reserved {
-                until: session.since + hold,
+                until: session.since + config.bounded_hold(hold),
             },
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
             SessionStatus::Evicted { silent: false } => {
                 Fate::EndsAt(session.since + config.lease().max(record.lease))
             }
         }
-    }
-}
-
-impl SessionView {
-    /// The incarnation: the write that creates a session cannot name its own revision.
-    pub(crate) fn epoch(&self) -> Epoch {
-        match &self.record {
-            Some(record) if record.epoch > Epoch::ZERO => record.epoch,
-            Some(_) => Epoch::from(self.revision),
-            None => match &self.unread {
-                Some(outline) if outline.epoch > Epoch::ZERO => outline.epoch,
-                Some(_) | None => Epoch::from(self.revision),
-            },
-        }
-    }
-
-    /// What became of a session that cannot be read. Whether its seat is held is not known: it is not
-    /// waited for.
-    fn fate_of_outline(&self, config: &Config) -> Fate {
-        match &self.unread {
-            Some(outline) => match outline.class {
-                SessionClass::Living => Fate::Living,
-                SessionClass::Ended => Fate::Ended,
-                SessionClass::EndsAfterLease => {
-                    Fate::EndsAt(self.since + config.lease().max(outline.lease))
-                }
-            },
-            None => Fate::Living,
-        }
-    }
-
-    /// Whether the session takes part or is leaving in an orderly way.
-    pub(crate) fn is_living(&self) -> bool {
-        match (&self.record, &self.unread) {
-            (Some(record), _) => record.status.is_living(),
-            (None, Some(outline)) => outline.is_living(),
-            (None, None) => true,
-        }
-    }
-
-    /// How long it may be silent before it counts as lost, and before it is overdue.
-    pub(crate) fn patience(&self, config: &Config) -> (Duration, Duration) {
-        let (interval, lease) = match &self.record {
-            Some(record) => (
-                record.heartbeat_interval.max(config.heartbeat_interval()),
-                record.lease,
-            ),
-            None => {
-                let lease = self.unread.as_ref().map_or(Duration::ZERO, |o| o.lease);
-                let none = Duration::ZERO;
-                let lease = config.unless_planted(Planted::ReadersLease, lease, none);
-                (config.heartbeat_interval(), lease)
-            }
-        };
-        let overdue = interval * 3 / 2;
-        let lost = (overdue + config.emergency_grace_period())
-            .max(lease)
-            .max(config.lease());
-        let early = lost.saturating_sub(interval / 8);
-        let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
-        let nothing = self.record.is_none() && self.unread.is_none();
-        let gone = nothing && config.planted(Planted::AbsenceIsEnd);
-        (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }
 

@@ -13,7 +13,8 @@
 //!   head:       term 8, version 8, format of the group 2, lease in ms 8, epoch of the leader 8,
 //!               length 1 and name of the leader (0: nobody)
 //!   session:    epoch 8, class 1 (0 living, 1 ended, 2 ends after its lease), lease in ms 8,
-//!               version known 8, formats it reads 2 + 2
+//!               version known 8, formats it reads 2 + 2, longest lease of an earlier session of
+//!               the slot that may not have ended, in ms 8
 //!   assignment: version 8, epoch 8
 //! then the body
 //! ```
@@ -79,6 +80,8 @@ pub enum Summary {
         known: Version,
         /// The formats its process reads.
         reads: Formats,
+        /// The longest lease of an earlier session of the slot that may not have ended; zero: none.
+        unproven: Duration,
     },
     /// Of an assignment.
     Assignment {
@@ -148,6 +151,12 @@ impl Envelope {
                 lease: session.lease,
                 known: session.known,
                 reads: session.reads,
+                unproven: session
+                    .predecessors
+                    .iter()
+                    .map(|before| before.lease)
+                    .max()
+                    .unwrap_or_default(),
             },
             Record::Assignment(assignment) => Summary::Assignment {
                 version: assignment.version,
@@ -213,6 +222,7 @@ impl Envelope {
                 lease,
                 known,
                 reads,
+                unproven,
             } => {
                 number(&mut bytes, epoch.get());
                 bytes.push(match class {
@@ -224,6 +234,7 @@ impl Envelope {
                 number(&mut bytes, known.get());
                 bytes.extend(reads.oldest.to_le_bytes());
                 bytes.extend(reads.newest.to_le_bytes());
+                number(&mut bytes, millis(*unproven));
             }
             Summary::Assignment { version, epoch } => {
                 number(&mut bytes, version.get());
@@ -353,6 +364,7 @@ impl Fields<'_> {
                 oldest: self.short()?,
                 newest: self.short()?,
             },
+            unproven: Duration::from_millis(self.long()?),
         })
     }
 

@@ -220,6 +220,13 @@ pub const PROPERTIES: &[Property] = &[
         make: |rules| Box::new(identity::Identity::new(rules)),
     },
     Property {
+        id: "S28",
+        name: "the next owner begins when the callback of the one before has ended or had its time",
+        why: "what a worker writes last would meet its successor, although its guard is invalid",
+        applies: EXCLUSIVE,
+        make: |rules| Box::new(drain::Drain::new(rules)),
+    },
+    Property {
         id: "L1",
         name: "after the faults everybody who must be served gets an ID",
         why: "a worker that cannot start is missing until somebody looks",

@@ -16,7 +16,7 @@ use crate::faulty::FaultyStore;
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// How long anything may take before the show is broken off.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 

@@ -47,6 +47,14 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
             epoch,
             nonce,
         } => info!(%worker, %epoch, session = %nonce, "claimed an ID"),
+        Notice::HoldCapped { asked, allowed } => {
+            warn!(
+                worker,
+                ?asked,
+                ?allowed,
+                "the slot is held for less than was asked for"
+            );
+        }
         Notice::IdentityLost { worker, epoch } => warn!(%worker, %epoch, "lost the ID"),
         Notice::HistoryLost { loss, then, known } => {
             error!(worker, term, %known, ?then, %loss, "the bucket's history was lost");

@@ -25,6 +25,7 @@ pub(super) struct WorkerMeter {
     pub(super) leader_changes: Counter,
     pub(super) records_ignored: Counter,
     pub(super) drain_timeouts: Counter,
+    pub(super) clock_jumps: Counter,
     state: ByLabel<Gauge>,
     leader: Gauge,
     applied: Gauge,
@@ -49,6 +50,7 @@ impl WorkerMeter {
             leader_changes: make.counter(&names::LEADER_CHANGES, &[]),
             records_ignored: make.counter(&names::RECORDS_IGNORED, &[]),
             drain_timeouts: make.counter(&names::DRAIN_TIMEOUTS, &[]),
+            clock_jumps: make.counter(&names::CLOCK_JUMPS, &[]),
             state: ByLabel::new(State::ALL.map(State::as_str), |state| {
                 make.gauge(&names::STATE, &[state])
             }),

@@ -36,6 +36,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             heartbeat_interval: Duration::from_secs(2),
             lease: Duration::from_secs(6),
             software: String::new(),
+            predecessors: Vec::new(),
             bulletin: None,
         };
         let session = SessionView {
@@ -46,6 +47,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             record: Some(record),
             unread: None,
             expect: Expect::Any,
+            ends: BTreeMap::new(),
         };
         view.sessions.insert(worker.clone(), session);
     }

@@ -46,6 +46,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         software: String::new(),
         bulletin: None,
         known: Version::ZERO,
+        predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     };
     SessionView {
@@ -56,6 +57,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         record: Some(record),
         unread: None,
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     }
 }
 
@@ -104,6 +106,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
         parked: Arc::default(),
         reasons: Arc::default(),
         triggers: Vec::new(),
+        ended_holds: BTreeMap::new(),
     }
 }
 
@@ -128,6 +131,13 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
             let names = draining.iter().map(|&rank| seats.key(&target.table, rank));
             let names: Vec<String> = names.map(ToString::to_string).collect();
             alloc::format!("bound {applied} {names:?}")
+        }
+        Standing::Ending { draining } => {
+            let names = |ranks: &BTreeSet<u32>| {
+                let names = ranks.iter().map(|&rank| seats.key(&target.table, rank));
+                names.map(ToString::to_string).collect::<Vec<String>>()
+            };
+            alloc::format!("ending {:?}", draining.as_ref().map(names))
         }
         Standing::Reserved => "reserved".to_string(),
         Standing::Ended => "ended".to_string(),

@@ -45,6 +45,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         lease: Duration::from_secs(6),
         software: "test".to_string(),
         bulletin: None,
+        predecessors: Vec::new(),
     }
 }
 
@@ -75,6 +76,7 @@ fn view(said: SessionRecord) -> View {
         record: Some(said),
         unread: None,
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     let mut view = View::default();
     view.records.insert(worker(), record);
@@ -93,6 +95,7 @@ fn heard(view: &mut View, now: Instant) {
         record: Some(record),
         unread: None,
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     let id = WorkerId::new("other").expect("valid");
     view.sessions.insert(id, other);

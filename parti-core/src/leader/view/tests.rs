@@ -33,6 +33,7 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         software: String::new(),
         bulletin: None,
         known: Version::ZERO,
+        predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })
 }

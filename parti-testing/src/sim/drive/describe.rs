@@ -68,7 +68,7 @@ fn brief_event(event: &Event) -> String {
         | Event::SourceChanged
         | Event::Refresh { .. }
         | Event::Trigger { .. }
-        | Event::ClockJumped
+        | Event::ClockJumped { .. }
         | Event::Stop { .. } => format!("{event:?}"),
     }
 }

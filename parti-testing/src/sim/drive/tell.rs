@@ -55,7 +55,7 @@ impl World<'_> {
             | Event::Start
             | Event::Released { .. }
             | Event::SourceChanged
-            | Event::ClockJumped
+            | Event::ClockJumped { .. }
             | Event::Stop { .. } => {}
         }
     }

@@ -193,5 +193,6 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         lease: config.lease() * 2,
         software: "later".to_owned(),
         bulletin: None,
+        predecessors: Vec::new(),
     }
 }
