@@ -21,6 +21,7 @@ use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::outline::SessionOutline;
+use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::problem::Problem;
 use crate::record::Head;
@@ -29,6 +30,7 @@ use crate::table::PartitionTable;
 use crate::time::Instant;
 
 mod act;
+mod around;
 mod audit;
 mod bench;
 mod commit;
@@ -50,6 +52,7 @@ mod unowned;
 mod verdict;
 pub(crate) mod view;
 
+use around::Around;
 use bench::Bench;
 use commit::Commit;
 use confirmations::Confirmations;
@@ -104,6 +107,8 @@ pub(crate) struct Leader {
     /// Refresh requests that were listed for.
     listed: BTreeSet<Requested>,
     target: Option<Target>,
+    /// What the last plan went around: partitions with those who must not be given them.
+    planned_around: BTreeMap<PartitionKey, BTreeSet<WorkerId>>,
     work: Work,
     verdict: Verdict,
     /// Whether something happened since the last judgement.
@@ -142,6 +147,8 @@ enum Work {
     Planning {
         op: OpId,
         brief: Box<Brief>,
+        /// The plan, while the strategy is asked again for a part of it.
+        around: Option<Box<Around>>,
         /// When the answer is lost.
         give_up: Instant,
     },
@@ -196,6 +203,7 @@ impl Leader {
             listing: listing::Listing::Wanted,
             listed: BTreeSet::new(),
             target: None,
+            planned_around: BTreeMap::new(),
             work: Work::Idle,
             verdict: Verdict::Quiet,
             stirred: true,

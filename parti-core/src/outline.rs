@@ -78,6 +78,7 @@ impl SessionOutline {
             heartbeat_interval: Duration::ZERO,
             lease: self.lease.max(self.unproven),
             software: String::new(),
+            misfits: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
         }

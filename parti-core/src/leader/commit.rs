@@ -377,6 +377,7 @@ fn unknown_session(
         // Whoever was evicted alive may rely on it for that long.
         lease: outline.map_or(Duration::ZERO, |outline| outline.lease),
         software: String::new(),
+        misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }
