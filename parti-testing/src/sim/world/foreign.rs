@@ -164,6 +164,7 @@ fn by_another(mut record: Record) -> Record {
         Record::Assignment(assignment) => &mut assignment.write,
         Record::Audit(entry) => &mut entry.write,
         Record::Control(control) => &mut control.write,
+        Record::Parked(parked) => &mut parked.write,
         Record::Source(_) => return record,
     };
     write.nonce = Nonce::new(0xa11e);
