@@ -364,6 +364,7 @@ impl Claim {
             status: SessionStatus::Active,
             applied: Version::ZERO,
             known: cx.known(),
+            age: Duration::ZERO,
             reads: cx.formats(),
             draining: self.draining.clone(),
             capacity: cx.config().capacity(),

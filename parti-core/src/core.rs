@@ -161,6 +161,7 @@ impl Core {
             workers: head.map_or(0, |head| head.workers),
             partitions: head.map_or(0, |head| head.partitions),
             unfinished: head.map_or(0, |head| head.unfinished),
+            futile_terms: head.map_or(0, |head| head.carried.futile),
             parked: head.map(|head| head.parked).unwrap_or_default(),
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
@@ -304,12 +305,7 @@ impl Core {
                 Membership::On
             }
             Event::Planned { op, result } => {
-                let leading = member
-                    .leader_mut()
-                    .map(|l| l.on_planned(&mut cx, op, result));
-                leading
-                    .into_iter()
-                    .for_each(|leading| member.on_leading(&mut cx, leading));
+                member.on_planned(&mut cx, op, result);
                 Membership::On
             }
             Event::SourceChanged => {

@@ -8,6 +8,7 @@ mod attempt;
 mod backoff;
 mod boot;
 mod breaker;
+mod carried;
 mod circuits;
 mod claim;
 mod config;
@@ -62,6 +63,7 @@ pub use breaker::{
     Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
     CircuitStatus, Judged, Permit,
 };
+pub use carried::{Carried, Quarantined};
 pub use config::{
     Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
 };

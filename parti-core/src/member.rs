@@ -38,6 +38,7 @@ mod office;
 mod problems;
 mod reconcile;
 
+use hearing::Unsteady;
 use reconcile::Reconcile;
 
 /// A process with a session.
@@ -60,6 +61,8 @@ pub(crate) struct Member {
     suspended: bool,
     /// Since when own renewals have been applied without coming back through the watch.
     unheard_since: Option<Instant>,
+    /// Since when it has led without steady contact, and whether that was told.
+    unsteady: Option<Unsteady>,
     suspended_at: Instant,
     /// The revision of the assignment record taken in last.
     record_revision: Revision,
@@ -107,6 +110,7 @@ impl Member {
             departure: None,
             suspended: false,
             unheard_since: None,
+            unsteady: None,
             suspended_at: Instant::ORIGIN,
             record_revision: Revision::ZERO,
             health: Health::default(),
@@ -214,6 +218,7 @@ impl Member {
         requests.handle_timeout(cx, &self.session);
         self.keep_candidacy(cx);
         self.mind_deafness(cx);
+        self.mind_limping(cx);
         if let Some(leader) = &mut self.leader {
             let leading = leader.step(cx, &self.contact);
             self.on_leading(cx, leading);

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::carried::Carried;
 use crate::cx::Cx;
 use crate::id::{Epoch, Formats, Nonce, Version, WriteId};
 use crate::record::{Head, Parked, SessionRecord};
@@ -71,6 +72,7 @@ impl SessionOutline {
             status: self.class.status(),
             applied: self.known,
             known: self.known,
+            age: Duration::ZERO,
             reads: self.reads,
             draining: Vec::new(),
             capacity: 0,
@@ -124,6 +126,7 @@ pub(crate) fn head_after(before: Option<&Head>, envelope: &Envelope) -> Option<H
         weights_digest: 0,
         unfinished: 0,
         parked: Parked::default(),
+        carried: Carried::default(),
     });
     Some(Head {
         write: envelope.write,

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::carried::Carried;
 use crate::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::Bulletin;
@@ -91,6 +92,8 @@ pub struct Head {
     pub weights_digest: u128,
     /// Partitions that still wait for their holder's acknowledgement.
     pub unfinished: u32,
+    /// What outlasts the term.
+    pub carried: Carried,
     /// Partitions of the last plan that nobody may own.
     pub parked: Parked,
 }
@@ -149,6 +152,8 @@ pub struct SessionRecord {
     pub known: Version,
     /// The formats of records its process reads.
     pub reads: Formats,
+    /// For how long there has been this session, as of the write.
+    pub age: Duration,
     /// Partitions revoked at `applied` or before whose processing has not ended yet.
     pub draining: Vec<PartitionKey>,
     /// How much it takes relative to the others.

@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) worker: WorkerId,
     pub(crate) nonce: Nonce,
     pub(crate) epoch: Epoch,
+    /// When it learned that it has the session.
+    began: Instant,
     /// The revision of the last applied write.
     pub(crate) revision: Revision,
     /// Until when the session may be relied on, on the local clock.
@@ -94,6 +96,7 @@ impl Session {
             worker: claimed.worker.clone(),
             nonce: claimed.nonce,
             epoch: Epoch::from(claimed.revision),
+            began: cx.now,
             revision: claimed.revision,
             deadline: valid_until,
             trusted_from: claimed.trusted_from,
@@ -280,6 +283,7 @@ impl Session {
             status: self.status,
             applied,
             known: cx.known(),
+            age: cx.now.since(self.began),
             reads: cx.formats(),
             draining,
             capacity: cx.config().capacity(),

@@ -39,6 +39,9 @@ pub struct Status {
     pub partitions: u32,
     /// How many of them still wait for their planned owner, according to `head`.
     pub unfinished: u32,
+    /// How many terms in a row before were given up because the leader could not do its work,
+    /// according to `head`. More than one says that the cause is common to all.
+    pub futile_terms: u32,
     /// How many have no owner because nobody may own them, and since when, according to `head`.
     pub parked: Parked,
     /// The version of the assignment record taken in.

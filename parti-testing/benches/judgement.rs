@@ -287,6 +287,7 @@ fn session(number: u32) -> SessionRecord {
         status: SessionStatus::Active,
         applied: Version::ZERO,
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: parti_core::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,

@@ -41,6 +41,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        carried: Default::default(),
         parked: Parked::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
@@ -55,6 +56,8 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         head_revision: Revision::new(21),
         head_since: at(1_000),
         planned: None,
+        term: None,
+        sightings: Sightings::new(),
         leader: observed,
         unread: None,
         looked_at: Some(at(500)),
@@ -111,6 +114,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        carried: Default::default(),
         parked: Parked::default(),
     }
 }
@@ -131,6 +135,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
+        age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })

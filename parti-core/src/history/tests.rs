@@ -102,6 +102,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         status,
         applied: Version::ZERO,
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: crate::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
@@ -354,6 +355,7 @@ fn the_reads_cover_every_record_a_history_is_made_of() {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        carried: Default::default(),
         parked: Parked::default(),
     };
     bucket.push(entry(head_key(), &Record::Head(head)));

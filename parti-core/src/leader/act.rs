@@ -59,13 +59,17 @@ impl Leader {
         self.bench.forgive(cx.now);
         let basis = basis(&self.view, self.target.as_ref());
         let config = cx.shared_config();
-        let difference = Difference::find(
+        let mut difference = Difference::find(
             &config,
             cx.now,
             &self.view,
             &basis,
             &self.sitting_out(cx.now),
         );
+        if let Some(target) = &self.target {
+            let stuck = self.stuck(&config, cx.now);
+            difference.wait(&self.view, &target.kept, &stuck);
+        }
         let mut facts = self.facts(&config, (cx.now, cx.wall_ms()), contact, &difference);
         facts.in_contact &= cx.store_is_sound();
         // Somebody has come who does not read what the group writes.
@@ -84,6 +88,15 @@ impl Leader {
                 None
             }
         };
+        let calm = match &verdict {
+            Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => true,
+            Verdict::Act { .. } => false,
+        };
+        if calm && self.failures == 0 && self.table.is_some() && contact.is_steady(&config, cx.now)
+        {
+            // It can do its work.
+            self.futile = 0;
+        }
         self.verdict = verdict.clone();
         match verdict {
             Verdict::Act { cause, lost } if self.table.is_some() => {
@@ -92,7 +105,7 @@ impl Leader {
                     self.keep_advancing(cx);
                 }
                 if matches!(self.work, Work::Idle) {
-                    self.plan(cx, cause, &lost, &difference);
+                    self.plan(cx, cause, &lost, contact, &difference);
                 }
             }
             Verdict::Act { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {

@@ -9,12 +9,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::inherit::Origin;
 use super::ledger::{Change, Page, Step};
 use super::parking::cut;
-use super::plan::{Requested, Target};
+use super::plan::{Judged, Requested, Target};
 use super::seats::Seats;
 use super::view::View;
 use crate::attempt::Attempt;
+use crate::carried::Carried;
 use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
@@ -30,6 +32,9 @@ use crate::record::{
 use crate::state::Cause;
 use crate::store::{Expect, StoreInfo, Write};
 use crate::wire;
+
+/// The digest of weights in `head` while the list is one that the records name.
+const UNKNOWN_WEIGHTS: u128 = 0;
 
 /// A generation under way.
 #[derive(Clone, Debug)]
@@ -98,8 +103,12 @@ pub(crate) struct Draft<'a> {
     pub(crate) cause: Cause,
     pub(crate) seats: &'a Seats,
     pub(crate) step: Step,
-    pub(crate) evictions: BTreeMap<WorkerId, (Revision, bool)>,
+    pub(crate) evictions: BTreeMap<WorkerId, Judged>,
     pub(crate) requests: Vec<Requested>,
+    /// What the next leader is to go on with, as it was before this generation.
+    pub(crate) carried: Carried,
+    /// Where the list comes from.
+    pub(crate) origin: Origin,
 }
 
 impl Draft<'_> {
@@ -277,6 +286,13 @@ impl Draft<'_> {
 
     fn head(&self, version: Version) -> Head {
         let (before, target) = (self.base.0, self.target);
+        let (partitions, digest, weights_digest) = if self.origin.is_partial() {
+            // What is missing is not gone, and nobody knows what anything weighs.
+            (before.partitions, before.digest, UNKNOWN_WEIGHTS)
+        } else {
+            let table = &target.table;
+            (table.len() as u32, table.digest(), table.weights_digest())
+        };
         Head {
             write: self.write,
             term: before.term,
@@ -292,15 +308,38 @@ impl Draft<'_> {
                 before.strategy.clone()
             },
             workers: target.workers.len() as u32,
-            partitions: target.table.len() as u32,
-            digest: target.table.digest(),
-            weights_digest: target.table.weights_digest(),
-            unfinished: self.step.unfinished as u32,
+            partitions,
+            digest,
+            weights_digest,
+            unfinished: (self.step.unfinished as u32).saturating_add(self.origin.missing()),
             parked: if self.begins {
                 ParkedRecord::sum(&target.parked)
             } else {
                 before.parked
             },
+            carried: self.carried(),
+        }
+    }
+
+    fn carried(&self) -> Carried {
+        let mut recorded: BTreeSet<&WorkerId> = self.view.records.keys().collect();
+        for (index, change) in &self.step.changes {
+            let worker = &self.seats.workers[*index];
+            match change {
+                Change::Write(_) => recorded.insert(worker),
+                Change::Remove => recorded.remove(worker),
+            };
+        }
+        let before = self.carried.clone();
+        let waited = before.unassigned.unwrap_or_default();
+        Carried {
+            unassigned: recorded.is_empty().then_some(waited),
+            rebalanced: if self.begins {
+                Some(core::time::Duration::ZERO)
+            } else {
+                before.rebalanced
+            },
+            ..before
         }
     }
 
@@ -327,12 +366,13 @@ impl Draft<'_> {
     }
 
     fn evicted(&self) -> Vec<(WorkerId, SessionRecord, Expect)> {
-        let evicted = self.evictions.iter().filter_map(|(worker, &(_, silent))| {
+        let evicted = self.evictions.iter().filter_map(|(worker, judged)| {
             let session = self.view.sessions.get(worker)?;
             let epoch = match (&session.record, self.view.records.get(worker)) {
                 (None, Some(record)) if session.unread.is_none() => record.epoch,
                 (Some(_) | None, _) => session.epoch(),
             };
+            let silent = judged.is_silent();
             let status = SessionStatus::Evicted { silent };
             let record = match &session.record {
                 Some(record) => SessionRecord {
@@ -369,6 +409,7 @@ fn unknown_session(
         status,
         applied: Version::ZERO,
         known: outline.map(|outline| outline.known).unwrap_or_default(),
+        age: Duration::ZERO,
         reads: outline.map_or(Formats::THIS_RELEASE, |outline| outline.reads),
         draining: Vec::new(),
         capacity: 0,

@@ -24,6 +24,8 @@ use crate::store::{Entry, Expect};
 use crate::time::Instant;
 use crate::wire::{self, Summary, WireError};
 
+mod own;
+mod planning;
 mod seen;
 
 pub(crate) use seen::SessionView;
@@ -264,9 +266,11 @@ impl View {
         let said = self.sessions.get(&worker).map(|session| session.said);
         let ends = succession::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
+        let began = self.began(cx.now, &worker, record.as_ref());
         let session = SessionView {
             revision: entry.revision,
             since: cx.unless_planted(Planted::SilenceGoesOn, cx.now, known),
+            began,
             heard: cx.now,
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
@@ -280,6 +284,18 @@ impl View {
         };
         self.sessions.insert(worker, session);
         news
+    }
+
+    /// When a session began: every renewal says how old it is, and the earliest of what follows counts.
+    fn began(&self, now: Instant, worker: &WorkerId, record: Option<&SessionRecord>) -> Instant {
+        let Some(record) = record else {
+            return now;
+        };
+        let told = now.saturating_sub(record.age);
+        let nonce = |session: &SessionView| session.record.as_ref().map(SessionRecord::nonce);
+        let before = self.sessions.get(worker);
+        let same = before.filter(|before| nonce(before) == Some(record.nonce()));
+        same.map_or(told, |known| known.began.min(told))
     }
 
     /// A session that is heard of again: says so if it was overdue and did not count as lost yet.
@@ -347,40 +363,13 @@ impl View {
         }
     }
 
-    /// Takes over what this leader wrote in a commit whose first write has this revision.
-    pub(crate) fn wrote(
-        &mut self,
-        key: String,
-        revision: Revision,
-        format: u16,
-        worker: &WorkerId,
-        record: Option<AssignmentRecord>,
-    ) {
-        let known = self.revisions.entry(key).or_insert(Revision::ZERO);
-        *known = revision.max(*known);
-        self.damaged.remove(worker);
-        self.unread.remove(worker);
-        self.formats.insert(worker.clone(), format);
-        match record {
-            Some(record) => self.records.insert(worker.clone(), record),
-            None => self.records.remove(worker),
-        };
-    }
-
-    /// Takes over an eviction this leader made.
-    pub(crate) fn evicted(&mut self, now: Instant, worker: &WorkerId, record: SessionRecord) {
-        if let Some(session) = self.sessions.get_mut(worker) {
-            session.since = now;
-            (session.record, session.unread) = (Some(record), None);
-        }
-    }
-
     /// Workers with an assignment record but no session key: their silence is counted from now on.
     pub(crate) fn note_orphans(&mut self, now: Instant) {
         for worker in self.records.keys().chain(self.unread.keys()) {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
+                began: now,
                 heard: now,
                 said: now,
                 record: None,

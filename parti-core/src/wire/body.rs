@@ -35,6 +35,18 @@ pub(super) struct HeadWire<'a> {
     pub(super) unfinished: u32,
     /// How many are parked, and since when.
     pub(super) parked: (u32, u64),
+    #[serde(borrow)]
+    pub(super) carried: CarriedWire<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct CarriedWire<'a> {
+    pub(super) futile: u32,
+    pub(super) unassigned_ms: Option<u64>,
+    pub(super) rebalanced_ms: Option<u64>,
+    /// The worker, then for how much longer, how long as a whole, and when it is forgotten.
+    #[serde(borrow)]
+    pub(super) quarantined: List<(&'a str, u64, u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,6 +61,7 @@ pub(super) enum StatusWire {
 pub(super) struct SessionWire<'a> {
     pub(super) status: StatusWire,
     pub(super) applied: u64,
+    pub(super) age_ms: u64,
     #[serde(borrow)]
     pub(super) draining: List<&'a str>,
     pub(super) capacity: u32,

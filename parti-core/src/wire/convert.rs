@@ -6,6 +6,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+mod carried;
+
+use carried::{carried_from_wire, carried_to_wire};
+
 use super::WireError;
 use super::body::{
     AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
@@ -74,6 +78,7 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
         digest: head.digest,
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
+        carried: carried_to_wire(&head.carried),
         parked: (head.parked.count, head.parked.since_ms),
     }
 }
@@ -104,6 +109,7 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
         digest: wire.digest,
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
+        carried: carried_from_wire(&wire.carried)?,
         parked: Parked {
             count: wire.parked.0,
             since_ms: wire.parked.1,
@@ -122,6 +128,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             SessionStatus::Evicted { silent } => StatusWire::Evicted { silent },
         },
         applied: session.applied.get(),
+        age_ms: millis(session.age),
         draining: session.draining.iter().map(PartitionKey::encoded).collect(),
         capacity: session.capacity,
         labels: session
@@ -234,6 +241,7 @@ fn session_from_wire(
         applied: Version::new(wire.applied),
         known,
         reads,
+        age: Duration::from_millis(wire.age_ms),
         draining: keys(&wire.draining)?,
         capacity: wire.capacity,
         labels: labels

@@ -181,6 +181,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             expected_workers: Some(workers),
             max_batch: None,
             planner: Planner::Sticky,
+            plan_ms: 0,
             old_clocks: false,
         },
         nodes: vec![node; workers as usize],

@@ -120,6 +120,9 @@ pub struct Settings {
     /// Who decides which worker a partition goes to.
     #[serde(default)]
     pub planner: Planner,
+    /// How long a plan takes, in milliseconds.
+    #[serde(default)]
+    pub plan_ms: u64,
     /// The clocks show a time as if the machines had been up for centuries.
     #[serde(default)]
     pub old_clocks: bool,
@@ -339,6 +342,23 @@ pub enum Action {
         /// Watch events do not arrive.
         watch: bool,
     },
+    /// A process hears nothing: its watches fall silent and its reads are not answered, but its
+    /// commits are. It goes on renewing.
+    Deafen {
+        /// The node.
+        node: usize,
+        /// How long.
+        for_ms: u64,
+    },
+    /// A process stands still and runs for a moment, in turn, as a throttled container does.
+    Limp {
+        /// The node.
+        node: usize,
+        /// How long this lasts.
+        for_ms: u64,
+        /// How long it stands still each time.
+        pause_ms: u64,
+    },
     /// The bucket loses its history, and the store is out of reach for a while.
     LoseHistory {
         /// How.
@@ -455,6 +475,8 @@ impl Action {
             | Self::Stop { node, .. }
             | Self::ClockJump { node }
             | Self::Cut { node, .. }
+            | Self::Deafen { node, .. }
+            | Self::Limp { node, .. }
             | Self::Freeze { node, .. }
             | Self::ClockBack { node, .. }
             | Self::Slow { node, .. }

@@ -195,6 +195,7 @@ impl<'plan> World<'plan> {
             Item::Unlimited => self.store.limit_values(None),
             Item::Act { index } => self.act(index),
             Item::Resume { node } => self.resume(node),
+            Item::Limp { node } => self.limp_on(node),
             Item::Heal => self.heal(),
             Item::Look => self.look(),
             Item::Milestone { stage } => self.milestone(stage),

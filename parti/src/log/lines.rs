@@ -227,6 +227,24 @@ fn requests(worker: &str, status: &Status, notice: &Notice) {
         Notice::CircuitChanged { circuit, from, to } => {
             info!(worker, term, version, %circuit, %from, %to, "circuit changed");
         }
+        Notice::ListInherited {
+            partitions,
+            missing,
+        } => {
+            warn!(
+                worker,
+                version, partitions, missing, "begins with the list of the records"
+            );
+        }
+        Notice::LeaderLimps { lasting, futile } => {
+            warn!(
+                worker,
+                version,
+                ?lasting,
+                futile,
+                "judges nobody, and those before it could not"
+            );
+        }
         Notice::RetriesExhausted { owner, tries } => {
             let owner = owner.as_str();
             warn!(worker, term, version, owner, tries, "retries exhausted");

@@ -23,6 +23,7 @@ fn seat(revision: u64, status: SessionStatus, since: u64) -> Seat {
         status,
         applied: Version::new(3),
         known: Version::new(3),
+        age: core::time::Duration::ZERO,
         reads: crate::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,

@@ -49,6 +49,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         status: SessionStatus::Active,
         applied: Version::new(applied),
         known: Version::ZERO,
+        age: core::time::Duration::ZERO,
         reads: crate::wire::FORMATS,
         draining: draining.iter().map(|name| key(name)).collect(),
         capacity: 1,
@@ -63,6 +64,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
     let session = SessionView {
         revision: Revision::new(11),
         since: Instant::ORIGIN,
+        began: Instant::ORIGIN,
         heard: Instant::ORIGIN,
         said: Instant::ORIGIN,
         record: Some(session),

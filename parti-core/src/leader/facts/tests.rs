@@ -29,6 +29,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             status,
             applied: Version::ZERO,
             known: Version::ZERO,
+            age: Duration::ZERO,
             reads: crate::wire::FORMATS,
             draining: Vec::new(),
             capacity: 1,
@@ -43,6 +44,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
         let session = SessionView {
             revision: Revision::new(epoch + 5),
             since: Instant::from_millis(1_000),
+            began: Instant::ORIGIN,
             heard: Instant::from_millis(1_000),
             said: Instant::from_millis(1_000),
             record: Some(record),

@@ -47,12 +47,14 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
+        age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     };
     SessionView {
         revision: Revision::new(epoch + 1),
         since: at(1_000),
+        began: Instant::ORIGIN,
         heard: at(1_000),
         said: at(1_000),
         record: Some(record),
@@ -93,6 +95,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
     let workers = WorkerTable::new(workers.into_iter().collect()).expect("distinct");
     let owned_by = if owner.is_some() { 0 } else { NO_OWNER };
     Target {
+        kept: BTreeSet::new(),
         strategy: StrategyId::new("s"),
         owners: partitions.iter().map(|_| owned_by).collect(),
         table: Arc::new(table),

@@ -17,6 +17,8 @@ pub(crate) struct SessionView {
     pub(crate) revision: Revision,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
+    /// When this session began, as far as is known: never earlier than it did.
+    pub(crate) began: Instant,
     /// When the worker itself was last heard of; an eviction does not count.
     pub(crate) heard: Instant,
     /// Since when it says what it says of its assignment and of itself.

@@ -34,6 +34,7 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
+        age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })

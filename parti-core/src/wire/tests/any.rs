@@ -7,6 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::carried::{Carried, Quarantined};
 use crate::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
@@ -37,6 +38,19 @@ fn cause() -> impl Strategy<Value = Cause> {
     (0..Cause::ALL.len()).prop_map(|index| Cause::ALL[index])
 }
 
+fn millis(value: u32) -> Duration {
+    Duration::from_millis(u64::from(value))
+}
+
+fn quarantined() -> impl Strategy<Value = Quarantined> {
+    (worker(), any::<(u32, u32, u32)>()).prop_map(|(worker, times)| Quarantined {
+        worker,
+        rest: millis(times.0),
+        length: millis(times.1),
+        forgiven: millis(times.2),
+    })
+}
+
 fn head() -> impl Strategy<Value = Record> {
     let leader = option::of((worker(), any::<u64>()));
     let numbers = (
@@ -53,6 +67,7 @@ fn head() -> impl Strategy<Value = Record> {
         numbers,
         any::<(u32, u32, u32)>(),
         "\\PC{0,20}",
+        vec(quarantined(), 0..4),
     )
         .prop_map(
             |(
@@ -62,6 +77,7 @@ fn head() -> impl Strategy<Value = Record> {
                 (term, version, planned, digest, weights_digest),
                 counts,
                 name,
+                kept,
             )| {
                 let leader = leader.map(|(worker, epoch)| LeaderName {
                     worker,
@@ -82,6 +98,12 @@ fn head() -> impl Strategy<Value = Record> {
                     digest,
                     weights_digest,
                     unfinished: counts.2,
+                    carried: Carried {
+                        futile: counts.0 ^ counts.2,
+                        unassigned: counts.1.is_multiple_of(2).then(|| millis(counts.0)),
+                        rebalanced: counts.0.is_multiple_of(2).then(|| millis(counts.1)),
+                        quarantined: kept,
+                    },
                     parked: Parked {
                         count: counts.0 ^ counts.1,
                         since_ms: term ^ version,
@@ -151,6 +173,7 @@ fn session() -> impl Strategy<Value = Record> {
                         oldest: beat as u16,
                         newest: lease as u16,
                     },
+                    age: millis(beat ^ lease),
                     draining,
                     capacity,
                     labels,

@@ -111,6 +111,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         status,
         applied: Version::new(applied),
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: parti_core::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
@@ -197,6 +198,7 @@ pub(super) fn head(
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        carried: Default::default(),
         parked: Parked::default(),
     });
     written("head", revision, previous, record)

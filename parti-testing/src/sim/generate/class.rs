@@ -131,13 +131,19 @@ pub enum FaultClass {
     History,
     /// Processes that are killed and started again at once.
     Restart,
+    /// Plans that take longer than an interval of renewals.
+    SlowPlans,
+    /// Workers that go on renewing and hear nothing, some of them for ever.
+    Deaf,
+    /// Processes that run only now and then, some of them for ever.
+    Limping,
     /// Two releases in one group, and nodes that are updated and downgraded.
     Releases,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 63] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -197,6 +203,9 @@ impl FaultClass {
         Self::SmallBatch,
         Self::History,
         Self::Restart,
+        Self::SlowPlans,
+        Self::Deaf,
+        Self::Limping,
         Self::Releases,
     ];
 
@@ -216,6 +225,7 @@ impl FaultClass {
                 | Self::WallSkew
                 | Self::Strategy
                 | Self::SmallBatch
+                | Self::SlowPlans
                 | Self::Releases
         )
     }

@@ -67,6 +67,11 @@ impl Draft {
         if class == FaultClass::Releases {
             self.mix_releases();
         }
+        if class == FaultClass::SlowPlans {
+            // A third of a lease is an interval of renewals.
+            let percent = self.roll().pick(&[50, 70, 90]);
+            self.plan.settings.plan_ms = self.lease * percent / 100;
+        }
         if class == FaultClass::SmallBatch {
             self.plan.settings.max_batch = Some(self.roll().pick(&[12, 12, 12, 16]));
         }

@@ -183,6 +183,7 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         status: SessionStatus::Active,
         applied: Version::ZERO,
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: Formats {
             oldest: NEWER_FORMAT,
             newest: NEWER_FORMAT,
