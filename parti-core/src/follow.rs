@@ -67,6 +67,8 @@ struct Observed {
     since: Instant,
     epoch: Epoch,
     ended: bool,
+    /// How often it renews, by its own word.
+    interval: Duration,
 }
 
 impl Follow {
@@ -285,10 +287,11 @@ impl Follow {
         if known.is_some_and(|seen| seen.revision >= entry.revision) {
             return;
         }
-        if let Some(Ok(Record::Session(record))) =
-            entry.value.as_deref().map(|value| cx.decode(value))
-            && let Some(bulletin) = &record.bulletin
-        {
+        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
+            Some(Ok(Record::Session(record))) => Some(record),
+            Some(Ok(_) | Err(_)) | None => None,
+        };
+        if let Some(bulletin) = record.as_ref().and_then(|record| record.bulletin.as_ref()) {
             self.take_bulletin(cx, worker, bulletin);
         }
         let outline = entry.value.as_deref().and_then(SessionOutline::of);
@@ -303,6 +306,7 @@ impl Follow {
             since: cx.now,
             epoch: own_epoch.unwrap_or_else(|| Epoch::from(entry.revision)),
             ended,
+            interval: record.map_or(Duration::ZERO, |record| record.heartbeat_interval),
         });
     }
 
@@ -383,6 +387,8 @@ impl Follow {
                 if seen.ended || seen.epoch > leader.epoch {
                     Some(seen.since.max(self.head_since))
                 } else {
+                    // A leader that renews more seldom than this member does is not a silent one.
+                    let patience = patience.max(seen.interval * 2);
                     Some(seen.since.max(contact.since()) + patience)
                 }
             }

@@ -13,7 +13,7 @@ use core::time::Duration;
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
 use crate::carried::tries;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::contact::Contact;
 use crate::continuity::Continuity;
 use crate::cx::Cx;
@@ -32,6 +32,7 @@ use crate::table::PartitionTable;
 use crate::time::Instant;
 
 mod act;
+mod agree;
 mod around;
 mod audit;
 mod bench;
@@ -146,6 +147,7 @@ pub(crate) struct Leader {
     /// Until when those lost together may still come back, once most of the group was lost at once.
     restarting: Option<Instant>,
     advance_at: Option<Instant>,
+    agreement: agree::Agreement,
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
@@ -193,12 +195,12 @@ impl Leader {
             let (from, to) = (from.clone(), to.clone());
             cx.notify(Notice::StrategyChanged { from, to });
         }
-        let began = start.head.version;
+        let (began, agreed) = (start.head.version, start.head.agreed);
         let carried = start.head.carried.clone();
         let waited = carried.unassigned.map(|age| cx.now.saturating_sub(age));
         let waited = cx.unless_planted(Planted::WindowPerLeader, waited, None);
         if cx.continuity().misses(start.base) && start.known > start.base {
-            let until = cx.now + cx.config().lease();
+            let until = cx.now + cx.longest_lease();
             cx.continuity().hold_back(until);
         }
         Self {
@@ -244,6 +246,7 @@ impl Leader {
             spared: Spared::default(),
             restarting: None,
             advance_at: None,
+            agreement: agree::Agreement::new(cx.now, &agreed),
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
@@ -396,21 +399,11 @@ impl Leader {
             self.found = told;
             let left_over = if beyond { self.head.version } else { self.base };
             self.view.distrusted = self.view.distrusted.max(Some(left_over));
-            let until = cx.now + cx.config().lease();
+            let until = cx.now + cx.longest_lease();
             cx.continuity().hold_back(until);
             self.stirred = true;
         }
         cx.learn(told);
-    }
-
-    /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
-    fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
-        match config.mode() {
-            // A plan of this history was made by a leader that had waited.
-            Mode::Exclusive => history
-                .grants_from(|| self.head.planned > Version::ZERO || self.is_complete(config)),
-            Mode::Overlap => Instant::ORIGIN,
-        }
     }
 
     /// When to be woken.
@@ -454,6 +447,7 @@ impl Leader {
             .chain(self.bench.next_return(now))
             .chain(self.spared.next(now))
             .chain(self.advance_at)
+            .chain(self.agreement.next(config))
             .chain(self.next_end)
             .chain(self.parked_until)
             .chain(self.next_loss);

@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+mod agreement;
 mod attempt;
 mod backoff;
 mod boot;
@@ -57,6 +58,7 @@ mod watching;
 pub mod wire;
 
 pub use crate::core::Core;
+pub use agreement::{Agreed, Difference, Disagreement, GroupSettings};
 pub use backoff::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder, RetryPolicyError};
 pub use boot::Boot;
 pub use breaker::{

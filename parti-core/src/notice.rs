@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::agreement::Disagreement;
 use crate::breaker::{Circuit, CircuitState};
-use crate::config::OnBucketLost;
+use crate::config::{Mode, OnBucketLost};
 use crate::event::{OpOwner, RequestId};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
 use crate::partition::PartitionKey;
@@ -46,6 +47,8 @@ pub enum StartError {
     },
     /// The store refuses for good: permissions, settings, size.
     Rejected(StoreError),
+    /// A living worker of the group is configured so that both together would break a promise.
+    Disagrees(Disagreement),
 }
 
 impl fmt::Display for StartError {
@@ -75,6 +78,9 @@ impl fmt::Display for StartError {
                 write!(f, "the store did not answer within {after:?}")
             }
             Self::Rejected(error) => write!(f, "the store refuses this worker: {error}"),
+            Self::Disagrees(found) => {
+                write!(f, "this worker must not join the group: {found}")
+            }
         }
     }
 }
@@ -278,6 +284,16 @@ pub enum Notice {
         from: StrategyId,
         /// The own one.
         to: StrategyId,
+    },
+    /// Another worker of the group is configured otherwise. Told once for each setting by the worker
+    /// that joins, and for each worker and setting by the leader.
+    SettingsDiffer(Disagreement),
+    /// The mode that holds in the group is another one.
+    ModeChanged {
+        /// Before.
+        from: Mode,
+        /// Now.
+        to: Mode,
     },
     /// This worker leads no more.
     LeadershipLost {

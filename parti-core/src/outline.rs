@@ -9,7 +9,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::agreement::{Agreed, GroupSettings};
 use crate::carried::Carried;
+use crate::config::Mode;
 use crate::cx::Cx;
 use crate::id::{Epoch, Formats, Nonce, Version, WriteId};
 use crate::record::{Head, Parked, SessionRecord};
@@ -61,8 +63,8 @@ impl SessionOutline {
     }
 
     /// A record that claimers treat as they must: whoever it may hold partitions for is waited for, and
-    /// it has taken in whatever it knows of.
-    pub(crate) fn into_record(self) -> SessionRecord {
+    /// it has taken in whatever it knows of. Its settings are not known and forbid nothing.
+    pub(crate) fn into_record(self, mode: Mode) -> SessionRecord {
         SessionRecord {
             write: WriteId {
                 nonce: self.nonce,
@@ -80,6 +82,11 @@ impl SessionOutline {
             heartbeat_interval: Duration::ZERO,
             lease: self.lease.max(self.unproven),
             software: String::new(),
+            settings: GroupSettings {
+                mode,
+                ..GroupSettings::default()
+            },
+            honours: Mode::Overlap,
             misfits: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
@@ -127,6 +134,7 @@ pub(crate) fn head_after(before: Option<&Head>, envelope: &Envelope) -> Option<H
         unfinished: 0,
         parked: Parked::default(),
         carried: Carried::default(),
+        agreed: Agreed::default(),
     });
     Some(Head {
         write: envelope.write,

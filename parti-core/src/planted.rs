@@ -125,6 +125,12 @@ bugs! {
         "Each leader begins the windows of a cold start and of joins again.";
     34 NoListNoLeader "no-list-no-leader"
         "A new leader whose source fails knows no list, and gives up.";
+    61 OwnMode "own-mode"
+        "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
+    62 OwnQuarantine "own-quarantine"
+        "After a lost history the own lease is waited for, although others may have a longer one.";
+    63 LeaderMode "leader-mode"
+        "A leader grants as it is configured, although a worker of a stricter mode lives.";
     45 IgnoredJump "ignored-jump"
         "A jump of the clock of known length does not shorten the lease.";
     46 UnreadHeadVacant "unread-head-vacant"

@@ -6,7 +6,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::agreement::{Agreed, GroupSettings};
 use crate::carried::Carried;
+use crate::config::Mode;
 use crate::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::Bulletin;
@@ -92,6 +94,8 @@ pub struct Head {
     pub weights_digest: u128,
     /// Partitions that still wait for their holder's acknowledgement.
     pub unfinished: u32,
+    /// What every worker is to obey.
+    pub agreed: Agreed,
     /// What outlasts the term.
     pub carried: Carried,
     /// Partitions of the last plan that nobody may own.
@@ -166,6 +170,11 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// What it is configured with, as far as others have to agree.
+    pub settings: GroupSettings,
+    /// The mode that its guards obey: unless it is [`Mode::Overlap`], they end with the lease. A
+    /// worker obeys a stricter mode before it says so, and a looser one after that was applied.
+    pub honours: Mode,
     /// Partitions that its process cannot begin to process, or could not of late.
     pub misfits: Vec<Misfit>,
     /// What it tells everybody as the leader.

@@ -9,10 +9,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::agreement::GroupSettings;
 use crate::attempt::{Attempt, Outcome};
 use crate::circuits::Gate;
 use crate::claim::Claimed;
 use crate::claim::choice::Pending;
+use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -45,6 +47,11 @@ pub(crate) struct Session {
     pub(crate) acknowledged_at: Instant,
     seq: u64,
     status: SessionStatus,
+    /// What the next renewal says that the guards obey, and what the last one that counts said.
+    promise: Mode,
+    pub(crate) promised: Mode,
+    /// Digest of the partition list of the own source, if it is another than the group's.
+    list: Option<u128>,
     renewal: Renewal,
     /// When to renew out of turn because there is something to say.
     speak_at: Option<Instant>,
@@ -66,6 +73,7 @@ enum Renewal {
     Running {
         attempt: Box<Attempt>,
         status: SessionStatus,
+        promise: Mode,
     },
 }
 
@@ -103,6 +111,9 @@ impl Session {
             acknowledged_at: cx.now,
             seq: 0,
             status: SessionStatus::Active,
+            promise: Mode::Exclusive,
+            promised: Mode::Exclusive,
+            list: None,
             renewal: Renewal::Due(renew_at),
             speak_at: None,
             max_value: claimed.info.max_value,
@@ -144,6 +155,23 @@ impl Session {
     pub(crate) fn speak(&mut self, cx: &Cx<'_>) {
         let at = cx.now + cx.config().acknowledge_delay();
         self.speak_at = Some(self.speak_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Changes what the guards are to obey. A stricter mode is obeyed from the moment it is sent, a
+    /// looser one from when that was applied: what an observer sees last is never more than is kept.
+    pub(crate) fn set_promise(&mut self, cx: &Cx<'_>, promise: Mode) {
+        if self.promise != promise {
+            self.promise = promise;
+            self.speak(cx);
+        }
+    }
+
+    /// Tells that the own source lists something else than the group has, or that it does not.
+    pub(crate) fn set_list(&mut self, cx: &Cx<'_>, list: Option<u128>) {
+        if self.list != list {
+            self.list = list;
+            self.speak(cx);
+        }
     }
 
     /// Changes the status and says so at once.
@@ -245,9 +273,11 @@ impl Session {
             expect: if released { last } else { expect },
         };
         let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into()).by(self.deadline);
+        self.promised = self.promised.stricter(self.promise);
         self.renewal = Renewal::Running {
             attempt: Box::new(attempt),
             status: self.status,
+            promise: self.promise,
         };
     }
 
@@ -291,6 +321,11 @@ impl Session {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            settings: GroupSettings {
+                list: self.list,
+                ..GroupSettings::new(cx.config(), &cx.boot().strategy)
+            },
+            honours: self.promise,
             misfits: holdings.misfits().told(cx.now),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
@@ -322,6 +357,7 @@ impl Session {
         };
         let own = record.nonce() == self.nonce && record.status.is_living();
         if own {
+            self.promised = record.honours;
             self.revision = entry.revision;
             self.renewal = Renewal::Due(cx.now);
         }
@@ -329,7 +365,12 @@ impl Session {
     }
 
     fn on_outcome(&mut self, cx: &Cx<'_>, outcome: Outcome) -> Kept {
-        let Renewal::Running { attempt, status } = &self.renewal else {
+        let Renewal::Running {
+            attempt,
+            status,
+            promise,
+        } = &self.renewal
+        else {
             return Kept::Pending;
         };
         let first_sent = attempt.first_sent();
@@ -338,6 +379,7 @@ impl Session {
             Outcome::Pending => Kept::Pending,
             Outcome::Won(revision) => {
                 let status = *status;
+                self.promised = *promise;
                 self.revision = revision;
                 self.acknowledged_at = cx.now;
                 let mut due = first_sent + cx.config().heartbeat_interval();

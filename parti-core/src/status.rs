@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
+use crate::agreement::Disagreement;
 use crate::breaker::CircuitStatus;
+use crate::config::Mode;
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
 use crate::problem::Problem;
 use crate::record::Parked;
@@ -48,6 +50,13 @@ pub struct Status {
     pub applied: Version,
     /// How many partitions are assigned.
     pub assigned: usize,
+    /// The mode that this worker's guards obey; `None` without a session.
+    pub honours: Option<Mode>,
+    /// The mode that holds in the group according to `head`: what is promised about two owners.
+    pub holds: Option<Mode>,
+    /// How others of the group are configured otherwise, one example for each setting, those that
+    /// would break a promise first. A leader compares all sessions, the others what `head` says.
+    pub differences: Vec<Disagreement>,
     /// Records that were not understood or not meant for this session, so far.
     pub ignored_records: u64,
     /// The circuit of requests to the store.

@@ -29,7 +29,9 @@ impl Claim {
             let record = match cx.decode(value) {
                 Ok(Record::Session(record)) => Some(record),
                 Err(WireError::OtherRelease(envelope)) => {
-                    SessionOutline::from_envelope(&envelope).map(SessionOutline::into_record)
+                    let mode = cx.config().mode();
+                    let outline = SessionOutline::from_envelope(&envelope);
+                    outline.map(|outline| outline.into_record(mode))
                 }
                 Ok(_) | Err(_) => None,
             };

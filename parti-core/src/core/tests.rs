@@ -11,6 +11,7 @@ use crate::event::{Event, RequestId};
 use crate::notice::{Notice, StartError};
 use crate::state::{Cause, State};
 
+mod agreement;
 mod authority;
 mod averted;
 mod candidates;

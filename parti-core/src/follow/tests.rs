@@ -41,6 +41,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
     };
@@ -50,6 +51,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         since: at(since),
         epoch: Epoch::new(epoch),
         ended,
+        interval: Duration::from_secs(2),
     });
     let follow = Follow {
         head: Some(head),
@@ -114,6 +116,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
     }
@@ -135,6 +138,8 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,

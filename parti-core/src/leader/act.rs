@@ -40,6 +40,9 @@ impl Leader {
             return Leading::On;
         }
         self.keep_listing(cx);
+        if self.view.take_settings_news() {
+            self.look_at_settings(cx);
+        }
         if cx.now < self.held_back_until(cx.config(), cx.history()) {
             // Somebody may rely on a lease of a history that is gone.
             return Leading::On;
@@ -47,6 +50,9 @@ impl Leader {
         let due = self.stirred || self.judge_at.is_some_and(|at| cx.now >= at);
         if due && matches!(self.work, Work::Idle) {
             self.stirred = false;
+            self.keep_agreement(cx, contact);
+        }
+        if due && matches!(self.work, Work::Idle) {
             self.judge(cx, contact);
             self.judge_at = self.next_judgement(cx.config(), cx.now);
         }
@@ -127,6 +133,7 @@ impl Leader {
     pub(crate) fn state(&self) -> Option<State> {
         let cause = match &self.work {
             Work::Planning { brief, .. } => Some(brief.cause),
+            Work::Committing(commit) if commit.head.cause == Cause::Settings => None,
             Work::Committing(commit) => Some(commit.head.cause),
             Work::Idle | Work::Pausing { .. } | Work::Resigning { .. } => {
                 (self.head.unfinished > 0).then_some(self.head.cause)

@@ -14,17 +14,17 @@ use super::ledger::{Change, Page, Step};
 use super::parking::cut;
 use super::plan::{Judged, Requested, Target};
 use super::seats::Seats;
-use super::view::View;
+use super::view::{View, unknown_session};
+use crate::agreement::Agreed;
 use crate::attempt::Attempt;
 use crate::carried::Carried;
 use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
-use crate::id::{Epoch, Formats, Revision, Token, Version, WorkerId, WriteId};
+use crate::id::{Revision, Token, Version, WorkerId, WriteId};
 use crate::keys::{Key, assignment_key, audit_key, control_key, head_key, parked_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
-use crate::outline::SessionOutline;
 use crate::planted::Planted;
 use crate::record::{
     AssignmentRecord, Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus,
@@ -60,7 +60,7 @@ impl Commit {
     /// How long what it grants had no owner, by former owner. To be asked before its evictions are
     /// noted in the view.
     pub(crate) fn transfers(&self, cx: &Cx<'_>, view: &View) -> Vec<Transfer> {
-        let exclusive = cx.config().mode() == Mode::Exclusive;
+        let exclusive = self.head.agreed.mode == Mode::Exclusive;
         let transfers = self.former.iter().filter_map(|(from, &partitions)| {
             let session = view.sessions.get(from)?;
             let lost = self.evicted.iter().any(|(worker, _)| worker == from)
@@ -101,6 +101,8 @@ pub(crate) struct Draft<'a> {
     /// Whether this is the first generation of the target.
     pub(crate) begins: bool,
     pub(crate) cause: Cause,
+    /// What the group obeys from this generation on.
+    pub(crate) agreed: Agreed,
     pub(crate) seats: &'a Seats,
     pub(crate) step: Step,
     pub(crate) evictions: BTreeMap<WorkerId, Judged>,
@@ -312,6 +314,7 @@ impl Draft<'_> {
             digest,
             weights_digest,
             unfinished: (self.step.unfinished as u32).saturating_add(self.origin.missing()),
+            agreed: self.agreed,
             parked: if self.begins {
                 ParkedRecord::sum(&target.parked)
             } else {
@@ -374,6 +377,7 @@ impl Draft<'_> {
             };
             let silent = judged.is_silent();
             let status = SessionStatus::Evicted { silent };
+            let outline = session.unread.as_ref();
             let record = match &session.record {
                 Some(record) => SessionRecord {
                     write: self.write,
@@ -381,7 +385,7 @@ impl Draft<'_> {
                     status,
                     ..record.clone()
                 },
-                None => unknown_session(self.write, epoch, status, session.unread.as_ref()),
+                None => unknown_session(self.write, epoch, status, (self.agreed.mode, outline)),
             };
             Some((worker.clone(), record, session.expect))
         });
@@ -394,34 +398,6 @@ fn new_grants(page: &Page, version: Version) -> usize {
         .iter()
         .filter(|granted| granted.token.get() == version.get())
         .count()
-}
-
-/// What is written over a session key that holds nothing readable.
-fn unknown_session(
-    write: WriteId,
-    epoch: Epoch,
-    status: SessionStatus,
-    outline: Option<&SessionOutline>,
-) -> SessionRecord {
-    SessionRecord {
-        write,
-        epoch,
-        status,
-        applied: Version::ZERO,
-        known: outline.map(|outline| outline.known).unwrap_or_default(),
-        age: Duration::ZERO,
-        reads: outline.map_or(Formats::THIS_RELEASE, |outline| outline.reads),
-        draining: Vec::new(),
-        capacity: 0,
-        labels: BTreeMap::new(),
-        heartbeat_interval: Duration::ZERO,
-        // Whoever was evicted alive may rely on it for that long.
-        lease: outline.map_or(Duration::ZERO, |outline| outline.lease),
-        software: String::new(),
-        misfits: Vec::new(),
-        predecessors: Vec::new(),
-        bulletin: None,
-    }
 }
 
 fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {

@@ -38,12 +38,21 @@ impl Leader {
             .iter()
             .map(|(worker, judged)| (worker.clone(), judged.is_silent()))
             .collect();
-        let seats = Seats::build(&config, cx.now, &self.view, &target, &evicting);
+        let rule = self.agreed(&config, cx.now);
+        let mode = self.granting(&config, &rule);
+        let seats = Seats::build(
+            &config,
+            cx.now,
+            &self.view,
+            &target,
+            &evicting,
+            (mode, &rule),
+        );
         let version = self.next_version(cx);
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
         let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
         let step = advance(
-            config.unless_planted(Planted::DirectMove, config.mode(), Mode::Overlap),
+            config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
             version,
             &seats.target,
             &seats.seats,
@@ -75,6 +84,7 @@ impl Leader {
             target: &target,
             begins,
             cause,
+            agreed: rule,
             seats: &seats,
             step,
             evictions,
@@ -204,9 +214,10 @@ impl Leader {
         cx.learn(commit.head.version);
         cx.adopt_format(commit.head.format);
         let transfers = commit.transfers(cx, &self.view);
-        self.head = commit.head;
+        let before = core::mem::replace(&mut self.head, commit.head);
         self.head_revision = revision;
         (self.failures, self.advance_at) = (0, None);
+        self.agreement_committed(cx, before.agreed);
         cx.step_done(FailedStep::Commit);
         if commit.granted > 0 {
             self.minding.placed();

@@ -271,6 +271,7 @@ impl Leader {
     /// Living workers that do not confirm what they were told in time.
     pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
         let mut stuck = self.confirmations.late(config, now, &self.view);
+        stuck.extend(self.disobedient(config, now));
         // Those whose end is known hold it, or an earlier session of their slot does.
         let unaccounted = self.view.unaccounted(config, now).into_iter();
         let living = unaccounted.filter(|(_, ends)| ends.is_none());

@@ -27,6 +27,9 @@ use crate::wire::{self, Summary, WireError};
 mod own;
 mod planning;
 mod seen;
+mod session;
+
+pub(crate) use session::unknown_session;
 
 pub(crate) use seen::SessionView;
 
@@ -81,6 +84,8 @@ pub(crate) struct View {
     pub(crate) hears_since: Option<Instant>,
     /// Records up to this version are what a set-back left over: later ones are known to have been.
     pub(crate) distrusted: Option<Version>,
+    /// Whether a session was seen whose settings or standing may be news.
+    settings_news: bool,
     /// Keys seen since the present snapshot began, while it is being delivered.
     mentioned: Option<BTreeSet<String>>,
 }
@@ -252,8 +257,10 @@ impl View {
             .and_then(|session| session.record.as_ref());
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
+                let alike = a.settings == b.settings && a.honours == b.honours;
+                self.settings_news |= !alike;
                 self.note_return(cx, &worker);
-                let same = a.applied == b.applied && a.draining == b.draining;
+                let same = alike && a.applied == b.applied && a.draining == b.draining;
                 if same && a.predecessors == b.predecessors && a.misfits == b.misfits {
                     News::Renewal
                 } else {
@@ -261,7 +268,10 @@ impl View {
                 }
             }
             (None, None) if self.is_renewed_unread(&worker, unread.as_ref()) => News::Renewal,
-            (_, _) => News::Change,
+            (_, _) => {
+                self.settings_news = true;
+                News::Change
+            }
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
         let ends = succession::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
@@ -361,6 +371,11 @@ impl View {
         {
             session.since = session.since.min(since);
         }
+    }
+
+    /// Whether settings may have changed since this was asked last.
+    pub(crate) fn take_settings_news(&mut self) -> bool {
+        core::mem::take(&mut self.settings_news)
     }
 
     /// Workers with an assignment record but no session key: their silence is counted from now on.
@@ -467,7 +482,8 @@ impl View {
             },
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
             SessionStatus::Evicted { silent: false } => {
-                Fate::EndsAt(session.since + config.lease().max(record.lease))
+                let drift_ppm = record.settings.clock_drift_ppm;
+                Fate::EndsAt(session.since + config.outlasts(record.lease, drift_ppm))
             }
         }
     }

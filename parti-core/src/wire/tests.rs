@@ -7,7 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::body::{
-    AssignmentWire, AuditWire, CarriedWire, HeadWire, List, ParkedGroupWire, ParkedWire, RecordWire,
+    AgreedWire, AssignmentWire, AuditWire, CarriedWire, HeadWire, List, ModeWire, ParkedGroupWire,
+    ParkedWire, RecordWire,
 };
 use super::envelope::{CHECKED_FROM, seal};
 use super::{ENVELOPE, Envelope, FORMAT, Summary, WireError, convert, decode, encode};
@@ -284,6 +285,7 @@ fn values_outside_their_domain_are_refused_by_name() {
             digest: 0,
             weights_digest: 0,
             unfinished: 0,
+            agreed: AgreedWire(ModeWire::Exclusive, ModeWire::Overlap, 0),
             carried: nothing_carried(),
             parked: (0, 0),
         })

@@ -223,7 +223,8 @@ impl Window {
             | Cause::Manual
             | Cause::Resume
             | Cause::Unprocessed
-            | Cause::Parked => return None,
+            | Cause::Parked
+            | Cause::Settings => return None,
         };
         let (at, cause) = (decision.at, head.cause);
         (at + BLINK < until)

@@ -91,6 +91,7 @@ impl Draft {
                 expected_workers: None,
                 max_batch: None,
                 planner: Planner::default(),
+                mixed: false,
                 plan_ms: 0,
                 old_clocks: false,
             },
@@ -155,6 +156,8 @@ impl Draft {
                 survives: number == 0 || self.roll().below(4) > 0,
                 after: Aftermath::Healed,
                 wall_skew_ms: 0,
+                other_mode: false,
+                long_lease: false,
                 twin_of: None,
                 releases: Releases::This,
             };
@@ -252,6 +255,7 @@ impl Draft {
             | FaultClass::OldClocks
             | FaultClass::Strategy
             | FaultClass::SmallBatch
+            | FaultClass::MixedSettings
             | FaultClass::SlowPlans
             | FaultClass::Releases => self.shape(class),
             FaultClass::Swizzle

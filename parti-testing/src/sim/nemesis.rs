@@ -156,6 +156,8 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         survives: true,
         after: Aftermath::Healed,
         wall_skew_ms: 0,
+        other_mode: false,
+        long_lease: false,
         twin_of: None,
         releases: Releases::This,
     };
@@ -183,6 +185,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             planner: Planner::Sticky,
             plan_ms: 0,
             old_clocks: false,
+            mixed: false,
         },
         nodes: vec![node; workers as usize],
         partitions,

@@ -120,6 +120,10 @@ pub struct Settings {
     /// Who decides which worker a partition goes to.
     #[serde(default)]
     pub planner: Planner,
+    /// Workers may be configured differently: every one declares a change of mode and expects leases
+    /// three times as long as those of the pace.
+    #[serde(default)]
+    pub mixed: bool,
     /// How long a plan takes, in milliseconds.
     #[serde(default)]
     pub plan_ms: u64,
@@ -143,12 +147,31 @@ impl Settings {
             Pace::Fast => Preset::Fast,
             Pace::Default => Preset::Default,
         };
+        let other = match self.mode {
+            HandOver::Exclusive => HandOver::Overlap,
+            HandOver::Overlap => HandOver::Exclusive,
+        };
+        let (mode, from) = if node.other_mode {
+            (other, self.mode)
+        } else {
+            (self.mode, other)
+        };
         let mut builder = Config::builder("sim")
             .preset(preset)
-            .mode(self.mode.into())
+            .mode(mode.into())
             .worker_id_range(0, self.pool.saturating_sub(1))
             .clock_drift_ppm(self.clock_drift_ppm)
             .capacity(node.capacity);
+        if self.mixed {
+            let (interval, lease) = match self.pace {
+                Pace::Fast => (Duration::from_millis(250), Duration::from_secs(1)),
+                Pace::Default => (Duration::from_secs(2), Duration::from_secs(6)),
+            };
+            builder = builder.rolling_from(from.into()).max_lease(lease * 3);
+            if node.long_lease {
+                builder = builder.heartbeat_interval(interval * 3).lease(lease * 3);
+            }
+        }
         if let Some(millis) = self.lease_margin_ms {
             builder = builder.lease_margin(Duration::from_millis(millis));
         }
@@ -194,6 +217,12 @@ pub struct NodePlan {
     /// How far its wall clock is off.
     #[serde(default)]
     pub wall_skew_ms: i64,
+    /// It has the other mode than the settings say.
+    #[serde(default)]
+    pub other_mode: bool,
+    /// Its lease and interval are three times as long.
+    #[serde(default)]
+    pub long_lease: bool,
     /// The node whose image it was started from: same origin of the clock, and seeds that differ in
     /// a single bit.
     #[serde(default)]

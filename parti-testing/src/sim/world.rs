@@ -87,6 +87,7 @@ impl<'plan> World<'plan> {
         };
         let rules = Rules {
             rejecting: plan.is_rejecting(),
+            mixed: plan.settings.mixed,
             ..Rules::new(&config, plan.is_faultless())
         };
         let mut world = Self {

@@ -31,6 +31,8 @@ fn seat(revision: u64, status: SessionStatus, since: u64) -> Seat {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
         predecessors: Vec::new(),
         misfits: Vec::new(),
         bulletin: None,

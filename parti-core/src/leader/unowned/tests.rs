@@ -45,6 +45,8 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "test".to_string(),
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
         misfits: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
@@ -125,6 +127,7 @@ fn look(unowned: &mut Unowned, view: &View, now: u64, listed: bool, gathering: b
         digest: table.digest(),
         weights_digest: table.weights_digest(),
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
     };

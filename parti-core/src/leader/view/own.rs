@@ -33,6 +33,7 @@ impl View {
         if let Some(session) = self.sessions.get_mut(worker) {
             session.since = now;
             (session.record, session.unread) = (Some(record), None);
+            self.settings_news = true;
         }
     }
 }

@@ -7,7 +7,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::agreement::{Agreed, GroupSettings};
 use crate::carried::{Carried, Quarantined};
+use crate::config::{Mode, OnBucketLost};
 use crate::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
@@ -98,6 +100,7 @@ fn head() -> impl Strategy<Value = Record> {
                     digest,
                     weights_digest,
                     unfinished: counts.2,
+                    agreed: agreed(digest),
                     carried: Carried {
                         futile: counts.0 ^ counts.2,
                         unassigned: counts.1.is_multiple_of(2).then(|| millis(counts.0)),
@@ -111,6 +114,36 @@ fn head() -> impl Strategy<Value = Record> {
                 })
             },
         )
+}
+
+fn mode(bits: u128) -> Mode {
+    Mode::ALL[(bits % 2) as usize]
+}
+
+fn agreed(bits: u128) -> Agreed {
+    Agreed {
+        mode: mode(bits),
+        holds: mode(bits >> 1),
+        longest_lease: Duration::from_millis((bits >> 2) as u64),
+    }
+}
+
+fn settings(bits: u128, name: &str) -> GroupSettings {
+    GroupSettings {
+        mode: mode(bits),
+        rolling_from: (bits & 2 > 0).then(|| mode(bits >> 2)),
+        max_lease: Duration::from_millis((bits >> 3) as u64),
+        clock_drift_ppm: (bits >> 7) as u32,
+        on_bucket_lost: if bits & 8 > 0 {
+            OnBucketLost::Halt
+        } else {
+            OnBucketLost::Recreate
+        },
+        strategy: StrategyId::new(name),
+        application: name.chars().rev().collect(),
+        list: (bits & 16 > 0).then_some(bits),
+        leading: (bits >> 64) as u64,
+    }
 }
 
 fn status() -> impl Strategy<Value = SessionStatus> {
@@ -179,6 +212,8 @@ fn session() -> impl Strategy<Value = Record> {
                     labels,
                     heartbeat_interval: Duration::from_millis(u64::from(beat)),
                     lease: Duration::from_millis(u64::from(lease)),
+                    settings: settings(u128::from(epoch) << 64 | u128::from(applied), &software),
+                    honours: mode(u128::from(capacity)),
                     software,
                     misfits: alloc::vec::Vec::new(),
                     predecessors,

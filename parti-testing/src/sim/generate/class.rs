@@ -137,13 +137,15 @@ pub enum FaultClass {
     Deaf,
     /// Processes that run only now and then, some of them for ever.
     Limping,
+    /// Workers of both modes and with two leases in one group, as in a rolling change.
+    MixedSettings,
     /// Two releases in one group, and nodes that are updated and downgraded.
     Releases,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 64] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -206,6 +208,7 @@ impl FaultClass {
         Self::SlowPlans,
         Self::Deaf,
         Self::Limping,
+        Self::MixedSettings,
         Self::Releases,
     ];
 

@@ -67,6 +67,14 @@ impl Draft {
         if class == FaultClass::Releases {
             self.mix_releases();
         }
+        if class == FaultClass::MixedSettings {
+            self.plan.settings.mixed = true;
+            // The first stays as it is: what is judged by one lease is judged by the shorter.
+            for node in 1..nodes {
+                self.plan.nodes[node].other_mode = self.roll().below(2) == 0;
+                self.plan.nodes[node].long_lease = self.roll().below(3) == 0;
+            }
+        }
         if class == FaultClass::SlowPlans {
             // A third of a lease is an interval of renewals.
             let percent = self.roll().pick(&[50, 70, 90]);
