@@ -117,6 +117,8 @@ bugs! {
         "A process takes its slot again without saying which of its callbacks still run.";
     30 HoldWithoutEnd "hold-without-end"
         "A slot is held for as long as the leaving worker asked, whatever the group allows.";
+    31 VanishedHead "vanished-head"
+        "A head that was removed without a tombstone still counts as the one to be followed.";
     45 IgnoredJump "ignored-jump"
         "A jump of the clock of known length does not shorten the lease.";
 }

@@ -44,13 +44,16 @@ pub enum ProblemKind {
     /// Slots are held for replacements of workers that left, and their partitions have no owner. The
     /// count says how many partitions.
     SlotsHeld,
+    /// A setting of the store, or the server behind it, breaks what the group rests on. The count says
+    /// how many do.
+    StoreUnfit,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -60,6 +63,7 @@ impl ProblemKind {
         Self::SourceFailing,
         Self::CommitFailing,
         Self::SlotsHeld,
+        Self::StoreUnfit,
     ];
 
     /// The kind as one lower-case word.
@@ -75,6 +79,7 @@ impl ProblemKind {
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
             Self::SlotsHeld => "slots_held",
+            Self::StoreUnfit => "store_unfit",
             Self::Other(_) => "other",
         }
     }
@@ -92,6 +97,7 @@ impl ProblemKind {
             Self::CommitFailing => 7,
             Self::Parked => 8,
             Self::SlotsHeld => 20,
+            Self::StoreUnfit => 21,
             Self::Other(code) => code,
         }
     }

@@ -112,6 +112,9 @@ codes! {
         "What the leader has planned cannot be committed.";
     SlotsHeld = "slots_held", Report,
         "Slots are held for replacements of workers that left; their partitions have no owner.";
+    StoreUnfit = "store_unfit", Report,
+        "A setting of the store was changed, or its server is too old: records may vanish, or conditions \
+         not be kept.";
     OtherProblem = "other_problem", Report,
         "The leader is of a later release and tells a problem that this release has no name for.";
     Degraded = "degraded", Report,
@@ -138,6 +141,7 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
         ProblemKind::SourceFailing => (HealthCode::SourceFailing, interval),
         ProblemKind::CommitFailing => (HealthCode::CommitFailing, interval),
         ProblemKind::SlotsHeld => (HealthCode::SlotsHeld, repaired),
+        ProblemKind::StoreUnfit => (HealthCode::StoreUnfit, Duration::ZERO),
         // A test fails for a kind with a name that ends up here.
         ProblemKind::Other(_) | _ => (HealthCode::OtherProblem, repaired),
     }

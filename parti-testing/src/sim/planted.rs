@@ -136,6 +136,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
     seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
+    seeds(Planted::VanishedHead, 1_000, &["L2", "L9", "L12"]),
     seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4"]),
 ];
 

@@ -21,8 +21,8 @@ use crate::partition::{Partition, PartitionKey};
 use crate::source::SourceError;
 use crate::state::{Cause, State};
 use crate::store::{
-    Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
-    WatchScope, Write,
+    Entry, Expect, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
+    WatchEvent, WatchScope, Write,
 };
 use crate::strategy::{Plan, PlanError, StrategyId};
 use crate::time::Instant;
@@ -83,6 +83,7 @@ pub(super) struct World {
     pub(super) max_batch: usize,
     /// The most bytes of a value.
     pub(super) max_value: usize,
+    pub(super) faults: Vec<StoreFault>,
     /// The store fails every request like this.
     pub(super) fails: Option<StoreErrorKind>,
     /// Only requests of these fail; empty: all.
@@ -122,6 +123,7 @@ impl World {
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
+            faults: Vec::new(),
             fails: None,
             fails_for: Vec::new(),
             asked: Vec::new(),
@@ -444,6 +446,7 @@ impl World {
             version: "test".to_string(),
             max_batch: self.max_batch,
             max_value: self.max_value,
+            faults: self.faults.clone(),
         }))
     }
 
