@@ -370,6 +370,7 @@ impl Claim {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            misfits: Vec::new(),
             predecessors: predecessors.iter().map(|p| p.predecessor.clone()).collect(),
             bulletin: None,
         };

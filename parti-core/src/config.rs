@@ -418,6 +418,14 @@ impl Config {
         self.settings.worker_id_hint.as_ref()
     }
 
+    /// How long a partition that a worker could not begin to process is kept from it at first: 50
+    /// leases, since what makes a handler fail outlasts what makes a session fail. Each further time is
+    /// twice as long, up to eight times.
+    #[must_use]
+    pub fn misfit_quarantine(&self) -> Duration {
+        self.lease().saturating_mul(50)
+    }
+
     /// After a gap of contact with the store, how long nobody is judged.
     #[must_use]
     pub const fn recovery_grace_period(&self) -> Duration {

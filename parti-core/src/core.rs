@@ -172,7 +172,12 @@ impl Core {
             retries: self.env.retries,
             retries_exhausted: self.env.exhausted,
             problems: member.map_or_else(Vec::new, |member| {
-                member.problems(&self.env.config, self.now, &self.env.failing)
+                member.problems(
+                    &self.env.config,
+                    self.now,
+                    &self.env.failing,
+                    &self.holdings,
+                )
             }),
         }
     }
@@ -249,6 +254,13 @@ impl Core {
                     member.on_released(&cx);
                 }
             }
+            Event::Processing { grant, failing } => {
+                let cx = self.env.cx(self.now);
+                let any = self.holdings.note_processing(&cx, &grant, failing);
+                if let (true, Phase::Member(member)) = (any, &mut self.phase) {
+                    member.on_released(&cx);
+                }
+            }
             Event::Refresh { request } => self.ask(Verb::Refresh, request),
             Event::Trigger { request } => self.ask(Verb::Trigger, request),
             Event::ClockJumped { .. }
@@ -310,6 +322,7 @@ impl Core {
             | Event::Stop { .. }
             | Event::Store { .. }
             | Event::Released { .. }
+            | Event::Processing { .. }
             | Event::Refresh { .. }
             | Event::Trigger { .. } => Membership::On,
         };

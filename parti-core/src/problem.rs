@@ -41,6 +41,8 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// Workers cannot begin to process what they have. The count says how many partitions.
+    HandlerFailing,
     /// Slots are held for replacements of workers that left, and their partitions have no owner. The
     /// count says how many partitions.
     SlotsHeld,
@@ -62,6 +64,7 @@ impl ProblemKind {
         Self::PlanFailing,
         Self::SourceFailing,
         Self::CommitFailing,
+        Self::HandlerFailing,
         Self::SlotsHeld,
         Self::StoreUnfit,
     ];
@@ -78,6 +81,7 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::HandlerFailing => "handler_failing",
             Self::SlotsHeld => "slots_held",
             Self::StoreUnfit => "store_unfit",
             Self::Other(_) => "other",
@@ -96,6 +100,7 @@ impl ProblemKind {
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
             Self::Parked => 8,
+            Self::HandlerFailing => 9,
             Self::SlotsHeld => 20,
             Self::StoreUnfit => 21,
             Self::Other(code) => code,

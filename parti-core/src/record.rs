@@ -185,6 +185,8 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// Partitions that its process cannot begin to process, or could not of late.
+    pub misfits: Vec<Misfit>,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
@@ -226,6 +228,15 @@ impl SessionRecord {
     pub const fn nonce(&self) -> Nonce {
         self.write.nonce
     }
+}
+
+/// A partition that a worker cannot begin to process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The partition.
+    pub partition: PartitionKey,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// A partition granted to a worker.

@@ -171,6 +171,10 @@ catalogue! {
         "Callbacks of the handler that run now.";
     CALLBACK_PANICS = "parti_callback_panics_total", Counter, Count, ["callback"],
         "Callbacks of the handler that panicked.";
+    UNPROCESSED = "parti_unprocessed_partitions", Gauge, Count, [],
+        "Partitions assigned to this worker whose `on_assigned` has not succeeded yet.";
+    ASSIGN_FAILURES = "parti_assign_failures_total", Counter, Count, [],
+        "Calls of `on_assigned` that failed, panicked or took longer than `assign_timeout`.";
     DRAIN_TIMEOUTS = "parti_drain_timeouts_total", Counter, Count, [],
         "Partitions that were not drained in time and released all the same.";
     NOTICES_DROPPED = "parti_notices_dropped_total", Counter, Count, ["reader"],

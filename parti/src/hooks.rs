@@ -145,6 +145,7 @@ impl fmt::Display for Trouble {
 fn code(notice: &ManagerNotice) -> Option<&'static str> {
     Some(match notice {
         ManagerNotice::CallbackPanicked { .. } => "callback_panicked",
+        ManagerNotice::AssignFailed { .. } => "assign_failed",
         ManagerNotice::DrainTimedOut { .. } => "drain_timed_out",
         ManagerNotice::Core(notice) => match notice {
             Notice::IdentityLost { .. } => "identity_lost",

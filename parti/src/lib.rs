@@ -59,7 +59,7 @@ pub use builder::ManagerBuilder;
 pub use clock::Clock;
 pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure, StopReport};
 pub use guard::Guard;
-pub use handler::{Callback, PartitionHandler};
+pub use handler::{Callback, HandlerError, PartitionHandler};
 pub use health::{Condition, Health, HealthCode, Impact};
 pub use hooks::{
     AssignedKeys, AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks,

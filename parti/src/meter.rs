@@ -146,6 +146,14 @@ impl Meter {
         }
     }
 
+    pub(crate) fn on_assign_failed(&self) {
+        self.worker.assign_failures.increment(1);
+    }
+
+    pub(crate) fn on_pending(&self, partitions: usize) {
+        self.worker.pends(partitions);
+    }
+
     pub(crate) fn on_panic(&self, callback: Callback) {
         self.worker.panicked(callback);
     }

@@ -27,6 +27,7 @@ mod leaving;
 mod limits;
 mod listings;
 mod losses;
+mod misfits;
 mod parked;
 mod planted;
 mod problems;

@@ -6,12 +6,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Leader;
+use super::around::Barred;
 use super::plan::{Requested, Target, imbalance, input};
 use super::verdict::{Changing, Facts, Silent};
 use super::view::{Fate, View};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::id::{Epoch, Version, WorkerId};
+use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{SessionStatus, Verb};
 use crate::strategy::{WorkerInfo, WorkerTable};
@@ -138,6 +140,7 @@ impl Leader {
             cut_off: !difference.cut_off.is_empty() || !self.stuck(config, now).is_empty(),
             left: !difference.left.is_empty(),
             replaced: !difference.replaced.is_empty(),
+            unprocessed: self.has_movable_misfits(),
             manual: !self.requests().is_empty(),
             resume,
             joined: self.joins_window(),
@@ -258,6 +261,15 @@ impl Leader {
             });
         seen.map(|((verb, worker), &revision)| (*verb, worker.clone(), revision))
             .collect()
+    }
+
+    /// Whether something stuck could be tried by somebody it was not planned around for yet.
+    fn has_movable_misfits(&self) -> bool {
+        let movable = Barred::find(&self.view).movable(&self.view);
+        let known = |(key, by): (&PartitionKey, &BTreeSet<WorkerId>)| {
+            self.planned_around.get(key) == Some(by)
+        };
+        !movable.iter().all(known)
     }
 
     fn list_changes(&mut self, config: &Config) -> (bool, bool) {

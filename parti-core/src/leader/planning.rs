@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::around::{Around, Barred};
 use super::facts::Difference;
 use super::plan::{Brief, Target, candidates, input};
 use super::{Leader, Leading, Work};
@@ -15,7 +16,7 @@ use crate::id::{Revision, WorkerId};
 use crate::notice::{FailedStep, Notice};
 use crate::planted::Planted;
 use crate::state::Cause;
-use crate::strategy::{Plan, PlanError, WorkerTable};
+use crate::strategy::{Plan, PlanError, PlanInput, WorkerTable};
 
 impl Leader {
     /// Asks the strategy.
@@ -80,11 +81,23 @@ impl Leader {
             let plan = Plan::of_nobody(table.len());
             return self.begin(cx, brief, plan);
         }
-        let op = cx.plan(brief.input.clone());
+        let question = brief.input.clone();
+        self.ask_strategy(cx, Box::new(brief), None, question);
+    }
+
+    fn ask_strategy(
+        &mut self,
+        cx: &mut Cx<'_>,
+        brief: Box<Brief>,
+        around: Option<Box<Around>>,
+        question: PlanInput,
+    ) {
+        let op = cx.plan(question);
         self.work = Work::Planning {
             op,
-            brief: Box::new(brief),
-            give_up: cx.now + config.answer_bound(),
+            brief,
+            around,
+            give_up: cx.now + cx.config().answer_bound(),
         };
     }
 
@@ -115,6 +128,7 @@ impl Leader {
         let Work::Planning {
             op: expected,
             brief,
+            around,
             ..
         } = &self.work
         else {
@@ -123,28 +137,53 @@ impl Leader {
         if *expected != op {
             return Leading::On;
         }
-        let brief = (**brief).clone();
+        let (brief, around) = (brief.clone(), around.clone());
         self.work = Work::Idle;
         self.stirred = true;
-        let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
-        match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
-            Ok(mut plan) => {
-                if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
-                    plan.owners.rotate_left(1);
+        let around = match (around, result) {
+            (Some(mut around), answer) => {
+                // What the strategy cannot place elsewhere stays: that is no failure.
+                around.answer(&brief.input, answer.ok().as_ref());
+                around
+            }
+            (None, result) => {
+                let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
+                match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
+                    Ok(plan) => Box::new(self.plan_around(&brief.input, plan)),
+                    Err(error) => {
+                        cx.notify(Notice::PlanFailed {
+                            error: error.clone(),
+                        });
+                        self.fail(cx, FailedStep::Plan, alloc::format!("{error}"));
+                        return Leading::On;
+                    }
                 }
-                cx.step_done(FailedStep::Plan);
-                let (cause, report) = (brief.cause, plan.report.clone());
-                cx.notify(Notice::Planned { cause, report });
-                self.begin(cx, brief, plan);
             }
-            Err(error) => {
-                cx.notify(Notice::PlanFailed {
-                    error: error.clone(),
-                });
-                self.fail(cx, FailedStep::Plan, alloc::format!("{error}"));
-            }
-        }
+        };
+        self.go_around(cx, brief, around);
         Leading::On
+    }
+
+    /// What the plan has to go around, if anything.
+    fn plan_around(&mut self, input: &PlanInput, plan: Plan) -> Around {
+        let barred = Barred::find(&self.view);
+        self.planned_around = barred.movable(&self.view);
+        Around::begin(&barred, input, plan)
+    }
+
+    /// Asks the strategy for what its plan gave to somebody who cannot process it; then commits.
+    fn go_around(&mut self, cx: &mut Cx<'_>, brief: Box<Brief>, mut around: Box<Around>) {
+        if let Some(question) = around.next(&brief.input) {
+            return self.ask_strategy(cx, brief, Some(around), question);
+        }
+        let mut plan = around.finish(&brief.input);
+        if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
+            plan.owners.rotate_left(1);
+        }
+        cx.step_done(FailedStep::Plan);
+        let (cause, report) = (brief.cause, plan.report.clone());
+        cx.notify(Notice::Planned { cause, report });
+        self.begin(cx, *brief, plan);
     }
 
     /// Commits the first generation of a new target.

@@ -216,7 +216,7 @@ impl View {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
                 self.note_return(cx, &worker);
                 let same = a.applied == b.applied && a.draining == b.draining;
-                if same && a.predecessors == b.predecessors {
+                if same && a.predecessors == b.predecessors && a.misfits == b.misfits {
                     News::Renewal
                 } else {
                     News::Acknowledgement

@@ -55,6 +55,7 @@ pub(super) struct SessionWire<'a> {
     pub(super) labels: List<(&'a str, &'a str)>,
     pub(super) heartbeat_ms: u64,
     pub(super) software: &'a str,
+    pub(super) misfits: List<(&'a str, &'a str)>,
     pub(super) bulletin: Option<BulletinWire<'a>>,
     pub(super) predecessors: List<PredecessorWire>,
 }

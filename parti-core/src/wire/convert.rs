@@ -17,8 +17,9 @@ use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor,
-    Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, Misfit, Parked, ParkedGroup, ParkedRecord,
+    Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart,
+    WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};
@@ -130,6 +131,11 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
         software: &session.software,
+        misfits: session
+            .misfits
+            .iter()
+            .map(|misfit| (misfit.partition.encoded(), misfit.reason.as_str()))
+            .collect(),
         predecessors: session
             .predecessors
             .iter()
@@ -137,6 +143,16 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
     }
+}
+
+fn misfits_from_wire(misfits: &List<(&str, &str)>) -> Result<Vec<Misfit>, WireError> {
+    let misfits = misfits.0.iter().map(|&(partition, reason)| {
+        Ok(Misfit {
+            partition: key(partition)?,
+            reason: reason.to_string(),
+        })
+    });
+    misfits.collect()
 }
 
 fn predecessor_to_wire(predecessor: &Predecessor) -> PredecessorWire {
@@ -226,6 +242,7 @@ fn session_from_wire(
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease,
         software: wire.software.to_string(),
+        misfits: misfits_from_wire(&wire.misfits)?,
         predecessors: wire
             .predecessors
             .0

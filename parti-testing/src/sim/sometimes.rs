@@ -390,6 +390,7 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::WeightsChanged => "commit_weights_changed",
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
+        Cause::Unprocessed => "commit_unprocessed",
         Cause::Parked => "commit_parked",
     }
 }

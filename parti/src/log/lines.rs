@@ -25,6 +25,16 @@ pub(super) fn line(status: &Status, notice: &ManagerNotice) {
             let callback = callback.as_str();
             error!(worker, %partition, callback, message, "callback panicked");
         }
+        ManagerNotice::AssignFailed {
+            partition,
+            token,
+            failures,
+            reason,
+            pause,
+        } => {
+            let again_ms = pause.as_millis();
+            warn!(worker, %partition, %token, failures, again_ms, reason, "on_assigned failed");
+        }
         ManagerNotice::DrainTimedOut { partition, token } => {
             warn!(worker, %partition, %token, "not drained in time, released all the same");
         }

@@ -31,6 +31,7 @@ fn seat(revision: u64, status: SessionStatus, since: u64) -> Seat {
         lease: Duration::from_secs(6),
         software: String::new(),
         predecessors: Vec::new(),
+        misfits: Vec::new(),
         bulletin: None,
     };
     Seat {

@@ -402,6 +402,7 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 heartbeat_interval: secs(2),
                 lease: secs(6),
                 software: "test".into(),
+                misfits: Vec::new(),
                 predecessors: Vec::new(),
                 bulletin: None,
             };
@@ -461,6 +462,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         heartbeat_interval: secs(2),
         lease: secs(6),
         software: "test".into(),
+        misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     });

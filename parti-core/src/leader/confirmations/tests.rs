@@ -56,6 +56,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         heartbeat_interval: core::time::Duration::from_secs(2),
         lease: core::time::Duration::from_secs(6),
         software: String::new(),
+        misfits: alloc::vec::Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     };

@@ -36,6 +36,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             heartbeat_interval: Duration::from_secs(2),
             lease: Duration::from_secs(6),
             software: String::new(),
+            misfits: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
         };

@@ -44,6 +44,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "test".to_string(),
+        misfits: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
     }

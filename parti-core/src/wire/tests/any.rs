@@ -157,6 +157,7 @@ fn session() -> impl Strategy<Value = Record> {
                     heartbeat_interval: Duration::from_millis(u64::from(beat)),
                     lease: Duration::from_millis(u64::from(lease)),
                     software,
+                    misfits: alloc::vec::Vec::new(),
                     predecessors,
                     bulletin: (epoch % 2 == 1).then(|| Bulletin {
                         term: Term::new(applied),
