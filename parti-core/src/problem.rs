@@ -46,6 +46,13 @@ pub enum ProblemKind {
     /// Slots are held for replacements of workers that left, and their partitions have no owner. The
     /// count says how many partitions.
     SlotsHeld,
+    /// The mode this worker is configured with does not hold in the group.
+    ModeNotHeld,
+    /// A worker's own partition source lists something else than the group has. The count says for how
+    /// many workers.
+    OtherList,
+    /// Workers are configured differently. The count says in how many settings.
+    SettingsDiffer,
     /// A setting of the store, or the server behind it, breaks what the group rests on. The count says
     /// how many do.
     StoreUnfit,
@@ -55,7 +62,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -66,6 +73,9 @@ impl ProblemKind {
         Self::CommitFailing,
         Self::HandlerFailing,
         Self::SlotsHeld,
+        Self::ModeNotHeld,
+        Self::OtherList,
+        Self::SettingsDiffer,
         Self::StoreUnfit,
     ];
 
@@ -83,6 +93,9 @@ impl ProblemKind {
             Self::CommitFailing => "commit_failing",
             Self::HandlerFailing => "handler_failing",
             Self::SlotsHeld => "slots_held",
+            Self::ModeNotHeld => "mode_not_held",
+            Self::OtherList => "other_list",
+            Self::SettingsDiffer => "settings_differ",
             Self::StoreUnfit => "store_unfit",
             Self::Other(_) => "other",
         }
@@ -102,6 +115,9 @@ impl ProblemKind {
             Self::Parked => 8,
             Self::HandlerFailing => 9,
             Self::SlotsHeld => 20,
+            Self::ModeNotHeld => 24,
+            Self::OtherList => 25,
+            Self::SettingsDiffer => 26,
             Self::StoreUnfit => 21,
             Self::Other(code) => code,
         }

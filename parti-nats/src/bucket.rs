@@ -42,7 +42,7 @@ impl StreamInfo {
     }
 
     /// What makes the stream unfit: settings, and a leader that is too old.
-    pub(crate) fn faults(&self, names: &Names) -> Vec<StoreFault> {
+    pub(crate) fn faults(&self, names: &Names, prefix: &str) -> Vec<StoreFault> {
         let version = self.leader_version();
         let too_old = !version.is_some_and(|found| check_version(found).is_ok());
         let too_old = too_old.then(|| StoreFault {
@@ -50,7 +50,7 @@ impl StreamInfo {
             found: version.unwrap_or("older than 2.11").to_owned(),
             needed: format!("at least {MINIMUM_SERVER}"),
         });
-        let settings = self.config.mismatches(names);
+        let settings = self.config.mismatches(names, prefix);
         let settings = settings.map(|(setting, found, needed)| StoreFault {
             setting: setting.to_owned(),
             found,
@@ -97,7 +97,8 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
     };
     let version = found.leader_version().unwrap_or("older than 2.11");
     check_version(version)?;
-    if let Some((setting, found, needed)) = found.config.mismatch(names) {
+    if let Some((setting, found, needed)) = found.config.mismatch(names, &api.options.bucket_prefix)
+    {
         return Err(OpenError::BucketMismatch {
             bucket: names.bucket.clone(),
             setting,
@@ -153,7 +154,7 @@ pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
         created => created,
     };
     let found: StreamInfo = found.map_err(|failure| failure.during("creation of the bucket"))?;
-    match found.config.mismatch(names) {
+    match found.config.mismatch(names, &api.options.bucket_prefix) {
         None => Ok(found),
         Some((setting, found, needed)) => {
             let bucket = &names.bucket;

@@ -99,7 +99,7 @@ fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
         version: format!("nats-server {version}"),
         max_batch: MAX_BATCH,
         max_value: max_value(api, info.config.max_msg_size),
-        faults: info.faults(&api.names),
+        faults: info.faults(&api.names, &api.options.bucket_prefix),
     })
 }
 
