@@ -19,7 +19,7 @@ use crate::planted::Planted;
 use crate::problem::{Bulletin, Problem, ProblemKind};
 use crate::record::{Head, Record, Verb};
 use crate::state::Cause;
-use crate::store::{Entry, WatchScope};
+use crate::store::{Entry, Expect, WatchScope};
 use crate::time::Instant;
 use crate::wire::{Envelope, WireError};
 
@@ -36,6 +36,9 @@ pub(crate) struct Follow {
     /// The revision of the last write of `head` seen, also of an unreadable one.
     head_revision: Revision,
     head_since: Instant,
+    /// Whether `head` was removed without a trace: then the revision is the one up to which that is
+    /// known.
+    head_gone: bool,
     /// When the last rebalance was, as far as is known.
     planned: Option<(Version, Instant)>,
     /// When the present term was first seen.
@@ -78,6 +81,39 @@ impl Follow {
 
     pub(crate) const fn head_revision(&self) -> Revision {
         self.head_revision
+    }
+
+    /// What a candidate must expect of `head`.
+    pub(crate) const fn head_expect(&self) -> Expect {
+        match self.head_revision {
+            Revision::ZERO => Expect::Absent,
+            _ if self.head_gone => Expect::Absent,
+            revision => Expect::Revision(revision),
+        }
+    }
+
+    /// A view that is complete up to a revision does not have the `head` that is known: somebody
+    /// removed it without leaving a tombstone, or a limit of the store did. Whether that is news.
+    pub(crate) fn head_is_gone(&mut self, cx: &mut Cx<'_>, upto: Revision) -> bool {
+        if self.head_revision == Revision::ZERO || self.head_revision > upto {
+            return false;
+        }
+        self.head_revision = upto;
+        if core::mem::replace(&mut self.head_gone, true) {
+            return false;
+        }
+        let (before, term) = (
+            self.leader().cloned(),
+            self.head.as_ref().map(|head| head.term),
+        );
+        self.head_since = cx.now;
+        self.vacate(cx.now);
+        cx.notify(Notice::RecordVanished { key: head_key() });
+        if before.is_some() {
+            let (leader, term) = (None, term.unwrap_or_default());
+            cx.notify(Notice::LeaderChanged { leader, term });
+        }
+        true
     }
 
     pub(crate) fn last_rebalance(&self) -> Option<Instant> {
@@ -178,6 +214,7 @@ impl Follow {
         self.head_revision = entry.revision;
         self.head_since = cx.now;
         self.unread = None;
+        self.head_gone = false;
         let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Head(head))) => {
                 if !matches!(head.cause, Cause::Takeover | Cause::Resignation) {
@@ -243,6 +280,7 @@ impl Follow {
             self.head_revision = revision;
             self.head_since = cx.now;
             self.unread = None;
+            self.head_gone = false;
             self.take_head(cx, head);
         }
     }

@@ -97,8 +97,8 @@ pub use source::{PartitionSource, SourceError};
 pub use state::{Cause, InvalidTransition, State};
 pub use status::Status;
 pub use store::{
-    Entry, Expect, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch,
-    WatchEvent, WatchScope, Write,
+    Entry, Expect, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
+    Watch, WatchEvent, WatchScope, Write,
 };
 pub use stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use strategy::{

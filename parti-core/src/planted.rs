@@ -125,6 +125,8 @@ bugs! {
         "Each leader begins the windows of a cold start and of joins again.";
     34 NoListNoLeader "no-list-no-leader"
         "A new leader whose source fails knows no list, and gives up.";
+    35 VanishedHead "vanished-head"
+        "A head that was removed without a tombstone still counts as the one to be followed.";
     61 OwnMode "own-mode"
         "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
     62 OwnQuarantine "own-quarantine"

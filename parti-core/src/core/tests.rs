@@ -46,6 +46,7 @@ mod states;
 mod stuck;
 mod suspension;
 mod transfers;
+mod vanishing;
 mod windows;
 mod world;
 

@@ -5,7 +5,6 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::store::{Entry, Expect};
 use crate::time::Instant;
 use crate::wire::{self, Summary, WireError};
 
+mod absence;
 mod own;
 mod planning;
 mod seen;
@@ -140,48 +140,6 @@ impl View {
         let there = sessions
             .filter(|(_, epoch)| last_generation.is_none_or(|generation| *epoch <= generation));
         self.suspects = there.collect();
-    }
-
-    /// A snapshot begins: keys it does not mention are gone.
-    pub(crate) fn begin_snapshot(&mut self) {
-        self.mentioned = Some(BTreeSet::new());
-    }
-
-    /// Whether a snapshot is being delivered.
-    pub(crate) const fn is_in_snapshot(&self) -> bool {
-        self.mentioned.is_some()
-    }
-
-    /// A snapshot ends that misses no write up to `revision`.
-    pub(crate) fn end_snapshot(&mut self, cx: &mut Cx<'_>, revision: Revision) {
-        if let Some(mentioned) = self.mentioned.take() {
-            self.purge(cx, &mentioned, revision);
-        }
-    }
-
-    /// Keys that a complete view up to `revision` does not mention were removed, or they were
-    /// written again meanwhile and will be shown later. Assignments are left alone for that: only
-    /// this leader removes them.
-    pub(crate) fn purge(
-        &mut self,
-        cx: &mut Cx<'_>,
-        mentioned: &BTreeSet<String>,
-        revision: Revision,
-    ) {
-        let gone = self.revisions.iter().filter(|(key, known)| {
-            **known <= revision
-                && !mentioned.contains(*key)
-                && !matches!(Key::parse(key), Key::Assignment(_))
-        });
-        let gone = gone.map(|(key, &known)| Entry {
-            key: key.clone(),
-            revision: known,
-            value: None,
-        });
-        let gone: Vec<Entry> = gone.collect();
-        for entry in gone {
-            self.apply(cx, &entry);
-        }
     }
 
     /// What is wrong with a list that is complete up to a revision: it shows a key at an earlier

@@ -15,7 +15,7 @@ use crate::keys::head_key;
 use crate::notice::{FailedStep, Notice};
 use crate::record::{Head, LeaderName, Record};
 use crate::state::Cause;
-use crate::store::{Expect, StoreError, StoreReply, Write};
+use crate::store::{StoreError, StoreReply, Write};
 use crate::strategy::StrategyId;
 use crate::time::Instant;
 
@@ -55,10 +55,7 @@ impl Member {
             return;
         }
         let head = self.next_head(cx);
-        let expect = match self.follow.head_revision() {
-            revision if revision.get() == 0 => Expect::Absent,
-            revision => Expect::Revision(revision),
-        };
+        let expect = self.follow.head_expect();
         let value = Some(cx.encode(&Record::Head(head.clone())));
         let writes = vec![Write {
             key: head_key(),

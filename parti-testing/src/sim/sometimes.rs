@@ -56,6 +56,7 @@ pub const SITUATIONS: &[&str] = &[
     "foreign_delete",
     "foreign_junk",
     "foreign_newer_format",
+    "foreign_vanish",
     "foreign_worker",
     "foreign_worker_ended",
     "foreign_wrong_kind",
@@ -86,6 +87,7 @@ pub const SITUATIONS: &[&str] = &[
     "predecessor_draining",
     "predecessor_lives",
     "predecessor_named",
+    "record_vanished",
     "recovered",
     "recreation_detected",
     "request_done",
@@ -397,6 +399,7 @@ impl Sometimes {
             Notice::RecordIgnored { .. } => "record_ignored",
             Notice::RequestDone { .. } => "request_done",
             Notice::StepFailed { .. } => "step_failed",
+            Notice::RecordVanished { .. } => "record_vanished",
             Notice::PlanFailed { .. } => "plan_failed",
             Notice::StartFailed(_) => "start_failed",
             Notice::Stopped { .. } => "stopped",
@@ -406,6 +409,7 @@ impl Sometimes {
             | Notice::AssignmentChanged { .. }
             | Notice::Committed { .. }
             | Notice::Planned { .. }
+            | Notice::StoreUnfit { .. }
             | Notice::RequestFailed { .. }
             | _ => return,
         };
