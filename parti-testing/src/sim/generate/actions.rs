@@ -255,7 +255,7 @@ impl Draft {
             Target::Control { worker },
         ]);
         let for_ms = self.span() * 2;
-        let which = self.roll().below(4);
+        let which = self.roll().below(5);
         if newer {
             return match which {
                 0 | 1 => Hand::Alien { worker, for_ms },
@@ -267,10 +267,29 @@ impl Draft {
             (0, Target::Session { .. }) | (1, _) => Hand::Damaged { target },
             (0, _) => Hand::Delete { target },
             (2, _) => Hand::WrongKind { target },
+            (4, _) => Hand::Vanish {
+                target: self.gone(head, other, slot),
+            },
             (_, _) => Hand::Junk {
                 count: 1 + slot % 40,
             },
         }
+    }
+
+    /// A key to be removed without a trace. A session goes only with the whole history: its worker gives
+    /// up everything then.
+    fn gone(&mut self, head: Target, worker: u32, slot: u32) -> Target {
+        let head = match head {
+            Target::Head => head,
+            _ => Target::Assignment { worker },
+        };
+        self.roll().pick(&[
+            head,
+            head,
+            Target::Assignment { worker },
+            Target::Audit { slot },
+            Target::Control { worker },
+        ])
     }
 
     /// A history that is lost ends whatever was interesting in it, so that it is rarely more than one.

@@ -114,6 +114,11 @@ pub enum Hand {
         /// Which.
         target: Target,
     },
+    /// A key is removed without a tombstone, so that no watch tells of it.
+    Vanish {
+        /// Which.
+        target: Target,
+    },
     /// Keys that are none of the group, some of them close to it, with values of many sizes.
     Junk {
         /// How many.
