@@ -135,7 +135,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
     seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
-    seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
+    seeds(Planted::HoldWithoutEnd, 300, &["L9", "L7", "L5"]),
     seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4"]),
 ];
 

@@ -32,6 +32,7 @@ pub const SITUATIONS: &[&str] = &[
     "commit_drain",
     "commit_emergency",
     "commit_manual",
+    "commit_parked",
     "commit_partitions_changed",
     "commit_planned_scale",
     "commit_restart",
