@@ -35,7 +35,11 @@ pub(crate) struct Continuity {
     /// When the bucket is certainly older than a lease, and when the leases of a lost history are over.
     grown_at: Instant,
     grants_from: Instant,
+    /// Keys that a complete look did not show, although nothing says that they were deleted, and up
+    /// to where it was complete.
+    gone: BTreeMap<String, Revision>,
     known: Version,
+    longest_lease: Duration,
     /// What was known when a loss was found: its quarantine has been kept.
     atoned: Version,
 }
@@ -68,6 +72,13 @@ struct Look {
     contradictions: u32,
     /// When the last look that found nothing was begun.
     clean: Option<Instant>,
+}
+
+impl Kept {
+    /// Whether a list that is complete up to a revision proves that the key is there no more.
+    fn is_gone(&self, entries: &[Entry], upto: Revision) -> bool {
+        upto >= self.revision && !entries.iter().any(|entry| entry.key == self.key)
+    }
 }
 
 impl Continuity {
@@ -126,6 +137,8 @@ impl Continuity {
             ) => {
                 if let Some(loss) = contradiction(&kept, entries, *last_revision) {
                     self.look.found.get_or_insert(loss);
+                } else if kept.is_gone(entries, *last_revision) {
+                    self.gone.insert(kept.key, *last_revision);
                 }
                 None
             }
@@ -173,6 +186,11 @@ impl Continuity {
         }
     }
 
+    /// The keys that were removed without a trace, and up to where that is known.
+    pub(crate) fn take_gone(&mut self) -> BTreeMap<String, Revision> {
+        core::mem::take(&mut self.gone)
+    }
+
     /// Whether a look that was begun since then found nothing wrong.
     pub(crate) fn is_intact_since(&self, then: Instant) -> bool {
         self.look.clean.is_some_and(|clean| clean >= then)
@@ -186,6 +204,16 @@ impl Continuity {
     /// The highest version seen, in any history.
     pub(crate) const fn known(&self) -> Version {
         self.known
+    }
+
+    /// Somebody was seen to rely on a lease this long.
+    pub(crate) fn learn_lease(&mut self, lease: Duration) {
+        self.longest_lease = self.longest_lease.max(lease);
+    }
+
+    /// The longest lease seen, in any history.
+    pub(crate) const fn longest_lease(&self) -> Duration {
+        self.longest_lease
     }
 
     /// Whether a version above this one is known of whose loss no quarantine has been kept yet.
@@ -217,6 +245,7 @@ impl Continuity {
             before_watch: watch,
             known: self.known,
             atoned: self.known,
+            longest_lease: self.longest_lease,
             ..Self::default()
         };
     }
@@ -259,7 +288,7 @@ impl Continuity {
         info: &StoreInfo,
         looking: bool,
     ) -> Option<HistoryLoss> {
-        let grown_at = now + lease.saturating_sub(info.age);
+        let grown_at = now + self.longest_lease.max(lease).saturating_sub(info.age);
         let before = *self.created.get_or_insert(info.created);
         if before == info.created && self.grown_at == Instant::ORIGIN {
             self.grown_at = grown_at;

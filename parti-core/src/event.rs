@@ -1,5 +1,6 @@
 //! What can happen to the core: one closed enum, plain data. A log of `(now, event)` is a replay.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -132,6 +133,14 @@ pub enum Event {
     Released {
         /// What was released, as it was assigned.
         grants: Vec<Grant>,
+    },
+    /// Whether what was assigned could be begun, in the end: told when its processing has failed so
+    /// often that somebody else should try, and when it has begun after all.
+    Processing {
+        /// What was assigned.
+        grant: Grant,
+        /// Why it cannot be begun here, in words; `None`: it has begun after all.
+        failing: Option<String>,
     },
     /// The partition source announces a change.
     SourceChanged,

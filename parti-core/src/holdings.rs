@@ -4,12 +4,14 @@
 //! comes only after the release of the one before; while suspended nothing is assigned.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::cx::Cx;
 use crate::effect::{Effect, RevokeCause};
 use crate::grant::Grant;
 use crate::id::{Token, Version};
+use crate::misfits::Misfits;
 use crate::notice::Notice;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
@@ -29,6 +31,8 @@ pub(crate) struct Holdings {
     suspended: bool,
     /// How many partitions are being processed.
     processing: usize,
+    /// What could not be begun.
+    misfits: Misfits,
     /// Whether anything changed since the last check.
     touched: bool,
 }
@@ -89,6 +93,32 @@ impl Holdings {
         taken_away.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether the processing of something could be begun, in the end. Whether that is news.
+    pub(crate) fn note_processing(
+        &mut self,
+        cx: &Cx<'_>,
+        grant: &Grant,
+        failing: Option<String>,
+    ) -> bool {
+        let (key, token) = (&grant.partition, grant.token);
+        if self.held.get(key) != Some(&Held::Processing(token)) {
+            return false;
+        }
+        match failing {
+            Some(reason) => {
+                let first = cx.config().misfit_quarantine();
+                self.misfits.fail(cx.now, (key, token), reason, first);
+            }
+            None => self.misfits.begun(key),
+        }
+        true
+    }
+
+    /// What could not be begun.
+    pub(crate) const fn misfits(&self) -> &Misfits {
+        &self.misfits
+    }
+
     /// Takes in a record of the present session that is newer than the last.
     pub(crate) fn take_in(&mut self, cx: &mut Cx<'_>, record: &AssignmentRecord) {
         self.applied = record.version;
@@ -104,6 +134,7 @@ impl Holdings {
                 continue;
             };
             if wanted.get(partition) != Some(&token) {
+                self.misfits.taken_away(cx.now, partition);
                 *held = Held::Ending(token);
                 revoked.push(Grant {
                     partition: partition.clone(),
@@ -155,6 +186,7 @@ impl Holdings {
         let mut revoked = Vec::new();
         for (partition, held) in &mut self.held {
             if let Held::Processing(token) = *held {
+                self.misfits.taken_away(cx.now, partition);
                 *held = Held::Ending(token);
                 revoked.push(Grant {
                     partition: partition.clone(),

@@ -4,10 +4,12 @@
 
 extern crate alloc;
 
+mod agreement;
 mod attempt;
 mod backoff;
 mod boot;
 mod breaker;
+mod carried;
 mod circuits;
 mod claim;
 mod config;
@@ -29,6 +31,7 @@ mod id;
 mod keys;
 mod leader;
 mod member;
+mod misfits;
 mod notice;
 mod partition;
 #[cfg(feature = "planted")]
@@ -54,12 +57,14 @@ mod watching;
 pub mod wire;
 
 pub use crate::core::Core;
+pub use agreement::{Agreed, Difference, Disagreement, GroupSettings};
 pub use backoff::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder, RetryPolicyError};
 pub use boot::Boot;
 pub use breaker::{
     Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
     CircuitStatus, Judged, Permit,
 };
+pub use carried::{Carried, Quarantined};
 pub use config::{
     Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
 };
@@ -82,7 +87,7 @@ pub use notice::{
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
-    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Parked, ParkedGroup,
+    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Misfit, Parked, ParkedGroup,
     ParkedRecord, Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord,
     SessionStatus, SourcePart, Verb, WorkerChange,
 };
@@ -91,8 +96,8 @@ pub use source::{PartitionSource, SourceError};
 pub use state::{Cause, InvalidTransition, State};
 pub use status::Status;
 pub use store::{
-    Entry, Expect, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch,
-    WatchEvent, WatchScope, Write,
+    Entry, Expect, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
+    Watch, WatchEvent, WatchScope, Write,
 };
 pub use stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use strategy::{

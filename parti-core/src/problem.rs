@@ -41,16 +41,28 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// Workers cannot begin to process what they have. The count says how many partitions.
+    HandlerFailing,
     /// Slots are held for replacements of workers that left, and their partitions have no owner. The
     /// count says how many partitions.
     SlotsHeld,
+    /// The mode this worker is configured with does not hold in the group.
+    ModeNotHeld,
+    /// A worker's own partition source lists something else than the group has. The count says for how
+    /// many workers.
+    OtherList,
+    /// Workers are configured differently. The count says in how many settings.
+    SettingsDiffer,
+    /// A setting of the store, or the server behind it, breaks what the group rests on. The count says
+    /// how many do.
+    StoreUnfit,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -59,7 +71,12 @@ impl ProblemKind {
         Self::PlanFailing,
         Self::SourceFailing,
         Self::CommitFailing,
+        Self::HandlerFailing,
         Self::SlotsHeld,
+        Self::ModeNotHeld,
+        Self::OtherList,
+        Self::SettingsDiffer,
+        Self::StoreUnfit,
     ];
 
     /// The kind as one lower-case word.
@@ -74,7 +91,12 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::HandlerFailing => "handler_failing",
             Self::SlotsHeld => "slots_held",
+            Self::ModeNotHeld => "mode_not_held",
+            Self::OtherList => "other_list",
+            Self::SettingsDiffer => "settings_differ",
+            Self::StoreUnfit => "store_unfit",
             Self::Other(_) => "other",
         }
     }
@@ -91,7 +113,12 @@ impl ProblemKind {
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
             Self::Parked => 8,
+            Self::HandlerFailing => 9,
             Self::SlotsHeld => 20,
+            Self::ModeNotHeld => 24,
+            Self::OtherList => 25,
+            Self::SettingsDiffer => 26,
+            Self::StoreUnfit => 21,
             Self::Other(code) => code,
         }
     }

@@ -81,14 +81,18 @@ pub enum Cause {
     Manual,
     /// A hand-over goes on: what was released is granted, or an earlier leader's work is finished.
     Resume,
+    /// A worker cannot begin to process what it has: somebody else is to try.
+    Unprocessed,
     /// Partitions without an owner may have found one: somebody joined, or they have waited for the
     /// workers they prefer as long as they were to.
     Parked,
+    /// What the group obeys has changed; assignments are unchanged.
+    Settings,
 }
 
 impl Cause {
     /// Every cause, in declaration order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Takeover,
         Self::Resignation,
         Self::ColdStart,
@@ -100,7 +104,9 @@ impl Cause {
         Self::WeightsChanged,
         Self::Manual,
         Self::Resume,
+        Self::Unprocessed,
         Self::Parked,
+        Self::Settings,
     ];
 
     /// The cause as one lower-case word, for logs and labels.
@@ -118,7 +124,9 @@ impl Cause {
             Self::WeightsChanged => "weights_changed",
             Self::Manual => "manual",
             Self::Resume => "resume",
+            Self::Unprocessed => "unprocessed",
             Self::Parked => "parked",
+            Self::Settings => "settings",
         }
     }
 }

@@ -287,6 +287,7 @@ fn session(number: u32) -> SessionRecord {
         status: SessionStatus::Active,
         applied: Version::ZERO,
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: parti_core::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
@@ -294,6 +295,9 @@ fn session(number: u32) -> SessionRecord {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "bench".to_owned(),
+        settings: parti_core::GroupSettings::default(),
+        honours: parti_core::Mode::Exclusive,
+        misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }

@@ -147,6 +147,10 @@ catalogue! {
         "How long an episode of degraded mode lasted, by its last reason.";
     HEALTH = "parti_health_condition", Gauge, Boolean, ["code"],
         "1 for each condition that `Manager::health` reports.";
+    MODE_HOLDS = "parti_mode_holds", Gauge, Boolean, ["mode"],
+        "1 for the mode that holds in the group, according to the generation this worker knows.";
+    SETTINGS_DIFFER = "parti_settings_differ", Gauge, Boolean, ["setting"],
+        "1 for each setting in which another worker is known to be configured otherwise.";
     RECORDS_IGNORED = "parti_ignored_records_total", Counter, Count, [],
         "Records that were stale, not understood, or not meant for this session; they changed nothing.";
     KV_DURATION = "parti_kv_operation_duration_seconds", Histogram, Seconds, ["operation"],
@@ -171,6 +175,10 @@ catalogue! {
         "Callbacks of the handler that run now.";
     CALLBACK_PANICS = "parti_callback_panics_total", Counter, Count, ["callback"],
         "Callbacks of the handler that panicked.";
+    UNPROCESSED = "parti_unprocessed_partitions", Gauge, Count, [],
+        "Partitions assigned to this worker whose `on_assigned` has not succeeded yet.";
+    ASSIGN_FAILURES = "parti_assign_failures_total", Counter, Count, [],
+        "Calls of `on_assigned` that failed, panicked or took longer than `assign_timeout`.";
     DRAIN_TIMEOUTS = "parti_drain_timeouts_total", Counter, Count, [],
         "Partitions that were not drained in time and released all the same.";
     NOTICES_DROPPED = "parti_notices_dropped_total", Counter, Count, ["reader"],

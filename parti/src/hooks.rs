@@ -145,16 +145,20 @@ impl fmt::Display for Trouble {
 fn code(notice: &ManagerNotice) -> Option<&'static str> {
     Some(match notice {
         ManagerNotice::CallbackPanicked { .. } => "callback_panicked",
+        ManagerNotice::AssignFailed { .. } => "assign_failed",
         ManagerNotice::DrainTimedOut { .. } => "drain_timed_out",
         ManagerNotice::Core(notice) => match notice {
             Notice::IdentityLost { .. } => "identity_lost",
             Notice::HistoryLost { .. } => "history_lost",
             Notice::LeaseLost { .. } => "lease_lost",
             Notice::StrategyChanged { .. } => "strategy_changed",
+            Notice::SettingsDiffer(_) => "settings_differ",
             Notice::PlanFailed { .. } => "plan_failed",
             Notice::Parked { .. } => "parked",
             Notice::LeftUnowned { .. } => "left_unowned",
             Notice::StepFailed { .. } => "step_failed",
+            Notice::RecordVanished { .. } => "record_vanished",
+            Notice::StoreUnfit { faults } if !faults.is_empty() => "store_unfit",
             Notice::CircuitChanged {
                 to: CircuitState::Open,
                 ..

@@ -146,12 +146,20 @@ impl Meter {
         }
     }
 
+    pub(crate) fn on_assign_failed(&self) {
+        self.worker.assign_failures.increment(1);
+    }
+
+    pub(crate) fn on_pending(&self, partitions: usize) {
+        self.worker.pends(partitions);
+    }
+
     pub(crate) fn on_panic(&self, callback: Callback) {
         self.worker.panicked(callback);
     }
 
     /// The status changed.
-    pub(crate) fn on_status(&self, now: Instant, before: &Status, after: &Status) {
+    pub(crate) fn on_status(&mut self, now: Instant, before: &Status, after: &Status) {
         if let (Some(old), Some(new)) = (before.deadline, after.deadline)
             && old < new
             && before.nonce == after.nonce
@@ -165,6 +173,7 @@ impl Meter {
         ] {
             self.store.called(Circuit::Watch, end, calls);
         }
+        self.mode = after.holds.unwrap_or(self.mode);
         self.worker.shows(before, after);
         self.group.knows(after);
     }

@@ -14,7 +14,7 @@ use parti_core::{
 };
 use tokio::sync::broadcast;
 
-use crate::desk::{End, Finished, Job};
+use crate::desk::{End, Finished, Job, Pending};
 use crate::error::Ended;
 use crate::handler::Callback;
 use crate::health::{HealthCode, judge};
@@ -135,6 +135,7 @@ impl Observer {
                 self.note_degraded(now, notice);
             }
             ManagerNotice::CallbackPanicked { callback, .. } => self.meter.on_panic(*callback),
+            ManagerNotice::AssignFailed { .. } => self.meter.on_assign_failed(),
             ManagerNotice::DrainTimedOut { partition, .. } => {
                 let runs = |callback| self.running.contains_key(&(partition.clone(), callback));
                 let runs = runs(Callback::Assigned) || runs(Callback::Revoked);
@@ -176,7 +177,11 @@ impl Observer {
             End::CutShort | End::CutShortPanicking(_) if callback == Callback::Assigned => {
                 tracing::warn!(partition = %key, "on_assigned was cut short to give its partition away");
             }
-            End::Returned | End::Panicked(_) | End::CutShort | End::CutShortPanicking(_) => {}
+            End::Returned
+            | End::Failed(_)
+            | End::Panicked(_)
+            | End::CutShort
+            | End::CutShortPanicking(_) => {}
         }
         self.meter.on_finished(now, (key, callback), since, running);
     }
@@ -184,6 +189,15 @@ impl Observer {
     /// A stop was asked for.
     pub(crate) fn on_stop(&self) {
         self.shared.vitals().stopping = true;
+    }
+
+    /// What is owned and not processed.
+    pub(crate) fn on_pending(&self, pending: Option<Pending>) {
+        let mut vitals = self.shared.vitals();
+        if vitals.pending != pending {
+            vitals.pending = pending;
+            self.meter.on_pending(pending.map_or(0, |p| p.partitions));
+        }
     }
 
     /// The driver has turned.

@@ -15,7 +15,7 @@ use crate::keys::head_key;
 use crate::notice::{FailedStep, Notice};
 use crate::record::{Head, LeaderName, Record};
 use crate::state::Cause;
-use crate::store::{Expect, StoreError, StoreReply, Write};
+use crate::store::{StoreError, StoreReply, Write};
 use crate::strategy::StrategyId;
 use crate::time::Instant;
 use crate::wire;
@@ -56,10 +56,7 @@ impl Member {
             return;
         }
         let head = self.next_head(cx);
-        let expect = match self.follow.head_revision() {
-            revision if revision.get() == 0 => Expect::Absent,
-            revision => Expect::Revision(revision),
-        };
+        let expect = self.follow.head_expect();
         let value = Some(wire::encode(&Record::Head(head.clone())));
         let writes = vec![Write {
             key: head_key(),
@@ -101,6 +98,8 @@ impl Member {
             digest: before.map_or(0, |head| head.digest),
             weights_digest: before.map_or(0, |head| head.weights_digest),
             unfinished: before.map_or(0, |head| head.unfinished),
+            agreed: before.map(|head| head.agreed).unwrap_or_default(),
+            carried: self.follow.carried(cx.config(), cx.now),
             parked: before.map(|head| head.parked).unwrap_or_default(),
         }
     }

@@ -6,6 +6,7 @@ use super::Member;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::failing::Failing;
+use crate::holdings::Holdings;
 use crate::problem::{Problem, ProblemKind};
 use crate::time::Instant;
 
@@ -16,8 +17,12 @@ impl Member {
         config: &Config,
         now: Instant,
         failing: &Failing,
+        holdings: &Holdings,
     ) -> Vec<Problem> {
         let mut problems: Vec<Problem> = failing.problems().collect();
+        if self.leader.is_none() {
+            problems.extend(holdings.misfits().problem());
+        }
         match &self.leader {
             Some(leader) => problems.extend(leader.problems()),
             None => {
@@ -31,8 +36,32 @@ impl Member {
             }
         }
         problems.extend(self.follow.leaders_change(now));
+        problems.extend(self.mode_not_held(config));
+        if !problems
+            .iter()
+            .any(|known| known.kind == ProblemKind::OtherList)
+        {
+            problems.extend(self.own_list.problem());
+        }
+        problems.extend(self.store_unfit());
         problems.sort_by_key(|problem| problem.kind);
         problems
+    }
+
+    /// Something about the store breaks what the group rests on.
+    fn store_unfit(&self) -> Option<Problem> {
+        let (since, faults) = (self.unfit_since?, &self.info.faults);
+        let words: Vec<_> = faults
+            .iter()
+            .map(|fault| alloc::format!("{fault}"))
+            .collect();
+        let detail = words.join("; ");
+        Some(Problem::new(
+            ProblemKind::StoreUnfit,
+            since,
+            faults.len(),
+            detail,
+        ))
     }
 
     /// The leader gives no sign of life although this member hears the store.

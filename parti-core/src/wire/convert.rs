@@ -6,6 +6,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+mod carried;
+
+use carried::{carried_from_wire, carried_to_wire};
+
 use super::WireError;
 use super::body::{
     AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
@@ -17,11 +21,14 @@ use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor,
-    Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, Misfit, Parked, ParkedGroup, ParkedRecord,
+    Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart,
+    WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};
+
+mod settings;
 
 pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
     match record {
@@ -73,6 +80,8 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
         digest: head.digest,
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
+        agreed: settings::agreed_to_wire(&head.agreed),
+        carried: carried_to_wire(&head.carried),
         parked: (head.parked.count, head.parked.since_ms),
     }
 }
@@ -103,6 +112,8 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
         digest: wire.digest,
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
+        agreed: settings::agreed_from_wire(&wire.agreed),
+        carried: carried_from_wire(&wire.carried)?,
         parked: Parked {
             count: wire.parked.0,
             since_ms: wire.parked.1,
@@ -121,6 +132,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             SessionStatus::Evicted { silent } => StatusWire::Evicted { silent },
         },
         applied: session.applied.get(),
+        age_ms: millis(session.age),
         draining: session.draining.iter().map(PartitionKey::encoded).collect(),
         capacity: session.capacity,
         labels: session
@@ -130,6 +142,13 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
         software: &session.software,
+        settings: settings::to_wire(&session.settings),
+        honours: settings::mode_to_wire(session.honours),
+        misfits: session
+            .misfits
+            .iter()
+            .map(|misfit| (misfit.partition.encoded(), misfit.reason.as_str()))
+            .collect(),
         predecessors: session
             .predecessors
             .iter()
@@ -137,6 +156,16 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
     }
+}
+
+fn misfits_from_wire(misfits: &List<(&str, &str)>) -> Result<Vec<Misfit>, WireError> {
+    let misfits = misfits.0.iter().map(|&(partition, reason)| {
+        Ok(Misfit {
+            partition: key(partition)?,
+            reason: reason.to_string(),
+        })
+    });
+    misfits.collect()
 }
 
 fn predecessor_to_wire(predecessor: &Predecessor) -> PredecessorWire {
@@ -218,6 +247,7 @@ fn session_from_wire(
         applied: Version::new(wire.applied),
         known,
         reads,
+        age: Duration::from_millis(wire.age_ms),
         draining: keys(&wire.draining)?,
         capacity: wire.capacity,
         labels: labels
@@ -226,6 +256,9 @@ fn session_from_wire(
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease,
         software: wire.software.to_string(),
+        settings: settings::from_wire(&wire.settings),
+        honours: settings::mode_from_wire(&wire.honours),
+        misfits: misfits_from_wire(&wire.misfits)?,
         predecessors: wire
             .predecessors
             .0

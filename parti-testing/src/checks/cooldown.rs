@@ -66,6 +66,8 @@ const fn can_wait(head: &Head) -> bool {
         | Cause::Drain
         | Cause::Manual
         | Cause::Resume
-        | Cause::Parked => false,
+        | Cause::Unprocessed
+        | Cause::Parked
+        | Cause::Settings => false,
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct SimStore {
     deleted: bool,
     /// What was written up to here was wiped.
     wiped: Revision,
+    /// Keys that were removed without a trace, with the last write that went with them.
+    vanished: BTreeMap<String, Revision>,
 }
 
 impl SimStore {
@@ -96,6 +98,8 @@ impl SimStore {
                 self.wiped = self.kv.last_revision();
             }
             Loss::SetBack { .. } => {
+                // What is read from a backup is there again.
+                self.vanished.clear();
                 self.log.truncate(kept.get() as usize);
                 let skip = self.wiped.get() as usize;
                 let left = self.log.iter().skip(skip).map(|(_, entry)| entry);
@@ -111,10 +115,19 @@ impl SimStore {
         }
     }
 
+    /// Removes a key without a trace. The revision of what it held.
+    pub(super) fn vanish(&mut self, key: &str) -> Option<Revision> {
+        let gone = self.kv.vanish(key)?.revision;
+        self.by_key.remove(key);
+        self.vanished.insert(key.to_owned(), gone);
+        Some(gone)
+    }
+
     fn create(&mut self, now: Instant) {
         self.kv.recreate();
         self.log.clear();
         self.by_key.clear();
+        self.vanished.clear();
         (self.began, self.created_anew, self.deleted) = (now, true, false);
         self.wiped = Revision::ZERO;
     }
@@ -172,6 +185,10 @@ impl SimStore {
         later
             .map(|(_, entry)| entry)
             .filter(|entry| scope.contains(&entry.key))
+            .filter(|entry| {
+                let gone = self.vanished.get(&entry.key);
+                gone.is_none_or(|gone| entry.revision > *gone)
+            })
             .cloned()
             .collect()
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parti::prometheus::{Exporter, Server};
 use parti::{
-    Config, Guard, Health, HookEvent, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
-    State, StaticSource, StopMode, hook_channel,
+    Config, Guard, HandlerError, Health, HookEvent, Manager, PartitionHandler, PartitionKey,
+    Preset, RevokeCause, State, StaticSource, StopMode, hook_channel,
 };
 
 use crate::faulty::FaultyStore;
@@ -45,7 +45,9 @@ struct Work;
 
 #[parti::async_trait]
 impl PartitionHandler for Work {
-    async fn on_assigned(&self, _: &PartitionKey, _: Guard) {}
+    async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
+        Ok(())
+    }
     async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
 }
 

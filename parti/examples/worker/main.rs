@@ -303,7 +303,7 @@ async fn follow(mut notices: Subscription, journal: Arc<Journal>) {
                 let partition = partition.to_string();
                 journal.write("drain_timed_out", json!({ "partition": partition }));
             }
-            _ => {}
+            ManagerNotice::AssignFailed { .. } | _ => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use parti_core::{Config, PartitionKey, Preset, RevokeCause, StopMode};
 
 use crate::clock::Clock;
 use crate::guard::Guard;
-use crate::handler::PartitionHandler;
+use crate::handler::{HandlerError, PartitionHandler};
 use crate::manager::Manager;
 use crate::source::StaticSource;
 
@@ -18,8 +18,9 @@ struct Told(Arc<Mutex<(usize, Vec<RevokeCause>)>>);
 
 #[async_trait]
 impl PartitionHandler for Told {
-    async fn on_assigned(&self, _: &PartitionKey, _: Guard) {
+    async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
         self.0.lock().expect("whole").0 += 1;
+        Ok(())
     }
 
     async fn on_revoked(&self, _: &PartitionKey, cause: RevokeCause) {

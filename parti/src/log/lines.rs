@@ -25,6 +25,16 @@ pub(super) fn line(status: &Status, notice: &ManagerNotice) {
             let callback = callback.as_str();
             error!(worker, %partition, callback, message, "callback panicked");
         }
+        ManagerNotice::AssignFailed {
+            partition,
+            token,
+            failures,
+            reason,
+            pause,
+        } => {
+            let again_ms = pause.as_millis();
+            warn!(worker, %partition, %token, failures, again_ms, reason, "on_assigned failed");
+        }
         ManagerNotice::DrainTimedOut { partition, token } => {
             warn!(worker, %partition, %token, "not drained in time, released all the same");
         }
@@ -66,6 +76,13 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
             reason,
             lasting,
         } => warn!(worker, term, version, ?level, %reason, ?lasting, "still degraded"),
+        Notice::SettingsDiffer(found) => {
+            let setting = found.difference.as_str();
+            warn!(worker, term, version, setting, %found, "settings differ");
+        }
+        Notice::ModeChanged { from, to } => {
+            info!(worker, term, version, %from, %to, "another mode holds");
+        }
         Notice::Recovered => info!(worker, term, version, "recovered"),
         Notice::RecordIgnored { key, reason } => {
             warn!(worker, term, version, key, reason, "ignored a record");
@@ -157,6 +174,21 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             worker,
             term, version, %step, failures, reason, "a step failed"
         ),
+        Notice::RecordVanished { key } => warn!(
+            worker,
+            term, version, key, "a record was removed without a tombstone; it is written again"
+        ),
+        Notice::StoreUnfit { faults } if faults.is_empty() => {
+            info!(
+                worker,
+                term, version, "the settings of the store are right again"
+            );
+        }
+        Notice::StoreUnfit { faults } => {
+            for fault in faults {
+                error!(worker, term, version, %fault, "the store is unfit for a group");
+            }
+        }
         Notice::EvictionAverted { worker: other } => {
             info!(worker, term, version, %other, "eviction averted by a renewal");
         }
@@ -216,6 +248,24 @@ fn requests(worker: &str, status: &Status, notice: &Notice) {
         }
         Notice::CircuitChanged { circuit, from, to } => {
             info!(worker, term, version, %circuit, %from, %to, "circuit changed");
+        }
+        Notice::ListInherited {
+            partitions,
+            missing,
+        } => {
+            warn!(
+                worker,
+                version, partitions, missing, "begins with the list of the records"
+            );
+        }
+        Notice::LeaderLimps { lasting, futile } => {
+            warn!(
+                worker,
+                version,
+                ?lasting,
+                futile,
+                "judges nobody, and those before it could not"
+            );
         }
         Notice::RetriesExhausted { owner, tries } => {
             let owner = owner.as_str();

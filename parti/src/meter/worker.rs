@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parti_core::{DegradedReason, Grant, State, Status};
+use parti_core::{DegradedReason, Difference, Grant, Mode, State, Status};
 
 use super::group::number;
 use crate::catalogue as names;
@@ -25,6 +25,8 @@ pub(super) struct WorkerMeter {
     pub(super) leader_changes: Counter,
     pub(super) records_ignored: Counter,
     pub(super) drain_timeouts: Counter,
+    pub(super) assign_failures: Counter,
+    unprocessed: Gauge,
     pub(super) clock_jumps: Counter,
     state: ByLabel<Gauge>,
     leader: Gauge,
@@ -32,6 +34,8 @@ pub(super) struct WorkerMeter {
     assigned: Gauge,
     token: Gauge,
     highest: u64,
+    mode: ByLabel<Gauge>,
+    differs: ByLabel<Gauge>,
     degraded: ByLabel<Gauge>,
     degraded_seconds: ByLabel<Histogram>,
     callback_duration: ByLabel<Histogram>,
@@ -50,6 +54,8 @@ impl WorkerMeter {
             leader_changes: make.counter(&names::LEADER_CHANGES, &[]),
             records_ignored: make.counter(&names::RECORDS_IGNORED, &[]),
             drain_timeouts: make.counter(&names::DRAIN_TIMEOUTS, &[]),
+            assign_failures: make.counter(&names::ASSIGN_FAILURES, &[]),
+            unprocessed: make.gauge(&names::UNPROCESSED, &[]),
             clock_jumps: make.counter(&names::CLOCK_JUMPS, &[]),
             state: ByLabel::new(State::ALL.map(State::as_str), |state| {
                 make.gauge(&names::STATE, &[state])
@@ -59,6 +65,12 @@ impl WorkerMeter {
             assigned: make.gauge(&names::ASSIGNED, &[]),
             token: make.gauge(&names::TOKEN, &[]),
             highest: 0,
+            mode: ByLabel::new(Mode::ALL.map(Mode::as_str), |mode| {
+                make.gauge(&names::MODE_HOLDS, &[mode])
+            }),
+            differs: ByLabel::new(Difference::WORDS, |setting| {
+                make.gauge(&names::SETTINGS_DIFFER, &[setting])
+            }),
             degraded: ByLabel::new(reasons(), |reason| make.gauge(&names::DEGRADED, &[reason])),
             degraded_seconds: ByLabel::new(reasons(), |reason| {
                 make.histogram(&names::DEGRADED_SECONDS, &[reason])
@@ -85,6 +97,15 @@ impl WorkerMeter {
         self.leader.set(f64::from(u8::from(after.is_leader)));
         self.applied.set(number(after.applied.get()));
         self.assigned.set(number(after.assigned as u64));
+        let holds = after.holds.map(Mode::as_str);
+        for (word, gauge) in self.mode.iter() {
+            gauge.set(f64::from(u8::from(holds == Some(word))));
+        }
+        for (word, gauge) in self.differs.iter() {
+            let mut differences = after.differences.iter();
+            let differs = differences.any(|found| found.difference.as_str() == word);
+            gauge.set(f64::from(u8::from(differs)));
+        }
     }
 
     pub(super) fn granted(&mut self, grants: &[Grant]) {
@@ -115,6 +136,10 @@ impl WorkerMeter {
         }
     }
 
+    pub(super) fn pends(&self, partitions: usize) {
+        self.unprocessed.set(number(partitions as u64));
+    }
+
     pub(super) fn ran(&self, callback: Callback, took: Duration) {
         if let Some(duration) = self.callback_duration.get(callback.as_str()) {
             duration.record(took);
@@ -133,9 +158,12 @@ impl WorkerMeter {
             state: State::Shutdown,
             is_leader: false,
             assigned: 0,
+            holds: None,
+            differences: Vec::new(),
             ..last.clone()
         };
         self.shows(last, &ended);
+        self.pends(0);
         self.runs(Callback::Assigned, 0);
         self.runs(Callback::Revoked, 0);
     }

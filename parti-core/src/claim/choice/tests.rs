@@ -23,6 +23,7 @@ fn seat(revision: u64, status: SessionStatus, since: u64) -> Seat {
         status,
         applied: Version::new(3),
         known: Version::new(3),
+        age: core::time::Duration::ZERO,
         reads: crate::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
@@ -30,7 +31,10 @@ fn seat(revision: u64, status: SessionStatus, since: u64) -> Seat {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
         predecessors: Vec::new(),
+        misfits: Vec::new(),
         bulletin: None,
     };
     Seat {

@@ -2,7 +2,7 @@
 
 use super::deaf::leader;
 use super::*;
-use crate::keys::head_key;
+use crate::keys::{head_key, session_key};
 use crate::problem::{Problem, ProblemKind};
 use crate::source::SourceError;
 
@@ -143,25 +143,56 @@ fn leaders_that_follow_each_other_are_counted() {
     group(&mut world, 2);
     world.run(secs(120));
     assert_eq!(says(&world, 0, ProblemKind::LeadersChange), None);
-    world.plans_fail = true;
-    world.start(|b| b.leader_failure_limit(1));
-    let request = RequestId(1);
+    world.start(|b| b);
     let mut seen = 0;
-    for _ in 0..60 {
-        let leads = leader_now(&world);
-        if let Some(leads) = leads {
-            world.tell(leads, Event::Trigger { request });
-        }
+    for _ in 0..12 {
+        let leads = leader(&world);
+        let mine = world.nodes[leads].core.status().worker.expect("an ID");
+        // Long enough for the others, and its lease lasts.
+        world.run_until_written(&session_key(&mine));
+        world.nodes[leads].cut_off = true;
+        world.run(Duration::from_millis(4_900));
+        world.resume(leads);
         world.run(secs(1));
         seen += u32::from(says(&world, 2, ProblemKind::LeadersChange).is_some());
     }
     assert!(seen > 0);
-    world.plans_fail = false;
     world.run(secs(150));
     assert_eq!(says(&world, 2, ProblemKind::LeadersChange), None);
 }
 
-fn leader_now(world: &World) -> Option<usize> {
-    let leads = |node: &super::world::Node| node.core.status().is_leader;
-    world.nodes.iter().position(leads)
+/// How many partitions nobody alive has.
+fn orphans(world: &World) -> usize {
+    let living = world.nodes.iter().filter(|node| !node.cut_off);
+    12 - living.map(|node| node.held.len()).sum::<usize>()
+}
+
+/// Each fault that left partitions without an owner: as long as some have none, somebody says so.
+#[test]
+fn every_fault_that_leaves_partitions_without_an_owner_is_named_as_long_as_it_does() {
+    type Fault = fn(&mut World);
+    let small: Fault = |world| world.max_value = 300;
+    let faults: [(&str, Fault); 4] = [
+        ("plans fail", |world| world.plans_fail = true),
+        ("plans never come", |world| world.plans_wait = true),
+        ("records are too large", small),
+        ("commits are refused", |world| {
+            world.fails = Some(crate::store::StoreErrorKind::Rejected);
+            world.fails_for = alloc::vec![crate::event::OpOwner::Leader];
+        }),
+    ];
+    for (what, fault) in faults {
+        let mut world = World::new(12);
+        group(&mut world, 3);
+        world.run(secs(20));
+        fault(&mut world);
+        let dead = (0..3).find(|&node| node != leader(&world)).expect("one");
+        world.nodes[dead].cut_off = true;
+        world.run(secs(6) + IN_TIME);
+        for _ in 0..60 {
+            let told = named(&world, ProblemKind::Unowned) || named(&world, ProblemKind::Parked);
+            assert!(orphans(&world) == 0 || told, "{what}, at {}", world.now);
+            world.run(secs(1));
+        }
+    }
 }

@@ -395,6 +395,7 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 status: SessionStatus::Active,
                 applied: crate::id::Version::ZERO,
                 known: crate::id::Version::ZERO,
+                age: Duration::ZERO,
                 reads: crate::wire::FORMATS,
                 draining: Vec::new(),
                 capacity: 1,
@@ -402,6 +403,9 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 heartbeat_interval: secs(2),
                 lease: secs(6),
                 software: "test".into(),
+                settings: crate::agreement::GroupSettings::default(),
+                honours: crate::config::Mode::Exclusive,
+                misfits: Vec::new(),
                 predecessors: Vec::new(),
                 bulletin: None,
             };
@@ -445,6 +449,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         version: "test".into(),
         max_batch: 10,
         max_value: 1_000,
+        faults: alloc::vec::Vec::new(),
     };
     rival.answer(op, Ok(crate::store::StoreReply::Info(facts)));
     let evicted = Record::Session(SessionRecord {
@@ -453,6 +458,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         status: SessionStatus::Evicted { silent: false },
         applied: crate::id::Version::ZERO,
         known: crate::id::Version::ZERO,
+        age: Duration::ZERO,
         reads: crate::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
@@ -460,6 +466,9 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         heartbeat_interval: secs(2),
         lease: secs(6),
         software: "test".into(),
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
+        misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     });

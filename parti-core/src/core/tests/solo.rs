@@ -91,6 +91,8 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
+        carried: Default::default(),
         parked: Parked::default(),
     })
 }
@@ -292,5 +294,6 @@ fn facts(last_revision: Revision) -> StoreInfo {
         version: "test".to_string(),
         max_batch: 1_000,
         max_value: 1 << 20,
+        faults: alloc::vec::Vec::new(),
     }
 }

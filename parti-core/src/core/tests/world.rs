@@ -16,13 +16,14 @@ use crate::effect::{Effect, RevokeCause};
 use crate::event::{Event, OpOwner, WatchId};
 use crate::grant::Grant;
 use crate::id::{Revision, Token, WorkerId};
+use crate::keys::session_key;
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
 use crate::source::SourceError;
 use crate::state::{Cause, State};
 use crate::store::{
-    Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
-    WatchScope, Write,
+    Entry, Expect, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
+    WatchEvent, WatchScope, Write,
 };
 use crate::strategy::{Plan, PlanError, StrategyId};
 use crate::time::Instant;
@@ -66,6 +67,7 @@ pub(super) struct World {
     pub(super) evictions: Vec<(Instant, WorkerId)>,
     /// The partition source fails like this.
     pub(super) source_fails: Option<SourceError>,
+    pub(super) source_hangs: bool,
     /// How often the partition source was asked.
     pub(super) listings: usize,
     /// Answers to listings and plans never arrive.
@@ -83,10 +85,13 @@ pub(super) struct World {
     pub(super) max_batch: usize,
     /// The most bytes of a value.
     pub(super) max_value: usize,
+    pub(super) faults: Vec<StoreFault>,
     /// The store fails every request like this.
     pub(super) fails: Option<StoreErrorKind>,
     /// Only requests of these fail; empty: all.
     pub(super) fails_for: Vec<OpOwner>,
+    /// Commits that evict this worker are refused, as if it had just renewed.
+    pub(super) refuses_evictions_of: Option<WorkerId>,
     /// Who asked the store since the last look.
     pub(super) asked: Vec<OpOwner>,
     /// When the bucket was created, and how long ago it says that was.
@@ -113,6 +118,7 @@ impl World {
             plans: Vec::new(),
             evictions: Vec::new(),
             source_fails: None,
+            source_hangs: false,
             listings: 0,
             answers_lost: false,
             plans_fail: false,
@@ -122,8 +128,10 @@ impl World {
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
+            faults: Vec::new(),
             fails: None,
             fails_for: Vec::new(),
+            refuses_evictions_of: None,
             asked: Vec::new(),
             created: 1,
             age: Duration::MAX,
@@ -225,25 +233,20 @@ impl World {
         self.settle();
     }
 
-    /// A write by a foreign hand.
+    /// A write by somebody outside of the group.
     pub(super) fn plant(&mut self, key: &str, value: &[u8]) {
-        let write = Write {
-            key: key.to_string(),
-            value: Some(value.to_vec()),
-            expect: Expect::Any,
-        };
-        self.commit(&[write]).expect("applies");
-        self.settle();
+        self.write_from_outside(key, Some(value.to_vec()));
     }
 
-    /// A removal by a foreign hand, or by the store itself.
+    /// A removal by somebody outside of the group, or by the store itself.
     pub(super) fn erase(&mut self, key: &str) {
-        let write = Write {
-            key: key.to_string(),
-            value: None,
-            expect: Expect::Any,
-        };
-        self.commit(&[write]).expect("applies");
+        self.write_from_outside(key, None);
+    }
+
+    fn write_from_outside(&mut self, key: &str, value: Option<Vec<u8>>) {
+        let (key, expect) = (key.to_string(), Expect::Any);
+        self.commit(&[Write { key, value, expect }])
+            .expect("applies");
         self.settle();
     }
 
@@ -322,7 +325,7 @@ impl World {
                 self.listings += 1;
                 let failed = self.source_fails.clone();
                 let result = failed.map_or_else(|| Ok(self.partitions.clone()), Err);
-                if !self.answers_lost {
+                if !self.answers_lost && !self.source_hangs {
                     self.inbox
                         .push_back((index, Event::Partitions { op, result }));
                 }
@@ -444,6 +447,7 @@ impl World {
             version: "test".to_string(),
             max_batch: self.max_batch,
             max_value: self.max_value,
+            faults: self.faults.clone(),
         }))
     }
 
@@ -460,11 +464,11 @@ impl World {
             let (kind, message) = (StoreErrorKind::Rejected, "too many writes");
             return Err(StoreError::new(kind, message));
         }
-        if !writes.iter().all(holds) {
-            return Err(StoreError::new(
-                StoreErrorKind::Refused,
-                "an expectation failed",
-            ));
+        let spared = self.refuses_evictions_of.as_ref().map(session_key);
+        let evicts = writes[1..].iter().any(|w| Some(&w.key) == spared.as_ref());
+        if evicts || !writes.iter().all(holds) {
+            let (kind, message) = (StoreErrorKind::Refused, "an expectation failed");
+            return Err(StoreError::new(kind, message));
         }
         let mut revisions = vec![];
         for write in writes {

@@ -65,6 +65,7 @@ fn brief_event(event: &Event) -> String {
         | Event::Partitions { .. }
         | Event::Start
         | Event::Released { .. }
+        | Event::Processing { .. }
         | Event::SourceChanged
         | Event::Refresh { .. }
         | Event::Trigger { .. }

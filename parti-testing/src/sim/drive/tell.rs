@@ -53,6 +53,7 @@ impl World<'_> {
             | Event::Planned { .. }
             | Event::Start
             | Event::Released { .. }
+            | Event::Processing { .. }
             | Event::SourceChanged
             | Event::ClockJumped { .. }
             | Event::Stop { .. } => {}

@@ -131,11 +131,19 @@ pub enum FaultClass {
     History,
     /// Processes that are killed and started again at once.
     Restart,
+    /// Plans that take longer than an interval of renewals.
+    SlowPlans,
+    /// Workers that go on renewing and hear nothing, some of them for ever.
+    Deaf,
+    /// Processes that run only now and then, some of them for ever.
+    Limping,
+    /// Workers of both modes and with two leases in one group, as in a rolling change.
+    MixedSettings,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 63] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -195,6 +203,10 @@ impl FaultClass {
         Self::SmallBatch,
         Self::History,
         Self::Restart,
+        Self::SlowPlans,
+        Self::Deaf,
+        Self::Limping,
+        Self::MixedSettings,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -213,6 +225,7 @@ impl FaultClass {
                 | Self::WallSkew
                 | Self::Strategy
                 | Self::SmallBatch
+                | Self::SlowPlans
         )
     }
 }

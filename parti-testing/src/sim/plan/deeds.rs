@@ -114,6 +114,11 @@ pub enum Hand {
         /// Which.
         target: Target,
     },
+    /// A key is removed without a tombstone, so that no watch tells of it.
+    Vanish {
+        /// Which.
+        target: Target,
+    },
     /// Keys that are none of the group, some of them close to it, with values of many sizes.
     Junk {
         /// How many.
@@ -201,6 +206,13 @@ pub enum Aftermath {
     Healed,
     /// Its process stands still for good. One that is dead stays dead.
     Paused,
+    /// It renews for ever and never hears anything.
+    Deaf,
+    /// It stands still for so long, runs for a moment, and so on for ever.
+    Limping {
+        /// How long it stands still each time, in milliseconds.
+        pause_ms: u64,
+    },
     /// Some of its links stay cut for good.
     Cut {
         /// Requests do not arrive.

@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
-    Config, Control, Epoch, Expect, Formats, Instant, Nonce, Record, Revision, SessionRecord,
-    SessionStatus, StoreError, Version, Write, WriteId, wire,
+    Config, Control, Epoch, Expect, Formats, GroupSettings, Instant, Key, Nonce, Record, Revision,
+    SessionRecord, SessionStatus, StoreError, Version, Write, WriteId, wire,
 };
 
 use super::super::dice::Purpose;
@@ -17,7 +17,7 @@ use super::super::plan::{Hand, Target};
 use super::super::queue::Item;
 use super::super::store::written;
 use super::World;
-use crate::checks::Fact;
+use crate::checks::{Fact, Value, Written};
 
 /// The format of a release that does not exist yet.
 const NEWER_FORMAT: u16 = wire::FORMAT + 1;
@@ -29,6 +29,7 @@ impl World<'_> {
             Hand::Damaged { .. } => "foreign_damaged",
             Hand::WrongKind { .. } => "foreign_wrong_kind",
             Hand::Delete { .. } => "foreign_delete",
+            Hand::Vanish { .. } => "foreign_vanish",
             Hand::Junk { .. } => "foreign_junk",
             Hand::Alien { .. } => "foreign_worker",
         });
@@ -64,6 +65,7 @@ impl World<'_> {
                 self.overwrite(target, Some(wire::encode(&record)));
             }
             Hand::Delete { target } => self.overwrite(target, None),
+            Hand::Vanish { target } => self.vanish(&target.key()),
             Hand::Junk { count } => self.litter(count),
             Hand::Alien { worker, for_ms } => {
                 let until = self.now + Duration::from_millis(for_ms);
@@ -80,6 +82,24 @@ impl World<'_> {
             return;
         }
         let _ = self.write_as_foreigner(Write { key, value, expect });
+    }
+
+    /// No revision tells of it; checkers are told of a deletion.
+    fn vanish(&mut self, key: &str) {
+        let Some(previous) = self.store.vanish(key) else {
+            return;
+        };
+        let gone = Written {
+            name: key.to_owned(),
+            key: Key::parse(key),
+            revision: Revision::ZERO,
+            previous,
+            expect: Expect::Any,
+            value: Value::Tombstone,
+        };
+        self.judge.fold(previous.get());
+        let writes = vec![gone];
+        self.judge.observe(self.now, &Fact::Foreign { writes });
     }
 
     /// Keys without a meaning, and keys that look almost like ours.
@@ -168,6 +188,7 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         status: SessionStatus::Active,
         applied: Version::ZERO,
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: Formats {
             oldest: NEWER_FORMAT,
             newest: NEWER_FORMAT,
@@ -178,6 +199,12 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         heartbeat_interval: config.heartbeat_interval(),
         lease: config.lease() * 2,
         software: "later".to_owned(),
+        settings: GroupSettings {
+            mode: config.mode(),
+            ..GroupSettings::default()
+        },
+        honours: config.mode(),
+        misfits: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
     }
