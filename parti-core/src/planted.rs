@@ -135,4 +135,8 @@ bugs! {
         "A leader grants as it is configured, although a worker of a stricter mode lives.";
     45 IgnoredJump "ignored-jump"
         "A jump of the clock of known length does not shorten the lease.";
+    46 UnreadHeadVacant "unread-head-vacant"
+        "A head of another release counts as damaged: it is written over at once, from what was known.";
+    47 ReadersLease "readers-lease"
+        "A session of another release is judged by the lease of whoever judges.";
 }

@@ -35,6 +35,7 @@ mod parked;
 mod planted;
 mod problems;
 mod races;
+mod releases;
 mod requests;
 mod restarts;
 mod sessions;

@@ -18,7 +18,6 @@ use crate::state::Cause;
 use crate::store::{StoreError, StoreReply, Write};
 use crate::strategy::StrategyId;
 use crate::time::Instant;
-use crate::wire;
 
 impl Member {
     /// When this member may stand; `None`: not as things are.
@@ -57,7 +56,7 @@ impl Member {
         }
         let head = self.next_head(cx);
         let expect = self.follow.head_expect();
-        let value = Some(wire::encode(&Record::Head(head.clone())));
+        let value = Some(cx.encode(&Record::Head(head.clone())));
         let writes = vec![Write {
             key: head_key(),
             value,
@@ -88,7 +87,7 @@ impl Member {
             leader,
             // The wall clock keeps tokens rising even if the whole history is lost one day.
             version: known.max(cx.known()).next().max(Version::new(cx.wall_ms())),
-            format: wire::FORMAT,
+            format: cx.format(),
             lease: cx.config().lease(),
             cause: Cause::Takeover,
             planned: before.map(|head| head.planned).unwrap_or_default(),

@@ -22,6 +22,7 @@ impl Member {
             cx.notify(Notice::StoreUnfit { faults });
         }
         self.info = info.clone();
+        self.session.inform(info);
         if let Some(leader) = &mut self.leader {
             leader.inform(info.clone());
         }

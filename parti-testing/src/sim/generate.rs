@@ -8,7 +8,7 @@
 use parti_core::Mode;
 
 use super::dice::{Dice, Purpose, Roll};
-use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Settings, Weights};
+use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Releases, Settings, Weights};
 
 mod actions;
 mod class;
@@ -159,6 +159,7 @@ impl Draft {
                 other_mode: false,
                 long_lease: false,
                 twin_of: None,
+                releases: Releases::This,
             };
             self.plan.nodes.push(node);
         }
@@ -255,7 +256,8 @@ impl Draft {
             | FaultClass::Strategy
             | FaultClass::SmallBatch
             | FaultClass::MixedSettings
-            | FaultClass::SlowPlans => self.shape(class),
+            | FaultClass::SlowPlans
+            | FaultClass::Releases => self.shape(class),
             FaultClass::Swizzle
             | FaultClass::Reconnect
             | FaultClass::Scale

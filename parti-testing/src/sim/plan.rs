@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 mod deeds;
 mod faults;
+mod releases;
 
 pub use deeds::{Aftermath, Denial, Hand, KeyKind, Planner, Target, Weights};
 pub use faults::Faults;
+pub use releases::Releases;
 
 /// A complete run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,6 +229,9 @@ pub struct NodePlan {
     /// a single bit.
     #[serde(default)]
     pub twin_of: Option<usize>,
+    /// Of which release its processes are.
+    #[serde(default)]
+    pub releases: Releases,
 }
 
 /// An action and its time.

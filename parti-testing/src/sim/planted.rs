@@ -153,6 +153,8 @@ pub const HUNTS: &[Hunt] = &[
     ),
     seeds(Planted::VanishedHead, 1_000, &["L2", "L9", "L12"]),
     seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4"]),
+    seeds(Planted::UnreadHeadVacant, 500, &["S7", "S8", "S6"]),
+    seeds(Planted::ReadersLease, 500, &["S15", "S10"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

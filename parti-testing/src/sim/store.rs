@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
-    Entry, Epoch, Instant, Key, Record, Revision, StoreError, StoreInfo, StoreOp, StoreReply,
-    WatchScope, Write, wire,
+    Entry, Epoch, Formats, Instant, Key, Record, Revision, StoreError, StoreInfo, StoreOp,
+    StoreReply, WatchScope, Write, wire,
 };
 
 use super::plan::Loss;
@@ -204,7 +204,7 @@ impl SimStore {
             if !matches!(key, Key::Head | Key::Session(_) | Key::Assignment(_)) {
                 continue;
             }
-            let record = entry.value.as_deref().map(wire::decode);
+            let record = entry.value.as_deref().map(any_release);
             match (key, record) {
                 (Key::Head, Some(Ok(Record::Head(head)))) => stored.head = Some(head),
                 (Key::Session(worker), Some(Ok(Record::Session(record)))) => {
@@ -247,12 +247,23 @@ impl SimStore {
     }
 }
 
+/// Checkers read what any release wrote: those here differ in the number of their format alone.
+const ANY_RELEASE: Formats = Formats {
+    oldest: 1,
+    newest: u16::MAX,
+};
+
+/// The record in these bytes, of whichever release.
+pub(super) fn any_release(bytes: &[u8]) -> Result<Record, wire::WireError> {
+    wire::decode_as(ANY_RELEASE, bytes)
+}
+
 /// An applied write as the checkers see it.
 pub(super) fn written(applied: &Applied) -> Written {
     let entry = &applied.entry;
     let value = match &entry.value {
         None => Value::Tombstone,
-        Some(bytes) => match wire::decode(bytes) {
+        Some(bytes) => match any_release(bytes) {
             Ok(record) => Value::Record(Box::new(record)),
             Err(error) => Value::Undecodable(error.to_string()),
         },

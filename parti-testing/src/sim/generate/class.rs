@@ -139,11 +139,13 @@ pub enum FaultClass {
     Limping,
     /// Workers of both modes and with two leases in one group, as in a rolling change.
     MixedSettings,
+    /// Two releases in one group, and nodes that are updated and downgraded.
+    Releases,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 64] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -207,6 +209,7 @@ impl FaultClass {
         Self::Deaf,
         Self::Limping,
         Self::MixedSettings,
+        Self::Releases,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -226,6 +229,7 @@ impl FaultClass {
                 | Self::Strategy
                 | Self::SmallBatch
                 | Self::SlowPlans
+                | Self::Releases
         )
     }
 }

@@ -15,12 +15,12 @@ use parti_core::{
 use super::super::dice::Purpose;
 use super::super::plan::{Hand, Target};
 use super::super::queue::Item;
-use super::super::store::written;
+use super::super::store::{any_release, written};
 use super::World;
 use crate::checks::{Fact, Value, Written};
 
-/// The format of a release that does not exist yet.
-const NEWER_FORMAT: u16 = wire::FORMAT + 1;
+/// The format of a release after the next.
+const NEWER_FORMAT: u16 = Formats::NEXT_RELEASE.newest + 1;
 
 impl World<'_> {
     pub(super) fn foreign_hand(&mut self, hand: Hand) {
@@ -37,8 +37,8 @@ impl World<'_> {
             Hand::NewerFormat { target } => {
                 let present = self.store.present_entry(&target.key());
                 let value = present.and_then(|entry| entry.value.as_deref());
-                let value = match value.map(wire::decode) {
-                    Some(Ok(record)) => wire::encode_as(NEWER_FORMAT, &record),
+                let value = match value.map(any_release) {
+                    Some(Ok(record)) => wire::encode_as(NEWER_FORMAT, &by_another(record)),
                     Some(Err(_)) | None => self.noise(wire::ENVELOPE + 1, 64),
                 };
                 self.overwrite(target, Some(value));
@@ -174,6 +174,21 @@ impl World<'_> {
         self.fan_out(&applied);
         Ok(self.store.last_revision())
     }
+}
+
+/// The record as if somebody else had written it.
+fn by_another(mut record: Record) -> Record {
+    let write = match &mut record {
+        Record::Head(head) => &mut head.write,
+        Record::Session(session) => &mut session.write,
+        Record::Assignment(assignment) => &mut assignment.write,
+        Record::Audit(entry) => &mut entry.write,
+        Record::Control(control) => &mut control.write,
+        Record::Parked(parked) => &mut parked.write,
+        Record::Source(_) => return record,
+    };
+    write.nonce = Nonce::new(0xa11e);
+    record
 }
 
 /// The session of a worker of a release that promises more than those here.
