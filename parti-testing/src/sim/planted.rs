@@ -138,7 +138,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
     seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
-    seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
+    seeds(Planted::HoldWithoutEnd, 300, &["L9", "L7", "L5"]),
     seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9"]),
     seeds(Planted::LimpsForever, 1_000, &["L4", "L5", "L8", "L9"]),
     scripted(

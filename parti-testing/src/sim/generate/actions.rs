@@ -189,20 +189,28 @@ impl Draft {
 
     fn leave(&mut self, node: usize, for_ms: u64) -> Action {
         let hold_ms = self.roll().within(0, self.lease * 3);
-        let for_ever = self.roll().below(4) == 0;
-        if for_ever {
-            // Until it is back, which may be never: then the group's own bound counts.
-            self.plan.settings.max_hold_ms = Some(self.lease * 3);
-        }
-        let hold_ms = if for_ever { u64::MAX } else { hold_ms };
         let leave = self
             .roll()
             .pick(&[Leave::Handoff, Leave::Restart { hold_ms }, Leave::Now]);
         let rejoin = self.roll().below(4) > 0;
+        if self.roll().below(3) == 0 {
+            return self.leave_for_ever(node);
+        }
         Action::Stop {
             node,
             leave,
             rejoin_ms: rejoin.then_some(for_ms),
+        }
+    }
+
+    /// Leaves "until it is back", and never is: then the group's own bound of a hold counts.
+    fn leave_for_ever(&mut self, node: usize) -> Action {
+        self.plan.settings.max_hold_ms = Some(self.lease * 3);
+        let mut nodes = self.plan.nodes.iter();
+        Action::Stop {
+            node: nodes.position(|node| !node.survives).unwrap_or(node),
+            leave: Leave::Restart { hold_ms: u64::MAX },
+            rejoin_ms: None,
         }
     }
 
