@@ -8,7 +8,7 @@
 use parti_core::Mode;
 
 use super::dice::{Dice, Purpose, Roll};
-use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Settings, Weights};
+use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Pools, Settings, Weights};
 
 mod actions;
 mod class;
@@ -90,6 +90,7 @@ impl Draft {
                 expected_workers: None,
                 max_batch: None,
                 planner: Planner::default(),
+                pools: Pools::None,
                 old_clocks: false,
             },
             nodes: Vec::new(),
@@ -148,6 +149,7 @@ impl Draft {
                 },
                 drift_ppm: 0,
                 capacity: self.roll().pick(&[1, 1, 1, 1, 1, 1, 2, 3]),
+                pool: 0,
                 hint: hints.then_some(number),
                 survives: number == 0 || self.roll().below(4) > 0,
                 after: Aftermath::Healed,
@@ -250,7 +252,8 @@ impl Draft {
             | FaultClass::Calm
             | FaultClass::OldClocks
             | FaultClass::Strategy
-            | FaultClass::SmallBatch => self.shape(class),
+            | FaultClass::SmallBatch
+            | FaultClass::Pools => self.shape(class),
             FaultClass::Swizzle
             | FaultClass::Reconnect
             | FaultClass::Scale

@@ -9,7 +9,8 @@ use parti_core::Mode;
 
 use super::generate::{self, FaultClass, Shape};
 use super::plan::{
-    Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Planner, Settings, TimedAction, Weights,
+    Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Planner, Pools, Settings, TimedAction,
+    Weights,
 };
 
 /// What goes wrong, how often and when.
@@ -150,6 +151,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         starts_ms: 0,
         drift_ppm: 0,
         capacity: 1,
+        pool: 0,
         hint: None,
         survives: true,
         after: Aftermath::Healed,
@@ -177,6 +179,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             expected_workers: Some(workers),
             max_batch: None,
             planner: Planner::Sticky,
+            pools: Pools::None,
             old_clocks: false,
         },
         nodes: vec![node; workers as usize],

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 mod deeds;
 mod faults;
 
-pub use deeds::{Aftermath, Denial, Hand, KeyKind, Planner, Target, Weights};
+pub use deeds::{Aftermath, Denial, Hand, KeyKind, Planner, Pools, Target, Weights};
 pub use faults::Faults;
 
 /// A complete run.
@@ -117,6 +117,10 @@ pub struct Settings {
     /// Who decides which worker a partition goes to.
     #[serde(default)]
     pub planner: Planner,
+    /// Which workers may own which partitions. With rules the planner is
+    /// [`Planner::Sticky`] whatever else is said.
+    #[serde(default)]
+    pub pools: Pools,
     /// The clocks show a time as if the machines had been up for centuries.
     #[serde(default)]
     pub old_clocks: bool,
@@ -143,6 +147,9 @@ impl Settings {
             .worker_id_range(0, self.pool.saturating_sub(1))
             .clock_drift_ppm(self.clock_drift_ppm)
             .capacity(node.capacity);
+        if self.pools != Pools::None {
+            builder = builder.label("pool", &node.pool.to_string());
+        }
         if let Some(millis) = self.lease_margin_ms {
             builder = builder.lease_margin(Duration::from_millis(millis));
         }
@@ -171,6 +178,9 @@ pub struct NodePlan {
     pub drift_ppm: i32,
     /// How much its worker takes.
     pub capacity: u32,
+    /// The pool its worker belongs to.
+    #[serde(default)]
+    pub pool: u32,
     /// The number of the ID it tries first.
     pub hint: Option<u32>,
     /// Whether a process runs on it after the faults have ended.

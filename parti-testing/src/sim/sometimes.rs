@@ -16,6 +16,7 @@ use crate::checks::{Fact, Planning, Process, Rules, Written};
 
 /// The names of everything that is counted.
 pub const SITUATIONS: &[&str] = &[
+    "abandoned_partition",
     "applied_late",
     "assignment_lost_at_crash",
     "bucket_missing_detected",
@@ -31,6 +32,7 @@ pub const SITUATIONS: &[&str] = &[
     "commit_drain",
     "commit_emergency",
     "commit_manual",
+    "commit_parked",
     "commit_partitions_changed",
     "commit_planned_scale",
     "commit_restart",
@@ -64,6 +66,7 @@ pub const SITUATIONS: &[&str] = &[
     "lease_lost",
     "lease_lost_in_pause",
     "own_write_found",
+    "parked",
     "paused_past_lease",
     "plan_failed",
     "plan_wrong",
@@ -89,6 +92,7 @@ pub const SITUATIONS: &[&str] = &[
     "twin_started",
     "two_leaders_believed",
     "unknown_but_applied",
+    "unparked",
     "very_late",
     "wall_clock_off",
     "watch_gap_repaired",
@@ -330,6 +334,8 @@ impl Sometimes {
             Notice::RequestDone { .. } => "request_done",
             Notice::StepFailed { .. } => "step_failed",
             Notice::PlanFailed { .. } => "plan_failed",
+            Notice::Parked { .. } => "parked",
+            Notice::Unparked { .. } => "unparked",
             Notice::StartFailed(_) => "start_failed",
             Notice::Stopped { .. } => "stopped",
             Notice::StateChanged { .. }

@@ -185,6 +185,7 @@ impl Draft {
             KeyKind::Assignment,
             KeyKind::Audit,
             KeyKind::Control,
+            KeyKind::Parked,
         ])
     }
 
@@ -212,6 +213,7 @@ impl Draft {
             Target::Assignment { worker: other },
             Target::Audit { slot },
             Target::Control { worker },
+            Target::Parked,
         ]);
         let for_ms = self.span() * 2;
         let which = self.roll().below(4);

@@ -129,11 +129,13 @@ pub enum FaultClass {
     SmallBatch,
     /// Buckets that are deleted, created anew, wiped or set back.
     History,
+    /// Workers that may own only some of the partitions, or are preferred for some.
+    Pools,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 59] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -192,6 +194,7 @@ impl FaultClass {
         Self::FaultyStrategy,
         Self::SmallBatch,
         Self::History,
+        Self::Pools,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -210,6 +213,7 @@ impl FaultClass {
                 | Self::WallSkew
                 | Self::Strategy
                 | Self::SmallBatch
+                | Self::Pools
         )
     }
 }
