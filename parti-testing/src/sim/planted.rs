@@ -132,7 +132,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
-    seeds(Planted::OneFailsAll, 200, &["L5", "L9", "S28"]),
+    seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "S28"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.
