@@ -113,7 +113,7 @@ impl RetryPolicy {
         let usual = Self::default();
         Self {
             initial: (interval / 20).clamp(SHORTEST, usual.initial),
-            maximum: (interval * 5 / 2).min(usual.maximum),
+            maximum: (interval.saturating_mul(5) / 2).min(usual.maximum),
             ..usual
         }
     }

@@ -10,13 +10,15 @@ use core::time::Duration;
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
 use crate::circuits::Gate;
-use crate::config::OnBucketLost;
+use crate::config::{Config, OnBucketLost};
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::{Key, SESSION_PREFIX, session_key};
 use crate::notice::StartError;
+use crate::partition::PartitionKey;
+use crate::planted::Planted;
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
@@ -25,16 +27,19 @@ use crate::time::Instant;
 use crate::wire;
 
 pub(crate) mod choice;
+mod observe;
 
-use choice::{Choice, Seat};
+use choice::{Choice, Claimant, Pending, Seat, Wish};
 
 /// A claim under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     /// The ID to try first.
-    preferred: Option<WorkerId>,
-    /// The session this process had before. Nothing of it is held any more.
+    wish: Wish,
+    /// The session this process had before: everything of it was revoked.
     former: Option<(WorkerId, Epoch, Nonce)>,
+    /// What was held then and may still be in callbacks.
+    draining: Vec<PartitionKey>,
     /// The session it had in a history that is gone: if it shows again, it has ended.
     survivor: Option<Nonce>,
     started: Instant,
@@ -62,6 +67,7 @@ enum Step {
         attempt: Box<Attempt>,
         worker: WorkerId,
         nonce: Nonce,
+        predecessors: Vec<Pending>,
     },
     Pausing {
         until: Instant,
@@ -86,25 +92,31 @@ pub(crate) struct Claimed {
     /// A claim sent up to this gives no validity; the first renewal does.
     pub(crate) trusted_from: Instant,
     pub(crate) info: StoreInfo,
+    /// Earlier sessions of the slot that may not have ended.
+    pub(crate) predecessors: Vec<Pending>,
 }
 
 impl Claim {
     /// Begins the first claim of a process.
     pub(crate) fn first(cx: &mut Cx<'_>) -> Self {
-        let preferred = cx.config().worker_id_hint().cloned();
         let give_up_at = Some(cx.now + cx.config().startup_timeout());
-        Self::begin(cx, preferred, None, give_up_at)
+        let dead = cx.config().predecessor_is_dead();
+        let wish = hinted(cx.config(), dead, give_up_at).unwrap_or(Wish::Any);
+        Self::begin(cx, wish, None, Vec::new(), give_up_at)
     }
 
-    /// Begins a claim after the identity was lost.
-    pub(crate) fn again(cx: &mut Cx<'_>, lost: &WorkerId, (epoch, nonce): (Epoch, Nonce)) -> Self {
-        let preferred = cx.config().worker_id_hint().unwrap_or(lost).clone();
-        Self::begin(
-            cx,
-            Some(preferred),
-            Some((lost.clone(), epoch, nonce)),
-            None,
-        )
+    /// Begins a claim after the identity was lost. What was said of a predecessor at the start says
+    /// nothing of whoever has the slot now: two processes must not take it from each other in turns.
+    pub(crate) fn again(
+        cx: &mut Cx<'_>,
+        lost: &WorkerId,
+        (epoch, nonce): (Epoch, Nonce),
+        draining: Vec<PartitionKey>,
+    ) -> Self {
+        let wish = hinted(cx.config(), false, None);
+        let wish = wish.unwrap_or_else(|| Wish::Former(lost.clone()));
+        let former = Some((lost.clone(), epoch, nonce));
+        Self::begin(cx, wish, former, draining, None)
     }
 
     /// Begins a claim after the history was lost: the old seat first, whatever is left of it.
@@ -114,16 +126,17 @@ impl Claim {
         give_up_at: Option<Instant>,
     ) -> Self {
         let (worker, survivor) = lost.unzip();
-        let preferred = worker.or_else(|| cx.config().worker_id_hint().cloned());
+        let wish = worker.map(Wish::Former);
+        let wish = wish.or_else(|| hinted(cx.config(), false, give_up_at));
         Self {
             survivor,
-            ..Self::begin(cx, preferred, None, give_up_at)
+            ..Self::begin(cx, wish.unwrap_or(Wish::Any), None, Vec::new(), give_up_at)
         }
     }
 
     /// The seat this process had in a history that is gone.
     pub(crate) fn seat(&self) -> Option<(WorkerId, Nonce)> {
-        self.preferred.clone().zip(self.survivor)
+        self.wish.worker().cloned().zip(self.survivor)
     }
 
     /// When to give up.
@@ -133,16 +146,18 @@ impl Claim {
 
     fn begin(
         cx: &mut Cx<'_>,
-        preferred: Option<WorkerId>,
+        wish: Wish,
         former: Option<(WorkerId, Epoch, Nonce)>,
+        draining: Vec<PartitionKey>,
         give_up_at: Option<Instant>,
     ) -> Self {
         let (seats, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
         let most = cx.config().heartbeat_interval();
         let mut claim = Self {
-            preferred,
+            wish,
             former,
+            draining,
             survivor: None,
             started,
             give_up_at,
@@ -289,61 +304,6 @@ impl Claim {
         }
     }
 
-    /// Notes what the list shows, and since when.
-    fn observe(&mut self, now: Instant, entries: &[Entry]) {
-        for entry in entries {
-            let Key::Session(worker) = Key::parse(&entry.key) else {
-                continue;
-            };
-            let Some(value) = &entry.value else { continue };
-            // After a set-back another write can have the same revision.
-            let seen = self.seats.get(&worker).is_some_and(|seat| {
-                seat.revision > entry.revision
-                    || (seat.revision == entry.revision && seat.value == *value)
-            });
-            if seen {
-                continue;
-            }
-            let record = match wire::decode(value) {
-                Ok(Record::Session(record)) => Some(record),
-                Ok(
-                    Record::Head(_)
-                    | Record::Assignment(_)
-                    | Record::Audit(_)
-                    | Record::Control(_)
-                    | Record::Parked(_)
-                    | Record::Source(_),
-                )
-                | Err(_) => None,
-            };
-            let epoch = match record.as_ref().map(|record| record.epoch) {
-                Some(epoch) if epoch > Epoch::ZERO => epoch,
-                Some(_) | None => Epoch::from(entry.revision),
-            };
-            let nonce = record.as_ref().map(SessionRecord::nonce);
-            let evicted = matches!(
-                record.as_ref().map(|record| record.status),
-                Some(SessionStatus::Evicted { .. })
-            );
-            // In another history somebody else may have the same epoch.
-            let former = self.former.as_ref().is_some_and(|(seat, before, name)| {
-                *seat == worker && *before == epoch && (evicted || nonce == Some(*name))
-            });
-            let own = former || (self.survivor.is_some() && nonce == self.survivor);
-            let seat = Seat {
-                value: value.clone(),
-                revision: entry.revision,
-                own,
-                since: now,
-                status: record
-                    .as_ref()
-                    .map_or(SessionStatus::Active, |record| record.status),
-                lease: record.map_or(Duration::ZERO, |record| record.lease),
-            };
-            self.seats.insert(worker, seat);
-        }
-    }
-
     /// A seat that a list should show and does not was deleted: its revision is not to be expected.
     fn forget_deleted(&mut self, entries: &[Entry], upto: Revision) {
         let living = entries.iter().filter(|entry| entry.value.is_some());
@@ -354,8 +314,17 @@ impl Claim {
     }
 
     fn choose(&mut self, cx: &mut Cx<'_>) {
-        match choice::choose(cx.config(), self.preferred.as_ref(), &self.seats, cx.now) {
-            Choice::Take { worker, expect } => self.write(cx, worker, expect),
+        let claimant = Claimant {
+            wish: &self.wish,
+            draining: !self.draining.is_empty() && !cx.planted(Planted::RetakenTooEarly),
+        };
+        match choice::choose(cx.config(), claimant, &self.seats, cx.now) {
+            Choice::Take {
+                worker,
+                expect,
+                predecessors,
+            } => self.write(cx, worker, expect, predecessors),
+            Choice::Await { until } => self.look_again(cx, until),
             Choice::Wait { until, holders } => {
                 let (min, max) = cx.config().worker_id_range();
                 let ends = cx.config().worker_id(min).zip(cx.config().worker_id(max));
@@ -364,17 +333,28 @@ impl Claim {
                     last,
                     holders,
                 });
-                let soon = cx.now + cx.config().heartbeat_interval();
-                let jitter = cx.config().heartbeat_interval() / 20;
-                let until = until.min(soon) + cx.rng().duration_below(jitter);
-                self.step = Step::Pausing {
-                    until: until.max(cx.now + Duration::from_millis(1)),
-                };
+                self.look_again(cx, until);
             }
         }
     }
 
-    fn write(&mut self, cx: &mut Cx<'_>, worker: WorkerId, expect: Expect) {
+    /// Looks again at a time, or after a heartbeat if that is sooner.
+    fn look_again(&mut self, cx: &mut Cx<'_>, at: Instant) {
+        let soon = cx.now + cx.config().heartbeat_interval();
+        let jitter = cx.config().heartbeat_interval() / 20;
+        let until = at.min(soon) + cx.rng().duration_below(jitter);
+        self.step = Step::Pausing {
+            until: until.max(cx.now + Duration::from_millis(1)),
+        };
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        worker: WorkerId,
+        expect: Expect,
+        predecessors: Vec<Pending>,
+    ) {
         let nonce = cx.rng().nonce();
         let id = WriteId { nonce, seq: 0 };
         let record = SessionRecord {
@@ -384,12 +364,14 @@ impl Claim {
             applied: Version::ZERO,
             known: cx.known(),
             reads: wire::FORMATS,
-            draining: Vec::new(),
+            draining: self.draining.clone(),
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            misfits: Vec::new(),
+            predecessors: predecessors.iter().map(|p| p.predecessor.clone()).collect(),
             bulletin: None,
         };
         let value = Some(wire::encode(&Record::Session(record)));
@@ -403,6 +385,7 @@ impl Claim {
             attempt: Box::new(attempt),
             worker,
             nonce,
+            predecessors,
         };
     }
 
@@ -411,6 +394,7 @@ impl Claim {
             attempt,
             worker,
             nonce,
+            predecessors,
         } = &self.step
         else {
             return Claiming::Pending;
@@ -430,6 +414,7 @@ impl Claim {
                     first_sent,
                     trusted_from: self.trusted_from,
                     info,
+                    predecessors: predecessors.clone(),
                 })
             }
             lost @ (Outcome::Lost(_) | Outcome::Refused(_)) => {
@@ -477,4 +462,10 @@ impl Claim {
                 last: self.last_error.clone(),
             })
     }
+}
+
+/// The hinted slot, if there is a hint.
+fn hinted(config: &Config, dead: bool, by: Option<Instant>) -> Option<Wish> {
+    let worker = config.worker_id_hint()?.clone();
+    Some(Wish::Hinted { worker, dead, by })
 }

@@ -67,6 +67,7 @@ struct Settings {
     worker_id_prefix: String,
     worker_id_range: (u32, u32),
     worker_id_hint: Option<WorkerId>,
+    predecessor_is_dead: bool,
     capacity: u32,
     labels: BTreeMap<String, String>,
     expected_workers: Option<u32>,
@@ -88,6 +89,7 @@ struct Settings {
     startup_timeout: Duration,
     shutdown_timeout: Duration,
     drain_timeout: Duration,
+    max_hold: Duration,
     handoff_timeout: Duration,
     apply_timeout: Duration,
     acknowledge_delay: Duration,
@@ -112,6 +114,7 @@ pub struct ConfigBuilder {
     worker_id_prefix: Option<String>,
     worker_id_range: Option<(u32, u32)>,
     worker_id_hint: Option<String>,
+    predecessor_is_dead: bool,
     capacity: Option<u32>,
     labels: BTreeMap<String, String>,
     expected_workers: Option<u32>,
@@ -134,6 +137,7 @@ pub struct ConfigBuilder {
     startup_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
+    max_hold: Option<Duration>,
     handoff_timeout: Option<Duration>,
     apply_timeout: Option<Duration>,
     acknowledge_delay: Option<Duration>,
@@ -177,6 +181,8 @@ getters! {
     on_bucket_lost: OnBucketLost,
     /// First and last number of the ID pool.
     worker_id_range: (u32, u32),
+    /// Whether the former process with the hinted ID is known to be dead.
+    predecessor_is_dead: bool,
     /// How much this worker takes relative to the others.
     capacity: u32,
     /// How many workers make the group complete, if known.
@@ -217,6 +223,8 @@ getters! {
     shutdown_timeout: Duration,
     /// Bound of one `on_revoked` callback; its guard is invalid afterwards.
     drain_timeout: Duration,
+    /// How long a slot is held for a replacement at most, whatever a leaving worker asks for.
+    max_hold: Duration,
     /// How long the leader waits for a revoked partition before it evicts the holder.
     handoff_timeout: Duration,
     /// How long the leader waits until a worker confirms its record.
@@ -283,6 +291,10 @@ setters! {
     shutdown_timeout: Duration,
     /// Bound of one `on_revoked` callback; default 5 s.
     drain_timeout: Duration,
+    /// How long a slot is held for a replacement at most, whatever a leaving worker asks for with
+    /// [`StopMode::Restart`](crate::StopMode::Restart); default 10 min, at most a day. Its partitions
+    /// have no owner meanwhile. A leader goes by its own setting.
+    max_hold: Duration,
     /// How long the leader waits for a revoked partition before it evicts the holder; default
     /// `drain_timeout` and one lease.
     handoff_timeout: Duration,
@@ -340,9 +352,25 @@ impl ConfigBuilder {
         self
     }
 
-    /// The ID to try first, such as the ordinal of a pod.
+    /// The ID to try first, such as the ordinal of a pod. If its last session has not ended yet, it
+    /// is waited for, at most for its lease and less than `startup_timeout`; if its holder goes on
+    /// renewing, another ID is taken. A process that crashed and was started again gets its slot and
+    /// its partitions back that way.
     pub fn worker_id_hint(mut self, hint: &str) -> Self {
         self.worker_id_hint = Some(hint.to_string());
+        self
+    }
+
+    /// Declares that no process with the hinted ID is running any more when this one starts, so that
+    /// its slot is taken at once. Needs `worker_id_hint`; default `false`.
+    ///
+    /// True where something guarantees it: a pod of a `StatefulSet`, a `systemd` service, anything
+    /// that starts a process only after the one before it is gone. A false declaration costs
+    /// availability, not safety: in exclusive mode the partitions of the slot are granted again only
+    /// when the lease of the former session is over, whatever was declared, and a holder that lives
+    /// loses its slot once and takes another. In overlap mode they are granted at once.
+    pub fn predecessor_is_dead(mut self, dead: bool) -> Self {
+        self.predecessor_is_dead = dead;
         self
     }
 
@@ -390,6 +418,14 @@ impl Config {
     #[must_use]
     pub const fn worker_id_hint(&self) -> Option<&WorkerId> {
         self.settings.worker_id_hint.as_ref()
+    }
+
+    /// How long a partition that a worker could not begin to process is kept from it at first: 50
+    /// leases, since what makes a handler fail outlasts what makes a session fail. Each further time is
+    /// twice as long, up to eight times.
+    #[must_use]
+    pub fn misfit_quarantine(&self) -> Duration {
+        self.lease().saturating_mul(50)
     }
 
     /// After a gap of contact with the store, how long nobody is judged.

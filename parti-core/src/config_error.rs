@@ -50,6 +50,8 @@ pub enum ConfigError {
         /// How many IDs the pool has.
         pool: u32,
     },
+    /// A predecessor was declared dead, but there is no hint that says whose.
+    DeadWithoutHint,
     /// The hinted worker ID is not in the pool.
     HintOutsidePool {
         /// The hint.
@@ -111,6 +113,9 @@ impl fmt::Display for ConfigError {
             Self::ExpectedWorkers { expected, pool } => write!(
                 f,
                 "expected_workers = {expected}, but worker_id_range holds {pool} IDs; widen the range"
+            ),
+            Self::DeadWithoutHint => f.write_str(
+                "predecessor_is_dead needs a worker_id_hint, which says whose predecessor",
             ),
             Self::HintOutsidePool { hint, first, last } => {
                 write!(f, "worker_id_hint = {hint} is not one of {first} to {last}")

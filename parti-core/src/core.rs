@@ -172,7 +172,12 @@ impl Core {
             retries: self.env.retries,
             retries_exhausted: self.env.exhausted,
             problems: member.map_or_else(Vec::new, |member| {
-                member.problems(&self.env.config, self.now, &self.env.failing)
+                member.problems(
+                    &self.env.config,
+                    self.now,
+                    &self.env.failing,
+                    &self.holdings,
+                )
             }),
         }
     }
@@ -249,9 +254,16 @@ impl Core {
                     member.on_released(&cx);
                 }
             }
+            Event::Processing { grant, failing } => {
+                let cx = self.env.cx(self.now);
+                let any = self.holdings.note_processing(&cx, &grant, failing);
+                if let (true, Phase::Member(member)) = (any, &mut self.phase) {
+                    member.on_released(&cx);
+                }
+            }
             Event::Refresh { request } => self.ask(Verb::Refresh, request),
             Event::Trigger { request } => self.ask(Verb::Trigger, request),
-            Event::ClockJumped
+            Event::ClockJumped { .. }
             | Event::Watch { .. }
             | Event::Partitions { .. }
             | Event::Planned { .. }
@@ -263,7 +275,7 @@ impl Core {
     fn on_running_event(&mut self, event: Event) {
         let member = match &mut self.phase {
             Phase::Member(member) => member,
-            Phase::Claiming(claim) if event == Event::ClockJumped => {
+            Phase::Claiming(claim) if matches!(event, Event::ClockJumped { .. }) => {
                 return claim.distrust(self.now);
             }
             Phase::Claiming(_)
@@ -274,8 +286,8 @@ impl Core {
         };
         let mut cx = self.env.cx(self.now);
         let membership = match event {
-            Event::ClockJumped => {
-                member.clock_jumped(&mut cx, &mut self.holdings);
+            Event::ClockJumped { by } => {
+                member.clock_jumped(&mut cx, &mut self.holdings, by);
                 Membership::On
             }
             Event::Watch { id, event } => {
@@ -310,6 +322,7 @@ impl Core {
             | Event::Stop { .. }
             | Event::Store { .. }
             | Event::Released { .. }
+            | Event::Processing { .. }
             | Event::Refresh { .. }
             | Event::Trigger { .. } => Membership::On,
         };
@@ -425,7 +438,12 @@ impl Core {
             epoch: claimed.revision.into(),
             nonce: claimed.nonce,
         });
-        self.phase = Phase::Member(Box::new(Member::new(&mut cx, claimed)));
+        let mut member = Member::new(&mut cx, claimed);
+        if !claimed.predecessors.is_empty() {
+            // Callbacks may have ended since the claim was written.
+            member.on_released(&cx);
+        }
+        self.phase = Phase::Member(Box::new(member));
     }
 
     fn on_membership(&mut self, membership: Membership) {

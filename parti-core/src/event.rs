@@ -1,5 +1,6 @@
 //! What can happen to the core: one closed enum, plain data. A log of `(now, event)` is a replay.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -86,7 +87,8 @@ pub enum StopMode {
     /// Everything is revoked at once and the seat is held for a replacement: if one claims it in
     /// time, nothing moves.
     Restart {
-        /// How long the leader keeps the seat.
+        /// How long the leader keeps the slot; at most [`max_hold`](crate::Config::max_hold). A
+        /// rebalance that somebody asks for ends it.
         hold: Duration,
     },
     /// Everything is revoked at once and the leader may give it away at once.
@@ -132,6 +134,14 @@ pub enum Event {
         /// What was released, as it was assigned.
         grants: Vec<Grant>,
     },
+    /// Whether what was assigned could be begun, in the end: told when its processing has failed so
+    /// often that somebody else should try, and when it has begun after all.
+    Processing {
+        /// What was assigned.
+        grant: Grant,
+        /// Why it cannot be begun here, in words; `None`: it has begun after all.
+        failing: Option<String>,
+    },
     /// The partition source announces a change.
     SourceChanged,
     /// List the partitions again, here or wherever the leader is.
@@ -144,9 +154,12 @@ pub enum Event {
         /// The caller's number.
         request: RequestId,
     },
-    /// The wall clock and the monotonic clock disagree: the process was suspended for an unknown
-    /// time. The lease counts as lost.
-    ClockJumped,
+    /// Time has passed that the monotonic clock did not show: the machine was suspended. What was sent
+    /// before proves nothing any more.
+    ClockJumped {
+        /// How much: the lease ends that much earlier. `None` when nobody knows: it counts as lost.
+        by: Option<Duration>,
+    },
     /// Leave. Terminal: ends in [`Notice::Stopped`](crate::Notice::Stopped).
     Stop {
         /// How.

@@ -3,13 +3,15 @@
 //! What always holds: per partition, assignments and revocations alternate, and the next assignment
 //! comes only after the release of the one before; while suspended nothing is assigned.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::cx::Cx;
 use crate::effect::{Effect, RevokeCause};
 use crate::grant::Grant;
 use crate::id::{Token, Version};
+use crate::misfits::Misfits;
 use crate::notice::Notice;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
@@ -22,11 +24,15 @@ pub(crate) struct Holdings {
     wanted: BTreeMap<PartitionKey, Token>,
     /// What the driver processes or is ending.
     held: BTreeMap<PartitionKey, Held>,
+    /// What is still ending of a session before the present one.
+    former: BTreeSet<PartitionKey>,
     /// The version of the last record taken in, of the present session.
     applied: Version,
     suspended: bool,
     /// How many partitions are being processed.
     processing: usize,
+    /// What could not be begun.
+    misfits: Misfits,
     /// Whether anything changed since the last check.
     touched: bool,
 }
@@ -70,6 +76,11 @@ impl Holdings {
         self.held.keys()
     }
 
+    /// Whether callbacks of an earlier session still run.
+    pub(crate) fn is_ending_former(&self) -> bool {
+        !self.former.is_empty()
+    }
+
     /// Partitions that were taken away and whose processing has not ended yet.
     pub(crate) fn draining(&self) -> Vec<PartitionKey> {
         // What is processed is wanted. Every renewal asks: only what is ending is worth a look.
@@ -80,6 +91,32 @@ impl Holdings {
             matches!(held, Held::Ending(_)) && !self.wanted.contains_key(key)
         });
         taken_away.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether the processing of something could be begun, in the end. Whether that is news.
+    pub(crate) fn note_processing(
+        &mut self,
+        cx: &Cx<'_>,
+        grant: &Grant,
+        failing: Option<String>,
+    ) -> bool {
+        let (key, token) = (&grant.partition, grant.token);
+        if self.held.get(key) != Some(&Held::Processing(token)) {
+            return false;
+        }
+        match failing {
+            Some(reason) => {
+                let first = cx.config().misfit_quarantine();
+                self.misfits.fail(cx.now, (key, token), reason, first);
+            }
+            None => self.misfits.begun(key),
+        }
+        true
+    }
+
+    /// What could not be begun.
+    pub(crate) const fn misfits(&self) -> &Misfits {
+        &self.misfits
     }
 
     /// Takes in a record of the present session that is newer than the last.
@@ -97,6 +134,7 @@ impl Holdings {
                 continue;
             };
             if wanted.get(partition) != Some(&token) {
+                self.misfits.taken_away(cx.now, partition);
                 *held = Held::Ending(token);
                 revoked.push(Grant {
                     partition: partition.clone(),
@@ -129,6 +167,7 @@ impl Holdings {
         for grant in grants {
             if self.held.get(&grant.partition) == Some(&Held::Ending(grant.token)) {
                 self.held.remove(&grant.partition);
+                self.former.remove(&grant.partition);
                 any = true;
                 self.touched = true;
             }
@@ -147,6 +186,7 @@ impl Holdings {
         let mut revoked = Vec::new();
         for (partition, held) in &mut self.held {
             if let Held::Processing(token) = *held {
+                self.misfits.taken_away(cx.now, partition);
                 *held = Held::Ending(token);
                 revoked.push(Grant {
                     partition: partition.clone(),
@@ -193,6 +233,7 @@ impl Holdings {
     pub(crate) fn forget(&mut self, cx: &mut Cx<'_>, cause: RevokeCause) {
         self.suspend(cx, cause);
         self.wanted.clear();
+        self.former = self.held.keys().cloned().collect();
         self.applied = Version::ZERO;
     }
 

@@ -20,6 +20,7 @@ use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
+use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::problem::Problem;
 use crate::record::{Head, Record};
@@ -29,11 +30,13 @@ use crate::time::Instant;
 use crate::wire;
 
 mod act;
+mod around;
 mod bench;
 mod commit;
 mod committing;
 mod confirmations;
 mod facts;
+mod holds;
 mod ledger;
 mod listing;
 mod parking;
@@ -42,10 +45,12 @@ mod planning;
 mod problems;
 mod resign;
 mod seats;
+mod succession;
 mod unowned;
 mod verdict;
 pub(crate) mod view;
 
+use around::Around;
 use bench::Bench;
 use commit::Commit;
 use confirmations::Confirmations;
@@ -100,6 +105,8 @@ pub(crate) struct Leader {
     /// Refresh requests that were listed for.
     listed: BTreeSet<Requested>,
     target: Option<Target>,
+    /// What the last plan went around: partitions with those who must not be given them.
+    planned_around: BTreeMap<PartitionKey, BTreeSet<WorkerId>>,
     work: Work,
     verdict: Verdict,
     /// Whether something happened since the last judgement.
@@ -138,6 +145,8 @@ enum Work {
     Planning {
         op: OpId,
         brief: Box<Brief>,
+        /// The plan, while the strategy is asked again for a part of it.
+        around: Option<Box<Around>>,
         /// When the answer is lost.
         give_up: Instant,
     },
@@ -192,6 +201,7 @@ impl Leader {
             listing: listing::Listing::Wanted,
             listed: BTreeSet::new(),
             target: None,
+            planned_around: BTreeMap::new(),
             work: Work::Idle,
             verdict: Verdict::Quiet,
             stirred: true,

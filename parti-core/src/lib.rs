@@ -29,6 +29,7 @@ mod id;
 mod keys;
 mod leader;
 mod member;
+mod misfits;
 mod notice;
 mod partition;
 #[cfg(feature = "planted")]
@@ -82,9 +83,9 @@ pub use notice::{
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
-    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Parked, ParkedGroup,
-    ParkedRecord, Record, RecordGrant, Revoking, SessionRecord, SessionStatus, SourcePart, Verb,
-    WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Misfit, Parked, ParkedGroup,
+    ParkedRecord, Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord,
+    SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};

@@ -21,6 +21,7 @@ use crate::holdings::Holdings;
 use crate::id::{Revision, Version};
 use crate::leader::Leader;
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::{Head, SessionStatus};
 use crate::requests::Requests;
 use crate::session::{Kept, Session};
@@ -150,9 +151,18 @@ impl Member {
         }
     }
 
-    /// The time that has passed is unknown: whatever was sent before it proves nothing now.
-    pub(crate) fn clock_jumped(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        self.session.distrust(cx.now);
+    /// Time passed that the clock did not show: whatever was sent before it proves nothing now.
+    ///
+    /// Only the own lease is shortened. What was seen of others was seen longer ago than the clock
+    /// says, so that everything counted from it is only waited for longer.
+    pub(crate) fn clock_jumped(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        by: Option<Duration>,
+    ) {
+        let by = cx.unless_planted(Planted::IgnoredJump, by, by.map(|_| Duration::ZERO));
+        self.session.distrust(cx.now, by);
         self.check_lease(cx, holdings);
     }
 
@@ -169,6 +179,7 @@ impl Member {
 
     /// A stop was asked for.
     pub(crate) fn leave(&mut self, cx: &mut Cx<'_>, mode: StopMode) {
+        let mode = bounded(cx, mode);
         match &mut self.departure {
             Some(departure) => departure.hurry(cx, mode),
             None => self.departure = Some(Departure::begin(cx, mode)),
@@ -374,4 +385,17 @@ impl Member {
         }
         errors
     }
+}
+
+/// A hold that the group allows.
+fn bounded(cx: &mut Cx<'_>, mode: StopMode) -> StopMode {
+    let StopMode::Restart { hold: asked } = mode else {
+        return mode;
+    };
+    let hold = cx.config().bounded_hold(asked);
+    if hold < asked {
+        let allowed = hold;
+        cx.notify(Notice::HoldCapped { asked, allowed });
+    }
+    StopMode::Restart { hold }
 }

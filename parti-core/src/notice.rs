@@ -242,6 +242,13 @@ pub enum Notice {
         /// Now.
         to: State,
     },
+    /// A slot is held for less than was asked for, since the group allows no more.
+    HoldCapped {
+        /// What the stop asked for.
+        asked: Duration,
+        /// The group's `max_hold`.
+        allowed: Duration,
+    },
     /// This process holds an ID now.
     Claimed {
         /// The ID.

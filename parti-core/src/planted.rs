@@ -109,4 +109,14 @@ bugs! {
         "When a worker leaves, everything is planned anew, not only what it had.";
     26 OneFailsAll "one-fails-all"
         "A partition that nobody may own fails the whole plan instead of being parked.";
+    27 GreaterEpochIsEnd "greater-epoch-is-end"
+        "A slot that was taken counts as the end of its former session, whatever the new one says.";
+    28 ForgottenPredecessor "forgotten-predecessor"
+        "A new leader does not see that a session names a predecessor that may hold partitions.";
+    29 RetakenTooEarly "retaken-too-early"
+        "A process takes its slot again without saying which of its callbacks still run.";
+    30 HoldWithoutEnd "hold-without-end"
+        "A slot is held for as long as the leaving worker asked, whatever the group allows.";
+    45 IgnoredJump "ignored-jump"
+        "A jump of the clock of known length does not shorten the lease.";
 }

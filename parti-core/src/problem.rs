@@ -41,13 +41,18 @@ pub enum ProblemKind {
     SourceFailing,
     /// Generations cannot be committed. The count says how many in a row.
     CommitFailing,
+    /// Workers cannot begin to process what they have. The count says how many partitions.
+    HandlerFailing,
+    /// Slots are held for replacements of workers that left, and their partitions have no owner. The
+    /// count says how many partitions.
+    SlotsHeld,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -56,6 +61,8 @@ impl ProblemKind {
         Self::PlanFailing,
         Self::SourceFailing,
         Self::CommitFailing,
+        Self::HandlerFailing,
+        Self::SlotsHeld,
     ];
 
     /// The kind as one lower-case word.
@@ -70,6 +77,8 @@ impl ProblemKind {
             Self::PlanFailing => "plan_failing",
             Self::SourceFailing => "source_failing",
             Self::CommitFailing => "commit_failing",
+            Self::HandlerFailing => "handler_failing",
+            Self::SlotsHeld => "slots_held",
             Self::Other(_) => "other",
         }
     }
@@ -86,6 +95,8 @@ impl ProblemKind {
             Self::SourceFailing => 6,
             Self::CommitFailing => 7,
             Self::Parked => 8,
+            Self::HandlerFailing => 9,
+            Self::SlotsHeld => 20,
             Self::Other(code) => code,
         }
     }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::Bulletin;
 use crate::state::Cause;
@@ -185,8 +185,41 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// Partitions that its process cannot begin to process, or could not of late.
+    pub misfits: Vec<Misfit>,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
+    /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
+    /// Dropped one by one as they are: by its own process, which counts their leases too.
+    pub predecessors: Vec<Predecessor>,
+}
+
+/// An earlier session of a slot that may still hold partitions although the slot has been taken.
+///
+/// It renews no more, since its key was written over at its last revision. What is left of it is
+/// at most one lease, which every leader counts on its own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Predecessor {
+    /// Which session.
+    pub epoch: Epoch,
+    /// Its last write, which the claim of the successor expected.
+    pub revision: Revision,
+    /// Its lease.
+    pub lease: Duration,
+    /// The version of the assignment record it said it had taken in.
+    pub applied: Version,
+    /// What it may still hold.
+    pub remains: Remains,
+}
+
+/// What an earlier session of a slot may still hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// Everything its record grants: nobody knows whether its process lives.
+    Everything,
+    /// It was of the same process, which has revoked everything: only what the session that names
+    /// it lists as draining.
+    Draining,
 }
 
 impl SessionRecord {
@@ -195,6 +228,15 @@ impl SessionRecord {
     pub const fn nonce(&self) -> Nonce {
         self.write.nonce
     }
+}
+
+/// A partition that a worker cannot begin to process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The partition.
+    pub partition: PartitionKey,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// A partition granted to a worker.

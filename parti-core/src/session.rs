@@ -5,11 +5,13 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::circuits::Gate;
 use crate::claim::Claimed;
+use crate::claim::choice::Pending;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -18,7 +20,7 @@ use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::session_key;
 use crate::planted::Planted;
 use crate::problem::Bulletin;
-use crate::record::{Record, SessionRecord, SessionStatus};
+use crate::record::{Predecessor, Record, Remains, SessionRecord, SessionStatus};
 use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
 use crate::time::Instant;
 use crate::wire;
@@ -45,6 +47,8 @@ pub(crate) struct Session {
     speak_at: Option<Instant>,
     /// Since when it has been valid without being of use.
     idle_since: Option<Instant>,
+    /// Earlier sessions of the slot that may not have ended.
+    predecessors: Vec<Pending>,
     /// What the next renewals tell everybody.
     bulletin: Option<Bulletin>,
 }
@@ -94,13 +98,16 @@ impl Session {
             renewal: Renewal::Due(renew_at),
             speak_at: None,
             idle_since: None,
+            predecessors: claimed.predecessors.clone(),
             bulletin: None,
         }
     }
 
-    /// The clock stood still for an unknown time: nothing sent before now counts.
-    pub(crate) fn distrust(&mut self, now: Instant) {
-        (self.trusted_from, self.deadline) = (now, now);
+    /// The clock stood still for so long, or for an unknown time: nothing sent before now counts, and
+    /// what was valid ends earlier.
+    pub(crate) fn distrust(&mut self, now: Instant, by: Option<Duration>) {
+        self.trusted_from = now;
+        self.deadline = by.map_or(now, |by| self.deadline.saturating_sub(by));
     }
 
     /// Whether it is valid and of no use now, which must not last: a session that is renewed vouches
@@ -251,8 +258,25 @@ impl Session {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            misfits: holdings.misfits().told(cx.now),
+            predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
         }
+    }
+
+    /// The earlier sessions of the slot that have not been proven to have ended: their lease is not
+    /// over on the own clock, or their callbacks run in this very process.
+    fn unproven(&self, now: Instant, holdings: &Holdings) -> Vec<Predecessor> {
+        let unproven = self.predecessors.iter().filter(|pending| {
+            let remains = match pending.predecessor.remains {
+                Remains::Everything => true,
+                Remains::Draining => holdings.is_ending_former(),
+            };
+            remains && now < pending.until
+        });
+        unproven
+            .map(|pending| pending.predecessor.clone())
+            .collect()
     }
 
     /// An earlier renewal of this very session that was given up and applied late after all: the

@@ -81,6 +81,8 @@ pub enum Cause {
     Manual,
     /// A hand-over goes on: what was released is granted, or an earlier leader's work is finished.
     Resume,
+    /// A worker cannot begin to process what it has: somebody else is to try.
+    Unprocessed,
     /// Partitions without an owner may have found one: somebody joined, or they have waited for the
     /// workers they prefer as long as they were to.
     Parked,
@@ -88,7 +90,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in declaration order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Takeover,
         Self::Resignation,
         Self::ColdStart,
@@ -100,6 +102,7 @@ impl Cause {
         Self::WeightsChanged,
         Self::Manual,
         Self::Resume,
+        Self::Unprocessed,
         Self::Parked,
     ];
 
@@ -118,6 +121,7 @@ impl Cause {
             Self::WeightsChanged => "weights_changed",
             Self::Manual => "manual",
             Self::Resume => "resume",
+            Self::Unprocessed => "unprocessed",
             Self::Parked => "parked",
         }
     }

@@ -15,6 +15,8 @@ use crate::violation::random;
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 /// How often the client asks whether the server is alive; three unanswered ones reconnect.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// The longest of all durations: no sum with it overflows.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// How many messages a subscription of the client holds before it drops some: a whole list of a
 /// thousand keys comes at once, and what is dropped has to be asked for again.
@@ -198,11 +200,11 @@ impl NatsOptions {
             ("watch_heartbeat", self.watch_heartbeat, 100),
         ];
         for (option, found, least) in timeouts {
-            if found < Duration::from_millis(least) {
+            if !(Duration::from_millis(least)..=LONGEST).contains(&found) {
                 return Err(OpenError::InvalidOption {
                     option,
                     found: format!("{found:?}"),
-                    needed: format!("at least {least} ms"),
+                    needed: format!("{least} ms to a day"),
                 });
             }
         }
@@ -287,6 +289,21 @@ mod tests {
                 fine.clone().watch_heartbeat(Duration::from_millis(9)),
                 "watch_heartbeat",
                 "9ms",
+            ),
+            (
+                fine.clone().request_timeout(Duration::MAX),
+                "request_timeout",
+                "to a day",
+            ),
+            (
+                fine.clone().connect_timeout(Duration::MAX),
+                "connect_timeout",
+                "to a day",
+            ),
+            (
+                fine.clone().watch_heartbeat(Duration::MAX),
+                "watch_heartbeat",
+                "to a day",
             ),
             (fine.clone().domain(""), "domain", ""),
             (fine.clone().domain("a.b"), "domain", "a.b"),

@@ -294,6 +294,8 @@ fn session(number: u32) -> SessionRecord {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "bench".to_owned(),
+        misfits: Vec::new(),
+        predecessors: Vec::new(),
         bulletin: None,
     }
 }

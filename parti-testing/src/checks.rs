@@ -17,6 +17,7 @@ mod contact;
 mod cooldown;
 mod coverage;
 mod degraded;
+mod drain;
 mod exclusion;
 mod fact;
 mod fence;

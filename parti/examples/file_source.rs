@@ -25,8 +25,8 @@ use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use parti::{
-    Config, Guard, Manager, Partition, PartitionHandler, PartitionKey, PartitionSource, Preset,
-    RevokeCause, SourceError, StopMode, async_trait,
+    Config, Guard, HandlerError, Manager, Partition, PartitionHandler, PartitionKey,
+    PartitionSource, Preset, RevokeCause, SourceError, StopMode, async_trait,
 };
 
 /// A worker of a group whose partitions stand in a file.
@@ -130,8 +130,13 @@ struct Tell;
 
 #[async_trait]
 impl PartitionHandler for Tell {
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
+    async fn on_assigned(
+        &self,
+        partition: &PartitionKey,
+        guard: Guard,
+    ) -> Result<(), HandlerError> {
         println!("{partition} is mine, token {}", guard.token());
+        Ok(())
     }
     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
         println!("{partition} is gone: {cause}");

@@ -14,8 +14,8 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use parti::{
-    Config, Guard, LocalStore, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
-    StaticSource, StopMode,
+    Config, Guard, HandlerError, LocalStore, Manager, PartitionHandler, PartitionKey, Preset,
+    RevokeCause, StaticSource, StopMode,
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -52,7 +52,9 @@ struct Work;
 
 #[parti::async_trait]
 impl PartitionHandler for Work {
-    async fn on_assigned(&self, _: &PartitionKey, _: Guard) {}
+    async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
+        Ok(())
+    }
     async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
 }
 

@@ -24,6 +24,13 @@ use crate::subscription::{ManagerNotice, RING, Subscription};
 /// How many callbacks of a kind run at once unless set.
 const CONCURRENCY: usize = 64;
 
+/// How long `on_assigned` may take unless set: longer than loading state takes, and an end.
+const ASSIGN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How often `on_assigned` may fail in a row before its partition is given to another worker, unless
+/// set.
+const ASSIGN_ATTEMPTS: u32 = 3;
+
 /// How long a hook may take unless set.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,6 +44,8 @@ pub struct ManagerBuilder {
     strategy: Arc<dyn AssignmentStrategy>,
     clock: Clock,
     concurrency: usize,
+    assign_timeout: Option<Duration>,
+    assign_attempts: u32,
     hooks: Option<Arc<dyn Hooks>>,
     hook_timeout: Duration,
     metric_labels: Vec<(String, String)>,
@@ -64,6 +73,8 @@ impl ManagerBuilder {
             strategy: Arc::new(parti_strategy::Sticky::new()),
             clock: Clock::boot(),
             concurrency: CONCURRENCY,
+            assign_timeout: Some(ASSIGN_TIMEOUT),
+            assign_attempts: ASSIGN_ATTEMPTS,
             hooks: None,
             hook_timeout: HOOK_TIMEOUT,
             metric_labels: Vec::new(),
@@ -138,6 +149,24 @@ impl ManagerBuilder {
         self
     }
 
+    /// How long one call of `on_assigned` may take before it counts as failed and is dropped, and its
+    /// place is free for the next; `None` is no limit. Default: 5 minutes.
+    ///
+    /// Whatever it is, a worker is not ready while a partition of its own has not begun within
+    /// `drain_timeout`.
+    pub fn assign_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.assign_timeout = limit.into();
+        self
+    }
+
+    /// How often in a row `on_assigned` may fail for a partition before the leader is asked to give it
+    /// to another worker; default 3, at least 1. Until somebody else has it, it is tried again here,
+    /// after pauses from 1 s up to a minute.
+    pub fn assign_attempts(mut self, attempts: u32) -> Self {
+        self.assign_attempts = attempts;
+        self
+    }
+
     /// What watches the worker; the default is nobody.
     pub fn hooks(mut self, hooks: impl Hooks) -> Self {
         self.hooks = Some(Arc::new(hooks));
@@ -151,7 +180,8 @@ impl ManagerBuilder {
     }
 
     /// Adds a label to every metric of this manager, as to tell apart several managers of a group in
-    /// one process. Its values must be few: never a partition or a session.
+    /// one process. Its values must be few: never a partition or a session. A name that a metric has
+    /// already, such as `group`, is refused by [`ManagerBuilder::start`].
     pub fn metric_label(mut self, name: &str, value: &str) -> Self {
         self.metric_labels.push((name.to_owned(), value.to_owned()));
         self
@@ -193,6 +223,10 @@ impl ManagerBuilder {
     /// # Panics
     /// Outside a tokio runtime with time enabled.
     pub async fn start(self) -> Result<Manager, LaunchError> {
+        if let Some(name) = Instruments::taken(&self.metric_labels) {
+            let name = name.to_owned();
+            return Err(LaunchError::MetricLabel { name });
+        }
         let instruments = self.instruments();
         let span = tracing::info_span!("parti", group = %self.config.group());
         let store = self.store.open().await?;
@@ -217,6 +251,8 @@ impl ManagerBuilder {
             strategy: self.strategy,
             handler: self.handler,
             concurrency: self.concurrency,
+            assign_timeout: self.assign_timeout,
+            assign_attempts: self.assign_attempts,
             observer,
         };
         let ends = (sender.clone(), inbox);

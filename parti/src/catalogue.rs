@@ -113,6 +113,8 @@ catalogue! {
         "What was left of the lease when a renewal extended it.";
     LEASES_LOST = "parti_leases_lost_total", Counter, Count, [],
         "Leases that ran out without a renewal; everything was revoked.";
+    CLOCK_JUMPS = "parti_clock_jumps_total", Counter, Count, [],
+        "Times the wall clock ran ahead of the monotonic one, as after a pause of a virtual machine.";
     IDENTITIES_LOST = "parti_identities_lost_total", Counter, Count, [],
         "Worker IDs lost to another session or by eviction.";
     STATE = "parti_state", Gauge, Boolean, ["state"],
@@ -169,6 +171,10 @@ catalogue! {
         "Callbacks of the handler that run now.";
     CALLBACK_PANICS = "parti_callback_panics_total", Counter, Count, ["callback"],
         "Callbacks of the handler that panicked.";
+    UNPROCESSED = "parti_unprocessed_partitions", Gauge, Count, [],
+        "Partitions assigned to this worker whose `on_assigned` has not succeeded yet.";
+    ASSIGN_FAILURES = "parti_assign_failures_total", Counter, Count, [],
+        "Calls of `on_assigned` that failed, panicked or took longer than `assign_timeout`.";
     DRAIN_TIMEOUTS = "parti_drain_timeouts_total", Counter, Count, [],
         "Partitions that were not drained in time and released all the same.";
     NOTICES_DROPPED = "parti_notices_dropped_total", Counter, Count, ["reader"],

@@ -4,9 +4,11 @@
 //! would let a worker believe in a lease that the others saw end. What always holds: it never goes
 //! back, and its origin is chosen once, so that two readings can be compared.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parti_core::Instant;
+
+use crate::jump::Sample;
 
 /// A monotonic clock with an origin. Clones share the origin.
 #[derive(Clone, Debug)]
@@ -14,13 +16,25 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    Boot { origin: Duration },
-    Tokio { origin: tokio::time::Instant },
+    Boot {
+        origin: Duration,
+    },
+    Tokio {
+        origin: tokio::time::Instant,
+    },
+    /// Both clocks as a test sets them, in milliseconds.
+    #[cfg(test)]
+    Set(std::sync::Arc<[std::sync::atomic::AtomicU64; 2]>),
 }
+
+/// How far apart the readings of both clocks may be to be compared: between two of them a thread can
+/// be kept from running.
+const AT_ONCE: Duration = Duration::from_millis(1);
 
 impl Clock {
     /// The clock of the machine. On Linux and Android it is `CLOCK_BOOTTIME`, on other Unix systems
-    /// `CLOCK_MONOTONIC`, elsewhere the standard library's.
+    /// `CLOCK_MONOTONIC`, elsewhere the standard library's. Which of them go on while the machine is
+    /// suspended is listed in `docs/OPERATIONS.md`; where one does not, the wall clock tells.
     #[must_use]
     pub fn boot() -> Self {
         Self(Source::Boot {
@@ -43,9 +57,37 @@ impl Clock {
         let elapsed = match &self.0 {
             Source::Boot { origin } => since_boot().saturating_sub(*origin),
             Source::Tokio { origin } => origin.elapsed(),
+            #[cfg(test)]
+            Source::Set(clocks) => set(&clocks[0]),
         };
         Instant::ORIGIN + elapsed
     }
+
+    /// This clock beside the wall clock; `None` where there is nothing to compare, or not this time.
+    pub(crate) fn sample(&self) -> Option<Sample> {
+        let before = self.now();
+        let wall = match &self.0 {
+            Source::Boot { .. } => SystemTime::now().duration_since(UNIX_EPOCH).ok()?,
+            // It may be paused, which the wall clock never is.
+            Source::Tokio { .. } => return None,
+            #[cfg(test)]
+            Source::Set(clocks) => set(&clocks[1]),
+        };
+        let monotonic = self.now();
+        let sample = Sample { monotonic, wall };
+        (monotonic.since(before) < AT_ONCE).then_some(sample)
+    }
+
+    /// A clock, and the wall clock beside it, that stand where a test sets them, in milliseconds.
+    #[cfg(test)]
+    pub(crate) fn set(clocks: std::sync::Arc<[std::sync::atomic::AtomicU64; 2]>) -> Self {
+        Self(Source::Set(clocks))
+    }
+}
+
+#[cfg(test)]
+fn set(clock: &std::sync::atomic::AtomicU64) -> Duration {
+    Duration::from_millis(clock.load(std::sync::atomic::Ordering::SeqCst))
 }
 
 #[cfg(unix)]

@@ -19,6 +19,10 @@ use crate::subscription::ManagerNotice;
 
 #[cfg(test)]
 mod tests;
+mod trials;
+
+use trials::Trials;
+pub(crate) use trials::{Pending, Told};
 
 /// A callback to begin now.
 #[derive(Debug)]
@@ -61,6 +65,8 @@ pub(crate) struct Finished {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Returned,
+    /// `on_assigned` returned an error, or did not return in time: it has not begun. In words.
+    Failed(String),
     /// It panicked; with what words.
     Panicked(String),
     /// It took too long and was dropped.
@@ -114,13 +120,15 @@ pub(crate) struct Desk {
     assigning: Lane,
     revoking: Lane,
     drains: VecDeque<Drain>,
+    trials: Trials,
     released: Vec<Grant>,
     notices: Vec<ManagerNotice>,
 }
 
 impl Desk {
-    pub(crate) fn new(drain_timeout: Duration, concurrency: usize) -> Self {
+    pub(crate) fn new(drain_timeout: Duration, concurrency: usize, attempts: u32) -> Self {
         Self {
+            trials: Trials::new(attempts),
             drain_timeout,
             concurrency: concurrency.max(1),
             slots: BTreeMap::new(),
@@ -133,7 +141,8 @@ impl Desk {
     }
 
     /// A partition was granted to this worker.
-    pub(crate) fn assign(&mut self, guard: Guard) {
+    pub(crate) fn assign(&mut self, now: Instant, guard: Guard) {
+        self.trials.begin(now, &guard);
         let key = guard.partition().clone();
         let slot = self.slots.entry(key.clone()).or_default();
         if let Some(old) = slot.holding.replace(guard.clone()) {
@@ -166,8 +175,12 @@ impl Desk {
             .position(|job| matches!(job, Job::Assigned { guard } if guard.token() == token));
         if let Some(index) = unbegun {
             slot.queue.remove(index);
-            self.release(&guard);
-            return;
+            if !self.trials.has_failed(&guard) {
+                self.release(&guard);
+                return;
+            }
+            // It was called, and may have left something to end.
+            self.trials.end(&guard, false);
         }
         let until = now + self.drain_timeout;
         self.drains.push_back(Drain {
@@ -179,7 +192,7 @@ impl Desk {
     }
 
     /// A callback has ended.
-    pub(crate) fn finish(&mut self, finished: Finished) {
+    pub(crate) fn finish(&mut self, now: Instant, finished: Finished) {
         let Finished { job, end } = finished;
         let (callback, key) = (job.callback(), job.guard().partition().clone());
         self.lane(callback).running -= 1;
@@ -191,15 +204,15 @@ impl Desk {
         }
         let guard = job.guard();
         let cut = matches!(end, End::CutShort | End::CutShortPanicking(_));
-        if let End::Panicked(message) | End::CutShortPanicking(message) = end {
+        if let End::Panicked(message) | End::CutShortPanicking(message) = &end {
             self.notices.push(ManagerNotice::CallbackPanicked {
                 partition: key.clone(),
                 callback,
-                message,
+                message: message.clone(),
             });
         }
         match callback {
-            Callback::Assigned => {}
+            Callback::Assigned => self.assigned(now, &job, &end),
             Callback::Revoked => {
                 if cut {
                     // The limit of the callback and of the drain are the same: whichever is first.
@@ -212,9 +225,41 @@ impl Desk {
         self.forget_if_empty(&key);
     }
 
-    /// Gives up on what has drained for too long.
+    /// An `on_assigned` has ended: what failed is tried again unless it is being revoked.
+    fn assigned(&mut self, now: Instant, job: &Job, end: &End) {
+        let guard = job.guard();
+        let reason = match end {
+            End::Returned => return self.trials.end(guard, true),
+            End::NotBegun => return,
+            End::Failed(reason) => reason.clone(),
+            End::Panicked(words) | End::CutShortPanicking(words) => format!("it panicked: {words}"),
+            End::CutShort => "it was cut short".to_owned(),
+        };
+        let Some(slot) = self.slots.get_mut(guard.partition()) else {
+            return;
+        };
+        let ends_it = |next: &Job| matches!(next, Job::Revoked { .. }) && next.guard().is(guard);
+        let held = slot.holding.as_ref().is_some_and(|held| held.is(guard));
+        if !held || slot.queue.iter().any(ends_it) {
+            return;
+        }
+        slot.queue.push_front(job.clone());
+        let (failures, pause) = self.trials.fail(now, guard, &reason);
+        self.notices.push(ManagerNotice::AssignFailed {
+            partition: guard.partition().clone(),
+            token: guard.token(),
+            failures,
+            reason,
+            pause,
+        });
+    }
+
+    /// Gives up on what has drained for too long, and lets what failed have its next try.
     pub(crate) fn expire(&mut self, now: Instant) {
-        while self.deadline().is_some_and(|until| until <= now) {
+        while let Some(key) = self.trials.take_due(now) {
+            self.make_ready(&key);
+        }
+        while self.drains.front().is_some_and(|drain| drain.until <= now) {
             let Some(Drain { guard, .. }) = self.drains.pop_front() else {
                 break;
             };
@@ -243,7 +288,18 @@ impl Desk {
 
     /// When [`Desk::expire`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.drains.front().map(|drain| drain.until)
+        let drain = self.drains.front().map(|drain| drain.until);
+        drain.into_iter().chain(self.trials.deadline()).min()
+    }
+
+    /// What is owned and not processed, if anything.
+    pub(crate) fn pending(&self) -> Option<Pending> {
+        self.trials.pending()
+    }
+
+    /// What the core is to know of partitions that cannot be processed here, since the last call.
+    pub(crate) fn take_told(&mut self) -> Vec<Told> {
+        self.trials.take_told()
     }
 
     /// What has been released since the last call.
@@ -270,7 +326,7 @@ impl Desk {
                 .queue
                 .front()
                 .is_some_and(|job| job.callback() == callback);
-        if !due {
+        if !due || callback == Callback::Assigned && self.trials.rests(key) {
             return None;
         }
         let dead = |job: &Job| callback == Callback::Assigned && !job.guard().is_valid();
@@ -325,6 +381,7 @@ impl Desk {
             return;
         };
         if let Some(guard) = slot.holding.take_if(|held| held.is(guard)) {
+            self.trials.end(&guard, false);
             guard.end();
             self.released.push(guard.grant().clone());
         }

@@ -10,25 +10,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::{
-    AssignmentStrategy, Config, Core, Effect, Event, Grant, HistoryLoss, Instant, Notice,
-    OnBucketLost, ParkReason, PartitionKey, PartitionSource, RequestId, StopMode, Store, Version,
-    WatchEvent, WatchId,
+    Core, Effect, Event, Grant, HistoryLoss, Instant, Notice, OnBucketLost, ParkReason,
+    PartitionKey, RequestId, StopMode, Version, WatchEvent, WatchId,
 };
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use crate::clock::Clock;
-use crate::desk::{Desk, Finished};
+use crate::desk::{Desk, Finished, Told};
 use crate::error::{Ended, RequestError, StopFailure};
 use crate::guard::Guard;
-use crate::handler::PartitionHandler;
-use crate::observer::Observer;
+use crate::jump::Jumps;
 use crate::shared::{Outcome, Shared};
 use crate::subscription::ManagerNotice;
 
+mod parts;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
-use tasks::Asking;
+pub(crate) use parts::Parts;
+use tasks::{Asking, CallLimits};
 
 /// The longest sleep. A suspended machine's timers are late by the suspension; this bounds for how
 /// long after it the driver does not look at the clock.
@@ -62,18 +63,6 @@ pub(crate) enum Request {
     Trigger,
 }
 
-/// What a driver works with; all of it is the user's choice.
-pub(crate) struct Parts {
-    pub(crate) config: Config,
-    pub(crate) clock: Clock,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) source: Arc<dyn PartitionSource>,
-    pub(crate) strategy: Arc<dyn AssignmentStrategy>,
-    pub(crate) handler: Arc<dyn PartitionHandler>,
-    pub(crate) concurrency: usize,
-    pub(crate) observer: Observer,
-}
-
 pub(crate) struct Driver {
     core: Core,
     parts: Parts,
@@ -84,6 +73,7 @@ pub(crate) struct Driver {
     tasks: JoinSet<Input>,
     watches: BTreeMap<WatchId, AbortHandle>,
     desk: Desk,
+    jumps: Jumps,
     requests: BTreeMap<RequestId, oneshot::Sender<Result<Version, RequestError>>>,
     last_request: u64,
     phase: Phase,
@@ -114,7 +104,9 @@ impl Driver {
         notices: broadcast::Sender<Arc<ManagerNotice>>,
         (sender, inbox): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     ) -> Self {
-        let desk = Desk::new(parts.config.drain_timeout(), parts.concurrency);
+        let drain = parts.config.drain_timeout();
+        let desk = Desk::new(drain, parts.concurrency, parts.assign_attempts);
+        let jumps = Jumps::new(&parts.config);
         Self {
             core,
             parts,
@@ -125,6 +117,7 @@ impl Driver {
             tasks: JoinSet::new(),
             watches: BTreeMap::new(),
             desk,
+            jumps,
             requests: BTreeMap::new(),
             last_request: 0,
             phase: Phase::Running,
@@ -171,6 +164,15 @@ impl Driver {
     }
 
     fn take(&mut self, input: Input) {
+        // Before anything else: what comes in may be older than it looks.
+        if let Some(by) = self
+            .parts
+            .clock
+            .sample()
+            .and_then(|now| self.jumps.look(now))
+        {
+            self.feed(Event::ClockJumped { by: Some(by) });
+        }
         match input {
             Input::Event(event) => self.feed(event),
             Input::Request { kind, reply } => self.request(kind, reply),
@@ -187,13 +189,14 @@ impl Driver {
             self.tell_released();
         }
         self.begin_callbacks();
+        self.parts.observer.on_pending(self.desk.pending());
         self.parts.observer.turned(now);
     }
 
     fn finished(&mut self, finished: Finished) {
         let now = self.parts.clock.now();
         self.parts.observer.on_finished(now, &finished);
-        self.desk.finish(finished);
+        self.desk.finish(now, finished);
     }
 
     fn request(&mut self, kind: Request, reply: oneshot::Sender<Result<Version, RequestError>>) {
@@ -241,6 +244,9 @@ impl Driver {
             let now = self.parts.clock.now();
             self.parts.observer.on_released(now, &grants);
             self.feed(Event::Released { grants });
+        }
+        for Told { grant, failing } in self.desk.take_told() {
+            self.feed(Event::Processing { grant, failing });
         }
         for notice in self.desk.take_notices() {
             self.tell(notice);
@@ -307,7 +313,7 @@ impl Driver {
                     self.desk.revoke(now, grant, cause);
                 }
             }
-            Effect::Assign { grants } => self.assign(grants),
+            Effect::Assign { grants } => self.assign(now, grants),
             Effect::Notify(notice) => notices.push(notice),
         }
     }
@@ -321,11 +327,11 @@ impl Driver {
         }
     }
 
-    fn assign(&mut self, grants: Vec<Grant>) {
+    fn assign(&mut self, now: Instant, grants: Vec<Grant>) {
         for grant in grants {
             let guard = Guard::new(grant, Arc::clone(&self.shared.lease));
             self.shared.hold(&guard);
-            self.desk.assign(guard);
+            self.desk.assign(now, guard);
         }
     }
 
@@ -344,8 +350,11 @@ impl Driver {
         for call in self.desk.calls() {
             self.parts.observer.on_call(now, &call.job);
             let handler = Arc::clone(&self.parts.handler);
-            let limit = self.parts.config.drain_timeout();
-            self.tasks.spawn(tasks::call(handler, call, limit));
+            let limits = CallLimits {
+                assign: self.parts.assign_timeout,
+                drain: self.parts.config.drain_timeout(),
+            };
+            self.tasks.spawn(tasks::call(handler, call, limits));
         }
     }
 
@@ -414,7 +423,7 @@ impl Driver {
         let now = self.parts.clock.now();
         self.parts.observer.on_notice(now, &notice);
         let failure = match &*notice {
-            ManagerNotice::Core(_) => None,
+            ManagerNotice::Core(_) | ManagerNotice::AssignFailed { .. } => None,
             ManagerNotice::CallbackPanicked {
                 partition,
                 callback,

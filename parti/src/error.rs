@@ -43,6 +43,12 @@ impl std::error::Error for Ended {}
 pub enum LaunchError {
     /// The store could not be opened. Nothing was begun.
     Store(Arc<dyn std::error::Error + Send + Sync>),
+    /// A label of [`ManagerBuilder::metric_label`](crate::ManagerBuilder::metric_label) has a name that
+    /// metrics of the library have themselves, or was added twice. Nothing was begun.
+    MetricLabel {
+        /// The name.
+        name: String,
+    },
     /// No ID could be claimed. Nothing is held; see [`StartError`].
     Start(StartError),
     /// The driver ended meanwhile; see [`Ended`].
@@ -53,6 +59,10 @@ impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(error) => write!(f, "the store could not be opened: {error}"),
+            Self::MetricLabel { name } => write!(
+                f,
+                "metric_label {name:?}: metrics have a label of that name already; use another"
+            ),
             Self::Start(error) => error.fmt(f),
             Self::Ended(error) => error.fmt(f),
         }
@@ -63,6 +73,7 @@ impl std::error::Error for LaunchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Store(error) => Some(&**error),
+            Self::MetricLabel { .. } => None,
             Self::Start(error) => Some(error),
             Self::Ended(error) => Some(error),
         }

@@ -4,6 +4,7 @@
 //! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first. Whoever
 //! only wants to know takes [`Hooks`](crate::Hooks), which no hand-over waits for.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,24 +16,32 @@ use crate::guard::Guard;
 ///
 /// Callbacks of different partitions run concurrently, up to the builder's `concurrency`. A callback
 /// that panics, also in a destructor when it is cut short, is contained, reported as a
-/// [`ManagerNotice::CallbackPanicked`](crate::ManagerNotice) and counts as returned. `on_assigned` is
-/// not begun with a guard that is invalid already, as after the runtime was blocked for a lease.
+/// [`ManagerNotice::CallbackPanicked`](crate::ManagerNotice) and counts as returned from `on_revoked`, as
+/// failed from `on_assigned`. `on_assigned` is not begun with a guard that is invalid already, as after
+/// the runtime was blocked for a lease.
 ///
 /// # Cancellation safety
 /// A callback that takes too long is dropped where it waits; what it has spawned goes on, so let it
-/// watch the guard. `on_revoked` is bounded by `drain_timeout`. `on_assigned` has no deadline of its own,
-/// but is dropped when its partition has waited `drain_timeout` to be revoked. All of them are dropped
-/// with the [`Manager`](crate::Manager).
+/// watch the guard. `on_revoked` is bounded by `drain_timeout`, `on_assigned` by the builder's
+/// `assign_timeout`; it is also dropped when its partition has waited `drain_timeout` to be revoked. All
+/// of them are dropped with the [`Manager`](crate::Manager).
 ///
 /// # Order
-/// Every `on_assigned` that began is followed by exactly one `on_revoked`, also when it panicked or
-/// was cut short; only the drop of the [`Manager`](crate::Manager) ends things without.
+/// For each ownership `on_assigned` is called until it returns `Ok`: a call that fails, panics or takes too
+/// long is followed by another after a pause, with the same guard. Once it was called, the ownership ends
+/// with exactly one `on_revoked`, also when every call failed, since one that was cut short may have
+/// left something to end. Only the drop of the [`Manager`](crate::Manager) ends things without.
 #[async_trait]
 pub trait PartitionHandler: Send + Sync + 'static {
     /// The partition is this worker's: begin to process it, as a rule by starting a task that holds
     /// a clone of the guard, and return. Loading state here is fine; a revocation that comes
     /// meanwhile waits for it up to `drain_timeout`, then the future is dropped.
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard);
+    ///
+    /// # Errors
+    /// [`HandlerError`] says that the processing has not begun: it is tried again after a pause, and
+    /// a partition for which it keeps failing is given to another worker.
+    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard)
+    -> Result<(), HandlerError>;
 
     /// The partition is being taken away: end its processing and return when it has ended. Only
     /// then, or after `drain_timeout`, it is given to another worker. After that time-out the guard
@@ -42,12 +51,58 @@ pub trait PartitionHandler: Send + Sync + 'static {
 
 #[async_trait]
 impl<H: PartitionHandler + ?Sized> PartitionHandler for Arc<H> {
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
-        (**self).on_assigned(partition, guard).await;
+    async fn on_assigned(
+        &self,
+        partition: &PartitionKey,
+        guard: Guard,
+    ) -> Result<(), HandlerError> {
+        (**self).on_assigned(partition, guard).await
     }
 
     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
         (**self).on_revoked(partition, cause).await;
+    }
+}
+
+/// Why the processing of a partition could not begin, in words. Every error becomes one by `?`.
+///
+/// ```
+/// use parti::HandlerError;
+///
+/// fn port(text: &str) -> Result<u16, HandlerError> {
+///     if text.is_empty() {
+///         return Err(HandlerError::new("there is no port"));
+///     }
+///     Ok(text.parse()?)
+/// }
+/// assert_eq!(port("70000").unwrap_err().to_string(), "number too large to fit in target type");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerError(String);
+
+impl HandlerError {
+    /// An error that says this.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// It is not an `Error` itself, so that this can hold for every one that is.
+impl<E: std::error::Error> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            reason = format!("{reason}: {cause}");
+            source = cause.source();
+        }
+        Self(reason)
     }
 }
 

@@ -19,6 +19,7 @@ use parti_core::{
     CircuitState, Config, DegradedReason, Instant, Mode, ProblemKind, State, Status, Version,
 };
 
+use crate::desk::Pending;
 use crate::error::Ended;
 
 /// How long the driver may not have turned before it counts as stalled. It turns at least once a
@@ -85,6 +86,9 @@ codes! {
         "Its lease has run out, so that no guard is valid.";
     NotAssigned = "not_assigned", Unready,
         "It has not taken in its first assignment.";
+    NotProcessing = "not_processing", Unready,
+        "Partitions have been its own for longer than `drain_timeout` and are not processed: they \
+         wait for their turn, hang in `on_assigned`, or failed there.";
     LeaseMarginLow = "lease_margin_low", Report,
         "Less than a third of the lease is left.";
     StoreUnreachable = "store_unreachable", Report,
@@ -110,6 +114,10 @@ codes! {
         "The partition source fails.";
     CommitFailing = "commit_failing", Report,
         "What the leader has planned cannot be committed.";
+    HandlerFailing = "handler_failing", Report,
+        "Workers of the group cannot begin to process partitions they have.";
+    SlotsHeld = "slots_held", Report,
+        "Slots are held for replacements of workers that left; their partitions have no owner.";
     OtherProblem = "other_problem", Report,
         "The leader is of a later release and tells a problem that this release has no name for.";
     Degraded = "degraded", Report,
@@ -135,7 +143,9 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
         ProblemKind::PlanFailing => (HealthCode::PlanFailing, interval),
         ProblemKind::SourceFailing => (HealthCode::SourceFailing, interval),
         ProblemKind::CommitFailing => (HealthCode::CommitFailing, interval),
+        ProblemKind::SlotsHeld => (HealthCode::SlotsHeld, repaired),
         // A test fails for a kind with a name that ends up here.
+        ProblemKind::HandlerFailing => (HealthCode::HandlerFailing, interval),
         ProblemKind::Other(_) | _ => (HealthCode::OtherProblem, repaired),
     }
 }
@@ -235,6 +245,8 @@ pub(crate) struct Vitals {
     pub(crate) history_lost: Option<(Instant, String)>,
     /// The oldest running callback: since when, and which.
     pub(crate) oldest_callback: Option<(Instant, String)>,
+    /// What is owned and not processed.
+    pub(crate) pending: Option<Pending>,
     pub(crate) stopping: bool,
 }
 
@@ -352,6 +364,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         }
     }
     found.add_after(HealthCode::NoLeader, vitals.no_leader, lease, "");
+    add_pending(found, config, vitals);
     add_problems(found, config, status);
     let patience = config.handoff_timeout() + lease;
     let waiting = format!(
@@ -368,6 +381,24 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         let patience = config.drain_timeout();
         found.add_after(HealthCode::CallbackStuck, Some(*since), patience, which);
     }
+}
+
+/// Owned is not processed.
+fn add_pending(found: &mut Found, config: &Config, vitals: &Vitals) {
+    let Some(pending) = &vitals.pending else {
+        return;
+    };
+    let Pending {
+        since,
+        partitions,
+        failed,
+    } = *pending;
+    let detail = format!(
+        "on_assigned of {partitions} partitions has not succeeded: {failed} failed, the others run or \
+         wait for their turn"
+    );
+    let patience = config.drain_timeout();
+    found.add_after(HealthCode::NotProcessing, Some(since), patience, detail);
 }
 
 /// What the core finds wrong, if it has lasted for too long.

@@ -10,15 +10,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parti_core::{
-    AlertLevel, Cause, CircuitState, DegradedReason, Grant, Notice, PartitionKey, RevokeCause,
-    State, StepDownReason, Term, Version, WorkerId,
+    AlertLevel, Cause, CircuitState, DegradedReason, Grant, Notice, RevokeCause, State,
+    StepDownReason, Term, Version, WorkerId,
 };
 
 use crate::subscription::ManagerNotice;
 
+mod assigned;
 mod channel;
 mod run;
 
+pub use assigned::AssignedKeys;
+pub(crate) use assigned::Keys;
 pub use channel::{HookStream, hook_channel};
 pub(crate) use run::{Limits, run};
 
@@ -43,7 +46,7 @@ pub struct AssignmentChange {
     /// Taken away; `on_revoked` is called for each that was begun.
     pub removed: Vec<Grant>,
     /// Everything assigned now, by key. After a gap (see [`Hooks::on_missed`]) it is still whole.
-    pub assigned: Arc<[PartitionKey]>,
+    pub assigned: AssignedKeys,
 }
 
 /// Why an assignment changed.
@@ -142,6 +145,7 @@ impl fmt::Display for Trouble {
 fn code(notice: &ManagerNotice) -> Option<&'static str> {
     Some(match notice {
         ManagerNotice::CallbackPanicked { .. } => "callback_panicked",
+        ManagerNotice::AssignFailed { .. } => "assign_failed",
         ManagerNotice::DrainTimedOut { .. } => "drain_timed_out",
         ManagerNotice::Core(notice) => match notice {
             Notice::IdentityLost { .. } => "identity_lost",

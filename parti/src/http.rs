@@ -2,22 +2,26 @@
 //!
 //! It is separate, and written by hand, because a web framework would weigh more than the rest of the
 //! crate. What always holds: a request has a limit in size and time, connections have a limit in
-//! number, every answer ends its connection, and nothing a client sends is echoed.
+//! number beyond which the oldest idle one makes room, every answer ends its connection, and nothing
+//! a client sends is echoed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 /// The most bytes of a request's head.
 const MAX_HEAD: usize = 8 << 10;
 /// How long a connection may take in all.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How many connections are served at once; more wait.
+/// How many connections are served at once. One more takes the place of the oldest that has not sent
+/// its request: a probe must be answered however many connections are idle.
 const CONNECTIONS: usize = 32;
 /// The pause after a connection could not be accepted, as when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,29 +58,55 @@ pub(crate) fn plain(status: u16, body: impl Into<String>) -> Answer {
     Answer { status, kind, body }
 }
 
-/// Serves until it is dropped.
+/// Serves until it is dropped, and drops its connections then.
 pub(crate) async fn accept(listener: TcpListener, routes: Routes) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = Open::default();
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let routes = routes.clone();
-                tokio::spawn(async move {
-                    // A client that is slow or gone is its own problem.
-                    let _ = timeout(LIMIT, converse(stream, &routes)).await;
-                    drop(slot);
-                });
-            }
+            Ok((stream, _)) => open.serve(stream, routes.clone()),
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-async fn converse(mut stream: TcpStream, routes: &Routes) -> io::Result<()> {
+/// The connections that are open, the oldest first.
+#[derive(Default)]
+struct Open {
+    tasks: JoinSet<()>,
+    connections: VecDeque<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// Whether its request has come.
+    asked: Arc<AtomicBool>,
+}
+
+impl Open {
+    fn serve(&mut self, stream: TcpStream, routes: Routes) {
+        while self.tasks.try_join_next().is_some() {}
+        self.connections.retain(|open| !open.task.is_finished());
+        if self.connections.len() >= CONNECTIONS {
+            let idle = |open: &Connection| !open.asked.load(Ordering::Relaxed);
+            // Where none is idle, the oldest is the slowest to take its answer.
+            let oldest = self.connections.iter().position(idle).unwrap_or(0);
+            if let Some(oldest) = self.connections.remove(oldest) {
+                oldest.task.abort();
+            }
+        }
+        let asked = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&asked);
+        let task = self.tasks.spawn(async move {
+            // A client that is slow or gone is its own problem.
+            let _ = timeout(LIMIT, converse(stream, &routes, &noted)).await;
+        });
+        self.connections.push_back(Connection { task, asked });
+    }
+}
+
+async fn converse(mut stream: TcpStream, routes: &Routes, asked: &AtomicBool) -> io::Result<()> {
     let head = read_head(&mut stream).await?;
+    asked.store(true, Ordering::Relaxed);
     let (answer, with_body) = match parse(&head) {
         Ok((with_body, path)) => (routes.answer(path), with_body),
         Err(answer) => (answer, true),
@@ -166,5 +196,43 @@ mod tests {
         assert_eq!(status(&"x".repeat(MAX_HEAD)), Err(431));
         let binary = parse(b"GET /\xff HTTP/1.1\r\n\r\n").map_err(|answer| answer.status);
         assert_eq!(binary, Err(400));
+    }
+
+    async fn get(address: std::net::SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        let request = b"GET /healthz HTTP/1.1\r\n\r\n";
+        stream.write_all(request).await.expect("sends");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answers");
+        answer
+    }
+
+    /// Thirty-two connections that sent nothing kept the probes of a healthy worker waiting for ten
+    /// seconds, which is when an orchestrator restarts it.
+    #[tokio::test]
+    async fn idle_connections_do_not_keep_a_probe_waiting() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("bound");
+        let health: Route = ("/healthz".to_owned(), Box::new(|| plain(200, "ok\n")));
+        let serving = tokio::spawn(accept(listener, Routes::new(vec![health])));
+        let mut idle = Vec::new();
+        for _ in 0..3 * CONNECTIONS {
+            idle.push(TcpStream::connect(address).await.expect("connects"));
+            let answer = timeout(LIMIT / 2, get(address)).await;
+            let answer = answer.expect("before the idle ones are given up");
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
+        }
+        // The oldest made room, the youngest did not.
+        let mut end = [0];
+        let closed = timeout(LIMIT / 2, idle[0].read(&mut end)).await;
+        assert!(!matches!(closed.expect("closed"), Ok(1..)));
+        let last = idle.last_mut().expect("many");
+        last.write_all(b"GET /healthz HTTP/1.1\r\n\r\n")
+            .await
+            .expect("open");
+        let mut answer = String::new();
+        last.read_to_string(&mut answer).await.expect("answers");
+        assert!(answer.ends_with("ok\n"), "{answer:?}");
+        serving.abort();
     }
 }

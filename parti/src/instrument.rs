@@ -4,9 +4,9 @@
 //! looked up when a manager is built and never again, so that recording costs an atomic operation,
 //! or a branch when no recorder is installed.
 
-use crate::catalogue::Metric;
+use crate::catalogue::{CATALOGUE, Metric};
 #[cfg(feature = "metrics")]
-use crate::catalogue::{CATALOGUE, MetricKind, MetricUnit};
+use crate::catalogue::{MetricKind, MetricUnit};
 
 #[cfg(feature = "metrics")]
 pub(crate) use ::metrics::{Counter, Gauge, Histogram};
@@ -29,6 +29,19 @@ impl Instruments {
         Self {
             labels: std::iter::once(own).chain(extra.iter().cloned()).collect(),
         }
+    }
+
+    /// The first of these names that a label has already: one of the library's own, of which a recorder
+    /// would keep either, one of Prometheus' own, or an earlier one.
+    pub(crate) fn taken(extra: &[(String, String)]) -> Option<&str> {
+        let own = CATALOGUE.iter().flat_map(|metric| metric.labels);
+        let own: Vec<_> = own.chain(&["group", "le", "quantile"]).collect();
+        let names = extra.iter().map(|(name, _)| name.as_str());
+        let is_taken = |&(index, name): &(usize, &str)| {
+            let earlier = &extra[..index];
+            own.iter().any(|taken| **taken == name) || earlier.iter().any(|(n, _)| n == name)
+        };
+        names.enumerate().find(is_taken).map(|(_, name)| name)
     }
 
     /// Tells the recorder what each metric means.

@@ -29,6 +29,7 @@ mod hooks;
 #[cfg(feature = "prometheus")]
 mod http;
 mod instrument;
+mod jump;
 mod kv_source;
 mod local_store;
 mod log;
@@ -58,11 +59,11 @@ pub use builder::ManagerBuilder;
 pub use clock::Clock;
 pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure, StopReport};
 pub use guard::Guard;
-pub use handler::{Callback, PartitionHandler};
+pub use handler::{Callback, HandlerError, PartitionHandler};
 pub use health::{Condition, Health, HealthCode, Impact};
 pub use hooks::{
-    AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks, LeadershipChange,
-    NoHooks, StateChange, Trouble, hook_channel,
+    AssignedKeys, AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks,
+    LeadershipChange, NoHooks, StateChange, Trouble, hook_channel,
 };
 pub use kv_source::{KvSource, KvSourceError};
 pub use local_store::LocalStore;

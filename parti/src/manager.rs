@@ -31,15 +31,16 @@ mod history;
 ///
 /// ```
 /// # use async_trait::async_trait;
-/// use parti::{Config, Guard, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
+/// use parti::{Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
 /// use parti::{StaticSource, StopMode};
 ///
 /// struct Print;
 ///
 /// #[async_trait]
 /// impl PartitionHandler for Print {
-///     async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
+///     async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) -> Result<(), HandlerError> {
 ///         println!("{partition} is mine, token {}", guard.token());
+///         Ok(())
 ///     }
 ///     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
 ///         println!("{partition} is gone: {cause}");

@@ -83,6 +83,9 @@ impl Meter {
 
     /// Something is about to be told to the core.
     pub(crate) fn on_event(&mut self, now: Instant, event: &Event) {
+        if matches!(event, Event::ClockJumped { .. }) {
+            self.worker.clock_jumps.increment(1);
+        }
         let Event::Store { op, result } = event else {
             return;
         };
@@ -141,6 +144,14 @@ impl Meter {
         if let Some(since) = self.overdue.remove(key) {
             self.group.overlapped(now.since(since));
         }
+    }
+
+    pub(crate) fn on_assign_failed(&self) {
+        self.worker.assign_failures.increment(1);
+    }
+
+    pub(crate) fn on_pending(&self, partitions: usize) {
+        self.worker.pends(partitions);
     }
 
     pub(crate) fn on_panic(&self, callback: Callback) {

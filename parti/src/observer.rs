@@ -14,11 +14,11 @@ use parti_core::{
 };
 use tokio::sync::broadcast;
 
-use crate::desk::{End, Finished, Job};
+use crate::desk::{End, Finished, Job, Pending};
 use crate::error::Ended;
 use crate::handler::Callback;
 use crate::health::{HealthCode, judge};
-use crate::hooks::{AssignmentChange, ChangeCause, HookEvent};
+use crate::hooks::{AssignedKeys, AssignmentChange, ChangeCause, HookEvent, Keys};
 use crate::instrument::{ByLabel, Gauge, Instruments};
 use crate::log::Log;
 use crate::meter::{self, Meter};
@@ -48,6 +48,8 @@ pub(crate) struct Observer {
 #[derive(Debug, Default)]
 struct Assignment {
     now: BTreeMap<PartitionKey, Token>,
+    /// The same partitions, as hooks are told them.
+    keys: Keys,
     added: Vec<Grant>,
     removed: Vec<Grant>,
     revoked: Option<RevokeCause>,
@@ -81,6 +83,12 @@ impl Observer {
     /// Something is about to be told to the core.
     pub(crate) fn on_event(&mut self, now: Instant, event: &Event) {
         self.meter.on_event(now, event);
+        if let Event::ClockJumped { by } = event {
+            tracing::warn!(
+                ?by,
+                "the wall clock ran ahead: was the machine suspended? The lease is shortened"
+            );
+        }
         let Event::Store { result, .. } = event else {
             return;
         };
@@ -113,7 +121,7 @@ impl Observer {
         self.log
             .on_assignment(status, &change, self.assignment.now.len());
         if let Some(hooks) = &self.hooks {
-            change.assigned = self.assignment.now.keys().cloned().collect();
+            change.assigned = self.assignment.keys.snapshot();
             // Hooks may have panicked themselves to their end.
             let _ = hooks.send(Arc::new(HookEvent::Assignment(change)));
         }
@@ -127,6 +135,7 @@ impl Observer {
                 self.note_degraded(now, notice);
             }
             ManagerNotice::CallbackPanicked { callback, .. } => self.meter.on_panic(*callback),
+            ManagerNotice::AssignFailed { .. } => self.meter.on_assign_failed(),
             ManagerNotice::DrainTimedOut { partition, .. } => {
                 let runs = |callback| self.running.contains_key(&(partition.clone(), callback));
                 let runs = runs(Callback::Assigned) || runs(Callback::Revoked);
@@ -168,7 +177,11 @@ impl Observer {
             End::CutShort | End::CutShortPanicking(_) if callback == Callback::Assigned => {
                 tracing::warn!(partition = %key, "on_assigned was cut short to give its partition away");
             }
-            End::Returned | End::Panicked(_) | End::CutShort | End::CutShortPanicking(_) => {}
+            End::Returned
+            | End::Failed(_)
+            | End::Panicked(_)
+            | End::CutShort
+            | End::CutShortPanicking(_) => {}
         }
         self.meter.on_finished(now, (key, callback), since, running);
     }
@@ -176,6 +189,15 @@ impl Observer {
     /// A stop was asked for.
     pub(crate) fn on_stop(&self) {
         self.shared.vitals().stopping = true;
+    }
+
+    /// What is owned and not processed.
+    pub(crate) fn on_pending(&self, pending: Option<Pending>) {
+        let mut vitals = self.shared.vitals();
+        if vitals.pending != pending {
+            vitals.pending = pending;
+            self.meter.on_pending(pending.map_or(0, |p| p.partitions));
+        }
     }
 
     /// The driver has turned.
@@ -258,6 +280,7 @@ impl Assignment {
             Effect::Assign { grants } => {
                 for grant in grants {
                     self.now.insert(grant.partition.clone(), grant.token);
+                    self.keys.insert(grant.partition.clone());
                     self.added.push(grant.clone());
                 }
             }
@@ -265,6 +288,7 @@ impl Assignment {
                 for grant in grants {
                     if self.now.get(&grant.partition) == Some(&grant.token) {
                         self.now.remove(&grant.partition);
+                        self.keys.remove(&grant.partition);
                         self.removed.push(grant.clone());
                     }
                 }
@@ -296,7 +320,7 @@ impl Assignment {
             cause: revoked.map_or(ChangeCause::Generation(generation), ChangeCause::Revoked),
             added: std::mem::take(&mut self.added),
             removed: std::mem::take(&mut self.removed),
-            assigned: Arc::from([]),
+            assigned: AssignedKeys::default(),
         })
     }
 }

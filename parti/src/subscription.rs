@@ -5,6 +5,7 @@
 //! order, knows how many it lost, and ends at the latest one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parti_core::{Notice, PartitionKey, Token};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -21,7 +22,21 @@ pub(crate) const RING: usize = 1024;
 pub enum ManagerNotice {
     /// From the coordination core: state changes, leadership, generations, failures.
     Core(Notice),
-    /// A callback panicked. It counts as returned.
+    /// `on_assigned` failed, panicked or took longer than `assign_timeout`. It is tried again; a
+    /// partition that keeps failing is given to another worker.
+    AssignFailed {
+        /// The partition.
+        partition: PartitionKey,
+        /// The token of the ownership.
+        token: Token,
+        /// How often in a row.
+        failures: u32,
+        /// The reason in words.
+        reason: String,
+        /// After how long it is tried again.
+        pause: Duration,
+    },
+    /// A callback panicked. An `on_revoked` counts as returned, an `on_assigned` as failed.
     CallbackPanicked {
         /// The partition.
         partition: PartitionKey,

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use parti::store::{StoreOp, StoreReply, Watch, WatchScope};
 use parti::{
-    Guard, HookEvent, Hooks, LocalStore, Manager, ManagerNotice, Partition, PartitionHandler,
-    PartitionKey, RevokeCause, SourceError, StateChange, StaticSource, StopMode, Store, StoreError,
-    async_trait, source_fn,
+    Guard, HandlerError, HookEvent, Hooks, LocalStore, Manager, ManagerNotice, Partition,
+    PartitionHandler, PartitionKey, RevokeCause, SourceError, StateChange, StaticSource, StopMode,
+    Store, StoreError, async_trait, source_fn,
 };
 use recorder::{Recorder, fast, heard, manager, until};
 
@@ -61,11 +61,16 @@ fn one_less(left: &AtomicUsize) -> bool {
 
 #[async_trait]
 impl PartitionHandler for Hanging {
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
-        self.recorder.on_assigned(partition, guard).await;
+    async fn on_assigned(
+        &self,
+        partition: &PartitionKey,
+        guard: Guard,
+    ) -> Result<(), HandlerError> {
+        self.recorder.on_assigned(partition, guard).await?;
         if one_less(&self.assigned) {
             hang().await;
         }
+        Ok(())
     }
 
     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use parti::{
-    Clock, Config, Guard, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
-    StaticSource, StopMode, async_trait,
+    Clock, Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset,
+    RevokeCause, StaticSource, StopMode, async_trait,
 };
 use parti_testing::memory_store::MemoryStore;
 use tokio::time::Instant;
@@ -39,8 +39,9 @@ impl Work {
 
 #[async_trait]
 impl PartitionHandler for Work {
-    async fn on_assigned(&self, _: &PartitionKey, guard: Guard) {
+    async fn on_assigned(&self, _: &PartitionKey, guard: Guard) -> Result<(), HandlerError> {
         self.told(|told| told.guards.push(guard));
+        Ok(())
     }
 
     async fn on_revoked(&self, _: &PartitionKey, cause: RevokeCause) {

@@ -1,88 +1,172 @@
 //! Which ID to take: a pure function of what the list shows.
 //!
-//! A seat may be taken when its session has ended for certain: released, evicted after a full lease
-//! of silence, or seen unchanged for a full lease on the own clock. The seat of the own former session
-//! may be taken at once: whoever was cut off keeps its ID. Ended seats come before unused
-//! ones, because they may still own partitions: a replacement inherits them and nothing moves. Held
-//! ones come first of all, since what they own waits for the replacement; that of an evicted one
-//! does not.
+//! A slot may be taken when its session has ended for certain: released, evicted after a full lease
+//! of silence, or seen unchanged for a full lease on the own clock. The slot of the own former
+//! session may be taken at once: whoever was cut off keeps its ID. A hinted slot is waited for, and
+//! taken at once where its predecessor was declared dead. Whenever the end of an earlier session is
+//! not certain, the claim names it. Ended slots come before unused ones, because they may still own
+//! partitions: a replacement inherits them and nothing moves. Held ones come first of all, since
+//! what they own waits for the replacement; that of an evicted one does not.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Config;
-use crate::id::{Revision, WorkerId};
-use crate::record::SessionStatus;
+use crate::id::{Epoch, Revision, WorkerId};
+use crate::record::{Predecessor, Remains, SessionRecord, SessionStatus};
 use crate::store::Expect;
 use crate::time::Instant;
 
 /// How many holders an error names.
 const NAMED_HOLDERS: usize = 5;
 
-/// A seat as the list shows it.
+/// The most earlier sessions a claim may name. A process that crashes more often than this within a
+/// lease waits until the first of them are over.
+pub(crate) const MAX_PREDECESSORS: usize = 8;
+
+/// So many renewals of a hinted slot while it is looked at: its holder lives. One may have been on
+/// its way when the holder died, or come out of an old read.
+const SIGNS_OF_LIFE: u32 = 2;
+
+/// A slot as the list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
     pub(crate) revision: Revision,
     /// What was written then.
     pub(crate) value: Vec<u8>,
+    /// The same as a record, if it is a session that can be read.
+    pub(crate) said: Option<SessionRecord>,
+    pub(crate) epoch: Epoch,
     /// Whether its session was this process's own, which it has given up.
     pub(crate) own: bool,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
-    pub(crate) status: SessionStatus,
-    pub(crate) lease: Duration,
+    /// How often it was written by a living holder while it was looked at.
+    pub(crate) signs: u32,
+}
+
+impl Seat {
+    fn status(&self) -> SessionStatus {
+        let said = self.said.as_ref();
+        said.map_or(SessionStatus::Active, |said| said.status)
+    }
+
+    fn lease(&self) -> Duration {
+        let said = self.said.as_ref();
+        said.map_or(Duration::ZERO, |said| said.lease)
+    }
+}
+
+/// Which slot a claim would like to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// None in particular.
+    Any,
+    /// That of its former session, if it is free.
+    Former(WorkerId),
+    /// The hinted one. It is waited for, unless its holder shows that it lives.
+    Hinted {
+        worker: WorkerId,
+        /// Whether its predecessor was declared dead, so that it need not be waited for.
+        dead: bool,
+        /// When waiting is of no use any more.
+        by: Option<Instant>,
+    },
+}
+
+impl Wish {
+    /// The slot.
+    pub(crate) const fn worker(&self) -> Option<&WorkerId> {
+        match self {
+            Self::Any => None,
+            Self::Former(worker) | Self::Hinted { worker, .. } => Some(worker),
+        }
+    }
+}
+
+/// An earlier session of a slot, and when it has ended for certain on the own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) predecessor: Predecessor,
+    pub(crate) until: Instant,
 }
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// Write this ID under this condition.
-    Take { worker: WorkerId, expect: Expect },
-    /// Every seat is taken; one of them may become free at `until`.
+    /// Write this ID under this condition, naming these earlier sessions.
+    Take {
+        worker: WorkerId,
+        expect: Expect,
+        predecessors: Vec<Pending>,
+    },
+    /// The slot that is wanted may become free at `until`.
+    Await { until: Instant },
+    /// Every slot is taken; one of them may become free at `until`.
     Wait {
         until: Instant,
         holders: Vec<WorkerId>,
     },
 }
 
-/// When a seat may be taken.
+/// What a claim knows beside the list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimant<'a> {
+    pub(crate) wish: &'a Wish,
+    /// Whether callbacks of its former session still run.
+    pub(crate) draining: bool,
+}
+
+/// When a slot may be taken as one whose session has ended.
 fn free_at(config: &Config, seat: &Seat) -> Instant {
     if seat.own {
         return Instant::ORIGIN;
     }
-    match seat.status {
+    match seat.status() {
         SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Instant::ORIGIN,
         SessionStatus::Active
         | SessionStatus::Draining
-        | SessionStatus::Evicted { silent: false } => seat.since + seat.lease.max(config.lease()),
+        | SessionStatus::Evicted { silent: false } => seat.since + seat.lease().max(config.lease()),
     }
 }
 
 pub(crate) fn choose(
     config: &Config,
-    preferred: Option<&WorkerId>,
+    claimant: Claimant<'_>,
     seats: &BTreeMap<WorkerId, Seat>,
     now: Instant,
 ) -> Choice {
     let (min, max) = config.worker_id_range();
     let pool = || (min..=max).filter_map(|number| config.worker_id(number));
     let take = |worker: WorkerId| {
-        let expect = seats
-            .get(&worker)
-            .map_or(Expect::Absent, |s| Expect::Revision(s.revision));
-        Choice::Take { worker, expect }
+        let seat = seats.get(&worker);
+        let expect = seat.map_or(Expect::Absent, |s| Expect::Revision(s.revision));
+        let predecessors = seat.map(|seat| predecessors(config, seat, claimant.draining, now));
+        Choice::Take {
+            worker,
+            expect,
+            predecessors: predecessors.unwrap_or_default(),
+        }
     };
     let is_free = |worker: &WorkerId| {
         seats
             .get(worker)
             .is_none_or(|seat| free_at(config, seat) <= now)
     };
-    if let Some(worker) = preferred.filter(|worker| is_free(worker)) {
-        return take(worker.clone());
+    if let Some(worker) = claimant.wish.worker() {
+        if is_free(worker) {
+            return take(worker.clone());
+        }
+        let seat = seats.get(worker);
+        match seat.and_then(|seat| worth_waiting_for(config, claimant.wish, seat)) {
+            Some(until) if until <= now => return take(worker.clone()),
+            Some(until) => return Choice::Await { until },
+            None => {}
+        }
     }
     let held = pool().find(|worker| {
-        let status = seats.get(worker).map(|seat| seat.status);
+        let status = seats.get(worker).map(Seat::status);
         matches!(status, Some(SessionStatus::Released { hold }) if !hold.is_zero())
     });
     let ended = || {
@@ -108,121 +192,72 @@ pub(crate) fn choose(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ACTIVE: SessionStatus = SessionStatus::Active;
-    const RELEASED: SessionStatus = SessionStatus::Released {
-        hold: Duration::ZERO,
+/// When the hinted slot, which is not free, may be taken; `None` when another is to be taken instead.
+///
+/// A holder that is declared dead and has been written since is waited for until it is overdue: its
+/// last renewal may have been on its way when it died. One that renews again lives and wins.
+fn worth_waiting_for(config: &Config, wish: &Wish, seat: &Seat) -> Option<Instant> {
+    let Wish::Hinted { dead, by, .. } = wish else {
+        return None;
     };
-
-    fn id(number: u32) -> WorkerId {
-        WorkerId::numbered("worker", number).expect("valid")
-    }
-
-    fn check(seats: &[(u32, SessionStatus, u64)], hint: Option<u32>, now_ms: u64) -> Choice {
-        let config = Config::builder("g")
-            .worker_id_range(0, 2)
-            .build()
-            .expect("coherent");
-        let seats = seats.iter().map(|&(number, status, since)| {
-            let revision = Revision::new(u64::from(number) + 10);
-            let (since, lease) = (Instant::from_millis(since), config.lease());
-            (
-                id(number),
-                Seat {
-                    revision,
-                    value: Vec::new(),
-                    own: false,
-                    since,
-                    status,
-                    lease,
-                },
-            )
-        });
-        let seats = seats.collect();
-        choose(
-            &config,
-            hint.map(id).as_ref(),
-            &seats,
-            Instant::from_millis(now_ms),
-        )
-    }
-
-    fn take(number: u32, expect: Option<u64>) -> Choice {
-        let expect = expect.map_or(Expect::Absent, |r| Expect::Revision(Revision::new(r)));
-        Choice::Take {
-            worker: id(number),
-            expect,
+    let said = seat.said.as_ref();
+    let room = said.filter(|said| said.predecessors.len() < MAX_PREDECESSORS);
+    let free = free_at(config, seat);
+    let at = match room.filter(|_| *dead) {
+        Some(_) if seat.signs == 0 => Instant::ORIGIN,
+        Some(said) => {
+            let interval = said.heartbeat_interval.max(config.heartbeat_interval());
+            free.min(seat.since + interval * 3 / 2)
         }
-    }
-
-    /// A seat taken too early makes two processes with one identity; one passed over moves partitions.
-    #[test]
-    fn ended_seats_come_first_then_unused_then_silent_ones() {
-        let evicted = |silent| SessionStatus::Evicted { silent };
-        assert_eq!(check(&[], None, 0), take(0, None));
-        assert_eq!(check(&[(0, ACTIVE, 0)], None, 100), take(1, None));
-        assert_eq!(check(&[(2, RELEASED, 0)], None, 100), take(2, Some(12)));
-        assert_eq!(
-            check(&[(2, evicted(true), 0)], None, 100),
-            take(2, Some(12))
-        );
-        assert_eq!(check(&[(2, evicted(false), 0)], None, 100), take(0, None));
-        assert_eq!(
-            check(&[(0, ACTIVE, 0), (2, RELEASED, 0)], Some(1), 100),
-            take(1, None)
-        );
-        assert_eq!(check(&[(1, ACTIVE, 0)], Some(1), 100), take(0, None));
-        let full = [(0, ACTIVE, 0), (1, ACTIVE, 500), (2, ACTIVE, 0)];
-        assert_eq!(check(&full, None, 6_000), take(0, Some(10)));
-        assert_eq!(check(&full, Some(1), 6_500), take(1, Some(11)));
-    }
-
-    /// A replacement that takes the seat of a crashed worker instead lets the hold run out, and the
-    /// partitions move after all.
-    #[test]
-    fn a_held_seat_comes_before_those_of_the_crashed() {
-        let evicted = SessionStatus::Evicted { silent: true };
-        let hold = Duration::from_secs(1);
-        let held = SessionStatus::Released { hold };
-        let seats = [(0, evicted, 0), (1, RELEASED, 0), (2, held, 0)];
-        assert_eq!(check(&seats, None, 100), take(2, Some(12)));
-        assert_eq!(check(&seats[..2], None, 100), take(0, Some(10)));
-    }
-
-    /// A worker that was cut off while alive would go on under another ID, and whoever counts its
-    /// failures would lose count.
-    #[test]
-    fn the_own_former_seat_may_be_taken_at_once() {
-        let config = Config::builder("g").build().expect("coherent");
-        let seat = |own| Seat {
-            revision: Revision::new(10),
-            value: Vec::new(),
-            own,
-            since: Instant::ORIGIN,
-            status: SessionStatus::Evicted { silent: false },
-            lease: config.lease(),
-        };
-        let choose = |own| {
-            let seats = BTreeMap::from([(id(3), seat(own))]);
-            super::choose(&config, Some(&id(3)), &seats, Instant::from_millis(1))
-        };
-        assert_eq!(choose(true), take(3, Some(10)));
-        assert_eq!(choose(false), take(0, None));
-    }
-
-    /// A full pool must say when to look again and who holds it.
-    #[test]
-    fn a_full_pool_waits_for_the_first_lease_to_end() {
-        let full = [
-            (0, ACTIVE, 300),
-            (1, ACTIVE, 100),
-            (2, SessionStatus::Draining, 200),
-        ];
-        let holders = (0..3).map(id).collect();
-        let until = Instant::from_millis(6_100);
-        assert_eq!(check(&full, None, 6_099), Choice::Wait { until, holders });
-    }
+        None => free,
+    };
+    (seat.signs < SIGNS_OF_LIFE && by.is_none_or(|by| at < by)).then_some(at)
 }
+
+/// The sessions of a slot that may not have ended when it is taken now.
+fn predecessors(config: &Config, seat: &Seat, draining: bool, now: Instant) -> Vec<Pending> {
+    let Some(said) = &seat.said else {
+        return Vec::new();
+    };
+    let inherited = said.predecessors.iter().map(|named| {
+        // What the former holder listed as draining is not known to anybody else.
+        let remains = if seat.own {
+            named.remains
+        } else {
+            Remains::Everything
+        };
+        let predecessor = Predecessor {
+            remains,
+            ..named.clone()
+        };
+        (predecessor, seat.since + named.lease)
+    });
+    let remains = match said.status {
+        SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => None,
+        SessionStatus::Active
+        | SessionStatus::Draining
+        | SessionStatus::Evicted { silent: false } => {
+            if seat.own {
+                draining.then_some((Remains::Draining, now + said.lease))
+            } else {
+                Some((Remains::Everything, free_at(config, seat)))
+            }
+        }
+    };
+    let itself = remains.map(|(remains, until)| {
+        let predecessor = Predecessor {
+            epoch: seat.epoch,
+            revision: seat.revision,
+            lease: said.lease,
+            applied: said.applied,
+            remains,
+        };
+        (predecessor, until)
+    });
+    let all = inherited.chain(itself).filter(|&(_, until)| now < until);
+    all.map(|(predecessor, until)| Pending { predecessor, until })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -98,4 +98,10 @@ impl Config {
     fn detection(&self) -> Duration {
         self.lease() + self.recovery_grace_period() + self.emergency_grace_period()
     }
+
+    /// How long a slot is held that somebody asked to be held for this long.
+    pub(crate) fn bounded_hold(&self, asked: Duration) -> Duration {
+        let bounded = asked.min(self.max_hold());
+        self.unless_planted(Planted::HoldWithoutEnd, bounded, asked)
+    }
 }

@@ -55,10 +55,10 @@ impl DegradedPreset {
 /// What follows from the lease alone, when no preset is chosen.
 pub(super) fn derived(lease: Duration) -> DegradedSettings {
     DegradedSettings {
-        enter: (lease * 2).min(secs(10)),
+        enter: lease.saturating_mul(2).min(secs(10)),
         exit: (lease / 2).clamp(millis(100), secs(5)),
         errors: 5,
-        window: (lease * 5).min(secs(30)),
+        window: lease.saturating_mul(5).min(secs(30)),
         recovery_grace: lease,
     }
 }

@@ -29,6 +29,8 @@ fn pool(config: &Config) -> Result<(), ConfigError> {
             let (hint, first, last) = (hint.to_string(), first.to_string(), last.to_string());
             return Err(ConfigError::HintOutsidePool { hint, first, last });
         }
+    } else if config.predecessor_is_dead() {
+        return Err(ConfigError::DeadWithoutHint);
     }
     match config.expected_workers() {
         Some(0) => Err(ConfigError::Zero {
@@ -68,9 +70,49 @@ fn ratios(config: &Config) -> Result<(), ConfigError> {
 }
 
 fn timings(config: &Config) -> Result<(), ConfigError> {
+    lengths(config)?;
     lease(config)?;
     store(config)?;
     steps(config)
+}
+
+/// No duration is longer than a year, so that no sum of them overflows anywhere. It is checked before
+/// any other rule calculates with them, those first from which others follow.
+fn lengths(config: &Config) -> Result<(), ConfigError> {
+    let interval = config.heartbeat_interval();
+    at_most("heartbeat_interval", interval, DAY, "the lease is longer")?;
+    let because = "a crash would be noticed a day later";
+    at_most("lease", config.lease(), DAY, because)?;
+    let because = "a year is as good as never";
+    let durations = [
+        ("drain_timeout", config.drain_timeout()),
+        ("lease_margin", config.lease_margin()),
+        ("request_timeout", config.request_timeout()),
+        ("election_timeout", config.election_timeout()),
+        ("election_jitter", config.election_jitter()),
+        ("cold_start_window", config.cold_start_window()),
+        ("planned_scale_window", config.planned_scale_window()),
+        ("emergency_grace_period", config.emergency_grace_period()),
+        ("recovery_grace_period", config.recovery_grace_period()),
+        ("min_rebalance_interval", config.min_rebalance_interval()),
+        ("operation_timeout", config.operation_timeout()),
+        ("startup_timeout", config.startup_timeout()),
+        ("shutdown_timeout", config.shutdown_timeout()),
+        ("max_hold", config.max_hold()),
+        ("handoff_timeout", config.handoff_timeout()),
+        ("apply_timeout", config.apply_timeout()),
+        ("acknowledge_delay", config.acknowledge_delay()),
+        ("reconcile_interval", config.reconcile_interval()),
+        ("refresh_interval", config.refresh_interval().unwrap_or(DAY)),
+        ("retry maximum", config.retry().maximum()),
+        (
+            "circuit_breaker timeout",
+            config.circuit_breaker().timeout(),
+        ),
+    ];
+    durations
+        .into_iter()
+        .try_for_each(|(field, value)| at_most(field, value, YEAR, because))
 }
 
 fn lease(config: &Config) -> Result<(), ConfigError> {
@@ -82,7 +124,6 @@ fn lease(config: &Config) -> Result<(), ConfigError> {
         least,
         "renewals must leave room for answers",
     )?;
-    at_most("lease", lease, DAY, "a crash would be noticed a day later")?;
     at_least(
         "lease",
         lease,
@@ -175,6 +216,8 @@ fn steps(config: &Config) -> Result<(), ConfigError> {
         interval * 2,
         because,
     )?;
+    let because = "a day: the partitions of a held slot have no owner";
+    at_most("max_hold", config.max_hold(), DAY, because)?;
     let refresh = config.refresh_interval().unwrap_or(DAY);
     at_least(
         "refresh_interval",
@@ -184,7 +227,16 @@ fn steps(config: &Config) -> Result<(), ConfigError> {
     )
 }
 
+/// The single knob, before anything is derived from it.
+pub(super) fn detection(within: Duration) -> Result<(), ConfigError> {
+    let because = "the heartbeat interval is a quarter of it";
+    at_least("detect_within", within, millis(40), because)?;
+    at_most("detect_within", within, DAY, "it becomes the lease")
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
+/// The longest of all durations.
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 fn at_least(
     field: &'static str,
@@ -256,6 +308,8 @@ mod tests {
         assert!(error(|b| b.worker_id_hint("worker-07")).contains("worker-07"));
         assert!(error(|b| b.restart_detection_ratio(f64::NAN)).contains("NaN"));
         assert!(error(|b| b.min_rebalance_threshold(1.5)).contains("1.5"));
+        assert!(error(|b| b.max_hold(secs(86_401))).starts_with("max_hold = 86401s"));
+        assert!(error(|b| b.predecessor_is_dead(true)).contains("worker_id_hint"));
         assert!(error(|b| b.handoff_timeout(secs(1))).starts_with("handoff_timeout = 1s"));
         assert!(error(|b| b.worker_id_prefix("a.b".to_string())).contains("'.'"));
         assert!(

@@ -6,7 +6,7 @@
 use alloc::string::ToString;
 use core::time::Duration;
 
-use super::{ConfigBuilder, DegradedSettings, Preset, Settings, degraded, millis, secs};
+use super::{ConfigBuilder, DegradedSettings, Preset, Settings, degraded, millis, rules, secs};
 use crate::backoff::RetryPolicy;
 use crate::breaker::BreakerSettings;
 use crate::config_error::ConfigError;
@@ -20,9 +20,16 @@ struct Pace {
     planned: Duration,
 }
 
+/// A start takes a few requests, also where a long lease makes each of them long.
+fn startup_within(request_timeout: Duration) -> Duration {
+    let few = request_timeout.saturating_mul(4);
+    few.clamp(secs(30), rules::YEAR)
+}
+
 impl ConfigBuilder {
     /// Decides every value that was not set.
     pub(super) fn settle(self) -> Result<Settings, ConfigError> {
+        self.detect_within.map_or(Ok(()), rules::detection)?;
         let Pace {
             interval,
             lease,
@@ -31,6 +38,11 @@ impl ConfigBuilder {
         } = self.pace();
         let degraded = self.thresholds(lease);
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
+        // As long as it may be at most, where the time to drain is already.
+        let handoff = drain_timeout.saturating_add(lease);
+        let handoff = handoff.min(rules::YEAR.max(drain_timeout));
+        let request_timeout = self.request_timeout.unwrap_or(lease / 4);
+        let startup = startup_within(request_timeout);
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
         // An interval of zero is refused as such, not for the timeout that follows from it.
@@ -43,6 +55,7 @@ impl ConfigBuilder {
                 .unwrap_or_else(|| "worker".to_string()),
             worker_id_range: self.worker_id_range.unwrap_or((0, 99)),
             worker_id_hint: hint.transpose()?,
+            predecessor_is_dead: self.predecessor_is_dead,
             capacity: self.capacity.unwrap_or(1),
             labels: self.labels,
             expected_workers: self.expected_workers,
@@ -50,14 +63,16 @@ impl ConfigBuilder {
             lease,
             lease_margin: self.lease_margin.unwrap_or(lease / 30),
             clock_drift_ppm: self.clock_drift_ppm.unwrap_or(1000),
-            request_timeout: self.request_timeout.unwrap_or(lease / 4),
-            election_timeout: self.election_timeout.unwrap_or(interval * 2),
+            request_timeout,
+            election_timeout: self.election_timeout.unwrap_or(interval.saturating_mul(2)),
             election_jitter: self
                 .election_jitter
                 .unwrap_or((interval / 40).clamp(millis(5), millis(100))),
             cold_start_window: cold,
             planned_scale_window: planned,
-            emergency_grace_period: self.emergency_grace_period.unwrap_or(interval * 3 / 2),
+            emergency_grace_period: self
+                .emergency_grace_period
+                .unwrap_or(interval.saturating_mul(3) / 2),
             degraded,
             restart_detection_ratio: self.restart_detection_ratio.unwrap_or(0.5),
             min_rebalance_threshold: self.min_rebalance_threshold.unwrap_or(0.15),
@@ -69,13 +84,16 @@ impl ConfigBuilder {
                 },
             ),
             operation_timeout: self.operation_timeout.unwrap_or(secs(10)),
-            startup_timeout: self.startup_timeout.unwrap_or(secs(30)),
+            startup_timeout: self.startup_timeout.unwrap_or(startup),
             shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),
             drain_timeout,
-            handoff_timeout: self.handoff_timeout.unwrap_or(drain_timeout + lease),
-            apply_timeout: self.apply_timeout.unwrap_or(lease * 2),
+            max_hold: self.max_hold.unwrap_or(secs(600)),
+            handoff_timeout: self.handoff_timeout.unwrap_or(handoff),
+            apply_timeout: self.apply_timeout.unwrap_or(lease.saturating_mul(2)),
             acknowledge_delay: self.acknowledge_delay.unwrap_or(millis(4)),
-            reconcile_interval: self.reconcile_interval.unwrap_or(interval * 30),
+            reconcile_interval: self
+                .reconcile_interval
+                .unwrap_or(interval.saturating_mul(30)),
             refresh_interval: self.refresh_interval,
             leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
             retry,
@@ -87,7 +105,12 @@ impl ConfigBuilder {
 
     fn pace(&self) -> Pace {
         let (interval, lease, cold, planned) = match (self.detect_within, self.preset) {
-            (Some(lease), _) => (lease / 4, lease, lease * 5, lease * 2),
+            (Some(lease), _) => (
+                lease / 4,
+                lease,
+                lease.saturating_mul(5),
+                lease.saturating_mul(2),
+            ),
             (None, Preset::Default) => (secs(2), secs(6), secs(30), secs(10)),
             (None, Preset::Fast) => (millis(250), secs(1), millis(500), millis(250)),
             (None, Preset::Patient) => (secs(5), secs(20), secs(60), secs(30)),

@@ -68,6 +68,7 @@ fn names_labels_and_the_pool_are_read_as_they_were_made() {
         .degraded(DegradedPreset::Aggressive)
         .worker_id_range(5, 8)
         .worker_id_hint("worker-6")
+        .predecessor_is_dead(true)
         .label("zone", "a")
         .build()
         .expect("coherent");
@@ -79,6 +80,7 @@ fn names_labels_and_the_pool_are_read_as_they_were_made() {
         config.worker_id_hint().map(WorkerId::as_str),
         Some("worker-6")
     );
+    assert!(config.predecessor_is_dead());
     assert_eq!(config.labels().get("zone").map(String::as_str), Some("a"));
     let named = |number| config.worker_id(number).map(|id| id.to_string());
     let (first, last) = (named(5), named(8));

@@ -28,7 +28,9 @@ impl Core {
         if leaving {
             return self.end_without_session(errors);
         }
-        let claim = Claim::again(&mut self.env.cx(self.now), &worker, (epoch, nonce));
+        let draining = self.holdings.keys().cloned().collect();
+        let mut cx = self.env.cx(self.now);
+        let claim = Claim::again(&mut cx, &worker, (epoch, nonce), draining);
         self.phase = Phase::Claiming(Box::new(claim));
     }
 

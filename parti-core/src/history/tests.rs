@@ -109,6 +109,8 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        misfits: Vec::new(),
+        predecessors: Vec::new(),
         bulletin: None,
     }
 }

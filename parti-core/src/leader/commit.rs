@@ -433,6 +433,8 @@ fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> Sessi
         heartbeat_interval: Duration::ZERO,
         lease: Duration::ZERO,
         software: String::new(),
+        misfits: Vec::new(),
+        predecessors: Vec::new(),
         bulletin: None,
     }
 }

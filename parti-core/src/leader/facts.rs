@@ -6,12 +6,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Leader;
+use super::around::Barred;
 use super::plan::{Requested, Target, imbalance, input};
 use super::verdict::{Changing, Facts, Silent};
-use super::view::{Fate, SessionView, View};
+use super::view::{Fate, View};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::id::{Epoch, Version, WorkerId};
+use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{SessionStatus, Verb};
 use crate::strategy::{WorkerInfo, WorkerTable};
@@ -78,7 +80,9 @@ impl Difference {
             (Fate::Living, Some(SessionStatus::Draining)) => self.left.push(worker.clone()),
             (Fate::Living, _) => {}
             (Fate::Reserved { until }, _) if now < until => self.ends(until),
-            (Fate::Ended, Some(SessionStatus::Active)) => self.replaced.push(worker.clone()),
+            (Fate::Ended | Fate::EndsAt(_), Some(SessionStatus::Active)) => {
+                self.replaced.push(worker.clone())
+            }
             (_, Some(SessionStatus::Evicted { .. })) => self.cut_off.push(worker.clone()),
             (Fate::Reserved { .. } | Fate::Ended | Fate::EndsAt(_), _) => {
                 self.left.push(worker.clone());
@@ -136,6 +140,7 @@ impl Leader {
             cut_off: !difference.cut_off.is_empty() || !self.stuck(config, now).is_empty(),
             left: !difference.left.is_empty(),
             replaced: !difference.replaced.is_empty(),
+            unprocessed: self.has_movable_misfits(),
             manual: !self.requests().is_empty(),
             resume,
             joined: self.joins_window(),
@@ -228,14 +233,10 @@ impl Leader {
     /// Living workers that do not confirm what they were told in time.
     pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
         let mut stuck = self.confirmations.late(config, now, &self.view);
-        let lost = self.view.unaccounted(config, now);
-        let living = |worker: &WorkerId| {
-            self.view
-                .sessions
-                .get(worker)
-                .is_some_and(SessionView::is_living)
-        };
-        stuck.extend(lost.into_keys().filter(|worker| living(worker)));
+        // Those whose end is known hold it, or an earlier session of their slot does.
+        let unaccounted = self.view.unaccounted(config, now).into_iter();
+        let living = unaccounted.filter(|(_, ends)| ends.is_none());
+        stuck.extend(living.map(|(worker, _)| worker));
         stuck
     }
 
@@ -260,6 +261,15 @@ impl Leader {
             });
         seen.map(|((verb, worker), &revision)| (*verb, worker.clone(), revision))
             .collect()
+    }
+
+    /// Whether something stuck could be tried by somebody it was not planned around for yet.
+    fn has_movable_misfits(&self) -> bool {
+        let movable = Barred::find(&self.view).movable(&self.view);
+        let known = |(key, by): (&PartitionKey, &BTreeSet<WorkerId>)| {
+            self.planned_around.get(key) == Some(by)
+        };
+        !movable.iter().all(known)
     }
 
     fn list_changes(&mut self, config: &Config) -> (bool, bool) {

@@ -39,6 +39,9 @@ pub(crate) enum Standing {
         applied: Version,
         draining: BTreeSet<u32>,
     },
+    /// Its slot was taken by a later incarnation before its end was proven: it may hold what the
+    /// record says, or only these partitions, whose callbacks still run in the process that took it.
+    Ending { draining: Option<BTreeSet<u32>> },
     /// Its incarnation has ended, but the seat is kept for a replacement.
     Reserved,
     /// Its incarnation has ended.
@@ -225,11 +228,13 @@ fn listed(ranks: usize, seats: &[Seat]) -> Vec<bool> {
 fn holders(ranks: usize, seats: &[Seat]) -> Vec<u32> {
     let mut holders = vec![NOBODY; ranks];
     for (index, seat) in seats.iter().enumerate() {
-        let (Some(page), Standing::Bound { .. }) = (&seat.page, &seat.standing) else {
+        let Some(page) = &seat.page else {
             continue;
         };
         for granted in &page.granted {
-            holders[granted.rank as usize] = index as u32;
+            if may_hold_granted(seat, granted.rank) {
+                holders[granted.rank as usize] = index as u32;
+            }
         }
         for &(rank, since) in &page.revoking {
             if may_hold(seat, rank, since) {
@@ -240,10 +245,20 @@ fn holders(ranks: usize, seats: &[Seat]) -> Vec<u32> {
     holders
 }
 
+/// Whether a partition that the record grants may be held.
+fn may_hold_granted(seat: &Seat, rank: u32) -> bool {
+    match &seat.standing {
+        Standing::Bound { .. } => true,
+        Standing::Ending { draining } => draining.as_ref().is_none_or(|d| d.contains(&rank)),
+        Standing::Reserved | Standing::Ended => false,
+    }
+}
+
 /// Whether a partition taken away at `since` may still be held.
 fn may_hold(seat: &Seat, rank: u32, since: Version) -> bool {
     match &seat.standing {
         Standing::Bound { applied, draining } => *applied < since || draining.contains(&rank),
+        Standing::Ending { draining } => draining.as_ref().is_none_or(|d| d.contains(&rank)),
         Standing::Reserved | Standing::Ended => false,
     }
 }

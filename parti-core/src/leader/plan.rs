@@ -36,6 +36,8 @@ pub(crate) struct Brief {
     pub(crate) requests: Vec<Requested>,
     /// What led to the decision, for the audit.
     pub(crate) triggers: Vec<String>,
+    /// Slots whose hold ends with it.
+    pub(crate) ended_holds: BTreeMap<WorkerId, Epoch>,
 }
 
 /// Where the group is to be.
@@ -58,6 +60,8 @@ pub(crate) struct Target {
     /// Why each rank without an owner has none.
     pub(crate) reasons: Arc<BTreeMap<u32, ParkReason>>,
     pub(crate) triggers: Vec<String>,
+    /// Slots that are held no longer, whatever their sessions ask for.
+    pub(crate) ended_holds: BTreeMap<WorkerId, Epoch>,
 }
 
 impl Target {
@@ -91,7 +95,14 @@ impl Target {
             parked: parked.into(),
             reasons,
             triggers: brief.triggers,
+            ended_holds: brief.ended_holds,
         }
+    }
+
+    /// Whether the slot is held no longer although its session asks for it.
+    pub(crate) fn has_ended_hold(&self, view: &View, worker: &WorkerId) -> bool {
+        let held = view.records.get(worker).map(|record| record.epoch);
+        held.is_some() && self.ended_holds.get(worker).copied() == held
     }
 
     /// The owner planned for a rank of the same table.

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::around::{Around, Barred};
 use super::facts::Difference;
 use super::plan::{Brief, Target, candidates, input};
 use super::{Leader, Leading, Work};
@@ -15,7 +16,7 @@ use crate::id::{Revision, WorkerId};
 use crate::notice::{FailedStep, Notice};
 use crate::planted::Planted;
 use crate::state::Cause;
-use crate::strategy::{Plan, PlanError, WorkerTable};
+use crate::strategy::{Plan, PlanError, PlanInput, WorkerTable};
 
 impl Leader {
     /// Asks the strategy.
@@ -37,6 +38,10 @@ impl Leader {
         let mut excluded = self.sitting_out(cx.now);
         excluded.extend(stuck.iter().cloned());
         stuck.truncate(most);
+        let mut requests = self.requests();
+        requests.truncate(most);
+        let ended_holds = self.ended_holds(&config, cx.now, &requests);
+        excluded.extend(ended_holds.keys().cloned());
         let evictions = self.evictions(lost, &stuck);
         excluded.extend(evictions.keys().cloned());
         let usable = candidates(&config, cx.now, &self.view, &excluded);
@@ -56,12 +61,12 @@ impl Leader {
             self.target.as_ref(),
         );
         input.waited = self.view.parking.waited(cx.now, cx.wall_ms());
-        let mut requests = self.requests();
-        requests.truncate(most);
         let mut triggers = seen.triggers(lost, &requests);
         triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
         let waited = self.view.parking.waited_enough(cx.now, cx.wall_ms());
         triggers.extend(waited.map(|needs| alloc::format!("waited for {needs}")));
+        let ended = ended_holds.keys();
+        triggers.extend(ended.map(|worker| alloc::format!("hold of {worker} ended")));
         let brief = Brief {
             cause,
             input,
@@ -69,17 +74,30 @@ impl Leader {
             evictions,
             requests,
             triggers,
+            ended_holds,
         };
         if workers.as_slice().iter().all(|worker| worker.capacity == 0) {
             // Nobody is left to own anything: everything is taken away, nothing is given.
             let plan = Plan::of_nobody(table.len());
             return self.begin(cx, brief, plan);
         }
-        let op = cx.plan(brief.input.clone());
+        let question = brief.input.clone();
+        self.ask_strategy(cx, Box::new(brief), None, question);
+    }
+
+    fn ask_strategy(
+        &mut self,
+        cx: &mut Cx<'_>,
+        brief: Box<Brief>,
+        around: Option<Box<Around>>,
+        question: PlanInput,
+    ) {
+        let op = cx.plan(question);
         self.work = Work::Planning {
             op,
-            brief: Box::new(brief),
-            give_up: cx.now + config.answer_bound(),
+            brief,
+            around,
+            give_up: cx.now + cx.config().answer_bound(),
         };
     }
 
@@ -110,6 +128,7 @@ impl Leader {
         let Work::Planning {
             op: expected,
             brief,
+            around,
             ..
         } = &self.work
         else {
@@ -118,28 +137,53 @@ impl Leader {
         if *expected != op {
             return Leading::On;
         }
-        let brief = (**brief).clone();
+        let (brief, around) = (brief.clone(), around.clone());
         self.work = Work::Idle;
         self.stirred = true;
-        let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
-        match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
-            Ok(mut plan) => {
-                if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
-                    plan.owners.rotate_left(1);
+        let around = match (around, result) {
+            (Some(mut around), answer) => {
+                // What the strategy cannot place elsewhere stays: that is no failure.
+                around.answer(&brief.input, answer.ok().as_ref());
+                around
+            }
+            (None, result) => {
+                let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
+                match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
+                    Ok(plan) => Box::new(self.plan_around(&brief.input, plan)),
+                    Err(error) => {
+                        cx.notify(Notice::PlanFailed {
+                            error: error.clone(),
+                        });
+                        self.fail(cx, FailedStep::Plan, alloc::format!("{error}"));
+                        return Leading::On;
+                    }
                 }
-                cx.step_done(FailedStep::Plan);
-                let (cause, report) = (brief.cause, plan.report.clone());
-                cx.notify(Notice::Planned { cause, report });
-                self.begin(cx, brief, plan);
             }
-            Err(error) => {
-                cx.notify(Notice::PlanFailed {
-                    error: error.clone(),
-                });
-                self.fail(cx, FailedStep::Plan, alloc::format!("{error}"));
-            }
-        }
+        };
+        self.go_around(cx, brief, around);
         Leading::On
+    }
+
+    /// What the plan has to go around, if anything.
+    fn plan_around(&mut self, input: &PlanInput, plan: Plan) -> Around {
+        let barred = Barred::find(&self.view);
+        self.planned_around = barred.movable(&self.view);
+        Around::begin(&barred, input, plan)
+    }
+
+    /// Asks the strategy for what its plan gave to somebody who cannot process it; then commits.
+    fn go_around(&mut self, cx: &mut Cx<'_>, brief: Box<Brief>, mut around: Box<Around>) {
+        if let Some(question) = around.next(&brief.input) {
+            return self.ask_strategy(cx, brief, Some(around), question);
+        }
+        let mut plan = around.finish(&brief.input);
+        if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
+            plan.owners.rotate_left(1);
+        }
+        cx.step_done(FailedStep::Plan);
+        let (cause, report) = (brief.cause, plan.report.clone());
+        cx.notify(Notice::Planned { cause, report });
+        self.begin(cx, *brief, plan);
     }
 
     /// Commits the first generation of a new target.

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::around::Barred;
 use super::unowned::{Sight, Unowned};
 use super::verdict::Verdict;
 use super::{Leader, Work};
@@ -16,17 +17,20 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Minding {
     unowned: Unowned,
+    held: Option<Problem>,
     parked: Option<Problem>,
     /// Since when others cannot be judged.
     not_judging: Option<Instant>,
+    /// What owners cannot process, and since when there is some.
+    barred: Barred,
+    stuck: Option<Instant>,
 }
 
 impl Minding {
     pub(super) fn inherit(unowned: Option<Problem>) -> Self {
         Self {
             unowned: Unowned::inherit(unowned),
-            parked: None,
-            not_judging: None,
+            ..Self::default()
         }
     }
 
@@ -46,6 +50,11 @@ impl Leader {
         if !self.ready {
             return;
         }
+        self.minding.barred = Barred::find(&self.view);
+        let stuck = self.minding.barred.problem(now).is_some();
+        let before = self.minding.stuck;
+        self.minding.stuck = stuck.then(|| before.unwrap_or(now));
+        self.minding.held = super::holds::problem(config, now, &self.view);
         self.minding.parked = self
             .view
             .parking
@@ -77,10 +86,16 @@ impl Leader {
             let detail = "the leader does not hear the store well enough to judge others";
             Problem::new(ProblemKind::NotJudging, since, 0, detail.into())
         });
+        let stuck = self.minding.stuck;
+        let stuck = stuck.and_then(|since| self.minding.barred.problem(since));
+        let unowned = self.minding.unowned.problem();
+        let parked = self.minding.parked.clone();
         not_judging
             .into_iter()
-            .chain(self.minding.unowned.problem())
-            .chain(self.minding.parked.clone())
+            .chain(stuck)
+            .chain(unowned)
+            .chain(self.minding.held.clone())
+            .chain(parked)
     }
 
     /// What everybody is told; `None` as long as it knows too little.

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use super::ledger::{Granted, NOBODY, Page, Seat, Standing};
 use super::plan::Target;
-use super::view::{Fate, View};
+use super::view::{Fate, SessionView, View};
 use crate::config::{Config, Mode};
-use crate::id::WorkerId;
+use crate::id::{Epoch, WorkerId};
 use crate::partition::PartitionKey;
-use crate::record::{AssignmentRecord, RecordGrant, Revoking, SessionStatus};
+use crate::record::{AssignmentRecord, RecordGrant, Remains, Revoking, SessionStatus};
 use crate::strategy::NO_OWNER;
 use crate::table::PartitionTable;
 use crate::time::Instant;
@@ -52,9 +52,14 @@ impl Seats {
         };
         let seats = workers.iter().map(|worker| {
             let page = view.records.get(worker).map(|record| ranks.page(record));
-            let standing = standing(config, now, view, worker, evictions, &mut ranks);
+            let mut standing = standing(config, now, view, worker, evictions, &mut ranks);
+            if standing == Standing::Reserved && target.has_ended_hold(view, worker) {
+                standing = Standing::Ended;
+            }
             let evicted = evictions.contains_key(worker);
-            let living = living_epoch(view, worker).filter(|_| !evicted);
+            // Until the earlier session has ended, its record stays the record of the slot.
+            let inherited = matches!(standing, Standing::Ending { .. });
+            let living = living_epoch(view, worker).filter(|_| !evicted && !inherited);
             Seat {
                 page,
                 standing,
@@ -119,7 +124,7 @@ impl Seats {
 }
 
 /// The epoch a record may be written for.
-fn living_epoch(view: &View, worker: &WorkerId) -> Option<crate::id::Epoch> {
+fn living_epoch(view: &View, worker: &WorkerId) -> Option<Epoch> {
     let session = view.sessions.get(worker)?;
     let record = session.record.as_ref()?;
     matches!(
@@ -140,7 +145,10 @@ fn standing(
     let Some(record) = view.records.get(worker) else {
         return Standing::Ended;
     };
-    if evictions.get(worker) == Some(&true) {
+    let session = view.sessions.get(worker);
+    let later =
+        session.filter(|session| session.record.is_some() && session.epoch() > record.epoch);
+    if evictions.get(worker) == Some(&true) && later.is_none() {
         return Standing::Ended;
     }
     match view.fate(config, worker, record.epoch) {
@@ -149,8 +157,10 @@ fn standing(
         Fate::EndsAt(at) if now >= at || config.mode() == Mode::Overlap => Standing::Ended,
         Fate::Reserved { until } if now >= until => Standing::Ended,
         Fate::Reserved { .. } => Standing::Reserved,
+        Fate::EndsAt(_) if later.is_some() => Standing::Ending {
+            draining: later.and_then(|later| draining_before(later, record.epoch, ranks)),
+        },
         Fate::Living | Fate::EndsAt(_) => {
-            let session = view.sessions.get(worker);
             let session = session.filter(|session| session.epoch() == record.epoch);
             let said = session.and_then(|session| session.record.as_ref());
             let draining = said.map(|said| said.draining.iter().map(|key| ranks.rank(key)));
@@ -159,6 +169,19 @@ fn standing(
                 draining: draining.into_iter().flatten().collect(),
             }
         }
+    }
+}
+
+/// What an earlier session of a slot still drains, if its process itself says so.
+fn draining_before(
+    later: &SessionView,
+    epoch: Epoch,
+    ranks: &mut Ranks<'_>,
+) -> Option<BTreeSet<u32>> {
+    let said = later.record.as_ref()?;
+    match later.remains(epoch)? {
+        Remains::Everything => None,
+        Remains::Draining => Some(said.draining.iter().map(|key| ranks.rank(key)).collect()),
     }
 }
 

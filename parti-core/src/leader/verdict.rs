@@ -47,6 +47,8 @@ pub(crate) struct Facts {
     pub(crate) left: bool,
     /// Workers of the last plan whose seat was taken by a new session.
     pub(crate) replaced: bool,
+    /// Somebody else is to try what its owner cannot process.
+    pub(crate) unprocessed: bool,
     /// An operator or a worker asked for a rebalance.
     pub(crate) manual: bool,
     /// An earlier leader left work unfinished.
@@ -127,6 +129,8 @@ fn urgent(facts: &Facts) -> Option<Verdict> {
         Cause::Drain
     } else if facts.replaced {
         Cause::Restart
+    } else if facts.unprocessed {
+        Cause::Unprocessed
     } else if facts.manual {
         Cause::Manual
     } else if facts.resume {

@@ -10,6 +10,7 @@ use core::cmp::Ordering;
 use core::time::Duration;
 
 use super::parking::Parking;
+use super::succession;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
@@ -36,6 +37,8 @@ pub(crate) struct SessionView {
     pub(crate) record: Option<SessionRecord>,
     /// What an eviction must expect of the key.
     pub(crate) expect: Expect,
+    /// When each earlier session of the slot that this one names has ended for certain.
+    pub(crate) ends: BTreeMap<Epoch, Instant>,
 }
 
 /// What became of an incarnation, as far as the leader can prove it.
@@ -43,7 +46,8 @@ pub(crate) struct SessionView {
 pub(crate) enum Fate {
     /// It may hold what it was granted.
     Living,
-    /// It was evicted although alive: it may hold partitions until then.
+    /// It was evicted although alive, or its slot was taken before its end: it may hold partitions
+    /// until then.
     EndsAt(Instant),
     /// It has ended, but its seat is kept for a replacement until then.
     Reserved { until: Instant },
@@ -75,7 +79,7 @@ pub(crate) struct View {
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
     /// Sessions without a record that may hold what no record lists although some should.
-    suspects: BTreeMap<WorkerId, Epoch>,
+    pub(super) suspects: BTreeSet<(WorkerId, Epoch)>,
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
@@ -130,11 +134,14 @@ impl View {
                 | Key::Foreign => false,
             });
         let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
-        let there = self.sessions.iter().filter(|(_, session)| {
-            last_generation.is_none_or(|generation| session.epoch() <= generation)
+        let sessions = self.sessions.iter().flat_map(|(worker, session)| {
+            let before = session.ends.keys().copied();
+            let epochs = before.chain([session.epoch()]);
+            epochs.map(move |epoch| (worker.clone(), epoch))
         });
-        let suspects = there.map(|(worker, session)| (worker.clone(), session.epoch()));
-        self.suspects = suspects.collect();
+        let there = sessions
+            .filter(|(_, epoch)| last_generation.is_none_or(|generation| *epoch <= generation));
+        self.suspects = there.collect();
     }
 
     /// A snapshot begins: keys it does not mention are gone.
@@ -249,7 +256,8 @@ impl View {
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
                 self.note_return(cx, &worker);
-                if a.applied == b.applied && a.draining == b.draining {
+                let same = a.applied == b.applied && a.draining == b.draining;
+                if same && a.predecessors == b.predecessors && a.misfits == b.misfits {
                     News::Renewal
                 } else {
                     News::Acknowledgement
@@ -258,6 +266,7 @@ impl View {
             (_, _) => News::Change,
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
+        let ends = succession::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
         let session = SessionView {
             revision: entry.revision,
@@ -266,6 +275,11 @@ impl View {
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
             expect,
+            // A new leader has not seen the predecessor itself.
+            ends: match self.author {
+                None if cx.planted(Planted::ForgottenPredecessor) => BTreeMap::new(),
+                None | Some(_) => ends,
+            },
         };
         self.sessions.insert(worker, session);
         news
@@ -357,6 +371,7 @@ impl View {
                 said: now,
                 record: None,
                 expect: Expect::Absent,
+                ends: BTreeMap::new(),
             });
         }
     }
@@ -382,7 +397,7 @@ impl View {
             let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
             let known = page.is_some_and(|page| page.version >= record.applied);
             // Whoever was evicted alive and has no record was one of them already.
-            let suspect = self.suspects.get(worker) == Some(&session.epoch())
+            let suspect = self.is_suspect(worker, session.epoch())
                 || record.status == SessionStatus::Evicted { silent: false };
             let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());
             if !left_over && (known || nothing) {
@@ -394,7 +409,15 @@ impl View {
                 Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
             }
         });
-        sessions.collect()
+        let mut unaccounted: BTreeMap<WorkerId, Option<Instant>> = sessions.collect();
+        for (worker, session) in &self.sessions {
+            let Some(at) = self.unaccounted_before(worker, session, now) else {
+                continue;
+            };
+            let ends = unaccounted.entry(worker.clone()).or_insert(Some(at));
+            *ends = ends.map(|known| known.max(at));
+        }
+        unaccounted
     }
 
     /// What became of an incarnation.
@@ -410,14 +433,19 @@ impl View {
             Ordering::Less => {
                 return config.unless_planted(Planted::StaleEvidence, Fate::Living, Fate::Ended);
             }
-            // The seat was taken anew, which is possible only after the end of the old session.
-            Ordering::Greater => return Fate::Ended,
+            // The slot was taken again: after the end of this session, unless the present one says
+            // that it may not have ended.
+            Ordering::Greater => {
+                let at = session.ends.get(&epoch);
+                let at = at.filter(|_| !config.planted(Planted::GreaterEpochIsEnd));
+                return at.map_or(Fate::Ended, |&at| Fate::EndsAt(at));
+            }
             Ordering::Equal => {}
         }
         match record.status {
             SessionStatus::Active | SessionStatus::Draining => Fate::Living,
             SessionStatus::Released { hold } if hold > Duration::ZERO => Fate::Reserved {
-                until: session.since + hold,
+                until: session.since + config.bounded_hold(hold),
             },
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
             SessionStatus::Evicted { silent: false } => {

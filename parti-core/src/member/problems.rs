@@ -6,6 +6,7 @@ use super::Member;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::failing::Failing;
+use crate::holdings::Holdings;
 use crate::problem::{Problem, ProblemKind};
 use crate::time::Instant;
 
@@ -16,8 +17,12 @@ impl Member {
         config: &Config,
         now: Instant,
         failing: &Failing,
+        holdings: &Holdings,
     ) -> Vec<Problem> {
         let mut problems: Vec<Problem> = failing.problems().collect();
+        if self.leader.is_none() {
+            problems.extend(holdings.misfits().problem());
+        }
         match &self.leader {
             Some(leader) => problems.extend(leader.problems()),
             None => {

@@ -36,6 +36,7 @@ fn deadline(jumps_at: Option<u64>) -> Instant {
         first_sent: at(1_000),
         trusted_from: Instant::ORIGIN,
         info,
+        predecessors: Vec::new(),
     };
     let mut session = Session::new(&env.cx(at(1_000)), &claimed);
     session.handle_timeout(&mut env.cx(at(3_000)), &Holdings::default());
@@ -46,7 +47,9 @@ fn deadline(jumps_at: Option<u64>) -> Instant {
         Some(op)
     });
     let op = request.expect("it renews after an interval");
-    jumps_at.into_iter().for_each(|ms| session.distrust(at(ms)));
+    jumps_at
+        .into_iter()
+        .for_each(|ms| session.distrust(at(ms), None));
     let revisions = Vec::from([Revision::new(6)]);
     let result = Ok(StoreReply::Committed { revisions });
     let kept = session.on_reply(&mut env.cx(at(4_000)), op, &result);

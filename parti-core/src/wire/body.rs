@@ -55,7 +55,24 @@ pub(super) struct SessionWire<'a> {
     pub(super) labels: List<(&'a str, &'a str)>,
     pub(super) heartbeat_ms: u64,
     pub(super) software: &'a str,
+    pub(super) misfits: List<(&'a str, &'a str)>,
     pub(super) bulletin: Option<BulletinWire<'a>>,
+    pub(super) predecessors: List<PredecessorWire>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum RemainsWire {
+    Everything,
+    Draining,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct PredecessorWire {
+    pub(super) epoch: u64,
+    pub(super) revision: u64,
+    pub(super) lease_ms: u64,
+    pub(super) applied: u64,
+    pub(super) remains: RemainsWire,
 }
 
 /// The term, and for each problem its kind, for how many milliseconds it has lasted, its count and

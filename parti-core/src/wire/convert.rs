@@ -9,15 +9,17 @@ use core::time::Duration;
 use super::WireError;
 use super::body::{
     AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
-    ParkedGroupWire, ParkedWire, RecordWire, SessionWire, SourceWire, StatusWire,
+    ParkedGroupWire, ParkedWire, PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire,
+    StatusWire,
 };
 use super::envelope::{Envelope, Summary, millis};
-use crate::id::{Nonce, Term, Token, Version, WorkerId};
+use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Record,
-    RecordGrant, Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, Misfit, Parked, ParkedGroup, ParkedRecord,
+    Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart,
+    WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};
@@ -129,7 +131,53 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
         software: &session.software,
+        misfits: session
+            .misfits
+            .iter()
+            .map(|misfit| (misfit.partition.encoded(), misfit.reason.as_str()))
+            .collect(),
+        predecessors: session
+            .predecessors
+            .iter()
+            .map(predecessor_to_wire)
+            .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
+    }
+}
+
+fn misfits_from_wire(misfits: &List<(&str, &str)>) -> Result<Vec<Misfit>, WireError> {
+    let misfits = misfits.0.iter().map(|&(partition, reason)| {
+        Ok(Misfit {
+            partition: key(partition)?,
+            reason: reason.to_string(),
+        })
+    });
+    misfits.collect()
+}
+
+fn predecessor_to_wire(predecessor: &Predecessor) -> PredecessorWire {
+    PredecessorWire {
+        epoch: predecessor.epoch.get(),
+        revision: predecessor.revision.get(),
+        lease_ms: millis(predecessor.lease),
+        applied: predecessor.applied.get(),
+        remains: match predecessor.remains {
+            Remains::Everything => RemainsWire::Everything,
+            Remains::Draining => RemainsWire::Draining,
+        },
+    }
+}
+
+const fn predecessor_from_wire(wire: &PredecessorWire) -> Predecessor {
+    Predecessor {
+        epoch: Epoch::new(wire.epoch),
+        revision: Revision::new(wire.revision),
+        lease: Duration::from_millis(wire.lease_ms),
+        applied: Version::new(wire.applied),
+        remains: match wire.remains {
+            RemainsWire::Everything => Remains::Everything,
+            RemainsWire::Draining => Remains::Draining,
+        },
     }
 }
 
@@ -194,6 +242,13 @@ fn session_from_wire(
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease,
         software: wire.software.to_string(),
+        misfits: misfits_from_wire(&wire.misfits)?,
+        predecessors: wire
+            .predecessors
+            .0
+            .iter()
+            .map(predecessor_from_wire)
+            .collect(),
         bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
     })
 }

@@ -66,6 +66,7 @@ const fn can_wait(head: &Head) -> bool {
         | Cause::Drain
         | Cause::Manual
         | Cause::Resume
+        | Cause::Unprocessed
         | Cause::Parked => false,
     }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Epoch, Instant, Notice, Record, SessionStatus, WorkerId};
+use super::{Check, Fact, Findings, Kind, Process, Written};
+use parti_core::{Epoch, Instant, Key, Notice, Record, SessionStatus, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Leases {
@@ -20,6 +20,22 @@ impl Leases {
         {
             holders.remove(&process);
         }
+    }
+
+    /// A session that names the earlier ones of its seat relies on nothing that they may hold: what
+    /// it is granted is judged by S4 and S9.
+    fn name(&mut self, process: Process, write: &Written) {
+        let (Key::Session(worker), Some(Record::Session(record))) = (&write.key, write.record())
+        else {
+            return;
+        };
+        if record.predecessors.is_empty() {
+            return;
+        }
+        let holders = self.holders.get(worker).into_iter().flatten();
+        let earlier = holders.map(|(holder, _)| *holder);
+        let earlier: Vec<Process> = earlier.filter(|holder| *holder != process).collect();
+        earlier.into_iter().for_each(|earlier| self.leave(earlier));
     }
 
     fn extend(
@@ -77,6 +93,9 @@ impl Check for Leases {
                 });
                 if released {
                     self.leave(*process);
+                }
+                for write in writes {
+                    self.name(*process, write);
                 }
             }
             Fact::Settled { process, until, .. } => self.extend(at, *process, *until, findings),

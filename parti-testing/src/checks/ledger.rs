@@ -4,11 +4,11 @@
 //! checker of justified grants and the counters of what a batch has seen.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Process, Written};
 use parti_core::{
-    AssignmentRecord, Epoch, Instant, Key, Mode, PartitionKey, Record, SessionRecord,
+    AssignmentRecord, Epoch, Instant, Key, Mode, PartitionKey, Record, Remains, SessionRecord,
     SessionStatus, Version, WorkerId,
 };
 
@@ -69,6 +69,8 @@ pub(crate) struct Ledger {
     sessions: BTreeMap<WorkerId, Session>,
     /// Sessions evicted while they may have been valid, and until when they may be.
     lingering: BTreeMap<Holder, Instant>,
+    /// Sessions whose own process has taken their ID again, while callbacks of them run.
+    draining: BTreeSet<Holder>,
     freed: BTreeMap<PartitionKey, Freed>,
 }
 
@@ -131,15 +133,10 @@ impl Ledger {
             renewed,
         };
         self.sessions.insert(worker.clone(), session);
-        // Whoever takes its own seat again has given up what it held before; anybody else has to let
-        // the lease of a session end that was cut off while alive.
-        if let Some(before) = before
-            && before.epoch != epoch
-            && (before.begun_by == by
-                || !matches!(before.status, SessionStatus::Evicted { silent: false }))
-        {
-            self.end(&(worker.clone(), before.epoch), Freed::Replaced);
+        if let Some(before) = before.filter(|before| before.epoch != epoch) {
+            self.replace(at, lease, by, worker, &before, record);
         }
+        self.drain(worker, record);
         let holder = (worker.clone(), epoch);
         match record.status {
             SessionStatus::Active | SessionStatus::Draining => self.acknowledge(&holder, record),
@@ -148,6 +145,59 @@ impl Ledger {
             SessionStatus::Evicted { silent: false } => {
                 self.lingering.entry(holder).or_insert(renewed + lease);
                 self.end_lingering(at);
+            }
+        }
+    }
+
+    /// A session took the ID of another. Who takes its own ID again has given up what it held before,
+    /// but for the callbacks it names; anybody else has to let the lease of a session end that was not
+    /// silent or was cut off while alive, and names it.
+    fn replace(
+        &mut self,
+        at: Instant,
+        lease: Duration,
+        by: Process,
+        worker: &WorkerId,
+        before: &Session,
+        record: &SessionRecord,
+    ) {
+        let holder = (worker.clone(), before.epoch);
+        let named = record.predecessors.iter();
+        let mut named = named.filter(|named| named.epoch == before.epoch);
+        match named.next().map(|named| named.remains) {
+            Some(Remains::Draining) if before.begun_by == by => {
+                self.draining.insert(holder);
+            }
+            Some(Remains::Everything | Remains::Draining) => {
+                self.lingering
+                    .entry(holder)
+                    .or_insert(before.renewed + lease);
+                self.end_lingering(at);
+            }
+            None if before.begun_by == by
+                || !matches!(before.status, SessionStatus::Evicted { silent: false }) =>
+            {
+                self.end(&holder, Freed::Replaced);
+            }
+            None => {}
+        }
+    }
+
+    /// What the process of an earlier session says of its callbacks.
+    fn drain(&mut self, worker: &WorkerId, record: &SessionRecord) {
+        let earlier = self.draining.iter().filter(|(other, _)| other == worker);
+        let earlier: Vec<Holder> = earlier.cloned().collect();
+        for holder in earlier {
+            let named = record.predecessors.iter();
+            let mut named = named.filter(|named| named.epoch == holder.1);
+            let draining = |partition: &PartitionKey| record.draining.contains(partition);
+            match (named.next(), self.claims.get_mut(&holder)) {
+                (Some(_), Some(claims)) => claims.retain(|partition, _| draining(partition)),
+                (Some(_), None) => {}
+                (None, _) => {
+                    self.draining.remove(&holder);
+                    self.end(&holder, Freed::Replaced);
+                }
             }
         }
     }

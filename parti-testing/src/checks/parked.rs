@@ -1,4 +1,4 @@
-//! S28: once the group has settled, what is parked is exactly what nobody may own, and everybody is
+//! S30: once the group has settled, what is parked is exactly what nobody may own, and everybody is
 //! told the same: a partition that somebody may own must not wait, and one that waits must be named.
 
 use std::collections::BTreeSet;

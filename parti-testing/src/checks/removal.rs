@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 
 use super::{Check, Fact, Findings, Kind, Process, Rules, Written};
 use parti_core::{
-    Expect, Instant, Key, Nonce, Record, Revision, SessionRecord, SessionStatus, WorkerId,
+    Epoch, Expect, Instant, Key, Nonce, Record, Revision, SessionRecord, SessionStatus, WorkerId,
 };
 
 #[derive(Clone, Copy, Debug)]
 struct Session {
     nonce: Nonce,
+    epoch: Epoch,
     process: Process,
     status: SessionStatus,
     written: Instant,
@@ -45,6 +46,7 @@ impl Removal {
             };
             let session = Session {
                 nonce: Nonce::new(0),
+                epoch: Epoch::ZERO,
                 process: Process {
                     node: u16::MAX,
                     run: 0,
@@ -104,8 +106,10 @@ fn judge_successor(
         }
         // Whoever takes its own seat again has given up what it held before.
         SessionStatus::Active if before.nonce != record.nonce() => {
-            // A process may follow itself: what it held it has given up.
-            (living && !silent && before.process != by).then_some("claimed while it lived")
+            // A process may follow itself: what it held it has given up. Another one has to name it.
+            let named = record.predecessors.iter().any(|n| n.epoch == before.epoch);
+            (living && !silent && before.process != by && !named)
+                .then_some("claimed while it lived")
         }
         SessionStatus::Active | SessionStatus::Draining | SessionStatus::Released { .. } => {
             if before.nonce != record.nonce() || before.process != by {
@@ -150,6 +154,10 @@ impl Check for Removal {
             let kept = before.filter(|_| evicted).copied();
             let mut session = kept.unwrap_or(Session {
                 nonce: record.nonce(),
+                epoch: match record.epoch {
+                    Epoch::ZERO => Epoch::from(write.revision),
+                    epoch => epoch,
+                },
                 process: *process,
                 status: record.status,
                 written: at,

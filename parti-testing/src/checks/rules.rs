@@ -25,6 +25,8 @@ pub struct Rules {
     pub expected_workers: Option<u32>,
     /// The share of the group whose loss at once counts as a restart.
     pub restart_ratio: f64,
+    /// How long a callback may run after its partition was taken away.
+    pub drain: Duration,
     /// The largest rate error of a clock.
     pub drift_ppm: u32,
     /// Whether nothing at all went wrong, so that there is no reason for an alarm.
@@ -47,6 +49,7 @@ impl Rules {
             windows: (config.cold_start_window(), config.planned_scale_window()),
             expected_workers: config.expected_workers(),
             restart_ratio: config.restart_detection_ratio(),
+            drain: config.drain_timeout(),
             drift_ppm: config.clock_drift_ppm(),
             faultless,
             rejecting: false,
@@ -63,6 +66,12 @@ impl Rules {
     #[must_use]
     pub fn shortest_cooldown(&self) -> Duration {
         self.shortest(self.cooldown)
+    }
+
+    /// The least true time that a callback has, rounded alike.
+    #[must_use]
+    pub fn shortest_drain(&self) -> Duration {
+        self.shortest(self.drain)
     }
 
     fn shortest(&self, local: Duration) -> Duration {

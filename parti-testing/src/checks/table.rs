@@ -221,6 +221,13 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "S28",
+        name: "the next owner begins when the callback of the one before has ended or had its time",
+        why: "what a worker writes last would meet its successor, although its guard is invalid",
+        applies: EXCLUSIVE,
+        make: |rules| Box::new(drain::Drain::new(rules)),
+    },
+    Property {
+        id: "S30",
         name: "what is parked is exactly what nobody may own",
         why: "partitions would wait for nobody, or have no owner without anybody saying so",
         applies: ALWAYS,

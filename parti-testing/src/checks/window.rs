@@ -192,6 +192,7 @@ impl Window {
             | Cause::WeightsChanged
             | Cause::Manual
             | Cause::Resume
+            | Cause::Unprocessed
             | Cause::Parked => return None,
         };
         let (at, cause) = (decision.at, head.cause);

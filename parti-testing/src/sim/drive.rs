@@ -180,7 +180,12 @@ impl World<'_> {
             // The driver compares its clocks before it does anything else.
             self.judge.sometimes.count("clock_stood_still");
             running.armed = None;
-            self.step(process, Input::Event(Event::ClockJumped));
+            // A wall clock that is right again tells how long it was; there may be none.
+            let by = frozen.as_millis().is_multiple_of(2).then_some(frozen);
+            if by.is_some() {
+                self.judge.sometimes.count("clock_jump_of_known_length");
+            }
+            self.step(process, Input::Event(Event::ClockJumped { by }));
         }
         for input in inbox {
             self.perform(process, input);

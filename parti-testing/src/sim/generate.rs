@@ -86,6 +86,7 @@ impl Draft {
                 clock_drift_ppm: 1000,
                 lease_margin_ms: None,
                 drain_timeout_ms: None,
+                max_hold_ms: None,
                 refresh_interval_ms: None,
                 expected_workers: None,
                 max_batch: None,
@@ -151,6 +152,7 @@ impl Draft {
                 capacity: self.roll().pick(&[1, 1, 1, 1, 1, 1, 2, 3]),
                 pool: 0,
                 hint: hints.then_some(number),
+                declares_dead: false,
                 survives: number == 0 || self.roll().below(4) > 0,
                 after: Aftermath::Healed,
                 wall_skew_ms: 0,
@@ -260,7 +262,8 @@ impl Draft {
             | FaultClass::RollingUpdate
             | FaultClass::Herd
             | FaultClass::Churn
-            | FaultClass::Flapping => self.campaign(class),
+            | FaultClass::Flapping
+            | FaultClass::Restart => self.campaign(class),
             FaultClass::Crash
             | FaultClass::Pause
             | FaultClass::Outage

@@ -107,6 +107,9 @@ pub struct Settings {
     pub lease_margin_ms: Option<u64>,
     /// Overrides the bound of a callback, in milliseconds.
     pub drain_timeout_ms: Option<u64>,
+    /// Overrides how long a slot is held at most, in milliseconds.
+    #[serde(default)]
+    pub max_hold_ms: Option<u64>,
     /// Lists the source periodically, in milliseconds.
     pub refresh_interval_ms: Option<u64>,
     /// How many workers make the group complete.
@@ -156,6 +159,9 @@ impl Settings {
         if let Some(millis) = self.drain_timeout_ms {
             builder = builder.drain_timeout(Duration::from_millis(millis));
         }
+        if let Some(millis) = self.max_hold_ms {
+            builder = builder.max_hold(Duration::from_millis(millis));
+        }
         if let Some(millis) = self.refresh_interval_ms {
             builder = builder.refresh_interval(Duration::from_millis(millis));
         }
@@ -164,6 +170,7 @@ impl Settings {
         }
         if let Some(hint) = node.hint {
             builder = builder.worker_id_hint(&format!("worker-{hint}"));
+            builder = builder.predecessor_is_dead(node.declares_dead);
         }
         builder
     }
@@ -183,6 +190,9 @@ pub struct NodePlan {
     pub pool: u32,
     /// The number of the ID it tries first.
     pub hint: Option<u32>,
+    /// Whether its processes say that the one before them with that ID is dead, rightly or not.
+    #[serde(default)]
+    pub declares_dead: bool,
     /// Whether a process runs on it after the faults have ended.
     pub survives: bool,
     /// What does not heal here when the faults end.

@@ -132,7 +132,12 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
-    seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "S28"]),
+    seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "S30"]),
+    seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
+    seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
+    seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
+    seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
+    seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

@@ -7,8 +7,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use parti_core::{
-    Cause, Expect, Head, HistoryLoss, Instant, Key, Mode, Notice, Record, Revision, SessionStatus,
-    Term, WorkerId,
+    Cause, Epoch, Expect, Head, HistoryLoss, Instant, Key, Mode, Notice, Record, Remains, Revision,
+    SessionRecord, SessionStatus, Term, WorkerId,
 };
 
 use crate::checks::ledger::{Freed, Ledger};
@@ -25,6 +25,7 @@ pub const SITUATIONS: &[&str] = &[
     "callback_hung",
     "callback_slow",
     "clock_jump",
+    "clock_jump_of_known_length",
     "clock_stood_still",
     "clock_went_back",
     "commit_cold_start",
@@ -71,6 +72,9 @@ pub const SITUATIONS: &[&str] = &[
     "plan_failed",
     "plan_wrong",
     "record_ignored",
+    "predecessor_draining",
+    "predecessor_lives",
+    "predecessor_named",
     "recovered",
     "recreation_detected",
     "request_done",
@@ -123,6 +127,9 @@ pub(super) struct Sometimes {
     ledger: Ledger,
     leaders: BTreeSet<Process>,
     sessions: BTreeMap<WorkerId, SessionStatus>,
+    /// Who wrote each session first.
+    owners: BTreeMap<WorkerId, Process>,
+    running: BTreeSet<Process>,
     pub(super) generations: u64,
 }
 
@@ -140,6 +147,8 @@ impl Sometimes {
             ledger: Ledger::default(),
             leaders: BTreeSet::new(),
             sessions: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            running: BTreeSet::new(),
             generations: 0,
         }
     }
@@ -165,12 +174,15 @@ impl Sometimes {
             } if self.max_batch.is_some() => {
                 self.plans.insert(*process, Planning::clone(planning));
             }
+            Fact::Began { process } => {
+                self.running.insert(*process);
+            }
             Fact::Ended { process } => {
+                self.running.remove(process);
                 self.leaders.remove(process);
                 self.plans.remove(process);
             }
-            Fact::Began { .. }
-            | Fact::Step { .. }
+            Fact::Step { .. }
             | Fact::Request { .. }
             | Fact::Assign { .. }
             | Fact::Revoke { .. }
@@ -223,6 +235,9 @@ impl Sometimes {
                 }
                 (Key::Session(worker), Some(Record::Session(record))) => {
                     self.session(worker, record.status, write);
+                    if record.epoch == Epoch::ZERO {
+                        self.claimed(by, worker, record);
+                    }
                 }
                 (Key::Session(worker), _) => {
                     self.sessions.remove(worker);
@@ -283,10 +298,23 @@ impl Sometimes {
         }
     }
 
+    /// A claim, and what it says of the sessions before it.
+    fn claimed(&mut self, by: Process, worker: &WorkerId, record: &SessionRecord) {
+        let before = self.owners.insert(worker.clone(), by);
+        let lives = before.is_some_and(|before| before != by && self.running.contains(&before));
+        for named in &record.predecessors {
+            match named.remains {
+                Remains::Everything if lives => self.count("predecessor_lives"),
+                Remains::Everything => self.count("predecessor_named"),
+                Remains::Draining => self.count("predecessor_draining"),
+            }
+        }
+    }
+
     fn session(&mut self, worker: &WorkerId, status: SessionStatus, write: &Written) {
         let before = self.sessions.insert(worker.clone(), status);
         let created = matches!(write.record(), Some(Record::Session(record))
-            if record.epoch == parti_core::Epoch::ZERO);
+            if record.epoch == Epoch::ZERO);
         match (before, status) {
             (_, SessionStatus::Evicted { silent: true }) => self.count("evicted_silent"),
             (_, SessionStatus::Evicted { silent: false }) => self.count("evicted_alive"),
@@ -364,6 +392,7 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::WeightsChanged => "commit_weights_changed",
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
+        Cause::Unprocessed => "commit_unprocessed",
         Cause::Parked => "commit_parked",
     }
 }

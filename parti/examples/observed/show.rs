@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parti::prometheus::{Exporter, Server};
 use parti::{
-    Config, Guard, Health, HookEvent, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
-    State, StaticSource, StopMode, hook_channel,
+    Config, Guard, HandlerError, Health, HookEvent, Manager, PartitionHandler, PartitionKey,
+    Preset, RevokeCause, State, StaticSource, StopMode, hook_channel,
 };
 
 use crate::faulty::FaultyStore;
@@ -16,7 +16,7 @@ use crate::faulty::FaultyStore;
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// How long anything may take before the show is broken off.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -45,7 +45,9 @@ struct Work;
 
 #[parti::async_trait]
 impl PartitionHandler for Work {
-    async fn on_assigned(&self, _: &PartitionKey, _: Guard) {}
+    async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
+        Ok(())
+    }
     async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
 }
 

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use parti::{Guard, PartitionHandler, PartitionKey, RevokeCause, Token, WorkerId, async_trait};
+use parti::{
+    Guard, HandlerError, PartitionHandler, PartitionKey, RevokeCause, Token, WorkerId, async_trait,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -81,10 +83,15 @@ impl Work {
 
 #[async_trait]
 impl PartitionHandler for Work {
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
+    async fn on_assigned(
+        &self,
+        partition: &PartitionKey,
+        guard: Guard,
+    ) -> Result<(), HandlerError> {
         self.0.record.assigned(&self.name().await, guard.clone());
         let task = tokio::spawn(process(Arc::clone(&self.0.resource), guard));
         self.tasks().insert(partition.clone(), task);
+        Ok(())
     }
 
     async fn on_revoked(&self, partition: &PartitionKey, _cause: RevokeCause) {

@@ -11,7 +11,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parti::{Guard, Manager, PartitionHandler, PartitionKey, RevokeCause, async_trait};
+use parti::{
+    Guard, HandlerError, Manager, PartitionHandler, PartitionKey, RevokeCause, async_trait,
+};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
@@ -141,13 +143,18 @@ impl Journal {
 
 #[async_trait]
 impl PartitionHandler for Journal {
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
+    async fn on_assigned(
+        &self,
+        partition: &PartitionKey,
+        guard: Guard,
+    ) -> Result<(), HandlerError> {
         self.wait_attached().await;
         let identity = self.identity();
         let token = guard.token().get();
         let fields = json!({ "partition": partition.to_string(), "token": token });
         self.write_as(identity.clone(), "assigned", fields);
         self.begin(partition, identity, guard);
+        Ok(())
     }
 
     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {

@@ -67,6 +67,12 @@ struct Arguments {
     /// How many worker IDs there are.
     #[arg(long, default_value_t = 100)]
     pool: u32,
+    /// The ID to try first, such as `worker-3`.
+    #[arg(long)]
+    hint: Option<String>,
+    /// No process with the hinted ID is running any more: its slot is taken at once.
+    #[arg(long, requires = "hint")]
+    predecessor_is_dead: bool,
     /// A time of the configuration in milliseconds, such as `lease=3000`.
     #[arg(long = "set", value_name = "NAME=MS", value_parser = setting)]
     settings: Vec<(String, Duration)>,
@@ -226,6 +232,12 @@ fn config(arguments: &Arguments) -> Result<Config, Box<dyn Error>> {
         None => builder,
     };
     let builder = builder.worker_id_range(0, arguments.pool.saturating_sub(1));
+    let builder = match &arguments.hint {
+        Some(hint) => builder
+            .worker_id_hint(hint)
+            .predecessor_is_dead(arguments.predecessor_is_dead),
+        None => builder,
+    };
     let settings = arguments.settings.iter();
     let builder = settings.fold(builder, |builder, (name, value)| set(builder, name, *value));
     Ok(builder.build()?)
@@ -291,7 +303,7 @@ async fn follow(mut notices: Subscription, journal: Arc<Journal>) {
                 let partition = partition.to_string();
                 journal.write("drain_timed_out", json!({ "partition": partition }));
             }
-            _ => {}
+            ManagerNotice::AssignFailed { .. } | _ => {}
         }
     }
 }

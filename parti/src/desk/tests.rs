@@ -21,7 +21,7 @@ fn guard(name: &str, token: u64) -> Guard {
 }
 
 fn desk() -> Desk {
-    Desk::new(DRAIN, 2)
+    Desk::new(DRAIN, 2, 3)
 }
 
 /// What is to begin, as `name@token callback`.
@@ -39,7 +39,7 @@ fn begun(calls: &[Call]) -> Vec<String> {
 fn finish(desk: &mut Desk, call: Call) {
     let Call { job, .. } = call;
     let end = End::Returned;
-    desk.finish(Finished { job, end });
+    desk.finish(at(0), Finished { job, end });
 }
 
 fn finish_all(desk: &mut Desk) {
@@ -52,7 +52,7 @@ fn finish_all(desk: &mut Desk) {
 #[test]
 fn a_revoked_partition_is_released_when_its_callback_has_ended() {
     let (mut desk, guard) = (desk(), guard("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     let calls = desk.calls();
     assert_eq!(begun(&calls), ["p@1 on_assigned"]);
     calls.into_iter().for_each(|call| finish(&mut desk, call));
@@ -73,7 +73,7 @@ fn a_revoked_partition_is_released_when_its_callback_has_ended() {
 #[test]
 fn a_partition_that_drains_too_long_is_released_with_its_guard_invalid() {
     let (mut desk, guard) = (desk(), guard("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     finish_all(&mut desk);
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
     let hanging = desk.calls();
@@ -93,11 +93,11 @@ fn a_partition_that_drains_too_long_is_released_with_its_guard_invalid() {
 #[test]
 fn a_revocation_cut_short_is_told_as_a_drain_time_out_once() {
     let (mut desk, guard) = (desk(), guard("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     finish_all(&mut desk);
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
     let (job, end) = (desk.calls().remove(0).job, End::CutShort);
-    desk.finish(Finished { job, end });
+    desk.finish(at(0), Finished { job, end });
     assert_eq!(desk.take_released(), [guard.grant().clone()]);
     desk.expire(at(5000));
     assert_eq!(desk.take_notices().len(), 1);
@@ -108,12 +108,12 @@ fn a_revocation_cut_short_is_told_as_a_drain_time_out_once() {
 #[test]
 fn callbacks_of_one_partition_never_overlap_even_after_a_drain_time_out() {
     let (mut desk, old, new) = (desk(), guard("p", 1), guard("p", 2));
-    desk.assign(old.clone());
+    desk.assign(at(0), old.clone());
     finish_all(&mut desk);
     desk.revoke(at(0), old.grant().clone(), RevokeCause::Reassigned);
     let hanging = desk.calls();
     desk.expire(at(5000));
-    desk.assign(new.clone());
+    desk.assign(at(0), new.clone());
     assert!(desk.calls().is_empty(), "the old callback still runs");
     hanging.into_iter().for_each(|call| finish(&mut desk, call));
     assert_eq!(begun(&desk.calls()), ["p@2 on_assigned"]);
@@ -124,7 +124,7 @@ fn callbacks_of_one_partition_never_overlap_even_after_a_drain_time_out() {
 #[test]
 fn a_slow_assignment_is_cut_short_when_its_revocation_has_waited_too_long() {
     let (mut desk, guard) = (desk(), guard("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     let mut slow = desk.calls();
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
     assert!(desk.calls().is_empty(), "on_assigned still runs");
@@ -150,10 +150,10 @@ fn a_slow_assignment_is_cut_short_when_its_revocation_has_waited_too_long() {
 fn revocations_do_not_wait_for_the_assignments_of_other_partitions() {
     let mut desk = desk();
     let guards: Vec<_> = ["a", "b", "c", "d"].map(|name| guard(name, 1)).into();
-    desk.assign(guards[0].clone());
+    desk.assign(at(0), guards[0].clone());
     finish_all(&mut desk);
     for guard in &guards[1..] {
-        desk.assign(guard.clone());
+        desk.assign(at(0), guard.clone());
     }
     let hanging = desk.calls();
     assert_eq!(
@@ -178,7 +178,7 @@ fn revocations_do_not_wait_for_the_assignments_of_other_partitions() {
 fn a_lost_lease_invalidates_the_guard_before_the_drain() {
     for cause in [RevokeCause::LeaseLost, RevokeCause::IdentityLost] {
         let (mut desk, guard) = (desk(), guard("p", 1));
-        desk.assign(guard.clone());
+        desk.assign(at(0), guard.clone());
         finish_all(&mut desk);
         desk.revoke(at(0), guard.grant().clone(), cause);
         assert!(!guard.is_valid(), "{cause}");
@@ -190,7 +190,7 @@ fn a_lost_lease_invalidates_the_guard_before_the_drain() {
 #[test]
 fn revoking_what_is_not_held_is_released_at_once() {
     let (mut desk, held, other) = (desk(), guard("p", 2), guard("p", 1));
-    desk.assign(held.clone());
+    desk.assign(at(0), held.clone());
     desk.revoke(at(0), other.grant().clone(), RevokeCause::Reassigned);
     assert_eq!(desk.take_released(), [other.grant().clone()]);
     assert!(held.is_valid() && !held.is_revoking());
@@ -198,12 +198,12 @@ fn revoking_what_is_not_held_is_released_at_once() {
 
 /// A panic that is swallowed is a partition nobody processes and nobody knows of.
 #[test]
-fn a_panic_is_told_and_counts_as_returned() {
+fn a_panic_is_told_and_counts_as_failed() {
     let (mut desk, guard) = (desk(), guard("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     let call = desk.calls().pop().expect("one call");
     let (job, end) = (call.job, End::Panicked("boom".to_owned()));
-    desk.finish(Finished { job, end });
+    desk.finish(at(0), Finished { job, end });
     let partition = guard.partition().clone();
     let (callback, message) = (Callback::Assigned, "boom".to_owned());
     let expected = ManagerNotice::CallbackPanicked {
@@ -211,7 +211,12 @@ fn a_panic_is_told_and_counts_as_returned() {
         callback,
         message,
     };
-    assert_eq!(desk.take_notices(), [expected]);
+    let told = desk.take_notices();
+    assert_eq!(told[0], expected);
+    assert!(matches!(
+        &told[1..],
+        [ManagerNotice::AssignFailed { failures: 1, .. }]
+    ));
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
     assert_eq!(begun(&desk.calls()), ["p@1 on_revoked"]);
 }
@@ -221,13 +226,13 @@ fn a_panic_is_told_and_counts_as_returned() {
 #[test]
 fn the_limit_of_an_ownership_that_was_released_in_time_ends_no_later_one() {
     let (mut desk, first) = (desk(), guard("p", 1));
-    desk.assign(first.clone());
+    desk.assign(at(0), first.clone());
     finish_all(&mut desk);
     desk.revoke(at(0), first.grant().clone(), RevokeCause::LeaseLost);
     finish_all(&mut desk);
     assert_eq!(desk.take_released().len(), 1);
     let again = guard("p", 1);
-    desk.assign(again.clone());
+    desk.assign(at(0), again.clone());
     finish_all(&mut desk);
     desk.expire(at(5000));
     assert!(again.is_valid() && !again.is_revoking());
@@ -238,14 +243,14 @@ fn the_limit_of_an_ownership_that_was_released_in_time_ends_no_later_one() {
 #[test]
 fn a_callback_that_ends_late_releases_no_later_ownership() {
     let (mut desk, first) = (desk(), guard("p", 1));
-    desk.assign(first.clone());
+    desk.assign(at(0), first.clone());
     finish_all(&mut desk);
     desk.revoke(at(0), first.grant().clone(), RevokeCause::LeaseLost);
     let late = desk.calls();
     desk.expire(at(5000));
     assert_eq!(desk.take_released().len(), 1);
     let again = guard("p", 1);
-    desk.assign(again.clone());
+    desk.assign(at(0), again.clone());
     late.into_iter().for_each(|call| finish(&mut desk, call));
     assert!(again.is_valid() && desk.take_released().is_empty());
     assert_eq!(begun(&desk.calls()), ["p@1 on_assigned"]);
@@ -265,7 +270,7 @@ fn dead(name: &str, token: u64) -> (Guard, Arc<Lease>) {
 #[test]
 fn an_assignment_does_not_begin_with_a_guard_that_is_invalid() {
     let (mut desk, (guard, lease)) = (desk(), dead("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     assert!(desk.calls().is_empty());
     // What was only late begins when the guard is valid.
     lease.set(Some(Instant::FAR_FUTURE));
@@ -276,7 +281,7 @@ fn an_assignment_does_not_begin_with_a_guard_that_is_invalid() {
 #[test]
 fn what_did_not_begin_is_released_without_a_callback_when_it_is_revoked() {
     let (mut desk, (guard, _lease)) = (desk(), dead("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     assert!(desk.calls().is_empty());
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::LeaseLost);
     assert_eq!(desk.take_released(), [guard.grant().clone()]);
@@ -287,13 +292,13 @@ fn what_did_not_begin_is_released_without_a_callback_when_it_is_revoked() {
 #[test]
 fn a_callback_that_found_its_guard_invalid_waits_or_is_released() {
     let (mut desk, guard) = (desk(), guard("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     let (job, end) = (desk.calls().remove(0).job, End::NotBegun);
-    desk.finish(Finished { job, end });
+    desk.finish(at(0), Finished { job, end });
     let (job, end) = (desk.calls().remove(0).job, End::NotBegun);
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::LeaseLost);
     assert!(desk.take_released().is_empty(), "it may have begun");
-    desk.finish(Finished { job, end });
+    desk.finish(at(0), Finished { job, end });
     assert_eq!(desk.take_released(), [guard.grant().clone()]);
     assert!(desk.calls().is_empty() && desk.is_idle());
     desk.expire(at(5000));
@@ -304,16 +309,121 @@ fn a_callback_that_found_its_guard_invalid_waits_or_is_released() {
 #[test]
 fn a_revocation_that_panics_when_it_is_cut_short_is_told_as_both() {
     let (mut desk, guard) = (desk(), guard("p", 1));
-    desk.assign(guard.clone());
+    desk.assign(at(0), guard.clone());
     finish_all(&mut desk);
     desk.revoke(at(0), guard.grant().clone(), RevokeCause::Reassigned);
     let (job, end) = (
         desk.calls().remove(0).job,
         End::CutShortPanicking("boom".to_owned()),
     );
-    desk.finish(Finished { job, end });
+    desk.finish(at(0), Finished { job, end });
     assert_eq!(desk.take_released(), [guard.grant().clone()]);
     assert_eq!(desk.take_notices().len(), 2);
-    desk.assign(guard);
+    desk.assign(at(0), guard);
     assert!(desk.slots.len() == 1 && desk.revoking.running == 0);
+}
+
+fn fail(desk: &mut Desk, now: Instant, call: Call) {
+    let Call { job, .. } = call;
+    let end = End::Failed("no database".to_owned());
+    desk.finish(now, Finished { job, end });
+}
+
+/// A partition whose state could not be loaded was owned and processed by nobody until a restart.
+#[test]
+fn what_fails_is_tried_again_after_growing_pauses_and_told_after_some_failures() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(at(0), guard.clone());
+    let mut now = at(0);
+    for (failures, pause) in [
+        (1, 1),
+        (2, 2),
+        (3, 4),
+        (4, 8),
+        (5, 16),
+        (6, 32),
+        (7, 60),
+        (8, 60),
+    ] {
+        let mut calls = desk.calls();
+        assert_eq!(begun(&calls), ["p@1 on_assigned"], "try {failures}");
+        fail(&mut desk, now, calls.remove(0));
+        let pause = Duration::from_secs(pause);
+        assert_eq!(
+            desk.take_notices(),
+            [ManagerNotice::AssignFailed {
+                partition: guard.partition().clone(),
+                token: guard.token(),
+                failures,
+                reason: "no database".to_owned(),
+                pause,
+            }]
+        );
+        let told: Vec<_> = desk.take_told().into_iter().map(|t| t.failing).collect();
+        let expected = Some(Some("no database".to_owned())).filter(|_| failures == 3);
+        assert_eq!(told, expected.into_iter().collect::<Vec<_>>());
+        desk.expire((now + pause).saturating_sub(Duration::from_millis(1)));
+        assert!(desk.calls().is_empty(), "too early");
+        now += pause;
+        assert_eq!(desk.deadline(), Some(now));
+        desk.expire(now);
+    }
+    let pending = desk.pending().expect("it is not processed");
+    assert_eq!(
+        (pending.since, pending.partitions, pending.failed),
+        (at(0), 1, 1)
+    );
+    finish_all(&mut desk);
+    assert_eq!(desk.pending(), None);
+    let told = desk.take_told();
+    assert_eq!(
+        (told.len(), &told[0].failing),
+        (1, &None),
+        "it has begun after all"
+    );
+    assert!(guard.is_valid());
+}
+
+/// What a failed call left behind would never be ended; what never began must not be.
+#[test]
+fn an_ownership_that_was_tried_ends_with_one_on_revoked() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(at(0), guard.clone());
+    let call = desk.calls().remove(0);
+    fail(&mut desk, at(0), call);
+    desk.revoke(at(10), guard.grant().clone(), RevokeCause::Reassigned);
+    assert_eq!(desk.pending(), None);
+    let calls = desk.calls();
+    assert_eq!(begun(&calls), ["p@1 on_revoked"]);
+    calls.into_iter().for_each(|call| finish(&mut desk, call));
+    assert_eq!(desk.take_released(), [guard.grant().clone()]);
+    desk.expire(at(60_000));
+    assert!(desk.calls().is_empty() && desk.is_idle(), "no further try");
+}
+
+/// A revocation that comes while it runs must not be followed by a further try.
+#[test]
+fn a_call_that_fails_while_it_is_being_revoked_is_not_tried_again() {
+    let (mut desk, guard) = (desk(), guard("p", 1));
+    desk.assign(at(0), guard.clone());
+    let call = desk.calls().remove(0);
+    desk.revoke(at(10), guard.grant().clone(), RevokeCause::Stopping);
+    fail(&mut desk, at(20), call);
+    assert!(desk.take_notices().is_empty(), "nobody waits for it");
+    assert_eq!(begun(&desk.calls()), ["p@1 on_revoked"]);
+}
+
+/// One partition that keeps failing must not take the places of those that wait.
+#[test]
+fn a_resting_partition_takes_no_place() {
+    let mut desk = desk();
+    for name in ["a", "b", "c", "d"] {
+        desk.assign(at(0), guard(name, 1));
+    }
+    let calls = desk.calls();
+    assert_eq!(begun(&calls), ["a@1 on_assigned", "b@1 on_assigned"]);
+    for call in calls {
+        fail(&mut desk, at(0), call);
+    }
+    assert_eq!(begun(&desk.calls()), ["c@1 on_assigned", "d@1 on_assigned"]);
 }

@@ -177,22 +177,46 @@ pub(super) async fn announce(
     }
 }
 
-/// Runs a callback to its end, or until it is cut short: `on_revoked` by `limit`, `on_assigned` when
-/// its partition has waited too long to be revoked. An `on_assigned` whose guard has become invalid
-/// since it was its turn, as after a blocked runtime, is not begun.
-pub(super) async fn call(handler: Arc<dyn PartitionHandler>, call: Call, limit: Duration) -> Input {
+/// How long callbacks may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallLimits {
+    pub(super) assign: Option<Duration>,
+    pub(super) drain: Duration,
+}
+
+/// Runs a callback to its end, or until it is cut short: by its limit, and `on_assigned` also when its
+/// partition has waited too long to be revoked. An `on_assigned` whose guard has become invalid since
+/// it was its turn, as after a blocked runtime, is not begun.
+pub(super) async fn call(
+    handler: Arc<dyn PartitionHandler>,
+    call: Call,
+    limits: CallLimits,
+) -> Input {
     let Call { job, cut } = call;
     let too_long = async {
-        match job.callback() {
-            Callback::Revoked => sleep(limit).await,
+        match (job.callback(), limits.assign) {
+            (Callback::Revoked, _) => {
+                sleep(limits.drain).await;
+                None
+            }
             // The sender is dropped to say so.
-            Callback::Assigned => drop(cut.await),
+            (Callback::Assigned, None) => {
+                drop(cut.await);
+                None
+            }
+            (Callback::Assigned, Some(limit)) => match timeout(limit, cut).await {
+                Ok(_) => None,
+                Err(_) => Some(format!("it did not return within {limit:?}")),
+            },
         }
     };
+    let mut late = None;
+    let too_long = async { late = too_long.await };
     let end = match run(call_handler(&*handler, &job), too_long).await {
         Ran::Done(end) => end,
         Ran::Panicked(words) => End::Panicked(words),
-        Ran::Cut { panic } => panic.map_or(End::CutShort, End::CutShortPanicking),
+        Ran::Cut { panic: Some(words) } => End::CutShortPanicking(words),
+        Ran::Cut { panic: None } => late.map_or(End::CutShort, End::Failed),
     };
     Input::Finished(Finished { job, end })
 }
@@ -200,7 +224,12 @@ pub(super) async fn call(handler: Arc<dyn PartitionHandler>, call: Call, limit: 
 async fn call_handler(handler: &dyn PartitionHandler, job: &Job) -> End {
     match job {
         Job::Assigned { guard } if !guard.is_valid() => return End::NotBegun,
-        Job::Assigned { guard } => handler.on_assigned(guard.partition(), guard.clone()).await,
+        Job::Assigned { guard } => {
+            let begun = handler.on_assigned(guard.partition(), guard.clone()).await;
+            if let Err(error) = begun {
+                return End::Failed(error.to_string());
+            }
+        }
         Job::Revoked { guard, cause } => handler.on_revoked(guard.partition(), *cause).await,
     }
     End::Returned

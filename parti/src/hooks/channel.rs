@@ -21,12 +21,14 @@ use super::{
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use parti::{Config, Guard, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
+/// # use parti::{Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
 /// # use parti::{StaticSource, HookEvent, hook_channel};
 /// # struct Work;
 /// # #[parti::async_trait]
 /// # impl PartitionHandler for Work {
-/// #     async fn on_assigned(&self, _: &PartitionKey, _: Guard) {}
+/// #     async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
+/// #         Ok(())
+/// #     }
 /// #     async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
 /// # }
 /// let (hooks, mut events) = hook_channel(64);

@@ -25,6 +25,16 @@ pub(super) fn line(status: &Status, notice: &ManagerNotice) {
             let callback = callback.as_str();
             error!(worker, %partition, callback, message, "callback panicked");
         }
+        ManagerNotice::AssignFailed {
+            partition,
+            token,
+            failures,
+            reason,
+            pause,
+        } => {
+            let again_ms = pause.as_millis();
+            warn!(worker, %partition, %token, failures, again_ms, reason, "on_assigned failed");
+        }
         ManagerNotice::DrainTimedOut { partition, token } => {
             warn!(worker, %partition, %token, "not drained in time, released all the same");
         }
@@ -47,6 +57,14 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
             epoch,
             nonce,
         } => info!(%worker, %epoch, session = %nonce, "claimed an ID"),
+        Notice::HoldCapped { asked, allowed } => {
+            warn!(
+                worker,
+                ?asked,
+                ?allowed,
+                "the slot is held for less than was asked for"
+            );
+        }
         Notice::IdentityLost { worker, epoch } => warn!(%worker, %epoch, "lost the ID"),
         Notice::HistoryLost { loss, then, known } => {
             error!(worker, term, %known, ?then, %loss, "the bucket's history was lost");

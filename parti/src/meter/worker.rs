@@ -25,6 +25,9 @@ pub(super) struct WorkerMeter {
     pub(super) leader_changes: Counter,
     pub(super) records_ignored: Counter,
     pub(super) drain_timeouts: Counter,
+    pub(super) assign_failures: Counter,
+    unprocessed: Gauge,
+    pub(super) clock_jumps: Counter,
     state: ByLabel<Gauge>,
     leader: Gauge,
     applied: Gauge,
@@ -49,6 +52,9 @@ impl WorkerMeter {
             leader_changes: make.counter(&names::LEADER_CHANGES, &[]),
             records_ignored: make.counter(&names::RECORDS_IGNORED, &[]),
             drain_timeouts: make.counter(&names::DRAIN_TIMEOUTS, &[]),
+            assign_failures: make.counter(&names::ASSIGN_FAILURES, &[]),
+            unprocessed: make.gauge(&names::UNPROCESSED, &[]),
+            clock_jumps: make.counter(&names::CLOCK_JUMPS, &[]),
             state: ByLabel::new(State::ALL.map(State::as_str), |state| {
                 make.gauge(&names::STATE, &[state])
             }),
@@ -113,6 +119,10 @@ impl WorkerMeter {
         }
     }
 
+    pub(super) fn pends(&self, partitions: usize) {
+        self.unprocessed.set(number(partitions as u64));
+    }
+
     pub(super) fn ran(&self, callback: Callback, took: Duration) {
         if let Some(duration) = self.callback_duration.get(callback.as_str()) {
             duration.record(took);
@@ -134,6 +144,7 @@ impl WorkerMeter {
             ..last.clone()
         };
         self.shows(last, &ended);
+        self.pends(0);
         self.runs(Callback::Assigned, 0);
         self.runs(Callback::Revoked, 0);
     }

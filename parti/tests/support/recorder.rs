@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use parti::{
-    Clock, Config, ConfigBuilder, Guard, LocalStore, Manager, ManagerBuilder, ManagerNotice,
-    PartitionHandler, PartitionKey, Preset, RevokeCause, StaticSource, Subscription, async_trait,
+    Clock, Config, ConfigBuilder, Guard, HandlerError, LocalStore, Manager, ManagerBuilder,
+    ManagerNotice, PartitionHandler, PartitionKey, Preset, RevokeCause, StaticSource, Subscription,
+    async_trait,
 };
 
 /// What a recording handler does beside recording.
@@ -78,7 +79,11 @@ impl Recorder {
 
 #[async_trait]
 impl PartitionHandler for Recorder {
-    async fn on_assigned(&self, partition: &PartitionKey, guard: Guard) {
+    async fn on_assigned(
+        &self,
+        partition: &PartitionKey,
+        guard: Guard,
+    ) -> Result<(), HandlerError> {
         let token = guard.token().get();
         {
             let mut seen = self.seen();
@@ -102,6 +107,7 @@ impl PartitionHandler for Recorder {
             | Behaviour::PanicOnRevoked
             | Behaviour::HangOnRevoked => {}
         }
+        Ok(())
     }
 
     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {

@@ -70,7 +70,7 @@ fn a_generation_is_tried_again_while_the_lease_lasts_and_never_after() {
     assert!(!commits(&mut solo).is_empty(), "it is tried again");
 
     let mut solo = retrying();
-    solo.tell(Event::ClockJumped);
+    solo.tell(Event::ClockJumped { by: None });
     let lost = |notice: &Notice| {
         let reason = StepDownReason::SessionLost;
         matches!(notice, Notice::LeadershipLost { reason: why, .. } if *why == reason)

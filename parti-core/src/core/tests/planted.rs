@@ -23,7 +23,7 @@ fn group_of_three(bug: Option<Planted>) -> World {
     world
 }
 
-fn with(bug: Option<Planted>) -> impl FnOnce(ConfigBuilder) -> ConfigBuilder {
+pub(super) fn with(bug: Option<Planted>) -> impl FnOnce(ConfigBuilder) -> ConfigBuilder {
     move |builder| {
         let builder = expecting(3)(builder);
         match bug {
@@ -105,6 +105,78 @@ fn silent_watch(bug: Option<Planted>) -> bool {
     world.start(with(bug));
     world.run(secs(120));
     counts(&world).contains(&0)
+}
+
+/// A follower dies, and its successor, which may say so, takes its slot at once. The follower's node.
+fn declared_restart(world: &mut World, bug: Option<Planted>) -> usize {
+    let (victim, key) = unreachable_follower(world);
+    let worker = key.trim_start_matches("w.");
+    world.start(|builder| {
+        let builder = with(bug)(builder).worker_id_hint(worker);
+        builder.predecessor_is_dead(true)
+    });
+    world.run(Duration::from_millis(100));
+    victim
+}
+
+/// The slot of a process whose guards are still valid is taken by its successor.
+fn taken_slot(bug: Option<Planted>) -> bool {
+    let mut world = group_of_three(bug);
+    declared_restart(&mut world, bug);
+    is_owned_twice(&mut world, secs(5))
+}
+
+/// The same, and the leader that saw it dies as well.
+fn taken_slot_and_a_new_leader(bug: Option<Planted>) -> bool {
+    let mut world = group_of_three(bug);
+    let (leading, name) = (leader(&world), "head");
+    let victim = (0..3).find(|&node| node != leading).expect("a follower");
+    let worker = world.nodes[victim].core.status().worker;
+    world.run_until_written(&format!("w.{}", worker.expect("holds an ID")));
+    declared_restart(&mut world, bug);
+    world.nodes[leading].cut_off = true;
+    world.run_until_written(name);
+    is_owned_twice(&mut world, secs(5))
+}
+
+/// A worker that was evicted alive has its slot again while its callbacks run.
+fn retaken_slot(bug: Option<Planted>) -> bool {
+    let mut world = World::new(12);
+    let evicted = super::drains::evicted_alive(&mut world, bug);
+    let end = world.now + secs(2);
+    while world.now < end {
+        world.run(Duration::from_millis(10));
+        if super::drains::overlapping(&world, evicted) > 0 {
+            return true;
+        }
+    }
+    false
+}
+
+/// A restart after a crash must not be given what the guards of the dead process still cover.
+#[test]
+fn a_slot_that_was_taken_proves_no_end_of_its_former_session() {
+    assert!(!taken_slot(None));
+    #[cfg(feature = "planted")]
+    assert!(taken_slot(Some(Planted::GreaterEpochIsEnd)));
+}
+
+/// The leader that saw the former session die is not the one that grants.
+#[test]
+fn a_new_leader_sees_the_predecessors_that_a_session_names() {
+    assert!(!taken_slot_and_a_new_leader(None));
+    #[cfg(feature = "planted")]
+    assert!(taken_slot_and_a_new_leader(Some(
+        Planted::ForgottenPredecessor
+    )));
+}
+
+/// The next owner must not begin while the callbacks of the one before run.
+#[test]
+fn a_slot_taken_again_at_once_says_which_callbacks_still_run() {
+    assert!(!retaken_slot(None));
+    #[cfg(feature = "planted")]
+    assert!(retaken_slot(Some(Planted::RetakenTooEarly)));
 }
 
 /// A backup of one key must not end a session that began after it was taken.

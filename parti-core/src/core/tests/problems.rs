@@ -165,3 +165,39 @@ fn leader_now(world: &World) -> Option<usize> {
     let leads = |node: &super::world::Node| node.core.status().is_leader;
     world.nodes.iter().position(leads)
 }
+
+/// How many partitions nobody alive has.
+fn orphans(world: &World) -> usize {
+    let living = world.nodes.iter().filter(|node| !node.cut_off);
+    12 - living.map(|node| node.held.len()).sum::<usize>()
+}
+
+/// Each fault that left partitions without an owner: as long as some have none, somebody says so.
+#[test]
+fn every_fault_that_leaves_partitions_without_an_owner_is_named_as_long_as_it_does() {
+    type Fault = fn(&mut World);
+    let small: Fault = |world| world.max_value = 300;
+    let faults: [(&str, Fault); 4] = [
+        ("plans fail", |world| world.plans_fail = true),
+        ("plans never come", |world| world.plans_wait = true),
+        ("records are too large", small),
+        ("commits are refused", |world| {
+            world.fails = Some(crate::store::StoreErrorKind::Rejected);
+            world.fails_for = alloc::vec![crate::event::OpOwner::Leader];
+        }),
+    ];
+    for (what, fault) in faults {
+        let mut world = World::new(12);
+        group(&mut world, 3);
+        world.run(secs(20));
+        fault(&mut world);
+        let dead = (0..3).find(|&node| node != leader(&world)).expect("one");
+        world.nodes[dead].cut_off = true;
+        world.run(secs(6) + IN_TIME);
+        for _ in 0..60 {
+            let told = named(&world, ProblemKind::Unowned) || named(&world, ProblemKind::Parked);
+            assert!(orphans(&world) == 0 || told, "{what}, at {}", world.now);
+            world.run(secs(1));
+        }
+    }
+}

@@ -46,7 +46,7 @@ fn a_claim_sent_before_a_clock_jump_gives_no_validity() {
     solo.look_around();
     let (op, _) = solo.commit("w.worker-0");
     solo.pass(millis(1));
-    solo.tell(Event::ClockJumped);
+    solo.tell(Event::ClockJumped { by: None });
     solo.pass(millis(1));
     solo.won(op, 1);
     assert_eq!(solo.core.deadline(), None);
@@ -402,6 +402,8 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 heartbeat_interval: secs(2),
                 lease: secs(6),
                 software: "test".into(),
+                misfits: Vec::new(),
+                predecessors: Vec::new(),
                 bulletin: None,
             };
             Record::Session(record)
@@ -459,6 +461,8 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         heartbeat_interval: secs(2),
         lease: secs(6),
         software: "test".into(),
+        misfits: Vec::new(),
+        predecessors: Vec::new(),
         bulletin: None,
     });
     for _ in 0..100 {

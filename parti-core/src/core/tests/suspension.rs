@@ -31,7 +31,7 @@ fn a_renewal_sent_at_the_instant_of_a_suspension_proves_nothing() {
             break (at, op);
         }
     };
-    core.handle(at, Event::ClockJumped);
+    core.handle(at, Event::ClockJumped { by: None });
     assert_eq!(core.deadline(), None);
     let revisions = alloc::vec![Revision::new(1_000)];
     let result = Ok(StoreReply::Committed { revisions });
@@ -40,6 +40,36 @@ fn a_renewal_sent_at_the_instant_of_a_suspension_proves_nothing() {
         core.deadline(),
         None,
         "how long ago it was sent is not known"
+    );
+}
+
+/// A wall clock that is set forward by a second is as a rule no suspension: it may shorten the lease,
+/// and must not end it, or each correction by a time server stops all work for a moment.
+#[test]
+fn a_jump_of_known_length_shortens_the_lease_by_it_until_the_next_renewal() {
+    let mut world = World::new(1);
+    group(&mut world, 1);
+    let now = world.now;
+    let before = world.nodes[0].core.deadline().expect("valid");
+    let jump = |world: &mut World, ms: u64| {
+        let by = Some(Duration::from_millis(ms));
+        world.tell(0, Event::ClockJumped { by });
+        world.nodes[0].core.deadline()
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(jump(&mut world, 1000), Some(before.saturating_sub(second)));
+    world.run(Duration::from_secs(4));
+    assert!(world.nodes[0].core.deadline() > Some(before), "renewed");
+    // One that is longer than what is left of the lease ends it.
+    let left = world.nodes[0].core.deadline().expect("valid").since(now);
+    let left = u64::try_from(left.as_millis()).expect("small");
+    assert_eq!(jump(&mut world, left), None);
+    assert!(world.nodes[0].held.is_empty());
+    world.run(Duration::from_secs(10));
+    assert_eq!(
+        world.nodes[0].held.len(),
+        1,
+        "resumed with the same partition"
     );
 }
 

@@ -1,7 +1,9 @@
 //! Who is late, by what its session says.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use super::Confirmations;
 use crate::config::Config;
@@ -54,6 +56,8 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         heartbeat_interval: core::time::Duration::from_secs(2),
         lease: core::time::Duration::from_secs(6),
         software: String::new(),
+        misfits: alloc::vec::Vec::new(),
+        predecessors: Vec::new(),
         bulletin: None,
     };
     let session = SessionView {
@@ -63,6 +67,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         said: Instant::ORIGIN,
         record: Some(session),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     view.sessions.insert(worker(), session);
     view

@@ -36,6 +36,8 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             heartbeat_interval: Duration::from_secs(2),
             lease: Duration::from_secs(6),
             software: String::new(),
+            misfits: Vec::new(),
+            predecessors: Vec::new(),
             bulletin: None,
         };
         let session = SessionView {
@@ -45,6 +47,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             said: Instant::from_millis(1_000),
             record: Some(record),
             expect: Expect::Any,
+            ends: BTreeMap::new(),
         };
         view.sessions.insert(worker.clone(), session);
     }

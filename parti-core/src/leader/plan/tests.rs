@@ -63,6 +63,7 @@ fn target(view: &View, table: &Arc<PartitionTable>, owners: Vec<u32>) -> Target 
         evictions: BTreeMap::new(),
         requests: Vec::new(),
         triggers: Vec::new(),
+        ended_holds: BTreeMap::new(),
     };
     let report = Report {
         settled: true,

@@ -44,8 +44,10 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
+        predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     };
     SessionView {
@@ -55,6 +57,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         said: at(1_000),
         record: Some(record),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     }
 }
 
@@ -103,6 +106,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
         parked: Arc::default(),
         reasons: Arc::default(),
         triggers: Vec::new(),
+        ended_holds: BTreeMap::new(),
     }
 }
 
@@ -127,6 +131,13 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
             let names = draining.iter().map(|&rank| seats.key(&target.table, rank));
             let names: Vec<String> = names.map(ToString::to_string).collect();
             alloc::format!("bound {applied} {names:?}")
+        }
+        Standing::Ending { draining } => {
+            let names = |ranks: &BTreeSet<u32>| {
+                let names = ranks.iter().map(|&rank| seats.key(&target.table, rank));
+                names.map(ToString::to_string).collect::<Vec<String>>()
+            };
+            alloc::format!("ending {:?}", draining.as_ref().map(names))
         }
         Standing::Reserved => "reserved".to_string(),
         Standing::Ended => "ended".to_string(),

@@ -44,7 +44,9 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "test".to_string(),
+        misfits: Vec::new(),
         bulletin: None,
+        predecessors: Vec::new(),
     }
 }
 
@@ -74,6 +76,7 @@ fn view(said: SessionRecord) -> View {
         said: at(100),
         record: Some(said),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     let mut view = View::default();
     view.records.insert(worker(), record);
@@ -91,6 +94,7 @@ fn heard(view: &mut View, now: Instant) {
         said: now,
         record: Some(record),
         expect: Expect::Any,
+        ends: BTreeMap::new(),
     };
     let id = WorkerId::new("other").expect("valid");
     view.sessions.insert(id, other);

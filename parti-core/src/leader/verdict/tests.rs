@@ -217,6 +217,14 @@ fn departures_restarts_triggers_and_unfinished_work_act_at_once() {
     );
     assert_eq!(
         check(&Facts {
+            unprocessed: true,
+            manual: true,
+            ..base()
+        }),
+        "act unprocessed 0"
+    );
+    assert_eq!(
+        check(&Facts {
             manual: true,
             resume: true,
             ..base()
@@ -344,7 +352,7 @@ fn changed_partitions_wait_for_the_cooldown_only() {
     assert_eq!(check(&with(true, 14_999)), "wait 15000 Cooldown");
     assert_eq!(check(&with(true, 15_000)), "act partitions_changed 0");
     assert_eq!(check(&with(false, 15_000)), "act weights_changed 0");
-    assert_eq!(Cause::ALL.len(), 12, "a new cause needs its tier here");
+    assert_eq!(Cause::ALL.len(), 13, "a new cause needs its tier here");
 }
 
 /// Facts of every kind at once, with times around each other.

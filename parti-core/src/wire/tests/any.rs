@@ -7,13 +7,13 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::id::{Epoch, Nonce, Term, Token, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
     AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Parked, ParkedGroup,
-    ParkedRecord, Record, RecordGrant, Revoking, SessionRecord, SessionStatus, SourcePart,
-    WorkerChange,
+    ParkedRecord, Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord,
+    SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};
@@ -102,6 +102,18 @@ fn status() -> impl Strategy<Value = SessionStatus> {
     ]
 }
 
+fn predecessor() -> impl Strategy<Value = Predecessor> {
+    let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
+    let remains = prop_oneof![Just(Remains::Everything), Just(Remains::Draining)];
+    (numbers, remains).prop_map(|((epoch, revision, lease, applied), remains)| Predecessor {
+        epoch: Epoch::new(epoch),
+        revision: Revision::new(revision),
+        lease: Duration::from_millis(u64::from(lease)),
+        applied: Version::new(applied),
+        remains,
+    })
+}
+
 fn session() -> impl Strategy<Value = Record> {
     let labels: BoxedStrategy<BTreeMap<String, String>> =
         btree_map("[a-z]{1,8}", "\\PC{0,8}", 0..4).boxed();
@@ -115,7 +127,7 @@ fn session() -> impl Strategy<Value = Record> {
     (
         write(),
         status(),
-        vec(key(), 0..5),
+        (vec(key(), 0..5), vec(predecessor(), 0..4)),
         labels,
         numbers,
         "\\PC{0,20}",
@@ -124,7 +136,7 @@ fn session() -> impl Strategy<Value = Record> {
             |(
                 write,
                 status,
-                draining,
+                (draining, predecessors),
                 labels,
                 (epoch, applied, capacity, beat, lease),
                 software,
@@ -145,6 +157,8 @@ fn session() -> impl Strategy<Value = Record> {
                     heartbeat_interval: Duration::from_millis(u64::from(beat)),
                     lease: Duration::from_millis(u64::from(lease)),
                     software,
+                    misfits: alloc::vec::Vec::new(),
+                    predecessors,
                     bulletin: (epoch % 2 == 1).then(|| Bulletin {
                         term: Term::new(applied),
                         problems: alloc::vec![ToldProblem {

@@ -118,6 +118,8 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        misfits: Vec::new(),
+        predecessors: Vec::new(),
         bulletin: None,
     })
 }

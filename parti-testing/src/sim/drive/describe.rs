@@ -65,10 +65,11 @@ fn brief_event(event: &Event) -> String {
         | Event::Partitions { .. }
         | Event::Start
         | Event::Released { .. }
+        | Event::Processing { .. }
         | Event::SourceChanged
         | Event::Refresh { .. }
         | Event::Trigger { .. }
-        | Event::ClockJumped
+        | Event::ClockJumped { .. }
         | Event::Stop { .. } => format!("{event:?}"),
     }
 }

@@ -53,8 +53,9 @@ impl World<'_> {
             | Event::Planned { .. }
             | Event::Start
             | Event::Released { .. }
+            | Event::Processing { .. }
             | Event::SourceChanged
-            | Event::ClockJumped
+            | Event::ClockJumped { .. }
             | Event::Stop { .. } => {}
         }
     }

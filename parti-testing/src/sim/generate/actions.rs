@@ -154,6 +154,12 @@ impl Draft {
 
     fn leave(&mut self, node: usize, for_ms: u64) -> Action {
         let hold_ms = self.roll().within(0, self.lease * 3);
+        let for_ever = self.roll().below(4) == 0;
+        if for_ever {
+            // Until it is back, which may be never: then the group's own bound counts.
+            self.plan.settings.max_hold_ms = Some(self.lease * 3);
+        }
+        let hold_ms = if for_ever { u64::MAX } else { hold_ms };
         let leave = self
             .roll()
             .pick(&[Leave::Handoff, Leave::Restart { hold_ms }, Leave::Now]);

@@ -129,13 +129,15 @@ pub enum FaultClass {
     SmallBatch,
     /// Buckets that are deleted, created anew, wiped or set back.
     History,
+    /// Processes that are killed and started again at once.
+    Restart,
     /// Workers that may own only some of the partitions, or are preferred for some.
     Pools,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -194,6 +196,7 @@ impl FaultClass {
         Self::FaultyStrategy,
         Self::SmallBatch,
         Self::History,
+        Self::Restart,
         Self::Pools,
     ];
 

@@ -140,6 +140,9 @@ impl Draft {
 
     /// Actions that belong together.
     pub(super) fn campaign(&mut self, class: FaultClass) {
+        if class == FaultClass::Restart {
+            self.expect_restarts();
+        }
         let rounds = self.roll().within(1, 3);
         for _ in 0..rounds {
             let start = self.roll().below(self.plan.safety_ms * 3 / 4);
@@ -163,6 +166,9 @@ impl Draft {
             }
             if class == FaultClass::Flapping {
                 self.flapping(start);
+            }
+            if class == FaultClass::Restart {
+                self.restart(start);
             }
         }
     }
@@ -312,6 +318,48 @@ impl Draft {
                 watch: true,
             };
             self.push(start + round * period, action);
+        }
+    }
+
+    /// What processes say when they start again: nothing, which ID they had, or also that nobody has
+    /// it any more. That may be false: then two of them want one ID.
+    fn expect_restarts(&mut self) {
+        let hinted = self.roll().below(4) > 0;
+        let declared = hinted && self.roll().below(3) > 0;
+        let falsely = declared && self.roll().below(3) == 0;
+        let pool = self.plan.settings.pool;
+        for (number, node) in (0_u32..).zip(&mut self.plan.nodes) {
+            node.hint = Some(number).filter(|&number| hinted && number < pool);
+            node.declares_dead = declared;
+        }
+        let nodes = self.plan.nodes.len() as u64;
+        if falsely && nodes > 1 {
+            let rival = self.roll().within(1, nodes - 1) as usize;
+            self.plan.nodes[rival].hint = self.plan.nodes[rival - 1].hint;
+        }
+    }
+
+    /// All processes are killed and come back within moments, or one is, perhaps over and over.
+    fn restart(&mut self, start: u64) {
+        let nodes = self.plan.nodes.len() as u64;
+        let longest = self.roll().pick(&[1, 50, self.lease / 4]);
+        let all = self.roll().below(2) == 0;
+        let times = if all { nodes } else { self.roll().within(1, 4) };
+        let only = self.roll().below(nodes) as usize;
+        let pause = self.roll().within(self.lease / 8, self.lease);
+        for number in 0..times {
+            let (node, at) = if all {
+                (number as usize, start)
+            } else {
+                (only, start + number * pause)
+            };
+            let action = Action::Crash {
+                node,
+                down_ms: self.roll().within(0, longest),
+                after_effects: None,
+                in_callback: false,
+            };
+            self.push(at, action);
         }
     }
 }

@@ -40,7 +40,7 @@ impl World<'_> {
             } => self.stop(node, leave.into(), rejoin_ms.map(ms)),
             Action::ClockJump { node } => {
                 self.judge.sometimes.count("clock_jump");
-                self.tell(node, Event::ClockJumped);
+                self.tell(node, Event::ClockJumped { by: None });
             }
             Action::LoseHistory { loss, for_ms } => {
                 self.lose_history(loss, Duration::from_millis(for_ms));

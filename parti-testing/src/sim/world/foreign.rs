@@ -178,6 +178,8 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         heartbeat_interval: config.heartbeat_interval(),
         lease: config.lease() * 2,
         software: "later".to_owned(),
+        misfits: Vec::new(),
         bulletin: None,
+        predecessors: Vec::new(),
     }
 }
