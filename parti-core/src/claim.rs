@@ -7,6 +7,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::agreement::Disagreement;
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
 use crate::circuits::Gate;
@@ -14,18 +15,19 @@ use crate::config::{Config, OnBucketLost};
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
-use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Nonce, Revision, WorkerId, WriteId};
 use crate::keys::{Key, SESSION_PREFIX, session_key};
 use crate::notice::StartError;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
-use crate::record::{Record, SessionRecord, SessionStatus};
+use crate::record::{Record, SessionRecord};
 use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
 };
 use crate::time::Instant;
 use crate::wire;
 
+mod agree;
 pub(crate) mod choice;
 mod observe;
 
@@ -53,6 +55,8 @@ pub(crate) struct Claim {
     last_error: Option<StoreError>,
     backoff: Backoff,
     exhausted: Option<StartError>,
+    /// Another worker with which this one must not share a group, if it is still there.
+    disagreement: Option<Disagreement>,
     /// What was sent up to this proves nothing.
     trusted_from: Instant,
 }
@@ -167,6 +171,7 @@ impl Claim {
             last_error,
             backoff: cx.config().retry().endless(most),
             exhausted,
+            disagreement: None,
             trusted_from: Instant::ORIGIN,
         };
         claim.look(cx);
@@ -283,14 +288,13 @@ impl Claim {
                 if empty && *last_revision > Revision::ZERO {
                     // Sessions are never removed: where writes were and no session is left, it was
                     // wiped, and leases of it may be relied on.
-                    let until = cx.now + cx.config().lease();
+                    let until = cx.now + cx.longest_lease();
                     cx.continuity().hold_back(until);
                 }
                 self.backoff.reset();
                 self.observe(cx.now, entries);
                 self.forget_deleted(entries, *last_revision);
-                self.choose(cx);
-                Claiming::Pending
+                self.join(cx)
             }
             Ok(StoreReply::Entry(_) | StoreReply::Info(_) | StoreReply::Committed { .. }) => {
                 self.fail_step(cx, StoreError::new(StoreErrorKind::Unknown, "not a list"))
@@ -358,21 +362,9 @@ impl Claim {
         let nonce = cx.rng().nonce();
         let id = WriteId { nonce, seq: 0 };
         let record = SessionRecord {
-            write: id,
-            epoch: Epoch::ZERO,
-            status: SessionStatus::Active,
-            applied: Version::ZERO,
-            known: cx.known(),
-            reads: wire::FORMATS,
             draining: self.draining.clone(),
-            capacity: cx.config().capacity(),
-            labels: cx.config().labels().clone(),
-            heartbeat_interval: cx.config().heartbeat_interval(),
-            lease: cx.config().lease(),
-            software: cx.boot().software.clone(),
-            misfits: Vec::new(),
             predecessors: predecessors.iter().map(|p| p.predecessor.clone()).collect(),
-            bulletin: None,
+            ..agree::first_record(cx, id)
         };
         let value = Some(wire::encode(&Record::Session(record)));
         let write = Write {
@@ -407,6 +399,7 @@ impl Claim {
                 let Some(info) = self.info.clone() else {
                     return Claiming::Pending;
                 };
+                self.tell_differences(cx, &worker);
                 Claiming::Won(Claimed {
                     worker,
                     nonce,
@@ -455,8 +448,9 @@ impl Claim {
     }
 
     fn failure(&self, now: Instant) -> StartError {
-        self.exhausted
-            .clone()
+        let disagreement = self.disagreement.clone().map(StartError::Disagrees);
+        disagreement
+            .or_else(|| self.exhausted.clone())
             .unwrap_or_else(|| StartError::StoreUnavailable {
                 after: now.since(self.started),
                 last: self.last_error.clone(),

@@ -13,6 +13,7 @@ use crate::breaker::BreakerSettings;
 use crate::config_error::ConfigError;
 use crate::id::{GroupName, WorkerId};
 
+mod agreement;
 mod bounds;
 mod degraded;
 mod planted;
@@ -63,6 +64,8 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq)]
 struct Settings {
     mode: Mode,
+    rolling_from: Option<Mode>,
+    application: String,
     on_bucket_lost: OnBucketLost,
     worker_id_prefix: String,
     worker_id_range: (u32, u32),
@@ -73,6 +76,7 @@ struct Settings {
     expected_workers: Option<u32>,
     heartbeat_interval: Duration,
     lease: Duration,
+    max_lease: Duration,
     lease_margin: Duration,
     clock_drift_ppm: u32,
     request_timeout: Duration,
@@ -110,6 +114,8 @@ pub struct ConfigBuilder {
     preset: Preset,
     detect_within: Option<Duration>,
     mode: Mode,
+    rolling_from: Option<Mode>,
+    application: String,
     on_bucket_lost: OnBucketLost,
     worker_id_prefix: Option<String>,
     worker_id_range: Option<(u32, u32)>,
@@ -120,6 +126,7 @@ pub struct ConfigBuilder {
     expected_workers: Option<u32>,
     heartbeat_interval: Option<Duration>,
     lease: Option<Duration>,
+    max_lease: Option<Duration>,
     lease_margin: Option<Duration>,
     clock_drift_ppm: Option<u32>,
     request_timeout: Option<Duration>,
@@ -177,6 +184,8 @@ macro_rules! setters {
 getters! {
     /// What happens between an old and a new owner.
     mode: Mode,
+    /// The mode from which the group is being rolled to `mode`, if that was declared.
+    rolling_from: Option<Mode>,
     /// What happens when the bucket's content is lost while the worker runs.
     on_bucket_lost: OnBucketLost,
     /// First and last number of the ID pool.
@@ -191,6 +200,8 @@ getters! {
     heartbeat_interval: Duration,
     /// How long a session counts without renewal.
     lease: Duration,
+    /// The longest lease that any member of the group may have.
+    max_lease: Duration,
     /// What the holder gives up early, for the time between a check and the act.
     lease_margin: Duration,
     /// Largest assumed rate error of a monotonic clock, in parts per million.
@@ -257,6 +268,10 @@ setters! {
     /// How long a session counts without renewal (the roadmap's `heartbeat_ttl`). Too low: a pause
     /// or a fail-over of the store costs ownership. Too high: a crash is repaired later.
     lease: Duration,
+    /// The longest lease that any member of the group may have; default: the own lease. After the
+    /// loss of the bucket nothing is granted for this long, since somebody may still rely on such a
+    /// lease. Needed while a group is rolled from one lease to another.
+    max_lease: Duration,
     /// What the holder gives up early; default a thirtieth of the lease.
     lease_margin: Duration,
     /// Largest assumed rate error of a monotonic clock; default 1000 ppm.

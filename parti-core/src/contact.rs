@@ -80,6 +80,13 @@ impl Contact {
         self.since
     }
 
+    /// Whether there has been contact for so long that somebody who fell silent with its beginning
+    /// could be judged by now.
+    pub(crate) fn is_steady(&self, config: &Config, now: Instant) -> bool {
+        let ripe = (self.since + config.lease()).max(self.judges_from(config));
+        self.is_held(config, now) && now >= ripe
+    }
+
     /// From when on others may be judged.
     pub(crate) fn judges_from(&self, config: &Config) -> Instant {
         if self.after_gap {

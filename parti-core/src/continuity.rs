@@ -36,6 +36,7 @@ pub(crate) struct Continuity {
     grown_at: Instant,
     grants_from: Instant,
     known: Version,
+    longest_lease: Duration,
     /// What was known when a loss was found: its quarantine has been kept.
     atoned: Version,
 }
@@ -188,6 +189,16 @@ impl Continuity {
         self.known
     }
 
+    /// Somebody was seen to rely on a lease this long.
+    pub(crate) fn learn_lease(&mut self, lease: Duration) {
+        self.longest_lease = self.longest_lease.max(lease);
+    }
+
+    /// The longest lease seen, in any history.
+    pub(crate) const fn longest_lease(&self) -> Duration {
+        self.longest_lease
+    }
+
     /// Whether a version above this one is known of whose loss no quarantine has been kept yet.
     pub(crate) fn misses(&self, found: Version) -> bool {
         self.known > found.max(self.atoned)
@@ -217,6 +228,7 @@ impl Continuity {
             before_watch: watch,
             known: self.known,
             atoned: self.known,
+            longest_lease: self.longest_lease,
             ..Self::default()
         };
     }
@@ -259,7 +271,7 @@ impl Continuity {
         info: &StoreInfo,
         looking: bool,
     ) -> Option<HistoryLoss> {
-        let grown_at = now + lease.saturating_sub(info.age);
+        let grown_at = now + self.longest_lease.max(lease).saturating_sub(info.age);
         let before = *self.created.get_or_insert(info.created);
         if before == info.created && self.grown_at == Instant::ORIGIN {
             self.grown_at = grown_at;

@@ -126,7 +126,7 @@ impl Core {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Member(member) => member.deadline(self.env.config.mode()),
+            Phase::Member(member) => member.deadline(&self.env.config),
             Phase::Idle
             | Phase::Claiming(_)
             | Phase::Quarantined(_)
@@ -161,9 +161,15 @@ impl Core {
             workers: head.map_or(0, |head| head.workers),
             partitions: head.map_or(0, |head| head.partitions),
             unfinished: head.map_or(0, |head| head.unfinished),
+            futile_terms: head.map_or(0, |head| head.carried.futile),
             parked: head.map(|head| head.parked).unwrap_or_default(),
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
+            honours: member.map(|member| member.honours(&self.env.config)),
+            holds: head.map(|head| head.agreed.holds),
+            differences: member
+                .map(|member| member.differences(&self.env.boot.strategy))
+                .unwrap_or_default(),
             ignored_records: self.env.ignored_records,
             store_circuit: self.env.store.status(),
             watch_circuit: self.env.watch.status(),
@@ -294,6 +300,10 @@ impl Core {
                 cx.continuity().on_watch(id, &event);
                 member.on_watch(&mut cx, &mut self.holdings, &mut self.requests, id, &event)
             }
+            Event::Partitions { op, result } if op.owner() == OpOwner::Reconcile => {
+                member.on_own_list(&mut cx, op, result);
+                Membership::On
+            }
             Event::Partitions { op, result } => {
                 let leading = member
                     .leader_mut()
@@ -304,18 +314,14 @@ impl Core {
                 Membership::On
             }
             Event::Planned { op, result } => {
-                let leading = member
-                    .leader_mut()
-                    .map(|l| l.on_planned(&mut cx, op, result));
-                leading
-                    .into_iter()
-                    .for_each(|leading| member.on_leading(&mut cx, leading));
+                member.on_planned(&mut cx, op, result);
                 Membership::On
             }
             Event::SourceChanged => {
                 if let Some(leader) = member.leader_mut() {
                     leader.source_changed();
                 }
+                member.source_changed(&mut cx);
                 Membership::On
             }
             Event::Start

@@ -49,6 +49,13 @@ impl Env {
     pub(crate) fn new(config: Config, boot: Boot) -> Self {
         let rng = Rng::new(boot.seed);
         let (store, watch) = (StoreCircuit::new(&config), WatchCircuit::new(&config));
+        let mut continuity = Continuity::default();
+        let right = config.max_lease();
+        continuity.learn_lease(config.unless_planted(
+            Planted::OwnQuarantine,
+            right,
+            config.lease(),
+        ));
         let (config, out) = (Arc::new(config), VecDeque::new());
         Self {
             config,
@@ -58,7 +65,7 @@ impl Env {
             next_op: 0,
             next_watch: 0,
             ignored_records: 0,
-            continuity: Continuity::default(),
+            continuity,
             store,
             watch,
             retries: 0,
@@ -219,6 +226,13 @@ impl Cx<'_> {
         op
     }
 
+    /// Lists the partitions to compare them with the group's.
+    pub(crate) fn list_to_compare(&mut self) -> OpId {
+        let op = self.op(OpOwner::Reconcile);
+        self.env.out.push_back(Effect::ListPartitions { op });
+        op
+    }
+
     pub(crate) fn plan(&mut self, input: PlanInput) -> OpId {
         let op = self.op(OpOwner::Leader);
         self.env.out.push_back(Effect::Plan { op, input });
@@ -281,6 +295,21 @@ impl Cx<'_> {
     /// The highest version seen by this process, in any history, or told of by a session.
     pub(crate) fn known(&self) -> Version {
         self.env.continuity.known()
+    }
+
+    /// A lease that somebody relies on was seen.
+    pub(crate) fn learn_lease(&mut self, lease: Duration, drift_ppm: u32) {
+        let lasts = self.env.config.outlasts(lease, drift_ppm);
+        if !self.planted(Planted::OwnQuarantine) {
+            self.env.continuity.learn_lease(lasts);
+        }
+    }
+
+    /// How long anybody may rely on a lease of a history that is gone: the longest ever seen, and no
+    /// less than the longest that the group allows.
+    pub(crate) fn longest_lease(&self) -> Duration {
+        let longest = self.env.continuity.longest_lease();
+        longest.max(self.env.config.lease())
     }
 
     /// The number the next request and the next watch exceed.

@@ -1,15 +1,17 @@
 //! Following: what every member knows of `head` and of the leader's session.
 
+use alloc::collections::BTreeMap;
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::carried::{Carried, patience};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::cx::Cx;
-use crate::id::{Epoch, Revision, Version, WorkerId};
+use crate::id::{Epoch, Revision, Term, Version, WorkerId};
 use crate::keys::{assignment_key, control_key, head_key, session_key};
 use crate::notice::Notice;
 use crate::problem::{Bulletin, Problem, ProblemKind};
@@ -32,8 +34,12 @@ pub(crate) struct Follow {
     /// The revision of the last write of `head` seen, also of an unreadable one.
     head_revision: Revision,
     head_since: Instant,
-    /// When the last rebalance was first seen.
+    /// When the last rebalance was, as far as is known.
     planned: Option<(Version, Instant)>,
+    /// When the present term was first seen.
+    term: Option<(Term, Instant)>,
+    /// When the last versions were first seen.
+    sightings: Sightings,
     leader: Option<Observed>,
     /// What the last leader that told anything told to be wrong.
     told: Vec<Problem>,
@@ -43,6 +49,12 @@ pub(crate) struct Follow {
     looked_at: Option<Instant>,
 }
 
+/// When versions of `head` were first seen: whatever was written in one of them is no younger.
+pub(crate) type Sightings = BTreeMap<Version, Instant>;
+
+/// So many versions are remembered. A worker that takes nothing in is noticed after two leases.
+const SIGHTINGS: usize = 32;
+
 /// The leader's session as observed.
 #[derive(Clone, Debug)]
 struct Observed {
@@ -51,6 +63,8 @@ struct Observed {
     since: Instant,
     epoch: Epoch,
     ended: bool,
+    /// How often it renews, by its own word.
+    interval: Duration,
 }
 
 impl Follow {
@@ -64,6 +78,28 @@ impl Follow {
 
     pub(crate) fn last_rebalance(&self) -> Option<Instant> {
         self.planned.map(|(_, since)| since)
+    }
+
+    pub(crate) const fn sightings(&self) -> &Sightings {
+        &self.sightings
+    }
+
+    /// What the next leader is to go on with.
+    pub(crate) fn carried(&self, config: &Config, now: Instant) -> Carried {
+        let Some(head) = &self.head else {
+            let unassigned = self.looked_at.map(|at| now.since(at));
+            return Carried {
+                unassigned,
+                ..Carried::default()
+            };
+        };
+        let mut carried = head.carried.after(now.since(self.head_since));
+        let most = patience(config.leader_patience(), carried.futile);
+        // Whoever died in office after a long term could do its work, or would have given it up.
+        if head.leader.is_some() && self.term.is_some_and(|(_, at)| now.since(at) > most * 2) {
+            carried.futile = 0;
+        }
+        carried
     }
 
     /// The leader's session: who, at which revision, seen since when.
@@ -171,6 +207,7 @@ impl Follow {
     fn vacate(&mut self, now: Instant) {
         if let Some(head) = &mut self.head {
             head.leader = None;
+            head.carried = Carried::default();
         }
         let known = self.planned.map_or(Version::ZERO, |(version, _)| version);
         self.planned = Some((known, now));
@@ -187,9 +224,19 @@ impl Follow {
 
     fn take_head(&mut self, cx: &mut Cx<'_>, head: Head) {
         cx.learn(head.version);
-        let (planned, known) = (head.planned, self.planned.map(|(version, _)| version));
-        if planned > Version::ZERO && known != Some(planned) {
-            self.planned = Some((planned, cx.now));
+        let known = self.planned.filter(|&(version, _)| version == head.planned);
+        if head.planned > Version::ZERO {
+            let ago = head.carried.rebalanced.unwrap_or_default();
+            let at = cx.now.saturating_sub(ago);
+            let at = known.map_or(at, |(_, known)| known.min(at));
+            self.planned = Some((head.planned, at));
+        }
+        if self.term.is_none_or(|(term, _)| term != head.term) {
+            self.term = Some((head.term, cx.now));
+        }
+        self.sightings.entry(head.version).or_insert(cx.now);
+        while self.sightings.len() > SIGHTINGS {
+            self.sightings.pop_first();
         }
         let leader = head.leader.as_ref().map(|leader| &leader.worker);
         if self.leader.as_ref().map(|seen| &seen.worker) != leader {
@@ -235,6 +282,7 @@ impl Follow {
             since: cx.now,
             epoch: own_epoch.unwrap_or_else(|| Epoch::from(entry.revision)),
             ended,
+            interval: record.map_or(Duration::ZERO, |record| record.heartbeat_interval),
         });
     }
 
@@ -297,7 +345,9 @@ impl Follow {
                 if seen.ended || seen.epoch > leader.epoch {
                     Some(seen.since.max(self.head_since))
                 } else {
-                    Some(seen.since.max(contact.since()) + config.election_timeout())
+                    // A leader that renews more seldom than this member does is not a silent one.
+                    let patience = config.election_timeout().max(seen.interval * 2);
+                    Some(seen.since.max(contact.since()) + patience)
                 }
             }
             Some(_) | None => {

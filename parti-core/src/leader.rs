@@ -12,12 +12,14 @@ use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
-use crate::config::{Config, Mode};
+use crate::carried::tries;
+use crate::config::Config;
 use crate::contact::Contact;
 use crate::continuity::Continuity;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
+use crate::follow::Sightings;
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::partition::PartitionKey;
@@ -30,6 +32,7 @@ use crate::time::Instant;
 use crate::wire;
 
 mod act;
+mod agree;
 mod around;
 mod bench;
 mod commit;
@@ -37,6 +40,7 @@ mod committing;
 mod confirmations;
 mod facts;
 mod holds;
+mod inherit;
 mod ledger;
 mod listing;
 mod parking;
@@ -45,6 +49,7 @@ mod planning;
 mod problems;
 mod resign;
 mod seats;
+mod spared;
 mod succession;
 mod unowned;
 mod verdict;
@@ -54,8 +59,10 @@ use around::Around;
 use bench::Bench;
 use commit::Commit;
 use confirmations::Confirmations;
+use inherit::Origin;
 use plan::{Brief, Requested, Target};
 use problems::Minding;
+use spared::Spared;
 use verdict::{Changing, Verdict};
 use view::{News, View};
 
@@ -72,8 +79,10 @@ pub(crate) struct Inauguration {
     pub(crate) known: Version,
     /// The session of the former leader, as observed while following it.
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
-    /// When the last rebalance was first seen.
+    /// When the last rebalance was, as far as is known.
     pub(crate) last_rebalance: Option<Instant>,
+    /// When the last versions were first seen.
+    pub(crate) sightings: Sightings,
     /// Partitions without an owner, as the former leader told.
     pub(crate) unowned: Option<Problem>,
 }
@@ -101,6 +110,8 @@ pub(crate) struct Leader {
     gathering: Option<Changing>,
     joins: BTreeMap<WorkerId, (Epoch, Instant)>,
     table: Option<Arc<PartitionTable>>,
+    /// Where it comes from.
+    origin: Origin,
     listing: listing::Listing,
     /// Refresh requests that were listed for.
     listed: BTreeSet<Requested>,
@@ -122,13 +133,19 @@ pub(crate) struct Leader {
     unfinished: Option<bool>,
     weights_matter: Option<bool>,
     last_rebalance: Option<Instant>,
+    /// How many terms in a row were given up before this one, until it has shown that it can do its work.
+    futile: u32,
+    sightings: Sightings,
     /// What living workers have not confirmed.
     confirmations: Confirmations,
     /// Who failed to, and sits out.
     bench: Bench,
+    /// Whose eviction was refused, and until when it is not tried again.
+    spared: Spared,
     /// Until when those lost together may still come back, once most of the group was lost at once.
     restarting: Option<Instant>,
     advance_at: Option<Instant>,
+    agreement: agree::Agreement,
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
@@ -176,9 +193,12 @@ impl Leader {
             let (from, to) = (from.clone(), to.clone());
             cx.notify(Notice::StrategyChanged { from, to });
         }
-        let began = start.head.version;
+        let (began, agreed) = (start.head.version, start.head.agreed);
+        let carried = start.head.carried.clone();
+        let waited = carried.unassigned.map(|age| cx.now.saturating_sub(age));
+        let waited = cx.unless_planted(Planted::WindowPerLeader, waited, None);
         if cx.continuity().misses(start.base) && start.known > start.base {
-            let until = cx.now + cx.config().lease();
+            let until = cx.now + cx.longest_lease();
             cx.continuity().hold_back(until);
         }
         Self {
@@ -195,9 +215,10 @@ impl Leader {
             ready: false,
             head_seen: false,
             predecessor: start.predecessor,
-            gathering: None,
+            gathering: waited.map(Changing::begun),
             joins: BTreeMap::new(),
             table: None,
+            origin: Origin::default(),
             listing: listing::Listing::Wanted,
             listed: BTreeSet::new(),
             target: None,
@@ -216,10 +237,14 @@ impl Leader {
                 start.last_rebalance,
                 None,
             ),
+            futile: carried.futile,
+            sightings: start.sightings,
             confirmations: Confirmations::default(),
-            bench: Bench::default(),
+            bench: Bench::resumed(cx.now, &carried.quarantined),
+            spared: Spared::default(),
             restarting: None,
             advance_at: None,
+            agreement: agree::Agreement::new(cx.now, &agreed),
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
@@ -315,7 +340,10 @@ impl Leader {
         self.view.trust_only(self.nonce);
         self.view.suspect(&self.head);
         for (worker, record) in &self.view.records {
-            self.confirmations.expect(cx.now, worker, record.version);
+            // It was written no later than the first later version was seen.
+            let seen = self.sightings.range(record.version..).next();
+            let since = seen.map_or(cx.now, |(_, &at)| at);
+            self.confirmations.expect(since, worker, record.version);
         }
         self.confirmations.note(cx.now, &self.view);
     }
@@ -369,21 +397,11 @@ impl Leader {
             self.found = told;
             let left_over = if beyond { self.head.version } else { self.base };
             self.view.distrusted = self.view.distrusted.max(Some(left_over));
-            let until = cx.now + cx.config().lease();
+            let until = cx.now + cx.longest_lease();
             cx.continuity().hold_back(until);
             self.stirred = true;
         }
         cx.learn(told);
-    }
-
-    /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
-    fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
-        match config.mode() {
-            // A plan of this history was made by a leader that had waited.
-            Mode::Exclusive => history
-                .grants_from(|| self.head.planned > Version::ZERO || self.is_complete(config)),
-            Mode::Overlap => Instant::ORIGIN,
-        }
     }
 
     /// When to be woken.
@@ -425,7 +443,9 @@ impl Leader {
             .into_iter()
             .chain(verdict)
             .chain(self.bench.next_return(now))
+            .chain(self.spared.next(now))
             .chain(self.advance_at)
+            .chain(self.agreement.next(config))
             .chain(self.next_end)
             .chain(self.parked_until)
             .chain(self.next_loss);
@@ -461,7 +481,7 @@ impl Leader {
             failures,
             reason: reason.clone(),
         });
-        if failures >= cx.config().leader_failure_limit() {
+        if failures >= tries(cx.config().leader_failure_limit(), self.futile) {
             cx.note_exhausted(OpOwner::Leader, failures);
             self.resign(StepDownReason::Failing(reason));
         }

@@ -4,10 +4,12 @@
 
 extern crate alloc;
 
+mod agreement;
 mod attempt;
 mod backoff;
 mod boot;
 mod breaker;
+mod carried;
 mod circuits;
 mod claim;
 mod config;
@@ -55,12 +57,14 @@ mod watching;
 pub mod wire;
 
 pub use crate::core::Core;
+pub use agreement::{Agreed, Difference, Disagreement, GroupSettings};
 pub use backoff::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder, RetryPolicyError};
 pub use boot::Boot;
 pub use breaker::{
     Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
     CircuitStatus, Judged, Permit,
 };
+pub use carried::{Carried, Quarantined};
 pub use config::{
     Config, ConfigBuilder, DegradedPreset, DegradedSettings, Mode, OnBucketLost, Preset,
 };

@@ -30,14 +30,18 @@ use crate::store::{StoreError, StoreErrorKind, StoreInfo, StoreReply};
 use crate::time::Instant;
 use crate::watching::Watching;
 
+mod agree;
 mod candidacy;
 mod entries;
 mod hearing;
 mod look;
 mod office;
+mod own_list;
 mod problems;
 mod reconcile;
 
+use hearing::Unsteady;
+use own_list::OwnList;
 use reconcile::Reconcile;
 
 /// A process with a session.
@@ -60,10 +64,15 @@ pub(crate) struct Member {
     suspended: bool,
     /// Since when own renewals have been applied without coming back through the watch.
     unheard_since: Option<Instant>,
+    /// Since when it has led without steady contact, and whether that was told.
+    unsteady: Option<Unsteady>,
     suspended_at: Instant,
     /// The revision of the assignment record taken in last.
     record_revision: Revision,
     health: Health,
+    /// The mode that held in the group when last looked at, and since when.
+    holds: Option<(Mode, Instant)>,
+    own_list: OwnList,
 }
 
 #[derive(Clone, Debug)]
@@ -107,9 +116,12 @@ impl Member {
             departure: None,
             suspended: false,
             unheard_since: None,
+            unsteady: None,
             suspended_at: Instant::ORIGIN,
             record_revision: Revision::ZERO,
             health: Health::default(),
+            holds: None,
+            own_list: OwnList::default(),
         }
     }
 
@@ -124,8 +136,8 @@ impl Member {
     }
 
     /// Until when guards are valid.
-    pub(crate) fn deadline(&self, mode: Mode) -> Option<Instant> {
-        let deadline = match mode {
+    pub(crate) fn deadline(&self, config: &Config) -> Option<Instant> {
+        let deadline = match self.honours(config) {
             Mode::Exclusive => self.session.deadline,
             Mode::Overlap => Instant::FAR_FUTURE,
         };
@@ -145,7 +157,7 @@ impl Member {
     /// The lease comes before everything else: past it, nothing may be relied on.
     pub(crate) fn check_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
         // In overlap mode work goes on until somebody else is known to have the identity.
-        let exclusive = cx.config().mode() == Mode::Exclusive;
+        let exclusive = self.honours(cx.config()) == Mode::Exclusive;
         if exclusive && !self.suspended && cx.now >= self.session.deadline {
             self.lose_lease(cx, holdings);
         }
@@ -199,6 +211,7 @@ impl Member {
         if cx.store_is_out() {
             self.contact.break_off();
         }
+        self.keep_promise(cx);
         if self.session.is_due(cx.now) {
             self.post_bulletin(cx);
         }
@@ -211,9 +224,11 @@ impl Member {
         self.watch_over_watch(cx);
         self.watch_over_health(cx);
         self.keep_reconciling(cx, requests);
+        self.keep_comparing_lists(cx);
         requests.handle_timeout(cx, &self.session);
         self.keep_candidacy(cx);
         self.mind_deafness(cx);
+        self.mind_limping(cx);
         if let Some(leader) = &mut self.leader {
             let leading = leader.step(cx, &self.contact);
             self.on_leading(cx, leading);
@@ -227,9 +242,7 @@ impl Member {
         config: &Config,
         continuity: &Continuity,
     ) -> Option<Wake> {
-        let lease = self
-            .deadline(config.mode())
-            .filter(|&at| at < Instant::FAR_FUTURE);
+        let lease = self.deadline(config).filter(|&at| at < Instant::FAR_FUTURE);
         let lease = lease.map(|at| Wake::new(at, WakeReason::LeaseDeadline));
         let candidacy = match &self.candidacy {
             Candidacy::Standing { attempt, .. } => attempt.wake(),
@@ -247,6 +260,7 @@ impl Member {
             candidacy,
             leader,
             self.reconcile.wake(),
+            self.own_list.wake(),
             look.map(|at| Wake::new(at, WakeReason::Reconcile)),
             self.health_wake(config, now),
             self.departure.as_ref().and_then(Departure::wake),

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::agreement::Disagreement;
 use crate::breaker::{Circuit, CircuitState};
-use crate::config::OnBucketLost;
+use crate::config::{Mode, OnBucketLost};
 use crate::event::{OpOwner, RequestId};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
 use crate::partition::PartitionKey;
@@ -15,9 +16,11 @@ use crate::state::{Cause, State};
 use crate::store::StoreError;
 use crate::strategy::{ParkReason, PlanError, Report, StrategyId};
 
+mod office;
 mod step;
 mod transfer;
 
+pub use office::StepDownReason;
 pub use step::FailedStep;
 pub use transfer::{OwnerEnd, Transfer};
 
@@ -44,6 +47,8 @@ pub enum StartError {
     },
     /// The store refuses for good: permissions, settings, size.
     Rejected(StoreError),
+    /// A living worker of the group is configured so that both together would break a promise.
+    Disagrees(Disagreement),
 }
 
 impl fmt::Display for StartError {
@@ -73,36 +78,14 @@ impl fmt::Display for StartError {
                 write!(f, "the store did not answer within {after:?}")
             }
             Self::Rejected(error) => write!(f, "the store refuses this worker: {error}"),
+            Self::Disagrees(found) => {
+                write!(f, "this worker must not join the group: {found}")
+            }
         }
     }
 }
 
 impl core::error::Error for StartError {}
-
-/// Why a leader is one no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StepDownReason {
-    /// Somebody else wrote `head`.
-    Deposed,
-    /// The own session ended.
-    SessionLost,
-    /// The worker is stopping.
-    Stopping,
-    /// Steps failed `leader_failure_limit` times in a row; the last failure in words.
-    Failing(String),
-}
-
-impl fmt::Display for StepDownReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Deposed => f.write_str("another worker took over"),
-            Self::SessionLost => f.write_str("its own session ended"),
-            Self::Stopping => f.write_str("it is stopping"),
-            Self::Failing(last) => write!(f, "its steps kept failing, last: {last}"),
-        }
-    }
-}
 
 /// How the history of the bucket was lost, as far as this worker can prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -302,6 +285,16 @@ pub enum Notice {
         /// The own one.
         to: StrategyId,
     },
+    /// Another worker of the group is configured otherwise. Told once for each setting by the worker
+    /// that joins, and for each worker and setting by the leader.
+    SettingsDiffer(Disagreement),
+    /// The mode that holds in the group is another one.
+    ModeChanged {
+        /// Before.
+        from: Mode,
+        /// Now.
+        to: Mode,
+    },
     /// This worker leads no more.
     LeadershipLost {
         /// The term that ended.
@@ -406,10 +399,27 @@ pub enum Notice {
         /// How many tries there were.
         tries: u32,
     },
+    /// The partition source gave no list to a new leader, which begins with what the records name: it
+    /// places what is left without an owner, and moves and removes nothing else unless the records are
+    /// known to name everything.
+    ListInherited {
+        /// How many partitions they name.
+        partitions: usize,
+        /// How many of the last plan they do not name.
+        missing: usize,
+    },
     /// The eviction of a worker was refused: it renewed in the last moment.
     EvictionAverted {
         /// The worker.
         worker: WorkerId,
+    },
+    /// This leader is out of contact again and again and judges nobody. It stays, for those before it
+    /// could not do their work either: nobody would be the better for another one.
+    LeaderLimps {
+        /// For how long.
+        lasting: Duration,
+        /// How many terms in a row were given up before this one.
+        futile: u32,
     },
     /// A worker was overdue and renewed before it counted as lost.
     SuspicionCancelled {

@@ -117,6 +117,20 @@ bugs! {
         "A process takes its slot again without saying which of its callbacks still run.";
     30 HoldWithoutEnd "hold-without-end"
         "A slot is held for as long as the leaving worker asked, whatever the group allows.";
+    31 AvertedIsDropped "averted-is-dropped"
+        "A renewal that comes while the plan is made drops the plan, also one of a stuck worker.";
+    32 LimpsForever "limps-forever"
+        "A leader that is in contact only now and then keeps its office.";
+    33 WindowPerLeader "window-per-leader"
+        "Each leader begins the windows of a cold start and of joins again.";
+    34 NoListNoLeader "no-list-no-leader"
+        "A new leader whose source fails knows no list, and gives up.";
+    61 OwnMode "own-mode"
+        "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
+    62 OwnQuarantine "own-quarantine"
+        "After a lost history the own lease is waited for, although others may have a longer one.";
+    63 LeaderMode "leader-mode"
+        "A leader grants as it is configured, although a worker of a stricter mode lives.";
     45 IgnoredJump "ignored-jump"
         "A jump of the clock of known length does not shorten the lease.";
 }

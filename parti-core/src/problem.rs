@@ -46,13 +46,20 @@ pub enum ProblemKind {
     /// Slots are held for replacements of workers that left, and their partitions have no owner. The
     /// count says how many partitions.
     SlotsHeld,
+    /// The mode this worker is configured with does not hold in the group.
+    ModeNotHeld,
+    /// A worker's own partition source lists something else than the group has. The count says for how
+    /// many workers.
+    OtherList,
+    /// Workers are configured differently. The count says in how many settings.
+    SettingsDiffer,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -63,6 +70,9 @@ impl ProblemKind {
         Self::CommitFailing,
         Self::HandlerFailing,
         Self::SlotsHeld,
+        Self::ModeNotHeld,
+        Self::OtherList,
+        Self::SettingsDiffer,
     ];
 
     /// The kind as one lower-case word.
@@ -79,6 +89,9 @@ impl ProblemKind {
             Self::CommitFailing => "commit_failing",
             Self::HandlerFailing => "handler_failing",
             Self::SlotsHeld => "slots_held",
+            Self::ModeNotHeld => "mode_not_held",
+            Self::OtherList => "other_list",
+            Self::SettingsDiffer => "settings_differ",
             Self::Other(_) => "other",
         }
     }
@@ -97,6 +110,9 @@ impl ProblemKind {
             Self::Parked => 8,
             Self::HandlerFailing => 9,
             Self::SlotsHeld => 20,
+            Self::ModeNotHeld => 24,
+            Self::OtherList => 25,
+            Self::SettingsDiffer => 26,
             Self::Other(code) => code,
         }
     }

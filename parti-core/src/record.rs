@@ -7,6 +7,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::agreement::{Agreed, GroupSettings};
+use crate::carried::Carried;
+use crate::config::Mode;
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::Bulletin;
@@ -92,6 +95,10 @@ pub struct Head {
     pub weights_digest: u128,
     /// Partitions that still wait for their holder's acknowledgement.
     pub unfinished: u32,
+    /// What every worker is to obey.
+    pub agreed: Agreed,
+    /// What outlasts the term.
+    pub carried: Carried,
     /// Partitions of the last plan that nobody may own.
     pub parked: Parked,
 }
@@ -173,6 +180,8 @@ pub struct SessionRecord {
     pub known: Version,
     /// The formats of records its process reads.
     pub reads: Formats,
+    /// For how long there has been this session, as of the write.
+    pub age: Duration,
     /// Partitions revoked at `applied` or before whose processing has not ended yet.
     pub draining: Vec<PartitionKey>,
     /// How much it takes relative to the others.
@@ -185,6 +194,11 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// What it is configured with, as far as others have to agree.
+    pub settings: GroupSettings,
+    /// The mode that its guards obey: unless it is [`Mode::Overlap`], they end with the lease. A
+    /// worker obeys a stricter mode before it says so, and a looser one after that was applied.
+    pub honours: Mode,
     /// Partitions that its process cannot begin to process, or could not of late.
     pub misfits: Vec<Misfit>,
     /// What it tells everybody as the leader.

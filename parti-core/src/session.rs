@@ -8,10 +8,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::agreement::GroupSettings;
 use crate::attempt::{Attempt, Outcome};
 use crate::circuits::Gate;
 use crate::claim::Claimed;
 use crate::claim::choice::Pending;
+use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
@@ -31,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) worker: WorkerId,
     pub(crate) nonce: Nonce,
     pub(crate) epoch: Epoch,
+    /// When it learned that it has the session.
+    began: Instant,
     /// The revision of the last applied write.
     pub(crate) revision: Revision,
     /// Until when the session may be relied on, on the local clock.
@@ -42,6 +46,11 @@ pub(crate) struct Session {
     pub(crate) acknowledged_at: Instant,
     seq: u64,
     status: SessionStatus,
+    /// What the next renewal says that the guards obey, and what the last one that counts said.
+    promise: Mode,
+    pub(crate) promised: Mode,
+    /// Digest of the partition list of the own source, if it is another than the group's.
+    list: Option<u128>,
     renewal: Renewal,
     /// When to renew out of turn because there is something to say.
     speak_at: Option<Instant>,
@@ -59,6 +68,7 @@ enum Renewal {
     Running {
         attempt: Box<Attempt>,
         status: SessionStatus,
+        promise: Mode,
     },
 }
 
@@ -89,12 +99,16 @@ impl Session {
             worker: claimed.worker.clone(),
             nonce: claimed.nonce,
             epoch: Epoch::from(claimed.revision),
+            began: cx.now,
             revision: claimed.revision,
             deadline: valid_until,
             trusted_from: claimed.trusted_from,
             acknowledged_at: cx.now,
             seq: 0,
             status: SessionStatus::Active,
+            promise: Mode::Exclusive,
+            promised: Mode::Exclusive,
+            list: None,
             renewal: Renewal::Due(renew_at),
             speak_at: None,
             idle_since: None,
@@ -129,6 +143,23 @@ impl Session {
     pub(crate) fn speak(&mut self, cx: &Cx<'_>) {
         let at = cx.now + cx.config().acknowledge_delay();
         self.speak_at = Some(self.speak_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Changes what the guards are to obey. A stricter mode is obeyed from the moment it is sent, a
+    /// looser one from when that was applied: what an observer sees last is never more than is kept.
+    pub(crate) fn set_promise(&mut self, cx: &Cx<'_>, promise: Mode) {
+        if self.promise != promise {
+            self.promise = promise;
+            self.speak(cx);
+        }
+    }
+
+    /// Tells that the own source lists something else than the group has, or that it does not.
+    pub(crate) fn set_list(&mut self, cx: &Cx<'_>, list: Option<u128>) {
+        if self.list != list {
+            self.list = list;
+            self.speak(cx);
+        }
     }
 
     /// Changes the status and says so at once.
@@ -230,9 +261,11 @@ impl Session {
             expect: if released { last } else { expect },
         };
         let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into()).by(self.deadline);
+        self.promised = self.promised.stricter(self.promise);
         self.renewal = Renewal::Running {
             attempt: Box::new(attempt),
             status: self.status,
+            promise: self.promise,
         };
     }
 
@@ -251,6 +284,7 @@ impl Session {
             status: self.status,
             applied,
             known: cx.known(),
+            age: cx.now.since(self.began),
             reads: wire::FORMATS,
             draining,
             capacity: cx.config().capacity(),
@@ -258,6 +292,11 @@ impl Session {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            settings: GroupSettings {
+                list: self.list,
+                ..GroupSettings::new(cx.config(), &cx.boot().strategy)
+            },
+            honours: self.promise,
             misfits: holdings.misfits().told(cx.now),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
@@ -288,6 +327,7 @@ impl Session {
         };
         let own = record.nonce() == self.nonce && record.status.is_living();
         if own {
+            self.promised = record.honours;
             self.revision = entry.revision;
             self.renewal = Renewal::Due(cx.now);
         }
@@ -295,7 +335,12 @@ impl Session {
     }
 
     fn on_outcome(&mut self, cx: &Cx<'_>, outcome: Outcome) -> Kept {
-        let Renewal::Running { attempt, status } = &self.renewal else {
+        let Renewal::Running {
+            attempt,
+            status,
+            promise,
+        } = &self.renewal
+        else {
             return Kept::Pending;
         };
         let first_sent = attempt.first_sent();
@@ -304,6 +349,7 @@ impl Session {
             Outcome::Pending => Kept::Pending,
             Outcome::Won(revision) => {
                 let status = *status;
+                self.promised = *promise;
                 self.revision = revision;
                 self.acknowledged_at = cx.now;
                 let mut due = first_sent + cx.config().heartbeat_interval();

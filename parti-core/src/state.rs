@@ -86,11 +86,13 @@ pub enum Cause {
     /// Partitions without an owner may have found one: somebody joined, or they have waited for the
     /// workers they prefer as long as they were to.
     Parked,
+    /// What the group obeys has changed; assignments are unchanged.
+    Settings,
 }
 
 impl Cause {
     /// Every cause, in declaration order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Takeover,
         Self::Resignation,
         Self::ColdStart,
@@ -104,6 +106,7 @@ impl Cause {
         Self::Resume,
         Self::Unprocessed,
         Self::Parked,
+        Self::Settings,
     ];
 
     /// The cause as one lower-case word, for logs and labels.
@@ -123,6 +126,7 @@ impl Cause {
             Self::Resume => "resume",
             Self::Unprocessed => "unprocessed",
             Self::Parked => "parked",
+            Self::Settings => "settings",
         }
     }
 }

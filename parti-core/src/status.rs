@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
+use crate::agreement::Disagreement;
 use crate::breaker::CircuitStatus;
+use crate::config::Mode;
 use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
 use crate::problem::Problem;
 use crate::record::Parked;
@@ -39,12 +41,22 @@ pub struct Status {
     pub partitions: u32,
     /// How many of them still wait for their planned owner, according to `head`.
     pub unfinished: u32,
+    /// How many terms in a row before were given up because the leader could not do its work,
+    /// according to `head`. More than one says that the cause is common to all.
+    pub futile_terms: u32,
     /// How many have no owner because nobody may own them, and since when, according to `head`.
     pub parked: Parked,
     /// The version of the assignment record taken in.
     pub applied: Version,
     /// How many partitions are assigned.
     pub assigned: usize,
+    /// The mode that this worker's guards obey; `None` without a session.
+    pub honours: Option<Mode>,
+    /// The mode that holds in the group according to `head`: what is promised about two owners.
+    pub holds: Option<Mode>,
+    /// How others of the group are configured otherwise, one example for each setting, those that
+    /// would break a promise first. A leader compares all sessions, the others what `head` says.
+    pub differences: Vec<Disagreement>,
     /// Records that were not understood or not meant for this session, so far.
     pub ignored_records: u64,
     /// The circuit of requests to the store.

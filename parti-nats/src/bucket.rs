@@ -37,6 +37,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// succeeds.
 const CREATION: &str = "parti.creation";
 
+/// What the stream's metadata has of the prefix that the bucket was made for. Names alone would join
+/// ambiguously: `parti_` and `eu_orders` make the same bucket as `parti_eu_` and `orders`.
+const PREFIX: &str = "parti.prefix";
+
 impl StreamInfo {
     /// When it was created, in nanoseconds: what names its history.
     pub(crate) fn created(&self) -> Result<u64, Failure> {
@@ -144,15 +148,30 @@ impl StreamConfig {
             allow_direct: true,
             allow_rollup_hdrs: true,
             deny_delete: true,
-            metadata: BTreeMap::from([(CREATION.to_owned(), now_nanos().to_string())]),
+            metadata: BTreeMap::from([
+                (CREATION.to_owned(), now_nanos().to_string()),
+                (PREFIX.to_owned(), options.bucket_prefix.clone()),
+            ]),
             ..Self::default()
         }
     }
 
+    /// Whether it was made for another prefix, and so for another group. A stream that people made says
+    /// nothing, and is nobody else's.
+    fn other_group(&self, names: &Names, prefix: &str) -> Option<(&'static str, String, String)> {
+        let made_for = self.metadata.get(PREFIX)?;
+        let (found, needed) = (
+            group_of(&names.bucket, made_for),
+            group_of(&names.bucket, prefix),
+        );
+        differs("metadata parti.prefix", found, needed)
+    }
+
     /// The first setting that makes the stream unfit, with what was found and what is needed.
-    fn mismatch(&self, names: &Names) -> Option<(&'static str, String, String)> {
+    fn mismatch(&self, names: &Names, prefix: &str) -> Option<(&'static str, String, String)> {
         let off = "off, so that nothing expires by a clock";
         let checks = [
+            self.other_group(names, prefix),
             differs("subjects", self.subjects.join(","), names.all()),
             differs("retention", &self.retention, "limits"),
             differs("discard", &self.discard, "new"),
@@ -173,6 +192,12 @@ impl StreamConfig {
         ];
         checks.into_iter().flatten().next()
     }
+}
+
+/// Whose bucket it is, in words.
+fn group_of(bucket: &str, prefix: &str) -> String {
+    let group = bucket.strip_prefix(prefix).unwrap_or(bucket);
+    format!("bucket_prefix {prefix:?} and group {group:?}")
 }
 
 fn now_nanos() -> u128 {
@@ -215,7 +240,8 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
         }
         found => found.map_err(failed("look up the bucket"))?,
     };
-    if let Some((setting, found, needed)) = found.config.mismatch(names) {
+    if let Some((setting, found, needed)) = found.config.mismatch(names, &api.options.bucket_prefix)
+    {
         return Err(OpenError::BucketMismatch {
             bucket: names.bucket.clone(),
             setting,
@@ -271,7 +297,7 @@ pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
         created => created,
     };
     let found: StreamInfo = found.map_err(|failure| failure.during("creation of the bucket"))?;
-    match found.config.mismatch(names) {
+    match found.config.mismatch(names, &api.options.bucket_prefix) {
         None => Ok(found),
         Some((setting, found, needed)) => {
             let bucket = &names.bucket;
@@ -352,7 +378,10 @@ mod tests {
     #[test]
     fn each_unfit_setting_is_found_and_named() {
         type Change = fn(&mut StreamConfig);
-        let cases: [(&str, Change); 12] = [
+        let cases: [(&str, Change); 13] = [
+            ("metadata parti.prefix", |c| {
+                c.metadata.insert(PREFIX.to_owned(), String::new());
+            }),
             ("subjects", |c| c.subjects.push("x".to_owned())),
             ("retention", |c| c.retention = "interest".to_owned()),
             ("discard", |c| c.discard = "old".to_owned()),
@@ -371,11 +400,11 @@ mod tests {
             }),
         ];
         let wanted = StreamConfig::wanted(&names(), &NatsOptions::default());
-        assert_eq!(wanted.mismatch(&names()), None);
+        assert_eq!(wanted.mismatch(&names(), "parti_"), None);
         for (setting, change) in cases {
             let mut config = wanted.clone();
             change(&mut config);
-            let (named, found, needed) = config.mismatch(&names()).expect(setting);
+            let (named, found, needed) = config.mismatch(&names(), "parti_").expect(setting);
             assert_eq!(named, setting);
             assert_ne!(found, needed);
         }
@@ -387,7 +416,7 @@ mod tests {
         let echoed = r#"{"name":"KV_b","subjects":["$KV.b.>"],"retention":"limits",
             "discard":"new","max_msgs_per_subject":1,"allow_direct":true}"#;
         let config: StreamConfig = serde_json::from_str(echoed).expect("reads");
-        let mismatch = config.mismatch(&names()).expect("a mismatch");
+        let mismatch = config.mismatch(&names(), "parti_").expect("a mismatch");
         assert_eq!(mismatch.0, "allow_atomic");
     }
 

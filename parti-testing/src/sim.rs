@@ -114,6 +114,8 @@ impl Plan {
             | Action::Outage { .. }
             | Action::LoseHistory { .. }
             | Action::Cut { .. }
+            | Action::Deafen { .. }
+            | Action::Limp { .. }
             | Action::Freeze { .. }
             | Action::ClockBack { .. }
             | Action::Slow { .. }

@@ -147,6 +147,10 @@ catalogue! {
         "How long an episode of degraded mode lasted, by its last reason.";
     HEALTH = "parti_health_condition", Gauge, Boolean, ["code"],
         "1 for each condition that `Manager::health` reports.";
+    MODE_HOLDS = "parti_mode_holds", Gauge, Boolean, ["mode"],
+        "1 for the mode that holds in the group, according to the generation this worker knows.";
+    SETTINGS_DIFFER = "parti_settings_differ", Gauge, Boolean, ["setting"],
+        "1 for each setting in which another worker is known to be configured otherwise.";
     RECORDS_IGNORED = "parti_ignored_records_total", Counter, Count, [],
         "Records that were stale, not understood, or not meant for this session; they changed nothing.";
     KV_DURATION = "parti_kv_operation_duration_seconds", Histogram, Seconds, ["operation"],

@@ -120,6 +120,13 @@ codes! {
         "Slots are held for replacements of workers that left; their partitions have no owner.";
     OtherProblem = "other_problem", Report,
         "The leader is of a later release and tells a problem that this release has no name for.";
+    ModeNotHeld = "mode_not_held", Report,
+        "The group does not keep the mode this worker is configured with yet: somebody may still obey \
+         a looser one.";
+    OtherList = "other_list", Report,
+        "The partition source of a worker lists something else than the group has.";
+    SettingsDiffer = "settings_differ", Report,
+        "Workers of the group are configured differently.";
     Degraded = "degraded", Report,
         "It is in degraded mode.";
     RebalanceStuck = "rebalance_stuck", Report,
@@ -143,6 +150,9 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
         ProblemKind::PlanFailing => (HealthCode::PlanFailing, interval),
         ProblemKind::SourceFailing => (HealthCode::SourceFailing, interval),
         ProblemKind::CommitFailing => (HealthCode::CommitFailing, interval),
+        ProblemKind::ModeNotHeld => (HealthCode::ModeNotHeld, Duration::ZERO),
+        ProblemKind::OtherList => (HealthCode::OtherList, Duration::ZERO),
+        ProblemKind::SettingsDiffer => (HealthCode::SettingsDiffer, Duration::ZERO),
         ProblemKind::SlotsHeld => (HealthCode::SlotsHeld, repaired),
         // A test fails for a kind with a name that ends up here.
         ProblemKind::HandlerFailing => (HealthCode::HandlerFailing, interval),
@@ -334,9 +344,10 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         let left = status
             .deadline
             .map_or(Duration::ZERO, |deadline| deadline.since(now));
-        if config.mode() == Mode::Exclusive && left.is_zero() {
+        let leased = status.honours == Some(Mode::Exclusive);
+        if leased && left.is_zero() {
             found.add(HealthCode::LeaseLost, status.deadline, "no guard is valid");
-        } else if config.mode() == Mode::Exclusive && left < lease / 3 {
+        } else if leased && left < lease / 3 {
             let detail = format!("{left:?} of {lease:?} left");
             found.add(HealthCode::LeaseMarginLow, None, detail);
         }

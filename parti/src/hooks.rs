@@ -152,6 +152,7 @@ fn code(notice: &ManagerNotice) -> Option<&'static str> {
             Notice::HistoryLost { .. } => "history_lost",
             Notice::LeaseLost { .. } => "lease_lost",
             Notice::StrategyChanged { .. } => "strategy_changed",
+            Notice::SettingsDiffer(_) => "settings_differ",
             Notice::PlanFailed { .. } => "plan_failed",
             Notice::Parked { .. } => "parked",
             Notice::LeftUnowned { .. } => "left_unowned",

@@ -76,16 +76,17 @@ pub use subscription::{ManagerNotice, Subscription};
 pub use async_trait::async_trait;
 #[doc(inline)]
 pub use parti_core::{
-    AlertLevel, AssignmentStrategy, AuditEntry, BreakerError, BreakerSettings, CallEnd, Cause,
-    Circuit, CircuitOpen, CircuitState, CircuitStatus, Config, ConfigBuilder, ConfigError,
-    DegradedReason, Epoch, Explanation, FailedStep, Gap, Generation, Grant, GroupName, HistoryLoss,
-    Instant, Jitter, Judged, Leaving, Mode, Move, NO_OWNER, NameError, Nonce, Notice, OnBucketLost,
-    Owner, OwnerEnd, OwnerSession, ParkReason, Parked, ParkedGroup, Parking, Partition,
-    PartitionError, PartitionKey, PartitionSource, PartitionTable, PieceError, Plan, PlanError,
-    PlanInput, Preset, Problem, ProblemKind, Report, RequestId, RetryPolicy, RetryPolicyBuilder,
-    RetryPolicyError, Revision, RevokeCause, SourceError, StartError, State, Status,
-    StepDownReason, StopMode, Store, StoreError, StoreErrorKind, StrategyId, Term, Token, Transfer,
-    Unmet, Version, WorkerChange, WorkerId, WorkerInfo, WorkerTable,
+    Agreed, AlertLevel, AssignmentStrategy, AuditEntry, BreakerError, BreakerSettings, CallEnd,
+    Cause, Circuit, CircuitOpen, CircuitState, CircuitStatus, Config, ConfigBuilder, ConfigError,
+    DegradedReason, Difference, Disagreement, Epoch, Explanation, FailedStep, Gap, Generation,
+    Grant, GroupName, HistoryLoss, Instant, Jitter, Judged, Leaving, Mode, Move, NO_OWNER,
+    NameError, Nonce, Notice, OnBucketLost, Owner, OwnerEnd, OwnerSession, ParkReason, Parked,
+    ParkedGroup, Parking, Partition, PartitionError, PartitionKey, PartitionSource, PartitionTable,
+    PieceError, Plan, PlanError, PlanInput, Preset, Problem, ProblemKind, Report, RequestId,
+    RetryPolicy, RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause, SourceError,
+    StartError, State, Status, StepDownReason, StopMode, Store, StoreError, StoreErrorKind,
+    StrategyId, Term, Token, Transfer, Unmet, Version, WorkerChange, WorkerId, WorkerInfo,
+    WorkerTable,
 };
 #[cfg(feature = "nats")]
 #[doc(no_inline)]

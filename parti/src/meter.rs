@@ -159,7 +159,7 @@ impl Meter {
     }
 
     /// The status changed.
-    pub(crate) fn on_status(&self, now: Instant, before: &Status, after: &Status) {
+    pub(crate) fn on_status(&mut self, now: Instant, before: &Status, after: &Status) {
         if let (Some(old), Some(new)) = (before.deadline, after.deadline)
             && old < new
             && before.nonce == after.nonce
@@ -173,6 +173,7 @@ impl Meter {
         ] {
             self.store.called(Circuit::Watch, end, calls);
         }
+        self.mode = after.holds.unwrap_or(self.mode);
         self.worker.shows(before, after);
         self.group.knows(after);
     }

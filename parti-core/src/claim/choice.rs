@@ -27,7 +27,7 @@ pub(crate) const MAX_PREDECESSORS: usize = 8;
 
 /// So many renewals of a hinted slot while it is looked at: its holder lives. One may have been on
 /// its way when the holder died, or come out of an old read.
-const SIGNS_OF_LIFE: u32 = 2;
+pub(super) const SIGNS_OF_LIFE: u32 = 2;
 
 /// A slot as the list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,14 @@ impl Seat {
     fn status(&self) -> SessionStatus {
         let said = self.said.as_ref();
         said.map_or(SessionStatus::Active, |said| said.status)
+    }
+
+    /// How long it has to be seen unchanged until nobody relies on it.
+    fn outlasts(&self, config: &Config) -> Duration {
+        let own = config.clock_drift_ppm();
+        let said = self.said.as_ref();
+        let drift_ppm = said.map_or(own, |said| said.settings.clock_drift_ppm);
+        config.outlasts(self.lease(), drift_ppm)
     }
 
     fn lease(&self) -> Duration {
@@ -127,7 +135,7 @@ fn free_at(config: &Config, seat: &Seat) -> Instant {
         SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Instant::ORIGIN,
         SessionStatus::Active
         | SessionStatus::Draining
-        | SessionStatus::Evicted { silent: false } => seat.since + seat.lease().max(config.lease()),
+        | SessionStatus::Evicted { silent: false } => seat.since + seat.outlasts(config),
     }
 }
 

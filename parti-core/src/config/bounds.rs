@@ -36,6 +36,14 @@ impl Config {
         self.operation_timeout().saturating_mul(2)
     }
 
+    /// For how long a leader that is in contact only now and then, and so can judge nobody, keeps its
+    /// office: one gap in its contact, even of a whole lease, is not enough. Each term in a row that was
+    /// given up doubles it.
+    #[must_use]
+    pub fn leader_patience(&self) -> Duration {
+        self.lease() * 2 + self.recovery_grace_period()
+    }
+
     /// From the end of all faults: when every worker holds an ID. An old lease may have to run out.
     #[must_use]
     pub fn claim_bound(&self) -> Duration {

@@ -1,5 +1,7 @@
 //! What a worker does where two answers are right: at a change of owners, and when its bucket is lost.
 
+use core::fmt;
+
 /// What happens between an old and a new owner of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -9,6 +11,43 @@ pub enum Mode {
     /// The new owner is granted the partition at once; for a moment there can be two. For work where
     /// a pause is worse than doing something twice.
     Overlap,
+}
+
+impl Mode {
+    /// Every mode, the strictest first. A mode between two others gets its place here.
+    pub const ALL: [Self; 2] = [Self::Exclusive, Self::Overlap];
+
+    /// The mode as one lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Overlap => "overlap",
+        }
+    }
+
+    /// The stricter of two: what holds while workers of both are in one group.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        if other.is_stricter_than(self) {
+            other
+        } else {
+            self
+        }
+    }
+
+    /// Whether it promises more than another.
+    #[must_use]
+    pub fn is_stricter_than(self, other: Self) -> bool {
+        let place = |mode| Self::ALL.iter().position(|&each| each == mode);
+        place(self) < place(other)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What a worker does when the bucket was deleted, created anew, wiped or set back while it ran. In
@@ -21,4 +60,13 @@ pub enum OnBucketLost {
     Recreate,
     /// It stops, so that people can look before anything is written. It never creates a bucket.
     Halt,
+}
+
+impl fmt::Display for OnBucketLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Recreate => "recreate",
+            Self::Halt => "halt",
+        })
+    }
 }

@@ -124,6 +124,14 @@ fn lease(config: &Config) -> Result<(), ConfigError> {
         least,
         "renewals must leave room for answers",
     )?;
+    let (longest, because) = (config.max_lease(), "lease: nobody may have a longer one");
+    at_least("max_lease", longest, lease, because)?;
+    at_most(
+        "max_lease",
+        longest,
+        DAY,
+        "so long nothing is granted after a loss",
+    )?;
     at_least(
         "lease",
         lease,

@@ -49,6 +49,8 @@ impl ConfigBuilder {
         let breaker = || BreakerSettings::new(5, 2, (interval / 4).max(millis(1)));
         Ok(Settings {
             mode: self.mode,
+            rolling_from: self.rolling_from,
+            application: self.application,
             on_bucket_lost: self.on_bucket_lost,
             worker_id_prefix: self
                 .worker_id_prefix
@@ -61,6 +63,7 @@ impl ConfigBuilder {
             expected_workers: self.expected_workers,
             heartbeat_interval: interval,
             lease,
+            max_lease: self.max_lease.unwrap_or(lease),
             lease_margin: self.lease_margin.unwrap_or(lease / 30),
             clock_drift_ppm: self.clock_drift_ppm.unwrap_or(1000),
             request_timeout,

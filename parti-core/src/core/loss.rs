@@ -33,6 +33,7 @@ impl Core {
             Phase::Claiming(claim) => (claim.seat(), claim.give_up_at(), false),
             Phase::Idle | Phase::Quarantined(_) | Phase::Ending { .. } | Phase::Stopped => return,
         };
+        let mode = self.asked();
         let mut cx = self.env.cx(self.now);
         let (then, known) = (cx.config().on_bucket_lost(), cx.known());
         self.holdings.forget(&mut cx, RevokeCause::IdentityLost);
@@ -50,8 +51,8 @@ impl Core {
         let reason = DegradedReason::HistoryLost;
         cx.notify(Notice::Degraded { reason });
         // With overlap nobody relies on being alone.
-        let length = match cx.config().mode() {
-            Mode::Exclusive => cx.config().lease(),
+        let length = match mode {
+            Mode::Exclusive => cx.longest_lease(),
             Mode::Overlap => Duration::ZERO,
         };
         self.phase = Phase::Quarantined(Quarantine {
@@ -59,6 +60,22 @@ impl Core {
             seat,
             give_up_at,
         });
+    }
+
+    /// The strictest mode that anybody is known to rely on. A group that is being rolled from one to
+    /// the other may have workers of both.
+    fn asked(&self) -> Mode {
+        let config = &self.env.config;
+        let declared = config.rolling_from().unwrap_or(config.mode());
+        let own = config.mode().stricter(declared);
+        match &self.phase {
+            Phase::Member(member) => own.stricter(member.asked()),
+            Phase::Claiming(_)
+            | Phase::Idle
+            | Phase::Quarantined(_)
+            | Phase::Ending { .. }
+            | Phase::Stopped => own,
+        }
     }
 
     /// The quarantine is over.

@@ -40,6 +40,8 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
+        carried: Default::default(),
         parked: Parked::default(),
     };
     let observed = seen.map(|(revision, epoch, since, ended)| Observed {
@@ -48,12 +50,15 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         since: at(since),
         epoch: Epoch::new(epoch),
         ended,
+        interval: Duration::from_secs(2),
     });
     let follow = Follow {
         head: Some(head),
         head_revision: Revision::new(21),
         head_since: at(1_000),
         planned: None,
+        term: None,
+        sightings: Sightings::new(),
         leader: observed,
         looked_at: Some(at(500)),
         ..Follow::default()
@@ -109,6 +114,8 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
+        carried: Default::default(),
         parked: Parked::default(),
     }
 }
@@ -129,6 +136,9 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
+        age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     })

@@ -102,6 +102,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         status,
         applied: Version::ZERO,
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: crate::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
@@ -109,6 +110,8 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
         misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
@@ -354,6 +357,8 @@ fn the_reads_cover_every_record_a_history_is_made_of() {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
+        carried: Default::default(),
         parked: Parked::default(),
     };
     bucket.push(entry(head_key(), &Record::Head(head)));

@@ -40,6 +40,9 @@ impl Leader {
             return Leading::On;
         }
         self.keep_listing(cx);
+        if self.view.take_settings_news() {
+            self.look_at_settings(cx);
+        }
         if cx.now < self.held_back_until(cx.config(), cx.history()) {
             // Somebody may rely on a lease of a history that is gone.
             return Leading::On;
@@ -47,6 +50,9 @@ impl Leader {
         let due = self.stirred || self.judge_at.is_some_and(|at| cx.now >= at);
         if due && matches!(self.work, Work::Idle) {
             self.stirred = false;
+            self.keep_agreement(cx, contact);
+        }
+        if due && matches!(self.work, Work::Idle) {
             self.judge(cx, contact);
             self.judge_at = self.next_judgement(cx.config(), cx.now);
         }
@@ -58,13 +64,17 @@ impl Leader {
         self.bench.forgive(cx.now);
         let basis = basis(&self.view, self.target.as_ref());
         let config = cx.shared_config();
-        let difference = Difference::find(
+        let mut difference = Difference::find(
             &config,
             cx.now,
             &self.view,
             &basis,
             &self.sitting_out(cx.now),
         );
+        if let Some(target) = &self.target {
+            let stuck = self.stuck(&config, cx.now);
+            difference.wait(&self.view, &target.kept, &stuck);
+        }
         let mut facts = self.facts(&config, (cx.now, cx.wall_ms()), contact, &difference);
         facts.in_contact &= cx.store_is_sound();
         let verdict = judge(&config, &facts);
@@ -81,6 +91,15 @@ impl Leader {
                 None
             }
         };
+        let calm = match &verdict {
+            Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => true,
+            Verdict::Act { .. } => false,
+        };
+        if calm && self.failures == 0 && self.table.is_some() && contact.is_steady(&config, cx.now)
+        {
+            // It can do its work.
+            self.futile = 0;
+        }
         self.verdict = verdict.clone();
         match verdict {
             Verdict::Act { cause, lost } if self.table.is_some() => {
@@ -89,7 +108,7 @@ impl Leader {
                     self.keep_advancing(cx);
                 }
                 if matches!(self.work, Work::Idle) {
-                    self.plan(cx, cause, &lost, &difference);
+                    self.plan(cx, cause, &lost, contact, &difference);
                 }
             }
             Verdict::Act { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {
@@ -111,6 +130,7 @@ impl Leader {
     pub(crate) fn state(&self) -> Option<State> {
         let cause = match &self.work {
             Work::Planning { brief, .. } => Some(brief.cause),
+            Work::Committing(commit) if commit.head.cause == Cause::Settings => None,
             Work::Committing(commit) => Some(commit.head.cause),
             Work::Idle | Work::Pausing { .. } | Work::Resigning { .. } => {
                 (self.head.unfinished > 0).then_some(self.head.cause)

@@ -1,12 +1,14 @@
 //! The bench: workers that did not do what they were told sit out for a while, each time longer.
 //!
 //! It is separate so that "who may be planned for" has one reason more and no flag. What always
-//! holds: a group in which everybody would have to sit out plans as if the bench were empty. A new
-//! leader begins with an empty bench: it has not seen anybody fail.
+//! holds: a group in which everybody would have to sit out plans as if the bench were empty. Who sits
+//! out is handed on in `head`, so that a change of leaders brings nobody back too soon.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::carried::Quarantined;
 use crate::config::LONGEST_TIME_OUT as LONGEST;
 use crate::id::WorkerId;
 use crate::time::Instant;
@@ -38,6 +40,38 @@ impl Bench {
             forgiven: now + length + first * LONGEST,
         };
         self.workers.insert(worker.clone(), time_out);
+    }
+
+    /// The bench as an earlier leader left it.
+    pub(super) fn resumed(now: Instant, quarantined: &[Quarantined]) -> Self {
+        let workers = quarantined.iter().map(|kept| {
+            let time_out = TimeOut {
+                until: now + kept.rest,
+                length: kept.length,
+                forgiven: now + kept.forgiven,
+            };
+            (kept.worker.clone(), time_out)
+        });
+        Self {
+            workers: workers.collect(),
+        }
+    }
+
+    /// The bench for the next leader.
+    pub(super) fn carried(&self, now: Instant) -> Vec<Quarantined> {
+        let last = self.workers.iter().filter(|(_, last)| now < last.forgiven);
+        let carried = last.map(|(worker, last)| Quarantined {
+            worker: worker.clone(),
+            rest: last.until.since(now),
+            length: last.length,
+            forgiven: last.forgiven.since(now),
+        });
+        carried.collect()
+    }
+
+    /// Whether a worker sat out a while ago.
+    pub(super) fn knows(&self, worker: &WorkerId) -> bool {
+        self.workers.contains_key(worker)
     }
 
     /// Forgets those that have done well for long enough.
@@ -109,6 +143,26 @@ mod tests {
         assert_eq!(bench.next_return(later), Some(later + FIRST));
         bench.forgive(later + FIRST * 9);
         assert!(bench.workers.is_empty());
+    }
+
+    /// A leader change once brought a worker that hangs back into the next plan.
+    #[test]
+    fn a_new_leader_goes_on_with_the_bench_of_the_one_before() {
+        let mut bench = Bench::default();
+        bench.strike(Instant::from_millis(0), &worker(1), FIRST);
+        bench.strike(Instant::from_millis(11_000), &worker(1), FIRST);
+        let carried = bench.carried(Instant::from_millis(16_000));
+        // Another clock.
+        let mut next = Bench::resumed(Instant::from_millis(500), &carried);
+        assert_eq!((out(&next, 15_499), out(&next, 15_500)), (1, 0));
+        assert!(next.knows(&worker(1)) && !next.knows(&worker(2)));
+        next.strike(Instant::from_millis(20_000), &worker(1), FIRST);
+        assert_eq!(
+            (out(&next, 59_999), out(&next, 60_000)),
+            (1, 0),
+            "twice as long"
+        );
+        assert!(next.carried(Instant::from_millis(200_000)).is_empty());
     }
 
     /// A bad worker is better than none: partitions without an owner are served by nobody.

@@ -9,17 +9,20 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::inherit::Origin;
 use super::ledger::{Change, Page, Step};
 use super::parking::{cut, newly};
-use super::plan::{Requested, Target};
+use super::plan::{Judged, Requested, Target};
 use super::seats::Seats;
-use super::view::View;
+use super::view::{View, unknown_session};
+use crate::agreement::Agreed;
 use crate::attempt::Attempt;
+use crate::carried::Carried;
 use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
-use crate::id::{Epoch, Revision, Token, Version, WorkerId, WriteId};
+use crate::id::{Revision, Token, Version, WorkerId, WriteId};
 use crate::keys::{assignment_key, audit_key, control_key, head_key, parked_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
 use crate::partition::PartitionKey;
@@ -34,6 +37,9 @@ use crate::wire;
 
 /// The most partitions an audit entry names.
 const AUDIT_CHANGES: usize = 2_000;
+
+/// The digest of weights in `head` while the list is one that the records name.
+const UNKNOWN_WEIGHTS: u128 = 0;
 
 /// A generation under way.
 #[derive(Clone, Debug)]
@@ -59,7 +65,7 @@ impl Commit {
     /// How long what it grants had no owner, by former owner. To be asked before its evictions are
     /// noted in the view.
     pub(crate) fn transfers(&self, cx: &Cx<'_>, view: &View) -> Vec<Transfer> {
-        let exclusive = cx.config().mode() == Mode::Exclusive;
+        let exclusive = self.head.agreed.mode == Mode::Exclusive;
         let transfers = self.former.iter().filter_map(|(from, &partitions)| {
             let session = view.sessions.get(from)?;
             let lost = self.evicted.iter().any(|(worker, _)| worker == from)
@@ -98,10 +104,16 @@ pub(crate) struct Draft<'a> {
     /// Whether this is the first generation of the target.
     pub(crate) begins: bool,
     pub(crate) cause: Cause,
+    /// What the group obeys from this generation on.
+    pub(crate) agreed: Agreed,
     pub(crate) seats: &'a Seats,
     pub(crate) step: Step,
-    pub(crate) evictions: BTreeMap<WorkerId, (Revision, bool)>,
+    pub(crate) evictions: BTreeMap<WorkerId, Judged>,
     pub(crate) requests: Vec<Requested>,
+    /// What the next leader is to go on with, as it was before this generation.
+    pub(crate) carried: Carried,
+    /// Where the list comes from.
+    pub(crate) origin: Origin,
 }
 
 impl Draft<'_> {
@@ -276,6 +288,13 @@ impl Draft<'_> {
 
     fn head(&self, version: Version) -> Head {
         let (before, target) = (self.base.0, self.target);
+        let (partitions, digest, weights_digest) = if self.origin.is_partial() {
+            // What is missing is not gone, and nobody knows what anything weighs.
+            (before.partitions, before.digest, UNKNOWN_WEIGHTS)
+        } else {
+            let table = &target.table;
+            (table.len() as u32, table.digest(), table.weights_digest())
+        };
         Head {
             write: self.write,
             term: before.term,
@@ -291,15 +310,39 @@ impl Draft<'_> {
                 before.strategy.clone()
             },
             workers: target.workers.len() as u32,
-            partitions: target.table.len() as u32,
-            digest: target.table.digest(),
-            weights_digest: target.table.weights_digest(),
-            unfinished: self.step.unfinished as u32,
+            partitions,
+            digest,
+            weights_digest,
+            unfinished: (self.step.unfinished as u32).saturating_add(self.origin.missing()),
+            agreed: self.agreed,
             parked: if self.begins {
                 ParkedRecord::sum(&target.parked)
             } else {
                 before.parked
             },
+            carried: self.carried(),
+        }
+    }
+
+    fn carried(&self) -> Carried {
+        let mut recorded: BTreeSet<&WorkerId> = self.view.records.keys().collect();
+        for (index, change) in &self.step.changes {
+            let worker = &self.seats.workers[*index];
+            match change {
+                Change::Write(_) => recorded.insert(worker),
+                Change::Remove => recorded.remove(worker),
+            };
+        }
+        let before = self.carried.clone();
+        let waited = before.unassigned.unwrap_or_default();
+        Carried {
+            unassigned: recorded.is_empty().then_some(waited),
+            rebalanced: if self.begins {
+                Some(core::time::Duration::ZERO)
+            } else {
+                before.rebalanced
+            },
+            ..before
         }
     }
 
@@ -326,12 +369,13 @@ impl Draft<'_> {
     }
 
     fn evicted(&self) -> Vec<(WorkerId, SessionRecord, Expect)> {
-        let evicted = self.evictions.iter().filter_map(|(worker, &(_, silent))| {
+        let evicted = self.evictions.iter().filter_map(|(worker, judged)| {
             let session = self.view.sessions.get(worker)?;
             let epoch = match (&session.record, self.view.records.get(worker)) {
                 (None, Some(record)) => record.epoch,
                 (Some(_), _) | (None, None) => session.epoch(),
             };
+            let silent = judged.is_silent();
             let status = SessionStatus::Evicted { silent };
             let record = match &session.record {
                 Some(record) => SessionRecord {
@@ -340,7 +384,7 @@ impl Draft<'_> {
                     status,
                     ..record.clone()
                 },
-                None => unknown_session(self.write, epoch, status),
+                None => unknown_session(self.write, epoch, status, self.agreed.mode),
             };
             Some((worker.clone(), record, session.expect))
         });
@@ -416,27 +460,6 @@ fn new_grants(page: &Page, version: Version) -> usize {
         .iter()
         .filter(|granted| granted.token.get() == version.get())
         .count()
-}
-
-/// What is written over a session key that holds nothing readable.
-fn unknown_session(write: WriteId, epoch: Epoch, status: SessionStatus) -> SessionRecord {
-    SessionRecord {
-        write,
-        epoch,
-        status,
-        applied: Version::ZERO,
-        known: Version::ZERO,
-        reads: wire::FORMATS,
-        draining: Vec::new(),
-        capacity: 0,
-        labels: BTreeMap::new(),
-        heartbeat_interval: Duration::ZERO,
-        lease: Duration::ZERO,
-        software: String::new(),
-        misfits: Vec::new(),
-        predecessors: Vec::new(),
-        bulletin: None,
-    }
 }
 
 fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 
 use super::commit::{Commit, Draft};
 use super::ledger::{Step, advance};
-use super::plan::Target;
+use super::plan::{Judged, Target};
 use super::seats::{Evictions, Seats};
 use super::view::Fate;
 use super::{Leader, Leading, Work};
 use crate::attempt::Outcome;
+use crate::carried::Carried;
 use crate::config::Mode;
 use crate::cx::Cx;
 use crate::event::{OpId, OpOwner};
@@ -29,20 +30,29 @@ impl Leader {
         target: Target,
         begins: bool,
         cause: Cause,
-        evictions: BTreeMap<WorkerId, (Revision, bool)>,
+        evictions: BTreeMap<WorkerId, Judged>,
         requests: Vec<super::Requested>,
     ) {
         let config = cx.shared_config();
         let evicting: Evictions = evictions
             .iter()
-            .map(|(worker, &(_, silent))| (worker.clone(), silent))
+            .map(|(worker, judged)| (worker.clone(), judged.is_silent()))
             .collect();
-        let seats = Seats::build(&config, cx.now, &self.view, &target, &evicting);
+        let rule = self.agreed(&config, cx.now);
+        let mode = self.granting(&config, &rule);
+        let seats = Seats::build(
+            &config,
+            cx.now,
+            &self.view,
+            &target,
+            &evicting,
+            (mode, &rule),
+        );
         let version = self.next_version(cx);
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
         let unknown = !self.view.unaccounted(&config, cx.now).is_empty();
         let step = advance(
-            config.unless_planted(Planted::DirectMove, config.mode(), Mode::Overlap),
+            config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
             version,
             &seats.target,
             &seats.seats,
@@ -53,6 +63,14 @@ impl Leader {
             self.note_pending(cx, &seats, &step);
             return;
         }
+        let nothing = evictions.is_empty() && requests.is_empty() && step.changes.is_empty();
+        if begins && nothing && !target.kept.is_empty() {
+            // Nothing is left of the plan but that it was made.
+            self.target = Some(target);
+            (self.unfinished, self.weights_matter, self.stirred) = (None, None, true);
+            return self.expect_advance(cx);
+        }
+        let carried = self.carried_after(cx, &evictions);
         let write = self.next_write();
         let draft = Draft {
             write,
@@ -65,10 +83,13 @@ impl Leader {
             target: &target,
             begins,
             cause,
+            agreed: rule,
             seats: &seats,
             step,
             evictions,
             requests,
+            carried,
+            origin: self.origin,
         };
         match draft.send(cx) {
             Ok(commit) => self.work = Work::Committing(Box::new(commit)),
@@ -77,6 +98,18 @@ impl Leader {
                 self.asking = Some(cx.store(OpOwner::Leader, StoreOp::Info));
                 self.fail(cx, FailedStep::Commit, reason);
             }
+        }
+    }
+
+    /// What the next leader is to go on with once these workers are evicted.
+    fn carried_after(&self, cx: &Cx<'_>, evictions: &BTreeMap<WorkerId, Judged>) -> Carried {
+        let mut bench = self.bench.clone();
+        for (worker, _) in evictions.iter().filter(|(_, judged)| !judged.is_silent()) {
+            bench.strike(cx.now, worker, cx.config().apply_timeout());
+        }
+        Carried {
+            quarantined: bench.carried(cx.now),
+            ..self.carried(cx.now)
         }
     }
 
@@ -156,7 +189,7 @@ impl Leader {
     }
 
     /// Nothing was written: a worker renewed before it could be evicted, or the refusal is spurious.
-    /// The view will tell; it is judged anew after a moment.
+    /// The view will tell; it is judged again after a moment.
     fn refused(&mut self, cx: &mut Cx<'_>, error: &StoreError) {
         let evicted = match &self.work {
             Work::Committing(commit) => commit
@@ -168,24 +201,21 @@ impl Leader {
                 Vec::new()
             }
         };
-        if evicted.is_empty() {
-            return self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
-        }
         for worker in evicted {
+            // The next plan must not fail for the same reason for ever.
+            self.spared.refused(cx.config(), cx.now, &worker);
             cx.notify(Notice::EvictionAverted { worker });
         }
-        self.expect_advance(cx);
-        self.work = Work::Pausing {
-            until: cx.now + self.backoff.next(cx.rng()),
-        };
+        self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
     }
 
     fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
         cx.learn(commit.head.version);
         let transfers = commit.transfers(cx, &self.view);
-        self.head = commit.head;
+        let before = core::mem::replace(&mut self.head, commit.head);
         self.head_revision = revision;
         (self.failures, self.advance_at) = (0, None);
+        self.agreement_committed(cx, before.agreed);
         cx.step_done(FailedStep::Commit);
         if commit.granted > 0 {
             self.minding.placed();
@@ -193,6 +223,7 @@ impl Leader {
         self.backoff.reset();
         for (worker, record) in commit.evicted.iter() {
             self.view.evicted(cx.now, worker, record.clone());
+            self.spared.forget(worker);
             if record.status == (SessionStatus::Evicted { silent: false }) {
                 let first = cx.config().apply_timeout();
                 self.bench.strike(cx.now, worker, first);

@@ -9,7 +9,7 @@ use super::Leader;
 use super::around::Barred;
 use super::plan::{Requested, Target, imbalance, input};
 use super::verdict::{Changing, Facts, Silent};
-use super::view::{Fate, View};
+use super::view::{Fate, SessionView, View};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::id::{Epoch, Version, WorkerId};
@@ -62,6 +62,13 @@ impl Difference {
             }
         }
         difference
+    }
+
+    /// Workers that a plan left as they were wait for their share as joiners do.
+    pub(crate) fn wait(&mut self, view: &View, kept: &BTreeSet<WorkerId>, out: &[WorkerId]) {
+        let waiting = kept.iter().filter(|worker| !out.contains(worker));
+        let waiting = waiting.filter_map(|w| Some((w.clone(), view.active_epoch(w)?)));
+        self.joined.extend(waiting);
     }
 
     fn look_at(
@@ -120,7 +127,7 @@ impl Leader {
         contact: &Contact,
         difference: &Difference,
     ) -> Facts {
-        self.note_joins(now, difference);
+        self.note_joins(config, now, difference);
         let cold = self.is_cold().then_some(self.gathering).flatten();
         let (partitions_changed, weights_changed) = self.list_changes(config);
         let resume = self.is_unfinished(config) || !self.view.damaged.is_empty();
@@ -137,13 +144,14 @@ impl Leader {
             complete: self.is_complete(config),
             cold,
             silent: self.silent(config, contact),
-            cut_off: !difference.cut_off.is_empty() || !self.stuck(config, now).is_empty(),
+            cut_off: !difference.cut_off.is_empty() || self.has_stuck(config, now),
             left: !difference.left.is_empty(),
             replaced: !difference.replaced.is_empty(),
             unprocessed: self.has_movable_misfits(),
             manual: !self.requests().is_empty(),
             resume,
-            joined: self.joins_window(),
+            // Whoever waits for a share waits for the source.
+            joined: self.joins_window().filter(|_| !self.origin.is_partial()),
             parked: self.head.parked.count > 0,
             // A group that begins anew waits for nobody of the time before.
             parked_until: self
@@ -180,23 +188,36 @@ impl Leader {
     }
 
     /// Remembers when each joiner was first seen; a cold group is gathering as long as it grows.
-    fn note_joins(&mut self, now: Instant, difference: &Difference) {
-        let before = self.joins.len();
+    fn note_joins(&mut self, config: &Config, now: Instant, difference: &Difference) {
         let joined = &difference.joined;
         self.joins
             .retain(|worker, (epoch, _)| joined.iter().any(|j| j == &(worker.clone(), *epoch)));
         for (worker, epoch) in joined {
-            self.joins.entry(worker.clone()).or_insert((*epoch, now));
+            let since = self.joined_at(config, now, worker);
+            self.joins.entry(worker.clone()).or_insert((*epoch, since));
         }
-        if self.is_cold() {
-            let grew = self.joins.len() > before;
-            let gathering = self.gathering.get_or_insert(Changing {
-                first: now,
-                last: now,
-            });
-            if grew {
-                gathering.last = now;
-            }
+        if !self.is_cold() {
+            self.gathering = None;
+            return;
+        }
+        let joins = self.joins_window().unwrap_or(Changing::begun(now));
+        let gathering = self.gathering.get_or_insert(joins);
+        gathering.first = gathering.first.min(joins.first);
+        gathering.last = gathering.last.max(joins.last);
+    }
+
+    /// Since when a worker has been waiting for its share: since it came, whoever led then, unless it
+    /// was there and had to wait for another reason.
+    fn joined_at(&self, config: &Config, now: Instant, worker: &WorkerId) -> Instant {
+        let target = self.target.as_ref();
+        let waited = target.is_some_and(|target| target.kept.contains(worker));
+        let session = self.view.sessions.get(worker);
+        let came = session.map_or(now, |session| session.began.min(now));
+        let came = config.unless_planted(Planted::WindowPerLeader, came, now);
+        if waited || self.bench.knows(worker) {
+            now
+        } else {
+            came
         }
     }
 
@@ -207,6 +228,26 @@ impl Leader {
     }
 
     fn silent(&self, config: &Config, contact: &Contact) -> Vec<Silent> {
+        let others = self.view.sessions.iter().filter(|(worker, session)| {
+            **worker != self.worker
+                && session.is_living()
+                && (session.record.is_some() || self.view.records.contains_key(*worker))
+        });
+        let silent = others.map(|(worker, session)| Silent {
+            worker: worker.clone(),
+            lost_at: self.lost_at(config, contact, worker, session),
+        });
+        silent.collect()
+    }
+
+    /// When a worker counts as lost unless it renews.
+    pub(super) fn lost_at(
+        &self,
+        config: &Config,
+        contact: &Contact,
+        worker: &WorkerId,
+        session: &SessionView,
+    ) -> Instant {
         let judged_from = contact.judges_from(config);
         let heard_since = contact.since();
         let (judged_from, heard_since) = config.unless_planted(
@@ -214,25 +255,21 @@ impl Leader {
             (judged_from, heard_since),
             (Instant::ORIGIN, Instant::ORIGIN),
         );
-        let others = self.view.sessions.iter().filter(|(worker, session)| {
-            **worker != self.worker
-                && session.is_living()
-                && (session.record.is_some() || self.view.records.contains_key(*worker))
-        });
-        let silent = others.map(|(worker, session)| {
-            let (lost, _) = session.patience(config);
-            let since = session.since.max(heard_since);
-            Silent {
-                worker: worker.clone(),
-                lost_at: (since + lost).max(judged_from),
-            }
-        });
-        silent.collect()
+        let (lost, _) = session.patience(config);
+        let lost_at = (session.since.max(heard_since) + lost).max(judged_from);
+        lost_at.max(self.spared.until(worker))
+    }
+
+    /// Whether somebody who is stuck may be evicted now.
+    fn has_stuck(&self, config: &Config, now: Instant) -> bool {
+        let stuck = self.stuck(config, now);
+        stuck.iter().any(|worker| self.spared.is_due(now, worker))
     }
 
     /// Living workers that do not confirm what they were told in time.
     pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
         let mut stuck = self.confirmations.late(config, now, &self.view);
+        stuck.extend(self.disobedient(config, now));
         // Those whose end is known hold it, or an earlier session of their slot does.
         let unaccounted = self.view.unaccounted(config, now).into_iter();
         let living = unaccounted.filter(|(_, ends)| ends.is_none());
@@ -276,6 +313,9 @@ impl Leader {
         let Some(table) = self.table.clone() else {
             return (false, false);
         };
+        if self.origin.is_partial() {
+            return (false, false);
+        }
         if table.digest() != self.head.digest || self.head.planned == Version::ZERO {
             return (true, false);
         }
@@ -337,7 +377,7 @@ impl Leader {
             known.extend(granted.filter_map(|g| table.rank_of(&g.partition)));
         }
         // Of another list, what is missing is not unfinished but new.
-        let same_list = table.digest() == self.head.digest;
+        let same_list = table.digest() == self.head.digest || self.origin.is_partial();
         let unfinished = (on_the_way && self.head.unfinished > 0)
             || (same_list && known.len() + unnamed < table.len());
         self.unfinished = Some(unfinished);

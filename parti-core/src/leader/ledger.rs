@@ -60,6 +60,8 @@ pub(crate) struct Seat {
     pub(crate) planned: bool,
     /// Whether the stored record is not the one in force and has to be written again.
     pub(crate) damaged: bool,
+    /// Whether it is granted nothing new, since the mode it relies on does not hold yet.
+    pub(crate) waits: bool,
 }
 
 /// The next record of one seat.
@@ -104,7 +106,6 @@ pub(crate) fn advance(
     let mut settled = vec![false; target.len()];
     for (index, seat) in seats.iter().enumerate() {
         next.push(keep(
-            mode,
             version,
             target,
             seats,
@@ -118,21 +119,21 @@ pub(crate) fn advance(
         if seat == NOBODY || settled[rank] {
             continue;
         }
-        // Overlap waits for nobody, but a record that cannot be rewritten keeps what it lists.
-        let free = match holders
-            .get(rank)
-            .and_then(|&holder| seats.get(holder as usize))
-        {
+        let free = match holders[rank] {
             // What no record lists may be held by somebody whose record is missing.
-            None => listed[rank] || !unknown_holders || mode == Mode::Overlap,
-            Some(holder) => mode == Mode::Overlap && holder.living.is_some(),
+            Held::Free => listed[rank] || !unknown_holders || mode == Mode::Overlap,
+            // Overlap waits for nobody, but a record that cannot be rewritten keeps what it lists.
+            Held::Rewritable => mode == Mode::Overlap,
+            Held::Fixed => false,
         };
         let draft = &mut next[seat as usize];
-        if !free || !draft.writable {
+        if !free || !draft.writable || seats[seat as usize].waits {
             step.unfinished += 1;
             continue;
         }
         let (rank, token) = (rank as u32, Token::from(version));
+        // In overlap mode a partition can come back before its revocation was acknowledged.
+        draft.page.revoking.retain(|&(leaving, _)| leaving != rank);
         draft.page.granted.push(Granted {
             rank,
             token,
@@ -161,7 +162,6 @@ struct Draft {
 /// Carries over what a seat keeps and begins to take away what it does not.
 #[allow(clippy::too_many_arguments)]
 fn keep(
-    mode: Mode,
     version: Version,
     target: &[u32],
     seats: &[Seat],
@@ -199,10 +199,8 @@ fn keep(
         }
         draft.changed = true;
         step.revoked += 1;
-        // Who loses a partition to nobody is told so in either mode.
-        if mode == Mode::Exclusive || wanted == NOBODY {
-            draft.page.revoking.push((granted.rank, version));
-        }
+        // In overlap mode nobody waits for it, but a stricter mode may be asked for before it is done.
+        draft.page.revoking.push((granted.rank, version));
     }
     for &(rank, since) in &old.revoking {
         if may_hold(seat, rank, since) {
@@ -224,21 +222,39 @@ fn listed(ranks: usize, seats: &[Seat]) -> Vec<bool> {
     listed
 }
 
-/// Per rank, the seat that may hold it.
-fn holders(ranks: usize, seats: &[Seat]) -> Vec<u32> {
-    let mut holders = vec![NOBODY; ranks];
-    for (index, seat) in seats.iter().enumerate() {
+/// Who may hold a partition.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    /// Nobody.
+    Free,
+    /// Workers whose records can be written, so that they can be told to stop.
+    Rewritable,
+    /// Somebody whose record stays as it is.
+    Fixed,
+}
+
+/// Per rank, who may hold it. Grants made in overlap mode may have left several holders.
+fn holders(ranks: usize, seats: &[Seat]) -> Vec<Held> {
+    let mut holders = vec![Held::Free; ranks];
+    for seat in seats {
         let Some(page) = &seat.page else {
             continue;
         };
+        let how = match seat.living {
+            Some(_) => Held::Rewritable,
+            None => Held::Fixed,
+        };
         for granted in &page.granted {
+            let held = &mut holders[granted.rank as usize];
             if may_hold_granted(seat, granted.rank) {
-                holders[granted.rank as usize] = index as u32;
+                *held = how.max(*held);
             }
         }
         for &(rank, since) in &page.revoking {
+            let held = &mut holders[rank as usize];
             if may_hold(seat, rank, since) {
-                holders[rank as usize] = index as u32;
+                // What is being taken away stays so, whoever writes the record.
+                *held = Held::Rewritable.max(*held);
             }
         }
     }

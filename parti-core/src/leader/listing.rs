@@ -29,6 +29,8 @@ pub(crate) enum Listing {
         requests: Vec<super::Requested>,
         again: bool,
         give_up: Instant,
+        /// When a leader without a list begins with what the records name.
+        inherit_at: Instant,
     },
     /// To be asked at a time, or when told to.
     Rested { again_at: Option<Instant> },
@@ -40,7 +42,15 @@ impl Listing {
     pub(crate) const fn wake(&self) -> Option<Wake> {
         match self {
             Self::Wanted | Self::Rested { again_at: None } => None,
-            Self::Running { give_up, .. } => Some(Wake::new(*give_up, WakeReason::Retry)),
+            Self::Running {
+                give_up,
+                inherit_at,
+                ..
+            } => {
+                let sooner = inherit_at.as_nanos() < give_up.as_nanos();
+                let at = if sooner { *inherit_at } else { *give_up };
+                Some(Wake::new(at, WakeReason::Retry))
+            }
             Self::Rested { again_at: Some(at) } => Some(Wake::new(*at, WakeReason::Refresh)),
             Self::Failed { until } => Some(Wake::new(*until, WakeReason::Retry)),
         }
@@ -63,6 +73,12 @@ impl Leader {
             && cx.now >= *give_up
         {
             self.listing_failed(cx, "no answer, not even that it failed".to_string());
+        }
+        if let Listing::Running { inherit_at, .. } = &mut self.listing
+            && cx.now >= *inherit_at
+        {
+            *inherit_at = Instant::FAR_FUTURE;
+            self.inherit_list(cx);
         }
         let requests: Vec<super::Requested> = self
             .view
@@ -89,6 +105,7 @@ impl Leader {
                 requests,
                 again: false,
                 give_up: cx.now + cx.config().answer_bound(),
+                inherit_at: cx.now + cx.config().heartbeat_interval(),
             };
         }
     }
@@ -137,7 +154,12 @@ impl Leader {
 
     fn take_table(&mut self, table: PartitionTable) {
         let known = self.table.as_ref();
-        if known.is_none_or(|known| **known != table) {
+        let origin = core::mem::take(&mut self.origin);
+        if origin.missing() > 0 {
+            // Its target does not know what was missing: that is to be found as by a new leader.
+            self.target = None;
+        }
+        if known.is_none_or(|known| **known != table) || origin.is_partial() {
             self.table = Some(Arc::new(table));
             self.unfinished = None;
             self.weights_matter = None;
@@ -147,7 +169,7 @@ impl Leader {
     fn listing_failed(&mut self, cx: &mut Cx<'_>, reason: String) {
         let idle = matches!(self.work, Work::Idle);
         // A leader with a list can go on without a fresh one; one without cannot do its job.
-        if self.table.is_none() && idle {
+        if !self.inherit_list(cx) && idle {
             self.fail(cx, FailedStep::ListPartitions, reason);
         } else {
             let (step, failures) = (FailedStep::ListPartitions, self.failures);

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::view::{Fate, View};
 use crate::config::Config;
 use crate::id::{Epoch, Revision, Token, WorkerId};
-use crate::record::{ParkedGroup, SessionStatus, Verb};
+use crate::record::{AssignmentRecord, ParkedGroup, SessionStatus, Verb};
 use crate::state::Cause;
 use crate::strategy::{
     NO_OWNER, ParkReason, Plan, PlanInput, Report, StrategyId, WorkerInfo, WorkerTable,
@@ -29,15 +29,35 @@ pub(crate) struct Brief {
     pub(crate) input: PlanInput,
     /// The incarnation of each worker that is planned for.
     pub(crate) epochs: BTreeMap<WorkerId, Epoch>,
-    /// Workers to evict in the same commit: the revision judged, and whether after a full lease of
-    /// silence.
-    pub(crate) evictions: BTreeMap<WorkerId, (Revision, bool)>,
+    /// Workers to evict in the same commit, and what was judged of each.
+    pub(crate) evictions: BTreeMap<WorkerId, Judged>,
+    /// Workers that do not do what they are told and cannot be evicted now: they keep what they have.
+    pub(crate) spared: Vec<WorkerId>,
     /// Requests the generation contains.
     pub(crate) requests: Vec<Requested>,
     /// What led to the decision, for the audit.
     pub(crate) triggers: Vec<String>,
     /// Slots whose hold ends with it.
     pub(crate) ended_holds: BTreeMap<WorkerId, Epoch>,
+}
+
+/// Why a worker is to be evicted, and what must still be so when it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// It has been silent for a full lease: this revision is its last.
+    Silent { revision: Revision },
+    /// It is alive and does not do what it is told. Its renewals since this revision say nothing
+    /// against that.
+    Stuck { epoch: Epoch, revision: Revision },
+}
+
+impl Judged {
+    pub(crate) const fn is_silent(self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Stuck { .. } => false,
+        }
+    }
 }
 
 /// Where the group is to be.
@@ -60,6 +80,9 @@ pub(crate) struct Target {
     /// Why each rank without an owner has none.
     pub(crate) reasons: Arc<BTreeMap<u32, ParkReason>>,
     pub(crate) triggers: Vec<String>,
+    /// Workers the plan was made without and that keep what they have: they wait for their share as
+    /// joiners do.
+    pub(crate) kept: BTreeSet<WorkerId>,
     /// Slots that are held no longer, whatever their sessions ask for.
     pub(crate) ended_holds: BTreeMap<WorkerId, Epoch>,
 }
@@ -95,8 +118,41 @@ impl Target {
             parked: parked.into(),
             reasons,
             triggers: brief.triggers,
+            kept: BTreeSet::new(),
             ended_holds: brief.ended_holds,
         }
+    }
+
+    /// Somebody the plan was made without keeps what its record grants; the rest of the plan stays.
+    pub(crate) fn keep(&mut self, worker: WorkerInfo, record: &AssignmentRecord) {
+        let mut workers: Vec<WorkerInfo> = self.workers.as_slice().to_vec();
+        let Err(place) = workers.binary_search_by(|other| other.id.cmp(&worker.id)) else {
+            return;
+        };
+        let id = worker.id.clone();
+        workers.insert(place, worker);
+        let Ok(workers) = WorkerTable::new(workers) else {
+            return;
+        };
+        let place = place as u32;
+        for owner in &mut self.owners {
+            if *owner != NO_OWNER && *owner >= place {
+                *owner += 1;
+            }
+        }
+        for grant in &record.granted {
+            let Some(rank) = self.table.rank_of(&grant.partition) else {
+                continue;
+            };
+            self.owners[rank as usize] = place;
+            match &grant.anchor {
+                Some(anchor) => self.anchors.insert(rank, anchor.clone()),
+                None => self.anchors.remove(&rank),
+            };
+        }
+        self.workers = Arc::new(workers);
+        self.epochs.insert(id.clone(), record.epoch);
+        self.kept.insert(id);
     }
 
     /// Whether the slot is held no longer although its session asks for it.

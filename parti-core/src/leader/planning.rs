@@ -8,11 +8,12 @@ use core::time::Duration;
 
 use super::around::{Around, Barred};
 use super::facts::Difference;
-use super::plan::{Brief, Target, candidates, input};
-use super::{Leader, Leading, Work};
+use super::plan::{Brief, Judged, Target, candidates, input};
+use super::{Leader, Work};
+use crate::contact::Contact;
 use crate::cx::Cx;
 use crate::event::OpId;
-use crate::id::{Revision, WorkerId};
+use crate::id::WorkerId;
 use crate::notice::{FailedStep, Notice};
 use crate::planted::Planted;
 use crate::state::Cause;
@@ -25,19 +26,23 @@ impl Leader {
         cx: &mut Cx<'_>,
         cause: Cause,
         lost: &[WorkerId],
+        contact: &Contact,
         seen: &Difference,
     ) {
         let Some(table) = self.table.clone() else {
             return;
         };
         let config = cx.shared_config();
-        let mut stuck = self.stuck(&config, cx.now);
+        let (mut stuck, mut spared): (Vec<_>, Vec<_>) = self
+            .stuck(&config, cx.now)
+            .into_iter()
+            .partition(|worker| self.spared.is_due(cx.now, worker));
         // What does not fit into one commit is left to the next.
         let most = (self.info.max_batch / 4).max(1);
         let lost = &lost[..lost.len().min(most)];
         let mut excluded = self.sitting_out(cx.now);
-        excluded.extend(stuck.iter().cloned());
-        stuck.truncate(most);
+        excluded.extend(stuck.iter().chain(&spared).cloned());
+        spared.extend(stuck.drain(most.min(stuck.len())..));
         let mut requests = self.requests();
         requests.truncate(most);
         let ended_holds = self.ended_holds(&config, cx.now, &requests);
@@ -72,6 +77,7 @@ impl Leader {
             input,
             epochs,
             evictions,
+            spared,
             requests,
             triggers,
             ended_holds,
@@ -79,7 +85,7 @@ impl Leader {
         if workers.as_slice().iter().all(|worker| worker.capacity == 0) {
             // Nobody is left to own anything: everything is taken away, nothing is given.
             let plan = Plan::of_nobody(table.len());
-            return self.begin(cx, brief, plan);
+            return self.begin(cx, contact, brief, plan);
         }
         let question = brief.input.clone();
         self.ask_strategy(cx, Box::new(brief), None, question);
@@ -101,30 +107,28 @@ impl Leader {
         };
     }
 
-    fn evictions(
-        &self,
-        lost: &[WorkerId],
-        stuck: &[WorkerId],
-    ) -> BTreeMap<WorkerId, (Revision, bool)> {
-        let silent = lost.iter().map(|worker| (worker, true));
-        let alive = stuck
-            .iter()
-            .filter(|worker| !lost.contains(worker))
-            .map(|w| (w, false));
-        let evictions = silent.chain(alive).filter_map(|(worker, silent)| {
+    fn evictions(&self, lost: &[WorkerId], stuck: &[WorkerId]) -> BTreeMap<WorkerId, Judged> {
+        let alive = stuck.iter().filter(|worker| !lost.contains(worker));
+        let alive = alive.filter_map(|worker| {
             let session = self.view.sessions.get(worker)?;
-            Some((worker.clone(), (session.revision, silent)))
+            let (epoch, revision) = (session.epoch(), session.revision);
+            Some((worker.clone(), Judged::Stuck { epoch, revision }))
         });
-        evictions.collect()
+        let silent = lost.iter().filter_map(|worker| {
+            let revision = self.view.sessions.get(worker)?.revision;
+            Some((worker.clone(), Judged::Silent { revision }))
+        });
+        silent.chain(alive).collect()
     }
 
     /// The strategy answered.
     pub(crate) fn on_planned(
         &mut self,
         cx: &mut Cx<'_>,
+        contact: &Contact,
         op: OpId,
         result: Result<Plan, PlanError>,
-    ) -> Leading {
+    ) {
         let Work::Planning {
             op: expected,
             brief,
@@ -132,10 +136,10 @@ impl Leader {
             ..
         } = &self.work
         else {
-            return Leading::On;
+            return;
         };
         if *expected != op {
-            return Leading::On;
+            return;
         }
         let (brief, around) = (brief.clone(), around.clone());
         self.work = Work::Idle;
@@ -155,13 +159,12 @@ impl Leader {
                             error: error.clone(),
                         });
                         self.fail(cx, FailedStep::Plan, alloc::format!("{error}"));
-                        return Leading::On;
+                        return;
                     }
                 }
             }
         };
-        self.go_around(cx, brief, around);
-        Leading::On
+        self.go_around(cx, contact, brief, around);
     }
 
     /// What the plan has to go around, if anything.
@@ -172,7 +175,13 @@ impl Leader {
     }
 
     /// Asks the strategy for what its plan gave to somebody who cannot process it; then commits.
-    fn go_around(&mut self, cx: &mut Cx<'_>, brief: Box<Brief>, mut around: Box<Around>) {
+    fn go_around(
+        &mut self,
+        cx: &mut Cx<'_>,
+        contact: &Contact,
+        brief: Box<Brief>,
+        mut around: Box<Around>,
+    ) {
         if let Some(question) = around.next(&brief.input) {
             return self.ask_strategy(cx, brief, Some(around), question);
         }
@@ -183,38 +192,79 @@ impl Leader {
         cx.step_done(FailedStep::Plan);
         let (cause, report) = (brief.cause, plan.report.clone());
         cx.notify(Notice::Planned { cause, report });
-        self.begin(cx, *brief, plan);
+        if self.hears(cx, contact) {
+            self.begin(cx, contact, *brief, plan);
+        }
     }
 
-    /// Commits the first generation of a new target.
-    fn begin(&mut self, cx: &mut Cx<'_>, brief: Brief, plan: Plan) {
-        let averted: Vec<WorkerId> = brief
-            .evictions
-            .iter()
-            .filter(|(worker, (revision, _))| {
-                self.view
-                    .sessions
-                    .get(*worker)
-                    .is_none_or(|s| s.revision != *revision)
-            })
-            .map(|(worker, _)| worker.clone())
-            .collect();
-        if !averted.is_empty() {
-            // Somebody renewed while the plan was made: judge anew.
-            for worker in averted {
+    /// Whether anything may be decided now: a plan that arrives while nothing is heard is made again
+    /// when contact returns.
+    fn hears(&self, cx: &Cx<'_>, contact: &Contact) -> bool {
+        contact.is_held(cx.config(), cx.now) && cx.store_is_sound()
+    }
+
+    /// Commits the first generation of a new target. What was judged may have changed while the plan
+    /// was made: whoever is not to be evicted any more keeps what it has, the rest of the plan goes on.
+    fn begin(&mut self, cx: &mut Cx<'_>, contact: &Contact, mut brief: Brief, plan: Plan) {
+        let config = cx.shared_config();
+        let stuck = self.stuck(&config, cx.now);
+        let mut evictions = core::mem::take(&mut brief.evictions);
+        let before = evictions.len();
+        let mut keep = core::mem::take(&mut brief.spared);
+        evictions.retain(|worker, judged| {
+            let due = self.is_still_due(cx, contact, worker, *judged, &stuck);
+            if !due {
+                keep.push(worker.clone());
+                let worker = worker.clone();
                 cx.notify(Notice::EvictionAverted { worker });
             }
+            due
+        });
+        if evictions.len() < before && cx.planted(Planted::AvertedIsDropped) {
             self.work = Work::Pausing {
                 until: cx.now + Duration::from_millis(1),
             };
             return;
         }
-        let (evictions, requests) = (brief.evictions.clone(), brief.requests.clone());
-        let cause = brief.cause;
+        let (cause, requests) = (brief.cause, brief.requests.clone());
         let table = &brief.input.partitions;
         let parked = self.view.parking.after(&plan.unmet, table, cx.wall_ms());
-        let target = Target::new(cx.boot().strategy.clone(), brief, plan, parked);
+        let mut target = Target::new(cx.boot().strategy.clone(), brief, plan, parked);
+        for worker in &keep {
+            if let Some(record) = self.view.records.get(worker)
+                && self.view.may_work(&config, worker)
+            {
+                target.keep(self.view.info(worker), record);
+            }
+        }
+        self.pin(&config, &mut target);
         self.commit(cx, target, true, cause, evictions, requests);
+    }
+
+    /// Whether what was judged of a worker holds now. Of a silent one, that its last write is the same
+    /// and nothing was missed since; of a stuck one, that this incarnation still does not do what it
+    /// is told, however often it renewed.
+    fn is_still_due(
+        &self,
+        cx: &Cx<'_>,
+        contact: &Contact,
+        worker: &WorkerId,
+        judged: Judged,
+        stuck: &[WorkerId],
+    ) -> bool {
+        let Some(session) = self.view.sessions.get(worker) else {
+            return false;
+        };
+        match judged {
+            Judged::Silent { revision } => {
+                let lost_at = self.lost_at(cx.config(), contact, worker, session);
+                session.revision == revision && lost_at <= cx.now
+            }
+            Judged::Stuck { epoch, revision } => {
+                let same = session.epoch() == epoch && stuck.contains(worker);
+                same && (session.revision == revision || !cx.planted(Planted::AvertedIsDropped))
+            }
+        }
     }
 
     /// Goes on towards the target with what has been acknowledged since.

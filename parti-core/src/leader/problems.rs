@@ -94,6 +94,7 @@ impl Leader {
             .into_iter()
             .chain(stuck)
             .chain(unowned)
+            .chain(self.disagreements())
             .chain(self.minding.held.clone())
             .chain(parked)
     }

@@ -1,19 +1,57 @@
-//! Giving up the office in order: one last `head` that names nobody, so that others need not wait.
+//! What a leader hands on to the next, and giving up the office in order: one last `head` that names
+//! nobody, so that others need not wait.
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::time::Duration;
 
 use super::{Leader, Leading, Work};
 use crate::attempt::Attempt;
+use crate::carried::Carried;
 use crate::cx::Cx;
 use crate::event::OpOwner;
 use crate::keys::head_key;
+use crate::notice::StepDownReason;
 use crate::record::{Head, Record};
 use crate::state::Cause;
 use crate::store::{Expect, Write};
+use crate::time::Instant;
 use crate::wire;
 
 impl Leader {
+    /// What the next leader is to go on with.
+    pub(super) fn carried(&self, now: Instant) -> Carried {
+        if !self.ready {
+            // It has not seen enough to know better than the one before.
+            return self.head.carried.clone();
+        }
+        let waited = self
+            .gathering
+            .map_or(Duration::ZERO, |g| now.since(g.first));
+        Carried {
+            futile: self.futile,
+            unassigned: self.is_cold().then_some(waited),
+            rebalanced: self.last_rebalance.map(|at| now.since(at)),
+            quarantined: self.bench.carried(now),
+        }
+    }
+
+    /// How many terms in a row were given up before this one.
+    pub(crate) const fn futile(&self) -> u32 {
+        self.futile
+    }
+
+    /// What the next leader is to go on with after this one gave up.
+    fn handed_on(&self, now: Instant) -> Carried {
+        let futile = self
+            .resigning
+            .as_ref()
+            .is_some_and(StepDownReason::is_futile);
+        let carried = self.carried(now);
+        let futile = carried.futile.saturating_add(u32::from(futile));
+        Carried { futile, ..carried }
+    }
+
     pub(super) fn keep_resigning(&mut self, cx: &mut Cx<'_>) -> Leading {
         match &self.work {
             // A failed step has its pause also here: a store that refuses is not to be hammered.
@@ -29,6 +67,7 @@ impl Leader {
             version: self.next_version(cx),
             lease: cx.config().lease(),
             cause: Cause::Resignation,
+            carried: self.handed_on(cx.now),
             ..self.head.clone()
         };
         let value = Some(wire::encode(&Record::Head(head.clone())));

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::ledger::{Granted, NOBODY, Page, Seat, Standing};
 use super::plan::Target;
 use super::view::{Fate, SessionView, View};
+use crate::agreement::Agreed;
 use crate::config::{Config, Mode};
 use crate::id::{Epoch, WorkerId};
 use crate::partition::PartitionKey;
@@ -36,6 +37,7 @@ impl Seats {
         view: &View,
         target: &Target,
         evictions: &Evictions,
+        (mode, rule): (Mode, &Agreed),
     ) -> Self {
         let mut workers: BTreeSet<&WorkerId> = view.records.keys().collect();
         workers.extend(
@@ -52,7 +54,7 @@ impl Seats {
         };
         let seats = workers.iter().map(|worker| {
             let page = view.records.get(worker).map(|record| ranks.page(record));
-            let mut standing = standing(config, now, view, worker, evictions, &mut ranks);
+            let mut standing = standing(config, now, view, mode, worker, evictions, &mut ranks);
             if standing == Standing::Reserved && target.has_ended_hold(view, worker) {
                 standing = Standing::Ended;
             }
@@ -66,6 +68,7 @@ impl Seats {
                 living,
                 planned: target.epochs.contains_key(worker),
                 damaged: view.damaged.contains(worker),
+                waits: waits_for_mode(view, worker, rule),
             }
         });
         let seats = seats.collect();
@@ -123,6 +126,15 @@ impl Seats {
     }
 }
 
+/// Whether a worker relies on a stricter mode than holds: it is granted nothing before that does.
+fn waits_for_mode(view: &View, worker: &WorkerId, rule: &Agreed) -> bool {
+    let said = view
+        .sessions
+        .get(worker)
+        .and_then(|session| session.record.as_ref());
+    said.is_some_and(|said| said.settings.mode.is_stricter_than(rule.holds))
+}
+
 /// The epoch a record may be written for.
 fn living_epoch(view: &View, worker: &WorkerId) -> Option<Epoch> {
     let session = view.sessions.get(worker)?;
@@ -138,6 +150,7 @@ fn standing(
     config: &Config,
     now: Instant,
     view: &View,
+    mode: Mode,
     worker: &WorkerId,
     evictions: &Evictions,
     ranks: &mut Ranks<'_>,
@@ -154,7 +167,7 @@ fn standing(
     match view.fate(config, worker, record.epoch) {
         Fate::Ended => Standing::Ended,
         // In overlap mode nobody waits for anybody.
-        Fate::EndsAt(at) if now >= at || config.mode() == Mode::Overlap => Standing::Ended,
+        Fate::EndsAt(at) if now >= at || mode == Mode::Overlap => Standing::Ended,
         Fate::Reserved { until } if now >= until => Standing::Ended,
         Fate::Reserved { .. } => Standing::Reserved,
         Fate::EndsAt(_) if later.is_some() => Standing::Ending {

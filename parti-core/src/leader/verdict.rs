@@ -27,6 +27,16 @@ pub(crate) struct Changing {
     pub(crate) last: Instant,
 }
 
+impl Changing {
+    /// Something that has been changing since then.
+    pub(crate) const fn begun(at: Instant) -> Self {
+        Self {
+            first: at,
+            last: at,
+        }
+    }
+}
+
 /// What the judgement is about, gathered from the view.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {

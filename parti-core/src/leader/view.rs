@@ -23,12 +23,20 @@ use crate::store::{Entry, Expect};
 use crate::time::Instant;
 use crate::wire;
 
+mod own;
+mod planning;
+mod session;
+
+pub(crate) use session::unknown_session;
+
 /// A worker's session as the leader sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionView {
     pub(crate) revision: Revision,
     /// When this revision was first seen, on the own clock.
     pub(crate) since: Instant,
+    /// When this session began, as far as is known: never earlier than it did.
+    pub(crate) began: Instant,
     /// When the worker itself was last heard of; an eviction does not count.
     pub(crate) heard: Instant,
     /// Since when it says what it says of its assignment and of itself.
@@ -88,6 +96,8 @@ pub(crate) struct View {
     pub(crate) hears_since: Option<Instant>,
     /// Records up to this version are what a set-back left over: later ones are known to have been.
     pub(crate) distrusted: Option<Version>,
+    /// Whether a session was seen whose settings or standing may be news.
+    settings_news: bool,
     /// Keys seen since the present snapshot began, while it is being delivered.
     mentioned: Option<BTreeSet<String>>,
 }
@@ -255,22 +265,29 @@ impl View {
             .and_then(|session| session.record.as_ref());
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
+                let alike = a.settings == b.settings && a.honours == b.honours;
+                self.settings_news |= !alike;
                 self.note_return(cx, &worker);
-                let same = a.applied == b.applied && a.draining == b.draining;
+                let same = alike && a.applied == b.applied && a.draining == b.draining;
                 if same && a.predecessors == b.predecessors && a.misfits == b.misfits {
                     News::Renewal
                 } else {
                     News::Acknowledgement
                 }
             }
-            (_, _) => News::Change,
+            (_, _) => {
+                self.settings_news = true;
+                News::Change
+            }
         };
         let said = self.sessions.get(&worker).map(|session| session.said);
         let ends = succession::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
         let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
+        let began = self.began(cx.now, &worker, record.as_ref());
         let session = SessionView {
             revision: entry.revision,
             since: cx.unless_planted(Planted::SilenceGoesOn, cx.now, known),
+            began,
             heard: cx.now,
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
@@ -283,6 +300,18 @@ impl View {
         };
         self.sessions.insert(worker, session);
         news
+    }
+
+    /// When a session began: every renewal says how old it is, and the earliest of what follows counts.
+    fn began(&self, now: Instant, worker: &WorkerId, record: Option<&SessionRecord>) -> Instant {
+        let Some(record) = record else {
+            return now;
+        };
+        let told = now.saturating_sub(record.age);
+        let nonce = |session: &SessionView| session.record.as_ref().map(SessionRecord::nonce);
+        let before = self.sessions.get(worker);
+        let same = before.filter(|before| nonce(before) == Some(record.nonce()));
+        same.map_or(told, |known| known.began.min(told))
     }
 
     /// A session that is heard of again: says so if it was overdue and did not count as lost yet.
@@ -336,29 +365,9 @@ impl View {
         }
     }
 
-    /// Takes over what this leader wrote in a commit whose first write has this revision.
-    pub(crate) fn wrote(
-        &mut self,
-        key: String,
-        revision: Revision,
-        worker: &WorkerId,
-        record: Option<AssignmentRecord>,
-    ) {
-        let known = self.revisions.entry(key).or_insert(Revision::ZERO);
-        *known = revision.max(*known);
-        self.damaged.remove(worker);
-        match record {
-            Some(record) => self.records.insert(worker.clone(), record),
-            None => self.records.remove(worker),
-        };
-    }
-
-    /// Takes over an eviction this leader made.
-    pub(crate) fn evicted(&mut self, now: Instant, worker: &WorkerId, record: SessionRecord) {
-        if let Some(session) = self.sessions.get_mut(worker) {
-            session.since = now;
-            session.record = Some(record);
-        }
+    /// Whether settings may have changed since this was asked last.
+    pub(crate) fn take_settings_news(&mut self) -> bool {
+        core::mem::take(&mut self.settings_news)
     }
 
     /// Workers with an assignment record but no session key: their silence is counted from now on.
@@ -367,6 +376,7 @@ impl View {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
+                began: now,
                 heard: now,
                 said: now,
                 record: None,
@@ -449,45 +459,10 @@ impl View {
             },
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
             SessionStatus::Evicted { silent: false } => {
-                Fate::EndsAt(session.since + config.lease().max(record.lease))
+                let drift_ppm = record.settings.clock_drift_ppm;
+                Fate::EndsAt(session.since + config.outlasts(record.lease, drift_ppm))
             }
         }
-    }
-}
-
-impl SessionView {
-    /// The incarnation: the write that creates a session cannot name its own revision.
-    pub(crate) fn epoch(&self) -> Epoch {
-        match &self.record {
-            Some(record) if record.epoch > Epoch::ZERO => record.epoch,
-            Some(_) | None => Epoch::from(self.revision),
-        }
-    }
-
-    /// Whether the session takes part or is leaving in an orderly way.
-    pub(crate) fn is_living(&self) -> bool {
-        self.record
-            .as_ref()
-            .is_none_or(|record| record.status.is_living())
-    }
-
-    /// How long it may be silent before it counts as lost, and before it is overdue.
-    pub(crate) fn patience(&self, config: &Config) -> (Duration, Duration) {
-        let (interval, lease) = match &self.record {
-            Some(record) => (
-                record.heartbeat_interval.max(config.heartbeat_interval()),
-                record.lease,
-            ),
-            None => (config.heartbeat_interval(), Duration::ZERO),
-        };
-        let overdue = interval * 3 / 2;
-        let lost = (overdue + config.emergency_grace_period())
-            .max(lease)
-            .max(config.lease());
-        let early = lost.saturating_sub(interval / 8);
-        let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
-        let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);
-        (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Member;
 use crate::breaker::CallEnd;
+use crate::carried::patience;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
@@ -9,6 +10,13 @@ use crate::notice::{DegradedReason, Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::time::Instant;
 use alloc::string::ToString;
+
+/// A time in which a leader had no steady contact.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unsteady {
+    since: Instant,
+    told: bool,
+}
 
 impl Member {
     /// There is trouble while the own renewals are not applied or do not come back.
@@ -40,7 +48,8 @@ impl Member {
         let writes = self.writes_late_at(config);
         let heard = self.contact.lost_at(config);
         let health = self.health.wake(&config.degraded());
-        let times = [writes, heard].into_iter().chain(health);
+        let limps = self.limping_wake(config, now);
+        let times = [writes, heard].into_iter().chain(health).chain(limps);
         let future = times.filter(|&at| at > now).min();
         let watch = self.rewatch_at(config).filter(|&at| at > now);
         let watch = watch.map(|at| Wake::new(at, WakeReason::WatchRetry));
@@ -53,11 +62,53 @@ impl Member {
         let lease = cx.config().lease();
         let lease = cx.unless_planted(Planted::NoRepair, lease, lease * 1_000);
         if let (Some(since), Some(leader)) = (self.unheard_since, &mut self.leader)
-            && cx.now >= since + lease
+            && cx.now >= since + patience(lease, leader.futile())
         {
             let reason = "own renewals do not come back through the watch".to_string();
             leader.resign(StepDownReason::Failing(reason));
         }
+    }
+
+    /// A leader whose renewals come back too late for its contact to hold, and soon enough for everybody
+    /// else, judges nobody and is not challenged: it has to give up its office itself.
+    pub(super) fn mind_limping(&mut self, cx: &mut Cx<'_>) {
+        let config = cx.shared_config();
+        let Some(leader) = &mut self.leader else {
+            self.unsteady = None;
+            return;
+        };
+        let blind = cx.planted(Planted::LimpsForever) || cx.planted(Planted::NoRepair);
+        if self.contact.is_steady(&config, cx.now) || blind {
+            self.unsteady = None;
+            return;
+        }
+        let unsteady = self.unsteady.get_or_insert(Unsteady {
+            since: cx.now,
+            told: false,
+        });
+        let once = config.leader_patience();
+        if !cx.store_is_sound() {
+            // The store fails, not the leader. After that it needs a time without a gap.
+            let recovery = config.lease() + config.recovery_grace_period();
+            let at_least = cx.now.saturating_sub(once.saturating_sub(recovery));
+            unsteady.since = unsteady.since.max(at_least);
+            return;
+        }
+        let (lasting, futile) = (cx.now.since(unsteady.since), leader.futile());
+        if lasting >= patience(once, futile) {
+            leader.resign(StepDownReason::Limping(lasting));
+        } else if lasting >= once && !unsteady.told {
+            unsteady.told = true;
+            cx.notify(Notice::LeaderLimps { lasting, futile });
+        }
+    }
+
+    /// When a leader without steady contact is to be looked at again.
+    fn limping_wake(&self, config: &Config, now: Instant) -> Option<Instant> {
+        let (unsteady, leader) = (self.unsteady.as_ref()?, self.leader.as_ref()?);
+        let once = config.leader_patience();
+        let times = [once, patience(once, leader.futile())].map(|after| unsteady.since + after);
+        times.into_iter().filter(|&at| at > now).min()
     }
 
     /// When a watch that does not bring back renewals although they are applied is begun anew.

@@ -2,11 +2,13 @@
 
 use super::Member;
 use crate::cx::Cx;
+use crate::event::OpId;
 use crate::id::Revision;
 use crate::leader::{Inauguration, Leader, Leading};
 use crate::notice::{FailedStep, Notice, StepDownReason};
 use crate::record::Head;
 use crate::store::WatchScope;
+use crate::strategy::{Plan, PlanError};
 use alloc::boxed::Box;
 
 impl Member {
@@ -25,6 +27,7 @@ impl Member {
             known: cx.known(),
             predecessor: self.follow.predecessor(),
             last_rebalance: self.follow.last_rebalance(),
+            sightings: self.follow.sightings().clone(),
             unowned: self.follow.told_unowned(),
         };
         self.follow.wrote_head(cx, head, revision);
@@ -41,6 +44,19 @@ impl Member {
         self.reconcile.lead(cx);
     }
 
+    /// The strategy answered.
+    pub(crate) fn on_planned(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: Result<Plan, PlanError>,
+    ) {
+        let contact = self.contact;
+        if let Some(leader) = self.leader_mut() {
+            leader.on_planned(cx, &contact, op, result);
+        }
+    }
+
     pub(crate) fn on_leading(&mut self, cx: &mut Cx<'_>, leading: Leading) {
         match leading {
             Leading::On => {}
@@ -51,7 +67,7 @@ impl Member {
                 }
             }
             Leading::Resigned(reason, head, revision) => {
-                if matches!(reason, StepDownReason::Failing(_)) {
+                if reason.is_futile() {
                     self.stand_not_before = cx.now + cx.config().election_timeout() * 2;
                 }
                 self.step_down(cx, reason);

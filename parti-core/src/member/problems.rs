@@ -36,6 +36,13 @@ impl Member {
             }
         }
         problems.extend(self.follow.leaders_change(now));
+        problems.extend(self.mode_not_held(config));
+        if !problems
+            .iter()
+            .any(|known| known.kind == ProblemKind::OtherList)
+        {
+            problems.extend(self.own_list.problem());
+        }
         problems.sort_by_key(|problem| problem.kind);
         problems
     }

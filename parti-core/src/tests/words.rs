@@ -36,7 +36,7 @@ fn labels_are_the_published_words_each_its_own() {
     are(&State::ALL, |state| state.as_str().to_string(), states);
     are(&State::ALL, ToString::to_string, states);
     let causes = "takeover resignation cold_start planned_scale restart emergency drain \
-                  partitions_changed weights_changed manual resume unprocessed parked";
+                  partitions_changed weights_changed manual resume unprocessed parked settings";
     are(&Cause::ALL, |cause| cause.as_str().to_string(), causes);
     are(&Cause::ALL, ToString::to_string, causes);
     let circuits = [Circuit::Store, Circuit::Watch];

@@ -35,6 +35,42 @@ pub(super) struct HeadWire<'a> {
     pub(super) unfinished: u32,
     /// How many are parked, and since when.
     pub(super) parked: (u32, u64),
+    pub(super) agreed: AgreedWire,
+    #[serde(borrow)]
+    pub(super) carried: CarriedWire<'a>,
+}
+
+/// The mode asked for, the one that holds, and the longest lease in milliseconds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AgreedWire(pub(super) ModeWire, pub(super) ModeWire, pub(super) u64);
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum ModeWire {
+    Exclusive,
+    Overlap,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct SettingsWire<'a> {
+    pub(super) mode: ModeWire,
+    pub(super) rolling_from: Option<ModeWire>,
+    pub(super) max_lease_ms: u64,
+    pub(super) clock_drift_ppm: u32,
+    pub(super) halts: bool,
+    pub(super) strategy: &'a str,
+    pub(super) application: &'a str,
+    pub(super) list: Option<u128>,
+    pub(super) leading: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct CarriedWire<'a> {
+    pub(super) futile: u32,
+    pub(super) unassigned_ms: Option<u64>,
+    pub(super) rebalanced_ms: Option<u64>,
+    /// The worker, then for how much longer, how long as a whole, and when it is forgotten.
+    #[serde(borrow)]
+    pub(super) quarantined: List<(&'a str, u64, u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,12 +85,15 @@ pub(super) enum StatusWire {
 pub(super) struct SessionWire<'a> {
     pub(super) status: StatusWire,
     pub(super) applied: u64,
+    pub(super) age_ms: u64,
     #[serde(borrow)]
     pub(super) draining: List<&'a str>,
     pub(super) capacity: u32,
     pub(super) labels: List<(&'a str, &'a str)>,
     pub(super) heartbeat_ms: u64,
     pub(super) software: &'a str,
+    pub(super) settings: SettingsWire<'a>,
+    pub(super) honours: ModeWire,
     pub(super) misfits: List<(&'a str, &'a str)>,
     pub(super) bulletin: Option<BulletinWire<'a>>,
     pub(super) predecessors: List<PredecessorWire>,

@@ -6,6 +6,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+mod carried;
+
+use carried::{carried_from_wire, carried_to_wire};
+
 use super::WireError;
 use super::body::{
     AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
@@ -23,6 +27,8 @@ use crate::record::{
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};
+
+mod settings;
 
 pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
     match record {
@@ -74,6 +80,8 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
         digest: head.digest,
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
+        agreed: settings::agreed_to_wire(&head.agreed),
+        carried: carried_to_wire(&head.carried),
         parked: (head.parked.count, head.parked.since_ms),
     }
 }
@@ -104,6 +112,8 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
         digest: wire.digest,
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
+        agreed: settings::agreed_from_wire(&wire.agreed),
+        carried: carried_from_wire(&wire.carried)?,
         parked: Parked {
             count: wire.parked.0,
             since_ms: wire.parked.1,
@@ -122,6 +132,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             SessionStatus::Evicted { silent } => StatusWire::Evicted { silent },
         },
         applied: session.applied.get(),
+        age_ms: millis(session.age),
         draining: session.draining.iter().map(PartitionKey::encoded).collect(),
         capacity: session.capacity,
         labels: session
@@ -131,6 +142,8 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
         software: &session.software,
+        settings: settings::to_wire(&session.settings),
+        honours: settings::mode_to_wire(session.honours),
         misfits: session
             .misfits
             .iter()
@@ -234,6 +247,7 @@ fn session_from_wire(
         applied: Version::new(wire.applied),
         known,
         reads,
+        age: Duration::from_millis(wire.age_ms),
         draining: keys(&wire.draining)?,
         capacity: wire.capacity,
         labels: labels
@@ -242,6 +256,8 @@ fn session_from_wire(
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease,
         software: wire.software.to_string(),
+        settings: settings::from_wire(&wire.settings),
+        honours: settings::mode_from_wire(&wire.honours),
         misfits: misfits_from_wire(&wire.misfits)?,
         predecessors: wire
             .predecessors

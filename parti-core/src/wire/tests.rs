@@ -7,7 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::body::{
-    AssignmentWire, AuditWire, HeadWire, List, ParkedGroupWire, ParkedWire, RecordWire,
+    AgreedWire, AssignmentWire, AuditWire, CarriedWire, HeadWire, List, ModeWire, ParkedGroupWire,
+    ParkedWire, RecordWire,
 };
 use super::envelope::{CHECKED_FROM, seal};
 use super::{ENVELOPE, Envelope, FORMAT, Summary, WireError, convert, decode, encode};
@@ -242,6 +243,15 @@ fn a_lying_length_is_refused_before_memory_is_taken() {
     ));
 }
 
+const fn nothing_carried<'a>() -> CarriedWire<'a> {
+    CarriedWire {
+        futile: 0,
+        unassigned_ms: None,
+        rebalanced_ms: None,
+        quarantined: List(Vec::new()),
+    }
+}
+
 /// What is well formed and makes no sense must be refused here, or it is acted on elsewhere.
 #[test]
 fn values_outside_their_domain_are_refused_by_name() {
@@ -275,15 +285,15 @@ fn values_outside_their_domain_are_refused_by_name() {
             digest: 0,
             weights_digest: 0,
             unfinished: 0,
+            agreed: AgreedWire(ModeWire::Exclusive, ModeWire::Overlap, 0),
+            carried: nothing_carried(),
             parked: (0, 0),
         })
     };
     let last = u8::try_from(Cause::ALL.len()).expect("few") - 1;
     assert!(from(of_head.clone(), head(last)).is_ok());
-    assert_eq!(
-        refused(of_head, head(last + 1)),
-        alloc::format!("cause {}", last + 1)
-    );
+    let none = alloc::format!("cause {}", last + 1);
+    assert_eq!(refused(of_head, head(last + 1)), none);
     let of_assignment = || Summary::Assignment { version, epoch };
     let assignment = |partition, anchor| {
         RecordWire::Assignment(AssignmentWire {

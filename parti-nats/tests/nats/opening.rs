@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+use parti_core::GroupName;
 use parti_nats::{NatsStore, OpenError, Storage};
 use parti_testing::nats_server::ServerOptions;
 
@@ -258,4 +259,27 @@ async fn missing_permissions_are_told_with_the_subject() {
         );
         assert!(!text.contains("secret"), "{text}");
     }
+}
+
+/// `parti_` and `eu_orders` make the same name as `parti_eu_` and `orders`: two groups would share a
+/// bucket, and each would get the other's partitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_another_prefix_and_group_is_refused_with_both() {
+    let server = start(ServerOptions::default());
+    let name = |name: &str| GroupName::new(name).expect("valid");
+    let url = server.url();
+    let eu_orders = NatsStore::connect(&url, &name("eu_orders"), options()).await;
+    assert_eq!(eu_orders.expect("opens").bucket(), "parti_eu_orders");
+    let prefixed = options().bucket_prefix("parti_eu_");
+    let refused = NatsStore::connect(&url, &name("orders"), prefixed).await;
+    let refused = refused.map(drop).expect_err("it is another group's");
+    let text = refused.to_string();
+    for both in [
+        "\"parti_\" and group \"eu_orders\"",
+        "\"parti_eu_\" and group \"orders\"",
+    ] {
+        assert!(text.contains(both), "{text}");
+    }
+    let again = NatsStore::connect(&url, &name("eu_orders"), options()).await;
+    again.expect("opens again");
 }

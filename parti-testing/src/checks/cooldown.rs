@@ -67,6 +67,7 @@ const fn can_wait(head: &Head) -> bool {
         | Cause::Manual
         | Cause::Resume
         | Cause::Unprocessed
-        | Cause::Parked => false,
+        | Cause::Parked
+        | Cause::Settings => false,
     }
 }

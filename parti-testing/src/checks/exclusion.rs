@@ -3,11 +3,16 @@
 //! A process holds validly from its assignment to its release, to the deadline of its session on its
 //! own clock translated to true time, or to a revocation that says the session is lost, whichever is
 //! first. A guard that was invalid once stays so: a later session does not revive it.
+//!
+//! S29: the same in a group of both modes, as far as anybody may rely on it. Whoever is configured for
+//! exclusive relies on being alone from its assignment to its deadline; the others from a grant made
+//! while exclusive held. Whoever said last that it obeys overlap may go on: it was never promised that
+//! it would hear of a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Grant, Instant, PartitionKey, RevokeCause};
+use super::{Check, Fact, Findings, Kind, Process, Written};
+use parti_core::{Grant, Instant, Mode, PartitionKey, Record, RevokeCause};
 
 #[derive(Debug, Default)]
 pub(super) struct Exclusion {
@@ -17,11 +22,49 @@ pub(super) struct Exclusion {
     holding: BTreeMap<Process, BTreeSet<PartitionKey>>,
     /// Partitions with more than one holder, valid or not.
     contested: BTreeMap<PartitionKey, ()>,
+    /// What was said of modes, if workers may have different ones.
+    said: Option<Said>,
+}
+
+/// What the store was told of modes.
+#[derive(Debug, Default)]
+struct Said {
+    /// With what each process is configured, and what it said last that it obeys.
+    of: BTreeMap<Process, (Mode, Mode)>,
+    /// Generations made while exclusive held.
+    exclusive: BTreeSet<u64>,
+}
+
+impl Said {
+    fn listen(&mut self, process: Process, writes: &[Written]) {
+        for record in writes.iter().filter_map(Written::record) {
+            match record {
+                // A leader that ends a session repeats what that one said.
+                Record::Session(said) if said.status.is_living() => {
+                    let modes = (said.settings.mode, said.honours);
+                    self.of.insert(process, modes);
+                }
+                Record::Head(head) if head.agreed.holds == Mode::Exclusive => {
+                    self.exclusive.insert(head.version.get());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether one that begins must not do so while the other holds.
+    fn forbids(&self, begins: Process, grant: &Grant, holds: Process) -> bool {
+        let strict = |process| self.of.get(&process).map(|said| said.0) == Some(Mode::Exclusive);
+        let obeys = self.of.get(&holds).map(|said| said.1) == Some(Mode::Exclusive);
+        let promised = strict(begins) || self.exclusive.contains(&grant.token.get());
+        strict(holds) || (obeys && promised)
+    }
 }
 
 impl Check for Exclusion {
     fn sees(&self) -> &[Kind] {
         &[
+            Kind::Commit,
             Kind::Ended,
             Kind::Assign,
             Kind::Released,
@@ -61,8 +104,12 @@ impl Check for Exclusion {
                     .insert(*process, until.unwrap_or(Instant::ORIGIN));
                 self.check_contested(at, *process, findings);
             }
+            Fact::Commit { process, writes } => {
+                if let Some(said) = &mut self.said {
+                    said.listen(*process, writes);
+                }
+            }
             Fact::Began { .. }
-            | Fact::Commit { .. }
             | Fact::Step { .. }
             | Fact::Request { .. }
             | Fact::Revoke { .. }
@@ -82,6 +129,14 @@ impl Check for Exclusion {
 }
 
 impl Exclusion {
+    /// For a group of both modes.
+    pub(super) fn stricter() -> Self {
+        Self {
+            said: Some(Said::default()),
+            ..Self::default()
+        }
+    }
+
     fn is_valid(&self, at: Instant, process: Process) -> bool {
         self.until.get(&process).is_some_and(|until| at < *until)
     }
@@ -101,7 +156,15 @@ impl Exclusion {
         if !others.is_empty() {
             self.contested.insert(grant.partition.clone(), ());
         }
-        for other in others.into_iter().filter(|other| self.is_valid(at, *other)) {
+        if !others.is_empty() && self.said.is_some() {
+            findings.met("mixed_contended");
+        }
+        let forbids = |other: &Process| {
+            let said = self.said.as_ref();
+            said.is_none_or(|said| said.forbids(process, grant, *other))
+        };
+        let others = others.into_iter().filter(forbids);
+        for other in others.filter(|other| self.is_valid(at, *other)) {
             let until = self.until.get(&other);
             findings.report(format!(
                 "{process} begins {grant:?} while {other} holds it validly until {until:?}"
@@ -137,6 +200,9 @@ impl Exclusion {
 
     /// A deadline that moved on may make an old holder valid again.
     fn check_contested(&self, at: Instant, process: Process, findings: &mut Findings) {
+        if self.said.is_some() {
+            return;
+        }
         for partition in self.contested.keys() {
             let holders = &self.holders[partition];
             if !holders.contains(&process) {

@@ -33,6 +33,9 @@ pub struct Rules {
     pub faultless: bool,
     /// Whether the store rejects renewals at times, which ends a session for good.
     pub rejecting: bool,
+    /// Whether workers are configured differently. Then what follows from one mode or one lease for
+    /// everybody is not judged, but that the stricter rule holds.
+    pub mixed: bool,
 }
 
 impl Rules {
@@ -53,6 +56,7 @@ impl Rules {
             drift_ppm: config.clock_drift_ppm(),
             faultless,
             rejecting: false,
+            mixed: false,
         }
     }
 

@@ -5,7 +5,8 @@ use parti_core::Mode;
 use super::*;
 
 const ALWAYS: fn(&Rules) -> bool = |_| true;
-const EXCLUSIVE: fn(&Rules) -> bool = |rules| matches!(rules.mode, Mode::Exclusive);
+const EXCLUSIVE: fn(&Rules) -> bool = |rules| matches!(rules.mode, Mode::Exclusive) && !rules.mixed;
+const ALIKE: fn(&Rules) -> bool = |rules| !rules.mixed;
 
 /// Every property.
 pub const PROPERTIES: &[Property] = &[
@@ -45,10 +46,17 @@ pub const PROPERTIES: &[Property] = &[
         make: |_| Box::<exclusion::Exclusion>::default(),
     },
     Property {
+        id: "S29",
+        name: "while workers of both modes live, the stricter rule holds for who relies on it",
+        why: "half a rolling update would give two owners to what an exclusive worker processes",
+        applies: |rules| rules.mixed,
+        make: |_| Box::new(exclusion::Exclusion::stricter()),
+    },
+    Property {
         id: "S5",
         name: "without faults processing ends in one process before it begins in another",
         why: "two callbacks would work on the same data in the most ordinary hand-over",
-        applies: |rules| rules.faultless && matches!(rules.mode, Mode::Exclusive),
+        applies: |rules| rules.faultless && EXCLUSIVE(rules),
         make: |_| Box::<processing::Processing>::default(),
     },
     Property {
@@ -153,7 +161,7 @@ pub const PROPERTIES: &[Property] = &[
         id: "S22",
         name: "a degraded worker keeps to its mode, and a degraded leader judges nobody",
         why: "trouble with the store would stop the work, or double it",
-        applies: ALWAYS,
+        applies: ALIKE,
         make: |rules| Box::new(degraded::Degraded::new(rules)),
     },
     Property {

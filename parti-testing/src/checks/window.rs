@@ -3,13 +3,17 @@
 //!
 //! Recomputed on the leader's clock from the sessions it was shown: who had joined since the last plan
 //! it committed (for a new leader, since the records in the store), and when it first heard of each.
+//! What was waited for under an earlier leader counts: windows go by when a session truly began, and
+//! when the group truly had nothing.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::hearing::{Ear, Hearing};
 use super::{Check, Eviction, Fact, Findings, Kind, Process, Proposal, Rules, Written};
-use parti_core::{Cause, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId, WriteId};
+use parti_core::{
+    Cause, Epoch, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId, WriteId,
+};
 
 /// The clock of a leader may be set back a little between hearing and judging.
 const BLINK: Duration = Duration::from_micros(500);
@@ -24,6 +28,8 @@ struct Decision {
     joined: Option<(Instant, Instant)>,
     /// Whether all expected workers were there.
     complete: bool,
+    /// Since when the group had had nothing.
+    cold_since: Option<Instant>,
 }
 
 /// What a leader has planned.
@@ -47,6 +53,10 @@ pub(super) struct Window {
     expected: Option<u32>,
     /// Workers with an assignment record in the store.
     recorded: BTreeSet<WorkerId>,
+    /// When the session of each worker began, in true time.
+    began: BTreeMap<WorkerId, Instant>,
+    /// Since when there have been sessions and no records, in true time.
+    cold_since: Option<Instant>,
     offices: BTreeMap<Process, Office>,
     /// Who has just gained the office: its time is told at the end of the step.
     gaining: Vec<Process>,
@@ -60,13 +70,21 @@ impl Window {
             planned: rules.windows.1,
             expected: rules.expected_workers,
             recorded: BTreeSet::new(),
+            began: BTreeMap::new(),
+            cold_since: None,
             offices: BTreeMap::new(),
             gaining: Vec::new(),
         }
     }
 
-    fn commit(&mut self, process: Process, writes: &[Written]) {
+    fn commit(&mut self, at: Instant, process: Process, writes: &[Written]) {
         for write in writes {
+            if let (Key::Session(worker), Some(Record::Session(record))) =
+                (&write.key, write.record())
+                && record.epoch == Epoch::ZERO
+            {
+                self.began.insert(worker.clone(), at);
+            }
             match (&write.key, write.record()) {
                 (Key::Assignment(worker), Some(_)) => {
                     self.recorded.insert(worker.clone());
@@ -94,9 +112,15 @@ impl Window {
                 _ => {}
             }
         }
+        if !self.recorded.is_empty() {
+            self.cold_since = None;
+        } else if !self.began.is_empty() {
+            self.cold_since.get_or_insert(at);
+        }
     }
 
-    fn decide(&mut self, process: Process, at: Instant, workers: BTreeSet<WorkerId>) {
+    fn decide(&mut self, now: Instant, process: Process, at: Instant, workers: BTreeSet<WorkerId>) {
+        let since = |truly: Instant| at.saturating_sub(longest(now.since(truly)));
         let Some(office) = self.offices.get_mut(&process) else {
             return;
         };
@@ -112,12 +136,14 @@ impl Window {
         let joined: Vec<Instant> = active()
             .filter(|(worker, _)| new(worker))
             // What is due comes before what is heard in the same step.
-            .map(|(_, heard)| {
-                if heard.joined == at {
+            .map(|(worker, heard)| {
+                let heard = if heard.joined == at {
                     heard.earlier
                 } else {
                     heard.joined
-                }
+                };
+                let began = self.began.get(worker).copied();
+                began.map_or(heard, |began| heard.min(since(began)))
             })
             .collect();
         let expected = self.expected.map(|expected| expected as usize);
@@ -130,6 +156,7 @@ impl Window {
                 .copied()
                 .zip(joined.iter().max().copied()),
             complete: expected.is_some_and(|expected| active().count() >= expected),
+            cold_since: self.cold_since.map(since),
         };
         office.decided = Some(decision);
     }
@@ -169,7 +196,10 @@ impl Window {
             return None;
         }
         let until = match head.cause {
-            Cause::ColdStart => office.gained + self.cold,
+            Cause::ColdStart => {
+                let since = decision.cold_since.unwrap_or(office.gained);
+                since.min(office.gained) + self.cold
+            }
             Cause::PlannedScale => {
                 let (first, last) = decision.joined?;
                 let settled = (first + self.planned).max(last + self.planned / 2);
@@ -193,12 +223,18 @@ impl Window {
             | Cause::Manual
             | Cause::Resume
             | Cause::Unprocessed
-            | Cause::Parked => return None,
+            | Cause::Parked
+            | Cause::Settings => return None,
         };
         let (at, cause) = (decision.at, head.cause);
         (at + BLINK < until)
             .then(|| format!("{process} decides at {at} on {cause}, the window ends at {until}"))
     }
+}
+
+/// A length of true time as the fastest clock shows it.
+fn longest(length: Duration) -> Duration {
+    length + length / 15
 }
 
 /// The workers a leader has heard of that take part and that it does not evict.
@@ -227,7 +263,7 @@ impl Check for Window {
         ]
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+    fn observe(&mut self, now: Instant, fact: &Fact, findings: &mut Findings) {
         self.hearing.take_in(fact);
         match fact {
             Fact::Settled { process, local, .. } if !self.gaining.is_empty() => {
@@ -238,7 +274,7 @@ impl Check for Window {
                     office.gained = *local;
                 }
             }
-            Fact::Commit { process, writes } => self.commit(*process, writes),
+            Fact::Commit { process, writes } => self.commit(now, *process, writes),
             Fact::Foreign { writes } => {
                 // Whoever leads next may not know of that record.
                 for write in writes {
@@ -271,7 +307,7 @@ impl Check for Window {
             } => {
                 let workers = planning.input.workers.as_slice().iter();
                 let workers = workers.map(|worker| worker.id.clone()).collect();
-                self.decide(*process, *local, workers);
+                self.decide(now, *process, *local, workers);
             }
             Fact::Proposes {
                 process, proposal, ..

@@ -92,6 +92,8 @@ impl Draft {
                 max_batch: None,
                 planner: Planner::default(),
                 pools: Pools::None,
+                mixed: false,
+                plan_ms: 0,
                 old_clocks: false,
             },
             nodes: Vec::new(),
@@ -156,6 +158,8 @@ impl Draft {
                 survives: number == 0 || self.roll().below(4) > 0,
                 after: Aftermath::Healed,
                 wall_skew_ms: 0,
+                other_mode: false,
+                long_lease: false,
                 twin_of: None,
             };
             self.plan.nodes.push(node);
@@ -214,7 +218,7 @@ impl Draft {
     }
 
     fn add(&mut self, class: FaultClass) {
-        let (lease, request) = (self.lease, self.request);
+        let request = self.request;
         match class {
             FaultClass::Delay => {
                 self.plan.faults.delay_mean_us = self.roll().within(500, request * 1000 / 15);
@@ -226,10 +230,7 @@ impl Draft {
             FaultClass::Duplicate => self.plan.faults.duplicate_ppm = self.chance(),
             FaultClass::Refuse => self.plan.faults.refuse_ppm = self.chance() / 3,
             FaultClass::Hug => self.plan.faults.hug_ppm = self.chance() / 3,
-            FaultClass::VeryLate => {
-                self.plan.faults.very_late_ppm = self.chance() / 3;
-                self.plan.faults.very_late_ms = self.roll().within(lease, 150_000);
-            }
+            FaultClass::VeryLate => self.very_late(),
             FaultClass::Drift => self.drift(),
             FaultClass::Timers => self.timers(),
             FaultClass::History => self.histories(),
@@ -255,7 +256,9 @@ impl Draft {
             | FaultClass::OldClocks
             | FaultClass::Strategy
             | FaultClass::SmallBatch
-            | FaultClass::Pools => self.shape(class),
+            | FaultClass::Pools
+            | FaultClass::MixedSettings
+            | FaultClass::SlowPlans => self.shape(class),
             FaultClass::Swizzle
             | FaultClass::Reconnect
             | FaultClass::Scale
@@ -282,8 +285,15 @@ impl Draft {
             | FaultClass::PayloadLimit
             | FaultClass::StuckLeader
             | FaultClass::SlowStore
-            | FaultClass::Foreign => self.add_actions(class),
+            | FaultClass::Foreign
+            | FaultClass::Deaf
+            | FaultClass::Limping => self.add_actions(class),
         }
+    }
+
+    fn very_late(&mut self) {
+        self.plan.faults.very_late_ppm = self.chance() / 3;
+        self.plan.faults.very_late_ms = self.roll().within(self.lease, 150_000);
     }
 
     fn timers(&mut self) {
@@ -345,9 +355,18 @@ impl Draft {
         }
     }
 
+    /// One of the survivors, but not the first node, stays as it is after the faults, in most groups.
+    fn stays_broken(&mut self, after: Aftermath) {
+        let nodes = self.plan.nodes.len() as u64;
+        let node = self.roll().below(nodes) as usize;
+        if node > 0 && self.plan.nodes[node].survives {
+            self.plan.nodes[node].after = after;
+        }
+    }
+
     /// Leaves some nodes as they must not hinder the others: half of them, never all.
     fn choose_core(&mut self) {
-        let surviving = |node: &NodePlan| node.survives;
+        let surviving = |node: &NodePlan| node.survives && node.after == Aftermath::Healed;
         let count = self
             .plan
             .nodes

@@ -10,13 +10,16 @@ use parti_core::{Config, Instant, PartitionKey};
 
 use super::network::Trouble;
 use super::node::{Holding, Node, Running};
-use super::plan::{Aftermath, Faults};
+use super::plan::{Aftermath, Faults, NodePlan};
 use super::queue::Item;
 use super::world::World;
 use crate::checks::{Coverage, Fact, Stage, Standing, Worker};
 
 /// How often the group is looked at until it must have settled.
 const LOOKS: u32 = 32;
+
+/// How many plans a recovery may have to wait for, one after the other.
+const SLOW_PLANS: u32 = 8;
 
 /// A time that follows from a configuration.
 type Bound = fn(&Config) -> Duration;
@@ -41,6 +44,11 @@ impl World<'_> {
         } else {
             Duration::ZERO
         };
+        let limps = |node: &&NodePlan| matches!(node.after, Aftermath::Limping { .. });
+        let limping = self.plan.nodes.iter().filter(limps).count() as u32;
+        // Each of them may be elected, and elected again while others wait their turn.
+        let patience = longest(&|config| config.leader_patience() + config.election_timeout() * 3);
+        let late = late + self.plan_time() * SLOW_PLANS + patience * limping * 4;
         // What prefers a pool that is gone waits for it before anybody else will do.
         let late = late + self.plan.settings.pools.grace();
         let bound = longest(&Config::convergence_bound) + late;
@@ -79,7 +87,10 @@ impl World<'_> {
             }
         };
         let (requests, replies, watch) = match after {
-            Aftermath::Healed | Aftermath::Paused => (false, false, false),
+            Aftermath::Healed | Aftermath::Paused | Aftermath::Limping { .. } => {
+                (false, false, false)
+            }
+            Aftermath::Deaf => (false, false, true),
             Aftermath::Cut {
                 requests,
                 replies,
@@ -89,6 +100,7 @@ impl World<'_> {
         at.requests_cut_until = cut(requests);
         at.replies_cut_until = cut(replies);
         at.watch_cut_until = cut(watch);
+        at.deaf_until = cut(after == Aftermath::Deaf);
         at.clogged_until = Instant::ORIGIN;
         at.disconnected_until = Instant::ORIGIN;
         if let Some(slow) = &mut at.slow {
@@ -122,7 +134,11 @@ impl World<'_> {
         // A machine that wakes early has stood still for less than was planned.
         at.frozen = at.frozen.saturating_sub(at.frozen_until.since(now));
         at.frozen_until = Instant::ORIGIN;
+        self.nodes[node].limping = None;
         self.resume(node);
+        if let Aftermath::Limping { pause_ms } = after {
+            self.limp(node, None, Duration::from_millis(pause_ms));
+        }
         if watch {
             self.break_watches(node);
         } else {
@@ -223,7 +239,9 @@ const fn standing(after: Aftermath) -> Standing {
     match after {
         Aftermath::Healed => Standing::Core,
         Aftermath::Paused | Aftermath::Cut { requests: true, .. } => Standing::CutOff,
-        Aftermath::Cut {
+        Aftermath::Deaf
+        | Aftermath::Limping { .. }
+        | Aftermath::Cut {
             requests: false, ..
         } => Standing::Reaching,
     }

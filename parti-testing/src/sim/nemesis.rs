@@ -157,6 +157,8 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         survives: true,
         after: Aftermath::Healed,
         wall_skew_ms: 0,
+        other_mode: false,
+        long_lease: false,
         twin_of: None,
     };
     let stop = |node: u32| TimedAction {
@@ -182,7 +184,9 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             max_batch: None,
             planner: Planner::Sticky,
             pools: Pools::None,
+            plan_ms: 0,
             old_clocks: false,
+            mixed: false,
         },
         nodes: vec![node; workers as usize],
         partitions,

@@ -220,6 +220,7 @@ impl World<'_> {
         };
         let node = &self.nodes[usize::from(process.node)];
         let mut dropped = now < node.replies_cut_until || now < node.disconnected_until;
+        dropped |= now < node.deaf_until && !matches!(request, StoreOp::Commit { .. });
         let clogged_until = node.clogged_until;
         let roll = self.dice.roll(Purpose::ReplyDrop, who, number);
         dropped |= roll.ppm(self.faults.drop_reply_ppm);

@@ -118,6 +118,10 @@ pub(super) struct Node {
     pub(super) requests_cut_until: Instant,
     pub(super) replies_cut_until: Instant,
     pub(super) watch_cut_until: Instant,
+    /// Its reads are not answered until then.
+    pub(super) deaf_until: Instant,
+    /// It stands still for so long each time, until then.
+    pub(super) limping: Option<(Duration, Instant)>,
     /// Messages wait until then and come at once.
     pub(super) clogged_until: Instant,
     /// The client has no connection until then.
@@ -148,6 +152,8 @@ impl Node {
             requests_cut_until: Instant::ORIGIN,
             replies_cut_until: Instant::ORIGIN,
             watch_cut_until: Instant::ORIGIN,
+            deaf_until: Instant::ORIGIN,
+            limping: None,
             clogged_until: Instant::ORIGIN,
             disconnected_until: Instant::ORIGIN,
             frozen: Duration::ZERO,

@@ -124,6 +124,13 @@ pub struct Settings {
     /// [`Planner::Sticky`] whatever else is said.
     #[serde(default)]
     pub pools: Pools,
+    /// Workers may be configured differently: every one declares a change of mode and expects leases
+    /// three times as long as those of the pace.
+    #[serde(default)]
+    pub mixed: bool,
+    /// How long a plan takes, in milliseconds.
+    #[serde(default)]
+    pub plan_ms: u64,
     /// The clocks show a time as if the machines had been up for centuries.
     #[serde(default)]
     pub old_clocks: bool,
@@ -144,14 +151,33 @@ impl Settings {
             Pace::Fast => Preset::Fast,
             Pace::Default => Preset::Default,
         };
+        let other = match self.mode {
+            HandOver::Exclusive => HandOver::Overlap,
+            HandOver::Overlap => HandOver::Exclusive,
+        };
+        let (mode, from) = if node.other_mode {
+            (other, self.mode)
+        } else {
+            (self.mode, other)
+        };
         let mut builder = Config::builder("sim")
             .preset(preset)
-            .mode(self.mode.into())
+            .mode(mode.into())
             .worker_id_range(0, self.pool.saturating_sub(1))
             .clock_drift_ppm(self.clock_drift_ppm)
             .capacity(node.capacity);
         if self.pools != Pools::None {
             builder = builder.label("pool", &node.pool.to_string());
+        }
+        if self.mixed {
+            let (interval, lease) = match self.pace {
+                Pace::Fast => (Duration::from_millis(250), Duration::from_secs(1)),
+                Pace::Default => (Duration::from_secs(2), Duration::from_secs(6)),
+            };
+            builder = builder.rolling_from(from.into()).max_lease(lease * 3);
+            if node.long_lease {
+                builder = builder.heartbeat_interval(interval * 3).lease(lease * 3);
+            }
         }
         if let Some(millis) = self.lease_margin_ms {
             builder = builder.lease_margin(Duration::from_millis(millis));
@@ -201,6 +227,12 @@ pub struct NodePlan {
     /// How far its wall clock is off.
     #[serde(default)]
     pub wall_skew_ms: i64,
+    /// It has the other mode than the settings say.
+    #[serde(default)]
+    pub other_mode: bool,
+    /// Its lease and interval are three times as long.
+    #[serde(default)]
+    pub long_lease: bool,
     /// The node whose image it was started from: same origin of the clock, and seeds that differ in
     /// a single bit.
     #[serde(default)]
@@ -316,6 +348,23 @@ pub enum Action {
         replies: bool,
         /// Watch events do not arrive.
         watch: bool,
+    },
+    /// A process hears nothing: its watches fall silent and its reads are not answered, but its
+    /// commits are. It goes on renewing.
+    Deafen {
+        /// The node.
+        node: usize,
+        /// How long.
+        for_ms: u64,
+    },
+    /// A process stands still and runs for a moment, in turn, as a throttled container does.
+    Limp {
+        /// The node.
+        node: usize,
+        /// How long this lasts.
+        for_ms: u64,
+        /// How long it stands still each time.
+        pause_ms: u64,
     },
     /// The bucket loses its history, and the store is out of reach for a while.
     LoseHistory {
@@ -433,6 +482,8 @@ impl Action {
             | Self::Stop { node, .. }
             | Self::ClockJump { node }
             | Self::Cut { node, .. }
+            | Self::Deafen { node, .. }
+            | Self::Limp { node, .. }
             | Self::Freeze { node, .. }
             | Self::ClockBack { node, .. }
             | Self::Slow { node, .. }

@@ -133,10 +133,25 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
     seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "S30"]),
+    seeds(Planted::OwnMode, 500, &["S29"]),
+    seeds(Planted::OwnQuarantine, 500, &["S29"]),
+    seeds(Planted::LeaderMode, 500, &["S29"]),
     seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
     seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
     seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
+    seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9"]),
+    seeds(Planted::LimpsForever, 1_000, &["L4", "L5", "L8", "L9"]),
+    scripted(
+        Planted::WindowPerLeader,
+        "a_cold_start_ends_although_leaders_change",
+        "leaders of a simulated group last longer than its windows",
+    ),
+    scripted(
+        Planted::NoListNoLeader,
+        "a_dead_leader_is_replaced_although_the_source_is_down",
+        "the source of a simulated group is back before the group is judged",
+    ),
     seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4"]),
 ];
 

@@ -72,6 +72,8 @@ pub(super) enum Item {
     Unlimited,
     /// A paused process may go on.
     Resume { node: usize },
+    /// A process that limps stands still again.
+    Limp { node: usize },
     /// Every fault ends.
     Heal,
     /// Look whether the group has settled.

@@ -7,8 +7,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use parti_core::{
-    Cause, Epoch, Expect, Head, HistoryLoss, Instant, Key, Mode, Notice, Record, Remains, Revision,
-    SessionRecord, SessionStatus, Term, WorkerId,
+    Agreed, Cause, Epoch, Expect, Head, HistoryLoss, Instant, Key, Mode, Notice, Record, Remains,
+    Revision, SessionRecord, SessionStatus, Term, WorkerId,
 };
 
 use crate::checks::ledger::{Freed, Ledger};
@@ -38,11 +38,13 @@ pub const SITUATIONS: &[&str] = &[
     "commit_planned_scale",
     "commit_restart",
     "commit_resume",
+    "commit_settings",
     "commit_split",
     "commit_stuck",
     "commit_takeover",
     "commit_weights_changed",
     "cut_swizzled",
+    "deafened",
     "degraded",
     "died_in_callback",
     "emergency_in_cooldown",
@@ -66,10 +68,16 @@ pub const SITUATIONS: &[&str] = &[
     "identity_lost",
     "lease_lost",
     "lease_lost_in_pause",
+    "limped",
+    "mixed_contended",
+    "mode_held",
+    "mode_loosened",
+    "mode_tightened",
     "own_write_found",
     "parked",
     "paused_past_lease",
     "plan_failed",
+    "plan_slow",
     "plan_wrong",
     "record_ignored",
     "predecessor_draining",
@@ -113,6 +121,8 @@ const CROWD: usize = 3;
 #[derive(Debug)]
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
+    /// What the group obeys.
+    agreed: Option<Agreed>,
     mode: Mode,
     /// How many writes the store takes at once, if that is few.
     pub(super) max_batch: Option<usize>,
@@ -137,6 +147,7 @@ impl Sometimes {
     pub(super) fn new(rules: &Rules) -> Self {
         Self {
             counts: SITUATIONS.iter().map(|name| (*name, 0)).collect(),
+            agreed: None,
             mode: rules.mode,
             max_batch: None,
             claims: BTreeMap::new(),
@@ -283,6 +294,17 @@ impl Sometimes {
 
     /// Situations that only a generation together with the ones before it shows.
     fn head(&mut self, at: Instant, head: &Head) {
+        if let Some(before) = self.agreed.replace(head.agreed) {
+            if head.agreed.mode.is_stricter_than(before.mode) {
+                self.count("mode_tightened");
+            }
+            if before.mode.is_stricter_than(head.agreed.mode) {
+                self.count("mode_loosened");
+            }
+            if head.agreed.holds.is_stricter_than(before.holds) && before.mode == head.agreed.mode {
+                self.count("mode_held");
+            }
+        }
         if head.planned != head.version {
             return;
         }
@@ -392,6 +414,7 @@ const fn situation(cause: Cause) -> &'static str {
         Cause::WeightsChanged => "commit_weights_changed",
         Cause::Manual => "commit_manual",
         Cause::Resume => "commit_resume",
+        Cause::Settings => "commit_settings",
         Cause::Unprocessed => "commit_unprocessed",
         Cause::Parked => "commit_parked",
     }

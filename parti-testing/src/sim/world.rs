@@ -87,6 +87,7 @@ impl<'plan> World<'plan> {
         };
         let rules = Rules {
             rejecting: plan.is_rejecting(),
+            mixed: plan.settings.mixed,
             ..Rules::new(&config, plan.is_faultless())
         };
         let mut world = Self {
@@ -195,6 +196,7 @@ impl<'plan> World<'plan> {
             Item::Unlimited => self.store.limit_values(None),
             Item::Act { index } => self.act(index),
             Item::Resume { node } => self.resume(node),
+            Item::Limp { node } => self.limp_on(node),
             Item::Heal => self.heal(),
             Item::Look => self.look(),
             Item::Milestone { stage } => self.milestone(stage),

@@ -76,6 +76,13 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
             reason,
             lasting,
         } => warn!(worker, term, version, ?level, %reason, ?lasting, "still degraded"),
+        Notice::SettingsDiffer(found) => {
+            let setting = found.difference.as_str();
+            warn!(worker, term, version, setting, %found, "settings differ");
+        }
+        Notice::ModeChanged { from, to } => {
+            info!(worker, term, version, %from, %to, "another mode holds");
+        }
         Notice::Recovered => info!(worker, term, version, "recovered"),
         Notice::RecordIgnored { key, reason } => {
             warn!(worker, term, version, key, reason, "ignored a record");
@@ -226,6 +233,24 @@ fn requests(worker: &str, status: &Status, notice: &Notice) {
         }
         Notice::CircuitChanged { circuit, from, to } => {
             info!(worker, term, version, %circuit, %from, %to, "circuit changed");
+        }
+        Notice::ListInherited {
+            partitions,
+            missing,
+        } => {
+            warn!(
+                worker,
+                version, partitions, missing, "begins with the list of the records"
+            );
+        }
+        Notice::LeaderLimps { lasting, futile } => {
+            warn!(
+                worker,
+                version,
+                ?lasting,
+                futile,
+                "judges nobody, and those before it could not"
+            );
         }
         Notice::RetriesExhausted { owner, tries } => {
             let owner = owner.as_str();

@@ -35,7 +35,7 @@ fn meter() -> (Meter, Status, PrometheusHandle) {
 }
 
 /// What the driver measures of one renewal.
-fn renew(meter: &Meter, before: &Status, after: &Status) {
+fn renew(meter: &mut Meter, before: &Status, after: &Status) {
     let revisions = Vec::new();
     let result = Ok(StoreReply::Committed { revisions });
     meter
@@ -48,15 +48,15 @@ fn renew(meter: &Meter, before: &Status, after: &Status) {
 /// The renewal is the hot path: of a thousand workers one is measured every two milliseconds.
 #[test]
 fn measuring_a_renewal_allocates_next_to_nothing() {
-    let (meter, before, _) = meter();
+    let (mut meter, before, _) = meter();
     let after = Status {
         deadline: Some(Instant::from_millis(8_000)),
         ..before.clone()
     };
-    renew(&meter, &before, &after);
+    renew(&mut meter, &before, &after);
     let cost = allocation_counter::measure(|| {
         for _ in 0..RENEWALS {
-            renew(&meter, &before, &after);
+            renew(&mut meter, &before, &after);
         }
     });
     // Samples of histograms are kept in blocks of a few dozen.
@@ -185,7 +185,7 @@ fn a_circuit_is_shown_where_it_stands_and_how_often_it_came_there() {
 /// Term and versions are how one tells which of two workers is behind.
 #[test]
 fn what_a_status_says_is_shown_as_it_is() {
-    let (meter, before, text) = meter();
+    let (mut meter, before, text) = meter();
     let after = Status {
         term: Term::new(7),
         version: Version::new(41),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parti_core::{DegradedReason, Grant, State, Status};
+use parti_core::{DegradedReason, Difference, Grant, Mode, State, Status};
 
 use super::group::number;
 use crate::catalogue as names;
@@ -34,6 +34,8 @@ pub(super) struct WorkerMeter {
     assigned: Gauge,
     token: Gauge,
     highest: u64,
+    mode: ByLabel<Gauge>,
+    differs: ByLabel<Gauge>,
     degraded: ByLabel<Gauge>,
     degraded_seconds: ByLabel<Histogram>,
     callback_duration: ByLabel<Histogram>,
@@ -63,6 +65,12 @@ impl WorkerMeter {
             assigned: make.gauge(&names::ASSIGNED, &[]),
             token: make.gauge(&names::TOKEN, &[]),
             highest: 0,
+            mode: ByLabel::new(Mode::ALL.map(Mode::as_str), |mode| {
+                make.gauge(&names::MODE_HOLDS, &[mode])
+            }),
+            differs: ByLabel::new(Difference::WORDS, |setting| {
+                make.gauge(&names::SETTINGS_DIFFER, &[setting])
+            }),
             degraded: ByLabel::new(reasons(), |reason| make.gauge(&names::DEGRADED, &[reason])),
             degraded_seconds: ByLabel::new(reasons(), |reason| {
                 make.histogram(&names::DEGRADED_SECONDS, &[reason])
@@ -89,6 +97,15 @@ impl WorkerMeter {
         self.leader.set(f64::from(u8::from(after.is_leader)));
         self.applied.set(number(after.applied.get()));
         self.assigned.set(number(after.assigned as u64));
+        let holds = after.holds.map(Mode::as_str);
+        for (word, gauge) in self.mode.iter() {
+            gauge.set(f64::from(u8::from(holds == Some(word))));
+        }
+        for (word, gauge) in self.differs.iter() {
+            let mut differences = after.differences.iter();
+            let differs = differences.any(|found| found.difference.as_str() == word);
+            gauge.set(f64::from(u8::from(differs)));
+        }
     }
 
     pub(super) fn granted(&mut self, grants: &[Grant]) {
@@ -141,6 +158,8 @@ impl WorkerMeter {
             state: State::Shutdown,
             is_leader: false,
             assigned: 0,
+            holds: None,
+            differences: Vec::new(),
             ..last.clone()
         };
         self.shows(last, &ended);

@@ -67,7 +67,7 @@ fn a_worker_that_renews_while_the_plan_is_made_is_not_evicted_by_it() {
 }
 
 /// Between the last look and the commit a renewal can slip in: the store refuses the whole commit,
-/// and the leader must neither insist nor count it as a failure of its own.
+/// and the leader must not insist. A plan that was dropped is a failed step that can be seen.
 #[test]
 fn a_renewal_that_slips_in_before_the_commit_averts_the_eviction() {
     let (mut world, leading, victim) = about_to_evict();
@@ -91,9 +91,10 @@ fn a_renewal_that_slips_in_before_the_commit_averts_the_eviction() {
         ([3, 3, 3].into(), 0)
     );
     assert!(world.nodes[leading].core.status().is_leader);
-    let failed = |notice: &Notice| matches!(notice, Notice::StepFailed { .. });
+    let failed = |notice: &&Notice| matches!(notice, Notice::StepFailed { .. });
+    let failed = world.nodes[leading].notices.iter().filter(failed).count();
     assert!(
-        !world.nodes[leading].notices.iter().any(failed),
-        "it is nobody's failure"
+        (1..=3).contains(&failed),
+        "seen, and not repeated: {failed}"
     );
 }

@@ -5,12 +5,15 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::string::ToString;
 use core::time::Duration;
 
 use super::world::World;
 use super::{counts, expecting, leader, secs};
 use crate::config::ConfigBuilder;
+use crate::event::{Event, StopMode};
 use crate::planted::Planted;
+use crate::source::SourceError;
 
 /// Three workers with four partitions each, all with the bug or none.
 fn group_of_three(bug: Option<Planted>) -> World {
@@ -107,6 +110,24 @@ fn silent_watch(bug: Option<Planted>) -> bool {
     counts(&world).contains(&0)
 }
 
+/// Workers gather for their first assignment, and whoever leads is replaced by a fresh process before the
+/// window of 30 s is over. Whether nobody has been assigned anything after 80 s.
+fn short_terms(bug: Option<Planted>) -> bool {
+    let mut world = World::new(12);
+    let patient = |builder| with(bug)(builder).expected_workers(100);
+    for _ in 0..3 {
+        world.start(patient);
+    }
+    for _ in 0..16 {
+        world.run(secs(5));
+        world.start(patient);
+        let leading = leader(&world);
+        let mode = StopMode::Handoff;
+        world.tell(leading, Event::Stop { mode });
+    }
+    counts(&world).iter().all(|&held| held == 0)
+}
+
 /// A follower dies, and its successor, which may say so, takes its slot at once. The follower's node.
 fn declared_restart(world: &mut World, bug: Option<Planted>) -> usize {
     let (victim, key) = unreachable_follower(world);
@@ -179,6 +200,25 @@ fn a_slot_taken_again_at_once_says_which_callbacks_still_run() {
     assert!(retaken_slot(Some(Planted::RetakenTooEarly)));
 }
 
+/// The source fails, and the leader dies. Whether something has no owner 30 s later.
+fn source_down(bug: Option<Planted>) -> bool {
+    let mut world = group_of_three(bug);
+    world.source_fails = Some(SourceError::Unavailable("down".to_string()));
+    let leading = leader(&world);
+    world.nodes[leading].cut_off = true;
+    world.run(secs(30));
+    let running = (0..3).filter(|&node| node != leading);
+    running.map(|node| counts(&world)[node]).sum::<usize>() < 12
+}
+
+/// What a dead leader had must not wait for the source.
+#[test]
+fn a_dead_leader_is_replaced_although_the_source_is_down() {
+    assert!(!source_down(None));
+    #[cfg(feature = "planted")]
+    assert!(source_down(Some(Planted::NoListNoLeader)));
+}
+
 /// A backup of one key must not end a session that began after it was taken.
 #[test]
 fn a_restored_session_record_ends_no_later_session() {
@@ -201,4 +241,12 @@ fn a_watch_that_falls_silent_is_begun_anew() {
     assert!(!silent_watch(None));
     #[cfg(feature = "planted")]
     assert!(silent_watch(Some(Planted::NoRepair)));
+}
+
+/// Leaders that come and go must not keep a group from its first assignment.
+#[test]
+fn a_cold_start_ends_although_leaders_change() {
+    assert!(!short_terms(None));
+    #[cfg(feature = "planted")]
+    assert!(short_terms(Some(Planted::WindowPerLeader)));
 }

@@ -16,6 +16,7 @@ use crate::effect::{Effect, RevokeCause};
 use crate::event::{Event, OpOwner, WatchId};
 use crate::grant::Grant;
 use crate::id::{Revision, Token, WorkerId};
+use crate::keys::session_key;
 use crate::notice::Notice;
 use crate::partition::{Partition, PartitionKey};
 use crate::source::SourceError;
@@ -66,6 +67,7 @@ pub(super) struct World {
     pub(super) evictions: Vec<(Instant, WorkerId)>,
     /// The partition source fails like this.
     pub(super) source_fails: Option<SourceError>,
+    pub(super) source_hangs: bool,
     /// How often the partition source was asked.
     pub(super) listings: usize,
     /// Answers to listings and plans never arrive.
@@ -87,6 +89,8 @@ pub(super) struct World {
     pub(super) fails: Option<StoreErrorKind>,
     /// Only requests of these fail; empty: all.
     pub(super) fails_for: Vec<OpOwner>,
+    /// Commits that evict this worker are refused, as if it had just renewed.
+    pub(super) refuses_evictions_of: Option<WorkerId>,
     /// Who asked the store since the last look.
     pub(super) asked: Vec<OpOwner>,
     /// When the bucket was created, and how long ago it says that was.
@@ -113,6 +117,7 @@ impl World {
             plans: Vec::new(),
             evictions: Vec::new(),
             source_fails: None,
+            source_hangs: false,
             listings: 0,
             answers_lost: false,
             plans_fail: false,
@@ -124,6 +129,7 @@ impl World {
             max_value: 1 << 20,
             fails: None,
             fails_for: Vec::new(),
+            refuses_evictions_of: None,
             asked: Vec::new(),
             created: 1,
             age: Duration::MAX,
@@ -322,7 +328,7 @@ impl World {
                 self.listings += 1;
                 let failed = self.source_fails.clone();
                 let result = failed.map_or_else(|| Ok(self.partitions.clone()), Err);
-                if !self.answers_lost {
+                if !self.answers_lost && !self.source_hangs {
                     self.inbox
                         .push_back((index, Event::Partitions { op, result }));
                 }
@@ -460,11 +466,11 @@ impl World {
             let (kind, message) = (StoreErrorKind::Rejected, "too many writes");
             return Err(StoreError::new(kind, message));
         }
-        if !writes.iter().all(holds) {
-            return Err(StoreError::new(
-                StoreErrorKind::Refused,
-                "an expectation failed",
-            ));
+        let spared = self.refuses_evictions_of.as_ref().map(session_key);
+        let evicts = writes[1..].iter().any(|w| Some(&w.key) == spared.as_ref());
+        if evicts || !writes.iter().all(holds) {
+            let (kind, message) = (StoreErrorKind::Refused, "an expectation failed");
+            return Err(StoreError::new(kind, message));
         }
         let mut revisions = vec![];
         for write in writes {

@@ -33,6 +33,7 @@ fn seat(granted: &[u32], revoking: &[(u32, u64)], applied: u64, draining: &[u32]
         living: Some(epoch),
         planned: true,
         damaged: false,
+        waits: false,
     }
 }
 
@@ -44,6 +45,7 @@ fn joiner() -> Seat {
         living: Some(Epoch::new(9)),
         planned: true,
         damaged: false,
+        waits: false,
     }
 }
 
@@ -196,7 +198,7 @@ fn a_partition_coming_back_gets_a_new_token_after_its_release() {
 fn overlap_grants_at_once() {
     let seats = [seat(&[0, 1], &[], 1, &[]), joiner()];
     let step = run(Mode::Overlap, &[0, 1], &seats);
-    assert_eq!(show(&step), "0:+[] =[0] -[] 1:+[1] =[] -[] | 0 unfinished");
+    assert_eq!(show(&step), "0:+[] =[0] -[1] 1:+[1] =[] -[] | 0 unfinished");
 }
 
 /// Two records must not list one partition, whatever the mode.
@@ -263,4 +265,35 @@ fn a_step_counts_what_it_grants_takes_away_and_leaves_open() {
     assert_eq!((step.granted, step.revoked, step.unfinished), (2, 2, 2));
     let step = run(Mode::Overlap, &[0, 1, 1, 1, 1], &before);
     assert_eq!((step.granted, step.revoked, step.unfinished), (4, 2, 0));
+}
+
+/// What was granted in overlap mode may have two holders: a stricter rule must wait for both of them.
+#[test]
+fn a_partition_with_two_holders_waits_for_both() {
+    // Rank 0 was taken from the first and given to the second; now the third is to have it.
+    let first = |applied, draining: &[u32]| seat(&[], &[(0, 4)], applied, draining);
+    let second = |applied| seat(&[], &[(0, 4)], applied, &[]);
+    let run = |first, second| exclusive(&[2], &[first, second, joiner()]);
+    let waits = "2:+[] =[] -[] | 1 unfinished";
+    assert_eq!(run(first(3, &[]), second(4)), waits);
+    assert_eq!(run(first(4, &[0]), second(4)), waits);
+    assert_eq!(run(first(4, &[]), second(3)), waits);
+    assert_eq!(
+        run(first(4, &[]), second(4)),
+        "2:+[0] =[] -[] | 0 unfinished"
+    );
+}
+
+/// An exclusive worker that is granted something before exclusive holds has no promise for it.
+#[test]
+fn a_worker_that_waits_for_its_mode_gets_nothing_new() {
+    let waiting = Seat {
+        waits: true,
+        ..joiner()
+    };
+    assert_eq!(exclusive(&[0], &[waiting]), "0:+[] =[] -[] | 1 unfinished");
+    assert_eq!(
+        exclusive(&[0], &[joiner()]),
+        "0:+[0] =[] -[] | 0 unfinished"
+    );
 }

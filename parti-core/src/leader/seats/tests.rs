@@ -47,12 +47,19 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
+        settings: crate::agreement::GroupSettings {
+            clock_drift_ppm: 1000,
+            ..Default::default()
+        },
+        honours: crate::config::Mode::Exclusive,
+        age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::wire::FORMATS,
     };
     SessionView {
         revision: Revision::new(epoch + 1),
         since: at(1_000),
+        began: Instant::ORIGIN,
         heard: at(1_000),
         said: at(1_000),
         record: Some(record),
@@ -92,6 +99,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
     let workers = WorkerTable::new(workers.into_iter().collect()).expect("distinct");
     let owned_by = if owner.is_some() { 0 } else { NO_OWNER };
     Target {
+        kept: BTreeSet::new(),
         strategy: StrategyId::new("s"),
         owners: partitions.iter().map(|_| owned_by).collect(),
         table: Arc::new(table),
@@ -122,7 +130,7 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
         .into_iter()
         .collect();
     let target = target(&["p", "q"], Some("w"));
-    let seats = Seats::build(&config, at(ms), &view, &target, &evictions);
+    let seats = Seats::build(&config, at(ms), &view, &target, &evictions, (mode, &HOLDS));
     let [seat] = &seats.seats[..] else {
         panic!("one seat: {:?}", seats.workers)
     };
@@ -151,6 +159,11 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
 }
 
 const EXCLUSIVE: Mode = Mode::Exclusive;
+const HOLDS: crate::agreement::Agreed = crate::agreement::Agreed {
+    mode: Mode::Exclusive,
+    holds: Mode::Exclusive,
+    longest_lease: Duration::ZERO,
+};
 
 /// A seat that counts as ended too early has its partitions granted a second time.
 #[test]
@@ -230,7 +243,14 @@ fn partitions_that_are_no_longer_listed_follow_the_list_and_keep_their_names() {
     view.sessions
         .insert(id("w"), session(10, SessionStatus::Active));
     let target = target(&["p", "q"], Some("w"));
-    let seats = Seats::build(&config, at(2_000), &view, &target, &BTreeMap::new());
+    let seats = Seats::build(
+        &config,
+        at(2_000),
+        &view,
+        &target,
+        &BTreeMap::new(),
+        (EXCLUSIVE, &HOLDS),
+    );
     let page = seats.seats[0].page.as_ref().expect("a record");
     let ranks: Vec<u32> = page.granted.iter().map(|granted| granted.rank).collect();
     let rank = |name: &str| target.table.rank_of(&key(name)).expect("listed");
@@ -259,7 +279,14 @@ fn seats_are_those_with_a_record_a_living_session_or_a_part_in_the_plan() {
     view.sessions.insert(id("c"), session(10, released));
     view.damaged.insert(id("a"));
     let target = target(&["p"], Some("d"));
-    let seats = Seats::build(&config, at(2_000), &view, &target, &BTreeMap::new());
+    let seats = Seats::build(
+        &config,
+        at(2_000),
+        &view,
+        &target,
+        &BTreeMap::new(),
+        (EXCLUSIVE, &HOLDS),
+    );
     assert_eq!(seats.workers, [id("a"), id("b"), id("d")]);
     assert_eq!(seats.target, [2]);
     let damaged: Vec<bool> = seats.seats.iter().map(|seat| seat.damaged).collect();

@@ -37,6 +37,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         status,
         applied: Version::new(applied),
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: crate::wire::FORMATS,
         draining,
         capacity: 1,
@@ -44,6 +45,8 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "test".to_string(),
+        settings: crate::agreement::GroupSettings::default(),
+        honours: crate::config::Mode::Exclusive,
         misfits: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
@@ -72,6 +75,7 @@ fn view(said: SessionRecord) -> View {
     let session = SessionView {
         revision: Revision::new(9),
         since: at(100),
+        began: Instant::ORIGIN,
         heard: at(100),
         said: at(100),
         record: Some(said),
@@ -90,6 +94,7 @@ fn heard(view: &mut View, now: Instant) {
     let other = SessionView {
         revision: Revision::new(10),
         since: now,
+        began: Instant::ORIGIN,
         heard: now,
         said: now,
         record: Some(record),
@@ -120,6 +125,8 @@ fn look(unowned: &mut Unowned, view: &View, now: u64, listed: bool, gathering: b
         digest: table.digest(),
         weights_digest: table.weights_digest(),
         unfinished: 0,
+        agreed: crate::agreement::Agreed::default(),
+        carried: Default::default(),
         parked: Parked::default(),
     };
     unowned.look(&Sight {

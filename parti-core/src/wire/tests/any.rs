@@ -7,6 +7,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::agreement::{Agreed, GroupSettings};
+use crate::carried::{Carried, Quarantined};
+use crate::config::{Mode, OnBucketLost};
 use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
@@ -37,6 +40,19 @@ fn cause() -> impl Strategy<Value = Cause> {
     (0..Cause::ALL.len()).prop_map(|index| Cause::ALL[index])
 }
 
+fn millis(value: u32) -> Duration {
+    Duration::from_millis(u64::from(value))
+}
+
+fn quarantined() -> impl Strategy<Value = Quarantined> {
+    (worker(), any::<(u32, u32, u32)>()).prop_map(|(worker, times)| Quarantined {
+        worker,
+        rest: millis(times.0),
+        length: millis(times.1),
+        forgiven: millis(times.2),
+    })
+}
+
 fn head() -> impl Strategy<Value = Record> {
     let leader = option::of((worker(), any::<u64>()));
     let numbers = (
@@ -53,6 +69,7 @@ fn head() -> impl Strategy<Value = Record> {
         numbers,
         any::<(u32, u32, u32)>(),
         "\\PC{0,20}",
+        vec(quarantined(), 0..4),
     )
         .prop_map(
             |(
@@ -62,6 +79,7 @@ fn head() -> impl Strategy<Value = Record> {
                 (term, version, planned, digest, weights_digest),
                 counts,
                 name,
+                kept,
             )| {
                 let leader = leader.map(|(worker, epoch)| LeaderName {
                     worker,
@@ -82,6 +100,13 @@ fn head() -> impl Strategy<Value = Record> {
                     digest,
                     weights_digest,
                     unfinished: counts.2,
+                    agreed: agreed(digest),
+                    carried: Carried {
+                        futile: counts.0 ^ counts.2,
+                        unassigned: counts.1.is_multiple_of(2).then(|| millis(counts.0)),
+                        rebalanced: counts.0.is_multiple_of(2).then(|| millis(counts.1)),
+                        quarantined: kept,
+                    },
                     parked: Parked {
                         count: counts.0 ^ counts.1,
                         since_ms: term ^ version,
@@ -89,6 +114,36 @@ fn head() -> impl Strategy<Value = Record> {
                 })
             },
         )
+}
+
+fn mode(bits: u128) -> Mode {
+    Mode::ALL[(bits % 2) as usize]
+}
+
+fn agreed(bits: u128) -> Agreed {
+    Agreed {
+        mode: mode(bits),
+        holds: mode(bits >> 1),
+        longest_lease: Duration::from_millis((bits >> 2) as u64),
+    }
+}
+
+fn settings(bits: u128, name: &str) -> GroupSettings {
+    GroupSettings {
+        mode: mode(bits),
+        rolling_from: (bits & 2 > 0).then(|| mode(bits >> 2)),
+        max_lease: Duration::from_millis((bits >> 3) as u64),
+        clock_drift_ppm: (bits >> 7) as u32,
+        on_bucket_lost: if bits & 8 > 0 {
+            OnBucketLost::Halt
+        } else {
+            OnBucketLost::Recreate
+        },
+        strategy: StrategyId::new(name),
+        application: name.chars().rev().collect(),
+        list: (bits & 16 > 0).then_some(bits),
+        leading: (bits >> 64) as u64,
+    }
 }
 
 fn status() -> impl Strategy<Value = SessionStatus> {
@@ -151,11 +206,14 @@ fn session() -> impl Strategy<Value = Record> {
                         oldest: beat as u16,
                         newest: lease as u16,
                     },
+                    age: millis(beat ^ lease),
                     draining,
                     capacity,
                     labels,
                     heartbeat_interval: Duration::from_millis(u64::from(beat)),
                     lease: Duration::from_millis(u64::from(lease)),
+                    settings: settings(u128::from(epoch) << 64 | u128::from(applied), &software),
+                    honours: mode(u128::from(capacity)),
                     software,
                     misfits: alloc::vec::Vec::new(),
                     predecessors,

@@ -111,6 +111,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         status,
         applied: Version::new(applied),
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: parti_core::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
@@ -118,6 +119,8 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        settings: parti_core::GroupSettings::default(),
+        honours: parti_core::Mode::Exclusive,
         misfits: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
@@ -197,6 +200,8 @@ pub(super) fn head(
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        agreed: parti_core::Agreed::default(),
+        carried: Default::default(),
         parked: Parked::default(),
     });
     written("head", revision, previous, record)

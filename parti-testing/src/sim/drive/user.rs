@@ -39,6 +39,11 @@ impl World<'_> {
         );
     }
 
+    /// How long a plan takes in this group.
+    pub(in crate::sim) const fn plan_time(&self) -> Duration {
+        Duration::from_millis(self.plan.settings.plan_ms)
+    }
+
     pub(super) fn compute_plan(
         &mut self,
         process: Process,
@@ -80,7 +85,11 @@ impl World<'_> {
             planning,
         };
         self.judge.observe(self.now, &fact);
-        let at = self.now + Duration::from_micros(50);
+        let time = self.plan_time();
+        if time > Duration::ZERO {
+            self.judge.sometimes.count("plan_slow");
+        }
+        let at = self.now + time.max(Duration::from_micros(50));
         self.queue.push(
             at,
             Item::Deliver {

@@ -2,7 +2,9 @@
 //!
 //! They are separate from campaigns, whose actions belong together.
 
-use super::super::plan::{Action, Denial, Hand, KeyKind, Leave, Loss, Target, TimedAction};
+use super::super::plan::{
+    Action, Aftermath, Denial, Hand, KeyKind, Leave, Loss, Pace, Target, TimedAction,
+};
 use super::{Draft, FaultClass};
 
 /// Makes an action on a node, for so long if it lasts.
@@ -43,6 +45,11 @@ const DEEDS: &[(FaultClass, Deed)] = &[
     (FaultClass::NewerRelease, |draft, _, _| Action::Foreign {
         hand: draft.hand(true),
     }),
+    (FaultClass::Deaf, |_, node, for_ms| Action::Deafen {
+        node,
+        for_ms: for_ms * 4,
+    }),
+    (FaultClass::Limping, Draft::limp),
     (FaultClass::Leave, Draft::leave),
     (FaultClass::Partitions, Draft::list),
     (FaultClass::Requests, Draft::request),
@@ -58,6 +65,13 @@ impl Draft {
             let for_ms = self.span();
             let action = deed(self, node, for_ms);
             self.plan.actions.push(TimedAction { at_ms, action });
+        }
+        if class == FaultClass::Deaf {
+            self.stays_broken(Aftermath::Deaf);
+        }
+        if class == FaultClass::Limping {
+            let pause_ms = self.limping_pause();
+            self.stays_broken(Aftermath::Limping { pause_ms });
         }
     }
 
@@ -79,6 +93,27 @@ impl Draft {
             replies: links & 2 != 0,
             watch: links & 4 != 0,
         }
+    }
+
+    fn limp(&mut self, node: usize, for_ms: u64) -> Action {
+        Action::Limp {
+            node,
+            for_ms: for_ms * 4,
+            pause_ms: self.limping_pause(),
+        }
+    }
+
+    /// From an interval of renewals to more than the silence for which a leader is challenged; mostly
+    /// what is in between.
+    fn limping_pause(&mut self) -> u64 {
+        let percent = self
+            .roll()
+            .pick(&[100, 140, 155, 165, 175, 185, 192, 220_u64]);
+        let interval = match self.plan.settings.pace {
+            Pace::Fast => 250,
+            Pace::Default => 2_000,
+        };
+        interval * percent / 100
     }
 
     fn clock_back(&mut self, node: usize, _: u64) -> Action {

@@ -131,13 +131,21 @@ pub enum FaultClass {
     History,
     /// Processes that are killed and started again at once.
     Restart,
+    /// Plans that take longer than an interval of renewals.
+    SlowPlans,
+    /// Workers that go on renewing and hear nothing, some of them for ever.
+    Deaf,
+    /// Processes that run only now and then, some of them for ever.
+    Limping,
+    /// Workers of both modes and with two leases in one group, as in a rolling change.
+    MixedSettings,
     /// Workers that may own only some of the partitions, or are preferred for some.
     Pools,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 64] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -197,6 +205,10 @@ impl FaultClass {
         Self::SmallBatch,
         Self::History,
         Self::Restart,
+        Self::SlowPlans,
+        Self::Deaf,
+        Self::Limping,
+        Self::MixedSettings,
         Self::Pools,
     ];
 
@@ -216,6 +228,7 @@ impl FaultClass {
                 | Self::WallSkew
                 | Self::Strategy
                 | Self::SmallBatch
+                | Self::SlowPlans
                 | Self::Pools
         )
     }

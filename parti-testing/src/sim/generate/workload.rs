@@ -67,6 +67,19 @@ impl Draft {
         if class == FaultClass::Pools {
             self.pools();
         }
+        if class == FaultClass::MixedSettings {
+            self.plan.settings.mixed = true;
+            // The first stays as it is: what is judged by one lease is judged by the shorter.
+            for node in 1..nodes {
+                self.plan.nodes[node].other_mode = self.roll().below(2) == 0;
+                self.plan.nodes[node].long_lease = self.roll().below(3) == 0;
+            }
+        }
+        if class == FaultClass::SlowPlans {
+            // A third of a lease is an interval of renewals.
+            let percent = self.roll().pick(&[50, 70, 90]);
+            self.plan.settings.plan_ms = self.lease * percent / 100;
+        }
         if class == FaultClass::SmallBatch {
             self.plan.settings.max_batch = Some(self.roll().pick(&[12, 12, 12, 16]));
         }

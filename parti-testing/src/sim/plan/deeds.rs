@@ -282,6 +282,13 @@ pub enum Aftermath {
     Healed,
     /// Its process stands still for good. One that is dead stays dead.
     Paused,
+    /// It renews for ever and never hears anything.
+    Deaf,
+    /// It stands still for so long, runs for a moment, and so on for ever.
+    Limping {
+        /// How long it stands still each time, in milliseconds.
+        pause_ms: u64,
+    },
     /// Some of its links stay cut for good.
     Cut {
         /// Requests do not arrive.

@@ -57,6 +57,7 @@ impl World<'_> {
                 replies,
                 watch,
             } => self.cut(node, ms(for_ms), [requests, replies, watch]),
+            Action::Limp { .. } | Action::Deafen { .. } => self.hinder(action),
             Action::Freeze { node, for_ms } => self.freeze(node, ms(for_ms)),
             Action::ClockBack { node, by_ms, steps } => {
                 if let Some(running) = &mut self.nodes[node].running {
@@ -193,6 +194,49 @@ impl World<'_> {
         if links[2] {
             self.break_watches(node);
         }
+    }
+
+    /// The process of a node stands still and runs in turn, for so long or for ever.
+    pub(in crate::sim) fn limp(&mut self, node: usize, length: Option<Duration>, pause: Duration) {
+        self.judge.sometimes.count("limped");
+        let until = length.map_or(Instant::FAR_FUTURE, |length| self.now + length);
+        self.nodes[node].limping = Some((pause, until));
+        self.queue.push(self.now, Item::Limp { node });
+    }
+
+    pub(in crate::sim) fn limp_on(&mut self, node: usize) {
+        let at = &self.nodes[node];
+        let Some((pause, _)) = at.limping.filter(|(_, until)| self.now < *until) else {
+            return;
+        };
+        let run = at.config.heartbeat_interval() / 20;
+        self.pause(node, pause);
+        self.queue.push(self.now + pause + run, Item::Limp { node });
+    }
+
+    /// What lets a process renew and do little else.
+    fn hinder(&mut self, action: &Action) {
+        let ms = Duration::from_millis;
+        if let Action::Deafen { node, for_ms } = *action {
+            self.deafen(node, ms(for_ms));
+        }
+        if let Action::Limp {
+            node,
+            for_ms,
+            pause_ms,
+        } = *action
+        {
+            self.limp(node, Some(ms(for_ms)), ms(pause_ms));
+        }
+    }
+
+    /// The watches of a node fall silent, and its reads are not answered.
+    fn deafen(&mut self, node: usize, length: Duration) {
+        self.judge.sometimes.count("deafened");
+        let until = self.now + length;
+        let at = &mut self.nodes[node];
+        at.deaf_until = until.max(at.deaf_until);
+        self.cut(node, length, [false, false, true]);
     }
 
     const fn next_request(&mut self) -> RequestId {

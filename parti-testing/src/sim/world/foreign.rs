@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
-    Config, Control, Epoch, Expect, Formats, Instant, Nonce, Record, Revision, SessionRecord,
-    SessionStatus, StoreError, Version, Write, WriteId, wire,
+    Config, Control, Epoch, Expect, Formats, GroupSettings, Instant, Nonce, Record, Revision,
+    SessionRecord, SessionStatus, StoreError, Version, Write, WriteId, wire,
 };
 
 use super::super::dice::Purpose;
@@ -168,6 +168,7 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         status: SessionStatus::Active,
         applied: Version::ZERO,
         known: Version::ZERO,
+        age: Duration::ZERO,
         reads: Formats {
             oldest: NEWER_FORMAT,
             newest: NEWER_FORMAT,
@@ -178,6 +179,11 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         heartbeat_interval: config.heartbeat_interval(),
         lease: config.lease() * 2,
         software: "later".to_owned(),
+        settings: GroupSettings {
+            mode: config.mode(),
+            ..GroupSettings::default()
+        },
+        honours: config.mode(),
         misfits: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),

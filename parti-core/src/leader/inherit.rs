@@ -1,0 +1,127 @@
+//! The partition list of a leader whose source does not answer: what the records name.
+//!
+//! It is separate so that the trust in such a list is in one place. What always holds: an inherited list
+//! removes nothing and moves nothing that has an owner; it lets the partitions of the dead and of
+//! those that leave be placed, until the source is back.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Leader;
+use super::plan::Target;
+use super::view::Fate;
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::id::Version;
+use crate::notice::Notice;
+use crate::partition::{Partition, PartitionKey};
+use crate::planted::Planted;
+use crate::strategy::NO_OWNER;
+use crate::table::PartitionTable;
+
+/// Where the list in use comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The source, or there is none yet.
+    #[default]
+    Source,
+    /// The records, which name all partitions of the last plan, and these all weigh the same: as good
+    /// as the source's.
+    Whole,
+    /// The records; partitions may weigh differently, or so many are missing.
+    Partial { missing: u32 },
+}
+
+impl Origin {
+    /// Whether only what has no owner may be placed.
+    pub(super) const fn is_partial(self) -> bool {
+        match self {
+            Self::Source | Self::Whole => false,
+            Self::Partial { .. } => true,
+        }
+    }
+
+    /// Partitions of the last plan that nobody names.
+    pub(super) const fn missing(self) -> u32 {
+        match self {
+            Self::Source | Self::Whole => 0,
+            Self::Partial { missing } => missing,
+        }
+    }
+}
+
+impl Leader {
+    /// Begins with what the records name, if they name anything. Whether there is a list now.
+    pub(super) fn inherit_list(&mut self, cx: &mut Cx<'_>) -> bool {
+        if self.table.is_some() {
+            return true;
+        }
+        let nothing = self.head.planned == Version::ZERO || self.is_cold();
+        if !self.ready || nothing || cx.planted(Planted::NoListNoLeader) {
+            return false;
+        }
+        let mut named: BTreeSet<PartitionKey> = BTreeSet::new();
+        for record in self.view.records.values() {
+            named.extend(record.granted.iter().map(|grant| grant.partition.clone()));
+            named.extend(record.revoking.iter().map(|taken| taken.partition.clone()));
+        }
+        let (parked, _) = self.view.parking.named();
+        named.extend(parked.cloned());
+        let partitions: Vec<Partition> = named
+            .into_iter()
+            .map(|key| Partition { key, weight: 1 })
+            .collect();
+        let Ok(table) = PartitionTable::new(partitions) else {
+            return false;
+        };
+        let all = table.digest() == self.head.digest;
+        self.origin = if all && table.weights_digest() == self.head.weights_digest {
+            Origin::Whole
+        } else {
+            let known = u32::try_from(table.len()).unwrap_or(u32::MAX);
+            let missing = self.head.partitions.saturating_sub(known);
+            Origin::Partial { missing }
+        };
+        let (partitions, missing) = (table.len(), self.origin.missing() as usize);
+        cx.notify(Notice::ListInherited {
+            partitions,
+            missing,
+        });
+        self.table = Some(Arc::new(table));
+        (self.unfinished, self.weights_matter, self.stirred) = (None, None, true);
+        true
+    }
+
+    /// With a list that is not whole, whatever has an owner that lives and stays keeps it, and everybody
+    /// waits for their share until the source is back.
+    pub(super) fn pin(&self, config: &Config, target: &mut Target) {
+        if !self.origin.is_partial() {
+            return;
+        }
+        for (worker, record) in &self.view.records {
+            let Some(index) = target.workers.index_of(worker) else {
+                continue;
+            };
+            if self.view.fate(config, worker, record.epoch) != Fate::Living {
+                continue;
+            }
+            for grant in &record.granted {
+                let Some(rank) = target.table.rank_of(&grant.partition) else {
+                    continue;
+                };
+                // Whom the rules of the strategy forbid it does not keep it.
+                let owner = &mut target.owners[rank as usize];
+                if *owner == NO_OWNER || *owner == index {
+                    continue;
+                }
+                *owner = index;
+                match &grant.anchor {
+                    Some(anchor) => target.anchors.insert(rank, anchor.clone()),
+                    None => target.anchors.remove(&rank),
+                };
+            }
+        }
+        target.kept.extend(target.epochs.keys().cloned());
+    }
+}

@@ -1,0 +1,82 @@
+//! What one session says of itself: which incarnation it is, and how long it may be silent.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::SessionView;
+use crate::agreement::GroupSettings;
+use crate::config::{Config, Mode};
+use crate::id::{Epoch, Version, WriteId};
+use crate::planted::Planted;
+use crate::record::{SessionRecord, SessionStatus};
+use crate::wire;
+
+impl SessionView {
+    /// The incarnation: the write that creates a session cannot name its own revision.
+    pub(crate) fn epoch(&self) -> Epoch {
+        match &self.record {
+            Some(record) if record.epoch > Epoch::ZERO => record.epoch,
+            Some(_) | None => Epoch::from(self.revision),
+        }
+    }
+
+    /// Whether the session takes part or is leaving in an orderly way.
+    pub(crate) fn is_living(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_none_or(|record| record.status.is_living())
+    }
+
+    /// How long it may be silent before it counts as lost, and before it is overdue.
+    pub(crate) fn patience(&self, config: &Config) -> (Duration, Duration) {
+        // Each session is judged by what it says of itself; of one that cannot be read, the longest
+        // lease is feared.
+        let (interval, lease) = match &self.record {
+            Some(record) => (
+                record.heartbeat_interval,
+                config.outlasts(record.lease, record.settings.clock_drift_ppm),
+            ),
+            None => (config.heartbeat_interval(), config.max_lease()),
+        };
+        let overdue = interval * 3 / 2;
+        let lost = (overdue + config.emergency_grace_period()).max(lease);
+        let early = lost.saturating_sub(interval / 8);
+        let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
+        let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);
+        (if gone { Duration::ZERO } else { lost }, overdue)
+    }
+}
+
+/// What is written over a session key that holds nothing readable.
+pub(crate) fn unknown_session(
+    write: WriteId,
+    epoch: Epoch,
+    status: SessionStatus,
+    mode: Mode,
+) -> SessionRecord {
+    SessionRecord {
+        write,
+        epoch,
+        status,
+        applied: Version::ZERO,
+        known: Version::ZERO,
+        age: Duration::ZERO,
+        reads: wire::FORMATS,
+        draining: Vec::new(),
+        capacity: 0,
+        labels: BTreeMap::new(),
+        heartbeat_interval: Duration::ZERO,
+        lease: Duration::ZERO,
+        software: String::new(),
+        settings: GroupSettings {
+            mode,
+            ..GroupSettings::default()
+        },
+        honours: Mode::Overlap,
+        misfits: Vec::new(),
+        predecessors: Vec::new(),
+        bulletin: None,
+    }
+}
