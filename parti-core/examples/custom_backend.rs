@@ -214,6 +214,7 @@ impl Store for Table {
                 version: "table".to_owned(),
                 max_batch: 1000,
                 max_value: 1 << 20,
+                faults: Vec::new(),
             })),
         }
     }

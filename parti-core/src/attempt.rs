@@ -353,8 +353,8 @@ impl Attempt {
     fn is_own(&self, entry: &Entry) -> bool {
         let value = entry.value.as_deref();
         value
-            .and_then(|bytes| wire::decode(bytes).ok())
-            .map(|r| r.write())
+            .and_then(|bytes| wire::envelope(bytes).ok())
+            .map(|envelope| envelope.write)
             == Some(self.id)
     }
 

@@ -18,6 +18,7 @@ use crate::event::{OpId, OpOwner};
 use crate::id::{Epoch, Nonce, Revision, WorkerId, WriteId};
 use crate::keys::{Key, SESSION_PREFIX, session_key};
 use crate::notice::StartError;
+use crate::outline::{self, SessionOutline};
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{Record, SessionRecord};
@@ -25,7 +26,6 @@ use crate::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
 };
 use crate::time::Instant;
-use crate::wire;
 
 mod agree;
 pub(crate) mod choice;
@@ -292,7 +292,8 @@ impl Claim {
                     cx.continuity().hold_back(until);
                 }
                 self.backoff.reset();
-                self.observe(cx.now, entries);
+                self.observe(cx, entries);
+                adopt_format(cx, entries);
                 self.forget_deleted(entries, *last_revision);
                 self.join(cx)
             }
@@ -366,7 +367,7 @@ impl Claim {
             predecessors: predecessors.iter().map(|p| p.predecessor.clone()).collect(),
             ..agree::first_record(cx, id)
         };
-        let value = Some(wire::encode(&Record::Session(record)));
+        let value = Some(cx.encode(&Record::Session(record)));
         let write = Write {
             key: session_key(&worker),
             value,
@@ -414,7 +415,7 @@ impl Claim {
                 let worker = worker.clone();
                 match lost {
                     // The next list may be older than this.
-                    Outcome::Lost(Some(winner)) => self.observe(cx.now, &[winner]),
+                    Outcome::Lost(Some(winner)) => self.observe(cx, &[winner]),
                     // What was seen of the seat is not there any more: it is looked at afresh.
                     Outcome::Lost(None) => {
                         self.seats.remove(&worker);
@@ -462,4 +463,14 @@ impl Claim {
 fn hinted(config: &Config, dead: bool, by: Option<Instant>) -> Option<Wish> {
     let worker = config.worker_id_hint()?.clone();
     Some(Wish::Hinted { worker, dead, by })
+}
+
+/// The first write of a session must be readable for those that are there.
+fn adopt_format(cx: &mut Cx<'_>, entries: &[Entry]) {
+    let values = entries.iter().filter_map(|entry| entry.value.as_deref());
+    let living = values
+        .filter_map(SessionOutline::of)
+        .filter(SessionOutline::is_living);
+    let format = outline::common_format(cx, living.map(|seen| seen.reads));
+    cx.adopt_format(format);
 }

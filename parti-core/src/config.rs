@@ -104,6 +104,8 @@ struct Settings {
     circuit_breaker: BreakerSettings,
     #[cfg(feature = "planted")]
     planted: Option<crate::planted::Planted>,
+    #[cfg(any(test, feature = "releases"))]
+    formats: Option<crate::id::Formats>,
 }
 
 /// Collects the settings of a [`Config`]; unset ones are derived in [`ConfigBuilder::build`].
@@ -155,6 +157,8 @@ pub struct ConfigBuilder {
     circuit_breaker: Option<BreakerSettings>,
     #[cfg(feature = "planted")]
     planted: Option<crate::planted::Planted>,
+    #[cfg(any(test, feature = "releases"))]
+    formats: Option<crate::id::Formats>,
 }
 
 macro_rules! getters {

@@ -35,6 +35,9 @@ pub(crate) struct Continuity {
     /// When the bucket is certainly older than a lease, and when the leases of a lost history are over.
     grown_at: Instant,
     grants_from: Instant,
+    /// Keys that a complete look did not show, although nothing says that they were deleted, and up
+    /// to where it was complete.
+    gone: BTreeMap<String, Revision>,
     known: Version,
     longest_lease: Duration,
     /// What was known when a loss was found: its quarantine has been kept.
@@ -69,6 +72,13 @@ struct Look {
     contradictions: u32,
     /// When the last look that found nothing was begun.
     clean: Option<Instant>,
+}
+
+impl Kept {
+    /// Whether a list that is complete up to a revision proves that the key is there no more.
+    fn is_gone(&self, entries: &[Entry], upto: Revision) -> bool {
+        upto >= self.revision && !entries.iter().any(|entry| entry.key == self.key)
+    }
 }
 
 impl Continuity {
@@ -127,6 +137,8 @@ impl Continuity {
             ) => {
                 if let Some(loss) = contradiction(&kept, entries, *last_revision) {
                     self.look.found.get_or_insert(loss);
+                } else if kept.is_gone(entries, *last_revision) {
+                    self.gone.insert(kept.key, *last_revision);
                 }
                 None
             }
@@ -172,6 +184,11 @@ impl Continuity {
             self.look.waiting.insert(op);
             self.sent.insert(op, Sent { floor, key });
         }
+    }
+
+    /// The keys that were removed without a trace, and up to where that is known.
+    pub(crate) fn take_gone(&mut self) -> BTreeMap<String, Revision> {
+        core::mem::take(&mut self.gone)
     }
 
     /// Whether a look that was begun since then found nothing wrong.

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::boot::Boot;
@@ -13,13 +14,15 @@ use crate::continuity::Continuity;
 use crate::effect::Effect;
 use crate::event::{OpId, OpOwner, WatchId};
 use crate::failing::Failing;
-use crate::id::Version;
+use crate::id::{Formats, Version};
 use crate::notice::{FailedStep, Notice};
 use crate::planted::Planted;
+use crate::record::Record;
 use crate::rng::Rng;
 use crate::store::{StoreError, StoreOp, StoreReply, WatchScope};
 use crate::strategy::PlanInput;
 use crate::time::Instant;
+use crate::wire::{self, WireError};
 
 /// Everything about a core that is not its state machine.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub(crate) struct Env {
     pub(crate) watch: WatchCircuit,
     pub(crate) retries: u64,
     pub(crate) exhausted: u64,
+    /// The format in which the group writes, as far as this process knows.
+    pub(crate) format: u16,
     pub(crate) failing: Failing,
 }
 
@@ -49,6 +54,7 @@ impl Env {
     pub(crate) fn new(config: Config, boot: Boot) -> Self {
         let rng = Rng::new(boot.seed);
         let (store, watch) = (StoreCircuit::new(&config), WatchCircuit::new(&config));
+        let format = config.formats().newest;
         let mut continuity = Continuity::default();
         let right = config.max_lease();
         continuity.learn_lease(config.unless_planted(
@@ -70,6 +76,7 @@ impl Env {
             watch,
             retries: 0,
             exhausted: 0,
+            format,
             failing: Failing::default(),
         }
     }
@@ -290,6 +297,31 @@ impl Cx<'_> {
     /// A version was seen.
     pub(crate) fn learn(&mut self, version: Version) {
         self.env.continuity.learn(version);
+    }
+
+    /// The formats of records that this process reads.
+    pub(crate) fn formats(&self) -> Formats {
+        self.env.config.formats()
+    }
+
+    /// The format to write: that of the group, if this process can write it.
+    pub(crate) fn format(&self) -> u16 {
+        self.formats().nearest(self.env.format)
+    }
+
+    /// The group was found to write in a format.
+    pub(crate) fn adopt_format(&mut self, format: u16) {
+        self.env.format = format;
+    }
+
+    /// The bytes of a record that everybody in the group can read.
+    pub(crate) fn encode(&self, record: &Record) -> Vec<u8> {
+        wire::encode_as(self.format(), record)
+    }
+
+    /// The record in these bytes.
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Record, WireError> {
+        wire::decode_as(self.formats(), bytes)
     }
 
     /// The highest version seen by this process, in any history, or told of by a session.

@@ -14,12 +14,14 @@ use crate::cx::Cx;
 use crate::id::{Epoch, Revision, Term, Version, WorkerId};
 use crate::keys::{assignment_key, control_key, head_key, session_key};
 use crate::notice::Notice;
+use crate::outline::{self, SessionOutline};
+use crate::planted::Planted;
 use crate::problem::{Bulletin, Problem, ProblemKind};
-use crate::record::{Head, Record, SessionStatus, Verb};
+use crate::record::{Head, Record, Verb};
 use crate::state::Cause;
-use crate::store::{Entry, WatchScope};
+use crate::store::{Entry, Expect, WatchScope};
 use crate::time::Instant;
-use crate::wire;
+use crate::wire::{Envelope, WireError};
 
 /// How many terms within a minute are too many.
 const MANY_TERMS: usize = 4;
@@ -34,6 +36,9 @@ pub(crate) struct Follow {
     /// The revision of the last write of `head` seen, also of an unreadable one.
     head_revision: Revision,
     head_since: Instant,
+    /// Whether `head` was removed without a trace: then the revision is the one up to which that is
+    /// known.
+    head_gone: bool,
     /// When the last rebalance was, as far as is known.
     planned: Option<(Version, Instant)>,
     /// When the present term was first seen.
@@ -41,6 +46,8 @@ pub(crate) struct Follow {
     /// When the last versions were first seen.
     sightings: Sightings,
     leader: Option<Observed>,
+    /// The lease of whoever wrote a `head` that this release cannot read, while it is in force.
+    unread: Option<Duration>,
     /// What the last leader that told anything told to be wrong.
     told: Vec<Problem>,
     /// When the last terms were first seen, the newest last.
@@ -74,6 +81,39 @@ impl Follow {
 
     pub(crate) const fn head_revision(&self) -> Revision {
         self.head_revision
+    }
+
+    /// What a candidate must expect of `head`.
+    pub(crate) const fn head_expect(&self) -> Expect {
+        match self.head_revision {
+            Revision::ZERO => Expect::Absent,
+            _ if self.head_gone => Expect::Absent,
+            revision => Expect::Revision(revision),
+        }
+    }
+
+    /// A view that is complete up to a revision does not have the `head` that is known: somebody
+    /// removed it without leaving a tombstone, or a limit of the store did. Whether that is news.
+    pub(crate) fn head_is_gone(&mut self, cx: &mut Cx<'_>, upto: Revision) -> bool {
+        if self.head_revision == Revision::ZERO || self.head_revision > upto {
+            return false;
+        }
+        self.head_revision = upto;
+        if core::mem::replace(&mut self.head_gone, true) {
+            return false;
+        }
+        let (before, term) = (
+            self.leader().cloned(),
+            self.head.as_ref().map(|head| head.term),
+        );
+        self.head_since = cx.now;
+        self.vacate(cx.now);
+        cx.notify(Notice::RecordVanished { key: head_key() });
+        if before.is_some() {
+            let (leader, term) = (None, term.unwrap_or_default());
+            cx.notify(Notice::LeaderChanged { leader, term });
+        }
+        true
     }
 
     pub(crate) fn last_rebalance(&self) -> Option<Instant> {
@@ -173,12 +213,19 @@ impl Follow {
         let before = self.leader().cloned();
         self.head_revision = entry.revision;
         self.head_since = cx.now;
-        let reason = match entry.value.as_deref().map(wire::decode) {
+        self.unread = None;
+        self.head_gone = false;
+        let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Head(head))) => {
                 if !matches!(head.cause, Cause::Takeover | Cause::Resignation) {
                     cx.failing().leave_to_others();
                 }
                 self.take_head(cx, head);
+                None
+            }
+            Some(Err(WireError::OtherRelease(envelope))) if self.take_outline(cx, &envelope) => {
+                let reason = WireError::OtherRelease(envelope).to_string();
+                cx.ignore(entry.key.clone(), reason);
                 None
             }
             None => {
@@ -189,7 +236,7 @@ impl Follow {
             Some(Err(error)) => Some(error.to_string()),
         };
         if let Some(reason) = reason {
-            // An unreadable head names nobody: a new leader writes a readable one over it, with the
+            // A damaged head names nobody: a new leader writes a readable one over it, with the
             // term and version known from before.
             cx.ignore(entry.key.clone(), reason);
             self.vacate(cx.now);
@@ -199,6 +246,20 @@ impl Follow {
             let term = self.head.as_ref().map(|head| head.term).unwrap_or_default();
             cx.notify(Notice::LeaderChanged { leader, term });
         }
+        true
+    }
+
+    /// Takes in what the envelope of a `head` of another release says. Whether there is anything.
+    fn take_outline(&mut self, cx: &mut Cx<'_>, envelope: &Envelope) -> bool {
+        let head = outline::head_after(self.head.as_ref(), envelope);
+        let Some(head) = head.filter(|_| !cx.planted(Planted::UnreadHeadVacant)) else {
+            return false;
+        };
+        let (lease, known) = (head.lease, self.planned.map(|(version, _)| version));
+        self.take_head(cx, head);
+        self.unread = Some(lease);
+        // The last rebalance cannot be known: it may have been a moment ago.
+        self.planned = Some((known.unwrap_or_default(), cx.now));
         true
     }
 
@@ -218,12 +279,15 @@ impl Follow {
         if revision > self.head_revision {
             self.head_revision = revision;
             self.head_since = cx.now;
+            self.unread = None;
+            self.head_gone = false;
             self.take_head(cx, head);
         }
     }
 
     fn take_head(&mut self, cx: &mut Cx<'_>, head: Head) {
         cx.learn(head.version);
+        cx.adopt_format(head.format);
         let known = self.planned.filter(|&(version, _)| version == head.planned);
         if head.planned > Version::ZERO {
             let ago = head.carried.rebalanced.unwrap_or_default();
@@ -261,21 +325,19 @@ impl Follow {
         if known.is_some_and(|seen| seen.revision >= entry.revision) {
             return;
         }
-        let record = match entry.value.as_deref().map(wire::decode) {
+        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Session(record))) => Some(record),
             Some(Ok(_) | Err(_)) | None => None,
         };
         if let Some(bulletin) = record.as_ref().and_then(|record| record.bulletin.as_ref()) {
             self.take_bulletin(cx, worker, bulletin);
         }
-        let own_epoch = record
+        let outline = entry.value.as_deref().and_then(SessionOutline::of);
+        let own_epoch = outline
             .as_ref()
-            .map(|r| r.epoch)
+            .map(|seen| seen.epoch)
             .filter(|&epoch| epoch > Epoch::ZERO);
-        let ended = record.as_ref().is_some_and(|record| match record.status {
-            SessionStatus::Active | SessionStatus::Draining => false,
-            SessionStatus::Released { .. } | SessionStatus::Evicted { .. } => true,
-        });
+        let ended = outline.is_some_and(|seen| !seen.is_living());
         self.leader = Some(Observed {
             worker: worker.clone(),
             revision: entry.revision,
@@ -318,9 +380,27 @@ impl Follow {
     }
 
     /// From when on this member may stand for election, apart from jitter; `None`: not now.
+    ///
+    /// Over a `head` that it cannot read it stands only when nothing has changed for a full lease of
+    /// the leader that wrote it: that one, or others of its release, know better what to do.
     pub(crate) fn vacant_at(
         &self,
         config: &Config,
+        contact: &Contact,
+        me: (&WorkerId, Epoch),
+    ) -> Option<Instant> {
+        let Some(lease) = self.unread else {
+            return self.vacant_after(config.election_timeout(), contact, me);
+        };
+        let patience = lease.max(config.lease()).max(config.election_timeout());
+        let vacant = self.vacant_after(patience, contact, me)?;
+        Some(vacant.max(self.head_since.max(contact.since()) + patience))
+    }
+
+    /// As [`Follow::vacant_at`], when a leader may be silent for so long.
+    fn vacant_after(
+        &self,
+        patience: Duration,
         contact: &Contact,
         me: (&WorkerId, Epoch),
     ) -> Option<Instant> {
@@ -346,13 +426,13 @@ impl Follow {
                     Some(seen.since.max(self.head_since))
                 } else {
                     // A leader that renews more seldom than this member does is not a silent one.
-                    let patience = config.election_timeout().max(seen.interval * 2);
+                    let patience = patience.max(seen.interval * 2);
                     Some(seen.since.max(contact.since()) + patience)
                 }
             }
             Some(_) | None => {
                 let since = looked_at.max(self.head_since).max(contact.since());
-                Some(since + config.election_timeout())
+                Some(since + patience)
             }
         }
     }

@@ -274,6 +274,49 @@ pub struct WriteId {
     pub seq: u64,
 }
 
+/// A range of formats of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    /// The oldest.
+    pub oldest: u16,
+    /// The newest.
+    pub newest: u16,
+}
+
+impl Formats {
+    /// The formats this release reads, of which it writes the newest.
+    pub const THIS_RELEASE: Self = Self {
+        oldest: 1,
+        newest: 1,
+    };
+
+    /// Those of a release that does not exist yet, for tests of updates: its newest format has the same
+    /// layout and another number.
+    #[cfg(any(test, feature = "releases"))]
+    pub const NEXT_RELEASE: Self = Self {
+        oldest: 1,
+        newest: 2,
+    };
+
+    /// The one of them that is nearest to a format.
+    #[must_use]
+    pub(crate) fn nearest(self, format: u16) -> u16 {
+        format.min(self.newest).max(self.oldest)
+    }
+
+    /// Whether a format is one of them.
+    #[must_use]
+    pub const fn contains(self, format: u16) -> bool {
+        self.oldest <= format && format <= self.newest
+    }
+}
+
+impl fmt::Display for Formats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.oldest, self.newest)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,18 +22,19 @@ use crate::event::{OpId, OpOwner};
 use crate::follow::Sightings;
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId, WriteId};
 use crate::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
+use crate::outline::SessionOutline;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::problem::Problem;
-use crate::record::{Head, Record};
+use crate::record::Head;
 use crate::store::{Entry, StoreInfo};
 use crate::table::PartitionTable;
 use crate::time::Instant;
-use crate::wire;
 
 mod act;
 mod agree;
 mod around;
+mod audit;
 mod bench;
 mod commit;
 mod committing;
@@ -47,6 +48,7 @@ mod parking;
 mod plan;
 mod planning;
 mod problems;
+mod releases;
 mod resign;
 mod seats;
 mod spared;
@@ -387,10 +389,10 @@ impl Leader {
     /// is missing, and somebody may rely on a lease of it. A leader that was deposed may think so too;
     /// it cannot write any more.
     fn compare_versions(&mut self, cx: &mut Cx<'_>, entry: &Entry) {
-        let told = match entry.value.as_deref().map(wire::decode) {
-            Some(Ok(Record::Session(record))) => record.known,
-            Some(Ok(_) | Err(_)) | None => return,
+        let Some(outline) = entry.value.as_deref().and_then(SessionOutline::of) else {
+            return;
         };
+        let told = outline.known;
         let between = told > self.found && told < self.began;
         let beyond = told > self.head.version.max(self.found);
         if between || beyond {

@@ -33,6 +33,7 @@ mod leader;
 mod member;
 mod misfits;
 mod notice;
+mod outline;
 mod partition;
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -76,8 +77,8 @@ pub use history::{
     Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Parking, Unreadable,
 };
 pub use id::{
-    Epoch, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version, WorkerId,
-    WriteId,
+    Epoch, Formats, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version,
+    WorkerId, WriteId,
 };
 pub use keys::{Key, SOURCE_PARTS_PREFIX, head_key, parked_key, source_key};
 pub use notice::{
@@ -87,7 +88,7 @@ pub use notice::{
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
-    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Misfit, Parked, ParkedGroup,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Misfit, Parked, ParkedGroup,
     ParkedRecord, Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord,
     SessionStatus, SourcePart, Verb, WorkerChange,
 };
@@ -96,8 +97,8 @@ pub use source::{PartitionSource, SourceError};
 pub use state::{Cause, InvalidTransition, State};
 pub use status::Status;
 pub use store::{
-    Entry, Expect, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch,
-    WatchEvent, WatchScope, Write,
+    Entry, Expect, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
+    Watch, WatchEvent, WatchScope, Write,
 };
 pub use stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use strategy::{

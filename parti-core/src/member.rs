@@ -49,6 +49,8 @@ use reconcile::Reconcile;
 pub(crate) struct Member {
     pub(crate) session: Session,
     info: StoreInfo,
+    /// Since when the store says that something about it is unfit.
+    unfit_since: Option<Instant>,
     contact: Contact,
     follow: Follow,
     watching: Watching,
@@ -105,6 +107,7 @@ impl Member {
         Self {
             session,
             info: claimed.info.clone(),
+            unfit_since: None,
             contact: Contact::new(cx.now),
             follow,
             watching,
@@ -216,6 +219,7 @@ impl Member {
             self.post_bulletin(cx);
         }
         self.session.handle_timeout(cx, holdings);
+        self.mind_what_is_gone(cx);
         self.keep_looking(cx);
         self.resume_if_intact(cx, holdings);
         if self.watching.handle_timeout(cx) {

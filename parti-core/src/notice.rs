@@ -13,7 +13,7 @@ use crate::event::{OpOwner, RequestId};
 use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
 use crate::partition::PartitionKey;
 use crate::state::{Cause, State};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreFault};
 use crate::strategy::{ParkReason, PlanError, Report, StrategyId};
 
 mod office;
@@ -373,6 +373,17 @@ pub enum Notice {
         failures: u32,
         /// The reason in words.
         reason: String,
+    },
+    /// A record was removed without a tombstone: by somebody with an operator's tools, or by a limit of
+    /// the store. It is written again; see the store's settings.
+    RecordVanished {
+        /// Its key.
+        key: String,
+    },
+    /// What the store says of itself breaks what a group rests on, or does so no more.
+    StoreUnfit {
+        /// Each setting; empty when all is well again.
+        faults: Vec<StoreFault>,
     },
     /// A circuit changed. While that of the store is not closed, only renewals are tried.
     CircuitChanged {

@@ -53,13 +53,16 @@ pub enum ProblemKind {
     OtherList,
     /// Workers are configured differently. The count says in how many settings.
     SettingsDiffer,
+    /// A setting of the store, or the server behind it, breaks what the group rests on. The count says
+    /// how many do.
+    StoreUnfit,
     /// What a leader of a later release tells and this release has no name for: its number.
     Other(u8),
 }
 
 impl ProblemKind {
     /// Every kind that has a name, in declaration order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Unowned,
         Self::Parked,
         Self::LeaderSilent,
@@ -73,6 +76,7 @@ impl ProblemKind {
         Self::ModeNotHeld,
         Self::OtherList,
         Self::SettingsDiffer,
+        Self::StoreUnfit,
     ];
 
     /// The kind as one lower-case word.
@@ -92,6 +96,7 @@ impl ProblemKind {
             Self::ModeNotHeld => "mode_not_held",
             Self::OtherList => "other_list",
             Self::SettingsDiffer => "settings_differ",
+            Self::StoreUnfit => "store_unfit",
             Self::Other(_) => "other",
         }
     }
@@ -113,6 +118,7 @@ impl ProblemKind {
             Self::ModeNotHeld => 24,
             Self::OtherList => 25,
             Self::SettingsDiffer => 26,
+            Self::StoreUnfit => 21,
             Self::Other(code) => code,
         }
     }

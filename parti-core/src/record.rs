@@ -4,13 +4,12 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
 use crate::agreement::{Agreed, GroupSettings};
 use crate::carried::Carried;
 use crate::config::Mode;
-use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::Bulletin;
 use crate::state::Cause;
@@ -139,29 +138,6 @@ impl SessionStatus {
     #[must_use]
     pub const fn is_living(self) -> bool {
         matches!(self, Self::Active | Self::Draining)
-    }
-}
-
-/// A range of formats of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Formats {
-    /// The oldest.
-    pub oldest: u16,
-    /// The newest.
-    pub newest: u16,
-}
-
-impl Formats {
-    /// Whether a format is one of them.
-    #[must_use]
-    pub const fn contains(self, format: u16) -> bool {
-        self.oldest <= format && format <= self.newest
-    }
-}
-
-impl fmt::Display for Formats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.oldest, self.newest)
     }
 }
 

@@ -18,7 +18,6 @@ use crate::notice::Notice;
 use crate::record::{Control, Record, Verb};
 use crate::session::Session;
 use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
-use crate::wire;
 
 /// The most requests of one verb that wait at once.
 const LIMIT: usize = 1_000;
@@ -75,7 +74,7 @@ impl Requests {
             });
             let write = Write {
                 key: control_key(verb, &session.worker),
-                value: Some(wire::encode(&control)),
+                value: Some(cx.encode(&control)),
                 expect: Expect::Any,
             };
             let attempt = Attempt::begin(cx, OpOwner::Request, id, vec![write]);

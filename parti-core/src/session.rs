@@ -4,6 +4,7 @@
 //! renewal is in flight at a time; a session found overwritten is lost for good.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -20,12 +21,12 @@ use crate::event::{OpId, OpOwner};
 use crate::holdings::Holdings;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::keys::session_key;
+use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::problem::Bulletin;
 use crate::record::{Predecessor, Record, Remains, SessionRecord, SessionStatus};
-use crate::store::{Entry, Expect, StoreError, StoreReply, Write};
+use crate::store::{Entry, Expect, StoreError, StoreInfo, StoreReply, Write};
 use crate::time::Instant;
-use crate::wire;
 
 /// A session this process holds.
 #[derive(Clone, Debug)]
@@ -54,6 +55,10 @@ pub(crate) struct Session {
     renewal: Renewal,
     /// When to renew out of turn because there is something to say.
     speak_at: Option<Instant>,
+    /// The largest value the store takes.
+    max_value: usize,
+    /// The last version said to be taken in, and what was still worked on of what it took away.
+    told: (Version, Vec<PartitionKey>),
     /// Since when it has been valid without being of use.
     idle_since: Option<Instant>,
     /// Earlier sessions of the slot that may not have ended.
@@ -111,10 +116,17 @@ impl Session {
             list: None,
             renewal: Renewal::Due(renew_at),
             speak_at: None,
+            max_value: claimed.info.max_value,
+            told: (Version::ZERO, Vec::new()),
             idle_since: None,
             predecessors: claimed.predecessors.clone(),
             bulletin: None,
         }
+    }
+
+    /// What the store said about itself.
+    pub(crate) const fn inform(&mut self, info: &StoreInfo) {
+        self.max_value = info.max_value;
     }
 
     /// The clock stood still for so long, or for an unknown time: nothing sent before now counts, and
@@ -251,13 +263,13 @@ impl Session {
             nonce: self.nonce,
             seq: self.seq,
         };
-        let record = self.record(cx, id, holdings.applied(), holdings);
+        let value = self.value(cx, id, holdings);
         let expect = Expect::Revision(self.revision);
         let last = cx.unless_planted(Planted::UnconditionalRelease, expect, Expect::Any);
         let released = matches!(self.status, SessionStatus::Released { .. });
         let write = Write {
             key: session_key(&self.worker),
-            value: Some(wire::encode(&Record::Session(record))),
+            value: Some(value),
             expect: if released { last } else { expect },
         };
         let attempt = Attempt::begin(cx, OpOwner::Session, id, [write].into()).by(self.deadline);
@@ -269,14 +281,31 @@ impl Session {
         };
     }
 
+    /// What a renewal writes. A list of what is still worked on that does not fit is not said at all,
+    /// nor that its version was taken in: what was not acknowledged stays where it is.
+    fn value(&mut self, cx: &Cx<'_>, write: WriteId, holdings: &Holdings) -> Vec<u8> {
+        let (applied, draining) = (holdings.applied(), holdings.draining());
+        let record = self.record(cx, write, (applied, draining.clone()), holdings);
+        let value = cx.encode(&Record::Session(record));
+        // What still runs of a former session must be named, or it is not said at all.
+        if value.len() <= self.max_value || holdings.is_ending_former() {
+            self.told = (applied, draining);
+            return value;
+        }
+        let still: BTreeSet<PartitionKey> = draining.into_iter().collect();
+        let (applied, mut told) = self.told.clone();
+        told.retain(|key| still.contains(key));
+        let record = self.record(cx, write, (applied, told), holdings);
+        cx.encode(&Record::Session(record))
+    }
+
     fn record(
         &self,
         cx: &Cx<'_>,
         write: WriteId,
-        applied: Version,
+        (applied, mut draining): (Version, Vec<PartitionKey>),
         holdings: &Holdings,
     ) -> SessionRecord {
-        let mut draining = holdings.draining();
         draining.retain(|_| !cx.planted(Planted::EarlyAcknowledgement));
         SessionRecord {
             write,
@@ -285,7 +314,7 @@ impl Session {
             applied,
             known: cx.known(),
             age: cx.now.since(self.began),
-            reads: wire::FORMATS,
+            reads: cx.formats(),
             draining,
             capacity: cx.config().capacity(),
             labels: cx.config().labels().clone(),
@@ -321,8 +350,9 @@ impl Session {
     /// An earlier renewal of this very session that was given up and applied late after all: the
     /// session goes on from it. It gives no validity, for nobody knows any more when it was sent.
     fn adopt(&mut self, cx: &Cx<'_>, entry: &Entry) -> bool {
-        let record = entry.value.as_deref().map(wire::decode);
+        let record = entry.value.as_deref().map(|value| cx.decode(value));
         let Some(Ok(Record::Session(record))) = record else {
+            // What this process wrote it can read.
             return false;
         };
         let own = record.nonce() == self.nonce && record.status.is_living();

@@ -96,6 +96,31 @@ pub struct StoreInfo {
     pub max_batch: usize,
     /// The most bytes one value may have.
     pub max_value: usize,
+    /// What about the store breaks what a group rests on, such as a limit that removes records. It
+    /// can change while workers run; empty as a rule.
+    pub faults: Vec<StoreFault>,
+}
+
+/// A setting of the store, or a fact about it, that breaks what a group rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreFault {
+    /// The setting.
+    pub setting: String,
+    /// Its value.
+    pub found: String,
+    /// What it has to be.
+    pub needed: String,
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            setting,
+            found,
+            needed,
+        } = self;
+        write!(f, "{setting} is {found}; needed: {needed}")
+    }
 }
 
 /// A successful answer.

@@ -12,7 +12,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::record::{Formats, Record};
+use crate::id::Formats;
+use crate::record::Record;
 
 mod body;
 mod convert;
@@ -22,13 +23,10 @@ pub use envelope::{ENVELOPE, Envelope, SessionClass, Summary};
 
 /// The format of bodies this release writes; any change of a layout in `wire/body.rs` gets another
 /// number.
-pub const FORMAT: u16 = 1;
+pub const FORMAT: u16 = Formats::THIS_RELEASE.newest;
 
 /// The formats of bodies this release reads.
-pub const FORMATS: Formats = Formats {
-    oldest: FORMAT,
-    newest: FORMAT,
-};
+pub const FORMATS: Formats = Formats::THIS_RELEASE;
 
 /// The most bytes a record may have; larger ones are refused before they are read.
 pub const MAX_RECORD_BYTES: usize = 64 << 20;

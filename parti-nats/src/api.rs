@@ -6,6 +6,7 @@
 //! never reported as not sent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, Message, RequestErrorKind};
@@ -16,6 +17,7 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout_at};
 
 use crate::key::Names;
+use crate::leader::StreamLeader;
 use crate::options::NatsOptions;
 use crate::outcome::Failure;
 use crate::read::listing::PageSize;
@@ -29,6 +31,7 @@ pub(crate) struct Api {
     pub(crate) options: NatsOptions,
     pub(crate) violations: Violations,
     pub(crate) page_size: Arc<PageSize>,
+    pub(crate) leader: Arc<StreamLeader>,
 }
 
 /// One message to the server.
@@ -58,6 +61,13 @@ impl Api {
         self.client.connection_state() == State::Connected
     }
 
+    /// Fails when there is no connection, so that nothing is handed to a client that would keep it.
+    pub(crate) fn connected(&self) -> Result<(), Failure> {
+        let why = || self.violations.refused();
+        let failure = || Failure::NotConnected { why: why() };
+        self.is_connected().then_some(()).ok_or_else(failure)
+    }
+
     /// Calls a method of the JetStream API, such as `STREAM.INFO.KV_b`.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
@@ -81,9 +91,7 @@ impl Api {
         outgoing: Outgoing,
         deadline: Instant,
     ) -> Result<Message, Failure> {
-        if !self.is_connected() {
-            return Err(Failure::NotConnected);
-        }
+        self.connected()?;
         let started = Instant::now();
         let mut denials = self.violations.listen();
         let subject = outgoing.subject.clone();
@@ -125,6 +133,11 @@ impl Api {
             hint: self.violations.hint(),
         }
     }
+}
+
+/// The connection the client is on, by number.
+pub(crate) fn connection(api: &Api) -> u64 {
+    api.client.statistics().connects.load(Ordering::Relaxed)
 }
 
 /// Waits until the server denies a subject that `concerns` the caller; for ever if it does not.

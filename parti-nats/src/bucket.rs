@@ -1,23 +1,25 @@
-//! The stream under the bucket: how it is created and what an existing one must be like.
+//! The stream under the bucket: creating it, and asking its leader about it.
 //!
-//! It is separate because it is the one place that knows which settings carry correctness. Old
-//! servers drop unknown settings without a word, so the configuration the server *echoes* is
-//! checked, also right after creating it.
+//! It is separate because what the leader says is checked whenever it is heard: its version, since it
+//! is the one that checks the conditions of a batch, and the settings, which anybody can change while
+//! workers run.
+
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use parti_core::{StoreError, StoreErrorKind};
+use parti_core::{StoreError, StoreErrorKind, StoreFault};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use crate::api::Api;
+use crate::api::{Api, connection};
+pub(crate) use crate::bucket::settings::StreamConfig;
 use crate::error::OpenError;
 use crate::key::Names;
-use crate::options::{NatsOptions, Storage};
 use crate::outcome::{Failure, code};
 use crate::timestamp::parse_nanos;
+use crate::version::{MINIMUM_SERVER, check_version};
 
 /// What the server says about the stream.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,21 +29,36 @@ pub(crate) struct StreamInfo {
     pub(crate) state: StreamState,
 }
 
-/// How long between two questions about a bucket that is being created.
+/// How long between two questions about a bucket that is being created, or is not found.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What the stream's metadata has of its creation: when it was, in nanoseconds since 1970, by the
-/// clock of the process that asked for it. It is never read. It makes no two requests the same: of
-/// several that are, the servers of a cluster take each for the same stream, with a time of its own,
-/// and tell one or another time as they lead it one after another. Of several that differ only one
-/// succeeds.
-const CREATION: &str = "parti.creation";
-
-/// What the stream's metadata has of the prefix that the bucket was made for. Names alone would join
-/// ambiguously: `parti_` and `eu_orders` make the same bucket as `parti_eu_` and `orders`.
-const PREFIX: &str = "parti.prefix";
+/// For how long at most a bucket that is not found is asked for again. Servers that were just started, or
+/// whose JetStream was, answer before they have read their streams.
+const RECOVERY: Duration = Duration::from_millis(250);
 
 impl StreamInfo {
+    /// The version of the server that leads the stream. Servers too old to say so are too old.
+    pub(crate) fn leader_version(&self) -> Option<&str> {
+        self.config.leader_version()
+    }
+
+    /// What makes the stream unfit: settings, and a leader that is too old.
+    pub(crate) fn faults(&self, names: &Names, prefix: &str) -> Vec<StoreFault> {
+        let version = self.leader_version();
+        let too_old = !version.is_some_and(|found| check_version(found).is_ok());
+        let too_old = too_old.then(|| StoreFault {
+            setting: "the version of the stream's leader".to_owned(),
+            found: version.unwrap_or("older than 2.11").to_owned(),
+            needed: format!("at least {MINIMUM_SERVER}"),
+        });
+        let settings = self.config.mismatches(names, prefix);
+        let settings = settings.map(|(setting, found, needed)| StoreFault {
+            setting: setting.to_owned(),
+            found,
+            needed,
+        });
+        too_old.into_iter().chain(settings).collect()
+    }
+
     /// When it was created, in nanoseconds: what names its history.
     pub(crate) fn created(&self) -> Result<u64, Failure> {
         let created = &self.created;
@@ -54,168 +71,6 @@ impl StreamInfo {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct StreamState {
     pub(crate) last_seq: u64,
-}
-
-/// The settings that are set or checked; a missing one is the server's "off".
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct StreamConfig {
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    description: String,
-    subjects: Vec<String>,
-    retention: String,
-    storage: String,
-    discard: String,
-    pub(crate) num_replicas: usize,
-    max_msgs_per_subject: i64,
-    max_msgs: i64,
-    max_bytes: i64,
-    pub(crate) max_msg_size: i64,
-    max_age: i64,
-    max_consumers: i64,
-    allow_atomic: bool,
-    allow_direct: bool,
-    allow_rollup_hdrs: bool,
-    deny_delete: bool,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
-    #[serde(skip_serializing)]
-    no_ack: bool,
-    #[serde(skip_serializing)]
-    sealed: bool,
-    #[serde(skip_serializing)]
-    mirror: Option<serde::de::IgnoredAny>,
-    #[serde(skip_serializing)]
-    sources: Option<serde::de::IgnoredAny>,
-    #[serde(skip_serializing)]
-    subject_transform: Option<serde::de::IgnoredAny>,
-    #[serde(skip_serializing)]
-    subject_delete_marker_ttl: i64,
-    #[serde(skip_serializing)]
-    persist_mode: String,
-}
-
-impl Default for StreamConfig {
-    /// Everything off.
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            description: String::new(),
-            subjects: Vec::new(),
-            retention: String::new(),
-            storage: String::new(),
-            discard: String::new(),
-            num_replicas: 1,
-            max_msgs_per_subject: -1,
-            max_msgs: -1,
-            max_bytes: -1,
-            max_msg_size: -1,
-            max_age: 0,
-            max_consumers: -1,
-            allow_atomic: false,
-            allow_direct: false,
-            allow_rollup_hdrs: false,
-            deny_delete: false,
-            metadata: BTreeMap::new(),
-            no_ack: false,
-            sealed: false,
-            mirror: None,
-            sources: None,
-            subject_transform: None,
-            subject_delete_marker_ttl: 0,
-            persist_mode: String::new(),
-        }
-    }
-}
-
-impl StreamConfig {
-    fn wanted(names: &Names, options: &NatsOptions) -> Self {
-        let storage = match options.storage {
-            Storage::File => "file",
-            Storage::Memory => "memory",
-        };
-        Self {
-            name: names.stream.clone(),
-            description: "parti: sessions, assignments and audit of one group".to_owned(),
-            subjects: vec![names.all()],
-            retention: "limits".to_owned(),
-            storage: storage.to_owned(),
-            discard: "new".to_owned(),
-            num_replicas: options.replicas,
-            max_msgs_per_subject: 1,
-            allow_atomic: true,
-            allow_direct: true,
-            allow_rollup_hdrs: true,
-            deny_delete: true,
-            metadata: BTreeMap::from([
-                (CREATION.to_owned(), now_nanos().to_string()),
-                (PREFIX.to_owned(), options.bucket_prefix.clone()),
-            ]),
-            ..Self::default()
-        }
-    }
-
-    /// Whether it was made for another prefix, and so for another group. A stream that people made says
-    /// nothing, and is nobody else's.
-    fn other_group(&self, names: &Names, prefix: &str) -> Option<(&'static str, String, String)> {
-        let made_for = self.metadata.get(PREFIX)?;
-        let (found, needed) = (
-            group_of(&names.bucket, made_for),
-            group_of(&names.bucket, prefix),
-        );
-        differs("metadata parti.prefix", found, needed)
-    }
-
-    /// The first setting that makes the stream unfit, with what was found and what is needed.
-    fn mismatch(&self, names: &Names, prefix: &str) -> Option<(&'static str, String, String)> {
-        let off = "off, so that nothing expires by a clock";
-        let checks = [
-            self.other_group(names, prefix),
-            differs("subjects", self.subjects.join(","), names.all()),
-            differs("retention", &self.retention, "limits"),
-            differs("discard", &self.discard, "new"),
-            differs("max_msgs_per_subject", self.max_msgs_per_subject, 1),
-            differs("allow_atomic", self.allow_atomic, true),
-            differs("allow_direct", self.allow_direct, true),
-            differs("no_ack", self.no_ack, false),
-            differs("sealed", self.sealed, false),
-            (self.max_age != 0).then(|| ("max_age", nanos(self.max_age), off.to_owned())),
-            (self.subject_delete_marker_ttl != 0).then(|| {
-                let found = nanos(self.subject_delete_marker_ttl);
-                ("subject_delete_marker_ttl", found, off.to_owned())
-            }),
-            differs("mirror", self.mirror.is_some(), false),
-            differs("sources", self.sources.is_some(), false),
-            differs("subject_transform", self.subject_transform.is_some(), false),
-            differs("persist_mode async", self.persist_mode == "async", false),
-        ];
-        checks.into_iter().flatten().next()
-    }
-}
-
-/// Whose bucket it is, in words.
-fn group_of(bucket: &str, prefix: &str) -> String {
-    let group = bucket.strip_prefix(prefix).unwrap_or(bucket);
-    format!("bucket_prefix {prefix:?} and group {group:?}")
-}
-
-fn now_nanos() -> u128 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| now.as_nanos())
-}
-
-fn differs<F: Display, N: Display>(
-    setting: &'static str,
-    found: F,
-    needed: N,
-) -> Option<(&'static str, String, String)> {
-    let (found, needed) = (found.to_string(), needed.to_string());
-    (found != needed).then_some((setting, found, needed))
-}
-
-fn nanos(value: i64) -> String {
-    format!("{:?}", Duration::from_nanos(value.unsigned_abs()))
 }
 
 /// Opens the bucket: creates it if there is none, and checks it in any case.
@@ -240,6 +95,8 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
         }
         found => found.map_err(failed("look up the bucket"))?,
     };
+    let version = found.leader_version().unwrap_or("older than 2.11");
+    check_version(version)?;
     if let Some((setting, found, needed)) = found.config.mismatch(names, &api.options.bucket_prefix)
     {
         return Err(OpenError::BucketMismatch {
@@ -259,7 +116,7 @@ async fn look_up(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
     let begun = Instant::now();
     loop {
         let attempt = api.deadline().min(deadline);
-        match info(api, attempt).await {
+        match ask(api, attempt).await {
             Err(Failure::TimedOut { .. }) if attempt < deadline => {}
             Err(Failure::TimedOut { hint, .. }) => {
                 let after = begun.elapsed();
@@ -307,12 +164,30 @@ pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
     }
 }
 
-/// Asks the stream's leader about the stream.
+/// Asks the stream's leader about a stream that has been there: it counts as missing only if it is not
+/// found for a moment.
 pub(crate) async fn info(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
+    let patience = Instant::now() + RECOVERY.min(api.options.request_timeout / 4);
+    loop {
+        match ask(api, deadline).await {
+            Err(failure)
+                if failure.is_code(code::STREAM_NOT_FOUND)
+                    && Instant::now() + PAUSE < patience.min(deadline) =>
+            {
+                sleep(PAUSE).await;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+async fn ask(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
     #[derive(Serialize)]
     struct Nothing {}
     let method = format!("STREAM.INFO.{}", api.names.stream);
-    api.call(&method, &Nothing {}, deadline).await
+    let info: StreamInfo = api.call(&method, &Nothing {}, deadline).await?;
+    api.leader.saw(info.leader_version(), connection(api));
+    Ok(info)
 }
 
 /// The subjects that match a filter and have a message, according to the stream's leader.
@@ -363,69 +238,5 @@ fn warn_of_weaker(found: &StreamConfig, wanted: &StreamConfig) {
             wanted.storage = wanted.storage,
             "the existing bucket is kept otherwise than the options say"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names() -> Names {
-        Names::new("b".to_owned())
-    }
-
-    /// A bucket that expires keys, keeps history or ignores batches breaks every promise.
-    #[test]
-    fn each_unfit_setting_is_found_and_named() {
-        type Change = fn(&mut StreamConfig);
-        let cases: [(&str, Change); 13] = [
-            ("metadata parti.prefix", |c| {
-                c.metadata.insert(PREFIX.to_owned(), String::new());
-            }),
-            ("subjects", |c| c.subjects.push("x".to_owned())),
-            ("retention", |c| c.retention = "interest".to_owned()),
-            ("discard", |c| c.discard = "old".to_owned()),
-            ("max_msgs_per_subject", |c| c.max_msgs_per_subject = 5),
-            ("allow_atomic", |c| c.allow_atomic = false),
-            ("allow_direct", |c| c.allow_direct = false),
-            ("no_ack", |c| c.no_ack = true),
-            ("sealed", |c| c.sealed = true),
-            ("sources", |c| c.sources = Some(serde::de::IgnoredAny)),
-            ("persist_mode async", |c| {
-                c.persist_mode = "async".to_owned();
-            }),
-            ("max_age", |c| c.max_age = 1_000_000_000),
-            ("subject_delete_marker_ttl", |c| {
-                c.subject_delete_marker_ttl = 1
-            }),
-        ];
-        let wanted = StreamConfig::wanted(&names(), &NatsOptions::default());
-        assert_eq!(wanted.mismatch(&names(), "parti_"), None);
-        for (setting, change) in cases {
-            let mut config = wanted.clone();
-            change(&mut config);
-            let (named, found, needed) = config.mismatch(&names(), "parti_").expect(setting);
-            assert_eq!(named, setting);
-            assert_ne!(found, needed);
-        }
-    }
-
-    /// A server that drops settings it does not know would leave a bucket without batches.
-    #[test]
-    fn a_configuration_without_the_setting_counts_as_off() {
-        let echoed = r#"{"name":"KV_b","subjects":["$KV.b.>"],"retention":"limits",
-            "discard":"new","max_msgs_per_subject":1,"allow_direct":true}"#;
-        let config: StreamConfig = serde_json::from_str(echoed).expect("reads");
-        let mismatch = config.mismatch(&names(), "parti_").expect("a mismatch");
-        assert_eq!(mismatch.0, "allow_atomic");
-    }
-
-    /// Of requests that are the same a cluster makes one stream with several creation times, and a
-    /// fail-over then looks like another bucket.
-    #[test]
-    fn no_two_creations_are_the_same() {
-        let (names, options) = (names(), NatsOptions::default());
-        let wanted = [(); 2].map(|()| StreamConfig::wanted(&names, &options).metadata);
-        assert_ne!(wanted[0], wanted[1]);
     }
 }

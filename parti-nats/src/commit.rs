@@ -13,10 +13,12 @@ use futures_util::{StreamExt, stream};
 use parti_core::{Entry, Expect, Revision, StoreError, Write};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::api::{Api, Outgoing, denial, parse};
+use crate::bucket;
 use crate::key::key_fault;
+use crate::leader::unsent;
 use crate::outcome::{Failure, code};
 use crate::read;
 use crate::store::rejected;
@@ -42,21 +44,48 @@ pub(crate) async fn commit(
         return Err(rejected(fault));
     }
     let deadline = api.deadline();
+    let subjects = writes.iter().map(|write| api.write_subject(&write.key));
+    let subjects: Vec<String> = subjects.collect();
+    await_denials(api, &subjects, deadline)
+        .await
+        .map_err(|failure| failure.during(&title(writes)))?;
+    let sent = api.violations.sending(subjects);
     let mut conditions: Vec<_> = writes.iter().map(condition).collect();
     let mut retries = 0;
     loop {
         let failure = match send(api, writes, &conditions, deadline).await {
-            Ok(revisions) => return Ok(revisions),
+            Ok(revisions) => {
+                sent.answered();
+                return Ok(revisions);
+            }
             Err(failure) => failure,
         };
         let again = failure.is_code(code::WRONG_SEQUENCE)
             && retries < TOMBSTONE_RETRIES
             && adopt_tombstones(api, writes, &mut conditions, deadline).await;
         if !again {
+            if failure.ends_the_matter(writes.len()) {
+                sent.answered();
+            }
             return Err(failure.during(&title(writes)));
         }
         retries += 1;
     }
+}
+
+/// A write that was given up without an answer may still be denied, which would look like a denial of
+/// the next one of the same key, and "denied" means "never written". So whatever the server has to say of
+/// it is waited for before the next is sent.
+async fn await_denials(api: &Api, subjects: &[String], deadline: Instant) -> Result<(), Failure> {
+    if !api.violations.may_come_late(subjects) {
+        return Ok(());
+    }
+    // The server reads one message after another: what it has to say of earlier ones comes first.
+    bucket::info(api, deadline).await.map_err(unsent)?;
+    // The client passes denials on by itself, a little later than answers.
+    sleep(DENIAL_GRACE).await;
+    api.violations.came(subjects);
+    Ok(())
 }
 
 /// What makes the writes impossible, if anything.
@@ -142,7 +171,10 @@ async fn send(
             let outgoing = outgoing(api, write, *condition);
             api.send(outgoing, deadline).await?
         }
-        _ => send_batch(api, writes, conditions, deadline).await?,
+        _ => {
+            api.leader.check(api, deadline).await?;
+            send_batch(api, writes, conditions, deadline).await?
+        }
     };
     revisions(&ack.payload, &api.names.stream, writes.len())
 }
@@ -154,9 +186,7 @@ async fn send_batch(
     conditions: &[Option<u64>],
     deadline: Instant,
 ) -> Result<async_nats::Message, Failure> {
-    if !api.is_connected() {
-        return Err(Failure::NotConnected);
-    }
+    api.connected()?;
     let mut denials = api.violations.listen();
     let batch = format!("{:016x}{:016x}", random(), random());
     let mut messages =
@@ -174,7 +204,7 @@ async fn send_batch(
             api.client
                 .publish_with_headers(message.subject, message.headers, message.payload)
                 .await
-                .map_err(|error| unsent(error.kind(), error.to_string()))?;
+                .map_err(|error| not_taken(error.kind(), error.to_string()))?;
         }
         Ok(())
     };
@@ -204,7 +234,7 @@ async fn send_batch(
 }
 
 /// A message of a batch that the client did not take.
-fn unsent(kind: PublishErrorKind, text: String) -> Failure {
+fn not_taken(kind: PublishErrorKind, text: String) -> Failure {
     match kind {
         PublishErrorKind::MaxPayloadExceeded => Failure::TooLarge(text),
         PublishErrorKind::InvalidSubject => Failure::BadSubject(text),

@@ -4,21 +4,37 @@
 //! found and what is needed, and none of them repeats a password that stood in the address.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions};
 use parti_core::GroupName;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::address::Addresses;
 use crate::api::Api;
 use crate::bucket;
 use crate::error::OpenError;
 use crate::key::Names;
+use crate::leader::StreamLeader;
 use crate::options::{NatsOptions, tuned};
 use crate::read::listing::PageSize;
 use crate::store::NatsStore;
-use crate::version::{MINIMUM_SERVER, ServerVersion};
+use crate::version::check_version;
 use crate::violation::{ConnectionEvents, Hearing, Violations};
+
+/// How often to look whether a client has its first connection.
+const FIRST_LOOKS: Duration = Duration::from_millis(20);
+
+/// A client that was told to make its first connection in the background
+/// (`retry_on_initial_connect`) has none yet. It is waited for, however long that takes: this is what
+/// was asked for.
+async fn first_connection(client: Client) -> Client {
+    while client.connection_state() == State::Pending {
+        sleep(FIRST_LOOKS).await;
+    }
+    client
+}
 
 impl NatsStore {
     /// Connects to a server and opens the bucket of a group, creating it if there is none.
@@ -31,7 +47,8 @@ impl NatsStore {
     ///
     /// # Cancellation safety
     /// Dropping the future closes the connection and may leave the (empty) bucket behind; opening again
-    /// is safe. Bounded by `connect_timeout` for the connection and for each of at most three requests.
+    /// is safe. Bounded by `connect_timeout` for the connection, unless `retry_on_initial_connect` is
+    /// set, and for each of at most three requests.
     pub async fn connect(
         url: &str,
         group: &GroupName,
@@ -43,7 +60,8 @@ impl NatsStore {
     /// As [`NatsStore::connect`], with the client's own options for authentication, TLS and names.
     ///
     /// What leases need is set over them, see [`tuned`]; an event callback in `connect` is
-    /// replaced by the store's own.
+    /// replaced by the store's own. With `retry_on_initial_connect` a server that is not there yet is
+    /// waited for without a limit, and so are credentials that it does not accept yet.
     ///
     /// # Errors
     /// As [`NatsStore::connect`].
@@ -68,7 +86,7 @@ impl NatsStore {
         });
         let connecting = connect.connect(&addresses.servers[..]);
         let client = match timeout(options.connect_timeout, connecting).await {
-            Ok(Ok(client)) => client,
+            Ok(Ok(client)) => first_connection(client).await,
             Ok(Err(error)) => return Err(addresses.refusal(error.kind(), error.to_string())),
             Err(_) => {
                 let reason = format!("no connection within {:?}", options.connect_timeout);
@@ -123,13 +141,10 @@ impl NatsStore {
         options: NatsOptions,
         violations: Violations,
     ) -> Result<Self, OpenError> {
-        let Some(server) = client.try_server_info() else {
-            return Err(OpenError::Unreachable {
-                address: "the given client".to_owned(),
-                reason: "it has not been connected yet".to_owned(),
-            });
-        };
-        check_version(&server.version)?;
+        let client = first_connection(client).await;
+        if let Some(server) = client.try_server_info() {
+            check_version(&server.version)?;
+        }
         let names = Names::new(format!("{}{group}", options.bucket_prefix));
         let api = Api {
             client,
@@ -137,33 +152,12 @@ impl NatsStore {
             options,
             violations,
             page_size: Arc::new(PageSize::new()),
+            leader: Arc::new(StreamLeader::default()),
         };
         let info = bucket::open(&api).await?;
         Ok(Self {
             api: Arc::new(api),
             message_limit: info.config.max_msg_size,
         })
-    }
-}
-
-fn check_version(found: &str) -> Result<(), OpenError> {
-    match ServerVersion::parse(found) {
-        Some(version) if version >= MINIMUM_SERVER => Ok(()),
-        Some(_) | None => Err(OpenError::too_old(found)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Version 2.12.0 checks conditions wrongly: a group on it has no exclusion at all.
-    #[test]
-    fn an_old_or_unreadable_version_is_refused_with_both_versions() {
-        for found in ["2.12.0", "2.10.26", "unknown"] {
-            let error = check_version(found).expect_err(found).to_string();
-            assert!(error.contains(found) && error.contains("2.12.1"), "{error}");
-        }
-        assert_eq!(check_version("2.12.1"), Ok(()));
     }
 }

@@ -133,8 +133,10 @@ impl OpenError {
                     reason: format!("{description} (error {code})"),
                 }
             }
-            other @ (Failure::NotConnected
+            other @ (Failure::NotConnected { .. }
             | Failure::NotCommitted
+            | Failure::NotAsked(_)
+            | Failure::TooOld { .. }
             | Failure::Broken(_)
             | Failure::TooLarge(_)
             | Failure::BadSubject(_)

@@ -51,6 +51,7 @@ mod commit;
 mod connect;
 mod error;
 mod key;
+mod leader;
 mod options;
 mod outcome;
 mod read;

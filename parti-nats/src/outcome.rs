@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use parti_core::{StoreError, StoreErrorKind};
 
+use crate::version::MINIMUM_SERVER;
+
 /// Error numbers of the server that something here depends on.
 pub(crate) mod code {
     /// The stream name is taken by a stream with other settings.
@@ -30,10 +32,22 @@ pub(crate) mod code {
 /// How a request can fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The client had no connection; nothing was handed to it.
-    NotConnected,
+    /// The client had no connection; nothing was handed to it. With what the server said last of why,
+    /// if it said something.
+    NotConnected {
+        /// Its words.
+        why: Option<String>,
+    },
     /// Part of a batch was handed over, but not the message that commits it.
     NotCommitted,
+    /// The server that leads the stream is too old to check the conditions of a batch; nothing was
+    /// handed over.
+    TooOld {
+        /// Its version.
+        found: String,
+    },
+    /// What has to be known before could not be asked; nothing was handed over.
+    NotAsked(String),
     /// Handed over, and no answer within the time.
     TimedOut {
         /// The time.
@@ -70,12 +84,33 @@ impl Failure {
         matches!(self, Self::Server { code, .. } if *code == wanted)
     }
 
+    /// Whether the server has nothing more to say of a commit of so many writes: a message of it that
+    /// is denied later would have left the batch incomplete.
+    pub(crate) fn ends_the_matter(&self, writes: usize) -> bool {
+        match self {
+            Self::Server { code, .. } => *code != code::INCOMPLETE_BATCH,
+            Self::Denied { .. } => writes == 1,
+            Self::NotConnected { .. }
+            | Self::NotAsked(_)
+            | Self::TooOld { .. }
+            | Self::TooLarge(_)
+            | Self::BadSubject(_) => true,
+            Self::NotCommitted
+            | Self::TimedOut { .. }
+            | Self::NoResponders
+            | Self::Broken(_)
+            | Self::Malformed(_) => false,
+        }
+    }
+
     /// What the failure leaves behind.
     pub(crate) fn kind(&self) -> StoreErrorKind {
         match self {
-            Self::NotConnected | Self::NotCommitted | Self::NoResponders => {
-                StoreErrorKind::Unavailable
-            }
+            Self::NotConnected { .. }
+            | Self::NotCommitted
+            | Self::NotAsked(_)
+            | Self::TooOld { .. }
+            | Self::NoResponders => StoreErrorKind::Unavailable,
             Self::TimedOut { .. } | Self::Broken(_) | Self::Malformed(_) => StoreErrorKind::Unknown,
             Self::TooLarge(_) | Self::BadSubject(_) | Self::Denied { .. } => {
                 StoreErrorKind::Rejected
@@ -118,10 +153,21 @@ fn kind_of(code: u64, description: &str) -> StoreErrorKind {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotConnected => f.write_str("no connection to the server"),
+            Self::NotConnected { why: None } => f.write_str("no connection to the server"),
+            Self::NotConnected { why: Some(why) } => {
+                write!(f, "no connection to the server: {why}")
+            }
             Self::NotCommitted => {
                 f.write_str("the connection took too long to accept the batch; it was abandoned")
             }
+            Self::TooOld { found } => write!(
+                f,
+                "the server that leads the stream has version {found}; at least {MINIMUM_SERVER} is needed"
+            ),
+            Self::NotAsked(why) => write!(
+                f,
+                "the leader of the stream could not be asked before: {why}"
+            ),
             Self::TimedOut { after, hint: None } => write!(f, "no answer within {after:?}"),
             Self::TimedOut {
                 after,
@@ -164,9 +210,17 @@ mod tests {
         };
         let denied = Failure::Denied { subject: text() };
         let cases = [
-            (Failure::NotConnected, StoreErrorKind::Unavailable),
+            (
+                Failure::NotConnected { why: None },
+                StoreErrorKind::Unavailable,
+            ),
             (Failure::NotCommitted, StoreErrorKind::Unavailable),
             (Failure::NoResponders, StoreErrorKind::Unavailable),
+            (Failure::NotAsked(text()), StoreErrorKind::Unavailable),
+            (
+                Failure::TooOld { found: text() },
+                StoreErrorKind::Unavailable,
+            ),
             (timed_out, StoreErrorKind::Unknown),
             (Failure::Broken(text()), StoreErrorKind::Unknown),
             (Failure::Malformed(text()), StoreErrorKind::Unknown),

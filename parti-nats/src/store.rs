@@ -90,15 +90,16 @@ impl Store for NatsStore {
 }
 
 fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
-    let server = api.client.try_server_info().ok_or(Failure::NotConnected)?;
+    let version = info.leader_version().unwrap_or("older than 2.11");
     Ok(StoreInfo {
         created: info.created()?,
         // By the wall clocks of two servers, one of which may have been set since.
         age: Duration::ZERO,
         last_revision: Revision::new(info.state.last_seq),
-        version: format!("nats-server {}", server.version),
+        version: format!("nats-server {version}"),
         max_batch: MAX_BATCH,
         max_value: max_value(api, info.config.max_msg_size),
+        faults: info.faults(&api.names, &api.options.bucket_prefix),
     })
 }
 

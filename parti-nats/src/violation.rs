@@ -4,6 +4,7 @@
 //! file it would look like a slow server. It is separate because the lines arrive on the client's
 //! event callback, beside all requests.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,12 +34,42 @@ pub(crate) struct Violations {
     hearing: Hearing,
     publish: broadcast::Sender<Arc<str>>,
     subscribe: Arc<Mutex<Denied>>,
+    /// Subjects with a publication of which a denial may still come.
+    unanswered: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// A subscription that was denied on this connection, and when that last led to a new one.
+/// A publication under way: until it is answered, a denial of its subjects may come late.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    subjects: Vec<String>,
+    unanswered: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Sending {
+    /// The server answered, and with that has said all there was to say.
+    pub(crate) fn answered(mut self) {
+        self.subjects.clear();
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let subjects = std::mem::take(&mut self.subjects);
+        locked(&self.unanswered).extend(subjects);
+    }
+}
+
+/// A panic leaves the value whole, so a poisoned lock is usable.
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A subscription that was denied on this connection, when that last led to a new one, and what was
+/// said last of why there is no connection.
 #[derive(Debug, Default)]
 struct Denied {
     subject: Option<String>,
+    refused: Option<String>,
     reconnected: Option<Instant>,
 }
 
@@ -48,6 +79,7 @@ impl Violations {
             hearing,
             publish: broadcast::channel(WAITING_MAX).0,
             subscribe: Arc::default(),
+            unanswered: Arc::default(),
         }
     }
 
@@ -57,16 +89,17 @@ impl Violations {
             Event::ServerError(ServerError::Other(text)) => text,
             Event::Connected => {
                 // The client subscribes to everything again; what is still denied is told again.
-                self.denied().subject = None;
+                let mut denied = self.denied();
+                (denied.subject, denied.refused) = (None, None);
                 return;
             }
-            Event::ServerError(_)
-            | Event::Disconnected
+            Event::ServerError(error) => return self.refuse(error.to_string()),
+            Event::ClientError(error) => return self.refuse(error.to_string()),
+            Event::Disconnected
             | Event::LameDuckMode
             | Event::Draining
             | Event::Closed
-            | Event::SlowConsumer(_)
-            | Event::ClientError(_) => return,
+            | Event::SlowConsumer(_) => return,
         };
         match Violation::parse(text) {
             Some(Violation::Publish(subject)) => {
@@ -81,8 +114,22 @@ impl Violations {
                 );
                 self.denied().subject = Some(subject.to_owned());
             }
-            None => {}
+            None => self.refuse(text.clone()),
         }
+    }
+
+    /// The server ended the connection, or did not let the client have one.
+    fn refuse(&self, why: String) {
+        let mut denied = self.denied();
+        if denied.refused.as_ref() != Some(&why) {
+            tracing::warn!(why, "the server refuses the connection");
+            denied.refused = Some(why);
+        }
+    }
+
+    /// Why there is no connection, in the last words about it.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.denied().refused.clone()
     }
 
     /// The subjects that may not be published to, from now on.
@@ -90,10 +137,36 @@ impl Violations {
         self.publish.subscribe()
     }
 
+    /// Something is about to be published; say when it was answered.
+    pub(crate) fn sending(&self, subjects: Vec<String>) -> Sending {
+        let unanswered = Arc::clone(&self.unanswered);
+        Sending {
+            subjects,
+            unanswered,
+        }
+    }
+
+    /// Whether a denial of an earlier publication to one of the subjects may still come.
+    pub(crate) fn may_come_late(&self, subjects: &[String]) -> bool {
+        let unanswered = locked(&self.unanswered);
+        subjects.iter().any(|subject| unanswered.contains(subject))
+    }
+
+    /// Whatever was to come for the subjects has come.
+    pub(crate) fn came(&self, subjects: &[String]) {
+        let mut unanswered = locked(&self.unanswered);
+        for subject in subjects {
+            unanswered.remove(subject);
+        }
+    }
+
     /// What may explain that an answer does not come, if anything.
     pub(crate) fn hint(&self) -> Option<String> {
-        let subject = self.denied().subject.clone();
-        match (subject, self.hearing) {
+        let denied = self.denied();
+        if let Some(why) = &denied.refused {
+            return Some(why.clone());
+        }
+        match (denied.subject.clone(), self.hearing) {
             (Some(subject), _) => Some(format!(
                 "the server's permissions do not allow to subscribe to {subject:?}"
             )),
@@ -120,11 +193,8 @@ impl Violations {
         wanted
     }
 
-    /// A panic leaves the value whole, so a poisoned lock is usable.
     fn denied(&self) -> MutexGuard<'_, Denied> {
-        self.subscribe
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        locked(&self.subscribe)
     }
 }
 

@@ -78,6 +78,11 @@ impl Kv {
         self.entries.clear();
     }
 
+    /// Loses a key without a trace: no revision says so. What it held.
+    pub fn vanish(&mut self, key: &str) -> Option<Entry> {
+        self.entries.remove(key)
+    }
+
     /// Loses every write but these, which are all up to a revision, in their order.
     pub fn set_back<'a>(&mut self, log: impl IntoIterator<Item = &'a Entry>) {
         (self.last, self.entries) = (Revision::ZERO, BTreeMap::new());
@@ -119,6 +124,7 @@ impl Kv {
             version: "in-memory".to_owned(),
             max_batch: self.limits.max_batch,
             max_value: self.limits.max_value,
+            faults: Vec::new(),
         }
     }
 

@@ -118,6 +118,9 @@ codes! {
         "Workers of the group cannot begin to process partitions they have.";
     SlotsHeld = "slots_held", Report,
         "Slots are held for replacements of workers that left; their partitions have no owner.";
+    StoreUnfit = "store_unfit", Report,
+        "A setting of the store was changed, or its server is too old: records may vanish, or conditions \
+         not be kept.";
     OtherProblem = "other_problem", Report,
         "The leader is of a later release and tells a problem that this release has no name for.";
     ModeNotHeld = "mode_not_held", Report,
@@ -154,6 +157,7 @@ fn condition_of(kind: ProblemKind, config: &Config) -> (HealthCode, Duration) {
         ProblemKind::OtherList => (HealthCode::OtherList, Duration::ZERO),
         ProblemKind::SettingsDiffer => (HealthCode::SettingsDiffer, Duration::ZERO),
         ProblemKind::SlotsHeld => (HealthCode::SlotsHeld, repaired),
+        ProblemKind::StoreUnfit => (HealthCode::StoreUnfit, Duration::ZERO),
         // A test fails for a kind with a name that ends up here.
         ProblemKind::HandlerFailing => (HealthCode::HandlerFailing, interval),
         ProblemKind::Other(_) | _ => (HealthCode::OtherProblem, repaired),

@@ -157,6 +157,8 @@ fn code(notice: &ManagerNotice) -> Option<&'static str> {
             Notice::Parked { .. } => "parked",
             Notice::LeftUnowned { .. } => "left_unowned",
             Notice::StepFailed { .. } => "step_failed",
+            Notice::RecordVanished { .. } => "record_vanished",
+            Notice::StoreUnfit { faults } if !faults.is_empty() => "store_unfit",
             Notice::CircuitChanged {
                 to: CircuitState::Open,
                 ..

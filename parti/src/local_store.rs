@@ -81,6 +81,7 @@ impl Store for LocalStore {
                 version: "local".to_owned(),
                 max_batch: MAX_BATCH,
                 max_value: MAX_VALUE,
+                faults: Vec::new(),
             })),
         }
     }

@@ -29,6 +29,6 @@
 
 #[doc(inline)]
 pub use parti_core::{
-    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply,
-    Watch, WatchEvent, WatchScope, Write,
+    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp,
+    StoreReply, Watch, WatchEvent, WatchScope, Write,
 };

@@ -12,7 +12,6 @@ use crate::id::{Epoch, Nonce, Version, WorkerId, WriteId};
 use crate::notice::{Notice, StartError};
 use crate::record::{SessionRecord, SessionStatus};
 use crate::time::Instant;
-use crate::wire;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -133,7 +132,7 @@ pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         applied: Version::ZERO,
         known: cx.known(),
         age: Duration::ZERO,
-        reads: wire::FORMATS,
+        reads: cx.formats(),
         draining: Vec::new(),
         capacity: cx.config().capacity(),
         labels: cx.config().labels().clone(),

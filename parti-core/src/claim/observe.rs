@@ -2,16 +2,17 @@
 
 use super::Claim;
 use super::choice::Seat;
+use crate::cx::Cx;
 use crate::id::Epoch;
 use crate::keys::Key;
+use crate::outline::SessionOutline;
 use crate::record::{Record, SessionRecord, SessionStatus};
 use crate::store::Entry;
-use crate::time::Instant;
-use crate::wire;
+use crate::wire::WireError;
 
 impl Claim {
     /// Notes what the list shows, and since when.
-    pub(super) fn observe(&mut self, now: Instant, entries: &[Entry]) {
+    pub(super) fn observe(&mut self, cx: &Cx<'_>, entries: &[Entry]) {
         for entry in entries {
             let Key::Session(worker) = Key::parse(&entry.key) else {
                 continue;
@@ -25,17 +26,14 @@ impl Claim {
             if seen {
                 continue;
             }
-            let record = match wire::decode(value) {
+            let record = match cx.decode(value) {
                 Ok(Record::Session(record)) => Some(record),
-                Ok(
-                    Record::Head(_)
-                    | Record::Assignment(_)
-                    | Record::Audit(_)
-                    | Record::Control(_)
-                    | Record::Parked(_)
-                    | Record::Source(_),
-                )
-                | Err(_) => None,
+                Err(WireError::OtherRelease(envelope)) => {
+                    let mode = cx.config().mode();
+                    let outline = SessionOutline::from_envelope(&envelope);
+                    outline.map(|outline| outline.into_record(mode))
+                }
+                Ok(_) | Err(_) => None,
             };
             let epoch = match record.as_ref().map(|record| record.epoch) {
                 Some(epoch) if epoch > Epoch::ZERO => epoch,
@@ -58,7 +56,7 @@ impl Claim {
                 said: record,
                 epoch,
                 own,
-                since: now,
+                since: cx.now,
                 signs: match self.seats.get(&worker) {
                     Some(before) if lives => before.signs + 1,
                     Some(before) => before.signs,

@@ -1,10 +1,12 @@
-//! Which bug a configuration plants: none, unless the feature `planted` is on and a test asks.
+//! Which bug a configuration plants, and which release it plays: none and this one, unless the features
+//! `planted` and `releases` are on and a test asks.
 //!
-//! It is separate so that the configuration shows no trace of it but one field.
+//! It is separate so that the configuration shows no trace of it but two fields.
 
 use super::Config;
-#[cfg(feature = "planted")]
+#[cfg(any(test, feature = "releases"))]
 use super::ConfigBuilder;
+use crate::id::Formats;
 use crate::planted::Planted;
 
 #[cfg(feature = "planted")]
@@ -16,7 +18,40 @@ impl ConfigBuilder {
     }
 }
 
+#[cfg(any(test, feature = "releases"))]
+impl ConfigBuilder {
+    /// Lets every core with this configuration read and write other formats, as another release would.
+    /// For tests of updates.
+    pub fn formats(mut self, formats: Formats) -> Self {
+        self.formats = Some(formats);
+        self
+    }
+}
+
+#[cfg(any(test, feature = "releases"))]
 impl Config {
+    /// The same configuration of another release.
+    #[must_use]
+    pub fn with_formats(mut self, formats: Formats) -> Self {
+        self.settings.formats = Some(formats);
+        self
+    }
+}
+
+impl Config {
+    /// The formats of records that this release reads; it can write the newest.
+    #[cfg(any(test, feature = "releases"))]
+    pub(crate) fn formats(&self) -> Formats {
+        self.settings.formats.unwrap_or(Formats::THIS_RELEASE)
+    }
+
+    /// The formats of records that this release reads; it can write the newest.
+    #[cfg(not(any(test, feature = "releases")))]
+    #[expect(clippy::unused_self)]
+    pub(crate) const fn formats(&self) -> Formats {
+        Formats::THIS_RELEASE
+    }
+
     /// Whether this bug is planted.
     #[cfg(feature = "planted")]
     pub(crate) fn planted(&self, bug: Planted) -> bool {

@@ -103,6 +103,8 @@ impl ConfigBuilder {
             circuit_breaker: self.circuit_breaker.map_or_else(breaker, Ok)?,
             #[cfg(feature = "planted")]
             planted: self.planted,
+            #[cfg(any(test, feature = "releases"))]
+            formats: self.formats,
         })
     }
 

@@ -25,6 +25,7 @@ fn info(created: u64, last: u64) -> Result<StoreReply, StoreError> {
         version: String::new(),
         max_batch: 1,
         max_value: 1,
+        faults: alloc::vec::Vec::new(),
     }))
 }
 

@@ -35,6 +35,7 @@ mod parked;
 mod planted;
 mod problems;
 mod races;
+mod releases;
 mod requests;
 mod restarts;
 mod sessions;
@@ -45,6 +46,7 @@ mod states;
 mod stuck;
 mod suspension;
 mod transfers;
+mod vanishing;
 mod windows;
 mod world;
 

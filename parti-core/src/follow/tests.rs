@@ -8,9 +8,10 @@ use super::*;
 use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::{Nonce, Term, WriteId};
-use crate::record::{LeaderName, Parked};
+use crate::record::{LeaderName, Parked, SessionStatus};
 use crate::state::Cause;
 use crate::strategy::StrategyId;
+use crate::wire;
 
 /// When `worker-0` of epoch 5 may stand, in ms: `worker-1` of epoch 20 leads, or nobody; `head`
 /// was seen at 1 s, the store was seen whole at 500 ms, the leader's session as given.
@@ -60,6 +61,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         term: None,
         sightings: Sightings::new(),
         leader: observed,
+        unread: None,
         looked_at: Some(at(500)),
         ..Follow::default()
     };

@@ -61,6 +61,7 @@ impl Leader {
 
     fn judge(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
         self.confirmations.note(cx.now, &self.view);
+        self.view.lower_formats(cx);
         self.bench.forgive(cx.now);
         let basis = basis(&self.view, self.target.as_ref());
         let config = cx.shared_config();
@@ -77,6 +78,8 @@ impl Leader {
         }
         let mut facts = self.facts(&config, (cx.now, cx.wall_ms()), contact, &difference);
         facts.in_contact &= cx.store_is_sound();
+        // Somebody has come who does not read what the group writes.
+        facts.resume |= self.head.format > self.view.format(cx);
         let verdict = judge(&config, &facts);
         self.next_end = difference.next_end;
         self.parked_until = facts.parked_until;

@@ -141,9 +141,12 @@ impl Leader {
             return;
         }
         let (write, version) = (self.next_write(), self.next_version(cx));
+        let format = self.view.format(cx);
         let head = Head {
             write,
             version,
+            format,
+            lease: cx.config().lease(),
             cause: Cause::Settings,
             agreed: found,
             ..self.head.clone()
@@ -171,12 +174,12 @@ impl Leader {
         let writes = vec![
             Write {
                 key: head_key(),
-                value: Some(wire::encode(&Record::Head(head.clone()))),
+                value: Some(wire::encode_as(format, &Record::Head(head.clone()))),
                 expect: Expect::Revision(self.head_revision),
             },
             Write {
                 key: audit_key(version.get()),
-                value: Some(wire::encode(&Record::Audit(audit))),
+                value: Some(wire::encode_as(format, &Record::Audit(audit))),
                 expect: Expect::Any,
             },
         ];

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use super::inherit::Origin;
 use super::ledger::{Change, Page, Step};
-use super::parking::{cut, newly};
+use super::parking::cut;
 use super::plan::{Judged, Requested, Target};
 use super::seats::Seats;
 use super::view::{View, unknown_session};
@@ -23,20 +23,15 @@ use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
 use crate::id::{Revision, Token, Version, WorkerId, WriteId};
-use crate::keys::{assignment_key, audit_key, control_key, head_key, parked_key, session_key};
+use crate::keys::{Key, assignment_key, audit_key, control_key, head_key, parked_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
-use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{
-    AssignmentRecord, AuditEntry, Head, ParkedGroup, ParkedRecord, Record, SessionRecord,
-    SessionStatus, WorkerChange,
+    AssignmentRecord, Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus,
 };
 use crate::state::Cause;
 use crate::store::{Expect, StoreInfo, Write};
 use crate::wire;
-
-/// The most partitions an audit entry names.
-const AUDIT_CHANGES: usize = 2_000;
 
 /// The digest of weights in `head` while the list is one that the records name.
 const UNKNOWN_WEIGHTS: u128 = 0;
@@ -94,6 +89,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) write: WriteId,
     pub(crate) worker: &'a WorkerId,
     pub(crate) info: &'a StoreInfo,
+    /// The format in which all of it is written.
+    pub(crate) format: u16,
     /// The leader's lease.
     pub(crate) lease: Duration,
     pub(crate) base: (&'a Head, Revision),
@@ -135,11 +132,14 @@ impl Draft<'_> {
         let expect = Expect::Revision(self.base.1);
         writes.push(Write {
             key: head_key(),
-            value: Some(wire::encode(&Record::Head(head.clone()))),
+            value: Some(wire::encode_as(self.format, &Record::Head(head.clone()))),
             expect: cx.unless_planted(Planted::BlindHead, expect, Expect::Any),
         });
         for (worker, record, expect) in &evicted {
-            let value = Some(wire::encode(&Record::Session(record.clone())));
+            let value = Some(wire::encode_as(
+                self.format,
+                &Record::Session(record.clone()),
+            ));
             writes.push(Write {
                 key: session_key(worker),
                 value,
@@ -149,7 +149,7 @@ impl Draft<'_> {
         for (worker, record) in &records {
             let value = record
                 .clone()
-                .map(|record| wire::encode(&Record::Assignment(record)));
+                .map(|record| wire::encode_as(self.format, &Record::Assignment(record)));
             writes.push(Write {
                 key: assignment_key(worker),
                 value,
@@ -167,7 +167,7 @@ impl Draft<'_> {
         if let Some(groups) = &parked {
             writes.push(self.parked_write(version, groups));
         }
-        let value = Some(wire::encode(&Record::Audit(audit)));
+        let value = Some(wire::encode_as(self.format, &Record::Audit(audit)));
         writes.push(Write {
             key: audit_key(version.get()),
             value,
@@ -233,7 +233,7 @@ impl Draft<'_> {
             version,
             groups: groups.to_vec(),
         };
-        let value = wire::encode(&Record::Parked(record));
+        let value = wire::encode_as(self.format, &Record::Parked(record));
         Write {
             key: parked_key(),
             value: (!groups.is_empty()).then_some(value),
@@ -300,7 +300,7 @@ impl Draft<'_> {
             term: before.term,
             leader: before.leader.clone(),
             version,
-            format: wire::FORMAT,
+            format: self.format,
             lease: self.lease,
             cause: self.cause,
             planned: if self.begins { version } else { before.planned },
@@ -372,11 +372,12 @@ impl Draft<'_> {
         let evicted = self.evictions.iter().filter_map(|(worker, judged)| {
             let session = self.view.sessions.get(worker)?;
             let epoch = match (&session.record, self.view.records.get(worker)) {
-                (None, Some(record)) => record.epoch,
-                (Some(_), _) | (None, None) => session.epoch(),
+                (None, Some(record)) if session.unread.is_none() => record.epoch,
+                (Some(_) | None, _) => session.epoch(),
             };
             let silent = judged.is_silent();
             let status = SessionStatus::Evicted { silent };
+            let outline = session.unread.as_ref();
             let record = match &session.record {
                 Some(record) => SessionRecord {
                     write: self.write,
@@ -384,74 +385,11 @@ impl Draft<'_> {
                     status,
                     ..record.clone()
                 },
-                None => unknown_session(self.write, epoch, status, self.agreed.mode),
+                None => unknown_session(self.write, epoch, status, (self.agreed.mode, outline)),
             };
             Some((worker.clone(), record, session.expect))
         });
         evicted.collect()
-    }
-
-    fn audit(&self, cx: &Cx<'_>, version: Version) -> AuditEntry {
-        let (mut changes, mut named, mut truncated) = (Vec::new(), 0, false);
-        for (index, change) in &self.step.changes {
-            let Change::Write(page) = change else {
-                continue;
-            };
-            let change = self.worker_change(*index, page, version);
-            named += change.gained.len() + change.lost.len();
-            if named > AUDIT_CHANGES {
-                truncated = true;
-                break;
-            }
-            if !(change.gained.is_empty() && change.lost.is_empty()) {
-                changes.push(change);
-            }
-        }
-        let before: BTreeSet<&PartitionKey> = self.view.parking.named().0.collect();
-        let mut parked = if self.begins {
-            newly(&self.target.parked, &before)
-        } else {
-            Vec::new()
-        };
-        truncated |= cut(&mut parked, self.info.max_value / 2);
-        let report = &self.target.report;
-        AuditEntry {
-            write: self.write,
-            version,
-            term: self.base.0.term,
-            leader: self.worker.clone(),
-            cause: self.cause,
-            triggers: if self.begins {
-                self.target.triggers.clone()
-            } else {
-                Vec::new()
-            },
-            at_ms: cx.wall_ms(),
-            moved: if self.begins { report.moved } else { 0 },
-            lower_bound: if self.begins { report.lower_bound } else { 0 },
-            changes,
-            parked,
-            truncated,
-        }
-    }
-
-    fn worker_change(&self, index: usize, page: &Page, version: Version) -> WorkerChange {
-        let key = |rank: u32| self.seats.key(&self.target.table, rank).clone();
-        let gained = page
-            .granted
-            .iter()
-            .filter(|g| g.token.get() == version.get())
-            .map(|g| {
-                let from = self.target.previous.get(g.rank as usize).cloned().flatten();
-                (key(g.rank), from)
-            });
-        let lost = page.revoking.iter().filter(|&&(_, since)| since == version);
-        let lost: BTreeSet<PartitionKey> = lost.map(|&(rank, _)| key(rank)).collect();
-        WorkerChange {
-            worker: self.seats.workers[index].clone(),
-            gained: gained.collect(),
-            lost: lost.into_iter().collect(),
-        }
     }
 }
 
@@ -464,13 +402,21 @@ fn new_grants(page: &Page, version: Version) -> usize {
 
 fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {
     let size = |write: &Write| write.value.as_ref().map_or(0, Vec::len);
-    match writes.iter().find(|write| size(write) > most) {
-        None => Ok(()),
-        Some(write) => Err(alloc::format!(
-            "the record {} would have {} bytes, the store takes {most}; use more workers, shorter \
-             partition keys, or a store with a larger payload limit",
-            write.key,
-            size(write)
-        )),
-    }
+    let Some(write) = writes.iter().find(|write| size(write) > most) else {
+        return Ok(());
+    };
+    let advice = match Key::parse(&write.key) {
+        Key::Assignment(_) => {
+            "use more workers, shorter partition keys, or a store with a larger payload limit"
+        }
+        Key::Session(_) => "use shorter labels, or a store with a larger payload limit",
+        Key::Head | Key::Audit(_) | Key::Control(..) | Key::Parked | Key::Source | Key::Foreign => {
+            "use a store with a larger payload limit"
+        }
+    };
+    Err(alloc::format!(
+        "the record {} would have {} bytes, the store takes {most}; {advice}",
+        write.key,
+        size(write)
+    ))
 }

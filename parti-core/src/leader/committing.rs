@@ -76,6 +76,7 @@ impl Leader {
             write,
             worker: &self.worker,
             info: &self.info,
+            format: self.view.format(cx),
             lease: config.lease(),
             base: (&self.head, self.head_revision),
             version,
@@ -211,6 +212,7 @@ impl Leader {
 
     fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
         cx.learn(commit.head.version);
+        cx.adopt_format(commit.head.format);
         let transfers = commit.transfers(cx, &self.view);
         let before = core::mem::replace(&mut self.head, commit.head);
         self.head_revision = revision;
@@ -234,8 +236,8 @@ impl Leader {
                 Some(record) => self.confirmations.expect(cx.now, &worker, record.version),
                 None => self.confirmations.forget(&worker),
             }
-            self.view
-                .wrote(assignment_key(&worker), revision, &worker, record);
+            let (key, format) = (assignment_key(&worker), self.head.format);
+            self.view.wrote(key, revision, format, &worker, record);
         }
         if let Some(parked) = commit.parked {
             self.view.parking.tell(cx, &parked);

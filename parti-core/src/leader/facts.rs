@@ -231,7 +231,9 @@ impl Leader {
         let others = self.view.sessions.iter().filter(|(worker, session)| {
             **worker != self.worker
                 && session.is_living()
-                && (session.record.is_some() || self.view.records.contains_key(*worker))
+                && (session.record.is_some()
+                    || session.unread.is_some()
+                    || self.view.may_own(worker))
         });
         let silent = others.map(|(worker, session)| Silent {
             worker: worker.clone(),

@@ -20,7 +20,6 @@ use crate::store::Entry;
 use crate::strategy::Unmet;
 use crate::table::PartitionTable;
 use crate::time::Instant;
-use crate::wire;
 
 /// The most bytes the names of parked partitions take in a record.
 const MAX_NAMES: usize = 128 << 10;
@@ -60,7 +59,7 @@ impl Parking {
         entry: &Entry,
         author: Option<Nonce>,
     ) -> News {
-        let reason = match entry.value.as_deref().map(wire::decode) {
+        let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Parked(record)))
                 if author.is_none_or(|author| author == record.write.nonce) =>
             {

@@ -192,6 +192,10 @@ pub(crate) fn candidates(
     let usable = usable.filter_map(|(worker, session)| {
         let Some(record) = &session.record else {
             let epoch = view.records.get(worker)?.epoch;
+            let unread = session.unread.as_ref();
+            if unread.is_some_and(|seen| !seen.is_living() || session.epoch() != epoch) {
+                return None;
+            }
             return Some((worker.clone(), (epoch, WorkerInfo::new(worker.clone()))));
         };
         let epoch = session.epoch();

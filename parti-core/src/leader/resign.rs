@@ -16,7 +16,6 @@ use crate::record::{Head, Record};
 use crate::state::Cause;
 use crate::store::{Expect, Write};
 use crate::time::Instant;
-use crate::wire;
 
 impl Leader {
     /// What the next leader is to go on with.
@@ -65,12 +64,13 @@ impl Leader {
             write,
             leader: None,
             version: self.next_version(cx),
+            format: cx.format(),
             lease: cx.config().lease(),
             cause: Cause::Resignation,
             carried: self.handed_on(cx.now),
             ..self.head.clone()
         };
-        let value = Some(wire::encode(&Record::Head(head.clone())));
+        let value = Some(cx.encode(&Record::Head(head.clone())));
         let expect = Expect::Revision(self.head_revision);
         let writes = vec![Write {
             key: head_key(),

@@ -5,7 +5,6 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
 
@@ -16,38 +15,23 @@ use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
 use crate::keys::Key;
 use crate::notice::{HistoryLoss, Notice};
+use crate::outline::SessionOutline;
 use crate::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
-use crate::wire;
+use crate::wire::{self, Summary, WireError};
 
+mod absence;
 mod own;
 mod planning;
+mod seen;
 mod session;
 
 pub(crate) use session::unknown_session;
 
-/// A worker's session as the leader sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct SessionView {
-    pub(crate) revision: Revision,
-    /// When this revision was first seen, on the own clock.
-    pub(crate) since: Instant,
-    /// When this session began, as far as is known: never earlier than it did.
-    pub(crate) began: Instant,
-    /// When the worker itself was last heard of; an eviction does not count.
-    pub(crate) heard: Instant,
-    /// Since when it says what it says of its assignment and of itself.
-    pub(crate) said: Instant,
-    /// `None` when the key holds no readable session.
-    pub(crate) record: Option<SessionRecord>,
-    /// What an eviction must expect of the key.
-    pub(crate) expect: Expect,
-    /// When each earlier session of the slot that this one names has ended for certain.
-    pub(crate) ends: BTreeMap<Epoch, Instant>,
-}
+pub(crate) use seen::SessionView;
 
 /// What became of an incarnation, as far as the leader can prove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +70,10 @@ pub(crate) struct View {
     pub(crate) parking: Parking,
     /// Workers whose record was overwritten by a foreign hand and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
+    /// Assignments that this release cannot read, and for which incarnation they are.
+    pub(super) unread: BTreeMap<WorkerId, Epoch>,
+    /// In which format each assignment is stored.
+    pub(super) formats: BTreeMap<WorkerId, u16>,
     /// Sessions without a record that may hold what no record lists although some should.
     pub(super) suspects: BTreeSet<(WorkerId, Epoch)>,
     /// Once the view is whole, assignments have one author: this leader's session.
@@ -154,48 +142,6 @@ impl View {
         self.suspects = there.collect();
     }
 
-    /// A snapshot begins: keys it does not mention are gone.
-    pub(crate) fn begin_snapshot(&mut self) {
-        self.mentioned = Some(BTreeSet::new());
-    }
-
-    /// Whether a snapshot is being delivered.
-    pub(crate) const fn is_in_snapshot(&self) -> bool {
-        self.mentioned.is_some()
-    }
-
-    /// A snapshot ends that misses no write up to `revision`.
-    pub(crate) fn end_snapshot(&mut self, cx: &mut Cx<'_>, revision: Revision) {
-        if let Some(mentioned) = self.mentioned.take() {
-            self.purge(cx, &mentioned, revision);
-        }
-    }
-
-    /// Keys that a complete view up to `revision` does not mention were removed, or they were
-    /// written again meanwhile and will be shown later. Assignments are left alone for that: only
-    /// this leader removes them.
-    pub(crate) fn purge(
-        &mut self,
-        cx: &mut Cx<'_>,
-        mentioned: &BTreeSet<String>,
-        revision: Revision,
-    ) {
-        let gone = self.revisions.iter().filter(|(key, known)| {
-            **known <= revision
-                && !mentioned.contains(*key)
-                && !matches!(Key::parse(key), Key::Assignment(_))
-        });
-        let gone = gone.map(|(key, &known)| Entry {
-            key: key.clone(),
-            revision: known,
-            value: None,
-        });
-        let gone: Vec<Entry> = gone.collect();
-        for entry in gone {
-            self.apply(cx, &entry);
-        }
-    }
-
     /// What is wrong with a list that is complete up to a revision: it shows a key at an earlier
     /// revision than one known to have been written before.
     pub(crate) fn contradiction(&self, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
@@ -243,13 +189,17 @@ impl View {
     }
 
     fn on_session(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
-        let record = match entry.value.as_deref().map(wire::decode) {
+        let mut unread = None;
+        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Session(record))) => Some(record),
             Some(Ok(_)) => {
                 cx.ignore(entry.key.clone(), "it is not a session".to_string());
                 None
             }
             Some(Err(error)) => {
+                if let WireError::OtherRelease(envelope) = &error {
+                    unread = SessionOutline::from_envelope(envelope);
+                }
                 cx.ignore(entry.key.clone(), error.to_string());
                 None
             }
@@ -275,6 +225,7 @@ impl View {
                     News::Acknowledgement
                 }
             }
+            (None, None) if self.is_renewed_unread(&worker, unread.as_ref()) => News::Renewal,
             (_, _) => {
                 self.settings_news = true;
                 News::Change
@@ -291,6 +242,7 @@ impl View {
             heard: cx.now,
             said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
             record,
+            unread,
             expect,
             // A new leader has not seen the predecessor itself.
             ends: match self.author {
@@ -329,12 +281,17 @@ impl View {
     }
 
     fn on_assignment(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
-        let reason = match entry.value.as_deref().map(wire::decode) {
+        let envelope = entry.value.as_deref().map(wire::envelope);
+        let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
             Some(Ok(Record::Assignment(record))) => {
                 if self
                     .author
                     .is_none_or(|author| author == record.write.nonce)
                 {
+                    self.unread.remove(&worker);
+                    if let Some(Ok(envelope)) = envelope {
+                        self.formats.insert(worker.clone(), envelope.format);
+                    }
                     self.records.insert(worker, record);
                     return News::Change;
                 }
@@ -342,11 +299,20 @@ impl View {
             }
             None if self.author.is_none() || !self.records.contains_key(&worker) => {
                 self.records.remove(&worker);
+                self.unread.remove(&worker);
                 return News::Change;
             }
             None => "it was deleted by somebody who does not lead".to_string(),
             Some(Ok(_)) => "it is not an assignment".to_string(),
-            Some(Err(error)) => error.to_string(),
+            Some(Err(error)) => {
+                if let WireError::OtherRelease(envelope) = &error
+                    && let Summary::Assignment { epoch, .. } = envelope.summary
+                    && !self.records.contains_key(&worker)
+                {
+                    self.unread.insert(worker.clone(), epoch);
+                }
+                error.to_string()
+            }
         };
         // What is known of it stays in force: a damaged record must not free partitions.
         cx.ignore(entry.key.clone(), reason);
@@ -372,7 +338,7 @@ impl View {
 
     /// Workers with an assignment record but no session key: their silence is counted from now on.
     pub(crate) fn note_orphans(&mut self, now: Instant) {
-        for worker in self.records.keys() {
+        for worker in self.records.keys().chain(self.unread.keys()) {
             self.sessions.entry(worker.clone()).or_insert(SessionView {
                 revision: Revision::ZERO,
                 since: now,
@@ -380,6 +346,7 @@ impl View {
                 heard: now,
                 said: now,
                 record: None,
+                unread: None,
                 expect: Expect::Absent,
                 ends: BTreeMap::new(),
             });
@@ -419,7 +386,15 @@ impl View {
                 Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
             }
         });
-        let mut unaccounted: BTreeMap<WorkerId, Option<Instant>> = sessions.collect();
+        // What another release granted is not known before its worker has ended.
+        let unread = self.unread.iter().filter_map(|(worker, &epoch)| {
+            match self.fate(config, worker, epoch) {
+                Fate::Living => Some((worker.clone(), None)),
+                Fate::EndsAt(at) if at > now => Some((worker.clone(), Some(at))),
+                Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
+            }
+        });
+        let mut unaccounted: BTreeMap<WorkerId, Option<Instant>> = sessions.chain(unread).collect();
         for (worker, session) in &self.sessions {
             let Some(at) = self.unaccounted_before(worker, session, now) else {
                 continue;
@@ -435,9 +410,9 @@ impl View {
         let Some(session) = self.sessions.get(worker) else {
             return Fate::Living;
         };
-        let Some(record) = &session.record else {
+        if session.record.is_none() && session.unread.is_none() {
             return Fate::Living;
-        };
+        }
         match session.epoch().cmp(&epoch) {
             // Evidence older than what it is to refute proves nothing.
             Ordering::Less => {
@@ -446,12 +421,18 @@ impl View {
             // The slot was taken again: after the end of this session, unless the present one says
             // that it may not have ended.
             Ordering::Greater => {
+                if let Some(at) = session.unread_predecessors() {
+                    return Fate::EndsAt(at);
+                }
                 let at = session.ends.get(&epoch);
                 let at = at.filter(|_| !config.planted(Planted::GreaterEpochIsEnd));
                 return at.map_or(Fate::Ended, |&at| Fate::EndsAt(at));
             }
             Ordering::Equal => {}
         }
+        let Some(record) = &session.record else {
+            return session.fate_of_outline(config);
+        };
         match record.status {
             SessionStatus::Active | SessionStatus::Draining => Fate::Living,
             SessionStatus::Released { hold } if hold > Duration::ZERO => Fate::Reserved {

@@ -15,10 +15,9 @@ use crate::keys::head_key;
 use crate::notice::{FailedStep, Notice};
 use crate::record::{Head, LeaderName, Record};
 use crate::state::Cause;
-use crate::store::{Expect, StoreError, StoreReply, Write};
+use crate::store::{StoreError, StoreReply, Write};
 use crate::strategy::StrategyId;
 use crate::time::Instant;
-use crate::wire;
 
 impl Member {
     /// When this member may stand; `None`: not as things are.
@@ -56,11 +55,8 @@ impl Member {
             return;
         }
         let head = self.next_head(cx);
-        let expect = match self.follow.head_revision() {
-            revision if revision.get() == 0 => Expect::Absent,
-            revision => Expect::Revision(revision),
-        };
-        let value = Some(wire::encode(&Record::Head(head.clone())));
+        let expect = self.follow.head_expect();
+        let value = Some(cx.encode(&Record::Head(head.clone())));
         let writes = vec![Write {
             key: head_key(),
             value,
@@ -91,7 +87,7 @@ impl Member {
             leader,
             // The wall clock keeps tokens rising even if the whole history is lost one day.
             version: known.max(cx.known()).next().max(Version::new(cx.wall_ms())),
-            format: wire::FORMAT,
+            format: cx.format(),
             lease: cx.config().lease(),
             cause: Cause::Takeover,
             planned: before.map(|head| head.planned).unwrap_or_default(),

@@ -9,11 +9,11 @@ use crate::id::{Revision, WorkerId};
 use crate::keys::Key;
 use crate::leader::Leading;
 use crate::notice::HistoryLoss;
+use crate::outline::SessionOutline;
 use crate::planted::Planted;
 use crate::record::{Record, Verb};
 use crate::requests::Requests;
 use crate::store::{Entry, WatchEvent};
-use crate::wire;
 
 impl Member {
     pub(crate) fn on_watch(
@@ -120,10 +120,8 @@ impl Member {
         entry: &Entry,
         echoed: bool,
     ) -> Membership {
-        let own = matches!(
-            entry.value.as_deref().map(wire::decode),
-            Some(Ok(Record::Session(record))) if record.nonce() == self.session.nonce
-        );
+        let outline = entry.value.as_deref().and_then(SessionOutline::of);
+        let own = outline.is_some_and(|outline| outline.nonce == self.session.nonce);
         if own && echoed {
             cx.saw_watch(CallEnd::Succeeded);
         }
@@ -156,7 +154,7 @@ impl Member {
 
     /// Takes in a record of the own assignment, if it is for this session and newer.
     fn take_in(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings, entry: &Entry) {
-        let record = match entry.value.as_deref().map(wire::decode) {
+        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
             None => return,
             Some(Ok(Record::Assignment(record))) => record,
             Some(Ok(_)) => return cx.ignore(entry.key.clone(), "it is not an assignment".into()),

@@ -9,9 +9,34 @@ use crate::event::OpOwner;
 use crate::holdings::Holdings;
 use crate::id::Revision;
 use crate::keys::{assignment_key, head_key, session_key};
-use crate::store::StoreOp;
+use crate::notice::Notice;
+use crate::store::{StoreInfo, StoreOp};
 
 impl Member {
+    /// What the store says of itself: limits and settings can change while a worker runs.
+    pub(super) fn learn_facts(&mut self, cx: &mut Cx<'_>, info: &StoreInfo) {
+        if info.faults != self.info.faults || info.faults.is_empty() == self.unfit_since.is_some() {
+            let since = self.unfit_since.unwrap_or(cx.now);
+            self.unfit_since = (!info.faults.is_empty()).then_some(since);
+            let faults = info.faults.clone();
+            cx.notify(Notice::StoreUnfit { faults });
+        }
+        self.info = info.clone();
+        self.session.inform(info);
+        if let Some(leader) = &mut self.leader {
+            leader.inform(info.clone());
+        }
+    }
+
+    /// Takes note of what the last look did not find.
+    pub(super) fn mind_what_is_gone(&mut self, cx: &mut Cx<'_>) {
+        for (key, upto) in cx.continuity().take_gone() {
+            if key == head_key() {
+                self.head_is_gone(cx, upto);
+            }
+        }
+    }
+
     /// Begins a look when one is due: the facts, and the three keys this member knows best.
     pub(super) fn keep_looking(&mut self, cx: &mut Cx<'_>) {
         if cx.continuity().look_at().is_none_or(|at| cx.now < at) {

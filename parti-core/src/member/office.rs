@@ -1,11 +1,12 @@
 //! Taking and leaving office: what a member does when it was elected, and when its leadership ends.
 
-use super::Member;
+use super::{Candidacy, Member};
 use crate::cx::Cx;
 use crate::event::OpId;
 use crate::id::Revision;
 use crate::leader::{Inauguration, Leader, Leading};
 use crate::notice::{FailedStep, Notice, StepDownReason};
+use crate::planted::Planted;
 use crate::record::Head;
 use crate::store::WatchScope;
 use crate::strategy::{Plan, PlanError};
@@ -72,6 +73,29 @@ impl Member {
                 }
                 self.step_down(cx, reason);
                 self.follow.wrote_head(cx, head, revision);
+            }
+        }
+    }
+
+    /// A complete view up to a revision does not have `head`. It names nobody then, and whoever leads
+    /// could commit nothing any more: the next one begins a new chain of heads, above all versions
+    /// that are known.
+    pub(super) fn head_is_gone(&mut self, cx: &mut Cx<'_>, upto: Revision) {
+        let own = self.leader.as_ref().map(|leader| leader.head().1);
+        if own.is_some_and(|own| own > upto) || cx.planted(Planted::VanishedHead) {
+            return;
+        }
+        if own.is_some() {
+            self.step_down(cx, StepDownReason::Deposed);
+        }
+        if self.follow.head_is_gone(cx, upto) {
+            // It expects the revision of a head that is no more.
+            self.candidacy = Candidacy::Waiting;
+            let jitter = cx.config().election_jitter();
+            self.jitter = cx.rng().duration_below(jitter);
+            if self.leader.is_none() {
+                self.watching
+                    .change(cx, self.follow.scope(&self.session.worker));
             }
         }
     }

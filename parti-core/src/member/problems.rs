@@ -43,8 +43,25 @@ impl Member {
         {
             problems.extend(self.own_list.problem());
         }
+        problems.extend(self.store_unfit());
         problems.sort_by_key(|problem| problem.kind);
         problems
+    }
+
+    /// Something about the store breaks what the group rests on.
+    fn store_unfit(&self) -> Option<Problem> {
+        let (since, faults) = (self.unfit_since?, &self.info.faults);
+        let words: Vec<_> = faults
+            .iter()
+            .map(|fault| alloc::format!("{fault}"))
+            .collect();
+        let detail = words.join("; ");
+        Some(Problem::new(
+            ProblemKind::StoreUnfit,
+            since,
+            faults.len(),
+            detail,
+        ))
     }
 
     /// The leader gives no sign of life although this member hears the store.

@@ -162,11 +162,7 @@ impl Member {
                 None,
             ) if listing => self.on_listed(cx, holdings, requests, entries, *last_revision),
             (Ok(StoreReply::Info(info)), _) => {
-                // Limits can change while a worker runs.
-                self.info = info.clone();
-                if let Some(leader) = &mut self.leader {
-                    leader.inform(info.clone());
-                }
+                self.learn_facts(cx, info);
                 Membership::On
             }
             (Ok(StoreReply::Entry(Some(entry))), Some(Reading::Record)) => {
@@ -212,6 +208,9 @@ impl Member {
             if membership != Membership::On {
                 return membership;
             }
+        }
+        if !entries.iter().any(|entry| entry.key == head_key()) {
+            self.head_is_gone(cx, last_revision);
         }
         if let Some(leader) = self.leader_mut() {
             let keys = entries.iter().map(|entry| entry.key.clone()).collect();

@@ -28,6 +28,7 @@ fn deadline(jumps_at: Option<u64>) -> Instant {
         version: String::new(),
         max_batch: 1,
         max_value: 1,
+        faults: alloc::vec::Vec::new(),
     };
     let claimed = Claimed {
         worker: WorkerId::new("w").expect("valid"),

@@ -13,7 +13,8 @@
 //!   head:       term 8, version 8, format of the group 2, lease in ms 8, epoch of the leader 8,
 //!               length 1 and name of the leader (0: nobody)
 //!   session:    epoch 8, class 1 (0 living, 1 ended, 2 ends after its lease), lease in ms 8,
-//!               version known 8, formats it reads 2 + 2
+//!               version known 8, formats it reads 2 + 2, longest lease of an earlier session of
+//!               the slot that may not have ended, in ms 8
 //!   assignment: version 8, epoch 8
 //! then the body
 //! ```
@@ -29,8 +30,8 @@ use core::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{MAX_RECORD_BYTES, WireError};
-use crate::id::{Epoch, Nonce, Term, Version, WorkerId, WriteId};
-use crate::record::{Formats, LeaderName, Record, SessionStatus};
+use crate::id::{Epoch, Formats, Nonce, Term, Version, WorkerId, WriteId};
+use crate::record::{LeaderName, Record, SessionStatus};
 
 /// The first byte of every record of every release.
 pub const ENVELOPE: u8 = 1;
@@ -79,6 +80,8 @@ pub enum Summary {
         known: Version,
         /// The formats its process reads.
         reads: Formats,
+        /// The longest lease of an earlier session of the slot that may not have ended; zero: none.
+        unproven: Duration,
     },
     /// Of an assignment.
     Assignment {
@@ -120,6 +123,15 @@ impl SessionClass {
             SessionStatus::Evicted { silent: false } => Self::EndsAfterLease,
         }
     }
+
+    /// A status that means the same to others.
+    pub(crate) const fn status(self) -> SessionStatus {
+        match self {
+            Self::Living => SessionStatus::Active,
+            Self::Ended => SessionStatus::Evicted { silent: true },
+            Self::EndsAfterLease => SessionStatus::Evicted { silent: false },
+        }
+    }
 }
 
 impl Envelope {
@@ -139,6 +151,12 @@ impl Envelope {
                 lease: session.lease,
                 known: session.known,
                 reads: session.reads,
+                unproven: session
+                    .predecessors
+                    .iter()
+                    .map(|before| before.lease)
+                    .max()
+                    .unwrap_or_default(),
             },
             Record::Assignment(assignment) => Summary::Assignment {
                 version: assignment.version,
@@ -204,6 +222,7 @@ impl Envelope {
                 lease,
                 known,
                 reads,
+                unproven,
             } => {
                 number(&mut bytes, epoch.get());
                 bytes.push(match class {
@@ -215,6 +234,7 @@ impl Envelope {
                 number(&mut bytes, known.get());
                 bytes.extend(reads.oldest.to_le_bytes());
                 bytes.extend(reads.newest.to_le_bytes());
+                number(&mut bytes, millis(*unproven));
             }
             Summary::Assignment { version, epoch } => {
                 number(&mut bytes, version.get());
@@ -344,6 +364,7 @@ impl Fields<'_> {
                 oldest: self.short()?,
                 newest: self.short()?,
             },
+            unproven: Duration::from_millis(self.long()?),
         })
     }
 

@@ -12,8 +12,8 @@ use super::body::{
 };
 use super::envelope::{CHECKED_FROM, seal};
 use super::{ENVELOPE, Envelope, FORMAT, Summary, WireError, convert, decode, encode};
-use crate::id::{Epoch, Nonce, Term, Version, WorkerId, WriteId};
-use crate::record::{Control, Formats, LeaderName, Record};
+use crate::id::{Epoch, Formats, Nonce, Term, Version, WorkerId, WriteId};
+use crate::record::{Control, LeaderName, Record};
 use crate::state::Cause;
 use crate::strategy::ParkReason;
 

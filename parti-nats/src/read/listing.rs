@@ -145,9 +145,7 @@ async fn page(
         batch: usize,
         seq: u64,
     }
-    if !api.is_connected() {
-        return Err(Failure::NotConnected);
-    }
+    api.connected()?;
     let (started, silence_max) = (Instant::now(), api.options.request_timeout / 4);
     let inbox = api.client.new_inbox();
     let subject = api.subject(&format!("DIRECT.GET.{}", api.names.stream));

@@ -5,7 +5,6 @@
 //! half-way; what the deletion misses, the server drops after a few idle seconds.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::Subscriber;
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-use crate::api::Api;
+use crate::api::{Api, connection};
 use crate::outcome::Failure;
 use crate::violation::random;
 use crate::watch::frame::{Frame, read};
@@ -74,9 +73,7 @@ impl Feed {
         from: Revision,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        if !api.is_connected() {
-            return Err(Failure::NotConnected);
-        }
+        api.connected()?;
         let connection = connection(api);
         let inbox = api.client.new_inbox();
         let messages = api.client.subscribe(inbox.clone()).await;
@@ -162,8 +159,4 @@ async fn delete(api: &Api, method: &str, confirmed: bool) {
             sleep(DELETION_PAUSE * attempt).await;
         }
     }
-}
-
-fn connection(api: &Api) -> u64 {
-    api.client.statistics().connects.load(Ordering::Relaxed)
 }

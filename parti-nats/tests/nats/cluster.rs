@@ -9,7 +9,8 @@ use parti_testing::nats_server::ServerOptions;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    commit, consumers, delete, eventually, get, group, info, list, next, options, put, until, write,
+    PATIENCE, commit, consumers, delete, eventually, get, group, info, list, next, options, put,
+    until, write,
 };
 
 /// How long a new cluster may take to elect its leaders, and a stream to elect a new one.
@@ -46,11 +47,9 @@ async fn three_replicas_keep_every_promise_when_the_leader_is_killed() {
     for (key, revision) in ["head", "a.x", "a.y"].iter().zip(&revisions) {
         assert_eq!(next(&mut watch).await, format!("{key}=2@{revision}"));
     }
-    eventually(
-        "a list is whole on any replica",
-        Duration::from_secs(5),
-        async || list(&store, "").await.0 == ["a.x", "a.y", "head"],
-    )
+    eventually("a list is whole on any replica", PATIENCE, async || {
+        list(&store, "").await.0 == ["a.x", "a.y", "head"]
+    })
     .await;
     let leader = cluster.wait_for_stream_leader("KV_parti_orders");
     let leader = leader.expect("somebody leads");

@@ -7,7 +7,7 @@ use parti_nats::NatsStore;
 use parti_testing::nats_server::ServerOptions;
 
 use crate::support::{
-    World, commit, eventually, get, group, info, next, options, put, start, until, write,
+    PATIENCE, World, commit, eventually, get, group, info, next, options, put, start, until, write,
 };
 
 /// An outage of the server must look like one, and the watch must come back without a gap.
@@ -23,7 +23,7 @@ async fn a_watch_goes_on_after_the_server_was_killed_and_restarted() {
         write(&store, put("a", &round.to_string(), Expect::Any)).await;
         assert_eq!(next(&mut watch).await, format!("a={round}@{expected}"));
         world.server.kill().expect("dies");
-        eventually("the store notices", Duration::from_secs(5), async || {
+        eventually("the store notices", PATIENCE, async || {
             let key = "a".to_owned();
             let read = store.execute(StoreOp::Get { key }).await;
             read.is_err_and(|error| error.kind == StoreErrorKind::Unavailable)
@@ -42,7 +42,7 @@ async fn a_watch_goes_on_after_the_server_was_killed_and_restarted() {
         write(&other, put("b", &round.to_string(), Expect::Any)).await;
         assert_eq!(next(&mut watch).await, format!("b={round}@{expected}"));
         println!("watch resumed {:?} after the restart", back.elapsed());
-        eventually("the store is back", Duration::from_secs(5), async || {
+        eventually("the store is back", PATIENCE, async || {
             let key = "a".to_owned();
             store.execute(StoreOp::Get { key }).await.is_ok()
         })
@@ -69,37 +69,36 @@ async fn a_commit_to_a_paused_server_is_unknown_and_settled_by_reading() {
         if batch {
             writes.push(put("b", "nonce", Expect::Any));
         }
+        // A batch is sent only while the stream's leader has just said its version.
+        info(store).await;
         world.server.pause().expect("pauses");
         let begin = Instant::now();
         let error = commit(store, writes.clone()).await;
         world.server.resume().expect("goes on");
         let error = error.expect_err("no answer");
-        assert_eq!(error.kind, StoreErrorKind::Unknown, "{error}");
+        let unsent = batch && error.kind == StoreErrorKind::Unavailable;
+        assert!(unsent || error.kind == StoreErrorKind::Unknown, "{error}");
         assert!(
             begin.elapsed() < Duration::from_secs(1),
             "{:?}",
             begin.elapsed()
         );
         // Either it is stored by now, or sending the very same again settles it.
-        eventually(
-            "the outcome is settled",
-            Duration::from_secs(5),
-            async || {
-                let stored = store
-                    .execute(StoreOp::Get {
-                        key: "a".to_owned(),
-                    })
-                    .await;
-                let Ok(parti_core::StoreReply::Entry(Some(entry))) = stored else {
-                    return false;
-                };
-                if entry.revision == before {
-                    drop(commit(store, writes.clone()).await);
-                    return false;
-                }
-                entry.value == Some(b"nonce".to_vec())
-            },
-        )
+        eventually("the outcome is settled", PATIENCE, async || {
+            let stored = store
+                .execute(StoreOp::Get {
+                    key: "a".to_owned(),
+                })
+                .await;
+            let Ok(parti_core::StoreReply::Entry(Some(entry))) = stored else {
+                return false;
+            };
+            if entry.revision == before {
+                drop(commit(store, writes.clone()).await);
+                return false;
+            }
+            entry.value == Some(b"nonce".to_vec())
+        })
         .await;
         if batch {
             let other = get(store, "b").await.expect("the whole batch");
@@ -121,15 +120,11 @@ async fn a_watch_goes_on_after_a_pause() {
     tokio::time::sleep(Duration::from_millis(1200)).await;
     world.server.resume().expect("goes on");
     let mut writes = Vec::new();
-    eventually(
-        "writes succeed again",
-        Duration::from_secs(10),
-        async || {
-            let revision = commit(store, vec![put("a", "x", Expect::Any)]).await;
-            writes.extend(revision.iter().flatten().map(|revision| revision.get()));
-            writes.len() == 5
-        },
-    )
+    eventually("writes succeed again", PATIENCE, async || {
+        let revision = commit(store, vec![put("a", "x", Expect::Any)]).await;
+        writes.extend(revision.iter().flatten().map(|revision| revision.get()));
+        writes.len() == 5
+    })
     .await;
     let last = writes.last().expect("five").to_string();
     let seen = until(&mut watch, &format!("a=x@{last}")).await;
@@ -197,10 +192,12 @@ async fn a_deleted_bucket_is_told_from_an_outage_and_ends_the_watch() {
     crate::support::api(store, "STREAM.DELETE.KV_parti_orders", "").await;
     let single = vec![put("a", "1", Expect::Any)];
     let batch = vec![put("a", "1", Expect::Any), put("b", "1", Expect::Any)];
-    for writes in [single, batch] {
-        let error = commit(store, writes).await.expect_err("no bucket");
-        assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
-    }
+    let error = commit(store, single).await.expect_err("no bucket");
+    assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
+    // The stream's leader may have to be asked for its version first.
+    let error = commit(store, batch).await.expect_err("no bucket");
+    let fair = [StoreErrorKind::Unavailable, StoreErrorKind::Missing];
+    assert!(fair.contains(&error.kind), "{error}");
     let get = StoreOp::Get {
         key: "a".to_owned(),
     };
@@ -262,7 +259,7 @@ async fn batches_are_whole_when_the_server_is_killed_in_between() {
             values.first() >= Some(&acknowledged),
             "{values:?} {acknowledged}"
         );
-        eventually("the store is back", Duration::from_secs(5), async || {
+        eventually("the store is back", PATIENCE, async || {
             store.execute(StoreOp::Info).await.is_ok()
         })
         .await;

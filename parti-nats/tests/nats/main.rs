@@ -19,4 +19,6 @@ mod reads;
 mod runtime;
 mod support;
 mod tls;
+mod unfit;
 mod watches;
+mod words;

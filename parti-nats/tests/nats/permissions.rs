@@ -111,7 +111,7 @@ async fn exactly_the_documented_permissions_are_enough_and_each_missing_one_is_n
                 "{error}"
             );
         }
-        eventually("the log names it", Duration::from_secs(5), async || {
+        eventually("the log names it", PATIENCE, async || {
             let text = log.text();
             text.lines()
                 .any(|line| line.contains("WARN") && line.contains(named))
@@ -192,7 +192,7 @@ async fn permissions_revoked_at_run_time_are_told_and_their_return_is_noticed() 
     server
         .reload(&allowing(&PUBLISH, &["other.>"]))
         .expect("reloads");
-    eventually("it is told", Duration::from_secs(10), async || {
+    eventually("it is told", PATIENCE, async || {
         let error = store.execute(StoreOp::Info).await.map(drop);
         error.is_err_and(|error| error.message.contains("_INBOX_orders"))
     })

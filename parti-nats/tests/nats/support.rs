@@ -15,7 +15,7 @@ use tracing_subscriber::filter::DynFilterFn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 /// How long anything may take that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with a store on it.
 pub(crate) struct World {

@@ -45,7 +45,7 @@ impl Grace {
             Some(heard) if heard.revision > judged => Ok(None),
             Some(heard) if heard.revision == judged => {
                 let contact = ear.contact.ok_or("without ever having had contact")?;
-                let lost = heard.at.max(contact.since) + self.patience;
+                let lost = heard.at.max(contact.since) + self.patience.max(heard.lease);
                 Ok(Some(lost.max(contact.judges_from)))
             }
             Some(_) | None => Err("of a revision it was never shown"),

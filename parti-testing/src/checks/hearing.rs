@@ -28,6 +28,7 @@ struct Note {
     worker: WorkerId,
     epoch: Epoch,
     status: SessionStatus,
+    lease: Duration,
     by: Process,
 }
 
@@ -39,6 +40,8 @@ pub(super) struct Heard {
     pub(super) at: Instant,
     pub(super) epoch: Epoch,
     pub(super) status: SessionStatus,
+    /// What it promises; nobody may end it sooner.
+    pub(super) lease: Duration,
     /// When this incarnation was first shown.
     pub(super) joined: Instant,
     /// When the incarnation before it was, if there was one.
@@ -152,6 +155,7 @@ impl Hearing {
             worker: worker.clone(),
             epoch,
             status: record.status,
+            lease: record.lease,
             by,
         };
         self.keep(write.revision, note);
@@ -162,10 +166,18 @@ impl Hearing {
         let Key::Session(worker) = &write.key else {
             return;
         };
+        let status = match write.record() {
+            Some(Record::Session(session)) if !session.status.is_living() => session.status,
+            Some(_) | None => SessionStatus::Draining,
+        };
         let note = Note {
             worker: worker.clone(),
             epoch: Epoch::from(write.revision),
-            status: SessionStatus::Draining,
+            status,
+            lease: match write.record() {
+                Some(Record::Session(session)) => session.lease,
+                Some(_) | None => Duration::ZERO,
+            },
             by: Process {
                 node: u16::MAX,
                 run: 0,
@@ -198,7 +210,7 @@ impl Hearing {
                     (known.earlier, known.joined) = (known.joined, local);
                 }
                 (known.revision, known.at) = (revision, local);
-                (known.epoch, known.status) = (note.epoch, note.status);
+                (known.epoch, known.status, known.lease) = (note.epoch, note.status, note.lease);
             }
             None => {
                 let heard = Heard {
@@ -206,6 +218,7 @@ impl Hearing {
                     at: local,
                     epoch: note.epoch,
                     status: note.status,
+                    lease: note.lease,
                     joined: local,
                     earlier: local,
                 };

@@ -88,7 +88,7 @@ impl Identity {
         let known = self.sessions.get(worker).filter(|s| s.epoch == epoch);
         let session = Session {
             epoch,
-            by: known.map_or(by, |session| session.by),
+            by: by.and(known.map_or(by, |session| session.by)),
             living: record.status.is_living(),
             written: at,
             before: known.map_or(at, |session| session.written),

@@ -18,6 +18,8 @@ struct Session {
     epoch: Epoch,
     process: Process,
     status: SessionStatus,
+    /// What it promises at least, if that is more than is usual here.
+    lease: Duration,
     written: Instant,
 }
 
@@ -44,6 +46,11 @@ impl Removal {
             let Key::Session(worker) = &write.key else {
                 continue;
             };
+            // One of another release says for how long it counts. Clocks run at different rates.
+            let (status, lease) = match write.record() {
+                Some(Record::Session(record)) => (record.status, record.lease / 10 * 9),
+                Some(_) | None => (SessionStatus::Active, Duration::ZERO),
+            };
             let session = Session {
                 nonce: Nonce::new(0),
                 epoch: Epoch::ZERO,
@@ -51,7 +58,8 @@ impl Removal {
                     node: u16::MAX,
                     run: 0,
                 },
-                status: SessionStatus::Active,
+                status,
+                lease,
                 written: at,
             };
             self.sessions.insert(worker.clone(), session);
@@ -74,7 +82,7 @@ impl Removal {
         if !conditional {
             return Some("unconditionally");
         }
-        let silent = |session: &Session| at.since(session.written) >= self.lease;
+        let silent = |session: &Session| at.since(session.written) >= self.lease.max(session.lease);
         match (before, write.record()) {
             (None, Some(Record::Session(record))) if record.status == SessionStatus::Active => None,
             (None, _) => Some("though there was no session"),
@@ -160,6 +168,7 @@ impl Check for Removal {
                 },
                 process: *process,
                 status: record.status,
+                lease: Duration::ZERO,
                 written: at,
             });
             session.status = record.status;

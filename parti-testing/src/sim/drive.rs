@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use parti_core::{Boot, Core, Effect, Event, Instant, Notice, StoreOp};
+use parti_core::{Boot, Core, Effect, Event, Formats, Instant, Notice, StoreOp};
 
 mod describe;
 mod tell;
@@ -85,9 +85,14 @@ impl World<'_> {
             strategy: self.strategy.id(),
             software: "sim/1".to_owned(),
         };
+        let mut config = at.config.clone();
+        if plan.releases.is_next(process.run) {
+            self.judge.sometimes.count("next_release_started");
+            config = config.with_formats(Formats::NEXT_RELEASE);
+        }
         at.running = Some(Running {
             process,
-            core: Core::new(at.config.clone(), boot),
+            core: Core::new(config, boot),
             clock,
             wake: None,
             armed: None,

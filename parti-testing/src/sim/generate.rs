@@ -8,7 +8,9 @@
 use parti_core::Mode;
 
 use super::dice::{Dice, Purpose, Roll};
-use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Pools, Settings, Weights};
+use super::plan::{
+    Aftermath, Faults, NodePlan, Pace, Plan, Planner, Pools, Releases, Settings, Weights,
+};
 
 mod actions;
 mod class;
@@ -161,6 +163,7 @@ impl Draft {
                 other_mode: false,
                 long_lease: false,
                 twin_of: None,
+                releases: Releases::This,
             };
             self.plan.nodes.push(node);
         }
@@ -258,7 +261,8 @@ impl Draft {
             | FaultClass::SmallBatch
             | FaultClass::Pools
             | FaultClass::MixedSettings
-            | FaultClass::SlowPlans => self.shape(class),
+            | FaultClass::SlowPlans
+            | FaultClass::Releases => self.shape(class),
             FaultClass::Swizzle
             | FaultClass::Reconnect
             | FaultClass::Scale

@@ -9,8 +9,8 @@ use parti_core::Mode;
 
 use super::generate::{self, FaultClass, Shape};
 use super::plan::{
-    Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Planner, Pools, Settings, TimedAction,
-    Weights,
+    Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Planner, Pools, Releases, Settings,
+    TimedAction, Weights,
 };
 
 /// What goes wrong, how often and when.
@@ -160,6 +160,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         other_mode: false,
         long_lease: false,
         twin_of: None,
+        releases: Releases::This,
     };
     let stop = |node: u32| TimedAction {
         at_ms: every_ms * u64::from(node + 1),

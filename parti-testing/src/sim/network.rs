@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use parti_core::{
     Epoch, Event, Instant, OpId, Record, Revision, StoreError, StoreErrorKind, StoreOp, StoreReply,
-    Write, wire,
+    Write,
 };
 
 mod watches;
@@ -16,7 +16,7 @@ use super::dice::{Purpose, Roll};
 use super::node::WatchStage;
 use super::plan::{Denial, KeyKind};
 use super::queue::Item;
-use super::store::written;
+use super::store::{any_release, written};
 use super::world::World;
 use crate::checks::{Fact, Process};
 use crate::kv::Applied;
@@ -249,7 +249,7 @@ impl World<'_> {
 
     /// Counts refused renewals of sessions that others have ended or replaced.
     fn note_zombie(&mut self, writes: &[Write]) {
-        let decoded = |bytes: &Vec<u8>| match wire::decode(bytes) {
+        let decoded = |bytes: &Vec<u8>| match any_release(bytes) {
             Ok(Record::Session(record)) => Some(record),
             Ok(_) | Err(_) => None,
         };

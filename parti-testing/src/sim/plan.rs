@@ -4,14 +4,16 @@
 //! can be run again. What always holds: a run is a function of its plan alone.
 
 use core::time::Duration;
-use parti_core::{Config, ConfigBuilder, ConfigError, Mode, Preset, StopMode};
+use parti_core::{Config, ConfigBuilder, ConfigError, Mode, Preset};
 use serde::{Deserialize, Serialize};
 
 mod deeds;
 mod faults;
+mod releases;
 
-pub use deeds::{Aftermath, Denial, Hand, KeyKind, Planner, Pools, Target, Weights};
+pub use deeds::{Aftermath, Denial, Hand, KeyKind, Leave, Loss, Planner, Pools, Target, Weights};
 pub use faults::Faults;
+pub use releases::Releases;
 
 /// A complete run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -237,6 +239,9 @@ pub struct NodePlan {
     /// a single bit.
     #[serde(default)]
     pub twin_of: Option<usize>,
+    /// Of which release its processes are.
+    #[serde(default)]
+    pub releases: Releases,
 }
 
 /// An action and its time.
@@ -246,50 +251,6 @@ pub struct TimedAction {
     pub at_ms: u64,
     /// What.
     pub action: Action,
-}
-
-/// How a worker is told to leave, in a form that can be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Leave {
-    /// [`StopMode::Handoff`].
-    Handoff,
-    /// [`StopMode::Restart`].
-    Restart {
-        /// How long the seat is to be kept.
-        hold_ms: u64,
-    },
-    /// [`StopMode::Now`].
-    Now,
-}
-
-impl From<Leave> for StopMode {
-    fn from(leave: Leave) -> Self {
-        match leave {
-            Leave::Handoff => Self::Handoff,
-            Leave::Restart { hold_ms } => Self::Restart {
-                hold: Duration::from_millis(hold_ms),
-            },
-            Leave::Now => Self::Now,
-        }
-    }
-}
-
-/// How the history of the bucket is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Loss {
-    /// The bucket is deleted.
-    Delete,
-    /// It is deleted and created anew at once.
-    Recreate,
-    /// Every key is gone without a trace; revisions go on.
-    Wipe,
-    /// The last writes are gone.
-    SetBack {
-        /// Those of the last so many milliseconds.
-        by_ms: u64,
-    },
 }
 
 /// Something done to the group from outside.

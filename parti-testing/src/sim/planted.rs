@@ -139,7 +139,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
     seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
-    seeds(Planted::HoldWithoutEnd, 100, &["L9", "L7", "L5"]),
+    seeds(Planted::HoldWithoutEnd, 300, &["L9", "L7", "L5"]),
     seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9"]),
     seeds(Planted::LimpsForever, 1_000, &["L4", "L5", "L8", "L9"]),
     scripted(
@@ -152,7 +152,10 @@ pub const HUNTS: &[Hunt] = &[
         "a_dead_leader_is_replaced_although_the_source_is_down",
         "the source of a simulated group is back before the group is judged",
     ),
+    seeds(Planted::VanishedHead, 1_000, &["L2", "L9", "L12"]),
     seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4"]),
+    seeds(Planted::UnreadHeadVacant, 500, &["S7", "S8", "S6"]),
+    seeds(Planted::ReadersLease, 500, &["S15", "S10"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

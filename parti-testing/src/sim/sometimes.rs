@@ -3,6 +3,7 @@
 //! A property that never met the situation it is about proves nothing; every counter here names such
 //! a situation. What always holds: every name is in the result, also with zero.
 
+use core::cmp::Ordering;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,9 +57,12 @@ pub const SITUATIONS: &[&str] = &[
     "foreign_delete",
     "foreign_junk",
     "foreign_newer_format",
+    "foreign_vanish",
     "foreign_worker",
     "foreign_worker_ended",
     "foreign_wrong_kind",
+    "format_lowered",
+    "format_raised",
     "grant_after_acknowledgement",
     "grant_after_eviction",
     "grant_after_release",
@@ -73,6 +77,8 @@ pub const SITUATIONS: &[&str] = &[
     "mode_held",
     "mode_loosened",
     "mode_tightened",
+    "next_release_started",
+    "other_release_met",
     "own_write_found",
     "parked",
     "paused_past_lease",
@@ -83,6 +89,7 @@ pub const SITUATIONS: &[&str] = &[
     "predecessor_draining",
     "predecessor_lives",
     "predecessor_named",
+    "record_vanished",
     "recovered",
     "recreation_detected",
     "request_done",
@@ -134,6 +141,8 @@ pub(super) struct Sometimes {
     cooldown: Duration,
     /// When the last plan was committed, and in which term.
     planned: Option<(Instant, Term)>,
+    /// The format in which the group writes.
+    format: Option<u16>,
     ledger: Ledger,
     leaders: BTreeSet<Process>,
     sessions: BTreeMap<WorkerId, SessionStatus>,
@@ -155,6 +164,7 @@ impl Sometimes {
             lease: rules.shortest_lease(),
             cooldown: rules.shortest_cooldown(),
             planned: None,
+            format: None,
             ledger: Ledger::default(),
             leaders: BTreeSet::new(),
             sessions: BTreeMap::new(),
@@ -242,6 +252,12 @@ impl Sometimes {
                 (Key::Head, Some(Record::Head(head))) => {
                     self.generations += 1;
                     self.count(situation(head.cause));
+                    let before = self.format.replace(head.format);
+                    match before.unwrap_or(head.format).cmp(&head.format) {
+                        Ordering::Less => self.count("format_raised"),
+                        Ordering::Equal => {}
+                        Ordering::Greater => self.count("format_lowered"),
+                    }
                     self.head(at, head);
                 }
                 (Key::Session(worker), Some(Record::Session(record))) => {
@@ -380,9 +396,13 @@ impl Sometimes {
             Notice::IdentityLost { .. } => "identity_lost",
             Notice::Degraded { .. } => "degraded",
             Notice::Recovered => "recovered",
+            Notice::RecordIgnored { reason, .. } if reason.contains("another release") => {
+                "other_release_met"
+            }
             Notice::RecordIgnored { .. } => "record_ignored",
             Notice::RequestDone { .. } => "request_done",
             Notice::StepFailed { .. } => "step_failed",
+            Notice::RecordVanished { .. } => "record_vanished",
             Notice::PlanFailed { .. } => "plan_failed",
             Notice::Parked { .. } => "parked",
             Notice::Unparked { .. } => "unparked",
@@ -394,6 +414,7 @@ impl Sometimes {
             | Notice::AssignmentChanged { .. }
             | Notice::Committed { .. }
             | Notice::Planned { .. }
+            | Notice::StoreUnfit { .. }
             | Notice::RequestFailed { .. }
             | _ => return,
         };

@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
-    Entry, Epoch, Instant, Key, Record, Revision, StoreError, StoreInfo, StoreOp, StoreReply,
-    WatchScope, Write, wire,
+    Entry, Epoch, Formats, Instant, Key, Record, Revision, StoreError, StoreInfo, StoreOp,
+    StoreReply, WatchScope, Write, wire,
 };
 
 use super::plan::Loss;
@@ -29,6 +29,8 @@ pub(super) struct SimStore {
     deleted: bool,
     /// What was written up to here was wiped.
     wiped: Revision,
+    /// Keys that were removed without a trace, with the last write that went with them.
+    vanished: BTreeMap<String, Revision>,
 }
 
 impl SimStore {
@@ -96,6 +98,8 @@ impl SimStore {
                 self.wiped = self.kv.last_revision();
             }
             Loss::SetBack { .. } => {
+                // What is read from a backup is there again.
+                self.vanished.clear();
                 self.log.truncate(kept.get() as usize);
                 let skip = self.wiped.get() as usize;
                 let left = self.log.iter().skip(skip).map(|(_, entry)| entry);
@@ -111,10 +115,19 @@ impl SimStore {
         }
     }
 
+    /// Removes a key without a trace. The revision of what it held.
+    pub(super) fn vanish(&mut self, key: &str) -> Option<Revision> {
+        let gone = self.kv.vanish(key)?.revision;
+        self.by_key.remove(key);
+        self.vanished.insert(key.to_owned(), gone);
+        Some(gone)
+    }
+
     fn create(&mut self, now: Instant) {
         self.kv.recreate();
         self.log.clear();
         self.by_key.clear();
+        self.vanished.clear();
         (self.began, self.created_anew, self.deleted) = (now, true, false);
         self.wiped = Revision::ZERO;
     }
@@ -172,6 +185,10 @@ impl SimStore {
         later
             .map(|(_, entry)| entry)
             .filter(|entry| scope.contains(&entry.key))
+            .filter(|entry| {
+                let gone = self.vanished.get(&entry.key);
+                gone.is_none_or(|gone| entry.revision > *gone)
+            })
             .cloned()
             .collect()
     }
@@ -190,7 +207,7 @@ impl SimStore {
             ) {
                 continue;
             }
-            let record = entry.value.as_deref().map(wire::decode);
+            let record = entry.value.as_deref().map(any_release);
             match (key, record) {
                 (Key::Head, Some(Ok(Record::Head(head)))) => stored.head = Some(head),
                 (Key::Session(worker), Some(Ok(Record::Session(record)))) => {
@@ -234,12 +251,23 @@ impl SimStore {
     }
 }
 
+/// Checkers read what any release wrote: those here differ in the number of their format alone.
+const ANY_RELEASE: Formats = Formats {
+    oldest: 1,
+    newest: u16::MAX,
+};
+
+/// The record in these bytes, of whichever release.
+pub(super) fn any_release(bytes: &[u8]) -> Result<Record, wire::WireError> {
+    wire::decode_as(ANY_RELEASE, bytes)
+}
+
 /// An applied write as the checkers see it.
 pub(super) fn written(applied: &Applied) -> Written {
     let entry = &applied.entry;
     let value = match &entry.value {
         None => Value::Tombstone,
-        Some(bytes) => match wire::decode(bytes) {
+        Some(bytes) => match any_release(bytes) {
             Ok(record) => Value::Record(Box::new(record)),
             Err(error) => Value::Undecodable(error.to_string()),
         },

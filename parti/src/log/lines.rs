@@ -174,6 +174,21 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             worker,
             term, version, %step, failures, reason, "a step failed"
         ),
+        Notice::RecordVanished { key } => warn!(
+            worker,
+            term, version, key, "a record was removed without a tombstone; it is written again"
+        ),
+        Notice::StoreUnfit { faults } if faults.is_empty() => {
+            info!(
+                worker,
+                term, version, "the settings of the store are right again"
+            );
+        }
+        Notice::StoreUnfit { faults } => {
+            for fault in faults {
+                error!(worker, term, version, %fault, "the store is unfit for a group");
+            }
+        }
         Notice::EvictionAverted { worker: other } => {
             info!(worker, term, version, %other, "eviction averted by a renewal");
         }

@@ -101,6 +101,7 @@ fn answers_to_another_question_are_no_answers() {
         version: "test".to_string(),
         max_batch: 1_000,
         max_value: 1 << 20,
+        faults: alloc::vec::Vec::new(),
     };
     answer_all(&mut solo, |request| match request {
         StoreOp::Info => Ok(StoreReply::Info(facts.clone())),

@@ -1,9 +1,12 @@
 //! Groups at their limits: nobody to own, plans that fail, commits that hold little.
 
+use alloc::vec::Vec;
+
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::event::{Event, RequestId};
 use crate::notice::Notice;
+use crate::record::Record;
 use crate::strategy::{Plan, PlanError};
 
 fn failures(world: &World) -> usize {
@@ -109,6 +112,68 @@ fn a_record_over_the_payload_limit_is_named_with_its_size_before_anything_is_sen
             if reason.contains("a.worker-0") && reason.contains("takes 1000"))
     });
     assert!(told, "{:?}", world.nodes[0].notices);
+}
+
+/// An audit entry larger than the store takes kept a group from ever being assigned anything, although
+/// every assignment fitted: it is for people, and is cut to what fits.
+#[test]
+fn an_audit_entry_that_does_not_fit_is_cut_and_holds_up_nothing() {
+    for most in [1_000, 2_000, 4_000] {
+        let mut world = World::new(400);
+        world.max_value = most;
+        group(&mut world, 20);
+        assert_eq!(counts(&world).iter().sum::<usize>(), 400);
+        assert_eq!(failures(&world), 0);
+        let audits = world.log.iter().filter(|entry| entry.key.starts_with("h."));
+        let values = audits.filter_map(|entry| entry.value.as_deref());
+        let entries = values.map(|value| {
+            assert!(value.len() <= most, "{} of {most}", value.len());
+            match crate::wire::decode(value) {
+                Ok(Record::Audit(entry)) => entry,
+                other => panic!("{other:?}"),
+            }
+        });
+        let cut: Vec<_> = entries.filter(|entry| entry.truncated).collect();
+        assert!(!cut.is_empty(), "nothing was too large");
+        let named = |entry: &crate::record::AuditEntry| {
+            entry
+                .changes
+                .iter()
+                .map(|c| c.gained.len() + c.lost.len())
+                .sum::<usize>()
+        };
+        let most_named = cut.iter().map(named).max().unwrap_or(0);
+        assert!(
+            most_named > most / 40,
+            "{most_named} of {most}: {:?}",
+            cut[0]
+        );
+    }
+}
+
+/// What a worker still works on may be more than fits into its session: it must neither lose the
+/// session for that nor acknowledge what has not ended.
+#[test]
+fn a_session_that_cannot_name_all_it_still_works_on_acknowledges_nothing() {
+    let mut world = World::new(200);
+    world.max_value = 4_000;
+    let label = "x".repeat(3_400);
+    world.start(|builder| expecting(1)(builder).label("l", &label));
+    world.run(secs(1));
+    assert_eq!(counts(&world), [200]);
+    world.nodes[0].slow = true;
+    world.start(expecting(1));
+    // Longer than the window for a joiner, shorter than anybody's patience.
+    world.run(secs(14));
+    assert_eq!(world.nodes[0].kept_back.len(), 100, "taken away");
+    assert_eq!(counts(&world)[1], 0, "given although it has not ended");
+    let lost = |notice: &Notice| matches!(notice, Notice::IdentityLost { .. });
+    assert!(!world.nodes[0].notices.iter().any(lost));
+    let session = world.entries["w.worker-0"].value.as_ref().expect("a value");
+    assert!(session.len() <= 4_000);
+    world.let_go(0);
+    world.run(secs(10));
+    assert_eq!(counts(&world), [100, 100]);
 }
 
 /// More changes, requests and evictions than a commit may hold are spread over several.

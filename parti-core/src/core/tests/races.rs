@@ -449,6 +449,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         version: "test".into(),
         max_batch: 10,
         max_value: 1_000,
+        faults: alloc::vec::Vec::new(),
     };
     rival.answer(op, Ok(crate::store::StoreReply::Info(facts)));
     let evicted = Record::Session(SessionRecord {

@@ -143,6 +143,7 @@ fn lose_identity(solo: &mut Solo) {
         version: String::new(),
         max_batch: 1_000,
         max_value: 1 << 20,
+        faults: alloc::vec::Vec::new(),
     };
     let (op, _) = info.expect("just seen");
     solo.answer(op, Ok(crate::store::StoreReply::Info(facts)));

@@ -294,5 +294,6 @@ fn facts(last_revision: Revision) -> StoreInfo {
         version: "test".to_string(),
         max_batch: 1_000,
         max_value: 1 << 20,
+        faults: alloc::vec::Vec::new(),
     }
 }

@@ -22,8 +22,8 @@ use crate::partition::{Partition, PartitionKey};
 use crate::source::SourceError;
 use crate::state::{Cause, State};
 use crate::store::{
-    Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
-    WatchScope, Write,
+    Entry, Expect, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
+    WatchEvent, WatchScope, Write,
 };
 use crate::strategy::{Plan, PlanError, StrategyId};
 use crate::time::Instant;
@@ -85,6 +85,7 @@ pub(super) struct World {
     pub(super) max_batch: usize,
     /// The most bytes of a value.
     pub(super) max_value: usize,
+    pub(super) faults: Vec<StoreFault>,
     /// The store fails every request like this.
     pub(super) fails: Option<StoreErrorKind>,
     /// Only requests of these fail; empty: all.
@@ -127,6 +128,7 @@ impl World {
             spoil: |_| {},
             max_batch: 1_000,
             max_value: 1 << 20,
+            faults: Vec::new(),
             fails: None,
             fails_for: Vec::new(),
             refuses_evictions_of: None,
@@ -231,25 +233,20 @@ impl World {
         self.settle();
     }
 
-    /// A write by a foreign hand.
+    /// A write by somebody outside of the group.
     pub(super) fn plant(&mut self, key: &str, value: &[u8]) {
-        let write = Write {
-            key: key.to_string(),
-            value: Some(value.to_vec()),
-            expect: Expect::Any,
-        };
-        self.commit(&[write]).expect("applies");
-        self.settle();
+        self.write_from_outside(key, Some(value.to_vec()));
     }
 
-    /// A removal by a foreign hand, or by the store itself.
+    /// A removal by somebody outside of the group, or by the store itself.
     pub(super) fn erase(&mut self, key: &str) {
-        let write = Write {
-            key: key.to_string(),
-            value: None,
-            expect: Expect::Any,
-        };
-        self.commit(&[write]).expect("applies");
+        self.write_from_outside(key, None);
+    }
+
+    fn write_from_outside(&mut self, key: &str, value: Option<Vec<u8>>) {
+        let (key, expect) = (key.to_string(), Expect::Any);
+        self.commit(&[Write { key, value, expect }])
+            .expect("applies");
         self.settle();
     }
 
@@ -450,6 +447,7 @@ impl World {
             version: "test".to_string(),
             max_batch: self.max_batch,
             max_value: self.max_value,
+            faults: self.faults.clone(),
         }))
     }
 

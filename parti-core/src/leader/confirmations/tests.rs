@@ -70,6 +70,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         heard: Instant::ORIGIN,
         said: Instant::ORIGIN,
         record: Some(session),
+        unread: None,
         expect: Expect::Any,
         ends: BTreeMap::new(),
     };

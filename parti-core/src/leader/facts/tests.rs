@@ -50,6 +50,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             heard: Instant::from_millis(1_000),
             said: Instant::from_millis(1_000),
             record: Some(record),
+            unread: None,
             expect: Expect::Any,
             ends: BTreeMap::new(),
         };

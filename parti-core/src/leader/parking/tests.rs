@@ -63,7 +63,7 @@ fn a_record_fits_however_much_is_parked() {
             version: Version::new(u64::MAX),
             groups: all,
         });
-        let bytes = wire::encode(&record).len();
+        let bytes = crate::wire::encode(&record).len();
         assert!(bytes <= max_value / 2 + 100, "{bytes} of {max_value}");
     }
 }

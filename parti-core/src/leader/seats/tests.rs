@@ -63,6 +63,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         heard: at(1_000),
         said: at(1_000),
         record: Some(record),
+        unread: None,
         expect: Expect::Any,
         ends: BTreeMap::new(),
     }

@@ -79,6 +79,7 @@ fn view(said: SessionRecord) -> View {
         heard: at(100),
         said: at(100),
         record: Some(said),
+        unread: None,
         expect: Expect::Any,
         ends: BTreeMap::new(),
     };
@@ -98,6 +99,7 @@ fn heard(view: &mut View, now: Instant) {
         heard: now,
         said: now,
         record: Some(record),
+        unread: None,
         expect: Expect::Any,
         ends: BTreeMap::new(),
     };

@@ -13,12 +13,15 @@ impl View {
         &mut self,
         key: String,
         revision: Revision,
+        format: u16,
         worker: &WorkerId,
         record: Option<AssignmentRecord>,
     ) {
         let known = self.revisions.entry(key).or_insert(Revision::ZERO);
         *known = revision.max(*known);
         self.damaged.remove(worker);
+        self.unread.remove(worker);
+        self.formats.insert(worker.clone(), format);
         match record {
             Some(record) => self.records.insert(worker.clone(), record),
             None => self.records.remove(worker),
@@ -29,7 +32,7 @@ impl View {
     pub(crate) fn evicted(&mut self, now: Instant, worker: &WorkerId, record: SessionRecord) {
         if let Some(session) = self.sessions.get_mut(worker) {
             session.since = now;
-            session.record = Some(record);
+            (session.record, session.unread) = (Some(record), None);
             self.settings_news = true;
         }
     }

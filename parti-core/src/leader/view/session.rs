@@ -8,43 +8,55 @@ use core::time::Duration;
 use super::SessionView;
 use crate::agreement::GroupSettings;
 use crate::config::{Config, Mode};
-use crate::id::{Epoch, Version, WriteId};
+use crate::id::{Epoch, Formats, Version, WriteId};
+use crate::outline::SessionOutline;
 use crate::planted::Planted;
 use crate::record::{SessionRecord, SessionStatus};
-use crate::wire;
 
 impl SessionView {
     /// The incarnation: the write that creates a session cannot name its own revision.
     pub(crate) fn epoch(&self) -> Epoch {
         match &self.record {
             Some(record) if record.epoch > Epoch::ZERO => record.epoch,
-            Some(_) | None => Epoch::from(self.revision),
+            Some(_) => Epoch::from(self.revision),
+            None => match &self.unread {
+                Some(outline) if outline.epoch > Epoch::ZERO => outline.epoch,
+                Some(_) | None => Epoch::from(self.revision),
+            },
         }
     }
 
     /// Whether the session takes part or is leaving in an orderly way.
     pub(crate) fn is_living(&self) -> bool {
-        self.record
-            .as_ref()
-            .is_none_or(|record| record.status.is_living())
+        match (&self.record, &self.unread) {
+            (Some(record), _) => record.status.is_living(),
+            (None, Some(outline)) => outline.is_living(),
+            (None, None) => true,
+        }
     }
 
     /// How long it may be silent before it counts as lost, and before it is overdue.
     pub(crate) fn patience(&self, config: &Config) -> (Duration, Duration) {
-        // Each session is judged by what it says of itself; of one that cannot be read, the longest
+        // Each session is judged by what it says of itself; of one that says nothing, the longest
         // lease is feared.
-        let (interval, lease) = match &self.record {
-            Some(record) => (
+        let (interval, lease) = match (&self.record, &self.unread) {
+            (Some(record), _) => (
                 record.heartbeat_interval,
                 config.outlasts(record.lease, record.settings.clock_drift_ppm),
             ),
-            None => (config.heartbeat_interval(), config.max_lease()),
+            (None, Some(outline)) => {
+                let lease = config.outlasts(outline.lease, 0);
+                let lease = config.unless_planted(Planted::ReadersLease, lease, config.lease());
+                (config.heartbeat_interval(), lease)
+            }
+            (None, None) => (config.heartbeat_interval(), config.max_lease()),
         };
         let overdue = interval * 3 / 2;
         let lost = (overdue + config.emergency_grace_period()).max(lease);
         let early = lost.saturating_sub(interval / 8);
         let lost = config.unless_planted(Planted::EarlyEmergency, lost, early);
-        let gone = self.record.is_none() && config.planted(Planted::AbsenceIsEnd);
+        let nothing = self.record.is_none() && self.unread.is_none();
+        let gone = nothing && config.planted(Planted::AbsenceIsEnd);
         (if gone { Duration::ZERO } else { lost }, overdue)
     }
 }
@@ -54,21 +66,22 @@ pub(crate) fn unknown_session(
     write: WriteId,
     epoch: Epoch,
     status: SessionStatus,
-    mode: Mode,
+    (mode, outline): (Mode, Option<&SessionOutline>),
 ) -> SessionRecord {
     SessionRecord {
         write,
         epoch,
         status,
         applied: Version::ZERO,
-        known: Version::ZERO,
+        known: outline.map(|outline| outline.known).unwrap_or_default(),
         age: Duration::ZERO,
-        reads: wire::FORMATS,
+        reads: outline.map_or(Formats::THIS_RELEASE, |outline| outline.reads),
         draining: Vec::new(),
         capacity: 0,
         labels: BTreeMap::new(),
         heartbeat_interval: Duration::ZERO,
-        lease: Duration::ZERO,
+        // Whoever was evicted alive may rely on it for that long.
+        lease: outline.map_or(Duration::ZERO, |outline| outline.lease),
         software: String::new(),
         settings: GroupSettings {
             mode,

@@ -10,13 +10,13 @@ use proptest::prelude::*;
 use crate::agreement::{Agreed, GroupSettings};
 use crate::carried::{Carried, Quarantined};
 use crate::config::{Mode, OnBucketLost};
-use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
+use crate::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Formats, Head, LeaderName, Parked, ParkedGroup,
-    ParkedRecord, Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord,
-    SessionStatus, SourcePart, WorkerChange,
+    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Parked, ParkedGroup, ParkedRecord,
+    Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart,
+    WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};

@@ -4,11 +4,12 @@ use core::cmp::Ordering;
 
 use parti_core::{
     Entry, Event, Expect, Instant, Key, OpOwner, Record, SessionStatus, StoreReply, WatchEvent,
-    WatchId, Write, head_key, wire,
+    WatchId, Write, head_key,
 };
 
 use crate::checks::{Eviction, Fact, Process, Proposal};
 use crate::sim::node::{Input, Running, WatchStage};
+use crate::sim::store::any_release;
 use crate::sim::world::World;
 
 impl World<'_> {
@@ -186,7 +187,7 @@ fn proposal(writes: &[Write]) -> Option<Proposal> {
         if !matches!(key, Key::Head | Key::Session(_)) {
             continue;
         }
-        match (key, write.value.as_deref().map(wire::decode)) {
+        match (key, write.value.as_deref().map(any_release)) {
             (Key::Head, Some(Ok(Record::Head(record)))) => head = Some(record),
             (Key::Session(worker), Some(Ok(Record::Session(record)))) => {
                 if let SessionStatus::Evicted { silent } = record.status {

@@ -189,20 +189,28 @@ impl Draft {
 
     fn leave(&mut self, node: usize, for_ms: u64) -> Action {
         let hold_ms = self.roll().within(0, self.lease * 3);
-        let for_ever = self.roll().below(4) == 0;
-        if for_ever {
-            // Until it is back, which may be never: then the group's own bound counts.
-            self.plan.settings.max_hold_ms = Some(self.lease * 3);
-        }
-        let hold_ms = if for_ever { u64::MAX } else { hold_ms };
         let leave = self
             .roll()
             .pick(&[Leave::Handoff, Leave::Restart { hold_ms }, Leave::Now]);
         let rejoin = self.roll().below(4) > 0;
+        if self.roll().below(3) == 0 {
+            return self.leave_for_ever(node);
+        }
         Action::Stop {
             node,
             leave,
             rejoin_ms: rejoin.then_some(for_ms),
+        }
+    }
+
+    /// Leaves "until it is back", and never is: then the group's own bound of a hold counts.
+    fn leave_for_ever(&mut self, node: usize) -> Action {
+        self.plan.settings.max_hold_ms = Some(self.lease * 3);
+        let mut nodes = self.plan.nodes.iter();
+        Action::Stop {
+            node: nodes.position(|node| !node.survives).unwrap_or(node),
+            leave: Leave::Restart { hold_ms: u64::MAX },
+            rejoin_ms: None,
         }
     }
 
@@ -257,7 +265,7 @@ impl Draft {
             Target::Parked,
         ]);
         let for_ms = self.span() * 2;
-        let which = self.roll().below(4);
+        let which = self.roll().below(5);
         if newer {
             return match which {
                 0 | 1 => Hand::Alien { worker, for_ms },
@@ -269,10 +277,29 @@ impl Draft {
             (0, Target::Session { .. }) | (1, _) => Hand::Damaged { target },
             (0, _) => Hand::Delete { target },
             (2, _) => Hand::WrongKind { target },
+            (4, _) => Hand::Vanish {
+                target: self.gone(head, other, slot),
+            },
             (_, _) => Hand::Junk {
                 count: 1 + slot % 40,
             },
         }
+    }
+
+    /// A key to be removed without a trace. A session goes only with the whole history: its worker gives
+    /// up everything then.
+    fn gone(&mut self, head: Target, worker: u32, slot: u32) -> Target {
+        let head = match head {
+            Target::Head => head,
+            _ => Target::Assignment { worker },
+        };
+        self.roll().pick(&[
+            head,
+            head,
+            Target::Assignment { worker },
+            Target::Audit { slot },
+            Target::Control { worker },
+        ])
     }
 
     /// A history that is lost ends whatever was interesting in it, so that it is rarely more than one.

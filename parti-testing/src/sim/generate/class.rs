@@ -139,13 +139,15 @@ pub enum FaultClass {
     Limping,
     /// Workers of both modes and with two leases in one group, as in a rolling change.
     MixedSettings,
+    /// Two releases in one group, and nodes that are updated and downgraded.
+    Releases,
     /// Workers that may own only some of the partitions, or are preferred for some.
     Pools,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -209,6 +211,7 @@ impl FaultClass {
         Self::Deaf,
         Self::Limping,
         Self::MixedSettings,
+        Self::Releases,
         Self::Pools,
     ];
 
@@ -229,6 +232,7 @@ impl FaultClass {
                 | Self::Strategy
                 | Self::SmallBatch
                 | Self::SlowPlans
+                | Self::Releases
                 | Self::Pools
         )
     }

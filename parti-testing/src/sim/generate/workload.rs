@@ -2,7 +2,7 @@
 //!
 //! What always holds: after a campaign every node it touched may run again.
 
-use super::super::plan::{Action, Leave, Planner, Pools, TimedAction, Weights};
+use super::super::plan::{Action, Leave, Planner, Pools, Releases, TimedAction, Weights};
 use super::{Draft, FaultClass};
 
 /// When joiners come, in percent of the window, if each is to extend it until it may last no longer.
@@ -67,6 +67,9 @@ impl Draft {
         if class == FaultClass::Pools {
             self.pools();
         }
+        if class == FaultClass::Releases {
+            self.mix_releases();
+        }
         if class == FaultClass::MixedSettings {
             self.plan.settings.mixed = true;
             // The first stays as it is: what is judged by one lease is judged by the shorter.
@@ -82,6 +85,19 @@ impl Draft {
         }
         if class == FaultClass::SmallBatch {
             self.plan.settings.max_batch = Some(self.roll().pick(&[12, 12, 12, 16]));
+        }
+    }
+
+    /// Every node is of one of two releases, or of both in turn.
+    fn mix_releases(&mut self) {
+        let all = [
+            Releases::This,
+            Releases::Next,
+            Releases::Updated,
+            Releases::Downgraded,
+        ];
+        for node in 0..self.plan.nodes.len() {
+            self.plan.nodes[node].releases = self.roll().pick(&all);
         }
     }
 

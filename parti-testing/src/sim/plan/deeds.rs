@@ -5,8 +5,53 @@
 //! can be stored.
 
 use core::time::Duration;
+use parti_core::StopMode;
 use parti_strategy::Eligibility;
 use serde::{Deserialize, Serialize};
+
+/// How a worker is told to leave, in a form that can be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leave {
+    /// [`StopMode::Handoff`].
+    Handoff,
+    /// [`StopMode::Restart`].
+    Restart {
+        /// How long the seat is to be kept.
+        hold_ms: u64,
+    },
+    /// [`StopMode::Now`].
+    Now,
+}
+
+impl From<Leave> for StopMode {
+    fn from(leave: Leave) -> Self {
+        match leave {
+            Leave::Handoff => Self::Handoff,
+            Leave::Restart { hold_ms } => Self::Restart {
+                hold: Duration::from_millis(hold_ms),
+            },
+            Leave::Now => Self::Now,
+        }
+    }
+}
+
+/// How the history of the bucket is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// The bucket is deleted.
+    Delete,
+    /// It is deleted and created anew at once.
+    Recreate,
+    /// Every key is gone without a trace; revisions go on.
+    Wipe,
+    /// The last writes are gone.
+    SetBack {
+        /// Those of the last so many milliseconds.
+        by_ms: u64,
+    },
+}
 
 /// A kind of key in the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +164,11 @@ pub enum Hand {
     },
     /// Nothing: the key is deleted.
     Delete {
+        /// Which.
+        target: Target,
+    },
+    /// A key is removed without a tombstone, so that no watch tells of it.
+    Vanish {
         /// Which.
         target: Target,
     },

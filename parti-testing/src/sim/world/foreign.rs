@@ -8,19 +8,19 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
-    Config, Control, Epoch, Expect, Formats, GroupSettings, Instant, Nonce, Record, Revision,
+    Config, Control, Epoch, Expect, Formats, GroupSettings, Instant, Key, Nonce, Record, Revision,
     SessionRecord, SessionStatus, StoreError, Version, Write, WriteId, wire,
 };
 
 use super::super::dice::Purpose;
 use super::super::plan::{Hand, Target};
 use super::super::queue::Item;
-use super::super::store::written;
+use super::super::store::{any_release, written};
 use super::World;
-use crate::checks::Fact;
+use crate::checks::{Fact, Value, Written};
 
-/// The format of a release that does not exist yet.
-const NEWER_FORMAT: u16 = wire::FORMAT + 1;
+/// The format of a release after the next.
+const NEWER_FORMAT: u16 = Formats::NEXT_RELEASE.newest + 1;
 
 impl World<'_> {
     pub(super) fn foreign_hand(&mut self, hand: Hand) {
@@ -29,6 +29,7 @@ impl World<'_> {
             Hand::Damaged { .. } => "foreign_damaged",
             Hand::WrongKind { .. } => "foreign_wrong_kind",
             Hand::Delete { .. } => "foreign_delete",
+            Hand::Vanish { .. } => "foreign_vanish",
             Hand::Junk { .. } => "foreign_junk",
             Hand::Alien { .. } => "foreign_worker",
         });
@@ -36,8 +37,8 @@ impl World<'_> {
             Hand::NewerFormat { target } => {
                 let present = self.store.present_entry(&target.key());
                 let value = present.and_then(|entry| entry.value.as_deref());
-                let value = match value.map(wire::decode) {
-                    Some(Ok(record)) => wire::encode_as(NEWER_FORMAT, &record),
+                let value = match value.map(any_release) {
+                    Some(Ok(record)) => wire::encode_as(NEWER_FORMAT, &by_another(record)),
                     Some(Err(_)) | None => self.noise(wire::ENVELOPE + 1, 64),
                 };
                 self.overwrite(target, Some(value));
@@ -64,6 +65,7 @@ impl World<'_> {
                 self.overwrite(target, Some(wire::encode(&record)));
             }
             Hand::Delete { target } => self.overwrite(target, None),
+            Hand::Vanish { target } => self.vanish(&target.key()),
             Hand::Junk { count } => self.litter(count),
             Hand::Alien { worker, for_ms } => {
                 let until = self.now + Duration::from_millis(for_ms);
@@ -80,6 +82,24 @@ impl World<'_> {
             return;
         }
         let _ = self.write_as_foreigner(Write { key, value, expect });
+    }
+
+    /// No revision tells of it; checkers are told of a deletion.
+    fn vanish(&mut self, key: &str) {
+        let Some(previous) = self.store.vanish(key) else {
+            return;
+        };
+        let gone = Written {
+            name: key.to_owned(),
+            key: Key::parse(key),
+            revision: Revision::ZERO,
+            previous,
+            expect: Expect::Any,
+            value: Value::Tombstone,
+        };
+        self.judge.fold(previous.get());
+        let writes = vec![gone];
+        self.judge.observe(self.now, &Fact::Foreign { writes });
     }
 
     /// Keys without a meaning, and keys that look almost like ours.
@@ -154,6 +174,21 @@ impl World<'_> {
         self.fan_out(&applied);
         Ok(self.store.last_revision())
     }
+}
+
+/// The record as if somebody else had written it.
+fn by_another(mut record: Record) -> Record {
+    let write = match &mut record {
+        Record::Head(head) => &mut head.write,
+        Record::Session(session) => &mut session.write,
+        Record::Assignment(assignment) => &mut assignment.write,
+        Record::Audit(entry) => &mut entry.write,
+        Record::Control(control) => &mut control.write,
+        Record::Parked(parked) => &mut parked.write,
+        Record::Source(_) => return record,
+    };
+    write.nonce = Nonce::new(0xa11e);
+    record
 }
 
 /// The session of a worker of a release that promises more than those here.

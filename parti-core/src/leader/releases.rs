@@ -1,0 +1,88 @@
+//! Two releases in one group, as the leader sees it: what cannot be read, and which format all read.
+//!
+//! What always holds: what another release granted is nobody else's before its session has ended; a
+//! record in force is in a format that every living session reads, or is about to be written again.
+
+use alloc::vec::Vec;
+
+use super::view::{Fate, SessionView, View};
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::id::WorkerId;
+use crate::outline::{self, SessionOutline};
+use crate::record::AssignmentRecord;
+use crate::time::Instant;
+use crate::wire::SessionClass;
+
+impl View {
+    /// Whether a session that cannot be read goes on as it was.
+    pub(super) fn is_renewed_unread(
+        &self,
+        worker: &WorkerId,
+        now: Option<&SessionOutline>,
+    ) -> bool {
+        let before = self.sessions.get(worker).and_then(|s| s.unread.as_ref());
+        let pair = before.zip(now);
+        pair.is_some_and(|(a, b)| a.nonce == b.nonce && a.class == b.class && a.reads == b.reads)
+    }
+
+    /// Whether there is an assignment of a worker, readable or not.
+    pub(crate) fn may_own(&self, worker: &WorkerId) -> bool {
+        self.records.contains_key(worker) || self.unread.contains_key(worker)
+    }
+
+    /// The newest format that all living sessions read.
+    pub(crate) fn format(&self, cx: &Cx<'_>) -> u16 {
+        let living = self.sessions.values().filter(|session| session.is_living());
+        let reads = living.filter_map(|session| match (&session.record, &session.unread) {
+            (Some(record), _) => Some(record.reads),
+            (None, Some(outline)) => Some(outline.reads),
+            (None, None) => None,
+        });
+        outline::common_format(cx, reads)
+    }
+
+    /// Records that are stored in a newer format than everybody reads have to be written again.
+    pub(crate) fn lower_formats(&mut self, cx: &Cx<'_>) {
+        let format = self.format(cx);
+        let newer = self.records.iter().filter(|(worker, record)| {
+            let stored = self.formats.get(worker);
+            // Of a session that has ended the record is of no more use.
+            stored.is_some_and(|&stored| stored > format) && self.is_written_for(worker, record)
+        });
+        let newer: Vec<WorkerId> = newer.map(|(worker, _)| worker.clone()).collect();
+        self.damaged.extend(newer);
+    }
+
+    /// Whether a record is for a session that takes part or is leaving in an orderly way.
+    fn is_written_for(&self, worker: &WorkerId, record: &AssignmentRecord) -> bool {
+        self.sessions.get(worker).is_some_and(|session| {
+            let status = session.record.as_ref().map(|record| record.status);
+            status.is_some_and(|status| status.is_living()) && session.epoch() == record.epoch
+        })
+    }
+}
+
+impl SessionView {
+    /// What became of a session that cannot be read. Whether its seat is held is not known: it is not
+    /// waited for.
+    pub(super) fn fate_of_outline(&self, config: &Config) -> Fate {
+        match &self.unread {
+            Some(outline) => match outline.class {
+                SessionClass::Living => Fate::Living,
+                SessionClass::Ended => Fate::Ended,
+                SessionClass::EndsAfterLease => {
+                    Fate::EndsAt(self.since + config.lease().max(outline.lease))
+                }
+            },
+            None => Fate::Living,
+        }
+    }
+
+    /// When the earlier sessions of the slot have ended, of which a session that cannot be read says
+    /// that they may not have. Each renewal says so again as long as that is so.
+    pub(super) fn unread_predecessors(&self) -> Option<Instant> {
+        let lease = self.unread.as_ref()?.unproven;
+        (!lease.is_zero()).then(|| self.since + lease)
+    }
+}

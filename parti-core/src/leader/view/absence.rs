@@ -1,0 +1,71 @@
+//! What a view that is whole does not show: keys that were removed while nobody told of it.
+//!
+//! It is separate because absence proves something only together with a revision up to which nothing is
+//! missing. What always holds: an assignment stays in force until this leader removes it.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::View;
+use crate::cx::Cx;
+use crate::id::{Revision, WorkerId};
+use crate::keys::{Key, assignment_key};
+use crate::notice::Notice;
+use crate::store::Entry;
+
+impl View {
+    /// A snapshot begins: keys it does not mention are gone.
+    pub(crate) fn begin_snapshot(&mut self) {
+        self.mentioned = Some(BTreeSet::new());
+    }
+
+    /// Whether a snapshot is being delivered.
+    pub(crate) const fn is_in_snapshot(&self) -> bool {
+        self.mentioned.is_some()
+    }
+
+    /// A snapshot ends that misses no write up to `revision`.
+    pub(crate) fn end_snapshot(&mut self, cx: &mut Cx<'_>, revision: Revision) {
+        if let Some(mentioned) = self.mentioned.take() {
+            self.purge(cx, &mentioned, revision);
+        }
+    }
+
+    /// Keys that a complete view up to `revision` does not mention were removed, or they were
+    /// written again meanwhile and will be shown later. An assignment stays in force for that, since
+    /// only this leader removes them: it has to be written again.
+    pub(crate) fn purge(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mentioned: &BTreeSet<String>,
+        revision: Revision,
+    ) {
+        let gone = self.revisions.iter().filter(|(key, known)| {
+            **known <= revision
+                && !mentioned.contains(*key)
+                && !matches!(Key::parse(key), Key::Assignment(_))
+        });
+        let gone = gone.map(|(key, &known)| Entry {
+            key: key.clone(),
+            revision: known,
+            value: None,
+        });
+        let gone: Vec<Entry> = gone.collect();
+        for entry in gone {
+            self.apply(cx, &entry);
+        }
+        let lost = self.records.keys().filter(|worker| {
+            let key = assignment_key(worker);
+            let known = self.revisions.get(&key);
+            known.is_some_and(|known| *known <= revision) && !mentioned.contains(&key)
+        });
+        let lost: Vec<WorkerId> = lost.cloned().collect();
+        for worker in lost {
+            if self.author.is_some() && self.damaged.insert(worker.clone()) {
+                let key = assignment_key(&worker);
+                cx.notify(Notice::RecordVanished { key });
+            }
+        }
+    }
+}
