@@ -262,6 +262,8 @@ setters! {
     /// Text before the number in a worker ID; default "worker".
     worker_id_prefix: String,
     /// How much this worker takes relative to the others; default 1. Zero takes nothing.
+    /// Only proportions count, so any unit will do, such as cores or megabytes: strategies that build
+    /// a ring thin it out when the numbers are large, at some cost in evenness for small ones.
     capacity: u32,
     /// How many workers make the group complete: once they are there, no window is waited for.
     expected_workers: u32,

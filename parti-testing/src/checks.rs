@@ -37,6 +37,7 @@ mod monotone;
 mod movement;
 mod no_spin;
 mod panics;
+mod parked;
 mod processing;
 mod removal;
 mod resolved;

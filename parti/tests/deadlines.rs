@@ -172,6 +172,68 @@ async fn a_plan_without_end_is_given_up_while_the_lease_is_kept() {
     assert!(failed > 0, "it was given up and told");
 }
 
+/// Each plan that was given up left its thread behind: a strategy that is too slow filled the machine
+/// with them until nothing else ran.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_that_are_given_up_do_not_pile_up() {
+    let (told, waiting) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let most = Arc::new(AtomicUsize::new(0));
+    let strategy = TooSlow {
+        told: Arc::clone(&told),
+        running: Arc::clone(&waiting),
+        most: Arc::clone(&most),
+    };
+    let config = Config::builder("test")
+        .preset(Preset::Fast)
+        .expected_workers(1)
+        .operation_timeout(Duration::from_millis(250))
+        .build()
+        .expect("coherent");
+    let source = StaticSource::numbered("p", 4).expect("valid");
+    let builder = Manager::builder(config, source, Recorder::new("a"))
+        .strategy(strategy)
+        .store(Arc::new(Stalling::new()));
+    let mut notices = builder.subscribe();
+    let worker = builder.start().await.expect("starts");
+    let mut failed = 0;
+    while failed < 6 {
+        let notice = notices.next().await.expect("it goes on");
+        failed += usize::from(format!("{notice:?}").contains("PlanFailed"));
+    }
+    assert_eq!(
+        most.load(Ordering::SeqCst),
+        2,
+        "one that was given up, and the next"
+    );
+    // As soon as they return, everything goes on.
+    told.store(1, Ordering::SeqCst);
+    until("it has all", LIMIT, || worker.assignment().len() == 4).await;
+    worker.stop(StopMode::Now).await.expect("clean");
+}
+
+/// A strategy whose plans take until they are told to end.
+struct TooSlow {
+    told: Arc<AtomicUsize>,
+    running: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl AssignmentStrategy for TooSlow {
+    fn id(&self) -> StrategyId {
+        Sticky::default().id()
+    }
+
+    fn plan(&self, input: &PlanInput) -> Result<Plan, PlanError> {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        while self.told.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        Sticky::default().plan(input)
+    }
+}
+
 /// A tool that changes the list must end, also when the backend forgets its own time-out.
 #[tokio::test(start_paused = true)]
 async fn a_request_of_a_stored_list_is_given_up_after_ten_seconds() {

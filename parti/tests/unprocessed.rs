@@ -1,7 +1,6 @@
 //! Owned is not processed: partitions whose `on_assigned` waits, hangs or fails.
 
 #[path = "support/recorder.rs"]
-#[allow(dead_code)]
 mod recorder;
 
 use std::collections::BTreeMap;

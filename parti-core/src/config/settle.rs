@@ -20,6 +20,12 @@ struct Pace {
     planned: Duration,
 }
 
+/// A start takes a few requests, also where a long lease makes each of them long.
+fn startup_within(request_timeout: Duration) -> Duration {
+    let few = request_timeout.saturating_mul(4);
+    few.clamp(secs(30), rules::YEAR)
+}
+
 impl ConfigBuilder {
     /// Decides every value that was not set.
     pub(super) fn settle(self) -> Result<Settings, ConfigError> {
@@ -36,10 +42,7 @@ impl ConfigBuilder {
         let handoff = drain_timeout.saturating_add(lease);
         let handoff = handoff.min(rules::YEAR.max(drain_timeout));
         let request_timeout = self.request_timeout.unwrap_or(lease / 4);
-        // A start takes a few requests, also where a long lease makes each of them long.
-        let startup = request_timeout
-            .saturating_mul(4)
-            .clamp(secs(30), rules::YEAR);
+        let startup = startup_within(request_timeout);
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
         // An interval of zero is refused as such, not for the timeout that follows from it.

@@ -1,5 +1,5 @@
 //! S12: a generation that says it leaves nothing unfinished grants every partition of its list to
-//! somebody.
+//! somebody, but those that its plan places nowhere, and it says how many these are.
 //!
 //! In overlap mode that is every first generation of a plan that fits into one batch; in exclusive mode
 //! the last one of a hand-over. A group in which nobody takes anything owns nothing.
@@ -7,16 +7,16 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Instant, Key, Notice, PartitionKey, Record, WorkerId};
+use parti_core::{Instant, Key, NO_OWNER, Notice, PartitionKey, Record, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Complete {
     granted: BTreeMap<WorkerId, Vec<PartitionKey>>,
     /// How many records grant each partition.
     owners: BTreeMap<PartitionKey, usize>,
-    /// The plan that a process asked for last: for how many workers, and whether anybody of them takes
-    /// partitions.
-    takers: BTreeMap<Process, (usize, bool)>,
+    /// The plan that a process asked for last: for how many workers, whether anybody of them takes
+    /// partitions, and how many it places nowhere.
+    plans: BTreeMap<Process, (usize, bool, u32)>,
 }
 
 impl Complete {
@@ -50,7 +50,10 @@ impl Check for Complete {
         {
             let workers = planning.input.workers.as_slice();
             let takers = workers.iter().any(|worker| worker.capacity > 0);
-            self.takers.insert(*process, (workers.len(), takers));
+            let owners = planning.owners.iter().flatten();
+            let unplaced = owners.filter(|owner| **owner == NO_OWNER).count() as u32;
+            self.plans
+                .insert(*process, (workers.len(), takers, unplaced));
         }
         if let Fact::Notice {
             process,
@@ -60,7 +63,7 @@ impl Check for Complete {
                 | Notice::LeadershipLost { .. },
         } = fact
         {
-            self.takers.remove(process);
+            self.plans.remove(process);
         }
         let Fact::Commit { process, writes } = fact else {
             return;
@@ -76,22 +79,30 @@ impl Check for Complete {
                 (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
                     // Without a plan there was nobody to give anything to. A plan made before for
                     // others was given up.
-                    let plan = (head.workers as usize, true);
-                    let takers = self.takers.remove(process) == Some(plan);
-                    finished = Some(head).filter(|head| takers && head.unfinished == 0);
+                    let plan = self.plans.remove(process);
+                    let plan =
+                        plan.filter(|plan| (plan.0, plan.1) == (head.workers as usize, true));
+                    let plan = plan.filter(|_| head.unfinished == 0);
+                    finished = plan.map(|(_, _, unplaced)| (head, unplaced));
                 }
                 _ => {}
             }
         }
-        if let Some(head) = finished
-            && self.owners.len() < head.partitions as usize
-        {
+        if let Some((head, unplaced)) = finished {
             let (owned, all) = (self.owners.len(), head.partitions);
-            findings.report(format!(
-                "{process} committed version {} as finished, but only {owned} of {all} partitions \
-                 have an owner",
-                head.version
-            ));
+            let (version, parked) = (head.version, head.parked.count);
+            if parked != unplaced {
+                findings.report(format!(
+                    "{process} committed version {version} with {parked} parked partitions, its plan \
+                     places {unplaced} nowhere"
+                ));
+            }
+            if owned + (parked as usize) < all as usize {
+                findings.report(format!(
+                    "{process} committed version {version} as finished, but only {owned} of {all} \
+                     partitions have an owner and {parked} are parked"
+                ));
+            }
         }
     }
 }

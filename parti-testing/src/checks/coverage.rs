@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parti_core::{
-    AssignmentRecord, Epoch, Head, Instant, PartitionKey, SessionRecord, State, Version, WorkerId,
+    AssignmentRecord, Epoch, Head, Instant, ParkedGroup, PartitionKey, SessionRecord, State,
+    Version, WorkerId,
 };
 
 use super::Process;
@@ -73,6 +74,8 @@ pub struct Stored {
     pub sessions: BTreeMap<WorkerId, (Instant, Epoch, SessionRecord)>,
     /// The assignments.
     pub assignments: BTreeMap<WorkerId, (Instant, AssignmentRecord)>,
+    /// What has no owner, by what it waits for.
+    pub parked: Vec<ParkedGroup>,
 }
 
 impl Stored {
@@ -94,6 +97,10 @@ pub struct Coverage {
     pub partitions: BTreeSet<PartitionKey>,
     /// Whether the strategy may leave a worker without a partition though there are many.
     pub uneven: bool,
+    /// Partitions that no worker of the core may own: they may stay without an owner.
+    pub homeless: BTreeSet<PartitionKey>,
+    /// Partitions that no worker at all may own that the others can hear: they must be parked.
+    pub abandoned: BTreeSet<PartitionKey>,
     /// Every running process.
     pub workers: Vec<Worker>,
     /// Processes that were told to stop and have not, though it took too long.
@@ -187,6 +194,7 @@ impl Coverage {
             let held_by = holders.get(partition).unwrap_or(&nobody);
             match held_by.as_slice() {
                 [_] => {}
+                [] if self.homeless.contains(partition) => {}
                 [] => unheld += 1,
                 many => pending.push(format!("{partition} is held by {many:?}")),
             }

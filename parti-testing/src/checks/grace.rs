@@ -105,7 +105,7 @@ impl Check for Grace {
             }
             Fact::Notice {
                 process,
-                notice: Notice::StepFailed { .. } | Notice::EvictionAverted { .. },
+                notice: Notice::StepFailed { .. },
             } => {
                 self.decided.remove(process);
             }

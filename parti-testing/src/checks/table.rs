@@ -235,6 +235,13 @@ pub const PROPERTIES: &[Property] = &[
         make: |rules| Box::new(drain::Drain::new(rules)),
     },
     Property {
+        id: "S30",
+        name: "what is parked is exactly what nobody may own",
+        why: "partitions would wait for nobody, or have no owner without anybody saying so",
+        applies: ALWAYS,
+        make: |_| Box::<parked::OnlyTheHomeless>::default(),
+    },
+    Property {
         id: "L1",
         name: "after the faults everybody who must be served gets an ID",
         why: "a worker that cannot start is missing until somebody looks",

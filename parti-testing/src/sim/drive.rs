@@ -186,7 +186,7 @@ impl World<'_> {
             self.judge.sometimes.count("clock_stood_still");
             running.armed = None;
             // A wall clock that is right again tells how long it was; there may be none.
-            let by = (frozen.as_millis() % 2 == 0).then_some(frozen);
+            let by = frozen.as_millis().is_multiple_of(2).then_some(frozen);
             if by.is_some() {
                 self.judge.sometimes.count("clock_jump_of_known_length");
             }

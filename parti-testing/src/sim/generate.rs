@@ -8,7 +8,9 @@
 use parti_core::Mode;
 
 use super::dice::{Dice, Purpose, Roll};
-use super::plan::{Aftermath, Faults, NodePlan, Pace, Plan, Planner, Releases, Settings, Weights};
+use super::plan::{
+    Aftermath, Faults, NodePlan, Pace, Plan, Planner, Pools, Releases, Settings, Weights,
+};
 
 mod actions;
 mod class;
@@ -91,6 +93,7 @@ impl Draft {
                 expected_workers: None,
                 max_batch: None,
                 planner: Planner::default(),
+                pools: Pools::None,
                 mixed: false,
                 plan_ms: 0,
                 old_clocks: false,
@@ -151,6 +154,7 @@ impl Draft {
                 },
                 drift_ppm: 0,
                 capacity: self.roll().pick(&[1, 1, 1, 1, 1, 1, 2, 3]),
+                pool: 0,
                 hint: hints.then_some(number),
                 declares_dead: false,
                 survives: number == 0 || self.roll().below(4) > 0,
@@ -255,6 +259,7 @@ impl Draft {
             | FaultClass::OldClocks
             | FaultClass::Strategy
             | FaultClass::SmallBatch
+            | FaultClass::Pools
             | FaultClass::MixedSettings
             | FaultClass::SlowPlans
             | FaultClass::Releases => self.shape(class),

@@ -49,6 +49,8 @@ impl World<'_> {
         // Each of them may be elected, and elected again while others wait their turn.
         let patience = longest(&|config| config.leader_patience() + config.election_timeout() * 3);
         let late = late + self.plan_time() * SLOW_PLANS + patience * limping * 4;
+        // What prefers a pool that is gone waits for it before anybody else will do.
+        let late = late + self.plan.settings.pools.grace();
         let bound = longest(&Config::convergence_bound) + late;
         let calm = longest(&|config| config.reconcile_interval() + config.heartbeat_interval() * 5);
         let stages: [(Stage, Bound); 9] = [
@@ -184,7 +186,27 @@ impl World<'_> {
             }
             coverage.workers.push(self.worker(node, running, standing));
         }
+        (coverage.homeless, coverage.abandoned) = self.without_owner();
         coverage
+    }
+
+    /// What no worker of the core may own, and what no worker at all may own that is heard of.
+    fn without_owner(&self) -> (BTreeSet<PartitionKey>, BTreeSet<PartitionKey>) {
+        let pools = self.plan.settings.pools;
+        let partitions = self.list.iter().map(|partition| &partition.key);
+        let nobody = |key: &&PartitionKey, among: &[Standing]| {
+            let name = key.parts().next().unwrap_or_default();
+            let nodes = self.nodes.iter().zip(&self.plan.nodes);
+            !nodes.into_iter().any(|(node, plan)| {
+                let may = node.capacity > 0 && pools.allow(name, plan.pool);
+                may && node.running.is_some() && among.contains(&standing(plan.after))
+            })
+        };
+        let core = [Standing::Core];
+        let heard = [Standing::Core, Standing::Reaching];
+        let homeless = partitions.clone().filter(|key| nobody(key, &core)).cloned();
+        let abandoned = partitions.filter(|key| nobody(key, &heard)).cloned();
+        (homeless.collect(), abandoned.collect())
     }
 
     fn worker(&self, node: &Node, running: &Running, standing: Standing) -> Worker {

@@ -9,7 +9,7 @@ use parti_core::Mode;
 
 use super::generate::{self, FaultClass, Shape};
 use super::plan::{
-    Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Planner, Releases, Settings,
+    Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Planner, Pools, Releases, Settings,
     TimedAction, Weights,
 };
 
@@ -151,6 +151,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
         starts_ms: 0,
         drift_ppm: 0,
         capacity: 1,
+        pool: 0,
         hint: None,
         declares_dead: false,
         survives: true,
@@ -183,6 +184,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             expected_workers: Some(workers),
             max_batch: None,
             planner: Planner::Sticky,
+            pools: Pools::None,
             plan_ms: 0,
             old_clocks: false,
             mixed: false,

@@ -4,14 +4,14 @@
 //! can be run again. What always holds: a run is a function of its plan alone.
 
 use core::time::Duration;
-use parti_core::{Config, ConfigBuilder, ConfigError, Mode, Preset, StopMode};
+use parti_core::{Config, ConfigBuilder, ConfigError, Mode, Preset};
 use serde::{Deserialize, Serialize};
 
 mod deeds;
 mod faults;
 mod releases;
 
-pub use deeds::{Aftermath, Denial, Hand, KeyKind, Planner, Target, Weights};
+pub use deeds::{Aftermath, Denial, Hand, KeyKind, Leave, Loss, Planner, Pools, Target, Weights};
 pub use faults::Faults;
 pub use releases::Releases;
 
@@ -122,6 +122,10 @@ pub struct Settings {
     /// Who decides which worker a partition goes to.
     #[serde(default)]
     pub planner: Planner,
+    /// Which workers may own which partitions. With rules the planner is
+    /// [`Planner::Sticky`] whatever else is said.
+    #[serde(default)]
+    pub pools: Pools,
     /// Workers may be configured differently: every one declares a change of mode and expects leases
     /// three times as long as those of the pace.
     #[serde(default)]
@@ -164,6 +168,9 @@ impl Settings {
             .worker_id_range(0, self.pool.saturating_sub(1))
             .clock_drift_ppm(self.clock_drift_ppm)
             .capacity(node.capacity);
+        if self.pools != Pools::None {
+            builder = builder.label("pool", &node.pool.to_string());
+        }
         if self.mixed {
             let (interval, lease) = match self.pace {
                 Pace::Fast => (Duration::from_millis(250), Duration::from_secs(1)),
@@ -206,6 +213,9 @@ pub struct NodePlan {
     pub drift_ppm: i32,
     /// How much its worker takes.
     pub capacity: u32,
+    /// The pool its worker belongs to.
+    #[serde(default)]
+    pub pool: u32,
     /// The number of the ID it tries first.
     pub hint: Option<u32>,
     /// Whether its processes say that the one before them with that ID is dead, rightly or not.
@@ -241,50 +251,6 @@ pub struct TimedAction {
     pub at_ms: u64,
     /// What.
     pub action: Action,
-}
-
-/// How a worker is told to leave, in a form that can be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Leave {
-    /// [`StopMode::Handoff`].
-    Handoff,
-    /// [`StopMode::Restart`].
-    Restart {
-        /// How long the seat is to be kept.
-        hold_ms: u64,
-    },
-    /// [`StopMode::Now`].
-    Now,
-}
-
-impl From<Leave> for StopMode {
-    fn from(leave: Leave) -> Self {
-        match leave {
-            Leave::Handoff => Self::Handoff,
-            Leave::Restart { hold_ms } => Self::Restart {
-                hold: Duration::from_millis(hold_ms),
-            },
-            Leave::Now => Self::Now,
-        }
-    }
-}
-
-/// How the history of the bucket is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Loss {
-    /// The bucket is deleted.
-    Delete,
-    /// It is deleted and created anew at once.
-    Recreate,
-    /// Every key is gone without a trace; revisions go on.
-    Wipe,
-    /// The last writes are gone.
-    SetBack {
-        /// Those of the last so many milliseconds.
-        by_ms: u64,
-    },
 }
 
 /// Something done to the group from outside.

@@ -132,6 +132,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
+    seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "S30"]),
     seeds(Planted::OwnMode, 500, &["S29"]),
     seeds(Planted::OwnQuarantine, 500, &["S29"]),
     seeds(Planted::LeaderMode, 500, &["S29"]),

@@ -17,6 +17,7 @@ use crate::checks::{Fact, Planning, Process, Rules, Written};
 
 /// The names of everything that is counted.
 pub const SITUATIONS: &[&str] = &[
+    "abandoned_partition",
     "applied_late",
     "assignment_lost_at_crash",
     "bucket_missing_detected",
@@ -80,6 +81,7 @@ pub const SITUATIONS: &[&str] = &[
     "next_release_started",
     "other_release_met",
     "own_write_found",
+    "parked",
     "paused_past_lease",
     "plan_failed",
     "plan_slow",
@@ -110,6 +112,7 @@ pub const SITUATIONS: &[&str] = &[
     "twin_started",
     "two_leaders_believed",
     "unknown_but_applied",
+    "unparked",
     "very_late",
     "wall_clock_off",
     "watch_gap_repaired",
@@ -402,6 +405,8 @@ impl Sometimes {
             Notice::StepFailed { .. } => "step_failed",
             Notice::RecordVanished { .. } => "record_vanished",
             Notice::PlanFailed { .. } => "plan_failed",
+            Notice::Parked { .. } => "parked",
+            Notice::Unparked { .. } => "unparked",
             Notice::StartFailed(_) => "start_failed",
             Notice::Stopped { .. } => "stopped",
             Notice::StateChanged { .. }

@@ -201,7 +201,10 @@ impl SimStore {
                 continue;
             };
             let key = Key::parse(name);
-            if !matches!(key, Key::Head | Key::Session(_) | Key::Assignment(_)) {
+            if !matches!(
+                key,
+                Key::Head | Key::Session(_) | Key::Assignment(_) | Key::Parked
+            ) {
                 continue;
             }
             let record = entry.value.as_deref().map(any_release);
@@ -217,6 +220,7 @@ impl SimStore {
                 (Key::Assignment(worker), Some(Ok(Record::Assignment(record)))) => {
                     stored.assignments.insert(worker, (*at, record));
                 }
+                (Key::Parked, Some(Ok(Record::Parked(record)))) => stored.parked = record.groups,
                 _ => {}
             }
         }

@@ -7,10 +7,13 @@
 use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, Report, StrategyId};
 use parti_strategy::{ConsistentHash, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash};
 
-use super::plan::Planner;
+use super::plan::{Planner, Pools};
 
 /// The strategy of a plan.
-pub(super) fn strategy(planner: Planner) -> Box<dyn AssignmentStrategy> {
+pub(super) fn strategy(planner: Planner, pools: Pools) -> Box<dyn AssignmentStrategy> {
+    if let Some(rules) = pools.rules() {
+        return Box::new(Sticky::new().with_eligibility(rules));
+    }
     match planner {
         Planner::KeepThenFill => Box::new(KeepThenFill),
         Planner::Sticky => Box::new(Sticky::new()),

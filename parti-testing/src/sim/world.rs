@@ -21,7 +21,7 @@ use super::dice::{Dice, Purpose};
 use super::judge::{Judge, Tracing};
 use super::network::{Outage, Trouble};
 use super::node::{Holding, Input, Node};
-use super::plan::{Faults, Plan, Planner, Weights};
+use super::plan::{Faults, Plan, Planner, Pools, Weights};
 use super::queue::{Item, Queue};
 use super::store::SimStore;
 use super::strategy::strategy;
@@ -102,7 +102,7 @@ impl<'plan> World<'plan> {
             trouble: Trouble::default(),
             strategy: extras
                 .strategy
-                .unwrap_or_else(|| strategy(plan.settings.planner).into()),
+                .unwrap_or_else(|| strategy(plan.settings.planner, plan.settings.pools).into()),
             list: Vec::new(),
             listed: (0, plan.partitions, plan.weights),
             apps: extras.setup.map(Apps::new),
@@ -237,6 +237,9 @@ impl<'plan> World<'plan> {
         let capacities = self.nodes.iter().map(|node| node.capacity);
         let some = capacities.clone().filter(|capacity| *capacity > 0).min();
         if capacities.max() > some.map(|least| least * 4) {
+            return false;
+        }
+        if self.plan.settings.pools != Pools::None {
             return false;
         }
         match self.plan.settings.planner {

@@ -364,7 +364,7 @@ fn what_fails_is_tried_again_after_growing_pauses_and_told_after_some_failures()
         assert_eq!(told, expected.into_iter().collect::<Vec<_>>());
         desk.expire((now + pause).saturating_sub(Duration::from_millis(1)));
         assert!(desk.calls().is_empty(), "too early");
-        now = now + pause;
+        now += pause;
         assert_eq!(desk.deadline(), Some(now));
         desk.expire(now);
     }

@@ -176,7 +176,7 @@ mod tests {
             let key = key((state >> 33) % 3000);
             // It grows, shrinks to little, and grows again.
             let grows = (step / 5000) % 2 == 0;
-            if (state >> 40) % 4 == 0 || !grows {
+            if (state >> 40).is_multiple_of(4) || !grows {
                 keys.remove(&key);
                 model.remove(&key);
             } else {

@@ -5,7 +5,9 @@
 
 use core::time::Duration;
 
-use parti_core::{Event, Grant, Instant, OpId, PlanError, PlanInput, RevokeCause, SourceError};
+use parti_core::{
+    Event, Grant, Instant, NO_OWNER, OpId, PlanError, PlanInput, RevokeCause, SourceError,
+};
 
 use super::super::dice::{Purpose, Roll};
 use super::super::node::Holding;
@@ -65,7 +67,10 @@ impl World<'_> {
             owners = None;
             self.judge.sometimes.count("plan_wrong");
             match plan.owners.first_mut() {
-                Some(owner) if roll.again().again().below(2) == 0 => *owner = u32::MAX,
+                // Without an owner and not named, or named and with one.
+                Some(owner) if roll.again().again().below(2) == 0 => {
+                    *owner = if *owner == NO_OWNER { 0 } else { NO_OWNER };
+                }
                 Some(_) | None => plan.owners.push(0),
             }
         }

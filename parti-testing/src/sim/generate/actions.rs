@@ -234,6 +234,7 @@ impl Draft {
             KeyKind::Assignment,
             KeyKind::Audit,
             KeyKind::Control,
+            KeyKind::Parked,
         ])
     }
 
@@ -261,6 +262,7 @@ impl Draft {
             Target::Assignment { worker: other },
             Target::Audit { slot },
             Target::Control { worker },
+            Target::Parked,
         ]);
         let for_ms = self.span() * 2;
         let which = self.roll().below(5);

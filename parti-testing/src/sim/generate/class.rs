@@ -141,11 +141,13 @@ pub enum FaultClass {
     MixedSettings,
     /// Two releases in one group, and nodes that are updated and downgraded.
     Releases,
+    /// Workers that may own only some of the partitions, or are preferred for some.
+    Pools,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -210,6 +212,7 @@ impl FaultClass {
         Self::Limping,
         Self::MixedSettings,
         Self::Releases,
+        Self::Pools,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -230,6 +233,7 @@ impl FaultClass {
                 | Self::SmallBatch
                 | Self::SlowPlans
                 | Self::Releases
+                | Self::Pools
         )
     }
 }

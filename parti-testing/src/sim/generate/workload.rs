@@ -2,7 +2,7 @@
 //!
 //! What always holds: after a campaign every node it touched may run again.
 
-use super::super::plan::{Action, Leave, Planner, Releases, TimedAction, Weights};
+use super::super::plan::{Action, Leave, Planner, Pools, Releases, TimedAction, Weights};
 use super::{Draft, FaultClass};
 
 /// When joiners come, in percent of the window, if each is to extend it until it may last no longer.
@@ -64,6 +64,9 @@ impl Draft {
         if class == FaultClass::Strategy {
             self.plan.settings.planner = self.roll().pick(&Planner::ALL);
         }
+        if class == FaultClass::Pools {
+            self.pools();
+        }
         if class == FaultClass::Releases {
             self.mix_releases();
         }
@@ -111,6 +114,40 @@ impl Draft {
             node.hint = node.hint.filter(|hint| *hint < pool);
             node.survives &= seats > 0;
             seats -= u32::from(node.survives);
+        }
+    }
+
+    /// Pools of workers, some of them empty or with a single worker, that leave and come back as a
+    /// whole.
+    fn pools(&mut self) {
+        let pools = self.roll().pick(&[2, 2, 3]);
+        let grace_ms = self.roll().pick(&[0, self.lease / 2, self.lease * 2]);
+        let soft = self.roll().below(3) == 0;
+        self.plan.settings.pools = match soft {
+            true => Pools::Soft { pools, grace_ms },
+            false => Pools::Hard { pools },
+        };
+        for node in 0..self.plan.nodes.len() {
+            self.plan.nodes[node].pool = self.roll().below(u64::from(pools)) as u32;
+        }
+        for _ in 0..self.roll().within(0, 2) {
+            let start = self.roll().below(self.plan.safety_ms * 3 / 4);
+            let gone = self.roll().below(u64::from(pools)) as u32;
+            let leave = self.roll().pick(&[Leave::Handoff, Leave::Now]);
+            let away = self.span() + self.lease;
+            for node in 0..self.plan.nodes.len() {
+                if self.plan.nodes[node].pool == gone {
+                    let rejoin_ms = Some(away);
+                    self.push(
+                        start,
+                        Action::Stop {
+                            node,
+                            leave,
+                            rejoin_ms,
+                        },
+                    );
+                }
+            }
         }
     }
 

@@ -4,7 +4,54 @@
 //! They are separate from the actions because several of them share one; all are plain data that
 //! can be stored.
 
+use core::time::Duration;
+use parti_core::StopMode;
+use parti_strategy::Eligibility;
 use serde::{Deserialize, Serialize};
+
+/// How a worker is told to leave, in a form that can be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leave {
+    /// [`StopMode::Handoff`].
+    Handoff,
+    /// [`StopMode::Restart`].
+    Restart {
+        /// How long the seat is to be kept.
+        hold_ms: u64,
+    },
+    /// [`StopMode::Now`].
+    Now,
+}
+
+impl From<Leave> for StopMode {
+    fn from(leave: Leave) -> Self {
+        match leave {
+            Leave::Handoff => Self::Handoff,
+            Leave::Restart { hold_ms } => Self::Restart {
+                hold: Duration::from_millis(hold_ms),
+            },
+            Leave::Now => Self::Now,
+        }
+    }
+}
+
+/// How the history of the bucket is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// The bucket is deleted.
+    Delete,
+    /// It is deleted and created anew at once.
+    Recreate,
+    /// Every key is gone without a trace; revisions go on.
+    Wipe,
+    /// The last writes are gone.
+    SetBack {
+        /// Those of the last so many milliseconds.
+        by_ms: u64,
+    },
+}
 
 /// A kind of key in the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +67,8 @@ pub enum KeyKind {
     Audit,
     /// Requests to the leader.
     Control,
+    /// What has no owner.
+    Parked,
 }
 
 impl KeyKind {
@@ -32,6 +81,7 @@ impl KeyKind {
             Self::Assignment => key.starts_with("a."),
             Self::Audit => key.starts_with("h."),
             Self::Control => key.starts_with("ctl."),
+            Self::Parked => key == "parked",
         }
     }
 }
@@ -74,6 +124,8 @@ pub enum Target {
         /// The number of the worker.
         worker: u32,
     },
+    /// What has no owner.
+    Parked,
 }
 
 impl Target {
@@ -86,6 +138,7 @@ impl Target {
             Self::Assignment { worker } => format!("a.worker-{worker}"),
             Self::Audit { slot } => format!("h.{}", slot % 256),
             Self::Control { worker } => format!("ctl.refresh.worker-{worker}"),
+            Self::Parked => "parked".to_owned(),
         }
     }
 }
@@ -162,6 +215,79 @@ impl Planner {
         Self::RoundRobin,
         Self::Rendezvous,
     ];
+}
+
+/// Which workers may own which partitions. Of every four partitions three belong to a pool, in turn,
+/// up to a number; nodes belong to pools, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pools {
+    /// Any worker may own anything.
+    #[default]
+    None,
+    /// Only workers of its pool may own a partition.
+    Hard {
+        /// How many pools there are.
+        pools: u32,
+    },
+    /// Workers of its pool are waited for.
+    Soft {
+        /// How many pools there are.
+        pools: u32,
+        /// For how long.
+        grace_ms: u64,
+    },
+}
+
+/// Partitions from this number on belong to no pool: there are at most 64 rules.
+const POOLED: u32 = 60;
+
+impl Pools {
+    /// The pool of the partition with a number.
+    #[must_use]
+    pub const fn of(self, number: u32) -> Option<u32> {
+        match self {
+            Self::Hard { pools } | Self::Soft { pools, .. }
+                if number < POOLED && number % 4 != 3 && pools > 0 =>
+            {
+                Some(number % pools)
+            }
+            Self::None | Self::Hard { .. } | Self::Soft { .. } => None,
+        }
+    }
+
+    /// Whether a worker of a pool may own a partition, however long it waits.
+    #[must_use]
+    pub fn allow(self, partition: &str, pool: u32) -> bool {
+        let number = partition.strip_prefix('p').and_then(|n| n.parse().ok());
+        match (self, number.and_then(|number| self.of(number))) {
+            (Self::Hard { .. }, Some(of)) => of == pool,
+            (Self::Hard { .. }, None) | (Self::None | Self::Soft { .. }, _) => true,
+        }
+    }
+
+    /// How long a partition waits at most before anybody will do.
+    #[must_use]
+    pub const fn grace(self) -> Duration {
+        match self {
+            Self::None | Self::Hard { .. } => Duration::ZERO,
+            Self::Soft { grace_ms, .. } => Duration::from_millis(grace_ms),
+        }
+    }
+
+    /// The rules of a strategy, if there are any.
+    #[must_use]
+    pub fn rules(self) -> Option<Eligibility> {
+        let pooled = (0..POOLED).filter_map(|number| Some((number, self.of(number)?)));
+        let rules = pooled.fold(Eligibility::new(), |rules, (number, pool)| {
+            let (partition, values) = ([format!("p{number}")], [pool.to_string()]);
+            match self {
+                Self::Soft { .. } => rules.prefer(partition, "pool", values, self.grace()),
+                Self::None | Self::Hard { .. } => rules.require(partition, "pool", values),
+            }
+        });
+        (!rules.is_empty()).then_some(rules)
+    }
 }
 
 /// How the weights of partitions are spread.
