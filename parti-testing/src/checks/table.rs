@@ -126,14 +126,14 @@ pub const PROPERTIES: &[Property] = &[
         id: "S15",
         name: "nobody is ended as silent before the whole patience, counted from what the leader saw",
         why: "a worker that is only slow would lose its partitions",
-        applies: ALWAYS,
+        applies: ALIKE,
         make: |rules| Box::new(grace::Grace::new(rules)),
     },
     Property {
         id: "S16",
         name: "without contact of its own a leader decides nothing",
         why: "an outage of the store would look like the death of everybody",
-        applies: ALWAYS,
+        applies: ALIKE,
         make: |rules| Box::new(contact::InContact::new(rules)),
     },
     Property {
