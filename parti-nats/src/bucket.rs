@@ -44,7 +44,7 @@ impl StreamInfo {
     /// What makes the stream unfit: settings, and a leader that is too old.
     pub(crate) fn faults(&self, names: &Names, prefix: &str) -> Vec<StoreFault> {
         let version = self.leader_version();
-        let too_old = !version.is_some_and(|found| check_version(found).is_ok());
+        let too_old = version.is_none_or(|found| check_version(found).is_err());
         let too_old = too_old.then(|| StoreFault {
             setting: "the version of the stream's leader".to_owned(),
             found: version.unwrap_or("older than 2.11").to_owned(),

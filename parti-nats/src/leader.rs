@@ -81,6 +81,14 @@ pub(crate) fn unsent(failure: Failure) -> Failure {
         Failure::TimedOut { .. } | Failure::Broken(_) | Failure::Malformed(_) => {
             Failure::NotAsked(failure.to_string())
         }
-        other => other,
+        other @ (Failure::NotConnected { .. }
+        | Failure::NotCommitted
+        | Failure::TooOld { .. }
+        | Failure::NotAsked(_)
+        | Failure::NoResponders
+        | Failure::TooLarge(_)
+        | Failure::BadSubject(_)
+        | Failure::Denied { .. }
+        | Failure::Server { .. }) => other,
     }
 }

@@ -174,21 +174,6 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             worker,
             term, version, %step, failures, reason, "a step failed"
         ),
-        Notice::RecordVanished { key } => warn!(
-            worker,
-            term, version, key, "a record was removed without a tombstone; it is written again"
-        ),
-        Notice::StoreUnfit { faults } if faults.is_empty() => {
-            info!(
-                worker,
-                term, version, "the settings of the store are right again"
-            );
-        }
-        Notice::StoreUnfit { faults } => {
-            for fault in faults {
-                error!(worker, term, version, %fault, "the store is unfit for a group");
-            }
-        }
         Notice::EvictionAverted { worker: other } => {
             info!(worker, term, version, %other, "eviction averted by a renewal");
         }
@@ -238,11 +223,26 @@ fn planning(worker: &str, status: &Status, notice: &Notice) {
     }
 }
 
-/// What concerns requests to the store.
+/// What concerns the store and requests to it.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others have had theirs")]
 fn requests(worker: &str, status: &Status, notice: &Notice) {
     let (term, version) = (status.term.get(), status.version.get());
     match notice {
+        Notice::RecordVanished { key } => warn!(
+            worker,
+            term, version, key, "a record was removed without a tombstone; it is written again"
+        ),
+        Notice::StoreUnfit { faults } if faults.is_empty() => {
+            info!(
+                worker,
+                term, version, "the settings of the store are right again"
+            );
+        }
+        Notice::StoreUnfit { faults } => {
+            for fault in faults {
+                error!(worker, term, version, %fault, "the store is unfit for a group");
+            }
+        }
         Notice::CircuitChanged { circuit, from, to } if *to == CircuitState::Open => {
             warn!(worker, term, version, %circuit, %from, %to, "circuit opened");
         }

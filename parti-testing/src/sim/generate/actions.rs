@@ -289,9 +289,9 @@ impl Draft {
     /// A key to be removed without a trace. A session goes only with the whole history: its worker gives
     /// up everything then.
     fn gone(&mut self, head: Target, worker: u32, slot: u32) -> Target {
-        let head = match head {
-            Target::Head => head,
-            _ => Target::Assignment { worker },
+        let head = match head == Target::Head {
+            true => head,
+            false => Target::Assignment { worker },
         };
         self.roll().pick(&[
             head,
