@@ -368,7 +368,7 @@ fn costly(own: &SessionRecord, other: &SessionRecord) -> impl Iterator<Item = Di
         own: mine.strategy.clone(),
         other: theirs.strategy.clone(),
     });
-    let lost = (mine.on_bucket_lost != theirs.on_bucket_lost).then(|| Difference::OnBucketLost {
+    let lost = (mine.on_bucket_lost != theirs.on_bucket_lost).then_some(Difference::OnBucketLost {
         own: mine.on_bucket_lost,
         other: theirs.on_bucket_lost,
     });

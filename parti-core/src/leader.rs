@@ -183,7 +183,7 @@ pub(crate) enum Leading {
     /// It is over; the entry of `head` that ended it, if it was seen.
     Over(StepDownReason, Option<Entry>),
     /// It was given up; `head` names nobody now.
-    Resigned(StepDownReason, Head, Revision),
+    Resigned(StepDownReason, Box<Head>, Revision),
 }
 
 impl Leader {

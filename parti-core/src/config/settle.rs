@@ -3,7 +3,6 @@
 //! It is separate from the builder because here are all defaults, and only here. What always holds:
 //! every value is decided once, when the configuration is built; the rules are checked afterwards.
 
-use alloc::string::ToString;
 use core::time::Duration;
 
 use super::{ConfigBuilder, DegradedSettings, Preset, Settings, degraded, millis, rules, secs};
@@ -26,6 +25,12 @@ fn startup_within(request_timeout: Duration) -> Duration {
     few.clamp(secs(30), rules::YEAR)
 }
 
+/// As long as it may be at most, where the time to drain is already.
+fn handoff_within(drain_timeout: Duration, lease: Duration) -> Duration {
+    let both = drain_timeout.saturating_add(lease);
+    both.min(rules::YEAR.max(drain_timeout))
+}
+
 impl ConfigBuilder {
     /// Decides every value that was not set.
     pub(super) fn settle(self) -> Result<Settings, ConfigError> {
@@ -38,11 +43,15 @@ impl ConfigBuilder {
         } = self.pace();
         let degraded = self.thresholds(lease);
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
-        // As long as it may be at most, where the time to drain is already.
-        let handoff = drain_timeout.saturating_add(lease);
-        let handoff = handoff.min(rules::YEAR.max(drain_timeout));
+        let handoff = handoff_within(drain_timeout, lease);
+        let jitter = (interval / 40).clamp(millis(5), millis(100));
+        let cooldown = match self.preset {
+            Preset::Fast => planned,
+            Preset::Default | Preset::Patient => secs(10),
+        };
         let request_timeout = self.request_timeout.unwrap_or(lease / 4);
         let startup = startup_within(request_timeout);
+        let prefix = self.worker_id_prefix.unwrap_or_else(|| "worker".into());
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
         // An interval of zero is refused as such, not for the timeout that follows from it.
@@ -52,9 +61,7 @@ impl ConfigBuilder {
             rolling_from: self.rolling_from,
             application: self.application,
             on_bucket_lost: self.on_bucket_lost,
-            worker_id_prefix: self
-                .worker_id_prefix
-                .unwrap_or_else(|| "worker".to_string()),
+            worker_id_prefix: prefix,
             worker_id_range: self.worker_id_range.unwrap_or((0, 99)),
             worker_id_hint: hint.transpose()?,
             predecessor_is_dead: self.predecessor_is_dead,
@@ -68,9 +75,7 @@ impl ConfigBuilder {
             clock_drift_ppm: self.clock_drift_ppm.unwrap_or(1000),
             request_timeout,
             election_timeout: self.election_timeout.unwrap_or(interval.saturating_mul(2)),
-            election_jitter: self
-                .election_jitter
-                .unwrap_or((interval / 40).clamp(millis(5), millis(100))),
+            election_jitter: self.election_jitter.unwrap_or(jitter),
             cold_start_window: cold,
             planned_scale_window: planned,
             emergency_grace_period: self
@@ -79,13 +84,7 @@ impl ConfigBuilder {
             degraded,
             restart_detection_ratio: self.restart_detection_ratio.unwrap_or(0.5),
             min_rebalance_threshold: self.min_rebalance_threshold.unwrap_or(0.15),
-            min_rebalance_interval: self.min_rebalance_interval.unwrap_or(
-                if self.preset == Preset::Fast {
-                    planned
-                } else {
-                    secs(10)
-                },
-            ),
+            min_rebalance_interval: self.min_rebalance_interval.unwrap_or(cooldown),
             operation_timeout: self.operation_timeout.unwrap_or(secs(10)),
             startup_timeout: self.startup_timeout.unwrap_or(startup),
             shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),

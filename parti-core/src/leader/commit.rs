@@ -140,39 +140,23 @@ impl Draft<'_> {
                 self.format,
                 &Record::Session(record.clone()),
             ));
-            writes.push(Write {
-                key: session_key(worker),
-                value,
-                expect: *expect,
-            });
+            writes.push(write(session_key(worker), value, *expect));
         }
         for (worker, record) in &records {
             let value = record
                 .clone()
                 .map(|record| wire::encode_as(self.format, &Record::Assignment(record)));
-            writes.push(Write {
-                key: assignment_key(worker),
-                value,
-                expect: Expect::Any,
-            });
+            writes.push(write(assignment_key(worker), value, Expect::Any));
         }
         for (verb, worker, revision) in &self.requests {
             let (key, expect) = (control_key(*verb, worker), Expect::Revision(*revision));
-            writes.push(Write {
-                key,
-                value: None,
-                expect,
-            });
+            writes.push(write(key, None, expect));
         }
         if let Some(groups) = &parked {
             writes.push(self.parked_write(version, groups));
         }
         let value = Some(wire::encode_as(self.format, &Record::Audit(audit)));
-        writes.push(Write {
-            key: audit_key(version.get()),
-            value,
-            expect: Expect::Any,
-        });
+        writes.push(write(audit_key(version.get()), value, Expect::Any));
         check_sizes(&writes, self.info.max_value)?;
         let attempt = Attempt::begin(cx, OpOwner::Leader, self.write, writes);
         let patience = cx.config().operation_timeout().max(cx.config().lease());
@@ -398,6 +382,10 @@ fn new_grants(page: &Page, version: Version) -> usize {
         .iter()
         .filter(|granted| granted.token.get() == version.get())
         .count()
+}
+
+const fn write(key: String, value: Option<Vec<u8>>, expect: Expect) -> Write {
+    Write { key, value, expect }
 }
 
 fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {

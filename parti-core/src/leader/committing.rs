@@ -171,7 +171,7 @@ impl Leader {
                 }
                 Work::Resigning { head, .. } => {
                     let reason = self.resigning.clone().unwrap_or(StepDownReason::Stopping);
-                    Leading::Resigned(reason, *head, revision)
+                    Leading::Resigned(reason, head, revision)
                 }
                 other @ (Work::Idle | Work::Pausing { .. } | Work::Planning { .. }) => {
                     self.work = other;

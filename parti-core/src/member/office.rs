@@ -72,7 +72,7 @@ impl Member {
                     self.stand_not_before = cx.now + cx.config().election_timeout() * 2;
                 }
                 self.step_down(cx, reason);
-                self.follow.wrote_head(cx, head, revision);
+                self.follow.wrote_head(cx, *head, revision);
             }
         }
     }

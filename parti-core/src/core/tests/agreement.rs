@@ -23,12 +23,13 @@ fn exclusive(builder: ConfigBuilder) -> ConfigBuilder {
 }
 
 fn refusal(world: &World, node: usize) -> Option<&StartError> {
-    let notices = world.nodes[node].notices.iter();
-    let mut refusals = notices.filter_map(|notice| match notice {
-        Notice::StartFailed(error) => Some(error),
-        _ => None,
-    });
-    refusals.next()
+    world.nodes[node].notices.iter().find_map(|notice| {
+        if let Notice::StartFailed(error) = notice {
+            Some(error)
+        } else {
+            None
+        }
+    })
 }
 
 fn head(world: &World) -> Head {

@@ -51,9 +51,11 @@ impl World {
             .filter(|entry| !matches!(Key::parse(&entry.key), Key::Audit(_)))
             .filter_map(|entry| entry.value.as_deref())
             .map(|value| wire::envelope(value).expect("an envelope"))
-            .filter(|envelope| match envelope.summary {
-                wire::Summary::Session { class, .. } => class == wire::SessionClass::Living,
-                _ => true,
+            .filter(|envelope| {
+                let wire::Summary::Session { class, .. } = envelope.summary else {
+                    return true;
+                };
+                class == wire::SessionClass::Living
             })
             .map(|envelope| envelope.format)
             .collect();
