@@ -184,7 +184,7 @@ impl Leader {
 
     /// Whether nobody has ever been assigned anything, or all who were have left.
     pub(crate) fn is_cold(&self) -> bool {
-        self.view.records.is_empty()
+        !self.view.has_assignments()
     }
 
     /// Remembers when each joiner was first seen; a cold group is gathering as long as it grows.

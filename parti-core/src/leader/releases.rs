@@ -31,6 +31,11 @@ impl View {
         self.records.contains_key(worker) || self.unread.contains_key(worker)
     }
 
+    /// Whether anybody was ever assigned anything and has not left, readable or not.
+    pub(crate) fn has_assignments(&self) -> bool {
+        !(self.records.is_empty() && self.unread.is_empty())
+    }
+
     /// The newest format that all living sessions read.
     pub(crate) fn format(&self, cx: &Cx<'_>) -> u16 {
         let living = self.sessions.values().filter(|session| session.is_living());
