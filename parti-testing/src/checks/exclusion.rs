@@ -47,7 +47,13 @@ impl Said {
                 Record::Head(head) if head.agreed.holds == Mode::Exclusive => {
                     self.exclusive.insert(head.version.get());
                 }
-                _ => {}
+                Record::Head(_)
+                | Record::Session(_)
+                | Record::Assignment(_)
+                | Record::Audit(_)
+                | Record::Control(_)
+                | Record::Source(_)
+                | Record::Parked(_) => {}
             }
         }
     }

@@ -221,13 +221,8 @@ impl Draft {
     }
 
     fn add(&mut self, class: FaultClass) {
-        let request = self.request;
         match class {
-            FaultClass::Delay => {
-                self.plan.faults.delay_mean_us = self.roll().within(500, request * 1000 / 15);
-                self.plan.faults.tail_ppm = self.roll().pick(&[0, 1_000, 10_000, 30_000]);
-                self.plan.faults.tail_ms = self.roll().within(request, 15_000);
-            }
+            FaultClass::Delay => self.delay(),
             FaultClass::DropRequest => self.plan.faults.drop_request_ppm = self.chance(),
             FaultClass::DropReply => self.plan.faults.drop_reply_ppm = self.chance(),
             FaultClass::Duplicate => self.plan.faults.duplicate_ppm = self.chance(),
@@ -293,6 +288,13 @@ impl Draft {
             | FaultClass::Deaf
             | FaultClass::Limping => self.add_actions(class),
         }
+    }
+
+    fn delay(&mut self) {
+        let request = self.request;
+        self.plan.faults.delay_mean_us = self.roll().within(500, request * 1000 / 15);
+        self.plan.faults.tail_ppm = self.roll().pick(&[0, 1_000, 10_000, 30_000]);
+        self.plan.faults.tail_ms = self.roll().within(request, 15_000);
     }
 
     fn very_late(&mut self) {

@@ -4,9 +4,9 @@
 //! holds: every decision is logged once, at `info`; what needs a look is `warn`, what repeats is
 //! `debug`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use parti_core::{CircuitState, Notice, PartitionKey, Status, Transfer};
+use parti_core::{CircuitState, Notice, ParkReason, PartitionKey, Status, Transfer};
 use tracing::{debug, error, info, warn};
 
 use super::millis;
@@ -100,21 +100,7 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
                 "request failed"
             );
         }
-        Notice::LeftUnowned { partitions } => {
-            let count = partitions.len();
-            let reasons: BTreeSet<_> = partitions.values().map(|reason| reason.as_str()).collect();
-            let partitions: Vec<_> = partitions.keys().cloned().collect();
-            let partitions = some(&partitions);
-            warn!(
-                worker,
-                term,
-                version,
-                count,
-                ?reasons,
-                partitions,
-                "left partitions that nobody took"
-            );
-        }
+        Notice::LeftUnowned { partitions } => left_unowned(worker, status, partitions),
         Notice::StartFailed(error) => error!(%error, "did not start"),
         Notice::Stopped { errors } if errors.is_empty() => info!(worker, term, version, "stopped"),
         Notice::Stopped { errors } => {
@@ -123,6 +109,23 @@ fn session(worker: &str, status: &Status, notice: &Notice) {
         }
         other => leadership(worker, status, other),
     }
+}
+
+fn left_unowned(worker: &str, status: &Status, partitions: &BTreeMap<PartitionKey, ParkReason>) {
+    let (term, version) = (status.term.get(), status.version.get());
+    let count = partitions.len();
+    let reasons: BTreeSet<_> = partitions.values().map(|reason| reason.as_str()).collect();
+    let partitions: Vec<_> = partitions.keys().cloned().collect();
+    let partitions = some(&partitions);
+    warn!(
+        worker,
+        term,
+        version,
+        count,
+        ?reasons,
+        partitions,
+        "left partitions that nobody took"
+    );
 }
 
 /// What concerns the group.

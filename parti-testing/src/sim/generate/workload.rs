@@ -13,12 +13,7 @@ impl Draft {
     pub(super) fn shape(&mut self, class: FaultClass) {
         let nodes = self.plan.nodes.len();
         if class == FaultClass::Twins && nodes > 1 {
-            let twin = self.roll().within(1, nodes as u64 - 1) as usize;
-            let original = self.plan.nodes[0].clone();
-            let survives = self.plan.nodes[twin].survives;
-            self.plan.nodes[twin] = original;
-            self.plan.nodes[twin].survives = survives;
-            self.plan.nodes[twin].twin_of = Some(0);
+            self.twins();
         }
         if class == FaultClass::WallSkew {
             for node in 0..nodes {
@@ -71,12 +66,7 @@ impl Draft {
             self.mix_releases();
         }
         if class == FaultClass::MixedSettings {
-            self.plan.settings.mixed = true;
-            // The first stays as it is: what is judged by one lease is judged by the shorter.
-            for node in 1..nodes {
-                self.plan.nodes[node].other_mode = self.roll().below(2) == 0;
-                self.plan.nodes[node].long_lease = self.roll().below(3) == 0;
-            }
+            self.mix_settings();
         }
         if class == FaultClass::SlowPlans {
             // A third of a lease is an interval of renewals.
@@ -85,6 +75,26 @@ impl Draft {
         }
         if class == FaultClass::SmallBatch {
             self.plan.settings.max_batch = Some(self.roll().pick(&[12, 12, 12, 16]));
+        }
+    }
+
+    /// Two processes with one identity.
+    fn twins(&mut self) {
+        let twin = self.roll().within(1, self.plan.nodes.len() as u64 - 1) as usize;
+        let original = self.plan.nodes[0].clone();
+        let survives = self.plan.nodes[twin].survives;
+        self.plan.nodes[twin] = original;
+        self.plan.nodes[twin].survives = survives;
+        self.plan.nodes[twin].twin_of = Some(0);
+    }
+
+    /// Nodes are configured with different modes and leases.
+    fn mix_settings(&mut self) {
+        self.plan.settings.mixed = true;
+        // The first stays as it is: what is judged by one lease is judged by the shorter.
+        for node in 1..self.plan.nodes.len() {
+            self.plan.nodes[node].other_mode = self.roll().below(2) == 0;
+            self.plan.nodes[node].long_lease = self.roll().below(3) == 0;
         }
     }
 
