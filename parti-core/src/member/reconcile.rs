@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::{Member, Membership};
 use crate::circuits::Gate;
@@ -13,7 +14,7 @@ use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::holdings::Holdings;
 use crate::id::Revision;
-use crate::keys::{assignment_key, head_key};
+use crate::keys::{assignment_key, head_key, session_key};
 use crate::planted::Planted;
 use crate::record::Verb;
 use crate::requests::Requests;
@@ -203,7 +204,12 @@ impl Member {
         {
             return Membership::HistoryLost(loss);
         }
-        for entry in entries {
+        // Keys come in their order. What the own session and the head say decides what the records are
+        // worth: nothing is begun that the next entry ends.
+        let own = session_key(&self.session.worker);
+        let mut entries: Vec<&Entry> = entries.iter().collect();
+        entries.sort_by_key(|entry| (entry.key != own, entry.key != head_key()));
+        for entry in &entries {
             let membership = self.on_entry(cx, holdings, requests, entry, false);
             if membership != Membership::On {
                 return membership;

@@ -1,16 +1,19 @@
 //! S22: what a degraded worker does and does not.
 //!
 //! In exclusive mode nothing is held once the lease is lost. In overlap mode the last assignment stays:
-//! nothing is revoked for a lost lease. In either mode a degraded leader neither plans nor evicts until
+//! nothing is revoked for a lost lease, by a worker that knows that overlap is what the group asks for:
+//! it says so in its session, and may rely on it once a renewal that says so was answered. In either mode a degraded leader neither plans nor evicts until
 //! it has heard a renewal of its own again; from then on it may, although it calls itself degraded until
 //! its health has lasted. A degraded *worker* may still take in a record that reaches it: its session is
 //! valid, and S3 sees to it that it does nothing past its deadline.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Check, Fact, Findings, Kind, Process, Proposal, Rules};
+use super::{Check, Fact, Findings, Kind, Process, Proposal, Rules, Written};
 use parti_core::{
-    Cause, DegradedReason, Instant, Mode, Notice, Revision, RevokeCause, Status, WriteId,
+    Cause, DegradedReason, Instant, Key, Mode, Notice, Record, Revision, RevokeCause, Status,
+    WriteId,
 };
 
 #[derive(Debug, Default)]
@@ -24,12 +27,62 @@ struct Patient {
 #[derive(Debug)]
 pub(super) struct Degraded {
     mode: Mode,
+    lease: Duration,
     patients: BTreeMap<Process, Patient>,
     proposed: BTreeMap<Process, WriteId>,
     /// Who has heard a renewal of its own in the present step.
     hearing: Option<Process>,
     /// Who wrote each revision of a session.
     writers: Vec<Option<Process>>,
+    strict: Strict,
+}
+
+/// Who may obey exclusive in a group that is to overlap.
+#[derive(Debug, Default)]
+struct Strict {
+    /// When a session first said overlap after it had said exclusive; `None` while it says exclusive.
+    loosened: BTreeMap<Process, Option<Instant>>,
+    /// Revisions of `head` that ask for exclusive, or that nobody can read; and all the others.
+    heads: BTreeMap<Revision, bool>,
+    /// Who was last shown a head that asks for exclusive.
+    asked: BTreeMap<Process, bool>,
+}
+
+impl Strict {
+    fn write(&mut self, at: Instant, process: Option<Process>, write: &Written) {
+        match (&write.key, write.record(), process) {
+            (Key::Head, Some(Record::Head(head)), _) => {
+                let strict = head.agreed.mode == Mode::Exclusive;
+                self.heads.insert(write.revision, strict);
+            }
+            (Key::Head, _, _) => {
+                self.heads.insert(write.revision, true);
+            }
+            (Key::Session(_), Some(Record::Session(record)), Some(process))
+                if record.status.is_living() =>
+            {
+                if record.honours == Mode::Exclusive {
+                    self.loosened.insert(process, None);
+                } else {
+                    self.loosened.entry(process).or_default().get_or_insert(at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn hear(&mut self, process: Process, revision: Revision) {
+        if let Some(&strict) = self.heads.get(&revision) {
+            self.asked.insert(process, strict);
+        }
+    }
+
+    /// The lease that is lost counts from a renewal that may have said exclusive.
+    fn excuses(&self, at: Instant, process: Process, lease: Duration) -> bool {
+        let loosened = self.loosened.get(&process).copied().flatten();
+        let asked = self.asked.get(&process).copied().unwrap_or_default();
+        asked || loosened.is_none_or(|since| at.since(since) < lease + lease / 5)
+    }
 }
 
 impl Degraded {
@@ -40,6 +93,8 @@ impl Degraded {
             proposed: BTreeMap::new(),
             hearing: None,
             writers: Vec::new(),
+            strict: Strict::default(),
+            lease: rules.lease,
         }
     }
 
@@ -89,6 +144,7 @@ impl Check for Degraded {
     fn sees(&self) -> &[Kind] {
         &[
             Kind::Commit,
+            Kind::Foreign,
             Kind::Heard,
             Kind::Notice,
             Kind::Ended,
@@ -99,16 +155,27 @@ impl Check for Degraded {
         ]
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Commit { process, writes } => {
                 for write in writes.iter().filter(|write| write.name.starts_with("w.")) {
                     self.wrote(*process, write.revision);
                 }
+                for write in writes {
+                    self.strict.write(at, Some(*process), write);
+                }
+            }
+            Fact::Foreign { writes } => {
+                for write in writes {
+                    self.strict.write(at, None, write);
+                }
             }
             Fact::Heard {
                 process, revision, ..
-            } => self.hear(*process, *revision),
+            } => {
+                self.hear(*process, *revision);
+                self.strict.hear(*process, *revision);
+            }
             Fact::Notice {
                 process,
                 notice: Notice::Degraded { reason },
@@ -141,7 +208,7 @@ impl Check for Degraded {
                 process,
                 grants,
                 cause: RevokeCause::LeaseLost,
-            } if self.mode == Mode::Overlap => {
+            } if self.mode == Mode::Overlap && !self.strict.excuses(at, *process, self.lease) => {
                 findings.report(format!(
                     "{process} gives up {grants:?} though it is to go on without the store"
                 ));
@@ -163,7 +230,6 @@ impl Check for Degraded {
             | Fact::Released { .. }
             | Fact::Notice { .. }
             | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
             | Fact::Healed
             | Fact::Milestone(..)
             | Fact::Due(_)

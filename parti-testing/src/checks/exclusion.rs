@@ -7,12 +7,12 @@
 //! S29: the same in a group of both modes, as far as anybody may rely on it. Whoever is configured for
 //! exclusive relies on being alone from its assignment to its deadline; the others from a grant made
 //! while exclusive held. Whoever said last that it obeys overlap may go on: it was never promised that
-//! it would hear of a change.
+//! it would hear of a change, or of the end of its session.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Fact, Findings, Kind, Process, Written};
-use parti_core::{Grant, Instant, Mode, PartitionKey, Record, RevokeCause};
+use parti_core::{Grant, Instant, Key, Mode, PartitionKey, Record, RevokeCause, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Exclusion {
@@ -33,11 +33,22 @@ struct Said {
     of: BTreeMap<Process, (Mode, Mode)>,
     /// Generations made while exclusive held.
     exclusive: BTreeSet<u64>,
+    /// Whose session each slot has.
+    slots: BTreeMap<WorkerId, Process>,
+    /// Whose session somebody else ended while it obeyed overlap: it goes on until it hears of that,
+    /// and nobody promises otherwise.
+    unaware: BTreeSet<Process>,
 }
 
 impl Said {
     fn listen(&mut self, process: Process, writes: &[Written]) {
-        for record in writes.iter().filter_map(Written::record) {
+        for write in writes {
+            if let Key::Session(worker) = &write.key {
+                self.succeed(process, worker, write.record());
+            }
+            let Some(record) = write.record() else {
+                continue;
+            };
             match record {
                 // A leader that ends a session repeats what that one said.
                 Record::Session(said) if said.status.is_living() => {
@@ -58,8 +69,26 @@ impl Said {
         }
     }
 
+    /// The session of a slot ends, or another one begins.
+    fn succeed(&mut self, process: Process, worker: &WorkerId, record: Option<&Record>) {
+        let living = matches!(record, Some(Record::Session(said)) if said.status.is_living());
+        let before = if living {
+            self.slots.insert(worker.clone(), process)
+        } else {
+            self.slots.remove(worker)
+        };
+        let before = before.filter(|before| *before != process);
+        self.unaware.extend(before.filter(|before| {
+            let said = self.of.get(before);
+            said.is_some_and(|(_, obeys)| *obeys == Mode::Overlap)
+        }));
+    }
+
     /// Whether one that begins must not do so while the other holds.
     fn forbids(&self, begins: Process, grant: &Grant, holds: Process) -> bool {
+        if self.unaware.contains(&begins) || self.unaware.contains(&holds) {
+            return false;
+        }
         let strict = |process| self.of.get(&process).map(|said| said.0) == Some(Mode::Exclusive);
         let obeys = self.of.get(&holds).map(|said| said.1) == Some(Mode::Exclusive);
         let promised = strict(begins) || self.exclusive.contains(&grant.token.get());

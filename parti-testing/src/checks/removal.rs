@@ -47,13 +47,15 @@ impl Removal {
                 continue;
             };
             // One of another release says for how long it counts. Clocks run at different rates.
-            let (status, lease) = match write.record() {
-                Some(Record::Session(record)) => (record.status, record.lease / 10 * 9),
-                Some(_) | None => (SessionStatus::Active, Duration::ZERO),
+            let (status, lease, epoch) = match write.record() {
+                Some(Record::Session(record)) => {
+                    (record.status, record.lease / 10 * 9, record.epoch)
+                }
+                Some(_) | None => (SessionStatus::Active, Duration::ZERO, Epoch::ZERO),
             };
             let session = Session {
                 nonce: Nonce::new(0),
-                epoch: Epoch::ZERO,
+                epoch: epoch_of(epoch, write.revision),
                 process: Process {
                     node: u16::MAX,
                     run: 0,
@@ -92,6 +94,15 @@ impl Removal {
             }
             (Some(_), Some(_)) => Some("with a record of another kind"),
         }
+    }
+}
+
+/// A claim names no epoch: the revision at which it is written becomes it.
+fn epoch_of(said: Epoch, written: Revision) -> Epoch {
+    if said == Epoch::ZERO {
+        Epoch::from(written)
+    } else {
+        said
     }
 }
 
@@ -162,10 +173,7 @@ impl Check for Removal {
             let kept = before.filter(|_| evicted).copied();
             let mut session = kept.unwrap_or(Session {
                 nonce: record.nonce(),
-                epoch: match record.epoch {
-                    Epoch::ZERO => Epoch::from(write.revision),
-                    epoch => epoch,
-                },
+                epoch: epoch_of(record.epoch, write.revision),
                 process: *process,
                 status: record.status,
                 lease: Duration::ZERO,

@@ -37,12 +37,19 @@ struct Decision {
 struct Office {
     gained: Instant,
     decided: Option<Decision>,
+    /// When the last plan that was sent was decided.
+    planned: Option<Instant>,
     /// The write that is on its way, and for whom it plans.
     proposed: Option<(WriteId, BTreeSet<WorkerId>)>,
     /// For whom the last plan was made.
     basis: Option<BTreeSet<WorkerId>>,
     /// The writes by which it ended sessions: it knows of them before they come back to it.
     ended: BTreeMap<WorkerId, Revision>,
+    /// Whether it began with the list that the records name: a plan with such a list leaves everybody
+    /// waiting for their share.
+    inherited: bool,
+    /// Since when those of the last plan have been waiting, if they are.
+    waiting: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -107,6 +114,7 @@ impl Window {
                         && head.planned == head.version
                     {
                         office.basis = Some(basis);
+                        office.waiting = office.inherited.then_some(office.planned).flatten();
                     }
                 }
                 _ => {}
@@ -133,6 +141,7 @@ impl Window {
         let basis = office.basis.as_ref().unwrap_or(&self.recorded);
         // Whoever is left out of the plan, for having failed before, is not waited for either.
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
+        let waiting = office.waiting.filter(|_| !basis.is_disjoint(&workers));
         let joined: Vec<Instant> = active()
             .filter(|(worker, _)| new(worker))
             // What is due comes before what is heard in the same step.
@@ -145,6 +154,7 @@ impl Window {
                 let began = self.began.get(worker).copied();
                 began.map_or(heard, |began| heard.min(since(began)))
             })
+            .chain(waiting)
             .collect();
         let expected = self.expected.map(|expected| expected as usize);
         let decision = Decision {
@@ -192,6 +202,7 @@ impl Window {
             return None;
         };
         office.proposed = Some((proposal.write, decision.workers));
+        office.planned = Some(decision.at);
         if decision.complete {
             return None;
         }
@@ -293,6 +304,14 @@ impl Check for Window {
                 };
                 self.gaining.push(*process);
                 self.offices.insert(*process, office);
+            }
+            Fact::Notice {
+                process,
+                notice: Notice::ListInherited { .. },
+            } => {
+                if let Some(office) = self.offices.get_mut(process) {
+                    office.inherited = true;
+                }
             }
             Fact::Notice {
                 process,

@@ -29,6 +29,7 @@ fn sound() -> (Status, Vitals) {
         worker: Some(worker.clone()),
         nonce: Some(Nonce::new(1)),
         deadline: Some(NOW + Duration::from_secs(5)),
+        honours: Some(Mode::Exclusive),
         leader: Some(worker),
         term: Term::new(1),
         version: Version::new(9),
@@ -44,6 +45,7 @@ fn sound() -> (Status, Vitals) {
 
 fn codes(mode: Mode, change: impl FnOnce(&mut Status, &mut Vitals)) -> Vec<HealthCode> {
     let (mut status, mut vitals) = sound();
+    status.honours = Some(mode);
     change(&mut status, &mut vitals);
     let health = judge(&config(mode), NOW, None, &status, &vitals);
     health
