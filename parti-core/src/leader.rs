@@ -40,6 +40,7 @@ mod commit;
 mod committing;
 mod confirmations;
 mod facts;
+mod fitting;
 mod holds;
 mod inherit;
 mod ledger;
@@ -52,6 +53,7 @@ mod releases;
 mod resign;
 mod seats;
 mod spared;
+mod spill;
 mod succession;
 mod unowned;
 mod verdict;
@@ -316,6 +318,10 @@ impl Leader {
 
     /// What the store said about itself.
     pub(crate) fn inform(&mut self, info: StoreInfo) {
+        if info.max_value > self.info.max_value || info.max_batch > self.info.max_batch {
+            self.view.parking.make_room();
+            self.stirred = true;
+        }
         self.info = info;
     }
 

@@ -127,6 +127,8 @@ bugs! {
         "A new leader whose source fails knows no list, and gives up.";
     35 VanishedHead "vanished-head"
         "A head that was removed without a tombstone still counts as the one to be followed.";
+    58 MixedPieces "mixed-pieces"
+        "A worker takes in the pieces it has, whether or not they are those of the manifest.";
     61 OwnMode "own-mode"
         "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
     62 OwnQuarantine "own-quarantine"

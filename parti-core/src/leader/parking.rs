@@ -17,7 +17,7 @@ use crate::partition::PartitionKey;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Parked, ParkedGroup, ParkedRecord, Record};
 use crate::store::Entry;
-use crate::strategy::Unmet;
+use crate::strategy::{ParkReason, Unmet};
 use crate::table::PartitionTable;
 use crate::time::Instant;
 
@@ -90,6 +90,15 @@ impl Parking {
             .map(|group| (group.need, since(group)))
             .collect();
         self.groups = groups;
+    }
+
+    /// The store takes more than it did: what had no room may have some now.
+    pub(crate) fn make_room(&mut self) {
+        for group in &mut self.groups {
+            if group.reason == ParkReason::DoesNotFit && group.count > 0 {
+                group.again_after = Some(Duration::ZERO);
+            }
+        }
     }
 
     /// How long each need has been unmet. Wall clocks of several leaders may disagree: what this one

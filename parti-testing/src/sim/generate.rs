@@ -92,6 +92,7 @@ impl Draft {
                 refresh_interval_ms: None,
                 expected_workers: None,
                 max_batch: None,
+                max_value: None,
                 planner: Planner::default(),
                 pools: Pools::None,
                 mixed: false,
@@ -254,6 +255,7 @@ impl Draft {
             | FaultClass::OldClocks
             | FaultClass::Strategy
             | FaultClass::SmallBatch
+            | FaultClass::SmallValue
             | FaultClass::Pools
             | FaultClass::MixedSettings
             | FaultClass::SlowPlans

@@ -133,6 +133,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
     seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "S30"]),
+    seeds(Planted::MixedPieces, 500, &["S20", "S23", "S4", "S6"]),
     seeds(Planted::OwnMode, 500, &["S29"]),
     seeds(Planted::OwnQuarantine, 500, &["S29"]),
     seeds(Planted::LeaderMode, 500, &["S29"]),

@@ -103,15 +103,14 @@ fn a_plan_that_is_incomplete_or_names_nobody_is_refused_before_anything_is_writt
 /// A record that the store cannot take must be told with its numbers, not fail at the server.
 #[test]
 fn a_record_over_the_payload_limit_is_named_with_its_size_before_anything_is_sent() {
-    let mut world = World::new(500);
+    let mut world = World::new(20);
     world.max_value = 1_000;
-    group(&mut world, 1);
-    assert!(!world.entries.contains_key("a.worker-0"), "published");
-    let told = world.nodes[0].notices.iter().any(|notice| {
-        matches!(notice, Notice::StepFailed { reason, .. }
-            if reason.contains("a.worker-0") && reason.contains("takes 1000"))
-    });
-    assert!(told, "{:?}", world.nodes[0].notices);
+    world.start(|builder| expecting(1)(builder).label("l", &"x".repeat(2_000)));
+    world.run(secs(1));
+    assert!(!world.entries.contains_key("w.worker-0"), "published");
+    let told = |notice: &Notice| alloc::format!("{notice:?}").contains("1000");
+    let notices = &world.nodes[0].notices;
+    assert!(notices.iter().any(told), "{notices:?}");
 }
 
 /// An audit entry larger than the store takes kept a group from ever being assigned anything, although

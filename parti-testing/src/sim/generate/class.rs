@@ -127,6 +127,8 @@ pub enum FaultClass {
     FaultyStrategy,
     /// A store that takes only small commits.
     SmallBatch,
+    /// A store that takes only small values, and partitions with long names.
+    SmallValue,
     /// Buckets that are deleted, created anew, wiped or set back.
     History,
     /// Processes that are killed and started again at once.
@@ -147,7 +149,7 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 66] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -213,6 +215,7 @@ impl FaultClass {
         Self::MixedSettings,
         Self::Releases,
         Self::Pools,
+        Self::SmallValue,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -231,6 +234,7 @@ impl FaultClass {
                 | Self::WallSkew
                 | Self::Strategy
                 | Self::SmallBatch
+                | Self::SmallValue
                 | Self::SlowPlans
                 | Self::Releases
                 | Self::Pools
