@@ -319,8 +319,7 @@ impl Leader {
     /// What the store said about itself.
     pub(crate) fn inform(&mut self, info: StoreInfo) {
         if info.max_value > self.info.max_value || info.max_batch > self.info.max_batch {
-            self.view.parking.make_room();
-            self.stirred = true;
+            self.stirred |= self.view.parking.make_room();
         }
         self.info = info;
     }
@@ -454,6 +453,7 @@ impl Leader {
             .chain(self.spared.next(now))
             .chain(self.advance_at)
             .chain(self.agreement.next(config))
+            .chain(self.view.unheeding(config).map(|(_, at)| at))
             .chain(self.next_end)
             .chain(self.parked_until)
             .chain(self.next_loss);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use parti::{
     Clock, HealthCode, Manager, ParkReason, Partition, PartitionKey, StaticSource, StopMode,
 };
-use parti_testing::MemoryStore;
 use parti_testing::kv::Limits;
+use parti_testing::memory_store::MemoryStore;
 use recorder::{Recorder, fast, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -73,7 +73,9 @@ async fn the_survivors_own_what_no_longer_fits_one_value() {
     // Whoever joins takes a half; what is left keeps its guards.
     workers.push(start(&store, &handler, 1, 600).await);
     until("shared", LIMIT, || {
-        workers.iter().all(|worker| worker.assignment().len() == 300)
+        workers
+            .iter()
+            .all(|worker| worker.assignment().len() == 300)
     })
     .await;
     let last = workers.remove(0);

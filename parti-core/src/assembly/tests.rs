@@ -33,7 +33,9 @@ fn grant(number: u32, token: u64) -> RecordGrant {
     RecordGrant {
         partition: key(number),
         token: Token::new(token),
-        anchor: (number % 7 == 0).then(|| WorkerId::numbered("gone", number % 3).expect("valid")),
+        anchor: number
+            .is_multiple_of(7)
+            .then(|| WorkerId::numbered("gone", number % 3).expect("valid")),
     }
 }
 

@@ -130,8 +130,8 @@ impl Leader {
         self.note_joins(config, now, difference);
         let cold = self.is_cold().then_some(self.gathering).flatten();
         let (partitions_changed, weights_changed) = self.list_changes(config);
-        let resume = self.is_unfinished(config) || !self.view.damaged.is_empty();
-        let resume = resume || self.view.parking.needs_writing(self.head.parked);
+        let resume = self.is_unfinished(config) || self.view.is_spoiled();
+        let resume = resume || self.view.parking.is_spoiled(self.head.parked);
         Facts {
             now,
             in_contact: contact.is_held(config, now),
@@ -154,16 +154,20 @@ impl Leader {
             joined: self.joins_window().filter(|_| !self.origin.is_partial()),
             parked: self.head.parked.count > 0,
             // A group that begins anew waits for nobody of the time before.
-            parked_until: self
-                .view
-                .parking
-                .due(now, wall_ms)
-                .filter(|_| !self.is_cold()),
+            parked_until: self.parked_until(now, wall_ms).filter(|_| !self.is_cold()),
             partitions_changed,
             weights_changed,
             last_rebalance: self.last_rebalance,
             restarting: self.restarting,
         }
+    }
+
+    /// When the strategy is to be asked again for what is parked. Whom the last leader planned without
+    /// is not stored: the next one asks once.
+    fn parked_until(&self, now: Instant, wall_ms: u64) -> Option<Instant> {
+        let first = self.target.is_none() && self.head.parked.count > 0;
+        let due = self.view.parking.due(now, wall_ms);
+        if first { Some(now) } else { due }
     }
 
     /// Whether all expected workers take part.
@@ -272,6 +276,8 @@ impl Leader {
     pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
         let mut stuck = self.confirmations.late(config, now, &self.view);
         stuck.extend(self.disobedient(config, now));
+        let unheeding = self.view.unheeding(config).filter(|&(_, at)| at <= now);
+        stuck.extend(unheeding.map(|(worker, _)| worker.clone()));
         // Those whose end is known hold it, or an earlier session of their slot does.
         let unaccounted = self.view.unaccounted(config, now).into_iter();
         let living = unaccounted.filter(|(_, ends)| ends.is_none());

@@ -48,6 +48,17 @@ impl View {
         outline::common_format(cx, reads)
     }
 
+    /// Living workers that are told to write what the others read and do not, and until when each may
+    /// take: what such a worker does is known to nobody. An example: one that renews and hears nothing
+    /// goes on in format 2 after somebody has come who reads only 1.
+    pub(super) fn unheeding(&self, config: &Config) -> impl Iterator<Item = (&WorkerId, Instant)> {
+        let unread = self.sessions.iter().filter(|(_, session)| {
+            let outline = session.unread.as_ref();
+            session.record.is_none() && outline.is_some_and(SessionOutline::is_living)
+        });
+        unread.map(|(worker, session)| (worker, session.said + config.apply_timeout()))
+    }
+
     /// Records that are stored in a newer format than everybody reads have to be written again.
     pub(crate) fn lower_formats(&mut self, cx: &Cx<'_>) {
         let format = self.format(cx);
@@ -60,6 +71,17 @@ impl View {
         });
         let newer: Vec<WorkerId> = newer.map(|(worker, _)| worker.clone()).collect();
         self.damaged.extend(newer);
+    }
+
+    /// Whether a record has to be written again and can be: one of an earlier session of a slot waits for
+    /// the end of that.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        let records = self
+            .damaged
+            .iter()
+            .filter_map(|worker| self.records.get_key_value(worker));
+        let mut records = records.filter(|(worker, record)| self.is_written_for(worker, record));
+        records.next().is_some()
     }
 
     /// Whether a record is for a session that takes part or is leaving in an orderly way.

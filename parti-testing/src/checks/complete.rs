@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Instant, Key, NO_OWNER, Notice, PartitionKey, Record, WorkerId};
+use parti_core::{Instant, Key, NO_OWNER, Notice, ParkReason, PartitionKey, Record, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Complete {
@@ -17,6 +17,8 @@ pub(super) struct Complete {
     /// The plan that a process asked for last: for how many workers, whether anybody of them takes
     /// partitions, and how many it places nowhere.
     plans: BTreeMap<Process, (usize, bool, u32)>,
+    /// How many partitions are parked since no record has room for them, whatever a plan says.
+    spilled: u32,
 }
 
 impl Complete {
@@ -76,6 +78,12 @@ impl Check for Complete {
                     self.replace(worker, granted.collect());
                 }
                 (Key::Assignment(worker), _) => self.replace(worker, Vec::new()),
+                (Key::Parked, Some(Record::Parked(record))) => {
+                    let groups = record.groups.iter();
+                    let spilled = groups.filter(|group| group.reason == ParkReason::DoesNotFit);
+                    self.spilled = spilled.map(|group| group.count).sum();
+                }
+                (Key::Parked, None) => self.spilled = 0,
                 (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
                     // Without a plan there was nobody to give anything to. A plan made before for
                     // others was given up.
@@ -91,7 +99,7 @@ impl Check for Complete {
         if let Some((head, unplaced)) = finished {
             let (owned, all) = (self.owners.len(), head.partitions);
             let (version, parked) = (head.version, head.parked.count);
-            if parked != unplaced {
+            if parked != unplaced + self.spilled {
                 findings.report(format!(
                     "{process} committed version {version} with {parked} parked partitions, its plan \
                      places {unplaced} nowhere"

@@ -37,8 +37,6 @@ struct Decision {
 struct Office {
     gained: Instant,
     decided: Option<Decision>,
-    /// When the last plan that was sent was decided.
-    planned: Option<Instant>,
     /// The write that is on its way, and for whom it plans.
     proposed: Option<(WriteId, BTreeSet<WorkerId>)>,
     /// For whom the last plan was made.
@@ -50,6 +48,9 @@ struct Office {
     inherited: bool,
     /// Since when those of the last plan have been waiting, if they are.
     waiting: Option<Instant>,
+    /// Workers that a plan was made without and that kept what they had, and since when they have been
+    /// waiting for their share.
+    spared: BTreeMap<WorkerId, Instant>,
 }
 
 #[derive(Debug)]
@@ -113,8 +114,8 @@ impl Window {
                     if let Some((_, basis)) = office.proposed.take_if(|(id, _)| *id == head.write)
                         && head.planned == head.version
                     {
+                        office.spared.retain(|worker, _| !basis.contains(worker));
                         office.basis = Some(basis);
-                        office.waiting = office.inherited.then_some(office.planned).flatten();
                     }
                 }
                 _ => {}
@@ -124,6 +125,35 @@ impl Window {
             self.cold_since = None;
         } else if !self.began.is_empty() {
             self.cold_since.get_or_insert(at);
+        }
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice) {
+        if matches!(notice, Notice::LeadershipGained { .. }) {
+            let office = Office {
+                gained: Instant::FAR_FUTURE,
+                ..Office::default()
+            };
+            self.gaining.push(process);
+            self.offices.insert(process, office);
+        }
+        let Some(office) = self.offices.get_mut(&process) else {
+            return;
+        };
+        let decided = office.decided.as_ref().map(|decision| decision.at);
+        match (notice, decided) {
+            (Notice::LeadershipLost { .. }, _) => {
+                self.offices.remove(&process);
+            }
+            (Notice::ListInherited { .. }, _) => office.inherited = true,
+            // Of such a plan may be left only that it was made: then nothing is written.
+            (Notice::Planned { .. }, Some(at)) if office.inherited => {
+                office.waiting.get_or_insert(at);
+            }
+            (Notice::EvictionAverted { worker }, Some(at)) => {
+                office.spared.entry(worker.clone()).or_insert(at);
+            }
+            (_, _) => {}
         }
     }
 
@@ -143,9 +173,12 @@ impl Window {
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
         let waiting = office.waiting.filter(|_| !basis.is_disjoint(&workers));
         let joined: Vec<Instant> = active()
-            .filter(|(worker, _)| new(worker))
+            .filter(|(worker, _)| new(worker) || office.spared.contains_key(*worker))
             // What is due comes before what is heard in the same step.
             .map(|(worker, heard)| {
+                if let Some(&since) = office.spared.get(worker) {
+                    return since;
+                }
                 let heard = if heard.joined == at {
                     heard.earlier
                 } else {
@@ -188,7 +221,12 @@ impl Window {
             .then(|| office.decided.take())
             .flatten()
             // One whose plan failed was given up.
-            .filter(|decision| decision.workers.len() == head.workers as usize);
+            .filter(|decision| {
+                let spared = office.spared.keys();
+                let spared = spared.filter(|worker| !decision.workers.contains(*worker));
+                let least = decision.workers.len();
+                (least..=least + spared.count()).contains(&(head.workers as usize))
+            });
         let Some(decision) = decision else {
             // A hand-over goes on, or nobody is left to own anything: then it is made without a plan,
             // for all that take part.
@@ -199,10 +237,12 @@ impl Window {
                 office.ended.get(worker) <= heard.map(|heard| &heard.revision)
             });
             office.proposed = Some((proposal.write, all));
+            if office.inherited {
+                office.waiting.get_or_insert(office.gained);
+            }
             return None;
         };
         office.proposed = Some((proposal.write, decision.workers));
-        office.planned = Some(decision.at);
         if decision.complete {
             return None;
         }
@@ -294,31 +334,7 @@ impl Check for Window {
                     }
                 }
             }
-            Fact::Notice {
-                process,
-                notice: Notice::LeadershipGained { .. },
-            } => {
-                let office = Office {
-                    gained: Instant::FAR_FUTURE,
-                    ..Office::default()
-                };
-                self.gaining.push(*process);
-                self.offices.insert(*process, office);
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::ListInherited { .. },
-            } => {
-                if let Some(office) = self.offices.get_mut(process) {
-                    office.inherited = true;
-                }
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::LeadershipLost { .. },
-            } => {
-                self.offices.remove(process);
-            }
+            Fact::Notice { process, notice } => self.on_notice(*process, notice),
             Fact::Planned {
                 process,
                 local,
@@ -346,7 +362,6 @@ impl Check for Window {
             | Fact::Assign { .. }
             | Fact::Revoke { .. }
             | Fact::Released { .. }
-            | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
             | Fact::Healed

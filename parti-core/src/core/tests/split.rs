@@ -209,9 +209,11 @@ fn what_no_record_has_room_for_is_parked_with_its_reason() {
     assert!(held.len() > 400 && held.len() < 2_500, "{}", held.len());
     assert_eq!(failures(&world), Vec::<String>::new());
     let notices = &world.nodes[0].notices;
-    let parked = notices.iter().find_map(|notice| match notice {
-        Notice::Parked { reason, needs, .. } => Some((*reason, needs.clone())),
-        _ => None,
+    let parked = notices.iter().find_map(|notice| {
+        let Notice::Parked { reason, needs, .. } = notice else {
+            return None;
+        };
+        Some((*reason, needs.clone()))
     });
     let (reason, needs) = parked.expect("it is told");
     assert_eq!(reason, ParkReason::DoesNotFit);
@@ -409,9 +411,11 @@ fn a_manifest_without_its_pieces_is_not_acknowledged() {
     let named = piece(&[0]);
     solo.show(entry("a.worker-0", 12, &manifest(11, &[named.1])));
     solo.pass(secs(5));
-    let sessions = solo.asked.iter().filter_map(|(_, op)| match op {
-        StoreOp::Commit { writes } if writes[0].key == "w.worker-0" => Some(&writes[0]),
-        _ => None,
+    let sessions = solo.asked.iter().filter_map(|(_, op)| {
+        let StoreOp::Commit { writes } = op else {
+            return None;
+        };
+        writes.iter().find(|write| write.key == "w.worker-0")
     });
     for write in sessions {
         assert_eq!(super::solo::session(write).applied, Version::ZERO);

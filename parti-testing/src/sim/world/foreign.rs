@@ -80,9 +80,9 @@ impl World<'_> {
         let piece = format!("{key}.{}", 1 + self.store.last_revision().get() % 2);
         let pieces = matches!(target, Target::Assignment { .. });
         let there = self.store.present_entry(&piece).filter(|_| pieces);
-        match there
-            .filter(|entry| entry.value.is_some() && self.store.last_revision().get() % 3 > 0)
-        {
+        match there.filter(|entry| {
+            entry.value.is_some() && !self.store.last_revision().get().is_multiple_of(3)
+        }) {
             Some(_) => piece,
             None => key,
         }
