@@ -55,6 +55,7 @@ mod leader;
 mod options;
 mod outcome;
 mod read;
+mod replies;
 mod store;
 mod timestamp;
 mod version;
