@@ -448,6 +448,7 @@ impl Leader {
             .chain(self.spared.next(now))
             .chain(self.advance_at)
             .chain(self.agreement.next(config))
+            .chain(self.view.unheeding(config).map(|(_, at)| at))
             .chain(self.next_end)
             .chain(self.parked_until)
             .chain(self.next_loss);

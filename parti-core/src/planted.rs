@@ -127,16 +127,16 @@ bugs! {
         "A new leader whose source fails knows no list, and gives up.";
     35 VanishedHead "vanished-head"
         "A head that was removed without a tombstone still counts as the one to be followed.";
-    61 OwnMode "own-mode"
-        "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
-    62 OwnQuarantine "own-quarantine"
-        "After a lost history the own lease is waited for, although others may have a longer one.";
-    63 LeaderMode "leader-mode"
-        "A leader grants as it is configured, although a worker of a stricter mode lives.";
     45 IgnoredJump "ignored-jump"
         "A jump of the clock of known length does not shorten the lease.";
     46 UnreadHeadVacant "unread-head-vacant"
         "A head of another release counts as damaged: it is written over at once, from what was known.";
     47 ReadersLease "readers-lease"
         "A session of another release is judged by the lease of whoever judges.";
+    61 OwnMode "own-mode"
+        "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
+    62 OwnQuarantine "own-quarantine"
+        "After a lost history the own lease is waited for, although others may have a longer one.";
+    63 LeaderMode "leader-mode"
+        "A leader grants as it is configured, although a worker of a stricter mode lives.";
 }

@@ -11,7 +11,6 @@ use core::time::Duration;
 
 use super::inherit::Origin;
 use super::ledger::{Change, Page, Step};
-use super::parking::cut;
 use super::plan::{Judged, Requested, Target};
 use super::seats::Seats;
 use super::view::{View, unknown_session};
@@ -204,11 +203,8 @@ impl Draft<'_> {
         if !self.begins {
             return None;
         }
-        let mut groups = self.target.parked.to_vec();
-        cut(&mut groups, self.info.max_value);
         let parking = &self.view.parking;
-        let said = self.base.0.parked;
-        (parking.needs_writing(said) || parking.groups() != groups).then_some(groups)
+        parking.rewritten(&self.target.parked, self.base.0.parked, self.info.max_value)
     }
 
     fn parked_write(&self, version: Version, groups: &[ParkedGroup]) -> Write {

@@ -64,7 +64,9 @@ impl Leader {
             return;
         }
         let nothing = evictions.is_empty() && requests.is_empty() && step.changes.is_empty();
-        if begins && nothing && !target.kept.is_empty() {
+        let (said, limit) = (self.head.parked, self.info.max_value);
+        let parked = self.view.parking.rewritten(&target.parked, said, limit);
+        if begins && nothing && parked.is_none() && !target.kept.is_empty() {
             // Nothing is left of the plan but that it was made.
             self.target = Some(target);
             (self.unfinished, self.weights_matter, self.stirred) = (None, None, true);

@@ -131,7 +131,7 @@ impl Leader {
         let cold = self.is_cold().then_some(self.gathering).flatten();
         let (partitions_changed, weights_changed) = self.list_changes(config);
         let resume = self.is_unfinished(config) || !self.view.damaged.is_empty();
-        let resume = resume || self.view.parking.needs_writing(self.head.parked);
+        let resume = resume || self.view.parking.is_spoiled(self.head.parked);
         Facts {
             now,
             in_contact: contact.is_held(config, now),
@@ -272,6 +272,8 @@ impl Leader {
     pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
         let mut stuck = self.confirmations.late(config, now, &self.view);
         stuck.extend(self.disobedient(config, now));
+        let unheeding = self.view.unheeding(config).filter(|&(_, at)| at <= now);
+        stuck.extend(unheeding.map(|(worker, _)| worker.clone()));
         // Those whose end is known hold it, or an earlier session of their slot does.
         let unaccounted = self.view.unaccounted(config, now).into_iter();
         let living = unaccounted.filter(|(_, ends)| ends.is_none());

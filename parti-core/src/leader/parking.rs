@@ -43,13 +43,22 @@ pub(crate) struct Parking {
 }
 
 impl Parking {
-    pub(crate) fn groups(&self) -> &[ParkedGroup] {
-        &self.groups
+    /// Whether the record was damaged, or is not what `head` says.
+    pub(crate) fn is_spoiled(&self, said: Parked) -> bool {
+        self.damaged || ParkedRecord::sum(&self.groups) != said
     }
 
-    /// Whether the record has to be written again: somebody spoiled it, or it is not what `head` says.
-    pub(crate) fn needs_writing(&self, said: Parked) -> bool {
-        self.damaged || ParkedRecord::sum(&self.groups) != said
+    /// What has to be written so that the record says that these are parked, as far as it fits; `None`
+    /// when it says so already. `said` is what `head` says of it.
+    pub(crate) fn rewritten(
+        &self,
+        parked: &[ParkedGroup],
+        said: Parked,
+        max_value: usize,
+    ) -> Option<Vec<ParkedGroup>> {
+        let mut groups = parked.to_vec();
+        cut(&mut groups, max_value);
+        (self.is_spoiled(said) || self.groups != groups).then_some(groups)
     }
 
     /// Takes in an entry of the record's key. Only `author` writes it, once that is known.

@@ -47,6 +47,17 @@ impl View {
         outline::common_format(cx, reads)
     }
 
+    /// Living workers that are told to write what the others read and do not, and until when each may
+    /// take: what such a worker does is known to nobody. An example: one that renews and hears nothing
+    /// goes on in format 2 after somebody has come who reads only 1.
+    pub(super) fn unheeding(&self, config: &Config) -> impl Iterator<Item = (&WorkerId, Instant)> {
+        let unread = self.sessions.iter().filter(|(_, session)| {
+            let outline = session.unread.as_ref();
+            session.record.is_none() && outline.is_some_and(SessionOutline::is_living)
+        });
+        unread.map(|(worker, session)| (worker, session.said + config.apply_timeout()))
+    }
+
     /// Records that are stored in a newer format than everybody reads have to be written again.
     pub(crate) fn lower_formats(&mut self, cx: &Cx<'_>) {
         let format = self.format(cx);

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::{Check, Fact, Findings, Kind, Rules};
-use parti_core::{Cause, Head, Instant, Record, Version};
+use parti_core::{Cause, Head, Instant, Key, Record, Version};
 
 #[derive(Debug)]
 pub(super) struct Cooldown {
@@ -26,10 +26,17 @@ impl Cooldown {
 
 impl Check for Cooldown {
     fn sees(&self) -> &[Kind] {
-        &[Kind::Commit]
+        &[Kind::Commit, Kind::Foreign]
     }
 
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
+        if let Fact::Foreign { writes } = fact {
+            // Only `head` says when the last rebalance was.
+            if writes.iter().any(|write| write.key == Key::Head) {
+                self.last = None;
+            }
+            return;
+        }
         let Fact::Commit { process, writes } = fact else {
             return;
         };

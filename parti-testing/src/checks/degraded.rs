@@ -2,10 +2,12 @@
 //!
 //! In exclusive mode nothing is held once the lease is lost. In overlap mode the last assignment stays:
 //! nothing is revoked for a lost lease, by a worker that knows that overlap is what the group asks for:
-//! it says so in its session, and may rely on it once a renewal that says so was answered. In either mode a degraded leader neither plans nor evicts until
-//! it has heard a renewal of its own again; from then on it may, although it calls itself degraded until
-//! its health has lasted. A degraded *worker* may still take in a record that reaches it: its session is
-//! valid, and S3 sees to it that it does nothing past its deadline.
+//! it says so in its session, and may rely on it once a renewal that says so was answered.
+//!
+//! In either mode a degraded leader neither plans nor evicts until it has heard a renewal of its own
+//! again; from then on it may, although it calls itself degraded until its health has lasted. A degraded
+//! *worker* may still take in a record that reaches it: its session is valid, and S3 sees to it that it
+//! does nothing past its deadline.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

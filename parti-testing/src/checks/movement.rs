@@ -20,6 +20,9 @@ pub(super) struct Movement {
     /// The plan that the last generation of a leader followed.
     followed: BTreeMap<Process, Planning>,
     granted: BTreeMap<WorkerId, (Epoch, BTreeSet<PartitionKey>)>,
+    /// Leaders that began with the list the records name, and who had what when they planned with it:
+    /// whoever has a partition then may keep it, whatever the plan says.
+    inherited: BTreeMap<Process, BTreeMap<PartitionKey, WorkerId>>,
     /// Workers that are leaving or gone, and those that were at some time since a leader's last plan.
     leaving: BTreeSet<WorkerId>,
     left: BTreeMap<Process, BTreeSet<WorkerId>>,
@@ -77,6 +80,12 @@ impl Movement {
             return;
         };
         if head.planned == head.version {
+            if let Some(owners) = self.inherited.get_mut(&process) {
+                let all = self.granted.iter().flat_map(|(worker, (_, granted))| {
+                    granted.iter().map(|one| (one.clone(), worker.clone()))
+                });
+                *owners = all.collect();
+            }
             let planned = self.planned.remove(&process);
             match planned.filter(|plan| self.follows(process, plan, head, writes)) {
                 Some(planning) => self.followed.insert(process, planning),
@@ -129,8 +138,10 @@ impl Movement {
                 ));
             }
         }
+        let owners = self.inherited.get(&process);
+        let had = |one: &PartitionKey| owners.and_then(|owners| owners.get(one)) == Some(worker);
         for gained in next.1.difference(before) {
-            if owner(gained) != Some(Some(worker)) {
+            if owner(gained) != Some(Some(worker)) && !had(gained) {
                 let to = owner(gained);
                 findings.report(format!(
                     "{process} grants {gained} to {worker}, the plan gives it to {to:?}"
@@ -194,6 +205,12 @@ impl Check for Movement {
                 self.note_sessions(writes);
                 self.commit(*process, writes, findings);
             }
+            Fact::Notice {
+                process,
+                notice: Notice::ListInherited { .. },
+            } => {
+                self.inherited.insert(*process, BTreeMap::new());
+            }
             Fact::Ended { process }
             | Fact::Notice {
                 process,
@@ -201,6 +218,7 @@ impl Check for Movement {
             } => {
                 self.planned.remove(process);
                 self.followed.remove(process);
+                self.inherited.remove(process);
             }
             Fact::Began { .. }
             | Fact::Step { .. }

@@ -18,11 +18,22 @@ mod sessions;
 /// The properties that a trace violates; facts come a second apart.
 fn violated(mode: Mode, facts: &[Fact]) -> BTreeSet<&'static str> {
     let config = Config::builder("g").mode(mode).build().expect("coherent");
-    let rules = Rules::new(&config, true);
+    judged(&Rules::new(&config, true), facts)
+}
+
+/// The same in a group whose workers have different modes.
+fn violated_in_both_modes(facts: &[Fact]) -> BTreeSet<&'static str> {
+    let config = Config::builder("g").build().expect("coherent");
+    let mut rules = Rules::new(&config, true);
+    rules.mixed = true;
+    judged(&rules, facts)
+}
+
+fn judged(rules: &Rules, facts: &[Fact]) -> BTreeSet<&'static str> {
     let mut checks: Vec<_> = PROPERTIES
         .iter()
-        .filter(|property| (property.applies)(&rules))
-        .map(|property| (property.id, (property.make)(&rules)))
+        .filter(|property| (property.applies)(rules))
+        .map(|property| (property.id, (property.make)(rules)))
         .collect();
     let mut violated = BTreeSet::new();
     let mut findings = Findings::default();

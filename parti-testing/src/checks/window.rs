@@ -50,6 +50,9 @@ struct Office {
     inherited: bool,
     /// Since when those of the last plan have been waiting, if they are.
     waiting: Option<Instant>,
+    /// Workers that a plan was made without and that kept what they had, and since when they have been
+    /// waiting for their share.
+    spared: BTreeMap<WorkerId, Instant>,
 }
 
 #[derive(Debug)]
@@ -113,6 +116,7 @@ impl Window {
                     if let Some((_, basis)) = office.proposed.take_if(|(id, _)| *id == head.write)
                         && head.planned == head.version
                     {
+                        office.spared.retain(|worker, _| !basis.contains(worker));
                         office.basis = Some(basis);
                         office.waiting = office.inherited.then_some(office.planned).flatten();
                     }
@@ -143,9 +147,12 @@ impl Window {
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
         let waiting = office.waiting.filter(|_| !basis.is_disjoint(&workers));
         let joined: Vec<Instant> = active()
-            .filter(|(worker, _)| new(worker))
+            .filter(|(worker, _)| new(worker) || office.spared.contains_key(*worker))
             // What is due comes before what is heard in the same step.
             .map(|(worker, heard)| {
+                if let Some(&since) = office.spared.get(worker) {
+                    return since;
+                }
                 let heard = if heard.joined == at {
                     heard.earlier
                 } else {
@@ -188,7 +195,12 @@ impl Window {
             .then(|| office.decided.take())
             .flatten()
             // One whose plan failed was given up.
-            .filter(|decision| decision.workers.len() == head.workers as usize);
+            .filter(|decision| {
+                let spared = office.spared.keys();
+                let spared = spared.filter(|worker| !decision.workers.contains(*worker));
+                let least = decision.workers.len();
+                (least..=least + spared.count()).contains(&(head.workers as usize))
+            });
         let Some(decision) = decision else {
             // A hand-over goes on, or nobody is left to own anything: then it is made without a plan,
             // for all that take part.
@@ -311,6 +323,17 @@ impl Check for Window {
             } => {
                 if let Some(office) = self.offices.get_mut(process) {
                     office.inherited = true;
+                }
+            }
+            Fact::Notice {
+                process,
+                notice: Notice::EvictionAverted { worker },
+            } => {
+                if let Some(office) = self.offices.get_mut(process)
+                    && let Some(decision) = &office.decided
+                {
+                    let spared = office.spared.entry(worker.clone());
+                    spared.or_insert(decision.at);
                 }
             }
             Fact::Notice {

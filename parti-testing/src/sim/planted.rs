@@ -84,26 +84,30 @@ const fn scripted(bug: Planted, test: &'static str, why: &'static str) -> Hunt {
 
 /// Every planted bug, by number.
 pub const HUNTS: &[Hunt] = &[
-    seeds(Planted::GrantWithoutEvict, 200, &["S9", "S4"]),
+    seeds(Planted::GrantWithoutEvict, 200, &["S9", "S4", "S29"]),
     scripted(
         Planted::StaleEvidence,
         "a_restored_session_record_ends_no_later_session",
         "a leader's view never goes back: only a foreign hand brings old evidence",
     ),
     // A token seen in two sessions shows it before two workers are valid at once.
-    seeds(Planted::NameWithoutEpoch, 50, &["S6", "S4"]),
-    seeds(Planted::OldRecord, 100, &["S23", "S6", "S4"]),
+    seeds(Planted::NameWithoutEpoch, 50, &["S6", "S4", "S29"]),
+    seeds(Planted::OldRecord, 100, &["S23", "S6", "S4", "S29"]),
     seeds(Planted::EventBeforeLease, 300, &["S3"]),
-    seeds(Planted::EarlyAcknowledgement, 50, &["S4", "S19"]),
+    seeds(Planted::EarlyAcknowledgement, 50, &["S4", "S19", "S29"]),
     seeds(Planted::BlindHead, 100, &["S7", "S8"]),
     // A claim that is rebased takes a seat, a take-over the chain of heads.
     seeds(Planted::BlindRebase, 200, &["S10", "S7", "S8", "S9"]),
-    seeds(Planted::DeadlineFromAnswer, 3_000, &["S1a", "S1", "S4"]),
-    seeds(Planted::NoDriftMargin, 1_000, &["S1a", "S1", "S4"]),
-    seeds(Planted::TimeoutIsSuccess, 100, &["S1a", "S1", "S4"]),
+    seeds(
+        Planted::DeadlineFromAnswer,
+        3_000,
+        &["S1a", "S1", "S4", "S29"],
+    ),
+    seeds(Planted::NoDriftMargin, 1_000, &["S1a", "S1", "S4", "S29"]),
+    seeds(Planted::TimeoutIsSuccess, 100, &["S1a", "S1", "S4", "S29"]),
     seeds(Planted::SilenceGoesOn, 20, &["S15", "S10", "L9"]),
     seeds(Planted::UnconditionalRelease, 50, &["S10"]),
-    seeds(Planted::DirectMove, 50, &["S9", "S4"]),
+    seeds(Planted::DirectMove, 50, &["S9", "S4", "S29"]),
     scripted(
         Planted::NoRepair,
         "a_watch_that_falls_silent_is_begun_anew",
@@ -130,14 +134,15 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::EarlyEmergency, 200, &["S15", "S10"]),
     seeds(Planted::ForgottenCooldown, 500, &["S13"]),
     seeds(Planted::OutageIsSilence, 100, &["S16", "S15"]),
-    seeds(Planted::SkippedRelease, 100, &["S20", "S19", "S3", "S4"]),
+    seeds(
+        Planted::SkippedRelease,
+        100,
+        &["S20", "S19", "S3", "S4", "S29"],
+    ),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
     seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "S30"]),
-    seeds(Planted::OwnMode, 500, &["S29"]),
-    seeds(Planted::OwnQuarantine, 500, &["S29"]),
-    seeds(Planted::LeaderMode, 500, &["S29"]),
-    seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4"]),
-    seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4"]),
+    seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4", "S29"]),
+    seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4", "S29"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
     seeds(Planted::HoldWithoutEnd, 300, &["L9", "L7", "L5"]),
     seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9"]),
@@ -153,9 +158,12 @@ pub const HUNTS: &[Hunt] = &[
         "the source of a simulated group is back before the group is judged",
     ),
     seeds(Planted::VanishedHead, 1_000, &["L2", "L9", "L12"]),
-    seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4"]),
+    seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4", "S29"]),
     seeds(Planted::UnreadHeadVacant, 500, &["S7", "S8", "S6"]),
     seeds(Planted::ReadersLease, 500, &["S15", "S10"]),
+    seeds(Planted::OwnMode, 500, &["S29"]),
+    seeds(Planted::OwnQuarantine, 500, &["S29"]),
+    seeds(Planted::LeaderMode, 500, &["S29"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

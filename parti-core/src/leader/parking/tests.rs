@@ -133,8 +133,8 @@ fn the_count_goes_on_while_the_need_is_the_same() {
 fn a_record_that_is_not_what_head_says_is_written_again() {
     let parking = parking(vec![group(7, 500, keys(3, 1))]);
     let said = |count, since_ms| Parked { count, since_ms };
-    assert!(!parking.needs_writing(said(3, 500)));
+    assert!(!parking.is_spoiled(said(3, 500)));
     for other in [said(2, 500), said(3, 501), Parked::default()] {
-        assert!(parking.needs_writing(other), "{other:?}");
+        assert!(parking.is_spoiled(other), "{other:?}");
     }
 }

@@ -138,6 +138,20 @@ pub(super) fn active(owner: Process, revision: u64, previous: u64, applied: u64)
     written(&format!("w.{}", worker(owner)), revision, previous, record)
 }
 
+impl Written {
+    /// The same session, but for a change.
+    pub(super) fn saying(mut self, change: impl FnOnce(&mut SessionRecord)) -> Self {
+        let Value::Record(record) = &mut self.value else {
+            panic!("it is a record");
+        };
+        let Record::Session(session) = record.as_mut() else {
+            panic!("it is a session");
+        };
+        change(session);
+        self
+    }
+}
+
 pub(super) fn ended(
     owner: Process,
     status: SessionStatus,

@@ -149,3 +149,48 @@ fn what_a_caller_reads_agrees_with_what_was_told() {
     let gained = notice(A, Notice::LeadershipGained { term: Term::new(1) });
     passes("S26", &[gained, reads(0, true, 9)]);
 }
+
+/// A worker that is told to be alone relies on it, however the others are configured.
+#[test]
+fn while_both_modes_live_the_stricter_holds_for_who_relies_on_it() {
+    let says = |process: Process, mode| {
+        let revision = u64::from(process.node) + 1;
+        let said = active(process, revision, 0, 0);
+        commit(
+            process,
+            vec![said.saying(|said| (said.settings.mode, said.honours) = (mode, mode))],
+        )
+    };
+    let contended = |a, b| {
+        let said = [says(A, a), says(B, b)];
+        let held = [assign(A, 1), settled(A, 100), assign(B, 2)];
+        violated_in_both_modes(&[&said[..], &held[..]].concat()).contains("S29")
+    };
+    assert!(contended(Mode::Exclusive, Mode::Exclusive));
+    assert!(contended(Mode::Exclusive, Mode::Overlap));
+    // Neither of them was promised to be alone.
+    assert!(!contended(Mode::Overlap, Mode::Overlap));
+}
+
+/// What a worker writes last must not meet its successor, although its own guard is invalid.
+#[test]
+fn the_next_owner_waits_for_the_callback_of_the_one_before() {
+    let lost = Fact::Revoke {
+        process: A,
+        grants: grants(1),
+        cause: parti_core::RevokeCause::IdentityLost,
+    };
+    let held = [settled(A, 100), assign(A, 1), lost];
+    fails("S28", &[&held[..], &[assign(B, 2)]].concat());
+    passes(
+        "S28",
+        &[&held[..], &[released(A, 1), assign(B, 2)]].concat(),
+    );
+    passes(
+        "S28",
+        &[&held[..], &[Fact::Ended { process: A }, assign(B, 2)]].concat(),
+    );
+    let calm = vec![notice(B, Notice::Recovered); 30];
+    let after_its_time = [&held[..], &calm, &[assign(B, 2)]].concat();
+    passes("S28", &after_its_time);
+}

@@ -1,7 +1,7 @@
 //! Bad and good groups at each step of the recovery.
 
 use super::*;
-use parti_core::{Epoch, RequestId, Version};
+use parti_core::{Epoch, ParkReason, Parked, ParkedGroup, ParkedRecord, RequestId, Version};
 
 /// A group that is whole: A leads and holds the only partition, B is there.
 fn whole() -> Coverage {
@@ -170,4 +170,48 @@ fn steps_of_a_hand_over_count_only_if_they_bring_it_no_nearer_to_its_end() {
     };
     passes("L11", &steps(&|n| 100 - n as u32));
     fails("L11", &steps(&|_| 100));
+}
+
+/// A partition that somebody may own must not wait, and one that waits must be named.
+#[test]
+fn what_is_parked_is_what_nobody_may_own() {
+    let group = |count| ParkedGroup {
+        reason: ParkReason::NoWorkers,
+        need: 1,
+        needs: "zone a".to_owned(),
+        since_ms: 1,
+        again_after: None,
+        count,
+        partitions: vec![partition()],
+    };
+    let parked = |homeless: bool, count: u32| {
+        let mut coverage = if homeless {
+            coverage(&[])
+        } else {
+            coverage(&[A])
+        };
+        if homeless {
+            coverage.homeless.insert(partition());
+            coverage.abandoned.insert(partition());
+        }
+        let groups: Vec<_> = (count > 0).then(|| group(count)).into_iter().collect();
+        if let Value::Record(record) = &head(A, 1, 5, 3, 0).value
+            && let Record::Head(head) = record.as_ref()
+        {
+            let mut head = head.clone();
+            head.parked = ParkedRecord::sum(&groups);
+            coverage.stored.head = Some(head);
+        }
+        coverage.stored.parked = groups;
+        coverage
+    };
+    passes("S30", &[Fact::Due(parked(true, 1))]);
+    passes("S30", &[Fact::Due(parked(false, 0))]);
+    fails("S30", &[Fact::Due(parked(false, 1))]);
+    fails("S30", &[Fact::Due(parked(true, 0))]);
+    let mut unsaid = parked(true, 1);
+    if let Some(head) = &mut unsaid.stored.head {
+        head.parked = Parked::default();
+    }
+    fails("S30", &[Fact::Due(unsaid)]);
 }
