@@ -22,6 +22,7 @@ use crate::options::NatsOptions;
 use crate::outcome::Failure;
 use crate::read::listing::PageSize;
 use crate::replies::Replies;
+use crate::twin::Twins;
 use crate::violation::Violations;
 
 /// What every request needs: the connection, the bucket's names and the settings.
@@ -34,6 +35,7 @@ pub(crate) struct Api {
     pub(crate) page_size: Arc<PageSize>,
     pub(crate) leader: Arc<StreamLeader>,
     pub(crate) replies: Arc<Replies>,
+    pub(crate) twins: Arc<Twins>,
 }
 
 /// One message to the server.

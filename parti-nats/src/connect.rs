@@ -153,8 +153,10 @@ impl NatsStore {
             page_size: Arc::new(PageSize::new()),
             leader: Arc::default(),
             replies: Arc::default(),
+            twins: Arc::default(),
         };
         let info = bucket::open(&api).await?;
+        api.twins.look(&api, &info);
         Ok(Self {
             api: Arc::new(api),
             message_limit: info.config.max_msg_size,

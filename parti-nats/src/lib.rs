@@ -58,6 +58,7 @@ mod read;
 mod replies;
 mod store;
 mod timestamp;
+mod twin;
 mod version;
 mod violation;
 mod watch;
