@@ -1,9 +1,9 @@
 //! Requests to the server: one function that sends, waits and says exactly what is known after.
 //!
 //! It is separate so that no other file talks to the client's request methods, whose defaults
-//! queue while disconnected, fold "unknown" into "failed" and keep what is never answered. What always holds: a request that
-//! finds no connection is not handed to the client; one that was handed over and not answered is
-//! never reported as not sent.
+//! queue while disconnected, fold "unknown" into "failed" and keep what is never answered. What always
+//! holds: a request that finds no connection is not handed to the client; one that was handed over and
+//! not answered is never reported as not sent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -133,8 +133,8 @@ async fn a_domain_that_nobody_serves_is_named() {
     assert!(error.contains("elsewhere"), "{error}");
 }
 
-/// A worker that connects to the nearest server, and nobody told it which JetStream to use: each of two groups
-/// gives every partition an owner, and nothing else would say so.
+/// Workers that connect to the nearest server and were not told which JetStream to use: each of two
+/// groups gives every partition an owner, and nothing else would say so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_exists_twice_under_one_name_is_told_on_both_sides() {
     let network = Network::new("twice").await;
