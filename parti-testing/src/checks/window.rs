@@ -237,6 +237,9 @@ impl Window {
                 office.ended.get(worker) <= heard.map(|heard| &heard.revision)
             });
             office.proposed = Some((proposal.write, all));
+            if office.inherited {
+                office.waiting.get_or_insert(office.gained);
+            }
             return None;
         };
         office.proposed = Some((proposal.write, decision.workers));
