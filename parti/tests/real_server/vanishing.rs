@@ -97,7 +97,9 @@ async fn row(keys: &str, moment: Moment) {
         Moment::LeaderDies => {
             group.purge(keys).await;
             let leads = group.workers.iter().position(Manager::is_leader);
-            leads.map(|leader| drop(group.workers.remove(leader)));
+            if let Some(leader) = leads {
+                drop(group.workers.remove(leader));
+            }
         }
         Moment::WorkerJoins => {
             group.join().await;

@@ -202,8 +202,8 @@ fn tokens(world: &World) -> BTreeMap<String, Token> {
     tokens
 }
 
-/// Requests, audit entries and what is parked: whenever their records vanish, before they are read, while they
-/// are acted upon, or for seconds on end, nobody who lives loses anything, and everything else happens.
+/// Requests, audit entries and what is parked: whenever their records vanish, before they are read, while
+/// they are acted upon, or for seconds on end, nobody who lives loses anything, and all the rest happens.
 #[test]
 fn requests_audit_entries_and_parked_records_may_vanish_at_every_moment() {
     let kinds: [fn(&str) -> bool; 3] = [
