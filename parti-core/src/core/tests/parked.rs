@@ -29,7 +29,7 @@ fn labelled(rule: Rule, values: &[&str], mode: Mode) -> World {
     world
 }
 
-fn join(world: &mut World, value: &str, expected: u32, mode: Mode) -> usize {
+pub(super) fn join(world: &mut World, value: &str, expected: u32, mode: Mode) -> usize {
     let label = match world.rule {
         Some(Rule::Zone) => "zone",
         Some(Rule::Pools) | None => "pool",
@@ -43,27 +43,27 @@ fn join(world: &mut World, value: &str, expected: u32, mode: Mode) -> usize {
     })
 }
 
-fn pools(values: &[&str]) -> World {
+pub(super) fn pools(values: &[&str]) -> World {
     labelled(Rule::Pools, values, Mode::Exclusive)
 }
 
 /// What the processes that run hold, by name.
-fn held(world: &World) -> BTreeSet<String> {
+pub(super) fn held(world: &World) -> BTreeSet<String> {
     let running = world.nodes.iter().filter(|node| !node.cut_off);
     let held = running.flat_map(|node| node.held.keys().map(ToString::to_string));
     held.collect()
 }
 
-fn names(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<String> {
+pub(super) fn names(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<String> {
     let name = |number: u32| alloc::format!("p-{number}");
     numbers.into_iter().map(name).collect()
 }
 
-const EVEN: [u32; 5] = [0, 2, 4, 6, 8];
-const ODD: [u32; 4] = [1, 3, 5, 7];
+pub(super) const EVEN: [u32; 5] = [0, 2, 4, 6, 8];
+pub(super) const ODD: [u32; 4] = [1, 3, 5, 7];
 
 /// What is parked according to the leader and to everybody who reads `head`.
-fn parked(world: &World) -> u32 {
+pub(super) fn parked(world: &World) -> u32 {
     let running = world.nodes.iter().filter(|node| !node.cut_off);
     let counts: BTreeSet<u32> = running
         .map(|node| node.core.status().parked.count)
@@ -72,7 +72,7 @@ fn parked(world: &World) -> u32 {
     counts.first().copied().unwrap_or_default()
 }
 
-fn stored(world: &World) -> Option<ParkedRecord> {
+pub(super) fn stored(world: &World) -> Option<ParkedRecord> {
     let value = world.entries.get(&parked_key())?.value.as_ref()?;
     match wire::decode(value) {
         Ok(Record::Parked(record)) => Some(record),
