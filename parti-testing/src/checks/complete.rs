@@ -61,6 +61,7 @@ impl Check for Complete {
             process,
             notice:
                 Notice::StepFailed { .. }
+                | Notice::PlanUnchanged { .. }
                 | Notice::EvictionAverted { .. }
                 | Notice::LeadershipLost { .. },
         } = fact
