@@ -125,6 +125,8 @@ impl Plan {
             | Action::StuckLeader { .. }
             | Action::SlowStore { .. }
             | Action::PayloadLimit { .. }
+            | Action::BreakHandler { .. }
+            | Action::SourceDown { .. }
             | Action::Foreign { .. } => false,
         };
         let seats = self.settings.pool as usize;

@@ -190,6 +190,10 @@ impl Leader {
         mut around: Box<Around>,
     ) {
         if let Some(question) = around.next(&brief.input) {
+            if !self.hears(cx, contact) {
+                // As below: it is planned again when contact returns.
+                return;
+            }
             return self.ask_strategy(cx, brief, Some(around), question);
         }
         let mut plan = around.finish(&brief.input);

@@ -242,6 +242,20 @@ pub const PROPERTIES: &[Property] = &[
         make: |_| Box::<parked::OnlyTheHomeless>::default(),
     },
     Property {
+        id: "S31",
+        name: "what one worker cannot process is with one that can, in the end",
+        why: "a partition would have an owner and be processed by nobody",
+        applies: ALWAYS,
+        make: |_| Box::<misfits::Fits>::default(),
+    },
+    Property {
+        id: "S32",
+        name: "what a worker failed with does not come back to it before its quarantine is over",
+        why: "a damaged partition would be passed round in circles and keep the group busy",
+        applies: ALWAYS,
+        make: |rules| Box::new(misfits::NotInCircles::new(rules)),
+    },
+    Property {
         id: "L1",
         name: "after the faults everybody who must be served gets an ID",
         why: "a worker that cannot start is missing until somebody looks",

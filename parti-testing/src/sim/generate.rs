@@ -232,6 +232,8 @@ impl Draft {
             FaultClass::Drift => self.drift(),
             FaultClass::Timers => self.timers(),
             FaultClass::History => self.histories(),
+            FaultClass::BrokenHandler => self.break_handlers(),
+            FaultClass::SourceDown => self.source_down(),
             FaultClass::StaleRead
             | FaultClass::WatchDelay
             | FaultClass::WatchLost

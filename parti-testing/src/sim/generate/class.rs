@@ -143,11 +143,15 @@ pub enum FaultClass {
     Releases,
     /// Workers that may own only some of the partitions, or are preferred for some.
     Pools,
+    /// Handlers that cannot begin with a partition, on one node or on all, some of them for ever.
+    BrokenHandler,
+    /// A partition source that is down while leaders are replaced.
+    SourceDown,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 67] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -213,6 +217,8 @@ impl FaultClass {
         Self::MixedSettings,
         Self::Releases,
         Self::Pools,
+        Self::BrokenHandler,
+        Self::SourceDown,
     ];
 
     /// Whether it is ordinary use rather than a fault.

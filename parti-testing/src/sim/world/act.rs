@@ -75,6 +75,12 @@ impl World<'_> {
             | Action::StuckLeader { .. }
             | Action::SlowStore { .. }
             | Action::PayloadLimit { .. } => self.trouble_store(action),
+            Action::BreakHandler { .. } => self.break_handler(&action.clone()),
+            Action::SourceDown { for_ms } => {
+                self.judge.sometimes.count("source_down");
+                self.source_down_until =
+                    for_ms.map_or(Instant::FAR_FUTURE, |for_ms| self.now + ms(for_ms));
+            }
             Action::Foreign { hand } => self.foreign_hand(hand),
             Action::Weigh { weights } => self.list_anew(self.listed.0, self.listed.1, weights),
             Action::Partitions { first, count } => self.list_anew(first, count, self.listed.2),
