@@ -11,7 +11,7 @@ use core::time::Duration;
 use crate::id::WorkerId;
 
 /// Doublings of a leader's patience with itself end here.
-const DOUBLINGS: u32 = 6;
+const DOUBLINGS: u32 = 4;
 
 /// What outlasts a term.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,11 +116,11 @@ mod tests {
     /// Leaders that give up in turn for a cause common to all are no help and a load.
     #[test]
     fn each_futile_term_doubles_the_patience_up_to_a_limit() {
-        let doubled = [0, 1, 2, 6, 7, u32::MAX].map(|futile| patience(secs(10), futile));
-        assert_eq!(doubled, [10, 20, 40, 640, 640, 640].map(secs));
+        let doubled = [0, 1, 2, 4, 5, u32::MAX].map(|futile| patience(secs(10), futile));
+        assert_eq!(doubled, [10, 20, 40, 160, 160, 160].map(secs));
         assert_eq!(
-            [0, 1, 6, 99].map(|futile| tries(5, futile)),
-            [5, 10, 320, 320]
+            [0, 1, 4, 99].map(|futile| tries(5, futile)),
+            [5, 10, 80, 80]
         );
     }
 }

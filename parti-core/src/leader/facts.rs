@@ -154,16 +154,20 @@ impl Leader {
             joined: self.joins_window().filter(|_| !self.origin.is_partial()),
             parked: self.head.parked.count > 0,
             // A group that begins anew waits for nobody of the time before.
-            parked_until: self
-                .view
-                .parking
-                .due(now, wall_ms)
-                .filter(|_| !self.is_cold()),
+            parked_until: self.parked_until(now, wall_ms).filter(|_| !self.is_cold()),
             partitions_changed,
             weights_changed,
             last_rebalance: self.last_rebalance,
             restarting: self.restarting,
         }
+    }
+
+    /// When the strategy is to be asked again for what is parked. Whom the last leader planned without
+    /// is not stored: the next one asks once.
+    fn parked_until(&self, now: Instant, wall_ms: u64) -> Option<Instant> {
+        let first = self.target.is_none() && self.head.parked.count > 0;
+        let due = self.view.parking.due(now, wall_ms);
+        if first { Some(now) } else { due }
     }
 
     /// Whether all expected workers take part.

@@ -51,7 +51,13 @@ struct Strict {
 }
 
 impl Strict {
-    fn write(&mut self, at: Instant, process: Option<Process>, write: &Written) {
+    fn write(&mut self, at: Instant, process: Option<Process>, writes: &[Written]) {
+        for write in writes {
+            self.write_one(at, process, write);
+        }
+    }
+
+    fn write_one(&mut self, at: Instant, process: Option<Process>, write: &Written) {
         match (&write.key, write.record(), process) {
             (Key::Head, Some(Record::Head(head)), _) => {
                 let strict = head.agreed.mode == Mode::Exclusive;
@@ -100,15 +106,18 @@ impl Degraded {
         }
     }
 
-    fn wrote(&mut self, process: Process, revision: Revision) {
-        let index = revision.get() as usize;
-        if self.writers.len() <= index {
-            self.writers.resize(index + 1, None);
+    fn wrote(&mut self, process: Process, writes: &[Written]) {
+        for write in writes.iter().filter(|write| write.name.starts_with("w.")) {
+            let index = write.revision.get() as usize;
+            if self.writers.len() <= index {
+                self.writers.resize(index + 1, None);
+            }
+            self.writers[index] = Some(process);
         }
-        self.writers[index] = Some(process);
     }
 
     fn hear(&mut self, process: Process, revision: Revision) {
+        self.strict.hear(process, revision);
         let writer = self.writers.get(revision.get() as usize).copied().flatten();
         if writer != Some(process) {
             return;
@@ -123,10 +132,17 @@ impl Degraded {
         // What was sent before may be sent again until its outcome is clear.
         let again = self.proposed.insert(process, proposal.write) == Some(proposal.write);
         let evictions = &proposal.evictions;
-        let deaf = self.patients.get(&process).is_some_and(|p| p.deaf);
-        if deaf && !again && !evictions.is_empty() && proposal.head.cause != Cause::Takeover {
+        if self.is_deaf(process)
+            && !again
+            && !evictions.is_empty()
+            && proposal.head.cause != Cause::Takeover
+        {
             findings.report(format!("{process} is degraded and ends {evictions:?}"));
         }
+    }
+
+    fn is_deaf(&self, process: Process) -> bool {
+        self.patients.get(&process).is_some_and(|p| p.deaf)
     }
 
     fn settle(&mut self, process: Process, status: &Status, findings: &mut Findings) {
@@ -160,23 +176,14 @@ impl Check for Degraded {
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
         match fact {
             Fact::Commit { process, writes } => {
-                for write in writes.iter().filter(|write| write.name.starts_with("w.")) {
-                    self.wrote(*process, write.revision);
-                }
-                for write in writes {
-                    self.strict.write(at, Some(*process), write);
-                }
+                self.wrote(*process, writes);
+                self.strict.write(at, Some(*process), writes);
             }
-            Fact::Foreign { writes } => {
-                for write in writes {
-                    self.strict.write(at, None, write);
-                }
-            }
+            Fact::Foreign { writes } => self.strict.write(at, None, writes),
             Fact::Heard {
                 process, revision, ..
             } => {
                 self.hear(*process, *revision);
-                self.strict.hear(*process, *revision);
             }
             Fact::Notice {
                 process,
@@ -196,10 +203,8 @@ impl Check for Degraded {
                 self.patients.remove(process);
                 self.proposed.remove(process);
             }
-            Fact::Planned { process, .. } => {
-                if self.patients.get(process).is_some_and(|p| p.deaf) {
-                    findings.report(format!("{process} plans while it is degraded"));
-                }
+            Fact::Planned { process, .. } if self.is_deaf(*process) => {
+                findings.report(format!("{process} plans while it is degraded"));
             }
             Fact::Proposes {
                 process, proposal, ..
@@ -226,6 +231,7 @@ impl Check for Degraded {
             Fact::Began { .. }
             | Fact::Step { .. }
             | Fact::Asked { .. }
+            | Fact::Planned { .. }
             | Fact::Request { .. }
             | Fact::Assign { .. }
             | Fact::Revoke { .. }

@@ -218,6 +218,19 @@ impl Check for Movement {
             } => {
                 self.inherited.insert(*process, BTreeMap::new());
             }
+            // Of such a plan may be left only that it was made: then nothing is written.
+            Fact::Notice {
+                process,
+                notice: Notice::EvictionAverted { .. },
+            } => {
+                self.followed.remove(process);
+            }
+            Fact::Notice {
+                process,
+                notice: Notice::Planned { .. },
+            } if self.inherited.contains_key(process) => {
+                self.followed.remove(process);
+            }
             Fact::Ended { process }
             | Fact::Notice {
                 process,

@@ -37,8 +37,6 @@ struct Decision {
 struct Office {
     gained: Instant,
     decided: Option<Decision>,
-    /// When the last plan that was sent was decided.
-    planned: Option<Instant>,
     /// The write that is on its way, and for whom it plans.
     proposed: Option<(WriteId, BTreeSet<WorkerId>)>,
     /// For whom the last plan was made.
@@ -118,7 +116,6 @@ impl Window {
                     {
                         office.spared.retain(|worker, _| !basis.contains(worker));
                         office.basis = Some(basis);
-                        office.waiting = office.inherited.then_some(office.planned).flatten();
                     }
                 }
                 _ => {}
@@ -128,6 +125,35 @@ impl Window {
             self.cold_since = None;
         } else if !self.began.is_empty() {
             self.cold_since.get_or_insert(at);
+        }
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice) {
+        if matches!(notice, Notice::LeadershipGained { .. }) {
+            let office = Office {
+                gained: Instant::FAR_FUTURE,
+                ..Office::default()
+            };
+            self.gaining.push(process);
+            self.offices.insert(process, office);
+        }
+        let Some(office) = self.offices.get_mut(&process) else {
+            return;
+        };
+        let decided = office.decided.as_ref().map(|decision| decision.at);
+        match (notice, decided) {
+            (Notice::LeadershipLost { .. }, _) => {
+                self.offices.remove(&process);
+            }
+            (Notice::ListInherited { .. }, _) => office.inherited = true,
+            // Of such a plan may be left only that it was made: then nothing is written.
+            (Notice::Planned { .. }, Some(at)) if office.inherited => {
+                office.waiting.get_or_insert(at);
+            }
+            (Notice::EvictionAverted { worker }, Some(at)) => {
+                office.spared.entry(worker.clone()).or_insert(at);
+            }
+            (_, _) => {}
         }
     }
 
@@ -211,10 +237,12 @@ impl Window {
                 office.ended.get(worker) <= heard.map(|heard| &heard.revision)
             });
             office.proposed = Some((proposal.write, all));
+            if office.inherited {
+                office.waiting.get_or_insert(office.gained);
+            }
             return None;
         };
         office.proposed = Some((proposal.write, decision.workers));
-        office.planned = Some(decision.at);
         if decision.complete {
             return None;
         }
@@ -306,42 +334,7 @@ impl Check for Window {
                     }
                 }
             }
-            Fact::Notice {
-                process,
-                notice: Notice::LeadershipGained { .. },
-            } => {
-                let office = Office {
-                    gained: Instant::FAR_FUTURE,
-                    ..Office::default()
-                };
-                self.gaining.push(*process);
-                self.offices.insert(*process, office);
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::ListInherited { .. },
-            } => {
-                if let Some(office) = self.offices.get_mut(process) {
-                    office.inherited = true;
-                }
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::EvictionAverted { worker },
-            } => {
-                if let Some(office) = self.offices.get_mut(process)
-                    && let Some(decision) = &office.decided
-                {
-                    let spared = office.spared.entry(worker.clone());
-                    spared.or_insert(decision.at);
-                }
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::LeadershipLost { .. },
-            } => {
-                self.offices.remove(process);
-            }
+            Fact::Notice { process, notice } => self.on_notice(*process, notice),
             Fact::Planned {
                 process,
                 local,
@@ -369,7 +362,6 @@ impl Check for Window {
             | Fact::Assign { .. }
             | Fact::Revoke { .. }
             | Fact::Released { .. }
-            | Fact::Notice { .. }
             | Fact::Settled { .. }
             | Fact::Panicked { .. }
             | Fact::Healed
