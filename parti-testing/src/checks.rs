@@ -47,6 +47,7 @@ mod settled;
 mod states;
 mod table;
 mod terms;
+pub(crate) mod terms_change;
 #[cfg(test)]
 mod tests;
 mod tokens;

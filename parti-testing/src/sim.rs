@@ -106,6 +106,7 @@ impl Plan {
             Action::Partitions { .. }
             | Action::Refresh { .. }
             | Action::Trigger { .. }
+            | Action::ReplaceLeader { .. }
             | Action::Weigh { .. } => true,
             Action::Stop { leave, .. } => leave == Leave::Handoff,
             Action::Crash { .. }

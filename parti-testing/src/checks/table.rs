@@ -256,6 +256,20 @@ pub const PROPERTIES: &[Property] = &[
         make: |rules| Box::new(misfits::NotInCircles::new(rules)),
     },
     Property {
+        id: "S33",
+        name: "nobody gives up its office for a source that fails, while the records name a list",
+        why: "leaders would resign in turn, and nobody would replace a worker that dies meanwhile",
+        applies: ALWAYS,
+        make: |_| Box::<terms_change::SourceIsNoReason>::default(),
+    },
+    Property {
+        id: "S34",
+        name: "without faults the first plan comes in time, however many leaders there are meanwhile",
+        why: "a rolling update right after the first deployment would keep everybody waiting",
+        applies: |rules| rules.faultless && ALIKE(rules),
+        make: |rules| Box::new(terms_change::ColdStartEnds::new(rules)),
+    },
+    Property {
         id: "L1",
         name: "after the faults everybody who must be served gets an ID",
         why: "a worker that cannot start is missing until somebody looks",

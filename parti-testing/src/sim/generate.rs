@@ -234,6 +234,7 @@ impl Draft {
             FaultClass::History => self.histories(),
             FaultClass::BrokenHandler => self.break_handlers(),
             FaultClass::SourceDown => self.source_down(),
+            FaultClass::Takeovers => self.takeovers(),
             FaultClass::StaleRead
             | FaultClass::WatchDelay
             | FaultClass::WatchLost

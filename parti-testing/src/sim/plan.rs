@@ -420,6 +420,11 @@ pub enum Action {
         /// How long each attempt takes to fail.
         hangs_ms: u64,
     },
+    /// Whoever leads is told to leave, and another process starts on its node afterwards.
+    ReplaceLeader {
+        /// How long after the end of the process.
+        rejoin_ms: u64,
+    },
     /// The partition source fails, for everybody.
     SourceDown {
         /// How long; for ever when `None`.
@@ -471,6 +476,7 @@ impl Action {
             Self::BreakHandler { node, .. } => *node,
             Self::Outage { .. }
             | Self::SourceDown { .. }
+            | Self::ReplaceLeader { .. }
             | Self::LoseHistory { .. }
             | Self::Partitions { .. }
             | Self::Deny { .. }

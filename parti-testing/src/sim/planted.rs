@@ -151,16 +151,8 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::HoldWithoutEnd, 300, &["L9", "L7", "L5"]),
     seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9", "L5"]),
     seeds(Planted::LimpsForever, 1_000, &["L4", "L5", "L8", "L9"]),
-    scripted(
-        Planted::WindowPerLeader,
-        "a_cold_start_ends_although_leaders_change",
-        "leaders of a simulated group last longer than its windows",
-    ),
-    scripted(
-        Planted::NoListNoLeader,
-        "a_dead_leader_is_replaced_although_the_source_is_down",
-        "the source of a simulated group is back before the group is judged",
-    ),
+    seeds(Planted::WindowPerLeader, 1_000, &["S34", "L9", "L5"]),
+    seeds(Planted::NoListNoLeader, 1_000, &["S33", "L2", "L9"]),
     seeds(Planted::VanishedHead, 1_000, &["L2", "L9", "L12"]),
     seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4", "S29"]),
     seeds(Planted::UnreadHeadVacant, 500, &["S7", "S8", "S6"]),

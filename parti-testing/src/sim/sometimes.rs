@@ -73,6 +73,7 @@ pub const SITUATIONS: &[&str] = &[
     "handler_failed",
     "handler_mended",
     "identity_lost",
+    "leader_replaced",
     "lease_lost",
     "lease_lost_in_pause",
     "limped",

@@ -13,6 +13,7 @@ use super::super::dice::{Purpose, Roll};
 use super::super::node::Holding;
 use super::super::queue::Item;
 use super::super::world::World;
+use crate::checks::terms_change::SOURCE_DOWN;
 use crate::checks::{Fact, Planning, Process};
 
 impl World<'_> {
@@ -21,7 +22,9 @@ impl World<'_> {
         let number = self.nodes[node].next_message();
         let roll = self.dice.roll(Purpose::Source, node as u64, number);
         let down = self.now < self.source_down_until;
-        let result = if down || roll.ppm(self.faults.source_fail_ppm) {
+        let result = if down {
+            Err(SourceError::Unavailable(SOURCE_DOWN.to_owned()))
+        } else if roll.ppm(self.faults.source_fail_ppm) {
             Err(SourceError::Unavailable("simulated".to_owned()))
         } else if roll.again().again().ppm(self.faults.source_duplicate_ppm) {
             self.judge.sometimes.count("source_duplicate");

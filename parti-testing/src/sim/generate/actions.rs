@@ -364,6 +364,30 @@ impl Draft {
         }
     }
 
+    /// From the first start on, for longer than two windows, one leader follows the other. The timings
+    /// are the default ones: the window of the others is shorter than an election.
+    pub(super) fn takeovers(&mut self) {
+        const WINDOW: u64 = 30_000;
+        let plan = &mut self.plan;
+        plan.settings.pace = Pace::Default;
+        plan.settings.expected_workers = None;
+        plan.safety_ms = plan.safety_ms.max(300_000);
+        let first = plan.nodes[0].clone();
+        let nodes = plan.nodes.len().max(3);
+        plan.nodes.resize(nodes, first);
+        plan.settings.pool = plan.settings.pool.max(nodes as u32);
+        for node in &mut plan.nodes {
+            (node.starts_ms, node.hint) = (0, None);
+        }
+        let every = self.roll().within(WINDOW / 6, WINDOW * 5 / 6);
+        for number in 1..WINDOW * 5 / every {
+            let rejoin_ms = self.roll().below(WINDOW / 10);
+            let action = Action::ReplaceLeader { rejoin_ms };
+            let at_ms = number * every;
+            self.plan.actions.push(TimedAction { at_ms, action });
+        }
+    }
+
     /// A history that is lost ends whatever was interesting in it, so that it is rarely more than one.
     pub(super) fn histories(&mut self) {
         if !self.honest_clocks {

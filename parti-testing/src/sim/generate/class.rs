@@ -147,11 +147,13 @@ pub enum FaultClass {
     BrokenHandler,
     /// A partition source that is down while leaders are replaced.
     SourceDown,
+    /// Leaders that are replaced faster than the window of a cold start is long.
+    Takeovers,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 67] = [
+    pub const ALL: [Self; 68] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -219,6 +221,7 @@ impl FaultClass {
         Self::Pools,
         Self::BrokenHandler,
         Self::SourceDown,
+        Self::Takeovers,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -240,6 +243,7 @@ impl FaultClass {
                 | Self::SlowPlans
                 | Self::Releases
                 | Self::Pools
+                | Self::Takeovers
         )
     }
 }

@@ -9,7 +9,7 @@ use parti_core::{Event, Instant, RequestId, StopMode};
 
 use super::super::drive::MOST_BUSY;
 use super::super::network::Outage;
-use super::super::node::{Leaving, Slowness};
+use super::super::node::{Leaving, Node, Slowness};
 use super::super::plan::{Action, Weights};
 use super::super::queue::Item;
 use super::{SUPERVISOR_DELAY, World};
@@ -75,6 +75,16 @@ impl World<'_> {
             | Action::StuckLeader { .. }
             | Action::SlowStore { .. }
             | Action::PayloadLimit { .. } => self.trouble_store(action),
+            Action::ReplaceLeader { rejoin_ms } => {
+                let leads = |node: &Node| {
+                    let running = node.running.as_ref();
+                    running.is_some_and(|running| running.core.status().is_leader)
+                };
+                if let Some(node) = self.nodes.iter().position(leads) {
+                    self.judge.sometimes.count("leader_replaced");
+                    self.stop(node, StopMode::Handoff, Some(ms(rejoin_ms)));
+                }
+            }
             Action::BreakHandler { .. } => self.break_handler(&action.clone()),
             Action::SourceDown { for_ms } => {
                 self.judge.sometimes.count("source_down");
