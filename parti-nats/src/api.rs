@@ -1,15 +1,15 @@
 //! Requests to the server: one function that sends, waits and says exactly what is known after.
 //!
 //! It is separate so that no other file talks to the client's request methods, whose defaults
-//! queue while disconnected and fold "unknown" into "failed". What always holds: a request that
-//! finds no connection is not handed to the client; one that was handed over and not answered is
-//! never reported as not sent.
+//! queue while disconnected, fold "unknown" into "failed" and keep what is never answered. What always
+//! holds: a request that finds no connection is not handed to the client; one that was handed over and
+//! not answered is never reported as not sent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_nats::connection::State;
-use async_nats::{Client, HeaderMap, Message, RequestErrorKind};
+use async_nats::{Client, HeaderMap, Message};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ use crate::leader::StreamLeader;
 use crate::options::NatsOptions;
 use crate::outcome::Failure;
 use crate::read::listing::PageSize;
+use crate::replies::Replies;
+use crate::twin::Twins;
 use crate::violation::Violations;
 
 /// What every request needs: the connection, the bucket's names and the settings.
@@ -32,6 +34,8 @@ pub(crate) struct Api {
     pub(crate) violations: Violations,
     pub(crate) page_size: Arc<PageSize>,
     pub(crate) leader: Arc<StreamLeader>,
+    pub(crate) replies: Arc<Replies>,
+    pub(crate) twins: Arc<Twins>,
 }
 
 /// One message to the server.
@@ -95,25 +99,15 @@ impl Api {
         let started = Instant::now();
         let mut denials = self.violations.listen();
         let subject = outgoing.subject.clone();
-        let mut request = async_nats::Request::new()
-            .payload(outgoing.payload)
-            .timeout(None);
-        if !outgoing.headers.is_empty() {
-            request = request.headers(outgoing.headers);
-        }
-        let answer = timeout_at(
-            deadline,
-            self.client.send_request(outgoing.subject, request),
-        );
+        let answer = timeout_at(deadline, self.replies.ask(&self.client, outgoing));
         tokio::select! {
             denied = denial(&mut denials, |denied| *denied == *subject) => Err(denied),
-            answer = answer => match answer {
-                Ok(Ok(message)) => Ok(message),
-                Ok(Err(error)) => Err(failure_of(error.kind(), error.to_string())),
-                Err(_) => {
-                    self.reconnect_if_denied().await;
-                    Err(self.timed_out(started))
-                }
+            answer = answer => if let Ok(answer) = answer {
+                answer
+            } else {
+                self.replies.forget();
+                self.reconnect_if_denied().await;
+                Err(self.timed_out(started))
             },
         }
     }
@@ -178,15 +172,6 @@ pub(crate) fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failure> {
             code: error.err_code,
             description: error.description,
         }),
-    }
-}
-
-fn failure_of(kind: RequestErrorKind, text: String) -> Failure {
-    match kind {
-        RequestErrorKind::NoResponders => Failure::NoResponders,
-        RequestErrorKind::InvalidSubject => Failure::BadSubject(text),
-        RequestErrorKind::MaxPayloadExceeded => Failure::TooLarge(text),
-        RequestErrorKind::TimedOut | RequestErrorKind::Other => Failure::Broken(text),
     }
 }
 

@@ -26,6 +26,8 @@ use crate::version::{MINIMUM_SERVER, check_version};
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
     created: String,
+    /// The JetStream domain it is in.
+    pub(crate) domain: Option<String>,
     pub(crate) state: StreamState,
 }
 

@@ -16,7 +16,6 @@ use crate::api::Api;
 use crate::bucket;
 use crate::error::OpenError;
 use crate::key::Names;
-use crate::leader::StreamLeader;
 use crate::options::{NatsOptions, tuned};
 use crate::read::listing::PageSize;
 use crate::store::NatsStore;
@@ -152,9 +151,12 @@ impl NatsStore {
             options,
             violations,
             page_size: Arc::new(PageSize::new()),
-            leader: Arc::new(StreamLeader::default()),
+            leader: Arc::default(),
+            replies: Arc::default(),
+            twins: Arc::default(),
         };
         let info = bucket::open(&api).await?;
+        api.twins.look(&api, &info);
         Ok(Self {
             api: Arc::new(api),
             message_limit: info.config.max_msg_size,

@@ -77,7 +77,8 @@ impl Store for NatsStore {
             }
             StoreOp::Info => {
                 let info = bucket::info(api, api.deadline()).await;
-                info.and_then(|info| describe(api, &info))
+                info.inspect(|info| api.twins.look(api, info))
+                    .and_then(|info| describe(api, &info))
                     .map(StoreReply::Info)
                     .map_err(|failure| failure.during("bucket information"))
             }
@@ -99,7 +100,11 @@ fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
         version: format!("nats-server {version}"),
         max_batch: MAX_BATCH,
         max_value: max_value(api, info.config.max_msg_size),
-        faults: info.faults(&api.names, &api.options.bucket_prefix),
+        faults: {
+            let mut faults = info.faults(&api.names, &api.options.bucket_prefix);
+            faults.extend(api.twins.fault(api));
+            faults
+        },
     })
 }
 

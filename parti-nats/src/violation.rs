@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use async_nats::{Event, ServerError};
 use tokio::sync::broadcast;
 
+use crate::twin::SUBJECT_PREFIX;
+
 /// How many violations may wait for a slow reader; older ones are dropped.
 const WAITING_MAX: usize = 64;
 /// The least time between two connections made because a subscription was denied.
@@ -71,6 +73,10 @@ struct Denied {
     subject: Option<String>,
     refused: Option<String>,
     reconnected: Option<Instant>,
+    /// The search for other groups of the name is not permitted on this connection.
+    twins: bool,
+    /// The connection on which a store that cannot hear of denials has searched.
+    searched: Option<u64>,
 }
 
 impl Violations {
@@ -90,7 +96,7 @@ impl Violations {
             Event::Connected => {
                 // The client subscribes to everything again; what is still denied is told again.
                 let mut denied = self.denied();
-                (denied.subject, denied.refused) = (None, None);
+                (denied.subject, denied.refused, denied.twins) = (None, None, false);
                 return;
             }
             Event::ServerError(error) => return self.refuse(error.to_string()),
@@ -102,6 +108,13 @@ impl Violations {
             | Event::SlowConsumer(_) => return,
         };
         match Violation::parse(text) {
+            // It is not needed, so nobody need be warned.
+            Some(Violation::Publish(subject) | Violation::Subscribe(subject))
+                if subject.starts_with(SUBJECT_PREFIX) =>
+            {
+                tracing::debug!(subject, "other groups of the name are not looked for");
+                self.denied().twins = true;
+            }
             Some(Violation::Publish(subject)) => {
                 tracing::warn!(subject, "the server's permissions do not allow to publish");
                 // Nobody waiting is fine: the request gave up already.
@@ -191,6 +204,16 @@ impl Violations {
             denied.reconnected = Some(Instant::now());
         }
         wanted
+    }
+
+    /// Whether to search no more for other groups of the name on this connection. Each attempt without
+    /// permission is a line in the server's log; where denials are not heard there is one.
+    pub(crate) fn forbids_twins(&self, connection: u64) -> bool {
+        let mut denied = self.denied();
+        if self.hearing != Hearing::Deaf {
+            return denied.twins;
+        }
+        denied.searched.replace(connection) == Some(connection)
     }
 
     fn denied(&self) -> MutexGuard<'_, Denied> {

@@ -119,8 +119,8 @@ codes! {
     SlotsHeld = "slots_held", Report,
         "Slots are held for replacements of workers that left; their partitions have no owner.";
     StoreUnfit = "store_unfit", Report,
-        "A setting of the store was changed, or its server is too old: records may vanish, or conditions \
-         not be kept.";
+        "A setting of the store was changed, its server is too old, or the group exists twice: records may \
+         vanish, conditions not be kept, or partitions have two owners.";
     OtherProblem = "other_problem", Report,
         "The leader is of a later release and tells a problem that this release has no name for.";
     ModeNotHeld = "mode_not_held", Report,

@@ -66,7 +66,8 @@ impl Leader {
         let nothing = evictions.is_empty() && requests.is_empty() && step.changes.is_empty();
         let (said, limit) = (self.head.parked, self.info.max_value);
         let parked = self.view.parking.rewritten(&target.parked, said, limit);
-        if begins && nothing && parked.is_none() && !target.kept.is_empty() {
+        let first_look = self.target.is_none() && cause == Cause::Parked;
+        if begins && nothing && parked.is_none() && (first_look || !target.kept.is_empty()) {
             // Nothing is left of the plan but that it was made.
             self.target = Some(target);
             (self.unfinished, self.weights_matter, self.stirred) = (None, None, true);

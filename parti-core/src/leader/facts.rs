@@ -204,10 +204,10 @@ impl Leader {
             self.gathering = None;
             return;
         }
-        let joins = self.joins_window().unwrap_or(Changing::begun(now));
-        let gathering = self.gathering.get_or_insert(joins);
-        gathering.first = gathering.first.min(joins.first);
-        gathering.last = gathering.last.max(joins.last);
+        // A group that has lost what it had begins anew now, however long its workers have been there.
+        let joined = self.joins_window().map(|joins| joins.last);
+        let gathering = self.gathering.get_or_insert(Changing::begun(now));
+        gathering.last = gathering.last.max(joined.unwrap_or_default());
     }
 
     /// Since when a worker has been waiting for its share: since it came, whoever led then, unless it

@@ -53,7 +53,9 @@ impl View {
     pub(super) fn unheeding(&self, config: &Config) -> impl Iterator<Item = (&WorkerId, Instant)> {
         let unread = self.sessions.iter().filter(|(_, session)| {
             let outline = session.unread.as_ref();
-            session.record.is_none() && outline.is_some_and(SessionOutline::is_living)
+            // One that is silent is judged by its lease.
+            let goes_on = session.since >= session.said + config.apply_timeout() / 2;
+            goes_on && session.record.is_none() && outline.is_some_and(SessionOutline::is_living)
         });
         unread.map(|(worker, session)| (worker, session.said + config.apply_timeout()))
     }

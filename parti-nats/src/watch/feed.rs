@@ -21,11 +21,12 @@ use crate::violation::random;
 use crate::watch::frame::{Frame, read};
 
 /// How long the server keeps a consumer nobody listens to.
-const INACTIVE_NANOS: u64 = 5_000_000_000;
+const INACTIVE: Duration = Duration::from_secs(5);
 
-/// How often, and with what growing pause, the deletion of a consumer is tried.
-const DELETIONS_MAX: u32 = 4;
+/// The pause between two tries to delete a consumer; each is longer by this than the one before.
 const DELETION_PAUSE: Duration = Duration::from_millis(100);
+/// How often one that was never confirmed is deleted although the server does not know it.
+const ANSWERS_MAX: u32 = 4;
 
 /// A running consumer.
 pub(crate) struct Feed {
@@ -85,7 +86,7 @@ impl Feed {
             connection,
             confirmed: false,
         };
-        let heartbeat = api.options.watch_heartbeat.as_nanos();
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let from = (from != Revision::ZERO).then(|| from.get());
         let request = Request {
             stream_name: &api.names.stream,
@@ -100,8 +101,8 @@ impl Feed {
                 replay_policy: "instant",
                 max_deliver: 1,
                 flow_control: true,
-                idle_heartbeat: u64::try_from(heartbeat).unwrap_or(u64::MAX),
-                inactive_threshold: INACTIVE_NANOS,
+                idle_heartbeat: nanos(api.options.watch_heartbeat),
+                inactive_threshold: nanos(INACTIVE),
                 num_replicas: 1,
                 mem_storage: true,
             },
@@ -144,19 +145,27 @@ impl Drop for Feed {
     }
 }
 
-/// Deletes a consumer; again when a broken connection swallows the request.
+/// Deletes a consumer; again when a broken connection swallows the request, until the server has dropped
+/// it by itself.
 async fn delete(api: &Api, method: &str, confirmed: bool) {
     #[derive(Serialize, Deserialize)]
     struct Nothing {}
-    for attempt in 1..=DELETIONS_MAX {
+    let (begun, mut answers) = (Instant::now(), 0);
+    let mut pause = DELETION_PAUSE;
+    while begun.elapsed() < INACTIVE {
         match api.call(method, &Nothing {}, api.deadline()).await {
             Ok(Nothing {}) => return,
             // It is gone, or the right is missing; one that was never confirmed may come yet.
-            Err(Failure::Server { .. } | Failure::Denied { .. }) if confirmed => return,
-            Err(error) => tracing::debug!(%error, method, attempt, "left to the idle limit"),
+            Err(Failure::Server { .. } | Failure::Denied { .. }) => {
+                answers += 1;
+                if confirmed || answers == ANSWERS_MAX {
+                    return;
+                }
+            }
+            Err(error) => tracing::debug!(%error, method, "a consumer is not deleted yet"),
         }
-        if attempt < DELETIONS_MAX {
-            sleep(DELETION_PAUSE * attempt).await;
-        }
+        sleep(pause).await;
+        pause += DELETION_PAUSE;
     }
+    tracing::debug!(method, "left to the idle limit");
 }

@@ -6,7 +6,7 @@ use parti_core::{Expect, Store, StoreOp, StoreReply, WatchScope};
 use parti_nats::async_nats::ConnectOptions;
 use parti_nats::{NatsStore, Storage, tuned};
 
-use crate::support::{World, commit, group, next, options, put, until, write};
+use crate::support::{World, commit, get, group, next, options, put, until, write};
 
 const KEYS: usize = 900;
 
@@ -112,6 +112,8 @@ async fn a_client_of_the_stores_own_has_room_for_a_whole_list() {
             .out_messages
             .load(std::sync::atomic::Ordering::Relaxed)
     };
+    // What was sent at the opening is counted when this is answered.
+    assert_eq!(get(&store, "none").await, None);
     let before = sent();
     assert_eq!(listed(&store).await, Some((KEYS, 900)));
     assert_eq!(sent() - before, 1, "one page");

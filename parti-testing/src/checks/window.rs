@@ -121,6 +121,10 @@ impl Window {
                 _ => {}
             }
         }
+        self.note_cold(at);
+    }
+
+    fn note_cold(&mut self, at: Instant) {
         if !self.recorded.is_empty() {
             self.cold_since = None;
         } else if !self.began.is_empty() {
@@ -173,12 +177,9 @@ impl Window {
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
         let waiting = office.waiting.filter(|_| !basis.is_disjoint(&workers));
         let joined: Vec<Instant> = active()
-            .filter(|(worker, _)| new(worker) || office.spared.contains_key(*worker))
+            .filter(|(worker, _)| new(worker) && !office.spared.contains_key(*worker))
             // What is due comes before what is heard in the same step.
             .map(|(worker, heard)| {
-                if let Some(&since) = office.spared.get(worker) {
-                    return since;
-                }
                 let heard = if heard.joined == at {
                     heard.earlier
                 } else {
@@ -187,17 +188,17 @@ impl Window {
                 let began = self.began.get(worker).copied();
                 began.map_or(heard, |began| heard.min(since(began)))
             })
-            .chain(waiting)
             .collect();
+        // Who was left out before has been waiting for at least so long.
+        let spared = active().filter_map(|(worker, _)| office.spared.get(worker).copied());
+        let left_out: Vec<Instant> = spared.chain(waiting).collect();
+        let first = joined.iter().chain(&left_out).min().copied();
+        let last = joined.iter().max().or(left_out.iter().max()).copied();
         let expected = self.expected.map(|expected| expected as usize);
         let decision = Decision {
             at,
             workers: workers.clone(),
-            joined: joined
-                .iter()
-                .min()
-                .copied()
-                .zip(joined.iter().max().copied()),
+            joined: first.zip(last),
             complete: expected.is_some_and(|expected| active().count() >= expected),
             cold_since: self.cold_since.map(since),
         };
@@ -333,6 +334,7 @@ impl Check for Window {
                         self.recorded.remove(worker);
                     }
                 }
+                self.note_cold(now);
             }
             Fact::Notice { process, notice } => self.on_notice(*process, notice),
             Fact::Planned {

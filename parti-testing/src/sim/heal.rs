@@ -50,11 +50,9 @@ impl World<'_> {
         // Each of them may be elected, and elected again while others wait their turn.
         let patience = longest(&|config| config.leader_patience() + config.election_timeout() * 3);
         // The terms given up before the faults ended have made them patient.
-        let running = self.nodes.iter().filter_map(|node| node.running.as_ref());
-        let futile = running
-            .map(|running| running.core.status().futile_terms)
-            .max();
-        let turns = (2 << futile.unwrap_or_default().min(4)).max(4);
+        let head = self.store.stored().head;
+        let futile = head.map_or(0, |head| head.carried.futile);
+        let turns = (2 << futile.min(4)).max(4);
         let late = late + self.plan_time() * SLOW_PLANS + patience * limping * turns;
         // What prefers a pool that is gone waits for it before anybody else will do.
         let late = late + self.plan.settings.pools.grace();

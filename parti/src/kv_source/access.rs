@@ -2,7 +2,8 @@
 //!
 //! It is separate because the outcome of a write can be unknown. What always holds: every try of a
 //! change expects the revision it read, so of all tries at most one happens; a try whose outcome
-//! was unclear is recognised by its name, also under later changes of others.
+//! was unclear is recognised by its name, also under later changes of others; and nothing is said to
+//! have failed as long as such a try may be stored.
 
 use std::future::Future;
 use std::time::Duration;
@@ -33,8 +34,28 @@ pub(super) struct Stored {
     pub(super) list: Option<Vec<Partition>>,
     /// The change that made the list and some before it, newest first.
     changes: Vec<Nonce>,
-    /// How many pieces it has.
-    parts: u32,
+    /// The pieces after the first, also those that a list which cannot be read has left.
+    rest: Vec<String>,
+}
+
+/// A try whose outcome is not known.
+struct Unclear {
+    name: Nonce,
+    /// What it expected to find, and the change that had made that.
+    expected: Revision,
+    after: Option<Nonce>,
+    error: StoreError,
+}
+
+impl Unclear {
+    /// Whether it is certain that it was not stored and will not be: another write came first, and
+    /// what is stored names every change since the one this try would have followed.
+    fn is_ruled_out(&self, stored: &Stored) -> bool {
+        let whole = self
+            .after
+            .is_some_and(|after| stored.changes.contains(&after));
+        stored.revision != self.expected && whole && !stored.changes.contains(&self.name)
+    }
 }
 
 /// What a change does when the stored list cannot be read.
@@ -59,10 +80,10 @@ pub(super) async fn read(store: &dyn Store) -> Result<Stored, KvSourceError> {
 async fn read_once(store: &dyn Store) -> Result<Stored, KvSourceError> {
     let key = source_key(0);
     let Some(entry) = get(store, &key).await? else {
-        return Ok(Stored::nothing(Revision::ZERO));
+        return Ok(Stored::nothing(Revision::ZERO, Vec::new()));
     };
     let Some(first) = part(&entry)? else {
-        return Ok(Stored::nothing(entry.revision));
+        return Ok(Stored::nothing(entry.revision, Vec::new()));
     };
     let mut changes = vec![first.change];
     changes.extend(&first.earlier);
@@ -77,17 +98,17 @@ async fn read_once(store: &dyn Store) -> Result<Stored, KvSourceError> {
         revision: entry.revision,
         list: Some(list),
         changes,
-        parts,
+        rest: (1..parts).map(source_key).collect(),
     })
 }
 
 impl Stored {
-    const fn nothing(revision: Revision) -> Self {
+    const fn nothing(revision: Revision, rest: Vec<String>) -> Self {
         Self {
             revision,
             list: None,
             changes: Vec::new(),
-            parts: 0,
+            rest,
         }
     }
 }
@@ -101,7 +122,7 @@ pub(super) async fn change<F>(
 where
     F: FnMut(Option<Vec<Partition>>) -> Result<Vec<Partition>, KvSourceError>,
 {
-    let mut unclear: Vec<Nonce> = Vec::new();
+    let mut unclear: Vec<Unclear> = Vec::new();
     // The last failure of the store; none when somebody else was first.
     let mut last: Option<StoreError> = None;
     let mut pause = PAUSES.0;
@@ -116,15 +137,17 @@ where
                 last = Some(error);
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(unsettled(unclear, tries, error)),
         };
         if let Some(list) = own(&stored, &unclear) {
             return Ok(list);
         }
-        let new = checked(change(stored.list.clone())?)?;
-        if stored.list.as_ref() == Some(&new) {
-            return Ok(new);
-        }
+        unclear.retain(|old| !old.is_ruled_out(&stored));
+        let new = match change(stored.list.clone()).and_then(|list| Ok(checked(list)?)) {
+            Ok(new) if stored.list.as_ref() == Some(&new) => return Ok(new),
+            Ok(new) => new,
+            Err(error) => return Err(unsettled(unclear, tries, error)),
+        };
         let name = Nonce::new(random());
         match commit(store, &limits, &stored, &new, name).await {
             Ok(()) => return Ok(new),
@@ -132,25 +155,60 @@ where
                 StoreErrorKind::Refused => last = None,
                 StoreErrorKind::Unavailable | StoreErrorKind::Missing => last = Some(error),
                 StoreErrorKind::Unknown => {
-                    unclear.push(name);
+                    unclear.push(Unclear {
+                        name,
+                        expected: stored.revision,
+                        after: stored.changes.first().copied(),
+                        error: error.clone(),
+                    });
                     last = Some(error);
                 }
-                StoreErrorKind::Rejected => return Err(KvSourceError::Store(error)),
+                StoreErrorKind::Rejected => {
+                    let error = KvSourceError::Store(error);
+                    return settled(store, unclear, tries, error).await;
+                }
             },
-            Err(error) => return Err(error),
+            Err(error) => return settled(store, unclear, tries, error).await,
         }
     }
-    let tries = TRIES;
-    Err(match last {
-        None => KvSourceError::Conflict { tries },
-        Some(last) if !unclear.is_empty() => KvSourceError::Unsettled { tries, last },
-        Some(error) => KvSourceError::Store(error),
-    })
+    let error = last.map_or(
+        KvSourceError::Conflict { tries: TRIES },
+        KvSourceError::Store,
+    );
+    settled(store, unclear, TRIES, error).await
+}
+
+/// What became of a change that is given up: one more look finds out whether an unclear try was stored.
+async fn settled(
+    store: &dyn Store,
+    mut unclear: Vec<Unclear>,
+    tries: u32,
+    error: KvSourceError,
+) -> Result<Vec<Partition>, KvSourceError> {
+    if !unclear.is_empty()
+        && let Ok(stored) = read(store).await
+    {
+        if let Some(list) = own(&stored, &unclear) {
+            return Ok(list);
+        }
+        unclear.retain(|old| !old.is_ruled_out(&stored));
+    }
+    Err(unsettled(unclear, tries, error))
+}
+
+/// The error, unless a try may be stored all the same.
+fn unsettled(mut unclear: Vec<Unclear>, tries: u32, error: KvSourceError) -> KvSourceError {
+    match (unclear.pop(), error) {
+        (None, error) => error,
+        (Some(_), KvSourceError::Store(last)) => KvSourceError::Unsettled { tries, last },
+        (Some(Unclear { error: last, .. }), _) => KvSourceError::Unsettled { tries, last },
+    }
 }
 
 /// The stored list, when one of these tries is in it.
-fn own(stored: &Stored, unclear: &[Nonce]) -> Option<Vec<Partition>> {
-    let own = stored.changes.iter().any(|change| unclear.contains(change));
+fn own(stored: &Stored, unclear: &[Unclear]) -> Option<Vec<Partition>> {
+    let is_stored = |old: &Unclear| stored.changes.contains(&old.name);
+    let own = unclear.iter().any(is_stored);
     stored.list.clone().filter(|_| own)
 }
 
@@ -159,14 +217,20 @@ async fn situation(
     store: &dyn Store,
     unreadable: Unreadable,
 ) -> Result<(Stored, StoreInfo), KvSourceError> {
-    let stored = match read(store).await {
+    let mut stored = match read(store).await {
         Err(KvSourceError::Store(error)) => return Err(KvSourceError::Store(error)),
         Err(_) if unreadable == Unreadable::Overwrite => {
             let entry = get(store, &source_key(0)).await?;
-            Stored::nothing(entry.map_or(Revision::ZERO, |entry| entry.revision))
+            let revision = entry.map_or(Revision::ZERO, |entry| entry.revision);
+            Stored::nothing(revision, Vec::new())
         }
         read => read?,
     };
+    if stored.list.is_none() {
+        // Nothing says how many pieces there were.
+        let pieces = further_pieces(store).await?;
+        stored.rest = pieces.into_iter().map(|entry| entry.key).collect();
+    }
     Ok((stored, info(store).await?))
 }
 
@@ -180,7 +244,7 @@ async fn commit(
     let (max_value, max_batch) = (limits.max_value, limits.max_batch);
     let earlier = &stored.changes[..stored.changes.len().min(EARLIER_MAX)];
     let parts = pieces(list, name, earlier, max_value).map_err(KvSourceError::Pieces)?;
-    let kept = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let written: Vec<String> = parts.iter().map(|part| source_key(part.index)).collect();
     // The first piece carries the condition: every change writes it.
     let condition = match stored.revision {
         Revision::ZERO => Expect::Absent,
@@ -198,11 +262,6 @@ async fn commit(
             value: Some(wire::encode(&Record::Source(part))),
         })
         .collect();
-    writes.extend((kept..stored.parts).map(|index| Write {
-        key: source_key(index),
-        value: None,
-        expect: Expect::Any,
-    }));
     if writes.len() > max_batch {
         return Err(KvSourceError::TooLarge {
             partitions: list.len(),
@@ -210,6 +269,14 @@ async fn commit(
             max_batch,
         });
     }
+    // As many as there is room for: the first piece says how many count.
+    let room = max_batch - writes.len();
+    let left = stored.rest.iter().filter(|key| !written.contains(key));
+    writes.extend(left.take(room).map(|key| Write {
+        key: key.clone(),
+        value: None,
+        expect: Expect::Any,
+    }));
     match execute(store, StoreOp::Commit { writes }).await? {
         StoreReply::Committed { .. } => Ok(()),
         StoreReply::Entry(_) | StoreReply::Entries { .. } | StoreReply::Info(_) => {
@@ -218,12 +285,18 @@ async fn commit(
     }
 }
 
-async fn rest(store: &dyn Store, parts: u32) -> Result<Vec<SourcePart>, KvSourceError> {
+async fn further_pieces(store: &dyn Store) -> Result<Vec<Entry>, KvSourceError> {
     let prefix = SOURCE_PARTS_PREFIX.to_owned();
-    let StoreReply::Entries { entries, .. } = execute(store, StoreOp::List { prefix }).await?
-    else {
-        return Err(unexpected());
-    };
+    match execute(store, StoreOp::List { prefix }).await? {
+        StoreReply::Entries { entries, .. } => Ok(entries),
+        StoreReply::Committed { .. } | StoreReply::Entry(_) | StoreReply::Info(_) => {
+            Err(unexpected())
+        }
+    }
+}
+
+async fn rest(store: &dyn Store, parts: u32) -> Result<Vec<SourcePart>, KvSourceError> {
+    let entries = further_pieces(store).await?;
     let mut rest = Vec::new();
     for index in 1..parts {
         let key = source_key(index);

@@ -53,12 +53,12 @@ pub enum KvSourceError {
         /// How many tries there were.
         tries: u32,
     },
-    /// The store did not say whether the last tries were done. **The change may have happened, or
-    /// may happen yet.** Read the list before you make it again.
+    /// The store did not say whether one of the tries was done, and neither does what is stored now.
+    /// **The change may have happened, or may happen yet.** Read the list before you make it again.
     Unsettled {
         /// How many tries there were.
         tries: u32,
-        /// The last error.
+        /// The last error of the store.
         last: StoreError,
     },
     /// The store failed or refused.

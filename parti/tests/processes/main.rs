@@ -1,11 +1,13 @@
 //! Real processes on a real nats-server: joins, `kill -9`, the loss of the leader, SIGTERM, and what
 //! an idle group costs. The histories that the processes wrote are checked against each other.
 
+mod idle;
 mod losses;
+mod strain;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,14 +17,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parti_testing::lives::{Life, Line, judge, shares, takeover_ms};
 use parti_testing::nats_server::{NatsServer, ServerOptions};
 use parti_testing::process::OwnProcess;
+use strain::Strain;
 
 const PARTITIONS: usize = 100;
 /// How long anything may take that has no bound of its own.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// The life of a group on real processes: nothing of it may depend on sharing one.
 #[test]
 fn five_processes_share_survive_kills_and_leave_cleanly() {
+    let strain = Strain::begin();
     let mut group = Group::start("fast", 5);
     group.until("an even share", |lives| {
         shares_are(lives, &[20, 20, 20, 20, 20])
@@ -57,8 +61,8 @@ fn five_processes_share_survive_kills_and_leave_cleanly() {
         let took = takeover_ms(&lives, dead).expect("waited for");
         eprintln!("taken over after {took} ms");
         assert!(
-            took <= 1000 + 1000,
-            "lease 1 s and a second more, but {took} ms"
+            took <= strain.allows(1000 + 1000),
+            "lease 1 s and a second more, but {took} ms, {strain}"
         );
     }
     for process in group.alive() {
@@ -76,6 +80,7 @@ fn five_processes_share_survive_kills_and_leave_cleanly() {
 /// Starting a whole deployment at once has left half of it without an assignment elsewhere.
 #[test]
 fn twenty_workers_that_start_at_once_all_own_their_share_within_a_second() {
+    let strain = Strain::begin();
     let group = Group::start("default", 20);
     group.until("an even share", |lives| shares_are(lives, &[5; 20]));
     let lives = group.lives();
@@ -88,12 +93,13 @@ fn twenty_workers_that_start_at_once_all_own_their_share_within_a_second() {
     );
     let took = assigned.saturating_sub(claimed);
     eprintln!("the last share {took} ms after the last claim");
-    assert!(took <= 1000, "{took} ms");
+    assert!(took <= strain.allows(1000), "{took} ms, {strain}");
 }
 
 /// Crash after crash: the median take-over hardly takes longer than the lease.
 #[test]
 fn repeated_kills_are_taken_over_within_the_lease_and_a_little() {
+    let strain = Strain::begin();
     let mut group = Group::start("fast", 6);
     let sum = |lives: &[Life]| shares(lives).iter().sum::<usize>();
     let mut took = Vec::new();
@@ -108,12 +114,12 @@ fn repeated_kills_are_taken_over_within_the_lease_and_a_little() {
     took.sort_unstable();
     eprintln!("taken over after {took:?} ms");
     assert!(
-        took[2] <= 1000 + 100,
-        "median of {took:?} ms, lease 1000 ms"
+        took[2] <= strain.allows(1000 + 100),
+        "median of {took:?} ms, lease 1000 ms, {strain}"
     );
     assert!(
-        took[4] <= 1000 + 1000,
-        "worst of {took:?} ms, lease 1000 ms"
+        took[4] <= strain.allows(1000 + 1000),
+        "worst of {took:?} ms, lease 1000 ms, {strain}"
     );
     let lives = group.lives();
     assert_eq!(judge(&lives), []);
@@ -132,10 +138,10 @@ fn a_paused_process_loses_its_partitions_and_comes_back_as_a_new_session() {
     let before = group.lives()[follower].clone();
     group.processes[follower].child.resume().expect("goes on");
     group.until("its end is told", |lives| {
-        lives[follower].count("revoked") == before.count("assigned")
+        lives[follower].count("revoked") >= before.count("assigned")
     });
     group.until("a new session", |lives| {
-        lives[follower].count("claimed") == 2
+        lives[follower].count("claimed") > before.count("claimed")
     });
     group.until("a share again", |lives| shares(lives)[follower] >= 30);
     let lives = group.lives();
@@ -167,6 +173,7 @@ fn an_outage_of_the_server_ends_with_the_same_ids_and_the_same_assignment() {
 /// The default timings promise to detect a crash within the lease of six seconds.
 #[test]
 fn the_default_timings_take_over_within_the_lease_and_a_second() {
+    let strain = Strain::begin();
     let mut group = Group::start("default", 3);
     let sum = |lives: &[Life]| shares(lives).iter().sum::<usize>();
     group.until("everything owned", |lives| sum(lives) == PARTITIONS);
@@ -176,28 +183,8 @@ fn the_default_timings_take_over_within_the_lease_and_a_second() {
     let lives = group.lives();
     let took = takeover_ms(&lives, leader).expect("waited for");
     eprintln!("taken over after {took} ms");
-    assert!(took <= 6000 + 1000, "{took} ms");
+    assert!(took <= strain.allows(6000 + 1000), "{took} ms, {strain}");
     assert_eq!(judge(&lives), []);
-}
-
-/// Idle polling once cost a fleet thousands of requests an hour; here it is one write a heartbeat.
-#[test]
-fn an_idle_group_costs_one_request_a_worker_and_heartbeat() {
-    let group = Group::start("fast", 5);
-    group.until("an even share", |lives| {
-        shares_are(lives, &[20, 20, 20, 20, 20])
-    });
-    // The last acknowledgements and the first reconcile are not idling.
-    thread::sleep(Duration::from_secs(1));
-    let (before, begun) = (group.requests(), Instant::now());
-    thread::sleep(Duration::from_secs(5));
-    let (requests, elapsed) = (group.requests() - before, begun.elapsed());
-    let heartbeats = 5.0 * elapsed.as_secs_f64() / 0.25;
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-    let ratio = requests as f64 / heartbeats;
-    eprintln!("{requests} requests for {heartbeats:.0} heartbeats, {ratio:.2} each");
-    assert!(ratio > 0.8, "it is not being counted: {ratio}");
-    assert!(ratio < 1.25, "{ratio} requests a heartbeat");
 }
 
 fn shares_are(lives: &[Life], expected: &[usize]) -> bool {
@@ -297,18 +284,6 @@ impl Group {
         let reader = process.reader.take().expect("read to the end once");
         reader.join().expect("it reads what there is");
         status
-    }
-
-    /// How many messages clients have sent to the server.
-    fn requests(&self) -> u64 {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.monitoring)).expect("http");
-        let request = b"GET /varz HTTP/1.0\r\nHost: localhost\r\n\r\n";
-        stream.write_all(request).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-        let varz: serde_json::Value = serde_json::from_str(body).expect("JSON");
-        varz["in_msgs"].as_u64().expect("a number")
     }
 }
 

@@ -1,14 +1,18 @@
 //! Records that are removed without a tombstone, at every moment: by a purge of one subject, by an age
 //! limit that was set for some seconds, by a limit that discards what is old.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::parked::{EVEN, ODD, held, join, names, parked, pools};
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
-use crate::id::Version;
+use crate::config::Mode;
+use crate::event::{Event, RequestId};
+use crate::id::{Token, Version};
 use crate::notice::{Notice, StepDownReason};
 #[cfg(feature = "planted")]
 use crate::planted::Planted;
@@ -174,6 +178,85 @@ fn whatever_vanishes_the_group_comes_back() {
                 owned = distinct.len();
             }
             assert_eq!(owned, 9, "kind {number}, the leader dies: {dies}");
+        }
+    }
+}
+
+/// Removes, for a while, every record of a kind that there is every 50 ms.
+fn vanish_for(world: &mut World, kind: fn(&str) -> bool, moments: u64) {
+    for _ in 0..moments {
+        world.entries.retain(|key, _| !kind(key));
+        world.run(Duration::from_millis(50));
+    }
+}
+
+/// What is held by processes that run, with its tokens; nothing may be held twice.
+fn tokens(world: &World) -> BTreeMap<String, Token> {
+    let mut tokens = BTreeMap::new();
+    for node in world.nodes.iter().filter(|node| !node.cut_off) {
+        for (partition, &token) in &node.held {
+            let other = tokens.insert(partition.to_string(), token);
+            assert_eq!(other, None, "{partition} is held twice at {}", world.now);
+        }
+    }
+    tokens
+}
+
+/// Requests, audit entries and what is parked: whenever their records vanish, before they are read, while
+/// they are acted upon, or for seconds on end, nobody who lives loses anything, and all the rest happens.
+#[test]
+fn requests_audit_entries_and_parked_records_may_vanish_at_every_moment() {
+    let kinds: [fn(&str) -> bool; 3] = [
+        |key| key.starts_with("ctl."),
+        |key| key.starts_with("h."),
+        |key| key == "parked",
+    ];
+    let waits = (0..10).map(|moment| moment * 150).chain([6_000, 31_000]);
+    for (wait, moments, kind) in waits.flat_map(|wait| {
+        let both = [1, 200].into_iter();
+        both.flat_map(move |moments| kinds.map(|kind| (wait, moments, kind)))
+    }) {
+        for dies in [false, true] {
+            let what = format!("after {wait} ms, {moments} times, the leader dies: {dies}");
+            let mut world = pools(&["a", "a", "a"]);
+            assert_eq!((held(&world).len(), parked(&world)), (5, 4));
+            let leads = leader(&world);
+            let asks = (0..3)
+                .find(|&node| node != leads)
+                .expect("somebody follows");
+            let request = RequestId(7);
+            world.tell(asks, Event::Trigger { request });
+            world.nodes[leads].cut_off = dies;
+            let kept = tokens(&world);
+            world.run(Duration::from_millis(wait));
+            vanish_for(&mut world, kind, moments);
+            world.run(secs(60));
+            let now = tokens(&world);
+            for (partition, token) in &kept {
+                assert_eq!(now.get(partition), Some(token), "{partition} moved, {what}");
+            }
+            assert_eq!((held(&world), parked(&world)), (names(EVEN), 4), "{what}");
+            let answers = world.nodes[asks].notices.iter().filter(|notice| {
+                matches!(
+                    notice,
+                    Notice::RequestDone {
+                        request: RequestId(7),
+                        ..
+                    }
+                ) || matches!(
+                    notice,
+                    Notice::RequestFailed {
+                        request: RequestId(7),
+                        ..
+                    }
+                )
+            });
+            assert_eq!(answers.count(), 1, "one answer, {what}");
+            // What is parked is known all the same: as soon as somebody may own it, somebody does.
+            join(&mut world, "b", 3, Mode::Exclusive);
+            world.run(secs(30));
+            let all = names(EVEN.into_iter().chain(ODD));
+            assert_eq!((held(&world), parked(&world)), (all, 0), "{what}");
         }
     }
 }

@@ -1,18 +1,18 @@
 //! A partition list in a store: changed by many, read whole, never taken for smaller than it is.
 
-#[path = "support/recorder.rs"]
+mod outcomes;
+#[path = "../support/recorder.rs"]
 mod recorder;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parti::{
     Clock, KvSource, KvSourceError, LocalStore, Manager, Partition, PartitionError, PartitionKey,
-    PartitionSource, PieceError, SourceError, StopMode, Store, StoreError, StoreErrorKind,
-    async_trait,
+    PartitionSource, PieceError, SourceError, StopMode, Store as _,
 };
-use parti_core::{Entry, StoreOp, StoreReply, Watch, WatchScope};
+use parti_core::{StoreOp, StoreReply};
 use parti_testing::kv::Limits;
 use parti_testing::memory_store::MemoryStore;
 use recorder::{Recorder, fast, until};
@@ -100,138 +100,6 @@ async fn no_change_is_lost_when_many_change_the_list_at_once() {
     assert_eq!((list.len(), names.len()), (40, 40));
 }
 
-/// What happens to the next commit.
-enum Fate {
-    /// It happens, and its answer is lost.
-    Unheard,
-    /// It does not happen, and nobody knows.
-    Lost,
-    /// It happens, its answer is lost, and somebody adds this partition before it is read again.
-    Overtaken(&'static str),
-    Fail(StoreErrorKind),
-}
-
-/// A store in memory whose commits and reads go wrong as told.
-#[derive(Default)]
-struct Fickle {
-    store: LocalStore,
-    fates: Mutex<VecDeque<Fate>>,
-    /// What a read of one key answers instead of the truth.
-    stale: Mutex<Option<Entry>>,
-}
-
-impl Fickle {
-    fn new(fates: impl IntoIterator<Item = Fate>) -> Arc<Self> {
-        let fates = Mutex::new(fates.into_iter().collect());
-        Arc::new(Self {
-            fates,
-            ..Self::default()
-        })
-    }
-
-    fn fate(&self) -> Option<Fate> {
-        self.fates
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-    }
-
-    fn set_stale(&self, entry: Option<Entry>) {
-        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = entry;
-    }
-}
-
-#[async_trait]
-impl Store for Fickle {
-    async fn execute(&self, op: StoreOp) -> Result<StoreReply, StoreError> {
-        let stale = self
-            .stale
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let (StoreOp::Get { .. }, Some(entry)) = (&op, stale) {
-            return Ok(StoreReply::Entry(Some(entry)));
-        }
-        let is_commit = matches!(op, StoreOp::Commit { .. });
-        let Some(fate) = is_commit.then(|| self.fate()).flatten() else {
-            return self.store.execute(op).await;
-        };
-        let kind = match fate {
-            Fate::Unheard => {
-                self.store.execute(op).await?;
-                StoreErrorKind::Unknown
-            }
-            Fate::Overtaken(name) => {
-                self.store.execute(op).await?;
-                let other = KvSource::new(Arc::new(self.store.clone()));
-                other.add(vec![partition(name)]).await.expect("added");
-                StoreErrorKind::Unknown
-            }
-            Fate::Lost => StoreErrorKind::Unknown,
-            Fate::Fail(kind) => kind,
-        };
-        Err(StoreError::new(kind, "as the script says"))
-    }
-
-    async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError> {
-        self.store.watch(scope).await
-    }
-}
-
-/// An answer that is lost must neither lose the change nor make it twice.
-#[tokio::test(start_paused = true)]
-async fn a_change_with_an_unknown_outcome_is_made_exactly_once() {
-    let cases = [
-        (vec![Fate::Unheard], vec!["p0", "new"]),
-        (vec![Fate::Lost], vec!["p0", "new"]),
-        (vec![Fate::Lost, Fate::Unheard], vec!["p0", "new"]),
-        (vec![Fate::Overtaken("x")], vec!["p0", "new", "x"]),
-        (vec![Fate::Fail(StoreErrorKind::Refused)], vec!["p0", "new"]),
-        (
-            vec![Fate::Fail(StoreErrorKind::Unavailable)],
-            vec!["p0", "new"],
-        ),
-    ];
-    for (fates, expected) in cases {
-        let store = Fickle::new([]);
-        let source = KvSource::new(Arc::clone(&store) as Arc<dyn Store>);
-        source.create(numbered(1)).await.expect("stored");
-        store.fates.lock().expect("no panic").extend(fates);
-        let answered = source.add(vec![partition("new")]).await.expect("added");
-        let stored = source.partitions().await.expect("stored");
-        assert_eq!(answered, stored);
-        let names: Vec<_> = stored.iter().map(|p| p.key.to_string()).collect();
-        assert_eq!(names, expected);
-    }
-}
-
-/// Giving up must say what is known: nothing written, or perhaps written.
-#[tokio::test(start_paused = true)]
-async fn giving_up_says_what_it_leaves_behind() {
-    let repeated = |fate: fn() -> Fate| Fickle::new((0..100).map(move |_| fate()));
-    let refused = repeated(|| Fate::Fail(StoreErrorKind::Refused));
-    let error = KvSource::new(refused).create(numbered(1)).await;
-    assert!(
-        matches!(error, Err(KvSourceError::Conflict { tries: 20 })),
-        "{error:?}"
-    );
-    let lost = repeated(|| Fate::Lost);
-    let error = KvSource::new(lost).create(numbered(1)).await;
-    assert!(
-        matches!(error, Err(KvSourceError::Unsettled { .. })),
-        "{error:?}"
-    );
-    let away = repeated(|| Fate::Fail(StoreErrorKind::Unavailable));
-    let error = KvSource::new(away).create(numbered(1)).await;
-    assert!(matches!(error, Err(KvSourceError::Store(_))), "{error:?}");
-    let denied = Fickle::new([Fate::Fail(StoreErrorKind::Rejected)]);
-    let error = KvSource::new(denied).create(numbered(1)).await;
-    assert!(
-        matches!(error, Err(KvSourceError::Store(_))),
-        "no second try: {error:?}"
-    );
-}
-
 /// A list beyond the payload limit of the server must neither be cut off nor be put together from
 /// two changes.
 #[tokio::test(start_paused = true)]
@@ -302,6 +170,33 @@ async fn pieces_that_are_not_needed_any_more_are_deleted() {
     assert_eq!(keys, ["src"]);
 }
 
+/// What a list that nobody can read has left behind would be taken for pieces of the next one by people, and
+/// would fill the bucket.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_replaces_an_unreadable_one_leaves_no_piece_of_it() {
+    let limits = Limits {
+        max_value: 1000,
+        max_batch: 50,
+    };
+    let harms: [fn(&MemoryStore) -> parti_core::Revision; 3] = [
+        |store| store.plant("src", b"junk"),
+        |store| store.plant("src.2", b"junk"),
+        |store| store.uproot("src"),
+    ];
+    for harm in harms {
+        let store = MemoryStore::with_limits(limits);
+        let source = KvSource::new(Arc::new(store.clone()));
+        source.create(numbered(500)).await.expect("in pieces");
+        harm(&store);
+        source.replace(numbered(60)).await.expect("overwrites");
+        assert_eq!(source.partitions().await.expect("whole"), numbered(60));
+        let living = store.entries();
+        let living = living.iter().filter(|entry| entry.value.is_some());
+        let keys: BTreeSet<_> = living.map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, BTreeSet::from(["src", "src.1"]));
+    }
+}
+
 /// A failed read that looks like a shorter list takes partitions from their owners.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_an_error_and_never_a_shorter_list() {
@@ -331,29 +226,6 @@ async fn what_cannot_be_read_is_an_error_and_never_a_shorter_list() {
     }
     source.replace(numbered(4)).await.expect("overwrites");
     assert_eq!(source.list().await.expect("there").len(), 4);
-}
-
-/// A lagging replica must not bring back partitions that were removed a moment ago.
-#[tokio::test(start_paused = true)]
-async fn a_list_older_than_one_that_was_seen_is_refused() {
-    let store = Fickle::new([]);
-    let source = KvSource::new(Arc::clone(&store) as Arc<dyn Store>);
-    source.create(numbered(3)).await.expect("stored");
-    let key = "src".to_owned();
-    let old = match store.execute(StoreOp::Get { key }).await {
-        Ok(StoreReply::Entry(Some(entry))) => entry,
-        other => panic!("{other:?}"),
-    };
-    source.remove(&[self::key("p0")]).await.expect("removed");
-    assert_eq!(source.list().await.expect("there").len(), 2);
-    store.set_stale(Some(old));
-    let error = source.list().await.expect_err("older").to_string();
-    assert!(
-        error.contains("revision 1") && error.contains("2 was seen"),
-        "{error}"
-    );
-    store.set_stale(None);
-    assert_eq!(source.list().await.expect("there").len(), 2);
 }
 
 async fn is_announced(source: &KvSource) -> bool {
