@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{Check, Fact, Findings, Kind, Process, Rules, Written};
-use parti_core::{Instant, Notice, ParkReason, ParkedGroup, PartitionKey, Record};
+use parti_core::{Instant, Notice, ParkReason, ParkedGroup, PartitionKey, Record, Token};
 
 /// What is parked because every worker failed with it, according to a record.
 pub(super) fn futile(record: Option<&Record>) -> impl Iterator<Item = &ParkedGroup> {
@@ -57,6 +57,9 @@ pub(super) struct NotInCircles {
     /// When a process last said that it could not begin with a partition it was given, and how often
     /// it was given it again since.
     said: BTreeMap<(Process, PartitionKey), (Instant, u32)>,
+    /// Under which token a process was given a partition last: what it gets back after its lease was
+    /// lost is the same ownership.
+    given: BTreeMap<(Process, PartitionKey), Token>,
 }
 
 impl NotInCircles {
@@ -64,6 +67,7 @@ impl NotInCircles {
         Self {
             least: rules.shortest_lease() * 50,
             said: BTreeMap::new(),
+            given: BTreeMap::new(),
         }
     }
 
@@ -93,6 +97,9 @@ impl Check for NotInCircles {
             } => {
                 for grant in grants {
                     let place = (*process, grant.partition.clone());
+                    if self.given.insert(place.clone(), grant.token) == Some(grant.token) {
+                        continue;
+                    }
                     let Some((since, again)) = self.said.get_mut(&place) else {
                         continue;
                     };
@@ -116,7 +123,10 @@ impl Check for NotInCircles {
                 process,
                 notice: Notice::Claimed { .. },
             }
-            | Fact::Ended { process } => self.said.retain(|(by, _), _| by != process),
+            | Fact::Ended { process } => {
+                self.said.retain(|(by, _), _| by != process);
+                self.given.retain(|(by, _), _| by != process);
+            }
             Fact::Began { .. }
             | Fact::Step { .. }
             | Fact::Heard { .. }

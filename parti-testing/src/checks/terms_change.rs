@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use super::{Check, Fact, Findings, Kind, Rules, Written};
+use super::{Check, Fact, Findings, Kind, Process, Rules, Written};
 use parti_core::{Instant, Key, Notice, Record, StepDownReason, Version, WorkerId};
 
 /// What a simulated source says when it is down for everybody.
@@ -18,16 +18,24 @@ pub(crate) const SOURCE_DOWN: &str = "the source is down for everybody";
 pub(super) struct SourceIsNoReason {
     /// Whose records grant something.
     granted: BTreeSet<WorkerId>,
+    /// Whether `head` says that there was a plan.
+    planned: bool,
+    /// Who met records that it cannot read: it does not know what they name.
+    puzzled: BTreeSet<Process>,
 }
 
 impl Check for SourceIsNoReason {
     fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Notice]
+        &[Kind::Commit, Kind::Foreign, Kind::Notice]
     }
 
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        if let Fact::Commit { writes, .. } = fact {
+        if let Fact::Commit { writes, .. } | Fact::Foreign { writes } = fact {
             for write in writes {
+                if write.key == Key::Head {
+                    self.planned = matches!(write.record(),
+                        Some(Record::Head(head)) if head.planned > Version::ZERO);
+                }
                 if let Key::Assignment(worker) = &write.key {
                     let grants = matches!(write.record(),
                         Some(Record::Assignment(record)) if !record.granted.is_empty());
@@ -41,6 +49,13 @@ impl Check for SourceIsNoReason {
         }
         if let Fact::Notice {
             process,
+            notice: Notice::RecordIgnored { .. },
+        } = fact
+        {
+            self.puzzled.insert(*process);
+        }
+        if let Fact::Notice {
+            process,
             notice:
                 Notice::LeadershipLost {
                     reason: StepDownReason::Failing(last),
@@ -48,7 +63,9 @@ impl Check for SourceIsNoReason {
                 },
         } = fact
             && last.contains(SOURCE_DOWN)
+            && self.planned
             && !self.granted.is_empty()
+            && !self.puzzled.contains(process)
         {
             findings.report(format!("{process} gives up its office: {last}"));
         }

@@ -29,6 +29,7 @@ impl World<'_> {
         self.healed_at = Some(self.now);
         self.faults = Faults::none();
         self.mend_handlers();
+        self.source_down_until = Instant::ORIGIN;
         self.outage = None;
         self.trouble = Trouble::default();
         self.store.limit_values(None);

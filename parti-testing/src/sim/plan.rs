@@ -413,7 +413,7 @@ pub enum Action {
     BreakHandler {
         /// On which node; on all when `None`.
         node: Option<usize>,
-        /// The number of the partition.
+        /// Which of those that are held there; beyond them it is counted round.
         partition: u32,
         /// How long; for ever when `None`.
         for_ms: Option<u64>,

@@ -329,6 +329,12 @@ fn a_source_that_is_down_is_no_reason_to_give_up_while_the_records_name_a_list()
     };
     let down = super::super::terms_change::SOURCE_DOWN;
     let granted = commit(A, vec![head(A, 1, 5, 3, 0), assignment(A, 5, Some(5), 4)]);
+    let ignored = Notice::RecordIgnored {
+        key: "a.worker-1".to_owned(),
+        reason: "of another release".to_owned(),
+    };
+    let puzzled = [granted.clone(), notice(A, ignored), gives_up(down)];
+    passes("S33", &puzzled);
     fails("S33", &[granted.clone(), gives_up(down)]);
     passes("S33", &[granted, gives_up("the strategy fails")]);
     passes("S33", &[gives_up(down)]);

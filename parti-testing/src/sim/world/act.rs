@@ -326,6 +326,7 @@ impl World<'_> {
         }
         let retired = at.retired;
         self.end_hosted(process);
+        self.forget_handlers(process);
         self.judge.observe(self.now, &Fact::Ended { process });
         if let Some(down) = down.filter(|_| !retired) {
             self.queue.push(self.now + down, Item::Start { node });

@@ -39,6 +39,8 @@ pub(in crate::sim) struct Handlers {
     broken: Vec<Broken>,
     /// Ownerships that could not be begun so far, and how often that failed.
     trying: BTreeMap<(Process, PartitionKey), (Token, u32)>,
+    /// What each process was given last, and under which token.
+    given: BTreeMap<(Process, PartitionKey), Token>,
 }
 
 impl Handlers {
@@ -63,21 +65,33 @@ impl World<'_> {
         else {
             return;
         };
-        let name = format!("p{partition}");
-        let key = self.list.iter().map(|partition| &partition.key);
-        let Some(key) = key.clone().find(|key| key.to_string() == name).cloned() else {
+        // What a node has is more worth breaking than what it may get some day.
+        let given = self.handlers.given.keys();
+        let has = |process: &Process| node.is_none_or(|node| usize::from(process.node) == node);
+        let held: Vec<_> = given.filter(|(process, _)| has(process)).collect();
+        let chosen = (partition as usize).checked_rem(held.len());
+        let Some((_, key)) = chosen.and_then(|index| held.get(index)) else {
             return;
         };
+        let key = key.clone();
         let until = for_ms.map_or(Instant::FAR_FUTURE, |ms| {
             self.now + Duration::from_millis(ms)
         });
         let hangs = Duration::from_millis(hangs_ms);
         self.handlers.broken.push(Broken {
-            key,
+            key: key.clone(),
             node,
             until,
             hangs,
         });
+        // As if its `on_assigned` had not come to an end yet.
+        let given = self.handlers.given.iter();
+        let given = given.filter(|((process, held), _)| has(process) && *held == key);
+        let given: Vec<(Process, Token)> = given.map(|((p, _), token)| (*p, *token)).collect();
+        for (process, token) in given {
+            let partition = key.clone();
+            self.try_to_begin(process, Grant { partition, token });
+        }
     }
 
     /// What is mended with the other faults: everything that does not last for ever.
@@ -107,16 +121,21 @@ impl World<'_> {
 
     /// Handlers are asked to begin.
     pub(in crate::sim) fn begin_processing(&mut self, process: Process, grants: &[Grant]) {
-        let (now, node) = (self.now, usize::from(process.node));
         for grant in grants {
-            let Some(hangs) = self.handlers.failing(now, node, &grant.partition) else {
-                continue;
-            };
+            let place = (process, grant.partition.clone());
+            self.handlers.given.insert(place, grant.token);
+            self.try_to_begin(process, grant.clone());
+        }
+    }
+
+    fn try_to_begin(&mut self, process: Process, grant: Grant) {
+        let (now, node) = (self.now, usize::from(process.node));
+        if let Some(hangs) = self.handlers.failing(now, node, &grant.partition) {
             self.judge.sometimes.count("handler_failed");
-            let (place, grant) = ((process, grant.partition.clone()), grant.clone());
+            let place = (process, grant.partition.clone());
             self.handlers.trying.insert(place, (grant.token, 0));
-            let at = now + hangs;
-            self.queue.push(at, Item::Attempt { process, grant });
+            self.queue
+                .push(now + hangs, Item::Attempt { process, grant });
         }
     }
 
@@ -125,7 +144,14 @@ impl World<'_> {
         for grant in grants {
             let place = (process, grant.partition.clone());
             self.handlers.trying.remove(&place);
+            self.handlers.given.remove(&place);
         }
+    }
+
+    /// A process is gone, and with it what it had.
+    pub(in crate::sim) fn forget_handlers(&mut self, process: Process) {
+        self.handlers.trying.retain(|(by, _), _| *by != process);
+        self.handlers.given.retain(|(by, _), _| *by != process);
     }
 
     /// An attempt to begin is over.
