@@ -4,7 +4,7 @@
 //! but for once: what it says may be on its way to the leader. So nothing is passed round in circles.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Fact, Findings, Kind, Process, Rules, Written};
 use parti_core::{Instant, Notice, ParkReason, ParkedGroup, PartitionKey, Record, Token};
@@ -60,6 +60,8 @@ pub(super) struct NotInCircles {
     /// Under which token a process was given a partition last: what it gets back after its lease was
     /// lost is the same ownership.
     given: BTreeMap<(Process, PartitionKey), Token>,
+    /// What it has now: what it says of anything else it has said before.
+    held: BTreeSet<(Process, PartitionKey)>,
 }
 
 impl NotInCircles {
@@ -68,6 +70,7 @@ impl NotInCircles {
             least: rules.shortest_lease() * 50,
             said: BTreeMap::new(),
             given: BTreeMap::new(),
+            held: BTreeSet::new(),
         }
     }
 
@@ -78,7 +81,9 @@ impl NotInCircles {
             };
             for misfit in record.misfits.iter().filter(|_| record.status.is_living()) {
                 let place = (process, misfit.partition.clone());
-                self.said.entry(place).or_insert((at, 0));
+                if self.held.contains(&place) {
+                    self.said.entry(place).or_insert((at, 0));
+                }
             }
         }
     }
@@ -86,7 +91,13 @@ impl NotInCircles {
 
 impl Check for NotInCircles {
     fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Assign, Kind::Notice, Kind::Ended]
+        &[
+            Kind::Commit,
+            Kind::Assign,
+            Kind::Revoke,
+            Kind::Notice,
+            Kind::Ended,
+        ]
     }
 
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
@@ -97,6 +108,7 @@ impl Check for NotInCircles {
             } => {
                 for grant in grants {
                     let place = (*process, grant.partition.clone());
+                    self.held.insert(place.clone());
                     if self.given.insert(place.clone(), grant.token) == Some(grant.token) {
                         continue;
                     }
@@ -118,6 +130,13 @@ impl Check for NotInCircles {
                     }
                 }
             }
+            Fact::Revoke {
+                process, grants, ..
+            } => {
+                for grant in grants {
+                    self.held.remove(&(*process, grant.partition.clone()));
+                }
+            }
             // Whoever joins anew is not known to have failed.
             Fact::Notice {
                 process,
@@ -126,6 +145,7 @@ impl Check for NotInCircles {
             | Fact::Ended { process } => {
                 self.said.retain(|(by, _), _| by != process);
                 self.given.retain(|(by, _), _| by != process);
+                self.held.retain(|(by, _)| by != process);
             }
             Fact::Began { .. }
             | Fact::Step { .. }
@@ -134,7 +154,6 @@ impl Check for NotInCircles {
             | Fact::Request { .. }
             | Fact::Planned { .. }
             | Fact::Proposes { .. }
-            | Fact::Revoke { .. }
             | Fact::Released { .. }
             | Fact::Notice { .. }
             | Fact::Settled { .. }

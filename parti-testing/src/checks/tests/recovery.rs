@@ -198,12 +198,17 @@ fn what_a_worker_failed_with_does_not_come_back_soon() {
             reason: "damaged".to_owned(),
         }];
     });
-    let told = commit(A, vec![told]);
+    let first = [
+        assign(A, 1),
+        commit(A, vec![told]),
+        revoke(A, 1),
+        released(A, 1),
+    ];
     let again = |token| [assign(A, token), revoke(A, token), released(A, token)].to_vec();
     let calm = |seconds| vec![notice(B, Notice::Recovered); seconds];
     let given = |times: u64, wait: usize| {
         let rounds = (0..times).flat_map(|n| [calm(wait), again(2 + n)].concat());
-        [vec![told.clone()], rounds.collect()].concat()
+        [first.to_vec(), rounds.collect()].concat()
     };
     passes("S32", &given(1, 10));
     fails("S32", &given(2, 10));

@@ -9,7 +9,7 @@ use parti_core::{Event, Instant, RequestId, StopMode};
 
 use super::super::drive::MOST_BUSY;
 use super::super::network::Outage;
-use super::super::node::{Leaving, Node, Slowness};
+use super::super::node::{Leaving, Slowness};
 use super::super::plan::{Action, Weights};
 use super::super::queue::Item;
 use super::{SUPERVISOR_DELAY, World};
@@ -45,11 +45,7 @@ impl World<'_> {
             Action::LoseHistory { loss, for_ms } => {
                 self.lose_history(loss, Duration::from_millis(for_ms));
             }
-            Action::Outage { for_ms, answers } => {
-                let until = self.now + ms(for_ms);
-                self.outage = Some(Outage { until, answers });
-                (0..self.nodes.len()).for_each(|node| self.break_watches(node));
-            }
+            Action::Outage { for_ms, answers } => self.cut_store_off(ms(for_ms), answers),
             Action::Cut {
                 node,
                 for_ms,
@@ -75,22 +71,9 @@ impl World<'_> {
             | Action::StuckLeader { .. }
             | Action::SlowStore { .. }
             | Action::PayloadLimit { .. } => self.trouble_store(action),
-            Action::ReplaceLeader { rejoin_ms } => {
-                let leads = |node: &Node| {
-                    let running = node.running.as_ref();
-                    running.is_some_and(|running| running.core.status().is_leader)
-                };
-                if let Some(node) = self.nodes.iter().position(leads) {
-                    self.judge.sometimes.count("leader_replaced");
-                    self.stop(node, StopMode::Handoff, Some(ms(rejoin_ms)));
-                }
-            }
-            Action::BreakHandler { .. } => self.break_handler(&action.clone()),
-            Action::SourceDown { for_ms } => {
-                self.judge.sometimes.count("source_down");
-                self.source_down_until =
-                    for_ms.map_or(Instant::FAR_FUTURE, |for_ms| self.now + ms(for_ms));
-            }
+            Action::BreakHandler { .. }
+            | Action::SourceDown { .. }
+            | Action::ReplaceLeader { .. } => self.fail_users(action),
             Action::Foreign { hand } => self.foreign_hand(hand),
             Action::Weigh { weights } => self.list_anew(self.listed.0, self.listed.1, weights),
             Action::Partitions { first, count } => self.list_anew(first, count, self.listed.2),
@@ -103,6 +86,12 @@ impl World<'_> {
                 self.tell(node, Event::Trigger { request });
             }
         }
+    }
+
+    fn cut_store_off(&mut self, length: Duration, answers: bool) {
+        let until = self.now + length;
+        self.outage = Some(Outage { until, answers });
+        (0..self.nodes.len()).for_each(|node| self.break_watches(node));
     }
 
     fn crash_at(
@@ -268,7 +257,7 @@ impl World<'_> {
         }
     }
 
-    fn stop(&mut self, node: usize, mode: StopMode, rejoin: Option<Duration>) {
+    pub(super) fn stop(&mut self, node: usize, mode: StopMode, rejoin: Option<Duration>) {
         let paused = self.nodes[node].paused_until.since(self.now);
         let config = &self.nodes[node].config;
         let slow = Duration::from_millis(self.faults.callback_ms);

@@ -7,11 +7,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{Event, Grant, Instant, ParkReason, PartitionKey, Token};
+use parti_core::{Event, Grant, Instant, ParkReason, PartitionKey, StopMode, Token};
 
 use super::World;
 use crate::checks::{Coverage, Process, Standing, Unfit};
-use crate::sim::node::Input;
+use crate::sim::node::{Input, Node};
 use crate::sim::plan::Action;
 use crate::sim::queue::Item;
 
@@ -54,8 +54,30 @@ impl Handlers {
 }
 
 impl World<'_> {
+    /// What users provide fails, or users replace a leader.
+    pub(super) fn fail_users(&mut self, action: &Action) {
+        self.break_handler(action);
+        if let Action::SourceDown { for_ms } = *action {
+            self.judge.sometimes.count("source_down");
+            self.source_down_until = for_ms.map_or(Instant::FAR_FUTURE, |for_ms| {
+                self.now + Duration::from_millis(for_ms)
+            });
+        }
+        if let Action::ReplaceLeader { rejoin_ms } = *action {
+            let leads = |node: &Node| {
+                let running = node.running.as_ref();
+                running.is_some_and(|running| running.core.status().is_leader)
+            };
+            if let Some(node) = self.nodes.iter().position(leads) {
+                self.judge.sometimes.count("leader_replaced");
+                let rejoin = Some(Duration::from_millis(rejoin_ms));
+                self.stop(node, StopMode::Handoff, rejoin);
+            }
+        }
+    }
+
     /// An action on a handler takes effect.
-    pub(super) fn break_handler(&mut self, action: &Action) {
+    fn break_handler(&mut self, action: &Action) {
         let Action::BreakHandler {
             node,
             partition,
