@@ -1,5 +1,5 @@
-//! Settings and lists that differ between the workers of a group: who may not join is told why, everything else
-//! is a condition, and whoever was there keeps what it has.
+//! Settings and lists that differ between the workers of a group: who may not join is told why, all else is
+//! a condition, and whoever was there keeps what it has.
 
 #[path = "support/recorder.rs"]
 mod recorder;
@@ -22,7 +22,7 @@ fn held(worker: &Manager) -> BTreeMap<PartitionKey, u64> {
         .collect()
 }
 
-/// Half a rolling update: an overlap worker in an exclusive group gave partitions two valid guards for seconds.
+/// Half a rolling update: an overlap worker in an exclusive group gave partitions two valid guards.
 #[tokio::test(start_paused = true)]
 async fn a_worker_of_another_mode_is_refused_with_both_and_costs_the_others_nothing() {
     let (store, handler) = (LocalStore::new(), Recorder::new("first"));
