@@ -340,6 +340,11 @@ pub enum Notice {
         /// The certificate.
         report: Report,
     },
+    /// The plan made last leaves everything as it is: nothing is written for it.
+    PlanUnchanged {
+        /// Why it was made.
+        cause: Cause,
+    },
     /// Partitions have no owner from this leader's last plan on, because nobody may own them.
     /// Everything else is assigned as ever.
     Parked {

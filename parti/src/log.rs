@@ -156,6 +156,7 @@ impl Log {
             Notice::LeadershipGained { .. } => self.takeover.as_ref(),
             Notice::Planned { .. }
             | Notice::PlanFailed { .. }
+            | Notice::PlanUnchanged { .. }
             | Notice::StepFailed { .. }
             | Notice::EvictionAverted { .. }
             | Notice::Committed { .. } => self.rebalance.as_ref().map(|r| &r.span),
@@ -241,7 +242,9 @@ impl Log {
                 }
             }
             Notice::PlanFailed { .. } => self.end_rebalance(now, status, "failed"),
-            Notice::Committed { unfinished: 0, .. } => self.end_rebalance(now, status, "done"),
+            Notice::Committed { unfinished: 0, .. } | Notice::PlanUnchanged { .. } => {
+                self.end_rebalance(now, status, "done")
+            }
             Notice::LeadershipLost { .. } | Notice::Stopped { .. } => {
                 self.end_rebalance(now, status, "abandoned");
             }

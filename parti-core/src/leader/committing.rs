@@ -69,6 +69,7 @@ impl Leader {
         let first_look = self.target.is_none() && cause == Cause::Parked;
         if begins && nothing && parked.is_none() && (first_look || !target.kept.is_empty()) {
             // Nothing is left of the plan but that it was made.
+            cx.notify(Notice::PlanUnchanged { cause });
             self.target = Some(target);
             (self.unfinished, self.weights_matter, self.stirred) = (None, None, true);
             return self.expect_advance(cx);

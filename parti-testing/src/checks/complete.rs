@@ -63,6 +63,7 @@ impl Check for Complete {
             process,
             notice:
                 Notice::StepFailed { .. }
+                | Notice::PlanUnchanged { .. }
                 | Notice::EvictionAverted { .. }
                 | Notice::LeadershipLost { .. },
         } = fact

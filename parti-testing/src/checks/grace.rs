@@ -105,7 +105,7 @@ impl Check for Grace {
             }
             Fact::Notice {
                 process,
-                notice: Notice::StepFailed { .. },
+                notice: Notice::StepFailed { .. } | Notice::PlanUnchanged { .. },
             } => {
                 self.decided.remove(process);
             }

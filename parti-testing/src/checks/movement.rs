@@ -218,17 +218,12 @@ impl Check for Movement {
             } => {
                 self.inherited.insert(*process, BTreeMap::new());
             }
-            // Of such a plan may be left only that it was made: then nothing is written.
+            // From then on it is followed, as it was pinned: nobody else knows how.
             Fact::Notice {
                 process,
-                notice: Notice::EvictionAverted { .. },
+                notice: Notice::PlanUnchanged { .. },
             } => {
-                self.followed.remove(process);
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::Planned { .. },
-            } if self.inherited.contains_key(process) => {
+                self.planned.remove(process);
                 self.followed.remove(process);
             }
             Fact::Ended { process }

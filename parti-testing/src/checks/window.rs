@@ -150,9 +150,11 @@ impl Window {
                 self.offices.remove(&process);
             }
             (Notice::ListInherited { .. }, _) => office.inherited = true,
-            // Of such a plan may be left only that it was made: then nothing is written.
-            (Notice::Planned { .. }, Some(at)) if office.inherited => {
-                office.waiting.get_or_insert(at);
+            (Notice::PlanUnchanged { .. }, at) => {
+                if let Some(at) = at.filter(|_| office.inherited) {
+                    office.waiting.get_or_insert(at);
+                }
+                office.decided = None;
             }
             (Notice::EvictionAverted { worker }, Some(at)) => {
                 office.spared.entry(worker.clone()).or_insert(at);
@@ -244,6 +246,9 @@ impl Window {
             return None;
         };
         office.proposed = Some((proposal.write, decision.workers));
+        if office.inherited {
+            office.waiting.get_or_insert(decision.at);
+        }
         if decision.complete {
             return None;
         }

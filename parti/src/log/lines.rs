@@ -202,6 +202,9 @@ fn planning(worker: &str, status: &Status, notice: &Notice) {
             min_load = report.min_load,
             "planned"
         ),
+        Notice::PlanUnchanged { cause } => {
+            debug!(worker, term, version, %cause, "the plan leaves everything as it is");
+        }
         Notice::Parked {
             reason,
             needs,

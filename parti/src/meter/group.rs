@@ -164,6 +164,7 @@ impl GroupMeter {
                     self.close(now, "done");
                 }
             }
+            Notice::PlanUnchanged { .. } => self.close(now, "done"),
             Notice::LeadershipLost { .. } => self.give_up(now),
             Notice::StepFailed { step, .. } => {
                 if let Some(failures) = self.step_failures.get(step.as_str()) {
