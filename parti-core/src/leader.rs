@@ -41,6 +41,7 @@ mod committing;
 mod confirmations;
 mod facts;
 mod fitting;
+mod futile;
 mod holds;
 mod inherit;
 mod ledger;
@@ -314,14 +315,6 @@ impl Leader {
     /// Something outside the view changed that a judgement depends on, such as the own contact.
     pub(crate) const fn stir(&mut self) {
         self.stirred = true;
-    }
-
-    /// What the store said about itself.
-    pub(crate) fn inform(&mut self, info: StoreInfo) {
-        if info.max_value > self.info.max_value || info.max_batch > self.info.max_batch {
-            self.stirred |= self.view.parking.make_room();
-        }
-        self.info = info;
     }
 
     /// What is wrong with a list that is complete up to a revision.

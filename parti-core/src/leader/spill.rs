@@ -6,6 +6,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::Leader;
 use super::around::recount;
 use crate::assembly::{bound, capacity, largest};
 use crate::store::StoreInfo;
@@ -68,6 +69,16 @@ pub(super) fn spill(plan: &mut Plan, input: &PlanInput, info: &StoreInfo) {
         unplaced,
         again_after: None,
     });
+}
+
+impl Leader {
+    /// What the store said about itself.
+    pub(crate) fn inform(&mut self, info: StoreInfo) {
+        if info.max_value > self.info.max_value || info.max_batch > self.info.max_batch {
+            self.stirred |= self.view.parking.make_room();
+        }
+        self.info = info;
+    }
 }
 
 #[cfg(test)]

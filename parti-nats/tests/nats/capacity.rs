@@ -1,6 +1,7 @@
 //! Clients that hold few messages: they drop the rest without a word, and nothing may be missing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use parti_core::{Expect, Store, StoreOp, StoreReply, WatchScope};
 use parti_nats::async_nats::ConnectOptions;
@@ -19,9 +20,11 @@ async fn filled() -> World {
 
 /// A client that was connected by the program, with a capacity of its own.
 async fn given(world: &World, capacity: usize) -> NatsStore {
-    let connect = tuned(ConnectOptions::new(), &options()).subscription_capacity(capacity);
+    // Sixty pages one after another take their time on a busy machine.
+    let patient = options().request_timeout(Duration::from_secs(5));
+    let connect = tuned(ConnectOptions::new(), &patient).subscription_capacity(capacity);
     let client = connect.connect(world.server.url()).await.expect("connects");
-    let store = NatsStore::with_client(client, &group(), options()).await;
+    let store = NatsStore::with_client(client, &group(), patient).await;
     store.expect("opens")
 }
 

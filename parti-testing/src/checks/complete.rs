@@ -1,11 +1,13 @@
 //! S12: a generation that says it leaves nothing unfinished grants every partition of its list to
-//! somebody, but those that its plan places nowhere, and it says how many these are.
+//! somebody, but those that its plan places nowhere or that everybody failed with, and it says how many
+//! these are.
 //!
 //! In overlap mode that is every first generation of a plan that fits into one batch; in exclusive mode
 //! the last one of a hand-over. A group in which nobody takes anything owns nothing.
 
 use std::collections::BTreeMap;
 
+use super::misfits::futile;
 use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::{Instant, Key, NO_OWNER, Notice, ParkReason, PartitionKey, Record, WorkerId};
 
@@ -19,6 +21,8 @@ pub(super) struct Complete {
     plans: BTreeMap<Process, (usize, bool, u32)>,
     /// How many partitions are parked since no record has room for them, whatever a plan says.
     spilled: u32,
+    /// How many are parked because every worker failed with them, whatever the plan says.
+    futile: u32,
 }
 
 impl Complete {
@@ -79,12 +83,10 @@ impl Check for Complete {
                     self.replace(worker, granted.collect());
                 }
                 (Key::Assignment(worker), _) => self.replace(worker, Vec::new()),
-                (Key::Parked, Some(Record::Parked(record))) => {
-                    let groups = record.groups.iter();
-                    let spilled = groups.filter(|group| group.reason == ParkReason::DoesNotFit);
-                    self.spilled = spilled.map(|group| group.count).sum();
+                (Key::Parked, record) => {
+                    self.futile = futile(record).map(|g| g.count).sum();
+                    self.spilled = spilled(record);
                 }
-                (Key::Parked, None) => self.spilled = 0,
                 (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
                     // Without a plan there was nobody to give anything to. A plan made before for
                     // others was given up.
@@ -100,7 +102,8 @@ impl Check for Complete {
         if let Some((head, unplaced)) = finished {
             let (owned, all) = (self.owners.len(), head.partitions);
             let (version, parked) = (head.version, head.parked.count);
-            if parked != unplaced + self.spilled {
+            let unplaced = unplaced + self.futile + self.spilled;
+            if parked != unplaced {
                 findings.report(format!(
                     "{process} committed version {version} with {parked} parked partitions, its plan \
                      places {unplaced} nowhere"
@@ -114,4 +117,14 @@ impl Check for Complete {
             }
         }
     }
+}
+
+/// How many partitions a record parks since no assignment has room for them.
+fn spilled(record: Option<&Record>) -> u32 {
+    let Some(Record::Parked(record)) = record else {
+        return 0;
+    };
+    let groups = record.groups.iter();
+    let spilled = groups.filter(|group| group.reason == ParkReason::DoesNotFit);
+    spilled.map(|group| group.count).sum()
 }

@@ -233,6 +233,8 @@ impl Draft {
             FaultClass::Drift => self.drift(),
             FaultClass::Timers => self.timers(),
             FaultClass::History => self.histories(),
+            FaultClass::BrokenHandler => self.break_handlers(),
+            FaultClass::SourceDown | FaultClass::Takeovers => self.try_leaders(class),
             FaultClass::StaleRead
             | FaultClass::WatchDelay
             | FaultClass::WatchLost
@@ -289,6 +291,14 @@ impl Draft {
             | FaultClass::Foreign
             | FaultClass::Deaf
             | FaultClass::Limping => self.add_actions(class),
+        }
+    }
+
+    fn try_leaders(&mut self, class: FaultClass) {
+        if class == FaultClass::SourceDown {
+            self.source_down();
+        } else {
+            self.takeovers();
         }
     }
 
