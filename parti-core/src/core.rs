@@ -163,6 +163,8 @@ impl Core {
             unfinished: head.map_or(0, |head| head.unfinished),
             futile_terms: head.map_or(0, |head| head.carried.futile),
             parked: head.map(|head| head.parked).unwrap_or_default(),
+            parked_by: member.map_or_else(Vec::new, |member| member.parked_by()),
+            recent_terms: member.map_or(0, |member| member.recent_terms(self.now)),
             applied: self.holdings.applied(),
             assigned: self.holdings.assigned(),
             honours: member.map(|member| member.honours(&self.env.config)),

@@ -165,13 +165,19 @@ impl Follow {
         self.told = problems.collect();
     }
 
+    /// When each term began that was seen within the last minute.
+    pub(crate) fn recent_terms(&self, now: Instant) -> impl Iterator<Item = Instant> + Clone {
+        let terms = self.terms.iter().copied();
+        terms.filter(move |&at| now.since(at) <= MINUTE)
+    }
+
     /// Whether one leader follows the other.
     pub(crate) fn leaders_change(&self, now: Instant) -> Option<Problem> {
-        let recent = self.terms.iter().filter(|&&at| now.since(at) <= MINUTE);
+        let recent = self.recent_terms(now);
         let (count, since) = (recent.clone().count(), recent.min()?);
         let detail = || alloc::format!("{count} terms began within a minute");
         (count >= MANY_TERMS)
-            .then(|| Problem::new(ProblemKind::LeadersChange, *since, count, detail()))
+            .then(|| Problem::new(ProblemKind::LeadersChange, since, count, detail()))
     }
 
     /// The leader named by `head`, and when it last gave a sign of life.

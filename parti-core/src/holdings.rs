@@ -134,6 +134,9 @@ impl Holdings {
                 continue;
             };
             if wanted.get(partition) != Some(&token) {
+                if cx.planted(Planted::MisfitGoesRound) {
+                    self.misfits.begun(partition);
+                }
                 self.misfits.taken_away(cx.now, partition);
                 *held = Held::Ending(token);
                 revoked.push(Grant {

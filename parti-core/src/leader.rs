@@ -40,6 +40,7 @@ mod commit;
 mod committing;
 mod confirmations;
 mod facts;
+mod futile;
 mod holds;
 mod inherit;
 mod ledger;

@@ -139,4 +139,8 @@ bugs! {
         "After a lost history the own lease is waited for, although others may have a longer one.";
     63 LeaderMode "leader-mode"
         "A leader grants as it is configured, although a worker of a stricter mode lives.";
+    71 IgnoredMisfits "ignored-misfits"
+        "The leader makes no plan for what its owner cannot process.";
+    72 MisfitGoesRound "misfit-goes-round"
+        "A worker says what it failed with only as long as it has it, so that it gets it again.";
 }

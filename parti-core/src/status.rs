@@ -9,6 +9,7 @@ use crate::id::{Epoch, Nonce, Term, Version, WorkerId};
 use crate::problem::Problem;
 use crate::record::Parked;
 use crate::state::{Cause, State};
+use crate::strategy::ParkReason;
 use crate::time::Instant;
 
 /// Where a core stands. Every value is as of the last `handle*` call.
@@ -46,6 +47,10 @@ pub struct Status {
     pub futile_terms: u32,
     /// How many have no owner because nobody may own them, and since when, according to `head`.
     pub parked: Parked,
+    /// How many of them for which reason, at the leader; empty elsewhere.
+    pub parked_by: Vec<(ParkReason, u32)>,
+    /// How many terms this worker saw begin within the last minute.
+    pub recent_terms: u32,
     /// The version of the assignment record taken in.
     pub applied: Version,
     /// How many partitions are assigned.

@@ -33,6 +33,7 @@ pub(crate) mod ledger;
 mod livelock;
 mod liveness;
 mod loss;
+mod misfits;
 mod monotone;
 mod movement;
 mod no_spin;
@@ -46,13 +47,14 @@ mod settled;
 mod states;
 mod table;
 mod terms;
+pub(crate) mod terms_change;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod well_formed;
 mod window;
 
-pub use coverage::{Coverage, Stage, Standing, Stored, Worker};
+pub use coverage::{Coverage, Stage, Standing, Stored, Unfit, Worker};
 pub use fact::{Eviction, Fact, Kind, Planning, Process, Proposal, Value, Written};
 pub use rules::Rules;
 pub use table::PROPERTIES;

@@ -106,6 +106,7 @@ impl Plan {
             Action::Partitions { .. }
             | Action::Refresh { .. }
             | Action::Trigger { .. }
+            | Action::ReplaceLeader { .. }
             | Action::Weigh { .. } => true,
             Action::Stop { leave, .. } => leave == Leave::Handoff,
             Action::Crash { .. }
@@ -125,6 +126,8 @@ impl Plan {
             | Action::StuckLeader { .. }
             | Action::SlowStore { .. }
             | Action::PayloadLimit { .. }
+            | Action::BreakHandler { .. }
+            | Action::SourceDown { .. }
             | Action::Foreign { .. } => false,
         };
         let seats = self.settings.pool as usize;

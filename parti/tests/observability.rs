@@ -314,3 +314,74 @@ const METRICS_OF: [(&str, &str); 4] = [
     ("circuit_open", "parti_circuit_breaker_state"),
     ("degraded", "parti_degraded"),
 ];
+
+/// Each case that once left partitions without an owner or without work: what is said of it, and what
+/// is measured. The core's own table plays them, see `parti-core/src/core/tests/cases.rs`.
+const CASES: [(u8, &[&str], &str); 9] = [
+    (1, &["partitions_parked"], "parti_parked_by_reason"),
+    (2, &["source_failing"], "parti_problem_count"),
+    (3, &["leaders_change"], "parti_recent_terms"),
+    (
+        4,
+        &["no_leader", "partitions_unowned", "store_unfit"],
+        "parti_unowned_partitions",
+    ),
+    (
+        5,
+        &["partitions_unowned", "plan_failing", "commit_failing"],
+        "parti_unowned_partitions",
+    ),
+    (
+        6,
+        &["not_judging", "partitions_unowned", "leaders_change"],
+        "parti_recent_terms",
+    ),
+    (
+        7,
+        &["commit_failing", "partitions_parked"],
+        "parti_problem_count",
+    ),
+    (
+        8,
+        &["commit_failing", "partitions_parked"],
+        "parti_parked_by_reason",
+    ),
+    (
+        9,
+        &["handler_failing", "partitions_parked"],
+        "parti_unprocessed_partitions",
+    ),
+];
+
+/// A case that is named only in a test of the core wakes nobody.
+#[test]
+fn every_case_has_its_conditions_its_metric_and_its_alerts() {
+    let page = read("docs/OPERATIONS.md");
+    let (_, section) = page.split_once("## Probes").expect("the section");
+    let documented = rows(section.split("\n## ").next().unwrap_or_default());
+    let played = read("parti-core/src/core/tests/cases.rs");
+    let panels = read("docs/observability/dashboard.json");
+    for (number, conditions, measured) in CASES {
+        assert!(
+            played.contains(&format!("number: {number},")),
+            "case {number} is not played"
+        );
+        assert!(
+            CATALOGUE.iter().any(|metric| metric.name == measured),
+            "case {number}: {measured} does not exist"
+        );
+        let shown = panels.contains(measured);
+        assert!(shown, "case {number}: no panel shows {measured}");
+        for condition in conditions {
+            let known = HealthCode::ALL
+                .iter()
+                .any(|code| code.as_str() == *condition);
+            assert!(known, "case {number}: there is no condition {condition}");
+            let alert = documented.get(*condition).map(|cells| cells[4].as_str());
+            assert!(
+                alert.is_some_and(|alert| alert != "-"),
+                "case {number}: {condition} has no alert"
+            );
+        }
+    }
+}

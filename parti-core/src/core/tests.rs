@@ -15,6 +15,7 @@ mod agreement;
 mod authority;
 mod averted;
 mod candidates;
+mod cases;
 mod circuits;
 mod claims;
 mod deaf;

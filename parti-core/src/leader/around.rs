@@ -2,15 +2,16 @@
 //!
 //! It is separate because strategies know nothing of it: the strategy plans as ever, then it is asked
 //! again for the few partitions that ended up where they cannot be processed, with only the workers
-//! that may try. What always holds: rules of the strategy hold for those, too; a partition for which
-//! nobody is left stays where it is, where it is tried again and again, instead of going round; a
-//! worker that fails with what it has is given nothing that failed elsewhere, so that a cause which all
-//! have in common moves nothing.
+//! that may try. What always holds: rules of the strategy hold for those, too; what every worker that
+//! may own it has failed with is parked and tried again after a while, instead of going round; a worker
+//! that fails with what it has is given nothing that failed elsewhere, so that a cause which all have
+//! in common moves nothing.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::futile::{Futile, Hopeless};
 use super::view::View;
 use crate::id::WorkerId;
 use crate::partition::{Partition, PartitionKey};
@@ -23,13 +24,28 @@ use crate::time::Instant;
 /// The most groups of partitions the strategy is asked for again in one plan.
 const MOST_GROUPS: usize = 8;
 
+/// A worker that tells of so many fails for a reason of its own, and is no evidence against a partition.
+const TOO_MANY: usize = 32;
+
 /// Who must not be given what, and why a partition is where it cannot be processed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Barred {
     /// By partition: the workers that failed with it, and those that fail with what they have.
     by_key: BTreeMap<PartitionKey, BTreeSet<WorkerId>>,
+    /// By partition: the workers that failed with it, and what the first of them said.
+    failed: BTreeMap<PartitionKey, Failed>,
+    /// The workers that failed with something and process something else: with them it is not the
+    /// worker.
+    sound: BTreeSet<WorkerId>,
     /// What its owner cannot process, with the owner and the reason.
     stuck: BTreeMap<PartitionKey, (WorkerId, alloc::string::String)>,
+}
+
+/// Who failed with a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Failed {
+    by: BTreeSet<WorkerId>,
+    why: alloc::string::String,
 }
 
 impl Barred {
@@ -44,10 +60,20 @@ impl Barred {
         let mut failing: BTreeSet<&WorkerId> = BTreeSet::new();
         for &(worker, misfits) in &said {
             let granted = view.records.get(worker).map(|record| &record.granted);
+            let names = |key: &PartitionKey| misfits.iter().any(|misfit| misfit.partition == *key);
+            let processes = granted.is_some_and(|all| all.iter().any(|g| !names(&g.partition)));
+            if processes && misfits.len() < TOO_MANY {
+                barred.sound.insert(worker.clone());
+            }
             for misfit in misfits {
                 let key = &misfit.partition;
                 let by = barred.by_key.entry(key.clone()).or_default();
                 by.insert(worker.clone());
+                let failed = barred.failed.entry(key.clone()).or_default();
+                if failed.by.is_empty() {
+                    failed.why = alloc::format!("{worker} says: {}", misfit.reason);
+                }
+                failed.by.insert(worker.clone());
                 let has = granted.is_some_and(|all| all.iter().any(|g| g.partition == *key));
                 if has {
                     failing.insert(worker);
@@ -62,25 +88,29 @@ impl Barred {
         barred
     }
 
-    /// What could be moved: stuck partitions for which somebody is left, with those who are barred.
+    /// What could be moved or has to be parked: stuck partitions that somebody else may try, and those
+    /// with which everybody failed; with those who are barred.
     pub(crate) fn movable(&self, view: &View) -> BTreeMap<PartitionKey, BTreeSet<WorkerId>> {
         if self.stuck.is_empty() {
             return BTreeMap::new();
         }
-        let takes = |by: &BTreeSet<WorkerId>| {
-            view.sessions.iter().any(|(worker, session)| {
-                let record = session.record.as_ref();
-                let active = |r: &&crate::record::SessionRecord| {
-                    r.status == SessionStatus::Active && r.capacity > 0
-                };
-                record.filter(active).is_some() && !by.contains(worker)
-            })
-        };
+        let takers = view.sessions.iter().filter(|(_, session)| {
+            let record = session.record.as_ref();
+            record.is_some_and(|r| r.status == SessionStatus::Active && r.capacity > 0)
+        });
+        let takers: Vec<&WorkerId> = takers.map(|(worker, _)| worker).collect();
         let stuck = self.stuck.keys().filter_map(|key| {
-            let by = self.by_key.get(key)?;
-            takes(by).then(|| (key.clone(), by.clone()))
+            let (by, failed) = (self.by_key.get(key)?, self.failed.get(key)?);
+            let takes = takers.iter().any(|worker| !by.contains(*worker));
+            let all_tried = takers.iter().all(|worker| failed.by.contains(*worker));
+            (takes || (all_tried && self.blames(failed))).then(|| (key.clone(), by.clone()))
         });
         stuck.collect()
+    }
+
+    /// Whoever is parked for so long may be tried again by whoever the strategy likes.
+    pub(crate) fn try_again(&mut self, futile: &Futile) {
+        self.by_key.retain(|key, _| !futile.is_due(key));
     }
 
     /// The problem, if something is stuck.
@@ -93,7 +123,7 @@ impl Barred {
 
     /// The partitions of a plan that are planned for somebody who is barred, grouped by who may try.
     fn groups(&self, input: &PlanInput, plan: &Plan) -> Vec<Group> {
-        let mut groups: BTreeMap<&BTreeSet<WorkerId>, Vec<u32>> = BTreeMap::new();
+        let mut groups: BTreeMap<(&BTreeSet<WorkerId>, bool), Vec<u32>> = BTreeMap::new();
         for (key, by) in &self.by_key {
             let Some(rank) = input.partitions.rank_of(key) else {
                 continue;
@@ -101,18 +131,46 @@ impl Barred {
             let owner = plan.owners.get(rank as usize).copied();
             let owner = owner.and_then(|owner| input.workers.get(owner));
             if owner.is_some_and(|owner| by.contains(&owner.id)) {
-                groups.entry(by).or_default().push(rank);
+                // Whoever is barred for something else has not tried this one.
+                let takers = input.workers.as_slice().iter().filter(|w| w.capacity > 0);
+                let mut barred = takers.filter(|worker| by.contains(&worker.id));
+                let failed = self.failed.get(key);
+                let all_tried = failed.is_some_and(|failed| {
+                    self.blames(failed) && barred.all(|worker| failed.by.contains(&worker.id))
+                });
+                groups.entry((by, all_tried)).or_default().push(rank);
             }
         }
-        let groups = groups.into_iter().take(MOST_GROUPS).map(|(by, ranks)| {
-            let workers = input.workers.as_slice().iter();
-            let may: Vec<WorkerInfo> = workers
-                .filter(|worker| worker.capacity > 0 && !by.contains(&worker.id))
-                .cloned()
-                .collect();
-            Group { ranks, may }
-        });
+        let groups = groups
+            .into_iter()
+            .take(MOST_GROUPS)
+            .map(|((by, all_tried), ranks)| {
+                let workers = input.workers.as_slice().iter();
+                let may: Vec<WorkerInfo> = workers
+                    .filter(|worker| worker.capacity > 0 && !by.contains(&worker.id))
+                    .cloned()
+                    .collect();
+                Group {
+                    ranks,
+                    may,
+                    all_tried,
+                }
+            });
         groups.collect()
+    }
+
+    /// Whether it is the partition that is to blame: somebody who failed with it processes others.
+    fn blames(&self, failed: &Failed) -> bool {
+        failed.by.iter().any(|worker| self.sound.contains(worker))
+    }
+
+    /// What everybody failed with, in words.
+    fn hopeless(&self, key: &PartitionKey) -> Hopeless {
+        let why = self.failed.get(key).map(|failed| failed.why.clone());
+        Hopeless {
+            key: key.clone(),
+            why: why.unwrap_or_default(),
+        }
     }
 }
 
@@ -121,6 +179,8 @@ impl Barred {
 struct Group {
     ranks: Vec<u32>,
     may: Vec<WorkerInfo>,
+    /// Whether everybody who may not try has failed with them.
+    all_tried: bool,
 }
 
 /// A plan on its way around misfits.
@@ -129,16 +189,20 @@ pub(crate) struct Around {
     plan: Plan,
     /// What is still to be asked for, the next one last.
     groups: Vec<Group>,
+    barred: Barred,
+    futile: Futile,
     changed: bool,
 }
 
 impl Around {
     /// The plan, and what is wrong with it.
-    pub(crate) fn begin(barred: &Barred, input: &PlanInput, plan: Plan) -> Self {
+    pub(crate) fn begin(barred: Barred, futile: Futile, input: &PlanInput, plan: Plan) -> Self {
         let groups = barred.groups(input, &plan);
         Self {
             plan,
             groups,
+            barred,
+            futile,
             changed: false,
         }
     }
@@ -163,6 +227,9 @@ impl Around {
             let given = answer.and_then(|plan| plan.owners.get(position));
             let given = given.and_then(|&owner| group.may.get(owner as usize));
             let given = given.and_then(|worker| input.workers.index_of(&worker.id));
+            if given.is_none() && group.all_tried && self.park(input, rank) {
+                continue;
+            }
             // Nobody may try: it stays where it is, if that is possible.
             let owner = given.or_else(|| input.living_owner(rank));
             if let (Some(owner), Some(planned)) = (owner, self.plan.owners.get_mut(rank as usize)) {
@@ -172,8 +239,32 @@ impl Around {
         }
     }
 
+    /// Everybody who may own it has failed with it: it is left without an owner, if there is room for
+    /// one more of these.
+    fn park(&mut self, input: &PlanInput, rank: u32) -> bool {
+        let key = input.partitions.as_slice().get(rank as usize);
+        let planned = self.plan.owners.get_mut(rank as usize);
+        let (Some(partition), Some(planned)) = (key, planned) else {
+            return false;
+        };
+        let parks = self.futile.park(rank, self.barred.hopeless(&partition.key));
+        if parks {
+            self.changed = true;
+            *planned = NO_OWNER;
+        }
+        parks
+    }
+
     /// The plan, with a certificate that counts what it moves.
     pub(crate) fn finish(mut self, input: &PlanInput) -> Plan {
+        let failed = &self.barred.failed;
+        let unmet = self.futile.unmet(|need| {
+            let mut named = failed.keys();
+            named.any(|key| super::futile::need_of(key) == need)
+        });
+        let parked = unmet.iter().map(|unmet| unmet.unplaced.len() as u32);
+        self.plan.report.unplaced += parked.sum::<u32>();
+        self.plan.unmet.extend(unmet);
         if self.changed {
             recount(input, &self.plan.owners, &mut self.plan.report);
         }

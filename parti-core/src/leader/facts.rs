@@ -147,7 +147,7 @@ impl Leader {
             cut_off: !difference.cut_off.is_empty() || self.has_stuck(config, now),
             left: !difference.left.is_empty(),
             replaced: !difference.replaced.is_empty(),
-            unprocessed: self.has_movable_misfits(),
+            unprocessed: !config.planted(Planted::IgnoredMisfits) && self.has_movable_misfits(),
             manual: !self.requests().is_empty(),
             resume,
             // Whoever waits for a share waits for the source.

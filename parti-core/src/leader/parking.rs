@@ -43,6 +43,11 @@ pub(crate) struct Parking {
 }
 
 impl Parking {
+    /// What is parked, by what it waits for.
+    pub(crate) fn groups(&self) -> &[ParkedGroup] {
+        &self.groups
+    }
+
     /// Whether the record was damaged, or is not what `head` says.
     pub(crate) fn is_spoiled(&self, said: Parked) -> bool {
         self.damaged || ParkedRecord::sum(&self.groups) != said

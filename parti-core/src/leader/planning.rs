@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::around::{Around, Barred};
 use super::facts::Difference;
+use super::futile::Futile;
 use super::plan::{Brief, Judged, Target, candidates, input};
 use super::{Leader, Work};
 use crate::contact::Contact;
@@ -153,7 +154,11 @@ impl Leader {
             (None, result) => {
                 let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
                 match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
-                    Ok(plan) => Box::new(self.plan_around(&brief.input, plan)),
+                    Ok(plan) => Box::new(self.plan_around(
+                        cx.config().misfit_quarantine(),
+                        &brief.input,
+                        plan,
+                    )),
                     Err(error) => {
                         cx.notify(Notice::PlanFailed {
                             error: error.clone(),
@@ -168,10 +173,12 @@ impl Leader {
     }
 
     /// What the plan has to go around, if anything.
-    fn plan_around(&mut self, input: &PlanInput, plan: Plan) -> Around {
-        let barred = Barred::find(&self.view);
+    fn plan_around(&mut self, first: Duration, input: &PlanInput, plan: Plan) -> Around {
+        let mut barred = Barred::find(&self.view);
         self.planned_around = barred.movable(&self.view);
-        Around::begin(&barred, input, plan)
+        let futile = Futile::new(first, self.view.parking.groups(), &input.waited);
+        barred.try_again(&futile);
+        Around::begin(barred, futile, input, plan)
     }
 
     /// Asks the strategy for what its plan gave to somebody who cannot process it; then commits.
@@ -183,6 +190,10 @@ impl Leader {
         mut around: Box<Around>,
     ) {
         if let Some(question) = around.next(&brief.input) {
+            if !self.hears(cx, contact) {
+                // As below: it is planned again when contact returns.
+                return;
+            }
             return self.ask_strategy(cx, brief, Some(around), question);
         }
         let mut plan = around.finish(&brief.input);

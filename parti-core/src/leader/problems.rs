@@ -11,6 +11,7 @@ use crate::cx::Cx;
 use crate::effect::WakeReason;
 use crate::id::Version;
 use crate::problem::{Bulletin, Problem, ProblemKind};
+use crate::strategy::ParkReason;
 use crate::time::Instant;
 
 /// What a leader minds about its group beside leading it.
@@ -97,6 +98,16 @@ impl Leader {
             .chain(self.disagreements())
             .chain(self.minding.held.clone())
             .chain(parked)
+    }
+
+    /// How many partitions are parked for which reason.
+    pub(crate) fn parked_by(&self) -> Vec<(ParkReason, u32)> {
+        let groups = self.view.parking.groups();
+        let by = ParkReason::ALL.map(|reason| {
+            let of = groups.iter().filter(|group| group.reason == reason);
+            (reason, of.map(|group| group.count).sum::<u32>())
+        });
+        by.into_iter().filter(|&(_, count)| count > 0).collect()
     }
 
     /// What everybody is told; `None` as long as it knows too little.

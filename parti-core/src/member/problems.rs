@@ -8,6 +8,7 @@ use crate::cx::Cx;
 use crate::failing::Failing;
 use crate::holdings::Holdings;
 use crate::problem::{Problem, ProblemKind};
+use crate::strategy::ParkReason;
 use crate::time::Instant;
 
 impl Member {
@@ -46,6 +47,17 @@ impl Member {
         problems.extend(self.store_unfit());
         problems.sort_by_key(|problem| problem.kind);
         problems
+    }
+
+    /// How many partitions are parked for which reason, if this member leads.
+    pub(crate) fn parked_by(&self) -> Vec<(ParkReason, u32)> {
+        let leader = self.leader.as_ref();
+        leader.map_or_else(Vec::new, |leader| leader.parked_by())
+    }
+
+    /// How many terms this member saw begin within the last minute.
+    pub(crate) fn recent_terms(&self, now: Instant) -> u32 {
+        self.follow.recent_terms(now).count() as u32
     }
 
     /// Something about the store breaks what the group rests on.

@@ -1,11 +1,13 @@
 //! S12: a generation that says it leaves nothing unfinished grants every partition of its list to
-//! somebody, but those that its plan places nowhere, and it says how many these are.
+//! somebody, but those that its plan places nowhere or that everybody failed with, and it says how many
+//! these are.
 //!
 //! In overlap mode that is every first generation of a plan that fits into one batch; in exclusive mode
 //! the last one of a hand-over. A group in which nobody takes anything owns nothing.
 
 use std::collections::BTreeMap;
 
+use super::misfits::futile;
 use super::{Check, Fact, Findings, Kind, Process};
 use parti_core::{Instant, Key, NO_OWNER, Notice, PartitionKey, Record, WorkerId};
 
@@ -17,6 +19,8 @@ pub(super) struct Complete {
     /// The plan that a process asked for last: for how many workers, whether anybody of them takes
     /// partitions, and how many it places nowhere.
     plans: BTreeMap<Process, (usize, bool, u32)>,
+    /// How many are parked because every worker failed with them, whatever the plan says.
+    futile: u32,
 }
 
 impl Complete {
@@ -77,6 +81,7 @@ impl Check for Complete {
                     self.replace(worker, granted.collect());
                 }
                 (Key::Assignment(worker), _) => self.replace(worker, Vec::new()),
+                (Key::Parked, record) => self.futile = futile(record).map(|g| g.count).sum(),
                 (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
                     // Without a plan there was nobody to give anything to. A plan made before for
                     // others was given up.
@@ -92,6 +97,7 @@ impl Check for Complete {
         if let Some((head, unplaced)) = finished {
             let (owned, all) = (self.owners.len(), head.partitions);
             let (version, parked) = (head.version, head.parked.count);
+            let unplaced = unplaced + self.futile;
             if parked != unplaced {
                 findings.report(format!(
                     "{process} committed version {version} with {parked} parked partitions, its plan \

@@ -88,6 +88,15 @@ impl Stored {
     }
 }
 
+/// Who can process a partition that not everybody can.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unfit {
+    /// Those with whom it fails.
+    pub failing: BTreeSet<Process>,
+    /// Those of the core who may own it and could process it, and fail with nothing else.
+    pub able: BTreeSet<Process>,
+}
+
 /// Who holds what at one instant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Coverage {
@@ -101,6 +110,8 @@ pub struct Coverage {
     pub homeless: BTreeSet<PartitionKey>,
     /// Partitions that no worker at all may own that the others can hear: they must be parked.
     pub abandoned: BTreeSet<PartitionKey>,
+    /// Partitions with which handlers fail somewhere.
+    pub unfit: BTreeMap<PartitionKey, Unfit>,
     /// Every running process.
     pub workers: Vec<Worker>,
     /// Processes that were told to stop and have not, though it took too long.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::misfits::futile;
 use super::{Check, Fact, Findings, Kind, Planning, Process, Written};
 use parti_core::{
     Epoch, Head, Instant, Key, Notice, PartitionKey, Record, SessionStatus, WorkerId, WorkerInfo,
@@ -23,6 +24,8 @@ pub(super) struct Movement {
     /// Leaders that began with the list the records name, and who had what when they planned with it:
     /// whoever has a partition then may keep it, whatever the plan says.
     inherited: BTreeMap<Process, BTreeMap<PartitionKey, WorkerId>>,
+    /// What is parked because every worker failed with it, whatever the plan says.
+    futile: BTreeSet<PartitionKey>,
     /// Workers that are leaving or gone, and those that were at some time since a leader's last plan.
     leaving: BTreeSet<WorkerId>,
     left: BTreeMap<Process, BTreeSet<WorkerId>>,
@@ -92,6 +95,10 @@ impl Movement {
                 None => self.followed.remove(&process),
             };
         }
+        if let Some(parked) = writes.iter().find(|write| write.key == Key::Parked) {
+            let futile = futile(parked.record()).flat_map(|group| &group.partitions);
+            self.futile = futile.cloned().collect();
+        }
         for write in writes {
             match (&write.key, write.record()) {
                 (Key::Assignment(worker), Some(Record::Assignment(record))) => {
@@ -132,7 +139,7 @@ impl Movement {
             Some(_) | None => &nothing,
         };
         for lost in before.difference(&next.1) {
-            if owner(lost) == Some(Some(worker)) {
+            if owner(lost) == Some(Some(worker)) && !self.futile.contains(lost) {
                 findings.report(format!(
                     "{process} takes {lost} from {worker}, to whom the plan gives it"
                 ));

@@ -391,6 +391,7 @@ impl World<'_> {
                     running.held.extend(held);
                 }
                 self.assign_hosted(process, &grants);
+                self.begin_processing(process, &grants);
                 self.judge.observe(
                     now,
                     &Fact::Assign {

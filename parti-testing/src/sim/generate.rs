@@ -232,6 +232,9 @@ impl Draft {
             FaultClass::Drift => self.drift(),
             FaultClass::Timers => self.timers(),
             FaultClass::History => self.histories(),
+            FaultClass::BrokenHandler => self.break_handlers(),
+            FaultClass::SourceDown => self.source_down(),
+            FaultClass::Takeovers => self.takeovers(),
             FaultClass::StaleRead
             | FaultClass::WatchDelay
             | FaultClass::WatchLost

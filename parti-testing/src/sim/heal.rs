@@ -28,6 +28,8 @@ impl World<'_> {
     pub(super) fn heal(&mut self) {
         self.healed_at = Some(self.now);
         self.faults = Faults::none();
+        self.mend_handlers();
+        self.source_down_until = Instant::ORIGIN;
         self.outage = None;
         self.trouble = Trouble::default();
         self.store.limit_values(None);
@@ -55,6 +57,8 @@ impl World<'_> {
         let late = late + self.plan_time() * SLOW_PLANS + patience * limping * turns;
         // What prefers a pool that is gone waits for it before anybody else will do.
         let late = late + self.plan.settings.pools.grace();
+        // Whoever cannot process something has to find out first.
+        let late = late + self.handlers_time();
         let bound = longest(&Config::convergence_bound) + late;
         let calm = longest(&|config| config.reconcile_interval() + config.heartbeat_interval() * 5);
         let stages: [(Stage, Bound); 9] = [
@@ -191,6 +195,7 @@ impl World<'_> {
             coverage.workers.push(self.worker(node, running, standing));
         }
         (coverage.homeless, coverage.abandoned) = self.without_owner();
+        self.note_unfit(&mut coverage);
         coverage
     }
 

@@ -409,6 +409,27 @@ pub enum Action {
         /// What.
         hand: Hand,
     },
+    /// A handler cannot begin with a partition.
+    BreakHandler {
+        /// On which node; on all when `None`.
+        node: Option<usize>,
+        /// Which of those that are held there; beyond them it is counted round.
+        partition: u32,
+        /// How long; for ever when `None`.
+        for_ms: Option<u64>,
+        /// How long each attempt takes to fail.
+        hangs_ms: u64,
+    },
+    /// Whoever leads is told to leave, and another process starts on its node afterwards.
+    ReplaceLeader {
+        /// How long after the end of the process.
+        rejoin_ms: u64,
+    },
+    /// The partition source fails, for everybody.
+    SourceDown {
+        /// How long; for ever when `None`.
+        for_ms: Option<u64>,
+    },
     /// The weights of the partitions change.
     Weigh {
         /// To what.
@@ -452,7 +473,10 @@ impl Action {
             | Self::Reconnect { node, .. }
             | Self::Refresh { node }
             | Self::Trigger { node } => Some(*node),
+            Self::BreakHandler { node, .. } => *node,
             Self::Outage { .. }
+            | Self::SourceDown { .. }
+            | Self::ReplaceLeader { .. }
             | Self::LoseHistory { .. }
             | Self::Partitions { .. }
             | Self::Deny { .. }

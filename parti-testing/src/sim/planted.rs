@@ -84,7 +84,11 @@ const fn scripted(bug: Planted, test: &'static str, why: &'static str) -> Hunt {
 
 /// Every planted bug, by number.
 pub const HUNTS: &[Hunt] = &[
-    seeds(Planted::GrantWithoutEvict, 200, &["S9", "S4", "S29"]),
+    seeds(
+        Planted::GrantWithoutEvict,
+        200,
+        &["S9", "S4", "S29", "SPIN"],
+    ),
     scripted(
         Planted::StaleEvidence,
         "a_restored_session_record_ends_no_later_session",
@@ -126,8 +130,8 @@ pub const HUNTS: &[Hunt] = &[
         bug: Planted::NeverYields,
         search: Search::Harmless {
             runs: 300,
-            tolerated: &["L2", "L3", "L9"],
-            why: "every write of a deposed leader expects a head that is gone; L2, L3 and L9 see \
+            tolerated: &["L2", "L3", "L5", "L9"],
+            why: "every write of a deposed leader expects a head that is gone; L2, L3, L5 and L9 see \
                   two who believe to lead",
         },
     },
@@ -145,25 +149,19 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4", "S29"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
     seeds(Planted::HoldWithoutEnd, 300, &["L9", "L7", "L5"]),
-    seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9"]),
+    seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9", "L5"]),
     seeds(Planted::LimpsForever, 1_000, &["L4", "L5", "L8", "L9"]),
-    scripted(
-        Planted::WindowPerLeader,
-        "a_cold_start_ends_although_leaders_change",
-        "leaders of a simulated group last longer than its windows",
-    ),
-    scripted(
-        Planted::NoListNoLeader,
-        "a_dead_leader_is_replaced_although_the_source_is_down",
-        "the source of a simulated group is back before the group is judged",
-    ),
+    seeds(Planted::WindowPerLeader, 1_000, &["S34", "L9", "L5"]),
+    seeds(Planted::NoListNoLeader, 1_000, &["S33", "L2", "L9"]),
     seeds(Planted::VanishedHead, 1_000, &["L2", "L9", "L12"]),
     seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4", "S29"]),
     seeds(Planted::UnreadHeadVacant, 500, &["S7", "S8", "S6"]),
     seeds(Planted::ReadersLease, 500, &["S15", "S10"]),
     seeds(Planted::OwnMode, 500, &["S29"]),
-    seeds(Planted::OwnQuarantine, 500, &["S29"]),
+    seeds(Planted::OwnQuarantine, 3_000, &["S29"]),
     seeds(Planted::LeaderMode, 500, &["S29"]),
+    seeds(Planted::IgnoredMisfits, 1_000, &["S31", "S32"]),
+    seeds(Planted::MisfitGoesRound, 1_000, &["S32"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

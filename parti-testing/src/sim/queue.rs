@@ -33,6 +33,8 @@ pub(super) enum Item {
         process: Process,
         grants: Vec<Grant>,
     },
+    /// A handler has failed to begin with a partition, or has begun after all.
+    Attempt { process: Process, grant: Grant },
     /// Something happens to a handler.
     App { process: Process, event: AppEvent },
     /// A request of a handler reaches its resource.

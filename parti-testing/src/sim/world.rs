@@ -14,7 +14,10 @@ use parti_core::{
 
 mod act;
 mod foreign;
+mod handlers;
 mod loss;
+
+use handlers::Handlers;
 
 use super::app::{Apps, Setup};
 use super::dice::{Dice, Purpose};
@@ -55,6 +58,10 @@ pub(super) struct World<'plan> {
     pub(super) list: Vec<Partition>,
     /// The first number of the list, how many it has, and their weights.
     listed: (u32, u32, Weights),
+    /// Handlers that cannot begin with what they are given.
+    pub(super) handlers: Handlers,
+    /// Until when the partition source fails.
+    pub(super) source_down_until: Instant,
     /// The user's handlers, if they are simulated too.
     pub(super) apps: Option<Apps<'plan>>,
     pub(super) judge: Judge,
@@ -105,6 +112,8 @@ impl<'plan> World<'plan> {
                 .unwrap_or_else(|| strategy(plan.settings.planner, plan.settings.pools).into()),
             list: Vec::new(),
             listed: (0, plan.partitions, plan.weights),
+            handlers: Handlers::default(),
+            source_down_until: Instant::ORIGIN,
             apps: extras.setup.map(Apps::new),
             judge: Judge::new(&rules, tracing, plan.loses_history()),
             events: 0,
@@ -151,6 +160,7 @@ impl<'plan> World<'plan> {
             Item::Wake { process } => self.wake(process),
             Item::Nudge { process } => self.input(process, Input::Timeout),
             Item::Deliver { process, event } => self.deliver(process, event),
+            Item::Attempt { process, grant } => self.attempt(process, grant),
             Item::App { process, event } => self.app_event(process, event),
             Item::Call { call } => self.call_hosted(call),
             Item::Release { process, grants } => self.input(process, Input::Released(grants)),

@@ -100,6 +100,13 @@ catalogue! {
         "Partitions without an owner now, as the leader tells; for a moment in every handoff.";
     PARKED = "parti_parked_partitions", Gauge, Count, [],
         "Partitions that nobody in the group may own, according to the generation this worker knows.";
+    PARKED_BY = "parti_parked_by_reason", Gauge, Count, ["park_reason"],
+        "Partitions without an owner by the reason, at the leader; 0 elsewhere.";
+    PROBLEMS = "parti_problem_count", Gauge, Count, ["problem"],
+        "What each problem of the group counts now, such as partitions, slots, failures in a row; 0 when \
+         there is none. Followers show what the leader tells.";
+    RECENT_TERMS = "parti_recent_terms", Gauge, Count, [],
+        "Terms that this worker saw begin within the last minute: how many leaders there were.";
     UNOWNED = "parti_unowned_partition_seconds", Histogram, Seconds, ["end"],
         "How long each partition had no owner before its present one, at the leader; the sum is \
          partition-seconds.";

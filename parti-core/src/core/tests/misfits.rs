@@ -44,6 +44,13 @@ fn says(world: &World, node: usize) -> Option<(u32, alloc::string::String)> {
     failing.map(|problem| (problem.count, problem.detail))
 }
 
+fn parked(world: &World, node: usize) -> Option<(u32, alloc::string::String)> {
+    let problems = world.nodes[node].core.status().problems;
+    let mut parked = problems.into_iter();
+    let parked = parked.find(|problem| problem.kind == ProblemKind::Parked);
+    parked.map(|problem| (problem.count, problem.detail))
+}
+
 /// One worker's disk was full: what it could not begin was owned there, and processed by nobody.
 #[test]
 fn a_partition_that_one_worker_cannot_process_ends_on_another_and_stays_there() {
@@ -72,7 +79,7 @@ fn a_partition_that_one_worker_cannot_process_ends_on_another_and_stays_there() 
 
 /// A damaged partition that every worker fails with kept the whole group busy passing it round.
 #[test]
-fn a_partition_that_nobody_can_process_is_tried_by_everybody_once_named_and_not_passed_round() {
+fn a_partition_that_nobody_can_process_is_tried_by_everybody_once_and_parked_with_its_reason() {
     let mut world = World::new(9);
     group(&mut world, 3);
     run(&mut world, secs(20), |_, _| false, &mut BTreeSet::new());
@@ -81,8 +88,8 @@ fn a_partition_that_nobody_can_process_is_tried_by_everybody_once_named_and_not_
     let mut told = BTreeSet::new();
     run(&mut world, secs(10), broken, &mut told);
     assert_eq!(told.len(), 3, "everybody has tried: {told:?}");
-    let (plans, at) = (world.plans.len(), holder(&world, &key));
-    assert_eq!(at.len(), 1, "somebody has it and goes on trying");
+    let plans = world.plans.len();
+    assert_eq!(holder(&world, &key), [], "nobody has it");
     for _ in 0..28 {
         run(&mut world, secs(10), broken, &mut told);
         assert_eq!(
@@ -90,17 +97,51 @@ fn a_partition_that_nobody_can_process_is_tried_by_everybody_once_named_and_not_
             plans,
             "nothing is planned within a quarantine"
         );
-        assert_eq!(holder(&world, &key), at);
         for node in 0..3 {
-            let (count, detail) = says(&world, node).expect("everybody knows");
+            let (count, detail) = parked(&world, node).expect("everybody knows");
             assert_eq!(count, 1);
+            assert!(detail.contains("failed_everywhere: 1"), "{detail}");
             assert!(detail.contains("its file is damaged"), "{detail}");
+            assert_eq!(says(&world, node), None, "nothing is stuck");
         }
     }
-    // In an hour, quarantines of 5, 10, 20 and 40 minutes end; each allows one try more.
-    run(&mut world, secs(3_600), broken, &mut told);
-    assert!(told.len() <= 3 + 3 * 4, "{}", told.len());
-    assert_eq!(counts(&world).iter().sum::<usize>(), 9);
+    // It is tried again after 5, 10, 20, 40 and 80 minutes, by each of them at most.
+    run(&mut world, secs(5_400), broken, &mut told);
+    assert!(told.len() > 3, "it is tried again");
+    assert!(told.len() <= 3 + 3 * 5, "{}", told.len());
+    assert_eq!(counts(&world).iter().sum::<usize>(), 8);
+}
+
+/// A partition that was parked because nobody could process it was forgotten when its file was mended.
+#[test]
+fn a_parked_partition_is_taken_up_again_by_a_restarted_worker_at_once_and_else_after_a_while() {
+    for restarts in [false, true] {
+        let mut world = World::new(9);
+        group(&mut world, 3);
+        run(&mut world, secs(20), |_, _| false, &mut BTreeSet::new());
+        let key = world.partitions[4].key.clone();
+        let broken = |_: usize, partition: &PartitionKey| *partition == key;
+        let mut told = BTreeSet::new();
+        run(&mut world, secs(10), broken, &mut told);
+        assert_eq!(holder(&world, &key), []);
+        // Another leader knows of it.
+        let dead = leader(&world);
+        world.nodes[dead].cut_off = true;
+        run(&mut world, secs(60), broken, &mut told);
+        assert_eq!((told.len(), holder(&world, &key)), (3, Vec::new()));
+        let mended = |_: usize, _: &PartitionKey| false;
+        if restarts {
+            world.start(expecting(3));
+            run(&mut world, secs(20), mended, &mut told);
+        } else {
+            run(&mut world, secs(200), mended, &mut told);
+            assert_eq!(holder(&world, &key), [], "its time is not over");
+            run(&mut world, secs(60), mended, &mut told);
+        }
+        assert_eq!(holder(&world, &key).len(), 1, "restarts: {restarts}");
+        let living = (0..3).find(|&node| node != dead).expect("two live");
+        assert_eq!(parked(&world, living), None);
+    }
 }
 
 /// The database of the whole group was down: every worker fails with everything, so moving is no help.

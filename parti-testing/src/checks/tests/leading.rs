@@ -318,3 +318,43 @@ fn a_degraded_worker_keeps_to_its_mode() {
     assert!(!violated(Mode::Overlap, &after(2)).contains("S22"));
     passes("S22", &after(8));
 }
+
+/// The next leader would ask the same source.
+#[test]
+fn a_source_that_is_down_is_no_reason_to_give_up_while_the_records_name_a_list() {
+    let gives_up = |last: &str| {
+        let reason = StepDownReason::Failing(last.to_owned());
+        let term = Term::new(1);
+        notice(A, Notice::LeadershipLost { term, reason })
+    };
+    let down = super::super::terms_change::SOURCE_DOWN;
+    let granted = commit(A, vec![head(A, 1, 5, 3, 0), assignment(A, 5, Some(5), 4)]);
+    let ignored = Notice::RecordIgnored {
+        key: "a.worker-1".to_owned(),
+        reason: "of another release".to_owned(),
+    };
+    let puzzled = [granted.clone(), notice(A, ignored), gives_up(down)];
+    passes("S33", &puzzled);
+    fails("S33", &[granted.clone(), gives_up(down)]);
+    passes("S33", &[granted, gives_up("the strategy fails")]);
+    passes("S33", &[gives_up(down)]);
+}
+
+/// Windows that begin again with each leader never end while leaders change.
+#[test]
+fn a_first_plan_comes_in_time() {
+    let calm = |revision: u64| commit(A, vec![active(A, revision, revision - 1, 0)]);
+    let waits = |seconds: u64| (2..seconds).map(calm).collect::<Vec<_>>();
+    let begins = commit(A, vec![active(A, 1, 0, 0)]);
+    let unplanned = commit(
+        A,
+        vec![changed(&head(A, 1, 5, 500, 0), |head| {
+            head.planned = parti_core::Version::ZERO
+        })],
+    );
+    let planned = commit(A, vec![head(A, 1, 5, 500, 0)]);
+    let begun = [begins];
+    fails("S34", &[&begun[..], &[unplanned], &waits(200)].concat());
+    passes("S34", &[&begun[..], &[planned], &waits(200)].concat());
+    passes("S34", &[&begun[..], &waits(60)].concat());
+}

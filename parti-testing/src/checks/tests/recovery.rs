@@ -172,6 +172,49 @@ fn steps_of_a_hand_over_count_only_if_they_bring_it_no_nearer_to_its_end() {
     fails("L11", &steps(&|_| 100));
 }
 
+/// A partition that its owner cannot process must not stay where nobody processes it.
+#[test]
+fn what_one_cannot_process_is_with_another_that_can() {
+    let judged = |failing: Process, able: Option<Process>| {
+        let mut coverage = coverage(&[A]);
+        let unfit = Unfit {
+            failing: BTreeSet::from([failing]),
+            able: able.into_iter().collect(),
+        };
+        coverage.unfit.insert(partition(), unfit);
+        [Fact::Due(coverage)]
+    };
+    fails("S31", &judged(A, Some(B)));
+    passes("S31", &judged(A, None));
+    passes("S31", &judged(B, Some(A)));
+}
+
+/// A damaged partition must not go from worker to worker for ever.
+#[test]
+fn what_a_worker_failed_with_does_not_come_back_soon() {
+    let told = active(A, 9, 1, 5).saying(|said| {
+        said.misfits = vec![parti_core::Misfit {
+            partition: partition(),
+            reason: "damaged".to_owned(),
+        }];
+    });
+    let first = [
+        assign(A, 1),
+        commit(A, vec![told]),
+        revoke(A, 1),
+        released(A, 1),
+    ];
+    let again = |token| [assign(A, token), revoke(A, token), released(A, token)].to_vec();
+    let calm = |seconds| vec![notice(B, Notice::Recovered); seconds];
+    let given = |times: u64, wait: usize| {
+        let rounds = (0..times).flat_map(|n| [calm(wait), again(2 + n)].concat());
+        [first.to_vec(), rounds.collect()].concat()
+    };
+    passes("S32", &given(1, 10));
+    fails("S32", &given(2, 10));
+    passes("S32", &given(3, 400));
+}
+
 /// A partition that somebody may own must not wait, and one that waits must be named.
 #[test]
 fn what_is_parked_is_what_nobody_may_own() {

@@ -13,6 +13,7 @@ use super::super::dice::{Purpose, Roll};
 use super::super::node::Holding;
 use super::super::queue::Item;
 use super::super::world::World;
+use crate::checks::terms_change::SOURCE_DOWN;
 use crate::checks::{Fact, Planning, Process};
 
 impl World<'_> {
@@ -20,7 +21,10 @@ impl World<'_> {
         let node = usize::from(process.node);
         let number = self.nodes[node].next_message();
         let roll = self.dice.roll(Purpose::Source, node as u64, number);
-        let result = if roll.ppm(self.faults.source_fail_ppm) {
+        let down = self.now < self.source_down_until;
+        let result = if down {
+            Err(SourceError::Unavailable(SOURCE_DOWN.to_owned()))
+        } else if roll.ppm(self.faults.source_fail_ppm) {
             Err(SourceError::Unavailable("simulated".to_owned()))
         } else if roll.again().again().ppm(self.faults.source_duplicate_ppm) {
             self.judge.sometimes.count("source_duplicate");
@@ -108,6 +112,7 @@ impl World<'_> {
         let drain = self.nodes[node].config.drain_timeout();
         let mut given_up = now + drain;
         let mut dies = false;
+        self.end_processing(process, &grants);
         if let Some(running) = self.nodes[node].process(process) {
             let clock = running.clock;
             given_up = clock.true_time(clock.local(now) + drain);

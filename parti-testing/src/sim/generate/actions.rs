@@ -302,6 +302,92 @@ impl Draft {
         ])
     }
 
+    /// One partition fails on one node, another one everywhere, or only one of them.
+    pub(super) fn break_handlers(&mut self) {
+        let everywhere = self.roll().below(3);
+        let hangs_ms = self.roll().pick(&[0, 0, self.lease / 2]);
+        for (number, node) in [(0, true), (1, false)] {
+            if everywhere == number {
+                continue;
+            }
+            let nodes = self.plan.nodes.len() as u64;
+            let node = node.then(|| self.roll().below(nodes) as usize);
+            let for_ms = self.span() * 8;
+            let for_ms = self.roll().pick(&[None, Some(for_ms)]);
+            let partition = self.roll().below(u64::from(self.plan.partitions)) as u32;
+            // Early enough for some of it to be seen before the faults end.
+            let at_ms = self.roll().below(self.plan.safety_ms / 2);
+            let action = Action::BreakHandler {
+                node,
+                partition,
+                for_ms,
+                hangs_ms,
+            };
+            self.plan.actions.push(TimedAction { at_ms, action });
+        }
+        // Whoever has it already has begun: they come and go, so that it is begun anew.
+        for _ in 0..self.roll().within(1, 4) {
+            let at_ms = self.roll().below(self.plan.safety_ms * 3 / 4);
+            let node = self.roll().below(self.plan.nodes.len() as u64) as usize;
+            let rejoin_ms = Some(self.span());
+            let leave = Leave::Handoff;
+            let action = Action::Stop {
+                node,
+                leave,
+                rejoin_ms,
+            };
+            self.plan.actions.push(TimedAction { at_ms, action });
+        }
+    }
+
+    /// The source goes away, and one worker after the other dies, mostly whoever led.
+    pub(super) fn source_down(&mut self) {
+        let from = self.roll().below(self.plan.safety_ms / 2);
+        let from = self.roll().pick(&[0, from, from]);
+        let for_ms = self.roll().within(self.lease * 4, self.plan.safety_ms);
+        let action = Action::SourceDown {
+            for_ms: Some(for_ms),
+        };
+        let at_ms = from;
+        self.plan.actions.push(TimedAction { at_ms, action });
+        let nodes = self.plan.nodes.len();
+        for node in 0..nodes {
+            let action = Action::Crash {
+                node,
+                down_ms: self.roll().within(self.lease * 2, self.lease * 6),
+                after_effects: None,
+                in_callback: false,
+            };
+            let at_ms = from + self.lease * 2 + self.roll().below(for_ms);
+            let at_ms = at_ms.min(self.plan.safety_ms * 9 / 10);
+            self.plan.actions.push(TimedAction { at_ms, action });
+        }
+    }
+
+    /// From the first start on, for longer than two windows, one leader follows the other. The timings
+    /// are the default ones: the window of the others is shorter than an election.
+    pub(super) fn takeovers(&mut self) {
+        const WINDOW: u64 = 30_000;
+        let plan = &mut self.plan;
+        plan.settings.pace = Pace::Default;
+        plan.settings.expected_workers = None;
+        plan.safety_ms = plan.safety_ms.max(300_000);
+        let first = plan.nodes[0].clone();
+        let nodes = plan.nodes.len().max(3);
+        plan.nodes.resize(nodes, first);
+        plan.settings.pool = plan.settings.pool.max(nodes as u32);
+        for node in &mut plan.nodes {
+            (node.starts_ms, node.hint) = (0, None);
+        }
+        let every = self.roll().within(WINDOW / 6, WINDOW * 5 / 6);
+        for number in 1..WINDOW * 5 / every {
+            let rejoin_ms = self.roll().below(WINDOW / 10);
+            let action = Action::ReplaceLeader { rejoin_ms };
+            let at_ms = number * every;
+            self.plan.actions.push(TimedAction { at_ms, action });
+        }
+    }
+
     /// A history that is lost ends whatever was interesting in it, so that it is rarely more than one.
     pub(super) fn histories(&mut self) {
         if !self.honest_clocks {

@@ -143,11 +143,17 @@ pub enum FaultClass {
     Releases,
     /// Workers that may own only some of the partitions, or are preferred for some.
     Pools,
+    /// Handlers that cannot begin with a partition, on one node or on all, some of them for ever.
+    BrokenHandler,
+    /// A partition source that is down while leaders are replaced.
+    SourceDown,
+    /// Leaders that are replaced faster than the window of a cold start is long.
+    Takeovers,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 68] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -213,6 +219,9 @@ impl FaultClass {
         Self::MixedSettings,
         Self::Releases,
         Self::Pools,
+        Self::BrokenHandler,
+        Self::SourceDown,
+        Self::Takeovers,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -234,6 +243,7 @@ impl FaultClass {
                 | Self::SlowPlans
                 | Self::Releases
                 | Self::Pools
+                | Self::Takeovers
         )
     }
 }

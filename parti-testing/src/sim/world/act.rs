@@ -45,11 +45,7 @@ impl World<'_> {
             Action::LoseHistory { loss, for_ms } => {
                 self.lose_history(loss, Duration::from_millis(for_ms));
             }
-            Action::Outage { for_ms, answers } => {
-                let until = self.now + ms(for_ms);
-                self.outage = Some(Outage { until, answers });
-                (0..self.nodes.len()).for_each(|node| self.break_watches(node));
-            }
+            Action::Outage { for_ms, answers } => self.cut_store_off(ms(for_ms), answers),
             Action::Cut {
                 node,
                 for_ms,
@@ -75,6 +71,9 @@ impl World<'_> {
             | Action::StuckLeader { .. }
             | Action::SlowStore { .. }
             | Action::PayloadLimit { .. } => self.trouble_store(action),
+            Action::BreakHandler { .. }
+            | Action::SourceDown { .. }
+            | Action::ReplaceLeader { .. } => self.fail_users(action),
             Action::Foreign { hand } => self.foreign_hand(hand),
             Action::Weigh { weights } => self.list_anew(self.listed.0, self.listed.1, weights),
             Action::Partitions { first, count } => self.list_anew(first, count, self.listed.2),
@@ -87,6 +86,12 @@ impl World<'_> {
                 self.tell(node, Event::Trigger { request });
             }
         }
+    }
+
+    fn cut_store_off(&mut self, length: Duration, answers: bool) {
+        let until = self.now + length;
+        self.outage = Some(Outage { until, answers });
+        (0..self.nodes.len()).for_each(|node| self.break_watches(node));
     }
 
     fn crash_at(
@@ -252,7 +257,7 @@ impl World<'_> {
         }
     }
 
-    fn stop(&mut self, node: usize, mode: StopMode, rejoin: Option<Duration>) {
+    pub(super) fn stop(&mut self, node: usize, mode: StopMode, rejoin: Option<Duration>) {
         let paused = self.nodes[node].paused_until.since(self.now);
         let config = &self.nodes[node].config;
         let slow = Duration::from_millis(self.faults.callback_ms);
@@ -310,6 +315,7 @@ impl World<'_> {
         }
         let retired = at.retired;
         self.end_hosted(process);
+        self.forget_handlers(process);
         self.judge.observe(self.now, &Fact::Ended { process });
         if let Some(down) = down.filter(|_| !retired) {
             self.queue.push(self.now + down, Item::Start { node });

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use parti_core::{Cause, FailedStep, Instant, Notice, OwnerEnd, ProblemKind, Status, Transfer};
+use parti_core::{
+    Cause, FailedStep, Instant, Notice, OwnerEnd, ParkReason, ProblemKind, Status, Transfer,
+};
 
 use crate::observe::catalogue as names;
 use crate::observe::instrument::{ByLabel, Counter, Gauge, Histogram, Instruments};
@@ -30,6 +32,9 @@ pub(super) struct GroupMeter {
     unfinished: Gauge,
     unowned_now: Gauge,
     parked: Gauge,
+    parked_by: ByLabel<Gauge>,
+    problems: ByLabel<Gauge>,
+    recent_terms: Gauge,
     term: Gauge,
     version: Gauge,
     /// When the plan that is being made was begun.
@@ -71,6 +76,13 @@ impl GroupMeter {
             unfinished: make.gauge(&names::UNFINISHED, &[]),
             unowned_now: make.gauge(&names::UNOWNED_NOW, &[]),
             parked: make.gauge(&names::PARKED, &[]),
+            parked_by: ByLabel::new(ParkReason::ALL.map(ParkReason::as_str), |reason| {
+                make.gauge(&names::PARKED_BY, &[reason])
+            }),
+            problems: ByLabel::new(ProblemKind::ALL.map(ProblemKind::as_str), |problem| {
+                make.gauge(&names::PROBLEMS, &[problem])
+            }),
+            recent_terms: make.gauge(&names::RECENT_TERMS, &[]),
             term: make.gauge(&names::TERM, &[]),
             version: make.gauge(&names::VERSION, &[]),
             planning: None,
@@ -85,6 +97,17 @@ impl GroupMeter {
         self.unfinished.set(f64::from(status.unfinished));
         self.unowned_now.set(count_of(status, ProblemKind::Unowned));
         self.parked.set(f64::from(status.parked.count));
+        for (word, gauge) in self.parked_by.iter() {
+            let mut by = status.parked_by.iter();
+            let found = by.find(|(reason, _)| reason.as_str() == word);
+            gauge.set(found.map_or(0.0, |&(_, count)| f64::from(count)));
+        }
+        for (word, gauge) in self.problems.iter() {
+            let mut problems = status.problems.iter();
+            let found = problems.find(|problem| problem.kind.as_str() == word);
+            gauge.set(found.map_or(0.0, |problem| f64::from(problem.count)));
+        }
+        self.recent_terms.set(f64::from(status.recent_terms));
         self.term.set(number(status.term.get()));
         self.version.set(number(status.version.get()));
     }
