@@ -1,6 +1,7 @@
 //! Requests to the server and what their outcome leaves behind.
 //!
-//! What always holds: each request ends within its time, and says whether it took effect, did not, or may have.
+//! What always holds: each request ends within its time, and says whether it took effect, did not, or
+//! may have.
 
 pub(crate) mod api;
 pub(crate) mod key;
