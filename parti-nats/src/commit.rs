@@ -15,14 +15,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::api::{Api, Outgoing, denial, parse};
-use crate::bucket;
-use crate::key::key_fault;
-use crate::leader::unsent;
-use crate::outcome::{Failure, code};
+use crate::opening::bucket;
 use crate::read;
+use crate::requests::api::{Api, Outgoing, denial, parse};
+use crate::requests::key::key_fault;
+use crate::requests::leader::unsent;
+use crate::requests::outcome::{Failure, code};
+use crate::requests::violation::random;
 use crate::store::rejected;
-use crate::violation::random;
 
 /// The most messages the server takes in one atomic batch.
 pub(crate) const MAX_BATCH: usize = 1000;

@@ -44,29 +44,17 @@
 //! [`ConnectOptions`](async_nats::ConnectOptions) to [`NatsStore::connect_with`], or a client you
 //! connected yourself to [`NatsStore::with_client`].
 
-mod address;
-mod api;
-mod bucket;
 mod commit;
-mod connect;
-mod error;
-mod key;
-mod leader;
-mod options;
-mod outcome;
+mod opening;
 mod read;
-mod replies;
+mod requests;
 mod store;
-mod timestamp;
-mod twin;
-mod version;
-mod violation;
 mod watch;
 
 pub use async_nats;
 
-pub use crate::error::OpenError;
-pub use crate::options::{NatsOptions, Storage, tuned};
+pub use crate::opening::error::OpenError;
+pub use crate::opening::options::{NatsOptions, Storage, tuned};
+pub use crate::opening::version::{MINIMUM_SERVER, ServerVersion};
+pub use crate::requests::violation::ConnectionEvents;
 pub use crate::store::NatsStore;
-pub use crate::version::{MINIMUM_SERVER, ServerVersion};
-pub use crate::violation::ConnectionEvents;

@@ -13,11 +13,11 @@ use parti_core::{Entry, Revision, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::api::Api;
-use crate::bucket;
-use crate::key::{key_fault, prefix_fault};
-use crate::outcome::{Failure, code};
+use crate::opening::bucket;
 use crate::read::listing::Listing;
+use crate::requests::api::Api;
+use crate::requests::key::{key_fault, prefix_fault};
+use crate::requests::outcome::{Failure, code};
 use crate::store::rejected;
 use crate::watch;
 

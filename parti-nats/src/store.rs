@@ -9,10 +9,10 @@ use parti_core::{
     Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch, WatchScope,
 };
 
-use crate::api::Api;
-use crate::bucket::{self, StreamInfo};
 use crate::commit::{self, MAX_BATCH};
-use crate::outcome::Failure;
+use crate::opening::bucket::{self, StreamInfo};
+use crate::requests::api::Api;
+use crate::requests::outcome::Failure;
 use crate::{read, watch};
 
 /// Room for the headers of a write: the server counts them into the size of a message.

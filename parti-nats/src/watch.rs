@@ -20,10 +20,10 @@ use parti_core::{Entry, Revision, StoreError, Watch, WatchEvent, WatchScope};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use crate::api::{Api, denial};
-use crate::bucket;
-use crate::key::key_fault;
-use crate::outcome::Failure;
+use crate::opening::bucket;
+use crate::requests::api::{Api, denial};
+use crate::requests::key::key_fault;
+use crate::requests::outcome::Failure;
 use crate::store::rejected;
 use crate::watch::feed::Feed;
 use crate::watch::frame::Frame;

@@ -13,27 +13,20 @@
 
 #![forbid(unsafe_code)]
 
-mod certificate;
-mod classes;
-mod consistent_hash;
+mod basis;
 mod eligibility;
-mod input;
-mod rendezvous;
-mod ring;
+mod hashing;
 mod round_robin;
-mod scratch;
-mod situation;
 mod sticky;
-mod weighted_consistent_hash;
-mod what_if;
-pub mod workload;
+mod trial;
 
-pub use consistent_hash::ConsistentHash;
+pub use basis::scratch::Scratch;
 pub use eligibility::Eligibility;
-pub use rendezvous::Rendezvous;
+pub use hashing::consistent_hash::ConsistentHash;
+pub use hashing::rendezvous::Rendezvous;
+pub use hashing::weighted_consistent_hash::WeightedConsistentHash;
 pub use round_robin::RoundRobin;
-pub use scratch::Scratch;
-pub use situation::situation;
 pub use sticky::Sticky;
-pub use weighted_consistent_hash::WeightedConsistentHash;
-pub use what_if::{Change, Forecast, Move, next_input, what_if};
+pub use trial::situation::situation;
+pub use trial::what_if::{Change, Forecast, Move, next_input, what_if};
+pub use trial::workload;

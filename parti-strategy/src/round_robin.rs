@@ -5,9 +5,9 @@
 
 use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 
-use crate::certificate::certify;
-use crate::input;
-use crate::scratch::Scratch;
+use crate::basis::certificate::certify;
+use crate::basis::input;
+use crate::basis::scratch::Scratch;
 
 /// Deals partitions like cards, in canonical order.
 ///

@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 
+use crate::basis::input;
+use crate::basis::scratch::Scratch;
 use crate::eligibility::{self, Eligibility};
-use crate::input;
-use crate::scratch::Scratch;
 
 pub(crate) use equal::{Buffers as EqualBuffers, plan_with_dues};
 pub(crate) use weighted::Buffers as WeightedBuffers;

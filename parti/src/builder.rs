@@ -8,18 +8,18 @@ use parti_core::{AssignmentStrategy, Boot, Config, Core, PartitionSource, Store}
 use tokio::sync::{broadcast, mpsc};
 use tracing::{Instrument as _, Span};
 
-use crate::clock::Clock;
-use crate::driver::{Driver, INBOX, Parts};
 use crate::error::LaunchError;
 use crate::handler::PartitionHandler;
-use crate::hooks::{self, HookEvent, Hooks};
-use crate::instrument::Instruments;
-use crate::local_store::LocalStore;
 use crate::manager::Manager;
-use crate::meter;
-use crate::observer::Observer;
-use crate::shared::Shared;
-use crate::subscription::{ManagerNotice, RING, Subscription};
+use crate::observe::hooks::{self, HookEvent, Hooks};
+use crate::observe::instrument::Instruments;
+use crate::observe::meter;
+use crate::observe::observer::Observer;
+use crate::observe::subscription::{ManagerNotice, RING, Subscription};
+use crate::shell::clock::Clock;
+use crate::shell::driver::{Driver, INBOX, Parts};
+use crate::shell::shared::Shared;
+use crate::stores::local_store::LocalStore;
 
 /// How many callbacks of a kind run at once unless set.
 const CONCURRENCY: usize = 64;
@@ -56,7 +56,7 @@ pub struct ManagerBuilder {
 enum StoreChoice {
     Given(Arc<dyn Store>),
     #[cfg(feature = "nats")]
-    Nats(Box<crate::nats::Opening>),
+    Nats(Box<crate::stores::nats::Opening>),
 }
 
 impl ManagerBuilder {
@@ -126,7 +126,7 @@ impl ManagerBuilder {
         connect: crate::async_nats::ConnectOptions,
         options: crate::NatsOptions,
     ) -> Self {
-        let opening = crate::nats::Opening {
+        let opening = crate::stores::nats::Opening {
             url: url.to_owned(),
             connect,
             options: options.request_timeout(self.config.request_timeout()),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parti_core::{PartitionKey, RevokeCause};
 
-use crate::guard::Guard;
+use crate::shell::guard::Guard;
 
 /// Begins and ends the processing of partitions.
 ///

@@ -14,64 +14,35 @@
 //!   checking its guard and acting on it; let what you write to refuse smaller tokens.
 #![forbid(unsafe_code)]
 
-mod breaker;
 mod builder;
-mod catalogue;
-mod clock;
-mod contain;
-mod desk;
-mod driver;
 mod error;
-mod guard;
 mod handler;
-mod health;
-mod hooks;
-#[cfg(feature = "prometheus")]
-mod http;
-mod instrument;
-mod jump;
-mod kv_source;
-mod local_store;
-mod log;
 mod manager;
-mod meter;
-pub mod metrics;
-#[cfg(feature = "nats")]
-mod nats;
-mod observer;
+mod observe;
 mod plan;
-#[cfg(feature = "prometheus")]
-pub mod prometheus;
-mod retry;
-mod shared;
-mod source;
-pub mod store;
-mod subscription;
-mod validity;
+mod resilience;
+mod shell;
+mod sources;
+mod stores;
 
-/// The atomics of `validity.rs`, which a test exchanges for others.
-mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-}
-
-pub use breaker::{CallError, CircuitBreaker, CircuitBreakerBuilder, CircuitChange};
 pub use builder::ManagerBuilder;
-pub use clock::Clock;
 pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure, StopReport};
-pub use guard::Guard;
 pub use handler::{Callback, HandlerError, PartitionHandler};
-pub use health::{Condition, Health, HealthCode, Impact};
-pub use hooks::{
+pub use manager::Manager;
+pub use observe::health::{Condition, Health, HealthCode, Impact};
+pub use observe::hooks::{
     AssignedKeys, AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks,
     LeadershipChange, NoHooks, StateChange, Trouble, hook_channel,
 };
-pub use kv_source::{KvSource, KvSourceError};
-pub use local_store::LocalStore;
-pub use manager::Manager;
+pub use observe::subscription::{ManagerNotice, Subscription};
 pub use plan::plan;
-pub use retry::{RetryError, retry};
-pub use source::{StaticSource, source_fn};
-pub use subscription::{ManagerNotice, Subscription};
+pub use resilience::breaker::{CallError, CircuitBreaker, CircuitBreakerBuilder, CircuitChange};
+pub use resilience::retry::{RetryError, retry};
+pub use shell::clock::Clock;
+pub use shell::guard::Guard;
+pub use sources::kv_source::{KvSource, KvSourceError};
+pub use sources::source::{StaticSource, source_fn};
+pub use stores::local_store::LocalStore;
 
 pub use async_trait::async_trait;
 #[doc(inline)]
@@ -104,3 +75,6 @@ pub use parti_strategy::{
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+pub use observe::metrics;
+pub use observe::prometheus;
+pub use stores::store;

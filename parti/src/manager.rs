@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::builder::ManagerBuilder;
-use crate::driver::{Input, Request};
 use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
-use crate::guard::Guard;
 use crate::handler::PartitionHandler;
-use crate::health::{Health, judge};
-use crate::shared::{Outcome, Shared};
-use crate::subscription::Subscription;
+use crate::observe::health::{Health, judge};
+use crate::observe::subscription::Subscription;
+use crate::shell::driver::{Input, Request};
+use crate::shell::guard::Guard;
+use crate::shell::shared::{Outcome, Shared};
 
 mod history;
 

@@ -15,9 +15,9 @@ use parti_core::{Entry, Revision};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use crate::api::{Api, denial};
-use crate::outcome::Failure;
 use crate::read::{number, own_key, value};
+use crate::requests::api::{Api, denial};
+use crate::requests::outcome::Failure;
 
 /// The most keys of a page: the server answers for no more subjects at all.
 const PAGE_MAX: usize = 1024;

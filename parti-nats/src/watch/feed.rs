@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-use crate::api::{Api, connection};
-use crate::outcome::Failure;
-use crate::violation::random;
+use crate::requests::api::{Api, connection};
+use crate::requests::outcome::Failure;
+use crate::requests::violation::random;
 use crate::watch::frame::{Frame, read};
 
 /// How long the server keeps a consumer nobody listens to.

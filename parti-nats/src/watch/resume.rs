@@ -9,9 +9,9 @@ use parti_core::{Revision, StoreErrorKind, WatchEvent};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::bucket::{self, StreamInfo};
-use crate::outcome::{Failure, code};
-use crate::violation::random;
+use crate::opening::bucket::{self, StreamInfo};
+use crate::requests::outcome::{Failure, code};
+use crate::requests::violation::random;
 use crate::watch::Subject;
 use crate::watch::feed::Feed;
 use crate::watch::progress::Progress;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report, WorkerInfo, WorkerTable};
 
+use crate::basis::scratch::Scratch;
 use crate::eligibility::classes::{Class, sort};
 use crate::eligibility::{Eligibility, flow, local};
-use crate::scratch::Scratch;
 use crate::sticky::Settings;
 
 /// Plans under rules.
@@ -22,7 +22,7 @@ pub(crate) fn plan(
     scratch: &mut Scratch,
     plan: &mut Plan,
 ) -> Result<(), PlanError> {
-    crate::input::check_owners(input)?;
+    crate::basis::input::check_owners(input)?;
     let sorted = sort(rules, input)?;
     plan.owners.clear();
     plan.owners.resize(input.partitions.len(), NO_OWNER);

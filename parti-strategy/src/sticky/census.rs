@@ -5,7 +5,7 @@
 
 use parti_core::{NO_OWNER, PlanError, PlanInput, WorkerInfo};
 
-use crate::input::unknown_previous;
+use crate::basis::input::unknown_previous;
 
 /// How many partitions have which kind of owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report};
 
-use crate::scratch::Scratch;
+use crate::basis::scratch::Scratch;
 use crate::sticky::census::{self, Census};
 use crate::sticky::homes::{self, Levelling, differences};
 use crate::sticky::quota::{Quotas, level_down};

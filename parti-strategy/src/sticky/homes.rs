@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use parti_core::{PartitionTable, PlanError, WorkerTable};
 
-use crate::ring::{RingShape, Scale};
-use crate::scratch::Scratch;
+use crate::basis::scratch::Scratch;
+use crate::hashing::ring::{RingShape, Scale};
 use crate::sticky::quota::Quotas;
 
 /// Few points a worker: the target is levelled anyway, and a small ring is cheap to rebuild.

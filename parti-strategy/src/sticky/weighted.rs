@@ -15,8 +15,8 @@ mod state;
 
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report};
 
-use crate::classes::Emptiest;
-use crate::scratch::Scratch;
+use crate::basis::classes::Emptiest;
+use crate::basis::scratch::Scratch;
 use crate::sticky::Settings;
 use crate::sticky::census::{self, Burden};
 use crate::sticky::homes;

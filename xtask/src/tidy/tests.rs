@@ -48,7 +48,7 @@ fn good_files_pass() {
     );
     assert!(
         broken(
-            "parti/src/clock.rs",
+            "parti/src/shell/clock.rs",
             "//! A clock.\nlet now = Instant::now();\n"
         )
         .is_empty()

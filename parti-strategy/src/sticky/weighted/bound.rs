@@ -4,7 +4,7 @@
 //! nobody owns, must come from somebody. What always holds: the bounds use only the state before
 //! planning, so no step can make itself look good.
 
-use crate::classes::Classes;
+use crate::basis::classes::Classes;
 use crate::sticky::census::Burden;
 use crate::sticky::weighted::level::Bands;
 use crate::sticky::weighted::state::NO_PIN;

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use parti_core::WorkerInfo;
 
-use crate::classes::Classes;
+use crate::basis::classes::Classes;
 
 /// A partition, ordered by weight from heavy to light, then by rank.
 pub(super) type ByWeight = (Reverse<u64>, u32);

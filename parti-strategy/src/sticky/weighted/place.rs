@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use parti_core::NO_OWNER;
 
-use crate::classes::Emptiest;
+use crate::basis::classes::Emptiest;
 use crate::sticky::weighted::level::ByWeight;
 use crate::sticky::weighted::state::{NO_PIN, State};
 

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use crate::classes::{Fullest, NO_CLASS};
+use crate::basis::classes::{Fullest, NO_CLASS};
 use crate::sticky::weighted::level::ByWeight;
 use crate::sticky::weighted::members::Members;
 use crate::sticky::weighted::state::State;

@@ -5,7 +5,7 @@
 
 use parti_core::{NO_OWNER, PlanInput};
 
-use crate::classes::{Classes, NO_CLASS};
+use crate::basis::classes::{Classes, NO_CLASS};
 use crate::sticky::weighted::level::{Band, Bands};
 
 /// No giant is pinned to this worker.

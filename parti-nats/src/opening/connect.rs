@@ -1,0 +1,165 @@
+//! Opening a store: connect, check the server, open the bucket.
+//!
+//! It is separate because it is the only part that speaks to people: each failure names what was
+//! found and what is needed, and none of them repeats a password that stood in the address.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectOptions};
+use parti_core::GroupName;
+use tokio::time::{sleep, timeout};
+
+use crate::opening::address::Addresses;
+use crate::opening::bucket;
+use crate::opening::error::OpenError;
+use crate::opening::options::{NatsOptions, tuned};
+use crate::opening::version::check_version;
+use crate::read::listing::PageSize;
+use crate::requests::api::Api;
+use crate::requests::key::Names;
+use crate::requests::violation::{ConnectionEvents, Hearing, Violations};
+use crate::store::NatsStore;
+
+/// How often to look whether a client has its first connection.
+const FIRST_LOOKS: Duration = Duration::from_millis(20);
+
+/// A client that was told to make its first connection in the background
+/// (`retry_on_initial_connect`) has none yet. It is waited for, however long that takes: this is what
+/// was asked for.
+async fn first_connection(client: Client) -> Client {
+    while client.connection_state() == State::Pending {
+        sleep(FIRST_LOOKS).await;
+    }
+    client
+}
+
+impl NatsStore {
+    /// Connects to a server and opens the bucket of a group, creating it if there is none.
+    ///
+    /// `url` is `nats://host:port` (or `tls://`), several joined by commas. User and password, or a
+    /// token, may stand in one of them and count for all; special characters are escaped (`%40`).
+    ///
+    /// # Errors
+    /// [`OpenError`] names what was found and what is needed.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future closes the connection and may leave the (empty) bucket behind; opening again
+    /// is safe. Bounded by `connect_timeout` for the connection, unless `retry_on_initial_connect` is
+    /// set, and for each of at most three requests.
+    pub async fn connect(
+        url: &str,
+        group: &GroupName,
+        options: NatsOptions,
+    ) -> Result<Self, OpenError> {
+        Self::connect_with(ConnectOptions::new(), url, group, options).await
+    }
+
+    /// As [`NatsStore::connect`], with the client's own options for authentication, TLS and names.
+    ///
+    /// What leases need is set over them, see [`tuned`]; an event callback in `connect` is
+    /// replaced by the store's own. With `retry_on_initial_connect` a server that is not there yet is
+    /// waited for without a limit, and so are credentials that it does not accept yet.
+    ///
+    /// # Errors
+    /// As [`NatsStore::connect`].
+    ///
+    /// # Cancellation safety
+    /// As [`NatsStore::connect`].
+    pub async fn connect_with(
+        connect: ConnectOptions,
+        url: &str,
+        group: &GroupName,
+        options: NatsOptions,
+    ) -> Result<Self, OpenError> {
+        options.check()?;
+        let addresses = Addresses::parse(url)?;
+        let violations = Violations::new(Hearing::Own);
+        let events = violations.clone();
+        let connect = addresses.authenticate(tuned(connect, &options));
+        let connect = connect.event_callback(move |event| {
+            tracing::debug!(%event, "connection");
+            events.on_event(&event);
+            std::future::ready(())
+        });
+        let connecting = connect.connect(&addresses.servers[..]);
+        let client = match timeout(options.connect_timeout, connecting).await {
+            Ok(Ok(client)) => first_connection(client).await,
+            Ok(Err(error)) => return Err(addresses.refusal(error.kind(), error.to_string())),
+            Err(_) => {
+                let reason = format!("no connection within {:?}", options.connect_timeout);
+                return Err(addresses.unreachable(reason));
+            }
+        };
+        Self::open(client, group, options, violations).await
+    }
+
+    /// Opens the bucket of a group over a client that is connected already.
+    ///
+    /// Use [`tuned`] when you make the client: its own defaults are too slow for leases. A missing
+    /// permission shows as a time-out here, since the client tells it only to its event callback:
+    /// use [`NatsStore::with_client_events`] where permissions are restricted.
+    ///
+    /// # Errors
+    /// As [`NatsStore::connect`]; the client stays connected.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future leaves the client connected and may leave the (empty) bucket behind; opening
+    /// again is safe. Bounded by `connect_timeout` for each of at most three requests.
+    pub async fn with_client(
+        client: Client,
+        group: &GroupName,
+        options: NatsOptions,
+    ) -> Result<Self, OpenError> {
+        options.check()?;
+        Self::open(client, group, options, Violations::new(Hearing::Deaf)).await
+    }
+
+    /// As [`NatsStore::with_client`], with the events of the client, so that missing permissions
+    /// are told as what they are.
+    ///
+    /// # Errors
+    /// As [`NatsStore::connect`]; the client stays connected.
+    ///
+    /// # Cancellation safety
+    /// As [`NatsStore::with_client`].
+    pub async fn with_client_events(
+        client: Client,
+        events: ConnectionEvents,
+        group: &GroupName,
+        options: NatsOptions,
+    ) -> Result<Self, OpenError> {
+        options.check()?;
+        Self::open(client, group, options, events.0).await
+    }
+
+    async fn open(
+        client: Client,
+        group: &GroupName,
+        options: NatsOptions,
+        violations: Violations,
+    ) -> Result<Self, OpenError> {
+        let client = first_connection(client).await;
+        if let Some(server) = client.try_server_info() {
+            check_version(&server.version)?;
+        }
+        let names = Names::new(format!("{}{group}", options.bucket_prefix));
+        let api = Api {
+            client,
+            names,
+            options,
+            violations,
+            page_size: Arc::new(PageSize::new()),
+            leader: Arc::default(),
+            replies: Arc::default(),
+            twins: Arc::default(),
+        };
+        let info = bucket::open(&api).await?;
+        api.twins.look(&api, &info);
+        Ok(Self {
+            api: Arc::new(api),
+            message_limit: info.config.max_msg_size,
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! Why a store could not be opened.
+//!
+//! It is separate from the errors of the store port: these are for the person who starts the
+//! process and say what was found and what is needed. None of them holds a password, token or key.
+
+use std::time::Duration;
+
+use crate::opening::options::ApiPrefix;
+use crate::opening::version::{MINIMUM_SERVER, ServerVersion};
+use crate::requests::outcome::{Failure, code};
+
+/// Why [`NatsStore::connect`](crate::NatsStore::connect) and its siblings failed.
+///
+/// Nothing is left behind unless the variant says so: the connection is closed, unless it was
+/// given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A setting cannot work. Nothing was tried.
+    #[error("{option} is {found}; needed: {needed}")]
+    InvalidOption {
+        /// The setting.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        needed: String,
+    },
+    /// The server's address cannot be read. Nothing was tried.
+    #[error("the server address {address} is not one; use nats://host:port, several with commas")]
+    InvalidAddress {
+        /// The address; withheld when it may hold a password.
+        address: String,
+    },
+    /// No server at the address answered.
+    #[error("no NATS server at {address}: {reason}")]
+    Unreachable {
+        /// The address without user and password.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server did not accept the credentials.
+    #[error("the NATS server at {address} refused the credentials: {reason}")]
+    Unauthorized {
+        /// The address without user and password.
+        address: String,
+        /// What the server or the client said.
+        reason: String,
+    },
+    /// The server is too old to check the conditions of a batch.
+    #[error("the NATS server has version {found}; at least {needed} is needed")]
+    ServerTooOld {
+        /// The version found.
+        found: String,
+        /// The oldest good one.
+        needed: ServerVersion,
+    },
+    /// JetStream is switched off for the server or the account.
+    #[error("JetStream is off: {reason}; switch it on for the server and the account")]
+    JetStreamOff {
+        /// What the server said.
+        reason: String,
+    },
+    /// The bucket exists, and one of its settings makes it unfit. It was left as it is.
+    #[error("bucket {bucket} has {setting} = {found}; needed: {needed}")]
+    BucketMismatch {
+        /// The bucket.
+        bucket: String,
+        /// The setting of its stream.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What it must be.
+        needed: String,
+    },
+    /// The account may not use a subject that is needed. The bucket may have been created.
+    #[error("the server's permissions do not allow {subject:?}, needed to {purpose}")]
+    Denied {
+        /// The subject.
+        subject: String,
+        /// What it is needed for.
+        purpose: String,
+    },
+    /// No answer in time. The bucket may have been created; opening again is safe.
+    #[error("no answer within {after:?} when trying to {purpose}{hint}")]
+    TimedOut {
+        /// What was tried.
+        purpose: String,
+        /// The time.
+        after: Duration,
+        /// Something that may explain it, or nothing.
+        hint: String,
+    },
+    /// The server refused for another reason. Opening again is safe.
+    #[error("the server did not {purpose}: {reason}")]
+    Refused {
+        /// What was tried.
+        purpose: String,
+        /// What the server said.
+        reason: String,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn too_old(found: &str) -> Self {
+        Self::ServerTooOld {
+            found: found.to_owned(),
+            needed: MINIMUM_SERVER,
+        }
+    }
+
+    /// A failed request of the opening, named by its purpose.
+    pub(crate) fn from_failure(failure: Failure, purpose: &str, api: &ApiPrefix) -> Self {
+        let purpose = purpose.to_owned();
+        match failure {
+            Failure::TimedOut { after, hint } => Self::TimedOut {
+                purpose,
+                after,
+                hint: hint.map_or_else(String::new, |hint| format!(" ({hint})")),
+            },
+            Failure::Denied { subject } => Self::Denied { subject, purpose },
+            Failure::NoResponders => Self::JetStreamOff {
+                reason: format!(
+                    "nobody answers at {} (domain or API prefix: {api})",
+                    api.method(">")
+                ),
+            },
+            Failure::Server { code, description }
+                if code == code::NOT_ENABLED || code == code::NOT_FOR_ACCOUNT =>
+            {
+                Self::JetStreamOff {
+                    reason: format!("{description} (error {code})"),
+                }
+            }
+            other @ (Failure::NotConnected { .. }
+            | Failure::NotCommitted
+            | Failure::NotAsked(_)
+            | Failure::TooOld { .. }
+            | Failure::Broken(_)
+            | Failure::TooLarge(_)
+            | Failure::BadSubject(_)
+            | Failure::Server { .. }
+            | Failure::Malformed(_)) => Self::Refused {
+                purpose,
+                reason: other.to_string(),
+            },
+        }
+    }
+}

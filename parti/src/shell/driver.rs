@@ -1,0 +1,493 @@
+//! The driver: the one loop between the core and the world.
+//!
+//! It is separate from the manager because it owns the core and nobody else touches it. What always
+//! holds: it waits for nothing but its inbox, its tasks and its clock; store requests, listings,
+//! plans and callbacks are tasks that report back. Dropping it ends all of them and every guard.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parti_core::{
+    Core, Effect, Event, Grant, HistoryLoss, Instant, Notice, OnBucketLost, ParkReason,
+    PartitionKey, RequestId, StopMode, Version, WatchEvent, WatchId,
+};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+
+use crate::error::{Ended, RequestError, StopFailure};
+use crate::observe::subscription::ManagerNotice;
+use crate::shell::desk::{Desk, Finished, Told};
+use crate::shell::guard::Guard;
+use crate::shell::jump::Jumps;
+use crate::shell::shared::{Outcome, Shared};
+
+mod parts;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use parts::Parts;
+use tasks::{Asking, CallLimits};
+
+/// The longest sleep. A suspended machine's timers are late by the suspension; this bounds for how
+/// long after it the driver does not look at the clock.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// The shortest sleep, so that a deadline that makes no progress costs little.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+/// How many inputs may wait; senders wait beyond it.
+pub(crate) const INBOX: usize = 1024;
+
+/// What the driver takes in.
+pub(crate) enum Input {
+    /// Something for the core.
+    Event(Event),
+    /// A request whose answer is a version.
+    Request {
+        kind: Request,
+        reply: oneshot::Sender<Result<Version, RequestError>>,
+    },
+    /// Leave.
+    Stop { mode: StopMode },
+    /// A callback has ended.
+    Finished(Finished),
+    /// A task has nothing more to say.
+    Nothing,
+}
+
+/// What a manager can ask of the leader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Request {
+    Refresh,
+    Trigger,
+}
+
+pub(crate) struct Driver {
+    core: Core,
+    parts: Parts,
+    shared: Arc<Shared>,
+    notices: broadcast::Sender<Arc<ManagerNotice>>,
+    inbox: mpsc::Receiver<Input>,
+    sender: mpsc::Sender<Input>,
+    tasks: JoinSet<Input>,
+    watches: BTreeMap<WatchId, AbortHandle>,
+    desk: Desk,
+    jumps: Jumps,
+    requests: BTreeMap<RequestId, oneshot::Sender<Result<Version, RequestError>>>,
+    last_request: u64,
+    phase: Phase,
+    /// The loss of history for which the core stops.
+    halted: Option<HistoryLoss>,
+    /// What nobody took on leaving.
+    left_unowned: BTreeMap<PartitionKey, ParkReason>,
+    /// The threads that plan.
+    planners: Arc<Semaphore>,
+}
+
+/// Where the driver stands.
+enum Phase {
+    Running,
+    /// A stop was asked for; what fails from here on is part of its answer.
+    Stopping {
+        failures: Vec<StopFailure>,
+    },
+    /// The core has stopped.
+    Done(Outcome),
+}
+
+impl Driver {
+    pub(crate) fn new(
+        core: Core,
+        parts: Parts,
+        shared: Arc<Shared>,
+        notices: broadcast::Sender<Arc<ManagerNotice>>,
+        (sender, inbox): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    ) -> Self {
+        let drain = parts.config.drain_timeout();
+        let desk = Desk::new(drain, parts.concurrency, parts.assign_attempts);
+        let jumps = Jumps::new(&parts.config);
+        Self {
+            core,
+            parts,
+            shared,
+            notices,
+            inbox,
+            sender,
+            tasks: JoinSet::new(),
+            watches: BTreeMap::new(),
+            desk,
+            jumps,
+            requests: BTreeMap::new(),
+            last_request: 0,
+            phase: Phase::Running,
+            halted: None,
+            left_unowned: BTreeMap::new(),
+            planners: Arc::new(Semaphore::new(tasks::PLANNERS)),
+        }
+    }
+
+    /// Drives the core until it has stopped.
+    pub(crate) async fn run(mut self) {
+        self.tasks.spawn(tasks::announce(
+            Arc::clone(&self.parts.source),
+            self.sender.clone(),
+        ));
+        self.feed(Event::Start);
+        while !matches!(self.phase, Phase::Done(_)) {
+            let input = self.next_input().await;
+            self.take(input);
+        }
+        self.finish_callbacks().await;
+        if let Phase::Done(outcome) = &self.phase {
+            self.shared.end(outcome.clone());
+        }
+    }
+
+    /// Waits for an input, but not beyond the next deadline of the core or the desk.
+    async fn next_input(&mut self) -> Input {
+        let sleep = tokio::time::sleep(self.time_to_sleep());
+        tokio::select! {
+            Some(input) = self.inbox.recv() => input,
+            Some(done) = self.tasks.join_next() => told(done),
+            () = sleep => Input::Nothing,
+        }
+    }
+
+    fn time_to_sleep(&self) -> Duration {
+        let core = self.core.poll_timeout().map(|wake| wake.at);
+        let deadline = core.into_iter().chain(self.desk.deadline()).min();
+        let now = self.parts.clock.now();
+        deadline.map_or(LONGEST_SLEEP, |at| {
+            at.since(now).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+        })
+    }
+
+    fn take(&mut self, input: Input) {
+        // Before anything else: what comes in may be older than it looks.
+        if let Some(by) = self
+            .parts
+            .clock
+            .sample()
+            .and_then(|now| self.jumps.look(now))
+        {
+            self.feed(Event::ClockJumped { by: Some(by) });
+        }
+        match input {
+            Input::Event(event) => self.feed(event),
+            Input::Request { kind, reply } => self.request(kind, reply),
+            Input::Stop { mode } => self.stop(mode),
+            Input::Finished(finished) => self.finished(finished),
+            Input::Nothing => {}
+        }
+        let now = self.parts.clock.now();
+        self.desk.expire(now);
+        self.tell_released();
+        if self.core.poll_timeout().is_some_and(|wake| wake.at <= now) {
+            self.core.handle_timeout(now);
+            self.settle(now);
+            self.tell_released();
+        }
+        self.begin_callbacks();
+        self.parts.observer.on_pending(self.desk.pending());
+        self.parts.observer.turned(now);
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        let now = self.parts.clock.now();
+        self.parts.observer.on_finished(now, &finished);
+        self.desk.finish(now, finished);
+    }
+
+    fn request(&mut self, kind: Request, reply: oneshot::Sender<Result<Version, RequestError>>) {
+        self.last_request += 1;
+        let request = RequestId(self.last_request);
+        self.requests.insert(request, reply);
+        self.feed(match kind {
+            Request::Refresh => Event::Refresh { request },
+            Request::Trigger => Event::Trigger { request },
+        });
+    }
+
+    fn stop(&mut self, mode: StopMode) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Stopping {
+                failures: Vec::new(),
+            };
+        }
+        self.parts.observer.on_stop();
+        self.feed(Event::Stop { mode });
+    }
+
+    fn feed(&mut self, event: Event) {
+        if let Event::Watch {
+            id,
+            event: WatchEvent::Lost { .. },
+        } = &event
+        {
+            self.watches.remove(id);
+        }
+        let now = self.parts.clock.now();
+        self.parts.observer.on_event(now, &event);
+        self.core.handle(now, event);
+        self.settle(now);
+    }
+
+    /// Tells the core what the desk has released, until there is nothing more.
+    fn tell_released(&mut self) {
+        loop {
+            let grants = self.desk.take_released();
+            if grants.is_empty() {
+                break;
+            }
+            self.forget(&grants);
+            let now = self.parts.clock.now();
+            self.parts.observer.on_released(now, &grants);
+            self.feed(Event::Released { grants });
+        }
+        for Told { grant, failing } in self.desk.take_told() {
+            self.feed(Event::Processing { grant, failing });
+        }
+        for notice in self.desk.take_notices() {
+            self.tell(notice);
+        }
+    }
+
+    /// Carries out what the core wants done.
+    ///
+    /// An earlier lease deadline holds before, a later one only after the effects have been carried
+    /// out: no guard of an ended ownership may see the deadline of the next session.
+    fn settle(&mut self, now: Instant) {
+        let status = self.core.status();
+        self.shared.lease.shorten(status.deadline);
+        let mut notices = Vec::new();
+        while let Some(effect) = self.core.poll_effect() {
+            self.parts.observer.on_effect(now, &effect);
+            self.carry_out(now, effect, &mut notices);
+        }
+        self.shared.lease.set(status.deadline);
+        self.parts.observer.settled(now, &status);
+        self.shared.status.send_if_modified(|present| {
+            let changed = *present != status;
+            *present = status;
+            changed
+        });
+        for notice in notices {
+            self.note(notice);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, effect: Effect, notices: &mut Vec<Notice>) {
+        let parts = &self.parts;
+        match effect {
+            Effect::Store { op, request } => {
+                let limit = parts.config.request_timeout();
+                let task = tasks::execute(self.asking(), op, request, limit);
+                self.tasks.spawn(task);
+            }
+            Effect::Watch { id, scope } => {
+                let (asking, sender) = (self.asking(), self.sender.clone());
+                let limit = parts.config.lease();
+                let task = tasks::watch(asking, id, scope, limit, sender);
+                let task = self.tasks.spawn(task);
+                self.watches.insert(id, task);
+            }
+            Effect::Unwatch { id } => {
+                if let Some(task) = self.watches.remove(&id) {
+                    task.abort();
+                }
+            }
+            Effect::ListPartitions { op } => {
+                let (source, limit) = (Arc::clone(&parts.source), parts.config.operation_timeout());
+                self.tasks.spawn(tasks::list(source, op, limit));
+            }
+            Effect::Plan { op, input } => {
+                let limit = parts.config.operation_timeout();
+                let strategy = Arc::clone(&parts.strategy);
+                let planners = Arc::clone(&self.planners);
+                let task = tasks::plan(strategy, planners, op, input, limit);
+                self.tasks.spawn(task);
+            }
+            Effect::Revoke { grants, cause } => {
+                for grant in grants {
+                    self.desk.revoke(now, grant, cause);
+                }
+            }
+            Effect::Assign { grants } => self.assign(now, grants),
+            Effect::Notify(notice) => notices.push(notice),
+        }
+    }
+
+    /// The store, and what measures it.
+    fn asking(&self) -> Asking {
+        Asking {
+            store: Arc::clone(&self.parts.store),
+            meter: Arc::clone(&self.parts.observer.meter.store),
+            clock: self.parts.clock.clone(),
+        }
+    }
+
+    fn assign(&mut self, now: Instant, grants: Vec<Grant>) {
+        for grant in grants {
+            let guard = Guard::new(grant, Arc::clone(&self.shared.lease));
+            self.shared.hold(&guard);
+            self.desk.assign(now, guard);
+        }
+    }
+
+    fn forget(&self, grants: &[Grant]) {
+        let mut holdings = self.shared.holdings();
+        for grant in grants {
+            let held = holdings.get(&grant.partition);
+            if held.is_some_and(|guard| guard.token() == grant.token) {
+                holdings.remove(&grant.partition);
+            }
+        }
+    }
+
+    fn begin_callbacks(&mut self) {
+        let now = self.parts.clock.now();
+        for call in self.desk.calls() {
+            self.parts.observer.on_call(now, &call.job);
+            let handler = Arc::clone(&self.parts.handler);
+            let limits = CallLimits {
+                assign: self.parts.assign_timeout,
+                drain: self.parts.config.drain_timeout(),
+            };
+            self.tasks.spawn(tasks::call(handler, call, limits));
+        }
+    }
+
+    /// Acts on a notice of the core, then passes it on.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most notices only inform")]
+    fn note(&mut self, notice: Notice) {
+        match &notice {
+            Notice::RequestDone { request, version } => self.answer(*request, Ok(*version)),
+            Notice::RequestFailed { request, reason } => {
+                self.answer(*request, Err(RequestError::Failed(reason.clone())));
+            }
+            Notice::StartFailed(error) => {
+                let outcome = Outcome::of(Ended::StartFailed(error.clone()), Vec::new());
+                self.phase = Phase::Done(outcome);
+            }
+            Notice::HistoryLost {
+                loss,
+                then: OnBucketLost::Halt,
+                ..
+            } => self.halted = Some(loss.clone()),
+            Notice::LeftUnowned { partitions } => self.left_unowned.extend(partitions.clone()),
+            Notice::Stopped { errors } => self.stopped(errors),
+            _ => {}
+        }
+        self.tell(ManagerNotice::Core(notice));
+    }
+
+    /// The core has stopped; a start that failed stays one.
+    fn stopped(&mut self, errors: &[String]) {
+        let mut failures = match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Running => Vec::new(),
+            Phase::Stopping { failures } => failures,
+            done @ Phase::Done(_) => {
+                self.phase = done;
+                return;
+            }
+        };
+        failures.extend(errors.iter().cloned().map(StopFailure::Coordination));
+        let ended = match self.halted.take() {
+            Some(loss) => Ended::HistoryLost(loss),
+            None => Ended::Stopped,
+        };
+        let mut outcome = Outcome::of(ended, failures);
+        let mut unowned: BTreeMap<ParkReason, Vec<PartitionKey>> = BTreeMap::new();
+        for (partition, reason) in std::mem::take(&mut self.left_unowned) {
+            unowned.entry(reason).or_default().push(partition);
+        }
+        // That the last one leaves nobody behind is what a group's end is, not a failure.
+        outcome.left_unowned = unowned.remove(&ParkReason::NoWorkers).unwrap_or_default();
+        let failures = unowned.into_iter();
+        let failures =
+            failures.map(|(reason, partitions)| StopFailure::NobodyToTake { reason, partitions });
+        outcome.failures.extend(failures);
+        self.phase = Phase::Done(outcome);
+    }
+
+    fn answer(&mut self, request: RequestId, result: Result<Version, RequestError>) {
+        if let Some(reply) = self.requests.remove(&request) {
+            // Whoever asked may have stopped waiting.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn tell(&mut self, notice: ManagerNotice) {
+        let notice = Arc::new(notice);
+        let now = self.parts.clock.now();
+        self.parts.observer.on_notice(now, &notice);
+        let failure = match &*notice {
+            ManagerNotice::Core(_) | ManagerNotice::AssignFailed { .. } => None,
+            ManagerNotice::CallbackPanicked {
+                partition,
+                callback,
+                message,
+            } => Some(StopFailure::CallbackPanicked {
+                partition: partition.clone(),
+                callback: *callback,
+                message: message.clone(),
+            }),
+            ManagerNotice::DrainTimedOut { partition, .. } => Some(StopFailure::DrainTimedOut {
+                partition: partition.clone(),
+            }),
+        };
+        match &mut self.phase {
+            Phase::Running => {}
+            Phase::Stopping { failures } | Phase::Done(Outcome { failures, .. }) => {
+                failures.extend(failure);
+            }
+        }
+        // Without subscribers there is nobody to tell.
+        let _ = self.notices.send(notice);
+    }
+
+    /// Lets the callbacks that are left come to an end, each bounded by `drain_timeout`.
+    async fn finish_callbacks(&mut self) {
+        let drain = self.parts.config.drain_timeout();
+        let mut late = pin!(tokio::time::sleep(drain.saturating_mul(2)));
+        self.begin_callbacks();
+        while !self.desk.is_idle() {
+            let next = tokio::select! {
+                done = self.tasks.join_next() => done,
+                () = &mut late => None,
+            };
+            match next {
+                Some(done) => {
+                    if let Input::Finished(finished) = told(done) {
+                        self.finished(finished);
+                    }
+                }
+                None => break,
+            }
+            for notice in self.desk.take_notices() {
+                self.tell(notice);
+            }
+            self.begin_callbacks();
+        }
+    }
+}
+
+/// What a task has to say. Each contains what it runs and answers by itself; what is left are watches
+/// that were ended.
+fn told(done: Result<Input, JoinError>) -> Input {
+    done.unwrap_or_else(|error| {
+        if !error.is_cancelled() {
+            tracing::error!(%error, "a task of the driver panicked");
+        }
+        Input::Nothing
+    })
+}
+
+impl Drop for Driver {
+    /// Runs also when the task is aborted or panics: nothing may look alive afterwards.
+    fn drop(&mut self) {
+        self.shared.fail("it was dropped or panicked");
+        self.parts.observer.end(self.parts.clock.now());
+    }
+}

@@ -1,0 +1,24 @@
+//! What a driver is put together from: the user's choices, gathered by the builder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parti_core::{AssignmentStrategy, Config, PartitionSource, Store};
+
+use crate::handler::PartitionHandler;
+use crate::observe::observer::Observer;
+use crate::shell::clock::Clock;
+
+/// What a driver works with; all of it is the user's choice.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) source: Arc<dyn PartitionSource>,
+    pub(crate) strategy: Arc<dyn AssignmentStrategy>,
+    pub(crate) handler: Arc<dyn PartitionHandler>,
+    pub(crate) concurrency: usize,
+    pub(crate) assign_timeout: Option<Duration>,
+    pub(crate) assign_attempts: u32,
+    pub(crate) observer: Observer,
+}

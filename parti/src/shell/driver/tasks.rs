@@ -1,0 +1,236 @@
+//! What the driver does not wait for: each request to the outside as a task that reports back once.
+//!
+//! They are separate because they are where user code runs: the store, the source, the strategy and
+//! the handler. What always holds: each answers within its limit, and a panic, also one in the drop
+//! of a future that was cut short, is an answer, too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parti_core::{
+    AssignmentStrategy, Event, OpId, PartitionSource, PlanError, PlanInput, SourceError, Store,
+    StoreError, StoreErrorKind, StoreOp, WatchEvent, WatchId, WatchScope,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+
+use super::Input;
+use crate::handler::{Callback, PartitionHandler};
+use crate::observe::meter::{Operation, StoreMeter};
+use crate::shell::clock::Clock;
+use crate::shell::contain::{Ran, answer, run};
+use crate::shell::desk::{Call, End, Finished, Job};
+
+/// The least time between two announcements of a source, so that one whose `changed` returns at
+/// once costs little.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many plans may be computed at a time: one that was given up and never ends, and the next.
+pub(super) const PLANNERS: usize = 2;
+
+/// How long a source whose `changed` panicked is left alone.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
+
+/// A store, and what measures how it answers.
+pub(super) struct Asking {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) meter: Arc<StoreMeter>,
+    pub(super) clock: Clock,
+}
+
+/// Executes a store request.
+pub(super) async fn execute(asking: Asking, op: OpId, request: StoreOp, limit: Duration) -> Input {
+    let (operation, begun) = (Operation::of(&request), asking.clock.now());
+    let call = async { asking.store.execute(request).await };
+    let unknown = |message| Err(StoreError::new(StoreErrorKind::Unknown, message));
+    let result = match run(call, sleep(limit)).await {
+        Ran::Done(result) => result,
+        Ran::Panicked(words) => unknown(format!("the store panicked: {words}")),
+        Ran::Cut { panic } => unknown(in_time("answer", limit, panic)),
+    };
+    let took = asking.clock.now().since(begun);
+    asking.meter.asked(operation, took, &result);
+    Input::Event(Event::Store { op, result })
+}
+
+/// Runs a watch until it is lost. Only its set-up is bounded: a watch may be silent for long.
+pub(super) async fn watch(
+    asking: Asking,
+    id: WatchId,
+    scope: WatchScope,
+    limit: Duration,
+    inbox: mpsc::Sender<Input>,
+) -> Input {
+    let passing_on = pass_on(&asking, id, scope, limit, &inbox);
+    let reason = answer(passing_on, |words| format!("the store panicked: {words}")).await;
+    let event = WatchEvent::Lost { reason };
+    // Through the inbox, so that it stays behind the events that came before it.
+    let _ = inbox.send(Input::Event(Event::Watch { id, event })).await;
+    Input::Nothing
+}
+
+/// Passes on what a watch says and answers why it ended.
+async fn pass_on(
+    asking: &Asking,
+    id: WatchId,
+    scope: WatchScope,
+    limit: Duration,
+    inbox: &mpsc::Sender<Input>,
+) -> String {
+    let begun = asking.clock.now();
+    let watch = match run(async { asking.store.watch(scope).await }, sleep(limit)).await {
+        Ran::Done(watch) => watch,
+        Ran::Panicked(words) => return format!("the store panicked: {words}"),
+        Ran::Cut { panic } => {
+            let message = in_time("watch", limit, panic);
+            Err(StoreError::new(StoreErrorKind::Unknown, message))
+        }
+    };
+    let took = asking.clock.now().since(begun);
+    asking.meter.asked(Operation::Watch, took, &watch);
+    let mut watch = match watch {
+        Ok(watch) => watch,
+        Err(error) => return error.to_string(),
+    };
+    loop {
+        let event = match watch.next().await {
+            WatchEvent::Lost { reason } => return reason,
+            event @ (WatchEvent::Entry(_) | WatchEvent::CaughtUp { .. }) => event,
+        };
+        let input = Input::Event(Event::Watch { id, event });
+        if inbox.send(input).await.is_err() {
+            return "the driver has ended".to_owned();
+        }
+    }
+}
+
+/// Lists the partitions.
+pub(super) async fn list(source: Arc<dyn PartitionSource>, op: OpId, limit: Duration) -> Input {
+    let unavailable = |reason| Err(SourceError::Unavailable(reason));
+    let result = match run(async { source.list().await }, sleep(limit)).await {
+        Ran::Done(result) => result,
+        Ran::Panicked(words) => unavailable(format!("it panicked: {words}")),
+        Ran::Cut { panic } => unavailable(in_time("list", limit, panic)),
+    };
+    Input::Event(Event::Partitions { op, result })
+}
+
+/// Computes a plan on a thread of its own. A plan that takes too long is not waited for; its thread
+/// goes on until it returns, since nothing can end it. So that such threads cannot pile up, there
+/// are at most as many as `planners` has permits, and a plan waits for one.
+pub(super) async fn plan(
+    strategy: Arc<dyn AssignmentStrategy>,
+    planners: Arc<Semaphore>,
+    op: OpId,
+    input: PlanInput,
+    limit: Duration,
+) -> Input {
+    let planning = async {
+        // Nobody closes it.
+        let permit = planners.acquire_owned().await.ok();
+        let thread = tokio::task::spawn_blocking(move || {
+            let _until_it_returns = permit;
+            strategy.plan(&input)
+        });
+        thread.await
+    };
+    let result = match timeout(limit, planning).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(PlanError::Failed(format!("the strategy failed: {error}"))),
+        Err(_) => Err(PlanError::Failed(in_time("plan", limit, None))),
+    };
+    Input::Event(Event::Planned { op, result })
+}
+
+/// What there is to say of something that was cut short.
+fn in_time(what: &str, limit: Duration, panic: Option<String>) -> String {
+    let late = format!("no {what} within {limit:?}");
+    panic.map_or_else(
+        || late.clone(),
+        |words| format!("{late}, and it panicked when it was dropped: {words}"),
+    )
+}
+
+/// Passes on that the partition source has changed.
+pub(super) async fn announce(
+    source: Arc<dyn PartitionSource>,
+    inbox: mpsc::Sender<Input>,
+) -> Input {
+    loop {
+        let changed = async {
+            source.changed().await;
+            Ok(())
+        };
+        if let Err(panic) = answer(changed, Err).await {
+            tracing::error!(panic, "the partition source panicked instead of announcing");
+            sleep(ANNOUNCE_AGAIN).await;
+            continue;
+        }
+        if inbox
+            .send(Input::Event(Event::SourceChanged))
+            .await
+            .is_err()
+        {
+            return Input::Nothing;
+        }
+        tokio::time::sleep(ANNOUNCE_PAUSE).await;
+    }
+}
+
+/// How long callbacks may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallLimits {
+    pub(super) assign: Option<Duration>,
+    pub(super) drain: Duration,
+}
+
+/// Runs a callback to its end, or until it is cut short: by its limit, and `on_assigned` also when its
+/// partition has waited too long to be revoked. An `on_assigned` whose guard has become invalid since
+/// it was its turn, as after a blocked runtime, is not begun.
+pub(super) async fn call(
+    handler: Arc<dyn PartitionHandler>,
+    call: Call,
+    limits: CallLimits,
+) -> Input {
+    let Call { job, cut } = call;
+    let too_long = async {
+        match (job.callback(), limits.assign) {
+            (Callback::Revoked, _) => {
+                sleep(limits.drain).await;
+                None
+            }
+            // The sender is dropped to say so.
+            (Callback::Assigned, None) => {
+                drop(cut.await);
+                None
+            }
+            (Callback::Assigned, Some(limit)) => match timeout(limit, cut).await {
+                Ok(_) => None,
+                Err(_) => Some(format!("it did not return within {limit:?}")),
+            },
+        }
+    };
+    let mut late = None;
+    let too_long = async { late = too_long.await };
+    let end = match run(call_handler(&*handler, &job), too_long).await {
+        Ran::Done(end) => end,
+        Ran::Panicked(words) => End::Panicked(words),
+        Ran::Cut { panic: Some(words) } => End::CutShortPanicking(words),
+        Ran::Cut { panic: None } => late.map_or(End::CutShort, End::Failed),
+    };
+    Input::Finished(Finished { job, end })
+}
+
+async fn call_handler(handler: &dyn PartitionHandler, job: &Job) -> End {
+    match job {
+        Job::Assigned { guard } if !guard.is_valid() => return End::NotBegun,
+        Job::Assigned { guard } => {
+            let begun = handler.on_assigned(guard.partition(), guard.clone()).await;
+            if let Err(error) = begun {
+                return End::Failed(error.to_string());
+            }
+        }
+        Job::Revoked { guard, cause } => handler.on_revoked(guard.partition(), *cause).await,
+    }
+    End::Returned
+}
