@@ -71,10 +71,12 @@ pub use parti_strategy::{
     Sticky, WeightedConsistentHash, situation, what_if,
 };
 
+pub use observe::metrics;
+#[cfg(feature = "prometheus")]
+pub use observe::prometheus;
+pub use stores::store;
+
 // The README's example must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
-pub use observe::metrics;
-pub use observe::prometheus;
-pub use stores::store;

@@ -108,7 +108,7 @@ impl Leader {
             };
             let said = session.record.as_ref();
             // Damaged bytes under the key of a worker without an assignment hold nothing.
-            let counts = said.is_some() || self.view.records.contains_key(worker);
+            let counts = said.is_some() || session.unread.is_some() || self.view.may_own(worker);
             (may_hold && counts).then_some(Seen { said })
         });
         // Of an earlier session of a slot that may still hold something nothing is known any more.

@@ -66,7 +66,7 @@ impl Leader {
         let nothing = evictions.is_empty() && requests.is_empty() && step.changes.is_empty();
         let (said, limit) = (self.head.parked, self.info.max_value);
         let parked = self.view.parking.rewritten(&target.parked, said, limit);
-        let first_look = self.target.is_none() && cause == Cause::Parked;
+        let first_look = cause == Cause::Parked && self.target.as_ref().is_none_or(|t| t.unsure);
         if begins && nothing && parked.is_none() && (first_look || !target.kept.is_empty()) {
             // Nothing is left of the plan but that it was made.
             cx.notify(Notice::PlanUnchanged { cause });

@@ -163,11 +163,12 @@ impl Leader {
     }
 
     /// When the strategy is to be asked again for what is parked. Whom the last leader planned without
-    /// is not stored: the next one asks once.
+    /// is not stored: the next one asks once, when it knows everybody's labels.
     fn parked_until(&self, now: Instant, wall_ms: u64) -> Option<Instant> {
-        let first = self.target.is_none() && self.head.parked.count > 0;
+        let unsure = self.target.as_ref().is_none_or(|target| target.unsure);
+        let again = unsure && self.head.parked.count > 0 && !self.view.has_unread();
         let due = self.view.parking.due(now, wall_ms);
-        if first { Some(now) } else { due }
+        if again { Some(now) } else { due }
     }
 
     /// Whether all expected workers take part.

@@ -83,6 +83,8 @@ pub(crate) struct Target {
     /// Workers the plan was made without and that keep what they have: they wait for their share as
     /// joiners do.
     pub(crate) kept: BTreeSet<WorkerId>,
+    /// Whether it was made without knowing everybody's capacity and labels.
+    pub(crate) unsure: bool,
     /// Slots that are held no longer, whatever their sessions ask for.
     pub(crate) ended_holds: BTreeMap<WorkerId, Epoch>,
 }
@@ -119,6 +121,7 @@ impl Target {
             reasons,
             triggers: brief.triggers,
             kept: BTreeSet::new(),
+            unsure: false,
             ended_holds: brief.ended_holds,
         }
     }

@@ -252,6 +252,7 @@ impl Leader {
             }
         }
         self.pin(&config, &mut target);
+        target.unsure = self.view.has_unread();
         self.commit(cx, target, true, cause, evictions, requests);
     }
 

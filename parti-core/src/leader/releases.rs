@@ -48,6 +48,12 @@ impl View {
         outline::common_format(cx, reads)
     }
 
+    /// Whether a living worker's capacity and labels are unknown, for its session cannot be read.
+    pub(crate) fn has_unread(&self) -> bool {
+        let mut sessions = self.sessions.values();
+        sessions.any(|session| session.record.is_none() && session.is_living())
+    }
+
     /// Living workers that are told to write what the others read and do not, and until when each may
     /// take: what such a worker does is known to nobody. An example: one that renews and hears nothing
     /// goes on in format 2 after somebody has come who reads only 1.

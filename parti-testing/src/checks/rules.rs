@@ -36,6 +36,8 @@ pub struct Rules {
     /// Whether workers are configured differently. Then what follows from one mode or one lease for
     /// everybody is not judged, but that the stricter rule holds.
     pub mixed: bool,
+    /// Whether the wall clocks differ much, so that a leader errs in how long others have waited.
+    pub skewed: bool,
 }
 
 impl Rules {
@@ -57,6 +59,7 @@ impl Rules {
             faultless,
             rejecting: false,
             mixed: false,
+            skewed: false,
         }
     }
 

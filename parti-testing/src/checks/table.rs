@@ -252,7 +252,7 @@ pub const PROPERTIES: &[Property] = &[
         id: "S32",
         name: "what a worker failed with does not come back to it before its quarantine is over",
         why: "a damaged partition would be passed round in circles and keep the group busy",
-        applies: ALWAYS,
+        applies: |rules| !rules.skewed,
         make: |rules| Box::new(misfits::NotInCircles::new(rules)),
     },
     Property {

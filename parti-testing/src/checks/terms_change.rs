@@ -24,29 +24,42 @@ pub(super) struct SourceIsNoReason {
     puzzled: BTreeSet<Process>,
 }
 
+impl SourceIsNoReason {
+    fn take_in(&mut self, fact: &Fact) {
+        let (Fact::Commit { writes, .. } | Fact::Foreign { writes }) = fact else {
+            return;
+        };
+        for write in writes {
+            if write.key == Key::Head {
+                self.planned = matches!(write.record(),
+                    Some(Record::Head(head)) if head.planned > Version::ZERO);
+            }
+            if let Key::Assignment(worker) = &write.key {
+                let grants = matches!(write.record(),
+                    Some(Record::Assignment(record)) if !record.granted.is_empty());
+                if grants {
+                    self.granted.insert(worker.clone());
+                } else {
+                    self.granted.remove(worker);
+                }
+            }
+        }
+    }
+}
+
 impl Check for SourceIsNoReason {
     fn sees(&self) -> &[Kind] {
         &[Kind::Commit, Kind::Foreign, Kind::Notice]
     }
 
+    fn lose_history(&mut self, kept: &[(Instant, Fact)]) {
+        self.granted.clear();
+        self.planned = false;
+        kept.iter().for_each(|(_, fact)| self.take_in(fact));
+    }
+
     fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        if let Fact::Commit { writes, .. } | Fact::Foreign { writes } = fact {
-            for write in writes {
-                if write.key == Key::Head {
-                    self.planned = matches!(write.record(),
-                        Some(Record::Head(head)) if head.planned > Version::ZERO);
-                }
-                if let Key::Assignment(worker) = &write.key {
-                    let grants = matches!(write.record(),
-                        Some(Record::Assignment(record)) if !record.granted.is_empty());
-                    if grants {
-                        self.granted.insert(worker.clone());
-                    } else {
-                        self.granted.remove(worker);
-                    }
-                }
-            }
-        }
+        self.take_in(fact);
         if let Fact::Notice {
             process,
             notice: Notice::RecordIgnored { .. },

@@ -66,6 +66,8 @@ pub(super) struct Window {
     /// Since when there have been sessions and no records, in true time.
     cold_since: Option<Instant>,
     offices: BTreeMap<Process, Office>,
+    /// Workers whose record a process was shown and could not read.
+    unread: BTreeMap<Process, BTreeSet<WorkerId>>,
     /// Who has just gained the office: its time is told at the end of the step.
     gaining: Vec<Process>,
 }
@@ -81,6 +83,7 @@ impl Window {
             began: BTreeMap::new(),
             cold_since: None,
             offices: BTreeMap::new(),
+            unread: BTreeMap::new(),
             gaining: Vec::new(),
         }
     }
@@ -141,6 +144,11 @@ impl Window {
             self.gaining.push(process);
             self.offices.insert(process, office);
         }
+        if let Notice::RecordIgnored { key, .. } = notice
+            && let Key::Assignment(worker) = Key::parse(key)
+        {
+            self.unread.entry(process).or_default().insert(worker);
+        }
         let Some(office) = self.offices.get_mut(&process) else {
             return;
         };
@@ -172,9 +180,18 @@ impl Window {
         let ear = self.hearing.of(process).unwrap_or(&nothing);
         let active = || {
             let sessions = ear.sessions.iter();
-            sessions.filter(|(_, heard)| heard.status == SessionStatus::Active)
+            // What is due comes before what is heard in the same step, such as a release.
+            sessions.filter(|(_, heard)| heard.status == SessionStatus::Active || heard.at == at)
         };
-        let basis = office.basis.as_ref().unwrap_or(&self.recorded);
+        // What a leader cannot read of the time before it, it does not go by.
+        let readable = || {
+            let unread = self.unread.get(&process);
+            let all = self.recorded.iter();
+            all.filter(|worker| unread.is_none_or(|unread| !unread.contains(*worker)))
+                .cloned()
+                .collect()
+        };
+        let basis = &office.basis.clone().unwrap_or_else(readable);
         // Whoever is left out of the plan, for having failed before, is not waited for either.
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
         let waiting = office.waiting.filter(|_| !basis.is_disjoint(&workers));
@@ -360,6 +377,7 @@ impl Check for Window {
             }
             Fact::Ended { process } => {
                 self.offices.remove(process);
+                self.unread.remove(process);
             }
             Fact::Began { .. }
             | Fact::Step { .. }

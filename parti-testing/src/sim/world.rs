@@ -97,6 +97,7 @@ impl<'plan> World<'plan> {
         let rules = Rules {
             rejecting: plan.is_rejecting(),
             mixed: plan.settings.mixed,
+            skewed: plan.nodes.iter().any(|node| node.wall_skew_ms != 0),
             ..Rules::new(&config, plan.is_faultless())
         };
         let mut world = Self {

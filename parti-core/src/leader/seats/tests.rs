@@ -101,6 +101,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
     let owned_by = if owner.is_some() { 0 } else { NO_OWNER };
     Target {
         kept: BTreeSet::new(),
+        unsure: false,
         strategy: StrategyId::new("s"),
         owners: partitions.iter().map(|_| owned_by).collect(),
         table: Arc::new(table),

@@ -38,7 +38,16 @@ impl World<'_> {
                 let present = self.store.present_entry(&self.key_of(target));
                 let value = present.and_then(|entry| entry.value.as_deref());
                 let value = match value.map(any_release) {
-                    Some(Ok(record)) => wire::encode_as(NEWER_FORMAT, &by_another(record)),
+                    Some(Ok(mut record)) => {
+                        // It goes on with a session, as a process does that was updated in place: a
+                        // claim of its own would have to name the one before.
+                        if let (Record::Session(session), Some(entry)) = (&mut record, present)
+                            && session.epoch == Epoch::ZERO
+                        {
+                            session.epoch = Epoch::from(entry.revision);
+                        }
+                        wire::encode_as(NEWER_FORMAT, &by_another(record))
+                    }
                     Some(Err(_)) | None => self.noise(wire::ENVELOPE + 1, 64),
                 };
                 self.overwrite(target, Some(value));
