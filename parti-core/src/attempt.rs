@@ -391,6 +391,8 @@ impl Record {
             Self::Head(head) => head.write,
             Self::Session(session) => session.write,
             Self::Assignment(assignment) => assignment.write,
+            Self::Manifest(manifest) => manifest.write,
+            Self::Piece(piece) => piece.write,
             Self::Audit(entry) => entry.write,
             Self::Control(control) => control.write,
             Self::Parked(parked) => parked.write,

@@ -10,9 +10,11 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::assembly::Assembly;
 use crate::id::{Epoch, WorkerId};
 use crate::keys::{
-    ASSIGNMENT_PREFIX, AUDIT_PREFIX, AUDIT_SLOTS, Key, SESSION_PREFIX, head_key, parked_key,
+    ASSIGNMENT_PREFIX, AUDIT_PREFIX, AUDIT_SLOTS, Key, SESSION_PREFIX, assignment_key, head_key,
+    parked_key,
 };
 use crate::record::{AssignmentRecord, AuditEntry, Head, ParkedGroup, Record, SessionRecord};
 use crate::store::{Entry, StoreOp, StoreReply};
@@ -90,16 +92,35 @@ impl History {
     #[must_use]
     pub fn read(entries: &[Entry]) -> Self {
         let mut history = Self::default();
+        let mut split = BTreeMap::new();
         for entry in entries {
             if let Some(value) = &entry.value
-                && let Err(reason) = history.take(entry, value)
+                && let Err(reason) = history.take(entry, value, &mut split)
             {
                 let key = entry.key.clone();
                 history.unreadable.push(Unreadable { key, reason });
             }
         }
+        history.put_together(split);
         history.entries.sort_unstable_by_key(|entry| entry.version);
         history
+    }
+
+    /// Assignments that are stored in pieces. Those that were read while they changed are named.
+    fn put_together(&mut self, split: BTreeMap<WorkerId, Assembly>) {
+        for (worker, assembly) in split {
+            if assembly.manifest().is_none() {
+                continue;
+            }
+            if let Some(record) = assembly.whole() {
+                self.assignments.insert(worker, record);
+                continue;
+            }
+            let missing: Vec<String> = assembly.missing().map(|n| n.to_string()).collect();
+            let reason = alloc::format!("its pieces {} are not there", missing.join(", "));
+            let key = assignment_key(&worker);
+            self.unreadable.push(Unreadable { key, reason });
+        }
     }
 
     /// The last `n` generations, oldest first.
@@ -127,7 +148,12 @@ impl History {
         older.term != newer.term && !overwritten(next, next) && !overwritten(before, before)
     }
 
-    fn take(&mut self, entry: &Entry, value: &[u8]) -> Result<(), String> {
+    fn take(
+        &mut self,
+        entry: &Entry,
+        value: &[u8],
+        split: &mut BTreeMap<WorkerId, Assembly>,
+    ) -> Result<(), String> {
         let kind = Key::parse(&entry.key);
         if matches!(kind, Key::Control(..) | Key::Source | Key::Foreign) {
             return Ok(());
@@ -144,6 +170,13 @@ impl History {
             }
             (Key::Assignment(worker), Record::Assignment(record)) => {
                 self.assignments.insert(worker, record);
+            }
+            (Key::Assignment(worker), Record::Manifest(manifest)) => {
+                split.entry(worker).or_default().expect(Some(manifest));
+            }
+            (Key::Piece(worker, number), Record::Piece(piece)) => {
+                let assembly = split.entry(worker).or_default();
+                assembly.take(number, wire::FORMAT, piece);
             }
             (Key::Parked, Record::Parked(record)) => self.parked = record.groups,
             (Key::Audit(slot), Record::Audit(entry))

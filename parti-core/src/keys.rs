@@ -18,6 +18,8 @@ pub enum Key {
     Session(WorkerId),
     /// A worker's assignment.
     Assignment(WorkerId),
+    /// A piece of a worker's assignment, by its number.
+    Piece(WorkerId, u32),
     /// A slot of the audit ring.
     Audit(u64),
     /// A request of an operator or a worker to the leader.
@@ -40,7 +42,13 @@ impl Key {
             None if key == "src" => Some(Self::Source),
             None if key == "parked" => Some(Self::Parked),
             Some(("w", id)) => worker(id).map(Self::Session),
-            Some(("a", id)) => worker(id).map(Self::Assignment),
+            Some(("a", id)) => match id.split_once('.') {
+                None => worker(id).map(Self::Assignment),
+                Some((id, number)) => {
+                    let found = worker(id).zip(piece_number(number));
+                    found.map(|(worker, number)| Self::Piece(worker, number))
+                }
+            },
             Some(("h", slot)) => slot
                 .parse()
                 .ok()
@@ -54,6 +62,12 @@ impl Key {
         };
         parsed.unwrap_or(Self::Foreign)
     }
+}
+
+/// The number of a piece, spelled as [`piece_key`] spells it.
+fn piece_number(text: &str) -> Option<u32> {
+    let number = text.parse().ok().filter(|&number: &u32| number > 0)?;
+    (number.to_string() == text).then_some(number)
 }
 
 /// The key of the head record.
@@ -95,6 +109,16 @@ pub(crate) fn assignment_key(worker: &WorkerId) -> String {
     format!("{ASSIGNMENT_PREFIX}{worker}")
 }
 
+/// The key of a piece of an assignment; an ID has no dot, so that it cannot be one of another worker.
+pub(crate) fn piece_key(worker: &WorkerId, number: u32) -> String {
+    format!("{ASSIGNMENT_PREFIX}{worker}.{number}")
+}
+
+/// What the keys of all pieces of an assignment begin with.
+pub(crate) fn pieces_prefix(worker: &WorkerId) -> String {
+    format!("{ASSIGNMENT_PREFIX}{worker}.")
+}
+
 pub(crate) fn audit_key(version: u64) -> String {
     format!("{AUDIT_PREFIX}{}", version % AUDIT_SLOTS)
 }
@@ -120,6 +144,11 @@ mod tests {
             Key::parse(&assignment_key(&worker)),
             Key::Assignment(worker.clone())
         );
+        for number in [1, 10, u32::MAX] {
+            let key = piece_key(&worker, number);
+            assert_eq!(Key::parse(&key), Key::Piece(worker.clone(), number));
+            assert!(key.starts_with(&pieces_prefix(&worker)));
+        }
         assert_eq!(Key::parse(&audit_key(300)), Key::Audit(44));
         assert_eq!(Key::parse(&source_key(0)), Key::Source);
         assert_eq!(Key::parse(&parked_key()), Key::Parked);
@@ -133,6 +162,14 @@ mod tests {
             "w",
             "w.",
             "w.a.b",
+            "a.w.0",
+            "a.w.01",
+            "a.w.+1",
+            "a.w.x",
+            "a.w.",
+            "a..1",
+            "a.w.1.2",
+            "a.w.4294967296",
             "head.x",
             "parked.x",
             "h.256",

@@ -40,6 +40,7 @@ mod commit;
 mod committing;
 mod confirmations;
 mod facts;
+mod fitting;
 mod futile;
 mod holds;
 mod inherit;
@@ -53,6 +54,7 @@ mod releases;
 mod resign;
 mod seats;
 mod spared;
+mod spill;
 mod succession;
 mod unowned;
 mod verdict;
@@ -313,11 +315,6 @@ impl Leader {
     /// Something outside the view changed that a judgement depends on, such as the own contact.
     pub(crate) const fn stir(&mut self) {
         self.stirred = true;
-    }
-
-    /// What the store said about itself.
-    pub(crate) fn inform(&mut self, info: StoreInfo) {
-        self.info = info;
     }
 
     /// What is wrong with a list that is complete up to a revision.

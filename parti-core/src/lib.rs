@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod agreement;
+mod assembly;
 mod attempt;
 mod backoff;
 mod boot;
@@ -59,6 +60,7 @@ pub mod wire;
 
 pub use crate::core::Core;
 pub use agreement::{Agreed, Difference, Disagreement, GroupSettings};
+pub use assembly::Assembly;
 pub use backoff::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder, RetryPolicyError};
 pub use boot::Boot;
 pub use breaker::{
@@ -88,9 +90,9 @@ pub use notice::{
 pub use partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
 pub use problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Misfit, Parked, ParkedGroup,
-    ParkedRecord, Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord,
-    SessionStatus, SourcePart, Verb, WorkerChange,
+    AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Misfit,
+    Parked, ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Remains,
+    Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use rng::Rng;
 pub use source::{PartitionSource, SourceError};

@@ -37,11 +37,13 @@ mod hearing;
 mod look;
 mod office;
 mod own_list;
+mod own_record;
 mod problems;
 mod reconcile;
 
 use hearing::Unsteady;
 use own_list::OwnList;
+use own_record::OwnRecord;
 use reconcile::Reconcile;
 
 /// A process with a session.
@@ -71,6 +73,7 @@ pub(crate) struct Member {
     suspended_at: Instant,
     /// The revision of the assignment record taken in last.
     record_revision: Revision,
+    own_record: OwnRecord,
     health: Health,
     /// The mode that held in the group when last looked at, and since when.
     holds: Option<(Mode, Instant)>,
@@ -122,6 +125,7 @@ impl Member {
             unsteady: None,
             suspended_at: Instant::ORIGIN,
             record_revision: Revision::ZERO,
+            own_record: OwnRecord::default(),
             health: Health::default(),
             holds: None,
             own_list: OwnList::default(),
@@ -228,6 +232,7 @@ impl Member {
         self.watch_over_watch(cx);
         self.watch_over_health(cx);
         self.keep_reconciling(cx, requests);
+        self.keep_reading_pieces(cx);
         self.keep_comparing_lists(cx);
         requests.handle_timeout(cx, &self.session);
         self.keep_candidacy(cx);
@@ -264,6 +269,7 @@ impl Member {
             candidacy,
             leader,
             self.reconcile.wake(),
+            self.own_record.wake(),
             self.own_list.wake(),
             look.map(|at| Wake::new(at, WakeReason::Reconcile)),
             self.health_wake(config, now),

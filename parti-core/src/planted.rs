@@ -133,6 +133,8 @@ bugs! {
         "A head of another release counts as damaged: it is written over at once, from what was known.";
     47 ReadersLease "readers-lease"
         "A session of another release is judged by the lease of whoever judges.";
+    58 MixedPieces "mixed-pieces"
+        "A worker takes in the pieces it has, whether or not they are those of the manifest.";
     61 OwnMode "own-mode"
         "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
     62 OwnQuarantine "own-quarantine"

@@ -24,6 +24,10 @@ pub enum Record {
     Session(SessionRecord),
     /// Of a key `a.<id>`.
     Assignment(AssignmentRecord),
+    /// Of a key `a.<id>` when the assignment is stored in pieces.
+    Manifest(Manifest),
+    /// Of a key `a.<id>.<n>`.
+    Piece(AssignmentPiece),
     /// Of a key `h.<slot>`.
     Audit(AuditEntry),
     /// Of a key `ctl.<verb>.<id>`.
@@ -264,6 +268,43 @@ pub struct AssignmentRecord {
     /// What it may process.
     pub granted: Vec<RecordGrant>,
     /// What it must stop processing.
+    pub revoking: Vec<Revoking>,
+}
+
+/// What stands in place of an assignment that does not fit into one value: which pieces it consists
+/// of. It counts only together with all of them, see [`Assembly`](crate::Assembly).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The write.
+    pub write: WriteId,
+    /// The generation in which it was written.
+    pub version: Version,
+    /// The incarnation of the worker it is for.
+    pub epoch: Epoch,
+    /// The pieces, by number in rising order.
+    pub pieces: Vec<PieceStamp>,
+}
+
+/// One piece as its manifest names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PieceStamp {
+    /// Its number, from 1; numbers may be missing.
+    pub number: u32,
+    /// The digest of what it says, [`AssignmentPiece::digest`].
+    pub digest: u128,
+    /// How many partitions it grants, for people.
+    pub granted: u32,
+}
+
+/// A part of a worker's assignment. It says nothing by itself: a manifest names it by its digest, and
+/// one that did not change stands in several generations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignmentPiece {
+    /// The write.
+    pub write: WriteId,
+    /// What its worker may process.
+    pub granted: Vec<RecordGrant>,
+    /// What its worker must stop processing.
     pub revoking: Vec<Revoking>,
 }
 

@@ -46,6 +46,7 @@ mod scenario;
 mod shrink;
 mod simulated_store;
 mod sometimes;
+mod split;
 mod store;
 mod strategy;
 #[cfg(test)]

@@ -43,6 +43,7 @@ mod sessions;
 mod short_terms;
 mod slow_plans;
 mod solo;
+mod split;
 mod states;
 mod stuck;
 mod suspension;

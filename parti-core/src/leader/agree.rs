@@ -191,7 +191,7 @@ impl Leader {
             attempt,
             give_up: Wake::new(cx.now + patience, WakeReason::Retry),
             head,
-            records: Vec::new(),
+            puts: Vec::new(),
             evicted: Vec::new(),
             target: None,
             parked: None,

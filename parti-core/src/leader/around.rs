@@ -301,7 +301,7 @@ impl Group {
 }
 
 /// Counts moves again; what must be known of balance is as the strategy said.
-fn recount(input: &PlanInput, owners: &[u32], report: &mut Report) {
+pub(super) fn recount(input: &PlanInput, owners: &[u32], report: &mut Report) {
     let (mut moved, mut weight, mut forced) = (0, 0_u64, 0);
     for (partition, (&before, &after)) in input
         .partitions

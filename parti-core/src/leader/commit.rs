@@ -9,31 +9,35 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::fitting::{MAX_COMMIT, Put, Room};
 use super::inherit::Origin;
-use super::ledger::{Change, Page, Step};
+use super::ledger::{Change, Step};
 use super::plan::{Judged, Requested, Target};
 use super::seats::Seats;
 use super::view::{View, unknown_session};
 use crate::agreement::Agreed;
+use crate::assembly::TooLarge;
 use crate::attempt::Attempt;
 use crate::carried::Carried;
 use crate::config::Mode;
 use crate::cx::Cx;
 use crate::effect::{Wake, WakeReason};
 use crate::event::OpOwner;
-use crate::id::{Revision, Token, Version, WorkerId, WriteId};
-use crate::keys::{Key, assignment_key, audit_key, control_key, head_key, parked_key, session_key};
+use crate::id::{Revision, Version, WorkerId, WriteId};
+use crate::keys::{Key, audit_key, control_key, head_key, parked_key, session_key};
 use crate::notice::{OwnerEnd, Transfer};
 use crate::planted::Planted;
-use crate::record::{
-    AssignmentRecord, Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus,
-};
+use crate::record::{Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus};
 use crate::state::Cause;
 use crate::store::{Expect, StoreInfo, Write};
 use crate::wire;
 
 /// The digest of weights in `head` while the list is one that the records name.
 const UNKNOWN_WEIGHTS: u128 = 0;
+
+/// What helps when an assignment does not fit.
+const ADVICE: &str =
+    "use more workers, shorter partition keys, or a store with a larger payload limit";
 
 /// A generation under way.
 #[derive(Clone, Debug)]
@@ -42,7 +46,7 @@ pub(crate) struct Commit {
     /// When an outcome that is still open counts as a failed step.
     pub(crate) give_up: Wake,
     pub(crate) head: Head,
-    pub(crate) records: Vec<(WorkerId, Option<AssignmentRecord>)>,
+    pub(crate) puts: Vec<Put>,
     pub(crate) evicted: Vec<(WorkerId, SessionRecord)>,
     /// The plan this generation begins, if it is the first of one.
     pub(crate) target: Option<Target>,
@@ -120,14 +124,18 @@ impl Draft<'_> {
     pub(crate) fn send(mut self, cx: &mut Cx<'_>) -> Result<Commit, String> {
         let version = self.version;
         let parked = self.parked();
-        self.limit(usize::from(parked.is_some()));
+        let fixed = 2 + self.evictions.len() + self.requests.len() + usize::from(parked.is_some());
+        let (mut puts, too_large) = self.fit(Room {
+            writes: self.info.max_batch.saturating_sub(fixed).max(1),
+            bytes: MAX_COMMIT,
+        });
+        self.check_progress(&puts, too_large)?;
         let head = self.head(version);
-        let records = self.records(version);
         let mut evicted = self.evicted();
         evicted.retain(|_| !cx.planted(Planted::GrantWithoutEvict));
         let former = self.former(version);
         let audit = self.audit(cx, version);
-        let mut writes = Vec::with_capacity(records.len() + evicted.len() + 2);
+        let mut writes = Vec::with_capacity(puts.len() + evicted.len() + 2);
         let expect = Expect::Revision(self.base.1);
         writes.push(Write {
             key: head_key(),
@@ -141,11 +149,9 @@ impl Draft<'_> {
             ));
             writes.push(write(session_key(worker), value, *expect));
         }
-        for (worker, record) in &records {
-            let value = record
-                .clone()
-                .map(|record| wire::encode_as(self.format, &Record::Assignment(record)));
-            writes.push(write(assignment_key(worker), value, Expect::Any));
+        for put in &mut puts {
+            put.keys = put.writes.iter().map(|write| write.key.clone()).collect();
+            writes.append(&mut put.writes);
         }
         for (verb, worker, revision) in &self.requests {
             let (key, expect) = (control_key(*verb, worker), Expect::Revision(*revision));
@@ -163,7 +169,7 @@ impl Draft<'_> {
             attempt,
             give_up: Wake::new(cx.now + patience, WakeReason::Retry),
             head,
-            records,
+            puts,
             evicted: evicted
                 .into_iter()
                 .map(|(worker, record, _)| (worker, record))
@@ -174,6 +180,21 @@ impl Draft<'_> {
             granted: self.step.granted,
             revoked: self.step.revoked,
             former,
+        })
+    }
+
+    /// A generation that changes nothing would be followed by another one, for ever.
+    fn check_progress(&self, puts: &[Put], too_large: Option<TooLarge>) -> Result<(), String> {
+        let nothing = puts.is_empty() && self.evictions.is_empty() && self.requests.is_empty();
+        if self.begins || !nothing {
+            return Ok(());
+        }
+        let most = self.info.max_batch;
+        Err(match too_large {
+            Some(too_large) => alloc::format!("{too_large}; {ADVICE}"),
+            None => {
+                alloc::format!("no change of an assignment fits into a commit of {most} writes")
+            }
         })
     }
 
@@ -218,51 +239,6 @@ impl Draft<'_> {
             key: parked_key(),
             value: (!groups.is_empty()).then_some(value),
             expect: Expect::Any,
-        }
-    }
-
-    /// Cuts the step down to what one batch may hold besides `more` writes; grants come last.
-    fn limit(&mut self, more: usize) {
-        let fixed = 2 + more + self.evictions.len() + self.requests.len();
-        let room = self.info.max_batch.saturating_sub(fixed).max(1);
-        if self.step.changes.len() <= room {
-            return;
-        }
-        let version = self.version;
-        let grants = |change: &Change| match change {
-            Change::Remove => 0,
-            Change::Write(page) => new_grants(page, version),
-        };
-        let seats = self.seats;
-        let only_grants = |index: usize, change: &Change| match (&seats.seats[index].page, change) {
-            (_, Change::Remove) | (None, Change::Write(_)) => true,
-            (Some(old), Change::Write(page)) => {
-                let kept = |rank: u32| page.granted.iter().any(|granted| granted.rank == rank);
-                old.granted.iter().all(|granted| kept(granted.rank))
-            }
-        };
-        self.step
-            .changes
-            .sort_by_key(|(index, change)| (grants(change) > 0, only_grants(*index, change)));
-        let mut postponed = BTreeSet::new();
-        for (index, change) in self.step.changes.drain(room..) {
-            let grants = grants(&change);
-            self.step.granted = self.step.granted.saturating_sub(grants);
-            // At least one, so that the rest is remembered.
-            self.step.unfinished += grants.max(1);
-            let old = seats.seats[index].page.iter();
-            postponed.extend(old.flat_map(|page| page.granted.iter().map(|g| g.rank)));
-        }
-        // A record that is not rewritten in this batch still grants what it lists.
-        for (_, change) in &mut self.step.changes {
-            if let Change::Write(page) = change {
-                let before = page.granted.len();
-                page.granted
-                    .retain(|g| g.token != Token::from(version) || !postponed.contains(&g.rank));
-                let removed = before - page.granted.len();
-                self.step.granted = self.step.granted.saturating_sub(removed);
-                self.step.unfinished += removed;
-            }
         }
     }
 
@@ -326,28 +302,6 @@ impl Draft<'_> {
         }
     }
 
-    fn records(&self, version: Version) -> Vec<(WorkerId, Option<AssignmentRecord>)> {
-        let records = self.step.changes.iter().map(|(index, change)| {
-            let worker = self.seats.workers[*index].clone();
-            let record = match change {
-                Change::Remove => None,
-                Change::Write(page) => {
-                    let (granted, revoking) = self.seats.lists(self.target, page);
-                    let (write, epoch) = (self.write, page.epoch);
-                    Some(AssignmentRecord {
-                        write,
-                        version,
-                        epoch,
-                        granted,
-                        revoking,
-                    })
-                }
-            };
-            (worker, record)
-        });
-        records.collect()
-    }
-
     fn evicted(&self) -> Vec<(WorkerId, SessionRecord, Expect)> {
         let evicted = self.evictions.iter().filter_map(|(worker, judged)| {
             let session = self.view.sessions.get(worker)?;
@@ -373,13 +327,6 @@ impl Draft<'_> {
     }
 }
 
-fn new_grants(page: &Page, version: Version) -> usize {
-    page.granted
-        .iter()
-        .filter(|granted| granted.token.get() == version.get())
-        .count()
-}
-
 const fn write(key: String, value: Option<Vec<u8>>, expect: Expect) -> Write {
     Write { key, value, expect }
 }
@@ -390,9 +337,7 @@ fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {
         return Ok(());
     };
     let advice = match Key::parse(&write.key) {
-        Key::Assignment(_) => {
-            "use more workers, shorter partition keys, or a store with a larger payload limit"
-        }
+        Key::Assignment(_) | Key::Piece(..) => ADVICE,
         Key::Session(_) => "use shorter labels, or a store with a larger payload limit",
         Key::Head | Key::Audit(_) | Key::Control(..) | Key::Parked | Key::Source | Key::Foreign => {
             "use a store with a larger payload limit"

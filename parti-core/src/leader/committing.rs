@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::commit::{Commit, Draft};
+use super::fitting::What;
 use super::ledger::{Step, advance};
 use super::plan::{Judged, Target};
 use super::seats::{Evictions, Seats};
@@ -16,7 +17,6 @@ use crate::config::Mode;
 use crate::cx::Cx;
 use crate::event::{OpId, OpOwner};
 use crate::id::{Revision, WorkerId};
-use crate::keys::assignment_key;
 use crate::notice::{FailedStep, Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::record::SessionStatus;
@@ -146,7 +146,7 @@ impl Leader {
         if self.asking == Some(op) {
             self.asking = None;
             if let Ok(StoreReply::Info(info)) = result {
-                self.info = info.clone();
+                self.inform(info.clone());
             }
             return Leading::On;
         }
@@ -235,13 +235,16 @@ impl Leader {
                 self.bench.strike(cx.now, worker, first);
             }
         }
-        for (worker, record) in commit.records {
-            match &record {
-                Some(record) => self.confirmations.expect(cx.now, &worker, record.version),
-                None => self.confirmations.forget(&worker),
+        for put in commit.puts {
+            let worker = &put.worker;
+            match &put.what {
+                What::Written(record) => {
+                    self.confirmations.expect(cx.now, worker, record.version);
+                }
+                What::Removed => self.confirmations.forget(worker),
+                What::Mended => {}
             }
-            let (key, format) = (assignment_key(&worker), self.head.format);
-            self.view.wrote(key, revision, format, &worker, record);
+            self.view.wrote(revision, self.head.format, put);
         }
         if let Some(parked) = commit.parked {
             self.view.parking.tell(cx, &parked);

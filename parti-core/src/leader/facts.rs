@@ -130,7 +130,7 @@ impl Leader {
         self.note_joins(config, now, difference);
         let cold = self.is_cold().then_some(self.gathering).flatten();
         let (partitions_changed, weights_changed) = self.list_changes(config);
-        let resume = self.is_unfinished(config) || !self.view.damaged.is_empty();
+        let resume = self.is_unfinished(config) || self.view.is_spoiled();
         let resume = resume || self.view.parking.is_spoiled(self.head.parked);
         Facts {
             now,

@@ -17,7 +17,7 @@ use crate::partition::PartitionKey;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Parked, ParkedGroup, ParkedRecord, Record};
 use crate::store::Entry;
-use crate::strategy::Unmet;
+use crate::strategy::{ParkReason, Unmet};
 use crate::table::PartitionTable;
 use crate::time::Instant;
 
@@ -104,6 +104,15 @@ impl Parking {
             .map(|group| (group.need, since(group)))
             .collect();
         self.groups = groups;
+    }
+
+    /// The store takes more than it did: what had no room may have some now. Whether that concerns
+    /// anything.
+    pub(crate) fn make_room(&mut self) -> bool {
+        let groups = self.groups.iter_mut();
+        let waiting = groups.filter(|g| g.reason == ParkReason::DoesNotFit && g.count > 0);
+        let hastened = waiting.map(|group| group.again_after = Some(Duration::ZERO));
+        hastened.count() > 0
     }
 
     /// How long each need has been unmet. Wall clocks of several leaders may disagree: what this one

@@ -10,6 +10,7 @@ use super::around::{Around, Barred};
 use super::facts::Difference;
 use super::futile::Futile;
 use super::plan::{Brief, Judged, Target, candidates, input};
+use super::spill::spill;
 use super::{Leader, Work};
 use crate::contact::Contact;
 use crate::cx::Cx;
@@ -237,6 +238,8 @@ impl Leader {
             };
             return;
         }
+        let mut plan = plan;
+        spill(&mut plan, &brief.input, &self.info);
         let (cause, requests) = (brief.cause, brief.requests.clone());
         let table = &brief.input.partitions;
         let parked = self.view.parking.after(&plan.unmet, table, cx.wall_ms());

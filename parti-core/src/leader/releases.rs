@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use super::view::{Fate, SessionView, View};
+use crate::assembly::Assembly;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::WorkerId;
@@ -72,10 +73,23 @@ impl View {
         let newer = self.records.iter().filter(|(worker, record)| {
             let stored = self.formats.get(worker);
             // Of a session that has ended the record is of no more use.
-            stored.is_some_and(|&stored| stored > format) && self.is_written_for(worker, record)
+            let pieces = self.pieces.get(*worker).map(Assembly::newest_format);
+            let newest = stored.copied().max(pieces);
+            newest.is_some_and(|newest| newest > format) && self.is_written_for(worker, record)
         });
         let newer: Vec<WorkerId> = newer.map(|(worker, _)| worker.clone()).collect();
         self.damaged.extend(newer);
+    }
+
+    /// Whether a record has to be written again and can be: one of an earlier session of a slot waits for
+    /// the end of that.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        let records = self
+            .damaged
+            .iter()
+            .filter_map(|worker| self.records.get_key_value(worker));
+        let mut records = records.filter(|(worker, record)| self.is_written_for(worker, record));
+        records.next().is_some()
     }
 
     /// Whether a record is for a session that takes part or is leaving in an orderly way.

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::parking::Parking;
 use super::succession;
+use crate::assembly::Assembly;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Epoch, Nonce, Revision, Version, WorkerId};
@@ -21,9 +22,10 @@ use crate::planted::Planted;
 use crate::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
 use crate::store::{Entry, Expect};
 use crate::time::Instant;
-use crate::wire::{self, Summary, WireError};
+use crate::wire::WireError;
 
 mod absence;
+mod assignments;
 mod own;
 mod planning;
 mod seen;
@@ -72,6 +74,8 @@ pub(crate) struct View {
     pub(crate) damaged: BTreeSet<WorkerId>,
     /// Assignments that this release cannot read, and for which incarnation they are.
     pub(super) unread: BTreeMap<WorkerId, Epoch>,
+    /// Of assignments in pieces, what is stored.
+    pub(super) pieces: BTreeMap<WorkerId, Assembly>,
     /// In which format each assignment is stored.
     pub(super) formats: BTreeMap<WorkerId, u16>,
     /// Sessions without a record that may hold what no record lists although some should.
@@ -122,7 +126,9 @@ impl View {
             .revisions
             .iter()
             .filter(|(key, _)| match Key::parse(key) {
-                Key::Assignment(worker) => self.records.contains_key(&worker),
+                Key::Assignment(worker) | Key::Piece(worker, _) => {
+                    self.records.contains_key(&worker)
+                }
                 Key::Audit(_) => true,
                 Key::Head
                 | Key::Session(_)
@@ -176,6 +182,7 @@ impl View {
         match Key::parse(&entry.key) {
             Key::Session(worker) => self.on_session(cx, worker, entry),
             Key::Assignment(worker) => self.on_assignment(cx, worker, entry),
+            Key::Piece(worker, number) => self.on_piece(cx, worker, number, entry),
             Key::Control(verb, worker) => {
                 match entry.value {
                     Some(_) => self.controls.insert((verb, worker), entry.revision),
@@ -278,48 +285,6 @@ impl View {
             let worker = worker.clone();
             cx.notify(Notice::SuspicionCancelled { worker });
         }
-    }
-
-    fn on_assignment(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
-        let envelope = entry.value.as_deref().map(wire::envelope);
-        let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
-            Some(Ok(Record::Assignment(record))) => {
-                if self
-                    .author
-                    .is_none_or(|author| author == record.write.nonce)
-                {
-                    self.unread.remove(&worker);
-                    if let Some(Ok(envelope)) = envelope {
-                        self.formats.insert(worker.clone(), envelope.format);
-                    }
-                    self.records.insert(worker, record);
-                    return News::Change;
-                }
-                "it was written by somebody who does not lead".to_string()
-            }
-            None if self.author.is_none() || !self.records.contains_key(&worker) => {
-                self.records.remove(&worker);
-                self.unread.remove(&worker);
-                return News::Change;
-            }
-            None => "it was deleted by somebody who does not lead".to_string(),
-            Some(Ok(_)) => "it is not an assignment".to_string(),
-            Some(Err(error)) => {
-                if let WireError::OtherRelease(envelope) = &error
-                    && let Summary::Assignment { epoch, .. } = envelope.summary
-                    && !self.records.contains_key(&worker)
-                {
-                    self.unread.insert(worker.clone(), epoch);
-                }
-                error.to_string()
-            }
-        };
-        // What is known of it stays in force: a damaged record must not free partitions.
-        cx.ignore(entry.key.clone(), reason);
-        if self.records.contains_key(&worker) {
-            self.damaged.insert(worker);
-        }
-        News::Change
     }
 
     /// An earlier observation of a session counts when it is of the same revision.

@@ -10,8 +10,7 @@ use crate::keys::Key;
 use crate::leader::Leading;
 use crate::notice::HistoryLoss;
 use crate::outline::SessionOutline;
-use crate::planted::Planted;
-use crate::record::{Record, Verb};
+use crate::record::Verb;
 use crate::requests::Requests;
 use crate::store::{Entry, WatchEvent};
 
@@ -79,11 +78,16 @@ impl Member {
                 self.take_in(cx, holdings, entry);
                 Membership::On
             }
+            Key::Piece(worker, number) if worker == self.session.worker => {
+                self.take_piece(cx, holdings, number, entry);
+                Membership::On
+            }
             Key::Control(verb, worker) if worker == self.session.worker => {
                 self.on_control(cx, requests, verb, entry);
                 Membership::On
             }
             Key::Assignment(_)
+            | Key::Piece(..)
             | Key::Control(..)
             | Key::Audit(_)
             | Key::Source
@@ -150,35 +154,6 @@ impl Member {
         if self.follow.leader() == Some(worker) {
             self.follow.on_leader_session(cx, worker, entry);
         }
-    }
-
-    /// Takes in a record of the own assignment, if it is for this session and newer.
-    fn take_in(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings, entry: &Entry) {
-        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
-            None => return,
-            Some(Ok(Record::Assignment(record))) => record,
-            Some(Ok(_)) => return cx.ignore(entry.key.clone(), "it is not an assignment".into()),
-            Some(Err(error)) => {
-                return cx.ignore(entry.key.clone(), alloc::format!("{error}"));
-            }
-        };
-        if record.epoch != self.session.epoch && !cx.planted(Planted::NameWithoutEpoch) {
-            if record.epoch > self.session.epoch {
-                let reason = alloc::format!("it is for the later session {}", record.epoch);
-                cx.ignore(entry.key.clone(), reason);
-            }
-            return;
-        }
-        if record.version <= holdings.applied() && !cx.planted(Planted::OldRecord) {
-            return;
-        }
-        cx.learn(record.version);
-        self.record_revision = entry.revision;
-        if let Some(departure) = &mut self.departure {
-            departure.note_unowned(&record.revoking);
-        }
-        holdings.take_in(cx, &record);
-        self.session.speak(cx);
     }
 
     /// Processing has ended for some partitions.

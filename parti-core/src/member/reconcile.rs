@@ -14,7 +14,7 @@ use crate::effect::{Wake, WakeReason};
 use crate::event::{OpId, OpOwner};
 use crate::holdings::Holdings;
 use crate::id::Revision;
-use crate::keys::{assignment_key, head_key, session_key};
+use crate::keys::{Key, assignment_key, head_key, session_key};
 use crate::planted::Planted;
 use crate::record::Verb;
 use crate::requests::Requests;
@@ -33,8 +33,10 @@ pub(crate) struct Reconcile {
 }
 
 #[derive(Clone, Debug)]
-enum Reading {
+pub(super) enum Reading {
     Record,
+    /// All pieces of the own assignment.
+    Pieces,
     Request {
         verb: Verb,
         key: String,
@@ -83,6 +85,11 @@ impl Reconcile {
         let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
         self.reading
             .insert(op, Reading::Request { verb, key, asked });
+    }
+
+    /// A read is under way.
+    pub(super) fn reads(&mut self, op: OpId, reading: Reading) {
+        self.reading.insert(op, reading);
     }
 
     pub(crate) fn wake(&self) -> Option<Wake> {
@@ -168,6 +175,16 @@ impl Member {
             }
             (Ok(StoreReply::Entry(Some(entry))), Some(Reading::Record)) => {
                 self.on_entry(cx, holdings, requests, entry, false)
+            }
+            (Ok(StoreReply::Entries { entries, .. }), Some(Reading::Pieces)) => {
+                for entry in entries {
+                    if let Key::Piece(worker, number) = Key::parse(&entry.key)
+                        && worker == self.session.worker
+                    {
+                        self.take_piece(cx, holdings, number, entry);
+                    }
+                }
+                Membership::On
             }
             (
                 Ok(StoreReply::Entries {

@@ -21,6 +21,8 @@ pub(super) enum RecordWire<'a> {
     Control(ControlWire<'a>),
     Source(SourceWire<'a>),
     Parked(ParkedWire<'a>),
+    Manifest(ManifestWire),
+    Piece(AssignmentWire<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -130,6 +132,10 @@ pub(super) struct AssignmentWire<'a> {
     pub(super) granted: List<(&'a str, u64, u32)>,
     pub(super) revoking: List<(&'a str, u64, Option<u8>)>,
 }
+
+/// Of each piece its number, its digest, and how many partitions it grants.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ManifestWire(pub(super) List<(u32, u128, u32)>);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ChangeWire<'a> {
@@ -258,6 +264,8 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<(RecordWire<'_>, Extensions<
         4 => with(RecordWire::Control, parse(body)?),
         5 => with(RecordWire::Source, parse(body)?),
         6 => with(RecordWire::Parked, parse(body)?),
+        7 => with(RecordWire::Manifest, parse(body)?),
+        8 => with(RecordWire::Piece, parse(body)?),
         other => {
             return Err(WireError::Invalid(alloc::format!(
                 "a record of kind {other}"
@@ -304,6 +312,8 @@ fn put(
         RecordWire::Control(control) => one((control, extensions), writer),
         RecordWire::Source(part) => one((part, extensions), writer),
         RecordWire::Parked(parked) => one((parked, extensions), writer),
+        RecordWire::Manifest(manifest) => one((manifest, extensions), writer),
+        RecordWire::Piece(piece) => one((piece, extensions), writer),
     }
 }
 

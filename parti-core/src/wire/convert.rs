@@ -1,29 +1,27 @@
 //! Wire types to domain types and back; every name and number is checked on the way in.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+mod assignment;
 mod carried;
 
 use carried::{carried_from_wire, carried_to_wire};
 
 use super::WireError;
 use super::body::{
-    AssignmentWire, AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List,
-    ParkedGroupWire, ParkedWire, PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire,
-    StatusWire,
+    AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List, ParkedGroupWire, ParkedWire,
+    PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire,
 };
 use super::envelope::{Envelope, Summary, millis};
-use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId};
+use crate::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, Misfit, Parked, ParkedGroup, ParkedRecord,
-    Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart,
-    WorkerChange,
+    AuditEntry, Control, Head, Misfit, Parked, ParkedGroup, ParkedRecord, Predecessor, Record,
+    Remains, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};
@@ -34,7 +32,14 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
     match record {
         Record::Head(head) => RecordWire::Head(head_to_wire(head)),
         Record::Session(session) => RecordWire::Session(session_to_wire(session)),
-        Record::Assignment(assignment) => RecordWire::Assignment(assignment_to_wire(assignment)),
+        Record::Assignment(assignment) => RecordWire::Assignment(assignment::to_wire(
+            &assignment.granted,
+            &assignment.revoking,
+        )),
+        Record::Manifest(manifest) => RecordWire::Manifest(assignment::manifest_to_wire(manifest)),
+        Record::Piece(piece) => {
+            RecordWire::Piece(assignment::to_wire(&piece.granted, &piece.revoking))
+        }
         Record::Audit(entry) => RecordWire::Audit(audit_to_wire(entry)),
         Record::Control(control) => RecordWire::Control(ControlWire {
             author: &control.author,
@@ -53,8 +58,12 @@ pub(super) fn from_wire(envelope: &Envelope, wire: RecordWire<'_>) -> Result<Rec
         RecordWire::Head(head) => Record::Head(head_from_wire(envelope, &head)?),
         RecordWire::Session(session) => Record::Session(session_from_wire(envelope, session)?),
         RecordWire::Assignment(assignment) => {
-            Record::Assignment(assignment_from_wire(envelope, &assignment)?)
+            Record::Assignment(assignment::from_wire(envelope, &assignment)?)
         }
+        RecordWire::Manifest(manifest) => {
+            Record::Manifest(assignment::manifest_from_wire(envelope, manifest)?)
+        }
+        RecordWire::Piece(piece) => Record::Piece(assignment::piece_from_wire(envelope, &piece)?),
         RecordWire::Audit(entry) => Record::Audit(audit_from_wire(envelope, &entry)?),
         RecordWire::Control(control) => Record::Control(Control {
             write: envelope.write,
@@ -266,71 +275,6 @@ fn session_from_wire(
             .map(predecessor_from_wire)
             .collect(),
         bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
-    })
-}
-
-fn assignment_to_wire(record: &AssignmentRecord) -> AssignmentWire<'_> {
-    let mut departed: Vec<&str> = Vec::new();
-    let mut positions: BTreeMap<&WorkerId, u32> = BTreeMap::new();
-    let granted = record.granted.iter().map(|grant| {
-        let anchor = grant.anchor.as_ref().map_or(0, |worker| {
-            *positions.entry(worker).or_insert_with(|| {
-                departed.push(worker.as_str());
-                u32::try_from(departed.len()).unwrap_or(0)
-            })
-        });
-        (grant.partition.encoded(), grant.token.get(), anchor)
-    });
-    let granted = granted.collect();
-    let revoking = record.revoking.iter();
-    AssignmentWire {
-        departed: List(departed),
-        granted,
-        revoking: revoking
-            .map(|r| {
-                let reason = r.parked.map(reason_to_wire);
-                (r.partition.encoded(), r.since.get(), reason)
-            })
-            .collect(),
-    }
-}
-
-fn assignment_from_wire(
-    envelope: &Envelope,
-    wire: &AssignmentWire<'_>,
-) -> Result<AssignmentRecord, WireError> {
-    let Summary::Assignment { version, epoch } = envelope.summary else {
-        return Err(other_kind());
-    };
-    let departed = wire.departed.0.iter().map(|name| worker(name));
-    let departed: Vec<WorkerId> = departed.collect::<Result<_, _>>()?;
-    let granted = wire.granted.0.iter().map(|(partition, token, anchor)| {
-        let anchor = match anchor.checked_sub(1) {
-            None => None,
-            Some(index) => Some(departed.get(index as usize).cloned().ok_or_else(|| {
-                WireError::Invalid(format!("anchor {anchor} of {} departed", departed.len()))
-            })?),
-        };
-        Ok(RecordGrant {
-            partition: key(partition)?,
-            token: Token::new(*token),
-            anchor,
-        })
-    });
-    let granted = granted.collect::<Result<_, WireError>>()?;
-    let revoking = wire.revoking.0.iter().map(|(partition, since, parked)| {
-        Ok(Revoking {
-            partition: key(partition)?,
-            since: Version::new(*since),
-            parked: parked.map(reason_from_wire).transpose()?,
-        })
-    });
-    Ok(AssignmentRecord {
-        write: envelope.write,
-        version,
-        epoch,
-        granted,
-        revoking: revoking.collect::<Result<_, WireError>>()?,
     })
 }
 

@@ -8,14 +8,14 @@
 //! 2 bytes  length of what follows up to the body
 //!   2 bytes   format of the body
 //!   1 byte    kind: 0 head, 1 session, 2 assignment, 3 audit entry, 4 request, 5 piece of a list,
-//!             6 parked partitions
+//!             6 parked partitions, 7 manifest of an assignment, 8 piece of an assignment
 //!   24 bytes  write ID: nonce and number
 //!   head:       term 8, version 8, format of the group 2, lease in ms 8, epoch of the leader 8,
 //!               length 1 and name of the leader (0: nobody)
 //!   session:    epoch 8, class 1 (0 living, 1 ended, 2 ends after its lease), lease in ms 8,
 //!               version known 8, formats it reads 2 + 2, longest lease of an earlier session of
 //!               the slot that may not have ended, in ms 8
-//!   assignment: version 8, epoch 8
+//!   assignment and manifest: version 8, epoch 8
 //! then the body
 //! ```
 //!
@@ -98,6 +98,15 @@ pub enum Summary {
     Source,
     /// Of the parked partitions.
     Parked,
+    /// Of an assignment that is stored in pieces.
+    Manifest {
+        /// The generation in which it was written.
+        version: Version,
+        /// The incarnation of the worker it is for.
+        epoch: Epoch,
+    },
+    /// Of a piece of an assignment.
+    Piece,
     /// Of a kind that this release does not know.
     Other(u8),
 }
@@ -162,6 +171,11 @@ impl Envelope {
                 version: assignment.version,
                 epoch: assignment.epoch,
             },
+            Record::Manifest(manifest) => Summary::Manifest {
+                version: manifest.version,
+                epoch: manifest.epoch,
+            },
+            Record::Piece(_) => Summary::Piece,
             Record::Audit(_) => Summary::Audit,
             Record::Control(_) => Summary::Control,
             Record::Source(_) => Summary::Source,
@@ -184,6 +198,8 @@ impl Envelope {
             Summary::Control => 4,
             Summary::Source => 5,
             Summary::Parked => 6,
+            Summary::Manifest { .. } => 7,
+            Summary::Piece => 8,
             Summary::Other(kind) => kind,
         }
     }
@@ -236,7 +252,7 @@ impl Envelope {
                 bytes.extend(reads.newest.to_le_bytes());
                 number(&mut bytes, millis(*unproven));
             }
-            Summary::Assignment { version, epoch } => {
+            Summary::Assignment { version, epoch } | Summary::Manifest { version, epoch } => {
                 number(&mut bytes, version.get());
                 number(&mut bytes, epoch.get());
             }
@@ -244,6 +260,7 @@ impl Envelope {
             | Summary::Control
             | Summary::Source
             | Summary::Parked
+            | Summary::Piece
             | Summary::Other(_) => {}
         }
         let length = u16::try_from(bytes.len() - FIELDS_FROM).unwrap_or(u16::MAX);
@@ -311,6 +328,11 @@ impl Fields<'_> {
             4 => Summary::Control,
             5 => Summary::Source,
             6 => Summary::Parked,
+            7 => Summary::Manifest {
+                version: Version::new(self.long()?),
+                epoch: Epoch::new(self.long()?),
+            },
+            8 => Summary::Piece,
             other => Summary::Other(other),
         };
         // What is left was appended by a later release.

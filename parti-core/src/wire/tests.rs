@@ -7,13 +7,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::body::{
-    AgreedWire, AssignmentWire, AuditWire, CarriedWire, HeadWire, List, ModeWire, ParkedGroupWire,
-    ParkedWire, RecordWire,
+    AgreedWire, AssignmentWire, AuditWire, CarriedWire, HeadWire, List, ManifestWire, ModeWire,
+    ParkedGroupWire, ParkedWire, RecordWire,
 };
 use super::envelope::{CHECKED_FROM, seal};
 use super::{ENVELOPE, Envelope, FORMAT, Summary, WireError, convert, decode, encode};
-use crate::id::{Epoch, Formats, Nonce, Term, Version, WorkerId, WriteId};
-use crate::record::{Control, LeaderName, Record};
+use crate::id::{Epoch, Formats, Nonce, Term, Token, Version, WorkerId, WriteId};
+use crate::partition::PartitionKey;
+use crate::record::{
+    AssignmentPiece, Control, LeaderName, Manifest, PieceStamp, Record, RecordGrant, Revoking,
+};
 use crate::state::Cause;
 use crate::strategy::ParkReason;
 
@@ -212,6 +215,87 @@ fn the_layout_of_the_envelope_stays_as_it_is() {
     ];
     assert_eq!(bytes, parts.concat());
     assert_eq!(checksum, [86, 14, 86, 118]);
+}
+
+/// What is stored by one release is read by the next: the bytes of manifest and piece, and the digest
+/// that binds them, stay as they are.
+#[test]
+fn a_manifest_and_its_piece_are_stored_as_before() {
+    let partition = PartitionKey::new(["p"]).expect("valid");
+    let anchor = WorkerId::new("w-1").expect("valid");
+    let piece = AssignmentPiece {
+        write: WRITE,
+        granted: [RecordGrant {
+            partition: partition.clone(),
+            token: Token::new(300),
+            anchor: Some(anchor),
+        }]
+        .into(),
+        revoking: [Revoking {
+            partition,
+            since: Version::new(5),
+            parked: Some(ParkReason::NoWorkers),
+        }]
+        .into(),
+    };
+    let digest = piece.digest();
+    assert_eq!(digest, 122_495_449_096_413_171_457_631_067_783_383_519_250);
+    let bytes = encode(&Record::Piece(piece));
+    let body = [
+        &[1, 3][..],
+        b"w-1",
+        &[1, 3],
+        b"1:p",
+        &[251, 44, 1, 1],
+        &[1, 3],
+        b"1:p",
+        &[5, 1, 0],
+        &[0],
+    ];
+    assert_eq!(bytes[body_at(&bytes)..], body.concat());
+    assert_eq!(bytes[9], 8, "the kind");
+    let manifest = Manifest {
+        write: WRITE,
+        version: Version::new(6),
+        epoch: Epoch::new(2),
+        pieces: [PieceStamp {
+            number: 1,
+            digest: 7,
+            granted: 1,
+        }]
+        .into(),
+    };
+    let bytes = encode(&Record::Manifest(manifest));
+    assert_eq!(bytes[body_at(&bytes)..], [1, 1, 7, 1, 0]);
+    let (version, epoch) = (6_u64.to_le_bytes(), 2_u64.to_le_bytes());
+    assert_eq!(bytes[34..50], [version, epoch].concat());
+    assert_eq!(bytes[9], 7, "the kind");
+}
+
+/// A piece named twice, or one without a number, would be counted twice or never be found.
+#[test]
+fn a_manifest_names_its_pieces_in_rising_order() {
+    let summary = || Summary::Manifest {
+        version: Version::new(6),
+        epoch: Epoch::new(2),
+    };
+    let read = |numbers: &[u32]| {
+        let envelope = Envelope {
+            format: FORMAT,
+            write: WRITE,
+            summary: summary(),
+        };
+        let stamps = numbers.iter().map(|&number| (number, 7, 1));
+        let wire = RecordWire::Manifest(ManifestWire(stamps.collect()));
+        convert::from_wire(&envelope, wire)
+    };
+    assert!(read(&[1, 2, 9]).is_ok());
+    for numbers in [&[0][..], &[1, 1], &[2, 1]] {
+        assert!(
+            matches!(read(numbers), Err(WireError::Invalid(_))),
+            "{numbers:?}"
+        );
+    }
 }
 
 /// A later release may say more about a record than this one knows; what this one knows still counts.

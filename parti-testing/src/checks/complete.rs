@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::misfits::futile;
 use super::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Instant, Key, NO_OWNER, Notice, PartitionKey, Record, WorkerId};
+use parti_core::{Instant, Key, NO_OWNER, Notice, ParkReason, PartitionKey, Record, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Complete {
@@ -19,6 +19,8 @@ pub(super) struct Complete {
     /// The plan that a process asked for last: for how many workers, whether anybody of them takes
     /// partitions, and how many it places nowhere.
     plans: BTreeMap<Process, (usize, bool, u32)>,
+    /// How many partitions are parked since no record has room for them, whatever a plan says.
+    spilled: u32,
     /// How many are parked because every worker failed with them, whatever the plan says.
     futile: u32,
 }
@@ -81,7 +83,10 @@ impl Check for Complete {
                     self.replace(worker, granted.collect());
                 }
                 (Key::Assignment(worker), _) => self.replace(worker, Vec::new()),
-                (Key::Parked, record) => self.futile = futile(record).map(|g| g.count).sum(),
+                (Key::Parked, record) => {
+                    self.futile = futile(record).map(|g| g.count).sum();
+                    self.spilled = spilled(record);
+                }
                 (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
                     // Without a plan there was nobody to give anything to. A plan made before for
                     // others was given up.
@@ -97,7 +102,7 @@ impl Check for Complete {
         if let Some((head, unplaced)) = finished {
             let (owned, all) = (self.owners.len(), head.partitions);
             let (version, parked) = (head.version, head.parked.count);
-            let unplaced = unplaced + self.futile;
+            let unplaced = unplaced + self.futile + self.spilled;
             if parked != unplaced {
                 findings.report(format!(
                     "{process} committed version {version} with {parked} parked partitions, its plan \
@@ -112,4 +117,14 @@ impl Check for Complete {
             }
         }
     }
+}
+
+/// How many partitions a record parks since no assignment has room for them.
+fn spilled(record: Option<&Record>) -> u32 {
+    let Some(Record::Parked(record)) = record else {
+        return 0;
+    };
+    let groups = record.groups.iter();
+    let spilled = groups.filter(|group| group.reason == ParkReason::DoesNotFit);
+    spilled.map(|group| group.count).sum()
 }

@@ -61,6 +61,8 @@ impl Said {
                 Record::Head(_)
                 | Record::Session(_)
                 | Record::Assignment(_)
+                | Record::Manifest(_)
+                | Record::Piece(_)
                 | Record::Audit(_)
                 | Record::Control(_)
                 | Record::Source(_)

@@ -86,6 +86,8 @@ impl WellFormed {
             | (Key::Audit(_), Some(Record::Audit(_)) | None)
             | (Key::Control(..), Some(Record::Control(_)) | None)
             | (Key::Parked, Some(Record::Parked(_)) | None)
+            // The manifest shows what they are together.
+            | (Key::Piece(..), Some(Record::Piece(_)) | None)
             | (Key::Source, _) => {}
             (key, value) => findings.report(format!("{key:?} was written as {value:?}")),
         }

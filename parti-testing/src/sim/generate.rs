@@ -92,6 +92,7 @@ impl Draft {
                 refresh_interval_ms: None,
                 expected_workers: None,
                 max_batch: None,
+                max_value: None,
                 planner: Planner::default(),
                 pools: Pools::None,
                 mixed: false,
@@ -233,8 +234,7 @@ impl Draft {
             FaultClass::Timers => self.timers(),
             FaultClass::History => self.histories(),
             FaultClass::BrokenHandler => self.break_handlers(),
-            FaultClass::SourceDown => self.source_down(),
-            FaultClass::Takeovers => self.takeovers(),
+            FaultClass::SourceDown | FaultClass::Takeovers => self.try_leaders(class),
             FaultClass::StaleRead
             | FaultClass::WatchDelay
             | FaultClass::WatchLost
@@ -257,6 +257,7 @@ impl Draft {
             | FaultClass::OldClocks
             | FaultClass::Strategy
             | FaultClass::SmallBatch
+            | FaultClass::SmallValue
             | FaultClass::Pools
             | FaultClass::MixedSettings
             | FaultClass::SlowPlans
@@ -290,6 +291,14 @@ impl Draft {
             | FaultClass::Foreign
             | FaultClass::Deaf
             | FaultClass::Limping => self.add_actions(class),
+        }
+    }
+
+    fn try_leaders(&mut self, class: FaultClass) {
+        if class == FaultClass::SourceDown {
+            self.source_down();
+        } else {
+            self.takeovers();
         }
     }
 

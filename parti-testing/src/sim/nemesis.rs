@@ -183,6 +183,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             refresh_interval_ms: None,
             expected_workers: Some(workers),
             max_batch: None,
+            max_value: None,
             planner: Planner::Sticky,
             pools: Pools::None,
             plan_ms: 0,

@@ -16,7 +16,7 @@ use super::dice::{Purpose, Roll};
 use super::node::WatchStage;
 use super::plan::{Denial, KeyKind};
 use super::queue::Item;
-use super::store::{any_release, written};
+use super::store::any_release;
 use super::world::World;
 use crate::checks::{Fact, Process};
 use crate::kv::Applied;
@@ -396,7 +396,10 @@ impl World<'_> {
     /// Tells the checkers and every watch of a commit.
     fn publish(&mut self, process: Process, applied: &[Applied]) {
         let now = self.now;
-        let writes: Vec<_> = applied.iter().map(written).collect();
+        let writes = self.store.shown(applied);
+        if self.store.is_split() {
+            self.judge.sometimes.count("assignment_in_pieces");
+        }
         for write in &writes {
             self.judge.fold(write.revision.get());
         }

@@ -119,6 +119,10 @@ pub struct Settings {
     /// The most writes the store takes in one commit.
     #[serde(default)]
     pub max_batch: Option<usize>,
+    /// The most bytes of a value that the store takes; partitions have long names then, so that
+    /// assignments are stored in pieces.
+    #[serde(default)]
+    pub max_value: Option<usize>,
     /// Who decides which worker a partition goes to.
     #[serde(default)]
     pub planner: Planner,

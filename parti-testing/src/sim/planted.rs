@@ -157,6 +157,11 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::IgnoredJump, 300, &["S1a", "S1", "S4", "S29"]),
     seeds(Planted::UnreadHeadVacant, 500, &["S7", "S8", "S6"]),
     seeds(Planted::ReadersLease, 500, &["S15", "S10"]),
+    seeds(
+        Planted::MixedPieces,
+        500,
+        &["S29", "S20", "S23", "S4", "S6"],
+    ),
     seeds(Planted::OwnMode, 500, &["S29"]),
     seeds(Planted::OwnQuarantine, 3_000, &["S29"]),
     seeds(Planted::LeaderMode, 500, &["S29"]),

@@ -41,6 +41,7 @@ pub const SITUATIONS: &[&str] = &[
     "commit_resume",
     "commit_settings",
     "commit_split",
+    "assignment_in_pieces",
     "commit_stuck",
     "commit_takeover",
     "commit_unprocessed",

@@ -13,6 +13,7 @@ use parti_core::{
 };
 
 use super::plan::Loss;
+use super::split::Split;
 use crate::checks::{Stored, Value, Written};
 use crate::kv::{Applied, Kv, Limits};
 
@@ -24,6 +25,8 @@ pub(super) struct SimStore {
     by_key: BTreeMap<String, Vec<usize>>,
     /// When the present history began; requests from before are gone with the one before.
     began: Instant,
+    /// The most bytes of a value, while nothing limits it further.
+    usual_value: usize,
     /// Whether the bucket was created during the run; the first one always was there.
     created_anew: bool,
     deleted: bool,
@@ -31,24 +34,40 @@ pub(super) struct SimStore {
     wiped: Revision,
     /// Keys that were removed without a trace, with the last write that went with them.
     vanished: BTreeMap<String, Revision>,
+    /// Assignments in pieces, as the group wrote them.
+    split: Split,
 }
 
 impl SimStore {
-    /// An empty bucket that takes so many writes in one commit.
-    pub(super) fn new(max_batch: Option<usize>) -> Self {
+    /// An empty bucket that takes so many writes in one commit, and values of so many bytes.
+    pub(super) fn new(max_batch: Option<usize>, max_value: Option<usize>) -> Self {
         let usual = Limits::default();
-        let max_batch = max_batch.unwrap_or(usual.max_batch);
-        let kv = Kv::new(1, Limits { max_batch, ..usual });
+        let limits = Limits {
+            max_batch: max_batch.unwrap_or(usual.max_batch),
+            max_value: max_value.unwrap_or(usual.max_value),
+        };
         Self {
-            kv,
+            kv: Kv::new(1, limits),
+            usual_value: limits.max_value,
             ..Self::default()
         }
     }
 
     /// Takes only values of so many bytes from now on, or of the usual size.
     pub(super) fn limit_values(&mut self, bytes: Option<usize>) {
-        let usual = Limits::default().max_value;
-        self.kv.limit_values(bytes.unwrap_or(usual));
+        self.kv.limit_values(bytes.unwrap_or(self.usual_value));
+    }
+
+    /// The writes of a commit of the group, as the checkers see them.
+    pub(super) fn shown(&mut self, applied: &[Applied]) -> Vec<Written> {
+        let mut writes: Vec<Written> = applied.iter().map(written).collect();
+        self.split.take_in(&mut writes);
+        writes
+    }
+
+    /// Whether the last commit had an assignment in pieces.
+    pub(super) const fn is_split(&self) -> bool {
+        self.split.seen
     }
 
     /// The last write of a key.
@@ -89,6 +108,13 @@ impl SimStore {
     /// Loses the history up to now; what is left of it ends at the revision answered.
     pub(super) fn lose(&mut self, now: Instant, loss: Loss, kept: Revision) {
         self.began = now;
+        self.lose_history(now, loss, kept);
+        let last = self.by_key.values().filter_map(|indices| indices.last());
+        let entries = last.filter_map(|index| self.log.get(*index));
+        self.split = Split::of(entries.map(|(_, entry)| entry));
+    }
+
+    fn lose_history(&mut self, now: Instant, loss: Loss, kept: Revision) {
         match loss {
             Loss::Delete => self.deleted = true,
             Loss::Recreate => self.create(now),
@@ -219,6 +245,12 @@ impl SimStore {
                 }
                 (Key::Assignment(worker), Some(Ok(Record::Assignment(record)))) => {
                     stored.assignments.insert(worker, (*at, record));
+                }
+                (Key::Assignment(worker), Some(Ok(Record::Manifest(_)))) => {
+                    let whole = self.split.whole(&worker);
+                    stored
+                        .assignments
+                        .extend(whole.map(|record| (worker, (*at, record))));
                 }
                 (Key::Parked, Some(Ok(Record::Parked(record)))) => stored.parked = record.groups,
                 _ => {}

@@ -30,6 +30,8 @@ use super::store::SimStore;
 use super::strategy::strategy;
 use crate::checks::{Fact, Process, Rules};
 
+/// How much longer names of partitions are when values are small.
+const LONG_NAME: usize = 200;
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
 const SUPERVISOR_DELAY: Duration = Duration::from_secs(1);
 
@@ -103,7 +105,7 @@ impl<'plan> World<'plan> {
             dice: Dice::new(plan.seed),
             now: Instant::ORIGIN,
             queue: Queue::default(),
-            store: SimStore::new(plan.settings.max_batch),
+            store: SimStore::new(plan.settings.max_batch, plan.settings.max_value),
             nodes,
             faults: plan.faults.clone(),
             outage: None,
@@ -267,7 +269,12 @@ impl<'plan> World<'plan> {
         let (first, count, weights) = self.listed;
         let numbers = first..first.saturating_add(count);
         let named = numbers.filter_map(|number| {
-            let partition = Partition::new([format!("p{number}")]).ok()?;
+            let mut name = format!("p{number}");
+            if self.plan.settings.max_value.is_some() {
+                // Few names fill a small value.
+                name.push_str(&"-".repeat(LONG_NAME));
+            }
+            let partition = Partition::new([name]).ok()?;
             Some(partition.with_weight(weights.of(number)))
         });
         named.collect()

@@ -32,6 +32,15 @@ impl View {
         }
     }
 
+    /// Whether it is the key of a piece that an assignment names and that is known to be stored.
+    fn is_needed(&self, key: &str) -> bool {
+        let Key::Piece(worker, number) = Key::parse(key) else {
+            return false;
+        };
+        let stored = self.pieces.get(&worker);
+        self.author.is_some() && stored.is_some_and(|stored| stored.is_stored(number))
+    }
+
     /// Keys that a complete view up to `revision` does not mention were removed, or they were
     /// written again meanwhile and will be shown later. An assignment stays in force for that, since
     /// only this leader removes them: it has to be written again.
@@ -53,6 +62,10 @@ impl View {
         });
         let gone: Vec<Entry> = gone.collect();
         for entry in gone {
+            if self.is_needed(&entry.key) {
+                let key = entry.key.clone();
+                cx.notify(Notice::RecordVanished { key });
+            }
             self.apply(cx, &entry);
         }
         let lost = self.records.keys().filter(|worker| {

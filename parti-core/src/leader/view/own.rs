@@ -1,31 +1,42 @@
 //! What a leader wrote itself: known at once, without waiting for the watch.
 
-use alloc::string::String;
-
+use super::super::fitting::{Put, What};
 use super::View;
 use crate::id::{Revision, WorkerId};
-use crate::record::{AssignmentRecord, SessionRecord};
+use crate::record::SessionRecord;
 use crate::time::Instant;
 
 impl View {
     /// Takes over what this leader wrote in a commit whose first write has this revision.
-    pub(crate) fn wrote(
-        &mut self,
-        key: String,
-        revision: Revision,
-        format: u16,
-        worker: &WorkerId,
-        record: Option<AssignmentRecord>,
-    ) {
-        let known = self.revisions.entry(key).or_insert(Revision::ZERO);
-        *known = revision.max(*known);
-        self.damaged.remove(worker);
-        self.unread.remove(worker);
-        self.formats.insert(worker.clone(), format);
-        match record {
-            Some(record) => self.records.insert(worker.clone(), record),
-            None => self.records.remove(worker),
-        };
+    pub(crate) fn wrote(&mut self, revision: Revision, format: u16, put: Put) {
+        let Put {
+            worker,
+            what,
+            keys,
+            after,
+            ..
+        } = put;
+        for key in keys {
+            let known = self.revisions.entry(key).or_insert(Revision::ZERO);
+            *known = revision.max(*known);
+        }
+        if after.is_empty() {
+            self.pieces.remove(&worker);
+        } else {
+            self.pieces.insert(worker.clone(), after);
+        }
+        match what {
+            What::Written(record) => {
+                self.formats.insert(worker.clone(), format);
+                self.records.insert(worker.clone(), record);
+            }
+            What::Removed => {
+                self.records.remove(&worker);
+            }
+            What::Mended => return,
+        }
+        self.damaged.remove(&worker);
+        self.unread.remove(&worker);
     }
 
     /// Takes over an eviction this leader made.

@@ -9,6 +9,7 @@ use crate::cx::Env;
 use crate::effect::Effect;
 use crate::id::WriteId;
 use crate::record::Control;
+use crate::wire;
 
 fn id(name: &str) -> WorkerId {
     WorkerId::new(name).expect("valid")

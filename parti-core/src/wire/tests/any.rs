@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -14,9 +15,9 @@ use crate::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId,
 use crate::partition::{Partition, PartitionKey};
 use crate::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::record::{
-    AssignmentRecord, AuditEntry, Control, Head, LeaderName, Parked, ParkedGroup, ParkedRecord,
-    Predecessor, Record, RecordGrant, Remains, Revoking, SessionRecord, SessionStatus, SourcePart,
-    WorkerChange,
+    AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
+    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Remains, Revoking,
+    SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 use crate::state::Cause;
 use crate::strategy::{ParkReason, StrategyId};
@@ -231,7 +232,7 @@ fn session() -> impl Strategy<Value = Record> {
         )
 }
 
-fn assignment() -> impl Strategy<Value = Record> {
+fn lists() -> impl Strategy<Value = (Vec<RecordGrant>, Vec<Revoking>)> {
     let grant =
         (key(), any::<u64>(), option::of(worker())).prop_map(|(partition, token, anchor)| {
             RecordGrant {
@@ -246,14 +247,48 @@ fn assignment() -> impl Strategy<Value = Record> {
         since: Version::new(since),
         parked,
     });
-    let lists = (vec(grant, 0..20), vec(revoking, 0..5));
-    (write(), any::<(u64, u64)>(), lists).prop_map(|(write, (version, epoch), lists)| {
+    (vec(grant, 0..20), vec(revoking, 0..5))
+}
+
+fn assignment() -> impl Strategy<Value = Record> {
+    (write(), any::<(u64, u64)>(), lists()).prop_map(|(write, (version, epoch), lists)| {
         let (version, epoch) = (Version::new(version), Epoch::new(epoch));
         let (granted, revoking) = lists;
         Record::Assignment(AssignmentRecord {
             write,
             version,
             epoch,
+            granted,
+            revoking,
+        })
+    })
+}
+
+fn manifest() -> impl Strategy<Value = Record> {
+    let stamps = vec((1..99_u32, any::<u128>(), any::<u32>()), 0..9);
+    (write(), any::<(u64, u64)>(), stamps).prop_map(|(write, (version, epoch), stamps)| {
+        let mut number = 0;
+        let pieces = stamps.into_iter().map(|(more, digest, granted)| {
+            number += more;
+            PieceStamp {
+                number,
+                digest,
+                granted,
+            }
+        });
+        Record::Manifest(Manifest {
+            write,
+            version: Version::new(version),
+            epoch: Epoch::new(epoch),
+            pieces: pieces.collect(),
+        })
+    })
+}
+
+fn piece() -> impl Strategy<Value = Record> {
+    (write(), lists()).prop_map(|(write, (granted, revoking))| {
+        Record::Piece(AssignmentPiece {
+            write,
             granted,
             revoking,
         })
@@ -370,6 +405,8 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         head(),
         session(),
         assignment(),
+        manifest(),
+        piece(),
         audit(),
         control(),
         source(),

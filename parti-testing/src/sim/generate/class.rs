@@ -127,6 +127,8 @@ pub enum FaultClass {
     FaultyStrategy,
     /// A store that takes only small commits.
     SmallBatch,
+    /// A store that takes only small values, and partitions with long names.
+    SmallValue,
     /// Buckets that are deleted, created anew, wiped or set back.
     History,
     /// Processes that are killed and started again at once.
@@ -153,7 +155,7 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 68] = [
+    pub const ALL: [Self; 69] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -222,6 +224,7 @@ impl FaultClass {
         Self::BrokenHandler,
         Self::SourceDown,
         Self::Takeovers,
+        Self::SmallValue,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -240,6 +243,7 @@ impl FaultClass {
                 | Self::WallSkew
                 | Self::Strategy
                 | Self::SmallBatch
+                | Self::SmallValue
                 | Self::SlowPlans
                 | Self::Releases
                 | Self::Pools

@@ -73,6 +73,10 @@ impl Draft {
             let percent = self.roll().pick(&[50, 70, 90]);
             self.plan.settings.plan_ms = self.lease * percent / 100;
         }
+        if class == FaultClass::SmallValue {
+            self.plan.settings.max_value = Some(self.roll().pick(&[4_000, 6_000]));
+            self.plan.partitions = self.roll().pick(&[33, 64, 64, 100]);
+        }
         if class == FaultClass::SmallBatch {
             self.plan.settings.max_batch = Some(self.roll().pick(&[12, 12, 12, 16]));
         }

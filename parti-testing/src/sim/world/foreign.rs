@@ -35,7 +35,7 @@ impl World<'_> {
         });
         match hand {
             Hand::NewerFormat { target } => {
-                let present = self.store.present_entry(&target.key());
+                let present = self.store.present_entry(&self.key_of(target));
                 let value = present.and_then(|entry| entry.value.as_deref());
                 let value = match value.map(any_release) {
                     Some(Ok(mut record)) => {
@@ -53,7 +53,7 @@ impl World<'_> {
                 self.overwrite(target, Some(value));
             }
             Hand::Damaged { target } => {
-                let present = self.store.present_entry(&target.key());
+                let present = self.store.present_entry(&self.key_of(target));
                 let mut value = present
                     .and_then(|entry| entry.value.clone())
                     .unwrap_or_default();
@@ -74,7 +74,7 @@ impl World<'_> {
                 self.overwrite(target, Some(wire::encode(&record)));
             }
             Hand::Delete { target } => self.overwrite(target, None),
-            Hand::Vanish { target } => self.vanish(&target.key()),
+            Hand::Vanish { target } => self.vanish(&self.key_of(target)),
             Hand::Junk { count } => self.litter(count),
             Hand::Alien { worker, for_ms } => {
                 let until = self.now + Duration::from_millis(for_ms);
@@ -83,8 +83,22 @@ impl World<'_> {
         }
     }
 
+    /// The key that is meant: of an assignment in pieces now and then one of them.
+    fn key_of(&self, target: Target) -> String {
+        let key = target.key();
+        let piece = format!("{key}.{}", 1 + self.store.last_revision().get() % 2);
+        let pieces = matches!(target, Target::Assignment { .. });
+        let there = self.store.present_entry(&piece).filter(|_| pieces);
+        match there.filter(|entry| {
+            entry.value.is_some() && !self.store.last_revision().get().is_multiple_of(3)
+        }) {
+            Some(_) => piece,
+            None => key,
+        }
+    }
+
     fn overwrite(&mut self, target: Target, value: Option<Vec<u8>>) {
-        let (key, expect) = (target.key(), Expect::Any);
+        let (key, expect) = (self.key_of(target), Expect::Any);
         // A key can be deleted only if it is there.
         let present = self.store.present_entry(&key);
         if value.is_none() && present.is_none_or(|entry| entry.value.is_none()) {
@@ -191,6 +205,8 @@ fn by_another(mut record: Record) -> Record {
         Record::Head(head) => &mut head.write,
         Record::Session(session) => &mut session.write,
         Record::Assignment(assignment) => &mut assignment.write,
+        Record::Manifest(manifest) => &mut manifest.write,
+        Record::Piece(piece) => &mut piece.write,
         Record::Audit(entry) => &mut entry.write,
         Record::Control(control) => &mut control.write,
         Record::Parked(parked) => &mut parked.write,

@@ -325,7 +325,9 @@ fn part(entry: &Entry) -> Result<Option<SourcePart>, KvSourceError> {
             | Record::Assignment(_)
             | Record::Audit(_)
             | Record::Control(_)
-            | Record::Parked(_),
+            | Record::Parked(_)
+            | Record::Manifest(_)
+            | Record::Piece(_),
         ) => Err(unreadable("it is a record of another kind".to_owned())),
         Err(error) => Err(unreadable(error.to_string())),
     }

@@ -1,0 +1,103 @@
+//! Which partitions stay when there is no room for all.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::*;
+use crate::id::{Revision, WorkerId};
+use crate::partition::Partition;
+use crate::strategy::{WorkerInfo, WorkerTable};
+use crate::table::PartitionTable;
+
+fn info(max_value: usize) -> StoreInfo {
+    StoreInfo {
+        created: 1,
+        age: Duration::MAX,
+        last_revision: Revision::ZERO,
+        version: "test".into(),
+        max_batch: 1_000,
+        max_value,
+        faults: Vec::new(),
+    }
+}
+
+fn input(names: impl Iterator<Item = alloc::string::String>) -> PlanInput {
+    let partitions = names.map(|name| Partition::new([name]).expect("valid"));
+    let table = PartitionTable::new(partitions.collect::<Vec<_>>()).expect("no doubles");
+    let workers = ["a", "b"].map(|name| WorkerInfo::new(WorkerId::new(name).expect("valid")));
+    let workers = WorkerTable::new(workers.into()).expect("no doubles");
+    PlanInput::fresh(Arc::new(table), Arc::new(workers))
+}
+
+fn plan(owners: Vec<u32>) -> Plan {
+    let mut plan = Plan::of_nobody(0);
+    plan.unmet.clear();
+    plan.report.unplaced = 0;
+    plan.owners = owners;
+    plan
+}
+
+/// A limit that is lowered for a while must not take away what is stored already, and whoever comes
+/// must not push out those who are there.
+#[test]
+fn who_has_a_partition_keeps_it_and_the_rest_is_named() {
+    let mut input = input((0..4_000).map(|number| alloc::format!("partition-{number:05}")));
+    let before = |held: u32| (0..4_000).map(move |rank| if rank < held { 0 } else { NO_OWNER });
+    for (held, owned) in [(500, 700..1_200), (3_000, 3_000..3_001)] {
+        input.previous = before(held).collect();
+        let mut planned = plan(vec![0; 4_000]);
+        spill(&mut planned, &input, &info(1_000));
+        assert!(
+            planned.owners[..held as usize]
+                .iter()
+                .all(|&owner| owner == 0)
+        );
+        let unmet = &planned.unmet[0];
+        assert_eq!(unmet.reason, ParkReason::DoesNotFit);
+        let parked = planned.owners.iter().filter(|&&owner| owner == NO_OWNER);
+        let parked = parked.count();
+        assert!(owned.contains(&(4_000 - parked)), "{parked}");
+        let told = (unmet.unplaced.len(), planned.report.unplaced as usize);
+        assert_eq!(told, (parked, parked));
+        assert!(unmet.unplaced.is_sorted());
+        assert!(
+            unmet.needs.contains("values of 1000 bytes"),
+            "{}",
+            unmet.needs
+        );
+    }
+}
+
+/// One name that no value holds must not stand in the way of the others.
+#[test]
+fn a_partition_that_no_value_holds_is_parked_alone() {
+    let input = input(["short".into(), "x".repeat(450), "other".into()].into_iter());
+    let mut planned = plan(vec![0, 0, 1]);
+    spill(&mut planned, &input, &info(512));
+    let long = input
+        .partitions
+        .as_slice()
+        .iter()
+        .position(|p| p.key.encoded().len() > 400);
+    assert_eq!(
+        planned.unmet[0].unplaced,
+        [long.expect("it is in the list") as u32]
+    );
+    let owned = planned
+        .owners
+        .iter()
+        .filter(|&&owner| owner != NO_OWNER)
+        .count();
+    assert_eq!(owned, 2);
+}
+
+/// As long as everything fits, nothing is touched.
+#[test]
+fn a_plan_that_fits_is_left_alone() {
+    let input = input((0..1_000).map(|number| alloc::format!("{number}")));
+    let mut planned = plan(vec![1; 1_000]);
+    spill(&mut planned, &input, &info(1 << 20));
+    assert!(planned.unmet.is_empty() && planned.owners == vec![1; 1_000]);
+}
