@@ -227,7 +227,10 @@ impl Around {
             let given = answer.and_then(|plan| plan.owners.get(position));
             let given = given.and_then(|&owner| group.may.get(owner as usize));
             let given = given.and_then(|worker| input.workers.index_of(&worker.id));
-            if given.is_none() && group.all_tried && self.park(input, rank) {
+            // What is parked stays so until its time comes, or somebody comes who has not tried it.
+            let key = input.partitions.as_slice().get(rank as usize);
+            let waits = key.is_some_and(|partition| self.futile.is_waiting(&partition.key));
+            if given.is_none() && (group.all_tried || waits) && self.park(input, rank) {
                 continue;
             }
             // Nobody may try: it stays where it is, if that is possible.

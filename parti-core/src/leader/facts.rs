@@ -328,6 +328,11 @@ impl Leader {
         if table.digest() != self.head.digest || self.head.planned == Version::ZERO {
             return (true, false);
         }
+        // The plan in force may have been made with what the records named meanwhile.
+        let planned = self.target.as_ref().map(|target| target.table.digest());
+        if planned.is_some_and(|planned| planned != table.digest()) {
+            return (true, false);
+        }
         if table.weights_digest() == self.head.weights_digest {
             return (false, false);
         }

@@ -78,6 +78,12 @@ impl Futile {
         before.is_some_and(|before| before.again_after.is_some_and(|at| before.waited >= at))
     }
 
+    /// Whether a partition is parked and its time has not come yet.
+    pub(crate) fn is_waiting(&self, key: &PartitionKey) -> bool {
+        let before = self.before.get(&need_of(key));
+        before.is_some_and(|before| before.again_after.is_some_and(|at| before.waited < at))
+    }
+
     /// Leaves a partition without an owner; false when there is no room for it.
     pub(crate) fn park(&mut self, rank: u32, hopeless: Hopeless) -> bool {
         let room = self.parked.len() < MOST_PARKED;

@@ -61,14 +61,8 @@ impl Leader {
         if !self.ready || nothing || cx.planted(Planted::NoListNoLeader) {
             return false;
         }
-        let mut named: BTreeSet<PartitionKey> = BTreeSet::new();
-        for record in self.view.records.values() {
-            named.extend(record.granted.iter().map(|grant| grant.partition.clone()));
-            named.extend(record.revoking.iter().map(|taken| taken.partition.clone()));
-        }
-        let (parked, _) = self.view.parking.named();
-        named.extend(parked.cloned());
-        let partitions: Vec<Partition> = named
+        let partitions: Vec<Partition> = self
+            .named()
             .into_iter()
             .map(|key| Partition { key, weight: 1 })
             .collect();
@@ -91,6 +85,26 @@ impl Leader {
         self.table = Some(Arc::new(table));
         (self.unfinished, self.weights_matter, self.stirred) = (None, None, true);
         true
+    }
+
+    /// The partitions of the last plan that the records name. One that is taken away may be on its way
+    /// to another owner, or out of the list: if that would make too many, only what has an owner or is
+    /// parked counts. An example: after the list became empty all is being taken away, and `head` says
+    /// that there are 0 partitions; none of these may be granted again.
+    fn named(&self) -> BTreeSet<PartitionKey> {
+        let records = || self.view.records.values();
+        let granted = records().flat_map(|record| &record.granted);
+        let mut named: BTreeSet<PartitionKey> =
+            granted.map(|grant| grant.partition.clone()).collect();
+        named.extend(self.view.parking.named().0.cloned());
+        let revoking = records().flat_map(|record| &record.revoking);
+        let taken: BTreeSet<PartitionKey> = revoking.map(|taken| taken.partition.clone()).collect();
+        let all: BTreeSet<PartitionKey> = named.union(&taken).cloned().collect();
+        if all.len() <= self.head.partitions as usize {
+            all
+        } else {
+            named
+        }
     }
 
     /// With a list that is not whole, whatever has an owner that lives and stays keeps it, and everybody

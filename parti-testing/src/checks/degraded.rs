@@ -62,6 +62,10 @@ impl Strict {
             (Key::Head, Some(Record::Head(head)), _) => {
                 let strict = head.agreed.mode == Mode::Exclusive;
                 self.heads.insert(write.revision, strict);
+                // Whoever writes it hears of it by the answer.
+                if let Some(process) = process.filter(|_| strict) {
+                    self.asked.insert(process, true);
+                }
             }
             (Key::Head, _, _) => {
                 self.heads.insert(write.revision, true);
@@ -102,7 +106,8 @@ impl Degraded {
             hearing: None,
             writers: Vec::new(),
             strict: Strict::default(),
-            lease: rules.lease,
+            // Some promise three times as much in a group of different settings.
+            lease: rules.lease * if rules.mixed { 3 } else { 1 },
         }
     }
 

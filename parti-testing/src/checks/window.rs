@@ -43,11 +43,9 @@ struct Office {
     basis: Option<BTreeSet<WorkerId>>,
     /// The writes by which it ended sessions: it knows of them before they come back to it.
     ended: BTreeMap<WorkerId, Revision>,
-    /// Whether it began with the list that the records name: a plan with such a list leaves everybody
-    /// waiting for their share.
+    /// Whether it began with the list that the records name. Such a leader plans for those who have
+    /// nothing, and everybody else waits for the source: who waits since when, only it knows.
     inherited: bool,
-    /// Since when those of the last plan have been waiting, if they are.
-    waiting: Option<Instant>,
     /// Workers that a plan was made without and that kept what they had, and since when they have been
     /// waiting for their share.
     spared: BTreeMap<WorkerId, Instant>,
@@ -158,12 +156,7 @@ impl Window {
                 self.offices.remove(&process);
             }
             (Notice::ListInherited { .. }, _) => office.inherited = true,
-            (Notice::PlanUnchanged { .. }, at) => {
-                if let Some(at) = at.filter(|_| office.inherited) {
-                    office.waiting.get_or_insert(at);
-                }
-                office.decided = None;
-            }
+            (Notice::PlanUnchanged { .. }, _) => office.decided = None,
             (Notice::EvictionAverted { worker }, Some(at)) => {
                 office.spared.entry(worker.clone()).or_insert(at);
             }
@@ -194,7 +187,6 @@ impl Window {
         let basis = &office.basis.clone().unwrap_or_else(readable);
         // Whoever is left out of the plan, for having failed before, is not waited for either.
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
-        let waiting = office.waiting.filter(|_| !basis.is_disjoint(&workers));
         let joined: Vec<Instant> = active()
             .filter(|(worker, _)| new(worker) && !office.spared.contains_key(*worker))
             // What is due comes before what is heard in the same step.
@@ -210,7 +202,7 @@ impl Window {
             .collect();
         // Who was left out before has been waiting for at least so long.
         let spared = active().filter_map(|(worker, _)| office.spared.get(worker).copied());
-        let left_out: Vec<Instant> = spared.chain(waiting).collect();
+        let left_out: Vec<Instant> = spared.collect();
         let first = joined.iter().chain(&left_out).min().copied();
         let last = joined.iter().max().or(left_out.iter().max()).copied();
         let expected = self.expected.map(|expected| expected as usize);
@@ -257,16 +249,10 @@ impl Window {
                 office.ended.get(worker) <= heard.map(|heard| &heard.revision)
             });
             office.proposed = Some((proposal.write, all));
-            if office.inherited {
-                office.waiting.get_or_insert(office.gained);
-            }
             return None;
         };
         office.proposed = Some((proposal.write, decision.workers));
-        if office.inherited {
-            office.waiting.get_or_insert(decision.at);
-        }
-        if decision.complete {
+        if decision.complete || office.inherited {
             return None;
         }
         let until = match head.cause {
