@@ -4,7 +4,7 @@
 //! It is separate so that the configuration shows no trace of it but two fields.
 
 use super::Config;
-#[cfg(any(test, feature = "releases"))]
+#[cfg(any(test, feature = "planted", feature = "releases"))]
 use super::ConfigBuilder;
 use crate::id::Formats;
 use crate::planted::Planted;

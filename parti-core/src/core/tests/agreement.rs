@@ -231,7 +231,7 @@ fn an_exclusive_worker_gets_nothing_before_everybody_obeys() {
 }
 
 /// Makes the bucket anew, as an operator does who deletes it.
-fn lose_bucket(world: &mut World) {
+pub(super) fn lose_bucket(world: &mut World) {
     world.entries.clear();
     world.log.clear();
     (world.last, world.created, world.age) = (Revision::ZERO, 2, Duration::ZERO);

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::ToString;
 use core::time::Duration;
 
+use super::agreement::lose_bucket;
 use super::world::World;
 use super::{counts, expecting, leader, secs};
 use crate::config::ConfigBuilder;
@@ -241,6 +242,29 @@ fn a_watch_that_falls_silent_is_begun_anew() {
     assert!(!silent_watch(None));
     #[cfg(feature = "planted")]
     assert!(silent_watch(Some(Planted::NoRepair)));
+}
+
+/// Two workers with leases of 60 s and 6 s lose their bucket, and the one with the longer lease is cut
+/// off. Whether a partition is owned twice.
+fn lost_bucket(bug: Option<Planted>) -> bool {
+    let mut world = World::new(4);
+    let long = world.start(|b| with(bug)(b).lease(secs(60)).expected_workers(2));
+    let short = world.start(|b| with(bug)(b).max_lease(secs(60)).expected_workers(2));
+    world.run(secs(40));
+    assert_eq!(counts(&world), [2, 2]);
+    world.nodes[long].cut_off = true;
+    lose_bucket(&mut world);
+    world.lose_watches(short);
+    world.start(|b| with(bug)(b).max_lease(secs(60)).expected_workers(2));
+    is_owned_twice(&mut world, secs(50))
+}
+
+/// With leases of 6 s and 60 s a partition was held twice for as long as the longer one lasted.
+#[test]
+fn after_a_lost_bucket_nobody_owns_what_a_longer_lease_covers() {
+    assert!(!lost_bucket(None));
+    #[cfg(feature = "planted")]
+    assert!(lost_bucket(Some(Planted::OwnQuarantine)));
 }
 
 /// Leaders that come and go must not keep a group from its first assignment.
