@@ -8,14 +8,15 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
-use crate::backoff::RetryPolicy;
-use crate::breaker::BreakerSettings;
-use crate::config_error::ConfigError;
-use crate::id::{GroupName, WorkerId};
+use crate::config::error::ConfigError;
+use crate::model::id::{GroupName, WorkerId};
+use crate::resilience::backoff::RetryPolicy;
+use crate::resilience::breaker::BreakerSettings;
 
 mod agreement;
 mod bounds;
 mod degraded;
+pub(crate) mod error;
 mod planted;
 mod policy;
 mod rules;
@@ -105,7 +106,7 @@ struct Settings {
     #[cfg(feature = "planted")]
     planted: Option<crate::planted::Planted>,
     #[cfg(any(test, feature = "releases"))]
-    formats: Option<crate::id::Formats>,
+    formats: Option<crate::model::id::Formats>,
 }
 
 /// Collects the settings of a [`Config`]; unset ones are derived in [`ConfigBuilder::build`].
@@ -158,7 +159,7 @@ pub struct ConfigBuilder {
     #[cfg(feature = "planted")]
     planted: Option<crate::planted::Planted>,
     #[cfg(any(test, feature = "releases"))]
-    formats: Option<crate::id::Formats>,
+    formats: Option<crate::model::id::Formats>,
 }
 
 macro_rules! getters {

@@ -5,23 +5,23 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::boot::Boot;
-use crate::claim::{Claim, Claimed, Claiming};
 use crate::config::Config;
-use crate::cx::Env;
-use crate::effect::{Effect, Wake, WakeReason};
-use crate::event::{Event, OpId, OpOwner, StopMode};
-use crate::holdings::Holdings;
-use crate::id::{Term, Version};
-use crate::member::{Member, Membership};
-use crate::notice::Notice;
+use crate::io::boot::Boot;
+use crate::io::effect::{Effect, Wake, WakeReason};
+use crate::io::event::{Event, OpId, OpOwner, StopMode};
+use crate::io::notice::Notice;
+use crate::io::status::Status;
+use crate::link::cx::Env;
+use crate::model::id::{Term, Version};
+use crate::model::state::State;
+use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::record::Verb;
-use crate::requests::Requests;
-use crate::state::State;
-use crate::status::Status;
-use crate::store::{StoreError, StoreReply};
-use crate::time::Instant;
+use crate::ports::store::{StoreError, StoreReply};
+use crate::records::record::Verb;
+use crate::worker::claim::{Claim, Claimed, Claiming};
+use crate::worker::holdings::Holdings;
+use crate::worker::member::{Member, Membership};
+use crate::worker::requests::Requests;
 
 /// The most rounds of due deadlines in one call; more would mean that one never goes away.
 const MAX_ROUNDS: usize = 64;
@@ -344,7 +344,7 @@ impl Core {
         }
     }
 
-    fn ask(&mut self, verb: Verb, request: crate::event::RequestId) {
+    fn ask(&mut self, verb: Verb, request: crate::io::event::RequestId) {
         let mut cx = self.env.cx(self.now);
         match &self.phase {
             Phase::Claiming(_) | Phase::Quarantined(_) | Phase::Member(_) => {

@@ -3,6 +3,8 @@
 //! Layering decays one convenient import at a time, and no compiler objects. What always holds:
 //! the table below is the architecture; a new edge in the graph is first written here.
 
+mod rooms;
+
 use serde_json::Value;
 
 use crate::proc::{Failure, cargo, output};
@@ -98,6 +100,7 @@ fn offences() -> Result<Vec<String>, Failure> {
     offences.extend(small(&core));
     let facade = tree(&["--package", "parti", "--no-default-features"])?;
     offences.extend(without_nats(&facade));
+    offences.extend(rooms::offences()?);
     Ok(offences)
 }
 

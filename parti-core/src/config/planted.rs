@@ -6,7 +6,7 @@
 use super::Config;
 #[cfg(any(test, feature = "planted", feature = "releases"))]
 use super::ConfigBuilder;
-use crate::id::Formats;
+use crate::model::id::Formats;
 use crate::planted::Planted;
 
 #[cfg(feature = "planted")]

@@ -4,8 +4,8 @@ use alloc::string::ToString;
 use core::time::Duration;
 
 use super::{Config, MAX_POOL, millis};
-use crate::config_error::ConfigError;
-use crate::id::WorkerId;
+use crate::config::error::ConfigError;
+use crate::model::id::WorkerId;
 
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     pool(config)?;

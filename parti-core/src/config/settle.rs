@@ -6,10 +6,10 @@
 use core::time::Duration;
 
 use super::{ConfigBuilder, DegradedSettings, Preset, Settings, degraded, millis, rules, secs};
-use crate::backoff::RetryPolicy;
-use crate::breaker::BreakerSettings;
-use crate::config_error::ConfigError;
-use crate::id::WorkerId;
+use crate::config::error::ConfigError;
+use crate::model::id::WorkerId;
+use crate::resilience::backoff::RetryPolicy;
+use crate::resilience::breaker::BreakerSettings;
 
 /// The times from which the others follow.
 struct Pace {

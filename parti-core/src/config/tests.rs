@@ -4,8 +4,8 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::backoff::RetryPolicy;
-use crate::breaker::BreakerSettings;
+use crate::resilience::backoff::RetryPolicy;
+use crate::resilience::breaker::BreakerSettings;
 
 /// A setter that writes the neighbouring field makes a setting that does nothing.
 #[test]

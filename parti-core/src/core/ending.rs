@@ -5,10 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Core, Phase};
-use crate::claim::Claim;
-use crate::cx::Cx;
-use crate::effect::RevokeCause;
-use crate::notice::Notice;
+use crate::io::effect::RevokeCause;
+use crate::io::notice::Notice;
+use crate::link::cx::Cx;
+use crate::worker::claim::Claim;
 
 impl Core {
     pub(super) fn lose_identity(&mut self) {

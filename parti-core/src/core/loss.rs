@@ -4,12 +4,12 @@
 use core::time::Duration;
 
 use super::{Core, Phase};
-use crate::claim::Claim;
 use crate::config::{Mode, OnBucketLost};
-use crate::effect::RevokeCause;
-use crate::id::{Nonce, WorkerId};
-use crate::notice::{DegradedReason, HistoryLoss, Notice};
-use crate::time::Instant;
+use crate::io::effect::RevokeCause;
+use crate::io::notice::{DegradedReason, HistoryLoss, Notice};
+use crate::model::id::{Nonce, WorkerId};
+use crate::model::time::Instant;
+use crate::worker::claim::Claim;
 
 /// Without a session, until no lease of the lost history can be valid.
 #[derive(Clone, Debug)]

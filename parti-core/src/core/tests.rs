@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::{ConfigBuilder, Mode};
-use crate::effect::RevokeCause;
-use crate::event::{Event, RequestId};
-use crate::notice::{Notice, StartError};
-use crate::state::{Cause, State};
+use crate::io::effect::RevokeCause;
+use crate::io::event::{Event, RequestId};
+use crate::io::notice::{Notice, StartError};
+use crate::model::state::{Cause, State};
 
 mod agreement;
 mod authority;
@@ -306,7 +306,7 @@ fn a_refresh_takes_up_new_partitions_and_drops_old_ones() {
 fn a_clock_that_goes_back_is_harmless() {
     let mut world = World::new(2);
     group(&mut world, 1);
-    let (now, early) = (world.now, crate::time::Instant::ORIGIN);
+    let (now, early) = (world.now, crate::model::time::Instant::ORIGIN);
     world.nodes[0].core.handle_timeout(early);
     world.nodes[0].core.handle(early, Event::SourceChanged);
     assert!(

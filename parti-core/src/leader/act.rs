@@ -3,10 +3,10 @@
 use super::facts::{Difference, basis};
 use super::verdict::{Verdict, judge};
 use super::{Leader, Leading, Work};
-use crate::contact::Contact;
-use crate::cx::Cx;
-use crate::notice::FailedStep;
-use crate::state::{Cause, State};
+use crate::io::notice::FailedStep;
+use crate::link::contact::Contact;
+use crate::link::cx::Cx;
+use crate::model::state::{Cause, State};
 
 impl Leader {
     /// Judges, and does what the judgement asks for, as far as nothing else is under way.

@@ -12,24 +12,26 @@ use alloc::vec::Vec;
 use super::commit::Commit;
 use super::view::Fate;
 use super::{Leader, Work};
-use crate::agreement::{Agreed, Difference, Disagreement, Seen, agree, compare, is_contested};
-use crate::attempt::Attempt;
 use crate::config::{Config, Mode};
-use crate::contact::Contact;
-use crate::continuity::Continuity;
-use crate::cx::Cx;
-use crate::effect::{Wake, WakeReason};
-use crate::event::OpOwner;
-use crate::id::{Epoch, Version, WorkerId};
-use crate::keys::{audit_key, head_key};
-use crate::notice::Notice;
+use crate::io::effect::{Wake, WakeReason};
+use crate::io::event::OpOwner;
+use crate::io::notice::Notice;
+use crate::link::attempt::Attempt;
+use crate::link::contact::Contact;
+use crate::link::continuity::Continuity;
+use crate::link::cx::Cx;
+use crate::model::id::{Epoch, Version, WorkerId};
+use crate::model::state::Cause;
+use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::problem::{Problem, ProblemKind};
-use crate::record::{AuditEntry, Head, Record, SessionRecord};
-use crate::state::Cause;
-use crate::store::{Expect, Write};
-use crate::time::Instant;
-use crate::wire;
+use crate::ports::store::{Expect, Write};
+use crate::records::agreement::{
+    Agreed, Difference, Disagreement, Seen, agree, compare, is_contested,
+};
+use crate::records::keys::{audit_key, head_key};
+use crate::records::problem::{Problem, ProblemKind};
+use crate::records::record::{AuditEntry, Head, Record, SessionRecord};
+use crate::records::wire;
 
 /// What the leader knows of the agreement.
 #[derive(Clone, Debug)]

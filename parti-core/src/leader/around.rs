@@ -13,13 +13,13 @@ use alloc::vec::Vec;
 
 use super::futile::{Futile, Hopeless};
 use super::view::View;
-use crate::id::WorkerId;
-use crate::partition::{Partition, PartitionKey};
-use crate::problem::{Problem, ProblemKind};
-use crate::record::{Misfit, SessionStatus};
-use crate::strategy::{NO_OWNER, Plan, PlanInput, Report, WorkerInfo, WorkerTable};
-use crate::table::PartitionTable;
-use crate::time::Instant;
+use crate::model::id::WorkerId;
+use crate::model::partition::{Partition, PartitionKey};
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
+use crate::ports::strategy::{NO_OWNER, Plan, PlanInput, Report, WorkerInfo, WorkerTable};
+use crate::records::problem::{Problem, ProblemKind};
+use crate::records::record::{Misfit, SessionStatus};
 
 /// The most groups of partitions the strategy is asked for again in one plan.
 const MOST_GROUPS: usize = 8;

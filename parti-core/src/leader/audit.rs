@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 use super::commit::Draft;
 use super::ledger::{Change, Page};
 use super::parking::{cut, newly};
-use crate::cx::Cx;
-use crate::id::{Version, WorkerId};
-use crate::partition::PartitionKey;
-use crate::record::{AuditEntry, WorkerChange};
+use crate::link::cx::Cx;
+use crate::model::id::{Version, WorkerId};
+use crate::model::partition::PartitionKey;
+use crate::records::record::{AuditEntry, WorkerChange};
 
 /// The most partitions an audit entry names.
 const CHANGES: usize = 2_000;

@@ -8,10 +8,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::carried::Quarantined;
 use crate::config::LONGEST_TIME_OUT as LONGEST;
-use crate::id::WorkerId;
-use crate::time::Instant;
+use crate::model::id::WorkerId;
+use crate::model::time::Instant;
+use crate::records::carried::Quarantined;
 
 /// Who sits out, and until when.
 #[derive(Clone, Debug, Default)]

@@ -15,22 +15,24 @@ use super::ledger::{Change, Step};
 use super::plan::{Judged, Requested, Target};
 use super::seats::Seats;
 use super::view::{View, unknown_session};
-use crate::agreement::Agreed;
-use crate::assembly::TooLarge;
-use crate::attempt::Attempt;
-use crate::carried::Carried;
 use crate::config::Mode;
-use crate::cx::Cx;
-use crate::effect::{Wake, WakeReason};
-use crate::event::OpOwner;
-use crate::id::{Revision, Version, WorkerId, WriteId};
-use crate::keys::{Key, audit_key, control_key, head_key, parked_key, session_key};
-use crate::notice::{OwnerEnd, Transfer};
+use crate::io::effect::{Wake, WakeReason};
+use crate::io::event::OpOwner;
+use crate::io::notice::{OwnerEnd, Transfer};
+use crate::link::attempt::Attempt;
+use crate::link::cx::Cx;
+use crate::model::id::{Revision, Version, WorkerId, WriteId};
+use crate::model::state::Cause;
 use crate::planted::Planted;
-use crate::record::{Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus};
-use crate::state::Cause;
-use crate::store::{Expect, StoreInfo, Write};
-use crate::wire;
+use crate::ports::store::{Expect, StoreInfo, Write};
+use crate::records::agreement::Agreed;
+use crate::records::assembly::TooLarge;
+use crate::records::carried::Carried;
+use crate::records::keys::{Key, audit_key, control_key, head_key, parked_key, session_key};
+use crate::records::record::{
+    Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus,
+};
+use crate::records::wire;
 
 /// The digest of weights in `head` while the list is one that the records name.
 const UNKNOWN_WEIGHTS: u128 = 0;

@@ -11,17 +11,17 @@ use super::plan::{Judged, Target};
 use super::seats::{Evictions, Seats};
 use super::view::Fate;
 use super::{Leader, Leading, Work};
-use crate::attempt::Outcome;
-use crate::carried::Carried;
 use crate::config::Mode;
-use crate::cx::Cx;
-use crate::event::{OpId, OpOwner};
-use crate::id::{Revision, WorkerId};
-use crate::notice::{FailedStep, Notice, StepDownReason};
+use crate::io::event::{OpId, OpOwner};
+use crate::io::notice::{FailedStep, Notice, StepDownReason};
+use crate::link::attempt::Outcome;
+use crate::link::cx::Cx;
+use crate::model::id::{Revision, WorkerId};
+use crate::model::state::Cause;
 use crate::planted::Planted;
-use crate::record::SessionStatus;
-use crate::state::Cause;
-use crate::store::{StoreError, StoreOp, StoreReply};
+use crate::ports::store::{StoreError, StoreOp, StoreReply};
+use crate::records::carried::Carried;
+use crate::records::record::SessionStatus;
 
 impl Leader {
     pub(super) fn commit(

@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 
 use super::view::View;
 use crate::config::Config;
-use crate::id::{Version, WorkerId};
-use crate::record::{AssignmentRecord, SessionRecord};
-use crate::time::Instant;
+use crate::model::id::{Version, WorkerId};
+use crate::model::time::Instant;
+use crate::records::record::{AssignmentRecord, SessionRecord};
 
 /// A version, and since when something has been waiting for it.
 type Since = (Version, Instant);

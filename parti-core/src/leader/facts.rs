@@ -11,14 +11,14 @@ use super::plan::{Requested, Target, imbalance, input};
 use super::verdict::{Changing, Facts, Silent};
 use super::view::{Fate, SessionView, View};
 use crate::config::Config;
-use crate::contact::Contact;
-use crate::id::{Epoch, Version, WorkerId};
-use crate::partition::PartitionKey;
+use crate::link::contact::Contact;
+use crate::model::id::{Epoch, Version, WorkerId};
+use crate::model::partition::PartitionKey;
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::record::{SessionStatus, Verb};
-use crate::strategy::{WorkerInfo, WorkerTable};
-use crate::table::PartitionTable;
-use crate::time::Instant;
+use crate::ports::strategy::{WorkerInfo, WorkerTable};
+use crate::records::record::{SessionStatus, Verb};
 
 /// The workers the assignment in force was made for.
 pub(crate) fn basis(view: &View, target: Option<&Target>) -> BTreeMap<WorkerId, Epoch> {

@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 
 use super::commit::Draft;
 use super::ledger::{Change, Granted, Page};
-use crate::assembly::{Assembly, TooLarge, lay_out};
-use crate::id::{Token, Version, WorkerId};
-use crate::keys::{assignment_key, piece_key};
-use crate::record::{AssignmentRecord, Record};
-use crate::store::{Expect, Write};
-use crate::wire;
+use crate::model::id::{Token, Version, WorkerId};
+use crate::ports::store::{Expect, Write};
+use crate::records::assembly::{Assembly, TooLarge, lay_out};
+use crate::records::keys::{assignment_key, piece_key};
+use crate::records::record::{AssignmentRecord, Record};
+use crate::records::wire;
 
 /// The most bytes of assignments in one commit: a store keeps all of it in memory until it is whole.
 pub(super) const MAX_COMMIT: usize = 16 << 20;

@@ -11,9 +11,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::partition::PartitionKey;
-use crate::record::ParkedGroup;
-use crate::strategy::{ParkReason, Unmet};
+use crate::model::partition::PartitionKey;
+use crate::ports::strategy::{ParkReason, Unmet};
+use crate::records::record::ParkedGroup;
 
 /// The most partitions that are parked because nobody can process them: as many as one worker tells
 /// of. More than that have another cause, which moving or parking does not mend.
@@ -151,7 +151,7 @@ pub(crate) fn need_of(key: &PartitionKey) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::partition::Partition;
+    use crate::model::partition::Partition;
 
     const FIRST: Duration = Duration::from_secs(300);
 

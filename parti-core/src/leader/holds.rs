@@ -9,10 +9,10 @@ use super::Leader;
 use super::plan::Requested;
 use super::view::{Fate, View};
 use crate::config::Config;
-use crate::id::{Epoch, WorkerId};
-use crate::problem::{Problem, ProblemKind};
-use crate::record::Verb;
-use crate::time::Instant;
+use crate::model::id::{Epoch, WorkerId};
+use crate::model::time::Instant;
+use crate::records::problem::{Problem, ProblemKind};
+use crate::records::record::Verb;
 
 /// Slots that are held, by the incarnation they are held for, and until when.
 pub(super) fn held(

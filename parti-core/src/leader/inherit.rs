@@ -12,13 +12,13 @@ use super::Leader;
 use super::plan::Target;
 use super::view::Fate;
 use crate::config::Config;
-use crate::cx::Cx;
-use crate::id::Version;
-use crate::notice::Notice;
-use crate::partition::{Partition, PartitionKey};
+use crate::io::notice::Notice;
+use crate::link::cx::Cx;
+use crate::model::id::Version;
+use crate::model::partition::{Partition, PartitionKey};
+use crate::model::table::PartitionTable;
 use crate::planted::Planted;
-use crate::strategy::NO_OWNER;
-use crate::table::PartitionTable;
+use crate::ports::strategy::NO_OWNER;
 
 /// Where the list in use comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

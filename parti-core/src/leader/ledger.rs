@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::config::Mode;
-use crate::id::{Epoch, Token, Version, WorkerId};
+use crate::model::id::{Epoch, Token, Version, WorkerId};
 
 /// No seat.
 pub(crate) const NOBODY: u32 = u32::MAX;

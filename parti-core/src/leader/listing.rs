@@ -7,15 +7,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Leader, Leading, Work};
-use crate::cx::Cx;
-use crate::effect::{Wake, WakeReason};
-use crate::event::OpId;
-use crate::notice::{FailedStep, Notice};
-use crate::partition::Partition;
-use crate::record::Verb;
-use crate::source::SourceError;
-use crate::table::PartitionTable;
-use crate::time::Instant;
+use crate::io::effect::{Wake, WakeReason};
+use crate::io::event::OpId;
+use crate::io::notice::{FailedStep, Notice};
+use crate::link::cx::Cx;
+use crate::model::partition::Partition;
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
+use crate::ports::source::SourceError;
+use crate::records::record::Verb;
 
 /// Where asking the source stands.
 #[derive(Clone, Debug)]

@@ -10,16 +10,16 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::view::News;
-use crate::cx::Cx;
-use crate::id::Nonce;
-use crate::notice::Notice;
-use crate::partition::PartitionKey;
-use crate::problem::{Problem, ProblemKind};
-use crate::record::{Parked, ParkedGroup, ParkedRecord, Record};
-use crate::store::Entry;
-use crate::strategy::{ParkReason, Unmet};
-use crate::table::PartitionTable;
-use crate::time::Instant;
+use crate::io::notice::Notice;
+use crate::link::cx::Cx;
+use crate::model::id::Nonce;
+use crate::model::partition::PartitionKey;
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
+use crate::ports::store::Entry;
+use crate::ports::strategy::{ParkReason, Unmet};
+use crate::records::problem::{Problem, ProblemKind};
+use crate::records::record::{Parked, ParkedGroup, ParkedRecord, Record};
 
 /// The most bytes the names of parked partitions take in a record.
 const MAX_NAMES: usize = 128 << 10;

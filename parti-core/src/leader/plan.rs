@@ -9,15 +9,15 @@ use alloc::vec::Vec;
 
 use super::view::{Fate, View};
 use crate::config::Config;
-use crate::id::{Epoch, Revision, Token, WorkerId};
-use crate::record::{AssignmentRecord, ParkedGroup, SessionStatus, Verb};
-use crate::state::Cause;
-use crate::strategy::{
+use crate::model::id::{Epoch, Revision, Token, WorkerId};
+use crate::model::state::Cause;
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
+use crate::ports::strategy::{
     NO_OWNER, ParkReason, Plan, PlanInput, Report, StrategyId, WorkerInfo, WorkerTable,
     anchors_after,
 };
-use crate::table::PartitionTable;
-use crate::time::Instant;
+use crate::records::record::{AssignmentRecord, ParkedGroup, SessionStatus, Verb};
 
 /// A request to the leader, as seen.
 pub(crate) type Requested = (Verb, WorkerId, Revision);

@@ -12,14 +12,14 @@ use super::futile::Futile;
 use super::plan::{Brief, Judged, Target, candidates, input};
 use super::spill::spill;
 use super::{Leader, Work};
-use crate::contact::Contact;
-use crate::cx::Cx;
-use crate::event::OpId;
-use crate::id::WorkerId;
-use crate::notice::{FailedStep, Notice};
+use crate::io::event::OpId;
+use crate::io::notice::{FailedStep, Notice};
+use crate::link::contact::Contact;
+use crate::link::cx::Cx;
+use crate::model::id::WorkerId;
+use crate::model::state::Cause;
 use crate::planted::Planted;
-use crate::state::Cause;
-use crate::strategy::{Plan, PlanError, PlanInput, WorkerTable};
+use crate::ports::strategy::{Plan, PlanError, PlanInput, WorkerTable};
 
 impl Leader {
     /// Asks the strategy.

@@ -6,13 +6,13 @@ use super::around::Barred;
 use super::unowned::{Sight, Unowned};
 use super::verdict::Verdict;
 use super::{Leader, Work};
-use crate::contact::Contact;
-use crate::cx::Cx;
-use crate::effect::WakeReason;
-use crate::id::Version;
-use crate::problem::{Bulletin, Problem, ProblemKind};
-use crate::strategy::ParkReason;
-use crate::time::Instant;
+use crate::io::effect::WakeReason;
+use crate::link::contact::Contact;
+use crate::link::cx::Cx;
+use crate::model::id::Version;
+use crate::model::time::Instant;
+use crate::ports::strategy::ParkReason;
+use crate::records::problem::{Bulletin, Problem, ProblemKind};
 
 /// What a leader minds about its group beside leading it.
 #[derive(Clone, Debug, Default)]

@@ -6,14 +6,14 @@
 use alloc::vec::Vec;
 
 use super::view::{Fate, SessionView, View};
-use crate::assembly::Assembly;
 use crate::config::Config;
-use crate::cx::Cx;
-use crate::id::WorkerId;
-use crate::outline::{self, SessionOutline};
-use crate::record::AssignmentRecord;
-use crate::time::Instant;
-use crate::wire::SessionClass;
+use crate::link::cx::Cx;
+use crate::model::id::WorkerId;
+use crate::model::time::Instant;
+use crate::records::assembly::Assembly;
+use crate::records::outline::{self, SessionOutline};
+use crate::records::record::AssignmentRecord;
+use crate::records::wire::SessionClass;
 
 impl View {
     /// Whether a session that cannot be read goes on as it was.
@@ -45,7 +45,7 @@ impl View {
             (None, Some(outline)) => Some(outline.reads),
             (None, None) => None,
         });
-        outline::common_format(cx, reads)
+        outline::common_format(cx.formats(), reads)
     }
 
     /// Whether a living worker's capacity and labels are unknown, for its session cannot be read.

@@ -6,16 +6,16 @@ use alloc::vec;
 use core::time::Duration;
 
 use super::{Leader, Leading, Work};
-use crate::attempt::Attempt;
-use crate::carried::Carried;
-use crate::cx::Cx;
-use crate::event::OpOwner;
-use crate::keys::head_key;
-use crate::notice::StepDownReason;
-use crate::record::{Head, Record};
-use crate::state::Cause;
-use crate::store::{Expect, Write};
-use crate::time::Instant;
+use crate::io::event::OpOwner;
+use crate::io::notice::StepDownReason;
+use crate::link::attempt::Attempt;
+use crate::link::cx::Cx;
+use crate::model::state::Cause;
+use crate::model::time::Instant;
+use crate::ports::store::{Expect, Write};
+use crate::records::carried::Carried;
+use crate::records::keys::head_key;
+use crate::records::record::{Head, Record};
 
 impl Leader {
     /// What the next leader is to go on with.

@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use super::ledger::{Granted, NOBODY, Page, Seat, Standing};
 use super::plan::Target;
 use super::view::{Fate, SessionView, View};
-use crate::agreement::Agreed;
 use crate::config::{Config, Mode};
-use crate::id::{Epoch, WorkerId};
-use crate::partition::PartitionKey;
-use crate::record::{AssignmentRecord, RecordGrant, Remains, Revoking, SessionStatus};
-use crate::strategy::NO_OWNER;
-use crate::table::PartitionTable;
-use crate::time::Instant;
+use crate::model::id::{Epoch, WorkerId};
+use crate::model::partition::PartitionKey;
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
+use crate::ports::strategy::NO_OWNER;
+use crate::records::agreement::Agreed;
+use crate::records::record::{AssignmentRecord, RecordGrant, Remains, Revoking, SessionStatus};
 
 /// Who is evicted in the commit being prepared, and whether after a full lease of silence.
 pub(crate) type Evictions = BTreeMap<WorkerId, bool>;

@@ -8,8 +8,8 @@ use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use crate::config::Config;
-use crate::id::WorkerId;
-use crate::time::Instant;
+use crate::model::id::WorkerId;
+use crate::model::time::Instant;
 
 /// The longest rest is this many times the shortest, which is one interval of renewals.
 const LONGEST: u32 = 8;

@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use super::Leader;
 use super::around::recount;
-use crate::assembly::{bound, capacity, largest};
-use crate::store::StoreInfo;
-use crate::strategy::{NO_OWNER, ParkReason, Plan, PlanInput, Unmet};
+use crate::ports::store::StoreInfo;
+use crate::ports::strategy::{NO_OWNER, ParkReason, Plan, PlanInput, Unmet};
+use crate::records::assembly::{bound, capacity, largest};
 
 /// The number of this need: that of a strategy is a digest or small.
 const NEED: u64 = 0x726f_6f6d_0000_0001;

@@ -9,9 +9,9 @@
 use alloc::collections::BTreeMap;
 
 use super::view::{SessionView, View};
-use crate::id::{Epoch, Version, WorkerId};
-use crate::record::{Predecessor, Remains, SessionRecord};
-use crate::time::Instant;
+use crate::model::id::{Epoch, Version, WorkerId};
+use crate::model::time::Instant;
+use crate::records::record::{Predecessor, Remains, SessionRecord};
 
 /// When each earlier session that a record names has ended for certain.
 ///

@@ -13,12 +13,12 @@ use core::time::Duration;
 
 use super::view::{Fate, SessionView, View};
 use crate::config::Config;
-use crate::id::WorkerId;
-use crate::partition::PartitionKey;
-use crate::problem::{Problem, ProblemKind};
-use crate::record::{AssignmentRecord, Head, Revoking, SessionRecord};
-use crate::table::PartitionTable;
-use crate::time::Instant;
+use crate::model::id::WorkerId;
+use crate::model::partition::PartitionKey;
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
+use crate::records::problem::{Problem, ProblemKind};
+use crate::records::record::{AssignmentRecord, Head, Revoking, SessionRecord};
 
 /// How many partitions are named.
 const NAMED: usize = 3;

@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Config;
-use crate::effect::{Wake, WakeReason};
-use crate::id::WorkerId;
-use crate::state::Cause;
-use crate::time::Instant;
+use crate::io::effect::{Wake, WakeReason};
+use crate::model::id::WorkerId;
+use crate::model::state::Cause;
+use crate::model::time::Instant;
 
 /// A worker that is overdue.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,19 +6,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::breaker::{BreakerError, CircuitOpen};
-use crate::config_error::ConfigError;
-use crate::id::{MAX_NAME_LEN, NameError, Nonce, Revision, WorkerId, WriteId};
-use crate::notice::{StartError, StepDownReason};
-use crate::partition::{Partition, PartitionError, PartitionKey};
-use crate::record::{Control, Record};
-use crate::source::SourceError;
-use crate::store::{StoreError, StoreErrorKind};
-use crate::strategy::{
+use crate::config::error::ConfigError;
+use crate::io::notice::{StartError, StepDownReason};
+use crate::model::id::{MAX_NAME_LEN, NameError, Nonce, Revision, WorkerId, WriteId};
+use crate::model::partition::{Partition, PartitionError, PartitionKey};
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
+use crate::ports::source::SourceError;
+use crate::ports::store::{StoreError, StoreErrorKind};
+use crate::ports::strategy::{
     AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId, WorkerInfo, WorkerTable,
 };
-use crate::table::PartitionTable;
-use crate::time::Instant;
+use crate::records::record::{Control, Record};
+use crate::resilience::breaker::{BreakerError, CircuitOpen};
 
 fn key() -> PartitionKey {
     PartitionKey::new(["orders", "7"]).expect("valid")
@@ -142,7 +142,7 @@ fn each_kind_of_store_error_says_what_it_leaves_behind() {
 /// A lost history stops everything; what was compared with what has to be told.
 #[test]
 fn a_lost_history_is_told_with_what_was_known_and_what_was_found() {
-    use crate::notice::HistoryLoss as L;
+    use crate::io::notice::HistoryLoss as L;
     let key = "w.worker-3".to_string();
     let (before, found) = (Revision::new(70), Revision::new(12));
     let revision = before;
@@ -227,7 +227,7 @@ fn refused_plans_name_ranks_workers_and_counts() {
 /// An unreadable record is all there is to go by: format, size or the bad value must be told.
 #[test]
 fn unreadable_records_say_what_was_found_in_them() {
-    use crate::wire::WireError as E;
+    use crate::records::wire::WireError as E;
     let text = || "no such cause".to_string();
     let control = Record::Control(Control {
         write: WriteId {
@@ -237,8 +237,8 @@ fn unreadable_records_say_what_was_found_in_them() {
         author: text(),
         reason: text(),
     });
-    let later = crate::wire::encode_as(9, &control);
-    let later = crate::wire::envelope(&later).expect("an envelope");
+    let later = crate::records::wire::encode_as(9, &control);
+    let later = crate::records::wire::envelope(&later).expect("an envelope");
     says([
         (E::Empty.to_string(), &["record is empty"]),
         (

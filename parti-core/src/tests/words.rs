@@ -4,16 +4,16 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::breaker::{Circuit, CircuitState};
-use crate::effect::{Effect, RevokeCause};
-use crate::event::{OpId, OpOwner, WatchId};
-use crate::grant::Grant;
-use crate::id::{Epoch, GroupName, Nonce, Revision, Token, Version, WorkerId};
-use crate::notice::{AlertLevel, DegradedReason, FailedStep, OwnerEnd};
-use crate::partition::PartitionKey;
-use crate::record::Verb;
-use crate::state::{Cause, State};
-use crate::strategy::StrategyId;
+use crate::io::effect::{Effect, RevokeCause};
+use crate::io::event::{OpId, OpOwner, WatchId};
+use crate::io::grant::Grant;
+use crate::io::notice::{AlertLevel, DegradedReason, FailedStep, OwnerEnd};
+use crate::model::id::{Epoch, GroupName, Nonce, Revision, Token, Version, WorkerId};
+use crate::model::partition::PartitionKey;
+use crate::model::state::{Cause, State};
+use crate::ports::strategy::StrategyId;
+use crate::records::record::Verb;
+use crate::resilience::breaker::{Circuit, CircuitState};
 
 /// Checks that values have these words, in order, each its own.
 fn are<T>(values: &[T], word: impl Fn(&T) -> String, published: &str) {

@@ -6,7 +6,7 @@
 //! the others; none is set or cleared.
 //!
 //! To add a condition: a line in `codes!` below. Its fact comes from the core as a
-//! [`ProblemKind`] (see `parti-core/src/problem.rs` for how to add one; a line in `condition_of` says
+//! [`ProblemKind`] (see `parti-core/src/records/problem.rs` for how to add one; a line in `condition_of` says
 //! which condition it is, and after which time), or from the shell as a field of `Vitals` that the
 //! observer fills in, looked at in `alive`. `parti_health_condition` then has it by itself; a test
 //! asks for its row in the table of `docs/OPERATIONS.md`, which names its alert, and for that alert in

@@ -77,7 +77,8 @@ fn line_rules(path: &str, line: &str) -> Vec<String> {
             format!("`{word}` in a pure crate: time and chance come in as arguments, order is kept")
         }));
     }
-    let is_wire = path == "parti-core/src/wire.rs" || path.starts_with("parti-core/src/wire/");
+    let is_wire = path == "parti-core/src/records/wire.rs"
+        || path.starts_with("parti-core/src/records/wire/");
     if path.starts_with("parti-core/src/") && !is_wire && code.contains("serde") {
         rules.push("serde belongs into wire.rs: wire types are not domain types".to_string());
     }

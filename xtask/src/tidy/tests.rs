@@ -54,8 +54,8 @@ fn good_files_pass() {
         .is_empty()
     );
     let wire = "//! Bytes.\nuse serde::Serialize;\n";
-    assert!(broken("parti-core/src/wire.rs", wire).is_empty());
-    assert!(broken("parti-core/src/wire/convert.rs", wire).is_empty());
+    assert!(broken("parti-core/src/records/wire.rs", wire).is_empty());
+    assert!(broken("parti-core/src/records/wire/convert.rs", wire).is_empty());
     assert!(broken("parti-core/src/x.rs", "//! No HashMap, no serde here.\n").is_empty());
 }
 
@@ -125,7 +125,7 @@ fn ambient_time_chance_and_order_are_found_in_pure_crates() {
 #[test]
 fn serde_outside_the_wire_is_found() {
     only(
-        "parti-core/src/record.rs",
+        "parti-core/src/records/record.rs",
         "//! Doc.\nuse serde::Serialize;\n",
         "wire types",
     );

@@ -5,14 +5,14 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{counts, group, leader, secs};
-use crate::agreement::Difference;
 use crate::config::{ConfigBuilder, Mode};
-use crate::id::Revision;
-use crate::keys::head_key;
-use crate::notice::{Notice, StartError};
-use crate::partition::PartitionKey;
-use crate::record::{Head, Record};
-use crate::wire;
+use crate::io::notice::{Notice, StartError};
+use crate::model::id::Revision;
+use crate::model::partition::PartitionKey;
+use crate::records::agreement::Difference;
+use crate::records::keys::head_key;
+use crate::records::record::{Head, Record};
+use crate::records::wire;
 
 fn overlap(builder: ConfigBuilder) -> ConfigBuilder {
     builder.mode(Mode::Overlap).rolling_from(Mode::Exclusive)
@@ -170,8 +170,8 @@ fn a_group_is_rolled_from_one_mode_to_the_other_and_back() {
             .filter(|&node| world.nodes[node].core.status().worker.is_some())
             .collect();
         for node in old {
-            let stop = crate::event::StopMode::Handoff;
-            world.tell(node, crate::event::Event::Stop { mode: stop });
+            let stop = crate::io::event::StopMode::Handoff;
+            world.tell(node, crate::io::event::Event::Stop { mode: stop });
             run_exclusively(&mut world, secs(15));
             let new = world.start(|b| roll(b).expected_workers(3));
             run_exclusively(&mut world, secs(25));

@@ -5,12 +5,12 @@ use core::time::Duration;
 
 use super::races::triggered;
 use super::solo::{Solo, error, written};
-use crate::effect::Effect;
-use crate::event::{Event, OpId};
-use crate::notice::{Notice, StepDownReason};
-use crate::partition::Partition;
-use crate::store::{StoreErrorKind, StoreOp};
-use crate::strategy::Plan;
+use crate::io::effect::Effect;
+use crate::io::event::{Event, OpId};
+use crate::io::notice::{Notice, StepDownReason};
+use crate::model::partition::Partition;
+use crate::ports::store::{StoreErrorKind, StoreOp};
+use crate::ports::strategy::Plan;
 
 /// A leader whose first generation was sent and failed for now.
 fn retrying() -> Solo {

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{counts, group, leader, secs};
-use crate::id::WorkerId;
-use crate::notice::Notice;
+use crate::io::notice::Notice;
+use crate::model::id::WorkerId;
 
 /// Three workers of which a follower does not run; the leader waits for its plan to evict it.
 fn about_to_evict() -> (World, usize, usize) {

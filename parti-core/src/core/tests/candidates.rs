@@ -6,12 +6,12 @@ use core::time::Duration;
 
 use super::secs;
 use super::solo::{FOREIGN, Solo, entry, error, head, said, session, status, written};
-use crate::event::{Event, StopMode};
-use crate::id::Epoch;
-use crate::notice::{FailedStep, Notice};
-use crate::record::{Record, SessionRecord, SessionStatus};
-use crate::state::State;
-use crate::store::{Expect, StoreErrorKind, StoreOp};
+use crate::io::event::{Event, StopMode};
+use crate::io::notice::{FailedStep, Notice};
+use crate::model::id::Epoch;
+use crate::model::state::State;
+use crate::ports::store::{Expect, StoreErrorKind, StoreOp};
+use crate::records::record::{Record, SessionRecord, SessionStatus};
 
 const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)

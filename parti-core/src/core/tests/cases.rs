@@ -5,13 +5,13 @@
 use super::deaf::leader;
 use super::deal::Rule;
 use super::*;
-use crate::event::StopMode;
-use crate::grant::Grant;
-use crate::keys::{head_key, session_key};
-use crate::partition::PartitionKey;
-use crate::problem::ProblemKind as Is;
-use crate::source::SourceError;
-use crate::store::StoreFault;
+use crate::io::event::StopMode;
+use crate::io::grant::Grant;
+use crate::model::partition::PartitionKey;
+use crate::ports::source::SourceError;
+use crate::ports::store::StoreFault;
+use crate::records::keys::{head_key, session_key};
+use crate::records::problem::ProblemKind as Is;
 
 /// A lease and two heartbeats of the default timings: then the health of some worker has to say it.
 const IN_TIME: Duration = secs(10);
@@ -185,7 +185,7 @@ fn three() -> World {
 
 fn long_keys() -> World {
     let mut world = World::new(0);
-    let key = |n: u32| crate::partition::Partition::new([alloc::format!("{n:060}")]);
+    let key = |n: u32| crate::model::partition::Partition::new([alloc::format!("{n:060}")]);
     world.partitions = (0..12).map(|n| key(n).expect("a valid key")).collect();
     group(&mut world, 3);
     world.run(secs(20));

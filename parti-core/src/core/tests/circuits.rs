@@ -5,13 +5,13 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{expecting, group, leader, secs};
-use crate::breaker::{Circuit, CircuitState};
-use crate::circuits::{Gate, StoreCircuit};
 use crate::config::Config;
-use crate::event::{Event, OpId, OpOwner, RequestId};
-use crate::notice::Notice;
-use crate::store::{StoreError, StoreErrorKind};
-use crate::time::Instant;
+use crate::io::event::{Event, OpId, OpOwner, RequestId};
+use crate::io::notice::Notice;
+use crate::link::circuits::{Gate, StoreCircuit};
+use crate::model::time::Instant;
+use crate::ports::store::{StoreError, StoreErrorKind};
+use crate::resilience::breaker::{Circuit, CircuitState};
 
 const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)

@@ -6,11 +6,11 @@ use core::time::Duration;
 
 use super::secs;
 use super::solo::{Solo, error};
-use crate::event::{Event, OpId, StopMode};
-use crate::id::Revision;
-use crate::notice::{Notice, StartError};
-use crate::state::State;
-use crate::store::{StoreError, StoreErrorKind, StoreOp, StoreReply};
+use crate::io::event::{Event, OpId, StopMode};
+use crate::io::notice::{Notice, StartError};
+use crate::model::id::Revision;
+use crate::model::state::State;
+use crate::ports::store::{StoreError, StoreErrorKind, StoreOp, StoreReply};
 
 fn start_error(solo: &Solo) -> Option<StartError> {
     solo.notices.iter().find_map(|notice| {
@@ -94,7 +94,7 @@ fn answers_to_another_question_are_no_answers() {
     assert!(error.contains("not facts"), "{error}");
 
     let mut solo = Solo::start(|builder| builder.startup_timeout(secs(3)));
-    let facts = crate::store::StoreInfo {
+    let facts = crate::ports::store::StoreInfo {
         created: 1,
         age: Duration::MAX,
         last_revision: Revision::ZERO,

@@ -2,10 +2,10 @@
 
 use super::solo::{Solo, entry, head, written};
 use super::*;
-use crate::breaker::BreakerSettings;
 use crate::config::DegradedPreset;
-use crate::event::OpOwner;
-use crate::store::{StoreErrorKind, StoreOp, WatchEvent};
+use crate::io::event::OpOwner;
+use crate::ports::store::{StoreErrorKind, StoreOp, WatchEvent};
+use crate::resilience::breaker::BreakerSettings;
 
 pub(super) fn leader(world: &World) -> usize {
     let leads = |node: &super::world::Node| node.core.status().is_leader;

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use core::time::Duration;
 
-use crate::partition::PartitionKey;
-use crate::strategy::{NO_OWNER, ParkReason, Plan, PlanInput, Report, Unmet, WorkerInfo};
+use crate::model::partition::PartitionKey;
+use crate::ports::strategy::{NO_OWNER, ParkReason, Plan, PlanInput, Report, Unmet, WorkerInfo};
 
 /// How long [`Rule::Zone`] waits.
 pub(super) const GRACE: Duration = Duration::from_secs(20);

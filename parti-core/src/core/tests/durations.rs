@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 use super::world::World;
 use super::{counts, secs};
-use crate::backoff::RetryPolicy;
-use crate::breaker::BreakerSettings;
 use crate::config::{Config, ConfigBuilder, Preset};
-use crate::event::{Event, StopMode};
-use crate::state::State;
+use crate::io::event::{Event, StopMode};
+use crate::model::state::State;
+use crate::resilience::backoff::RetryPolicy;
+use crate::resilience::breaker::BreakerSettings;
 
 type Set = fn(ConfigBuilder, Duration) -> ConfigBuilder;
 

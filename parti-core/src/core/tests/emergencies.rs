@@ -9,12 +9,12 @@ use core::time::Duration;
 
 use super::world::{Node, World};
 use super::{causes, counts, expecting, group, leader, secs};
-use crate::event::{Event, StopMode};
-use crate::history::History;
-use crate::id::WorkerId;
-use crate::notice::Notice;
-use crate::state::{Cause, State};
-use crate::time::Instant;
+use crate::io::event::{Event, StopMode};
+use crate::io::notice::Notice;
+use crate::model::id::WorkerId;
+use crate::model::state::{Cause, State};
+use crate::model::time::Instant;
+use crate::records::history::History;
 
 pub(super) const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)
@@ -298,7 +298,7 @@ fn an_emergency_in_a_cooldown_acts_at_once() {
     world.nodes[victim].cut_off = true;
     world.run(millis(5_900));
     let follower = followers(&world).into_iter().find(|&node| node != victim);
-    let request = crate::event::RequestId(1);
+    let request = crate::io::event::RequestId(1);
     world.tell(follower.expect("another"), Event::Trigger { request });
     world.run(millis(200));
     assert_eq!(
@@ -316,7 +316,7 @@ fn an_emergency_while_something_waits_for_the_cooldown_acts_at_once() {
     let mut world = World::new(6);
     group(&mut world, 3);
     world.run(secs(10));
-    let request = crate::event::RequestId(1);
+    let request = crate::io::event::RequestId(1);
     world.tell(0, Event::Trigger { request });
     let victim = followers(&world)[0];
     until_renewal(&mut world, victim);

@@ -8,10 +8,10 @@ use core::time::Duration;
 use super::world::{Node, World};
 use super::{counts, expecting, group, leader, secs};
 use crate::config::Config;
-use crate::effect::RevokeCause;
-use crate::notice::Notice;
-use crate::partition::PartitionKey;
-use crate::state::State;
+use crate::io::effect::RevokeCause;
+use crate::io::notice::Notice;
+use crate::model::partition::PartitionKey;
+use crate::model::state::State;
 
 /// Whatever a foreign hand writes, it is named, counted, and changes nothing.
 #[test]
@@ -83,7 +83,7 @@ fn an_assignment_deleted_by_hand_is_written_again() {
         .and_then(|entry| entry.value.clone())
         .expect("is there");
     assert!(
-        crate::wire::decode(&value).is_ok(),
+        crate::records::wire::decode(&value).is_ok(),
         "the leader writes it again"
     );
 }

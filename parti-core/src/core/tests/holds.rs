@@ -7,10 +7,10 @@ use super::planted::with;
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::config::ConfigBuilder;
-use crate::event::{Event, RequestId, StopMode};
-use crate::notice::Notice;
+use crate::io::event::{Event, RequestId, StopMode};
+use crate::io::notice::Notice;
 use crate::planted::Planted;
-use crate::problem::ProblemKind;
+use crate::records::problem::ProblemKind;
 
 /// Leaves "until it is back", as somebody may who does not know when that will be.
 fn leaves_for_ever(world: &mut World, node: usize) {

@@ -7,10 +7,10 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{counts, group, leader, secs};
-use crate::event::{Event, RequestId, StopMode};
-use crate::notice::{Notice, StepDownReason};
-use crate::partition::Partition;
-use crate::source::SourceError;
+use crate::io::event::{Event, RequestId, StopMode};
+use crate::io::notice::{Notice, StepDownReason};
+use crate::model::partition::Partition;
+use crate::ports::source::SourceError;
 
 fn source_fails(world: &mut World) {
     world.source_fails = Some(SourceError::Unavailable("the database is down".to_string()));
@@ -143,7 +143,7 @@ fn what_no_record_names_is_neither_removed_nor_forgotten() {
     source_fails(&mut world);
     world.nodes[dead].cut_off = true;
     world.nodes[leading].cut_off = true;
-    world.erase(&crate::keys::assignment_key(&name));
+    world.erase(&crate::records::keys::assignment_key(&name));
     world.run(secs(60));
     assert_eq!(inherited(&world), [(12 - lost, lost)]);
     assert_eq!(owned(&world), 12 - lost, "what is named is owned");

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
-use crate::event::{Event, StopMode};
-use crate::notice::{Notice, StepDownReason};
-use crate::record::{Record, SessionStatus};
+use crate::io::event::{Event, StopMode};
+use crate::io::notice::{Notice, StepDownReason};
+use crate::records::record::{Record, SessionStatus};
 
 /// A rolling update must not leave partitions without an owner for a lease.
 #[test]
@@ -164,7 +164,7 @@ fn released(world: &World, node: usize, worker: &str) -> Option<Duration> {
     let stopped = |notice: &Notice| matches!(notice, Notice::Stopped { .. });
     let is_stopped = world.nodes[node].notices.iter().any(stopped);
     let value = world.entries[&alloc::format!("w.{worker}")].value.clone();
-    let record = crate::wire::decode(&value.expect("a session"));
+    let record = crate::records::wire::decode(&value.expect("a session"));
     let Ok(Record::Session(session)) = record else {
         panic!("not a session: {record:?}")
     };
@@ -216,7 +216,7 @@ fn a_stop_without_a_store_ends_in_time_and_says_what_is_left_behind() {
     let mut world = World::new(4);
     group(&mut world, 1);
     world.run(secs(10));
-    world.fails = Some(crate::store::StoreErrorKind::Unavailable);
+    world.fails = Some(crate::ports::store::StoreErrorKind::Unavailable);
     let mode = StopMode::Now;
     world.tell(0, Event::Stop { mode });
     world.run(secs(16));

@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
-use crate::event::{Event, RequestId};
-use crate::notice::Notice;
-use crate::record::Record;
-use crate::strategy::{Plan, PlanError};
+use crate::io::event::{Event, RequestId};
+use crate::io::notice::Notice;
+use crate::ports::strategy::{Plan, PlanError};
+use crate::records::record::Record;
 
 fn failures(world: &World) -> usize {
     let notices = world.nodes.iter().flat_map(|node| &node.notices);
@@ -35,7 +35,7 @@ fn an_empty_list_is_a_list() {
     world.run(secs(60));
     assert_eq!(failures(&world), 0);
     let state = world.nodes[0].core.status().state;
-    assert_eq!(state, crate::state::State::Stable);
+    assert_eq!(state, crate::model::state::State::Stable);
 }
 
 /// What was released must reach its new owner although the next plan keeps failing.
@@ -130,14 +130,14 @@ fn an_audit_entry_that_does_not_fit_is_cut_and_holds_up_nothing() {
         let values = audits.filter_map(|entry| entry.value.as_deref());
         let entries = values.map(|value| {
             assert!(value.len() <= most, "{} of {most}", value.len());
-            match crate::wire::decode(value) {
+            match crate::records::wire::decode(value) {
                 Ok(Record::Audit(entry)) => entry,
                 other => panic!("{other:?}"),
             }
         });
         let cut: Vec<_> = entries.filter(|entry| entry.truncated).collect();
         assert!(!cut.is_empty(), "nothing was too large");
-        let named = |entry: &crate::record::AuditEntry| {
+        let named = |entry: &crate::records::record::AuditEntry| {
             entry
                 .changes
                 .iter()
@@ -183,12 +183,12 @@ fn a_session_that_cannot_name_all_it_still_works_on_acknowledges_nothing() {
 fn small_commits_are_enough_for_a_large_group() {
     let mut world = World::new(24);
     world.max_batch = 8;
-    let asked = crate::record::Control {
+    let asked = crate::records::record::Control {
         write: super::solo::FOREIGN,
         author: "operator".into(),
         reason: "test".into(),
     };
-    let value = crate::wire::encode(&crate::record::Record::Control(asked));
+    let value = crate::records::wire::encode(&crate::records::record::Record::Control(asked));
     for number in 0..12 {
         world.plant(&alloc::format!("ctl.trigger.worker-{number}"), &value);
     }
@@ -207,8 +207,8 @@ fn the_audit_entry_of_a_plan_carries_its_certificate() {
     group(&mut world, 2);
     let entries = world.entries.values().filter_map(|entry| {
         let value = entry.value.as_deref()?;
-        match crate::wire::decode(value) {
-            Ok(crate::record::Record::Audit(audit)) => Some(audit),
+        match crate::records::wire::decode(value) {
+            Ok(crate::records::record::Record::Audit(audit)) => Some(audit),
             Ok(_) | Err(_) => None,
         }
     });

@@ -9,8 +9,8 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{counts, group, leader, secs};
-use crate::keys::session_key;
-use crate::notice::{Notice, StepDownReason};
+use crate::io::notice::{Notice, StepDownReason};
+use crate::records::keys::session_key;
 
 /// Lets some nodes stand still for `pause` and run for a moment, in turn, for so long.
 fn stutter(world: &mut World, nodes: &[usize], pause: Duration, length: Duration) {

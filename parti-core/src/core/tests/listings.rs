@@ -8,12 +8,12 @@ use core::time::Duration;
 use super::solo::{Solo, written};
 use super::world::World;
 use super::{causes, counts, expecting, group, leader, secs};
-use crate::effect::Effect;
-use crate::event::Event;
-use crate::notice::{FailedStep, Notice};
-use crate::partition::{Partition, PartitionKey};
-use crate::source::SourceError;
-use crate::state::Cause;
+use crate::io::effect::Effect;
+use crate::io::event::Event;
+use crate::io::notice::{FailedStep, Notice};
+use crate::model::partition::{Partition, PartitionKey};
+use crate::model::state::Cause;
+use crate::ports::source::SourceError;
 
 fn unavailable() -> SourceError {
     SourceError::Unavailable("the catalogue is down".to_string())
@@ -49,7 +49,7 @@ fn held(world: &World) -> BTreeSet<&PartitionKey> {
 fn a_failing_source_never_shrinks_the_list_and_is_asked_again() {
     let duplicate = Partition::new(["p-1"]).expect("valid").key;
     let invalid =
-        SourceError::Invalid(crate::partition::PartitionError::Duplicate { key: duplicate });
+        SourceError::Invalid(crate::model::partition::PartitionError::Duplicate { key: duplicate });
     for (error, said) in [
         (unavailable(), "catalogue is down"),
         (invalid, "p-1 occurs twice"),

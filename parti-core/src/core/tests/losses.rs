@@ -8,15 +8,15 @@ use core::time::Duration;
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::config::{ConfigBuilder, OnBucketLost};
-use crate::effect::RevokeCause;
-use crate::event::{Event, StopMode};
-use crate::id::{Epoch, Nonce, Revision, Token, Version};
-use crate::notice::{HistoryLoss, Notice, StartError};
-use crate::partition::PartitionKey;
-use crate::record::{Record, SessionRecord};
-use crate::state::State;
-use crate::time::Instant;
-use crate::wire;
+use crate::io::effect::RevokeCause;
+use crate::io::event::{Event, StopMode};
+use crate::io::notice::{HistoryLoss, Notice, StartError};
+use crate::model::id::{Epoch, Nonce, Revision, Token, Version};
+use crate::model::partition::PartitionKey;
+use crate::model::state::State;
+use crate::model::time::Instant;
+use crate::records::record::{Record, SessionRecord};
+use crate::records::wire;
 
 impl World {
     /// The bucket is deleted and created anew at this moment. Watches say nothing about it.

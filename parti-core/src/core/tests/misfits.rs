@@ -2,10 +2,10 @@
 
 use super::deaf::leader;
 use super::*;
-use crate::grant::Grant;
-use crate::id::Token;
-use crate::partition::PartitionKey;
-use crate::problem::ProblemKind;
+use crate::io::grant::Grant;
+use crate::model::id::Token;
+use crate::model::partition::PartitionKey;
+use crate::records::problem::ProblemKind;
 
 /// Lets time pass; what is broken on a node is told to fail there, each time it is given anew.
 fn run(

@@ -9,14 +9,14 @@ use super::deal::{GRACE, Rule};
 use super::world::World;
 use super::{counts, leader, secs};
 use crate::config::Mode;
-use crate::event::{Event, StopMode};
-use crate::keys::{head_key, parked_key};
-use crate::notice::Notice;
-use crate::partition::PartitionKey;
-use crate::record::{Head, Parked, ParkedRecord, Record};
-use crate::state::Cause;
-use crate::strategy::ParkReason;
-use crate::wire;
+use crate::io::event::{Event, StopMode};
+use crate::io::notice::Notice;
+use crate::model::partition::PartitionKey;
+use crate::model::state::Cause;
+use crate::ports::strategy::ParkReason;
+use crate::records::keys::{head_key, parked_key};
+use crate::records::record::{Head, Parked, ParkedRecord, Record};
+use crate::records::wire;
 
 /// Workers with a label each, by value; nine partitions.
 fn labelled(rule: Rule, values: &[&str], mode: Mode) -> World {

@@ -12,9 +12,9 @@ use super::agreement::lose_bucket;
 use super::world::World;
 use super::{counts, expecting, leader, secs};
 use crate::config::ConfigBuilder;
-use crate::event::{Event, StopMode};
+use crate::io::event::{Event, StopMode};
 use crate::planted::Planted;
-use crate::source::SourceError;
+use crate::ports::source::SourceError;
 
 /// Three workers with four partitions each, all with the bug or none.
 fn group_of_three(bug: Option<Planted>) -> World {

@@ -2,9 +2,9 @@
 
 use super::deaf::leader;
 use super::*;
-use crate::keys::{head_key, session_key};
-use crate::problem::{Problem, ProblemKind};
-use crate::source::SourceError;
+use crate::ports::source::SourceError;
+use crate::records::keys::{head_key, session_key};
+use crate::records::problem::{Problem, ProblemKind};
 
 /// What a node says of a kind.
 fn says(world: &World, node: usize, kind: ProblemKind) -> Option<Problem> {
@@ -44,7 +44,7 @@ fn joins_departures_and_a_crash_raise_no_alarm() {
     };
     world.start(|b| b);
     calm(&mut world, secs(60));
-    let mode = crate::event::StopMode::Handoff;
+    let mode = crate::io::event::StopMode::Handoff;
     world.tell(1, Event::Stop { mode });
     calm(&mut world, secs(60));
     let dead = (0..4).find(|&n| n != 1 && n != leader(&world));
@@ -177,8 +177,8 @@ fn every_fault_that_leaves_partitions_without_an_owner_is_named_as_long_as_it_do
         ("plans never come", |world| world.plans_wait = true),
         ("records are too large", small),
         ("commits are refused", |world| {
-            world.fails = Some(crate::store::StoreErrorKind::Rejected);
-            world.fails_for = alloc::vec![crate::event::OpOwner::Leader];
+            world.fails = Some(crate::ports::store::StoreErrorKind::Rejected);
+            world.fails_for = alloc::vec![crate::io::event::OpOwner::Leader];
         }),
     ];
     for (what, fault) in faults {

@@ -5,14 +5,14 @@ use core::time::Duration;
 
 use super::secs;
 use super::solo::{FOREIGN, Solo, assignment, entry, error, head, said, session, status, written};
-use crate::effect::Effect;
-use crate::event::{Event, RequestId, StopMode};
-use crate::id::Revision;
-use crate::notice::{FailedStep, Notice};
-use crate::partition::Partition;
-use crate::record::{Record, SessionRecord, SessionStatus};
-use crate::state::State;
-use crate::store::{Entry, Expect, StoreErrorKind, StoreOp};
+use crate::io::effect::Effect;
+use crate::io::event::{Event, RequestId, StopMode};
+use crate::io::notice::{FailedStep, Notice};
+use crate::model::id::Revision;
+use crate::model::partition::Partition;
+use crate::model::state::State;
+use crate::ports::store::{Entry, Expect, StoreErrorKind, StoreOp};
+use crate::records::record::{Record, SessionRecord, SessionStatus};
 
 const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)
@@ -172,7 +172,7 @@ fn a_leader_decides_only_on_a_snapshot_that_contains_its_takeover() {
     solo.won(op, 2);
     solo.show(written(&writes[0], 2));
     let (id, _) = solo.watch.clone().expect("there is a watch");
-    let event = crate::store::WatchEvent::Lost {
+    let event = crate::ports::store::WatchEvent::Lost {
         reason: "cut".into(),
     };
     solo.tell(Event::Watch { id, event });
@@ -254,7 +254,7 @@ fn a_leader_whose_commits_never_settle_gives_up_and_says_so() {
             let Effect::Plan { op, input } = solo.other.remove(position) else {
                 unreachable!("just found")
             };
-            let plan = crate::strategy::Plan {
+            let plan = crate::ports::strategy::Plan {
                 owners: alloc::vec![0; input.partitions.len()],
                 ..Default::default()
             };
@@ -332,7 +332,8 @@ fn a_deleted_head_is_written_again_with_what_was_known() {
     solo.caught_up(4);
     solo.pass(millis(500));
     let (_, writes) = solo.commit("head");
-    let Some(Ok(Record::Head(next))) = writes[0].value.as_deref().map(crate::wire::decode) else {
+    let Some(Ok(Record::Head(next))) = writes[0].value.as_deref().map(crate::records::wire::decode)
+    else {
         panic!("not a head")
     };
     assert_eq!(next.version.get(), far + 1);
@@ -362,9 +363,9 @@ fn a_leader_with_another_strategy_says_so() {
         let Record::Head(before) = head("worker-1", 2, 10) else {
             panic!("a head")
         };
-        let before = Record::Head(crate::record::Head {
+        let before = Record::Head(crate::records::record::Head {
             leader: None,
-            strategy: crate::strategy::StrategyId::new(strategy),
+            strategy: crate::ports::strategy::StrategyId::new(strategy),
             ..before
         });
         solo.show(entry("head", 3, &before));
@@ -390,20 +391,20 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
         let mut solo = leading();
         let other = |seq| {
             let record = SessionRecord {
-                write: crate::id::WriteId { seq, ..FOREIGN },
-                epoch: crate::id::Epoch::new(3),
+                write: crate::model::id::WriteId { seq, ..FOREIGN },
+                epoch: crate::model::id::Epoch::new(3),
                 status: SessionStatus::Active,
-                applied: crate::id::Version::ZERO,
-                known: crate::id::Version::ZERO,
+                applied: crate::model::id::Version::ZERO,
+                known: crate::model::id::Version::ZERO,
                 age: Duration::ZERO,
-                reads: crate::wire::FORMATS,
+                reads: crate::records::wire::FORMATS,
                 draining: Vec::new(),
                 capacity: 1,
                 labels: alloc::collections::BTreeMap::new(),
                 heartbeat_interval: secs(2),
                 lease: secs(6),
                 software: "test".into(),
-                settings: crate::agreement::GroupSettings::default(),
+                settings: crate::records::agreement::GroupSettings::default(),
                 honours: crate::config::Mode::Exclusive,
                 misfits: Vec::new(),
                 predecessors: Vec::new(),
@@ -442,7 +443,7 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         |op: &StoreOp| matches!(op, StoreOp::List { .. }),
     );
     let (op, _) = rival.take(info);
-    let facts = crate::store::StoreInfo {
+    let facts = crate::ports::store::StoreInfo {
         created: 1,
         age: Duration::MAX,
         last_revision: Revision::new(2),
@@ -451,22 +452,22 @@ fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         max_value: 1_000,
         faults: alloc::vec::Vec::new(),
     };
-    rival.answer(op, Ok(crate::store::StoreReply::Info(facts)));
+    rival.answer(op, Ok(crate::ports::store::StoreReply::Info(facts)));
     let evicted = Record::Session(SessionRecord {
         write: FOREIGN,
-        epoch: crate::id::Epoch::new(1),
+        epoch: crate::model::id::Epoch::new(1),
         status: SessionStatus::Evicted { silent: false },
-        applied: crate::id::Version::ZERO,
-        known: crate::id::Version::ZERO,
+        applied: crate::model::id::Version::ZERO,
+        known: crate::model::id::Version::ZERO,
         age: Duration::ZERO,
-        reads: crate::wire::FORMATS,
+        reads: crate::records::wire::FORMATS,
         draining: Vec::new(),
         capacity: 1,
         labels: alloc::collections::BTreeMap::new(),
         heartbeat_interval: secs(2),
         lease: secs(6),
         software: "test".into(),
-        settings: crate::agreement::GroupSettings::default(),
+        settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         misfits: Vec::new(),
         predecessors: Vec::new(),

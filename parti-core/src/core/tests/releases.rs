@@ -7,12 +7,12 @@ use core::time::Duration;
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::config::ConfigBuilder;
-use crate::event::{Event, StopMode};
-use crate::id::{Formats, Version};
-use crate::keys::{Key, assignment_key, head_key, session_key};
-use crate::notice::Notice;
-use crate::record::{Head, Record};
-use crate::wire;
+use crate::io::event::{Event, StopMode};
+use crate::io::notice::Notice;
+use crate::model::id::{Formats, Version};
+use crate::records::keys::{Key, assignment_key, head_key, session_key};
+use crate::records::record::{Head, Record};
+use crate::records::wire;
 
 const NEXT: Formats = Formats::NEXT_RELEASE;
 
@@ -135,7 +135,7 @@ fn a_session_that_cannot_be_read_and_has_ended_is_not_waited_for() {
     let Record::Session(mut session) = world.record(&session_key(&id)) else {
         panic!("not a session")
     };
-    session.status = crate::record::SessionStatus::Evicted { silent: true };
+    session.status = crate::records::record::SessionStatus::Evicted { silent: true };
     world.plant_next(&session_key(&id), &Record::Session(session));
     world.run(secs(1));
     assert_eq!(counts(&world)[leading], 4);

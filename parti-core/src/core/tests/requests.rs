@@ -6,11 +6,11 @@ use core::time::Duration;
 
 use super::secs;
 use super::solo::{FOREIGN, Solo, entry, error, head, session, status, written};
-use crate::event::{Event, RequestId, StopMode};
-use crate::id::Epoch;
-use crate::notice::Notice;
-use crate::record::{Record, SessionRecord, SessionStatus};
-use crate::store::{StoreErrorKind, StoreOp};
+use crate::io::event::{Event, RequestId, StopMode};
+use crate::io::notice::Notice;
+use crate::model::id::Epoch;
+use crate::ports::store::{StoreErrorKind, StoreOp};
+use crate::records::record::{Record, SessionRecord, SessionStatus};
 
 /// A follower that has caught up, with a foreign leader.
 fn follower() -> Solo {
@@ -81,8 +81,8 @@ fn only_so_many_requests_wait_and_the_next_is_told_why() {
 
 fn remove(solo: &mut Solo, revision: u64) {
     let key = String::from("ctl.trigger.worker-0");
-    let revision = crate::id::Revision::new(revision);
-    solo.show(crate::store::Entry {
+    let revision = crate::model::id::Revision::new(revision);
+    solo.show(crate::ports::store::Entry {
         key,
         revision,
         value: None,
@@ -136,17 +136,17 @@ fn lose_identity(solo: &mut Solo) {
     solo.pass(Duration::from_millis(50));
     let info = solo.find(|op| matches!(op, StoreOp::Info));
     assert!(info.is_some(), "it claims anew");
-    let facts = crate::store::StoreInfo {
+    let facts = crate::ports::store::StoreInfo {
         created: 1,
         age: Duration::MAX,
-        last_revision: crate::id::Revision::new(9),
+        last_revision: crate::model::id::Revision::new(9),
         version: String::new(),
         max_batch: 1_000,
         max_value: 1 << 20,
         faults: alloc::vec::Vec::new(),
     };
     let (op, _) = info.expect("just seen");
-    solo.answer(op, Ok(crate::store::StoreReply::Info(facts)));
+    solo.answer(op, Ok(crate::ports::store::StoreReply::Info(facts)));
     let (list, _) = solo.take(|op| matches!(op, StoreOp::List { prefix } if prefix == "w."));
     solo.listed(list, Vec::from([entry("w.worker-0", 9, &rival)]), 9);
     let (op, writes) = solo.commit("w.worker-1");

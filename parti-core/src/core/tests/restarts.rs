@@ -8,10 +8,10 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{expecting, group, leader, secs};
-use crate::claim::choice::MAX_PREDECESSORS;
 use crate::config::{ConfigBuilder, Mode};
-use crate::notice::Notice;
-use crate::partition::PartitionKey;
+use crate::io::notice::Notice;
+use crate::model::partition::PartitionKey;
+use crate::worker::claim::choice::MAX_PREDECESSORS;
 
 const MOMENT: Duration = Duration::from_millis(50);
 

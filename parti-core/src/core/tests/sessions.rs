@@ -6,10 +6,10 @@ use core::time::Duration;
 
 use super::secs;
 use super::solo::{FOREIGN, Solo, assignment, entry, error, head, said, session, written};
-use crate::id::Epoch;
-use crate::notice::Notice;
-use crate::record::{Record, SessionRecord};
-use crate::store::{Expect, StoreErrorKind, Write};
+use crate::io::notice::Notice;
+use crate::model::id::Epoch;
+use crate::ports::store::{Expect, StoreErrorKind, Write};
+use crate::records::record::{Record, SessionRecord};
 
 /// A follower whose session was claimed at revision 5 by this write; no renewal is under way.
 fn follower() -> (Solo, Vec<Write>) {
@@ -79,7 +79,7 @@ fn an_own_renewal_that_comes_late_is_gone_on_from_and_gives_no_validity() {
     let (_, next) = solo.commit("w.worker-0");
     assert_eq!(
         next[0].expect,
-        Expect::Revision(crate::id::Revision::new(8))
+        Expect::Revision(crate::model::id::Revision::new(8))
     );
     assert_eq!(
         said(&solo.notices, |n| matches!(n, Notice::LeaseLost { .. })),
@@ -102,7 +102,7 @@ fn an_own_renewal_that_overtakes_the_next_one_does_not_end_the_session() {
     let (_, third) = solo.commit("w.worker-0");
     assert_eq!(
         third[0].expect,
-        Expect::Revision(crate::id::Revision::new(8))
+        Expect::Revision(crate::model::id::Revision::new(8))
     );
     // The answer to the one that was overtaken is nobody's.
     solo.answer(op, Err(error(StoreErrorKind::Refused)));

@@ -6,9 +6,9 @@ use core::time::Duration;
 use super::world::World;
 use super::{counts, group, leader, secs};
 use crate::config::ConfigBuilder;
-use crate::event::{Event, RequestId, StopMode};
-use crate::state::Cause;
-use crate::time::Instant;
+use crate::io::event::{Event, RequestId, StopMode};
+use crate::model::state::Cause;
+use crate::model::time::Instant;
 
 /// Replaces whoever leads by a fresh process, every so often, until something holds. When it did.
 fn while_leaders_change(

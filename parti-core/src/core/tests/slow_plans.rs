@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{counts, group, leader, secs};
-use crate::id::WorkerId;
-use crate::notice::Notice;
+use crate::io::notice::Notice;
+use crate::model::id::WorkerId;
 
 /// A group of `n` in which a follower goes on renewing and never takes in what it is told, and one
 /// more that joins.

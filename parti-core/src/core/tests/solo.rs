@@ -6,26 +6,26 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::boot::Boot;
 use crate::config::{Config, ConfigBuilder};
 use crate::core::Core;
-use crate::effect::Effect;
-use crate::event::{Event, OpId, WatchId};
-use crate::grant::Grant;
-use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
-use crate::notice::Notice;
-use crate::partition::{Partition, PartitionKey};
-use crate::record::{
-    AssignmentRecord, Head, LeaderName, Parked, Record, RecordGrant, SessionRecord, SessionStatus,
-};
-use crate::state::Cause;
-use crate::store::{
+use crate::io::boot::Boot;
+use crate::io::effect::Effect;
+use crate::io::event::{Event, OpId, WatchId};
+use crate::io::grant::Grant;
+use crate::io::notice::Notice;
+use crate::model::id::{Epoch, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
+use crate::model::partition::{Partition, PartitionKey};
+use crate::model::state::Cause;
+use crate::model::time::Instant;
+use crate::ports::store::{
     Entry, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent, WatchScope,
     Write,
 };
-use crate::strategy::StrategyId;
-use crate::time::Instant;
-use crate::wire;
+use crate::ports::strategy::StrategyId;
+use crate::records::record::{
+    AssignmentRecord, Head, LeaderName, Parked, Record, RecordGrant, SessionRecord, SessionStatus,
+};
+use crate::records::wire;
 
 /// A core and what it has asked for.
 pub(super) struct Solo {
@@ -81,7 +81,7 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
             epoch: Epoch::new(epoch),
         }),
         version: Version::new(version),
-        format: crate::wire::FORMAT,
+        format: crate::records::wire::FORMAT,
         lease: Duration::from_secs(6),
         cause: Cause::ColdStart,
         planned: Version::new(version),
@@ -91,7 +91,7 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
-        agreed: crate::agreement::Agreed::default(),
+        agreed: crate::records::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
     })

@@ -8,15 +8,15 @@ use alloc::vec::Vec;
 use super::solo::{FOREIGN, Solo, assignment, entry};
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
-use crate::assembly::Assembly;
-use crate::id::{Epoch, Version};
-use crate::keys::Key;
-use crate::notice::Notice;
-use crate::partition::Partition;
-use crate::record::{AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, Record};
-use crate::store::StoreOp;
-use crate::strategy::ParkReason;
-use crate::wire;
+use crate::io::notice::Notice;
+use crate::model::id::{Epoch, Version};
+use crate::model::partition::Partition;
+use crate::ports::store::StoreOp;
+use crate::ports::strategy::ParkReason;
+use crate::records::assembly::Assembly;
+use crate::records::keys::Key;
+use crate::records::record::{AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, Record};
+use crate::records::wire;
 
 /// A group whose store takes values of a kilobyte: an assignment has some twenty pieces.
 fn small(partitions: u32) -> World {

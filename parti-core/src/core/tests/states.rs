@@ -7,10 +7,10 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{causes, counts, expecting, group, leader, secs};
-use crate::effect::RevokeCause;
-use crate::event::{Event, RequestId, StopMode};
-use crate::notice::{DegradedReason, Notice};
-use crate::state::{Cause, State};
+use crate::io::effect::RevokeCause;
+use crate::io::event::{Event, RequestId, StopMode};
+use crate::io::notice::{DegradedReason, Notice};
+use crate::model::state::{Cause, State};
 
 const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)

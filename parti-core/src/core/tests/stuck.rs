@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{counts, group, leader, secs};
-use crate::time::Instant;
+use crate::model::time::Instant;
 
 /// A group of three in which one follower no longer takes in anything: it hears neither its watch
 /// nor, between the evictions, its reconciling.

@@ -5,10 +5,10 @@ use core::time::Duration;
 use super::group;
 use super::solo::{Solo, written};
 use super::world::World;
-use crate::effect::Effect;
-use crate::event::{Event, OpOwner};
-use crate::id::Revision;
-use crate::store::StoreReply;
+use crate::io::effect::Effect;
+use crate::io::event::{Event, OpOwner};
+use crate::model::id::Revision;
+use crate::ports::store::StoreReply;
 
 /// A machine that was suspended just after a renewal was sent shows the same time before and after:
 /// the answer must not count as if no time had passed.

@@ -7,8 +7,8 @@ use core::time::Duration;
 use super::emergencies::{followers, millis, until_renewal};
 use super::world::World;
 use super::{group, secs};
-use crate::event::{Event, StopMode};
-use crate::notice::{Notice, OwnerEnd};
+use crate::io::event::{Event, StopMode};
+use crate::io::notice::{Notice, OwnerEnd};
 
 /// How long what a worker told of moved without an owner, by how the former ownership ended.
 fn vacancies(world: &World) -> Vec<(OwnerEnd, usize, Duration)> {

@@ -11,14 +11,14 @@ use super::parked::{EVEN, ODD, held, join, names, parked, pools};
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::config::Mode;
-use crate::event::{Event, RequestId};
-use crate::id::{Token, Version};
-use crate::notice::{Notice, StepDownReason};
+use crate::io::event::{Event, RequestId};
+use crate::io::notice::{Notice, StepDownReason};
+use crate::model::id::{Token, Version};
+use crate::model::state::State;
 #[cfg(feature = "planted")]
 use crate::planted::Planted;
-use crate::problem::ProblemKind;
-use crate::state::State;
-use crate::store::StoreFault;
+use crate::ports::store::StoreFault;
+use crate::records::problem::ProblemKind;
 
 /// A removal that leaves no tombstone and that no watch tells of.
 fn vanish(world: &mut World, key: &str) {

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use super::world::World;
 use super::{causes, counts, expecting, group, leader, secs};
-use crate::event::{Event, RequestId};
-use crate::state::{Cause, State};
-use crate::time::Instant;
+use crate::io::event::{Event, RequestId};
+use crate::model::state::{Cause, State};
+use crate::model::time::Instant;
 
 const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)

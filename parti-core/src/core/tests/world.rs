@@ -9,24 +9,24 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::deal::{Rule, deal, deal_by};
-use crate::boot::Boot;
 use crate::config::{Config, ConfigBuilder};
 use crate::core::Core;
-use crate::effect::{Effect, RevokeCause};
-use crate::event::{Event, OpOwner, WatchId};
-use crate::grant::Grant;
-use crate::id::{Revision, Token, WorkerId};
-use crate::keys::session_key;
-use crate::notice::Notice;
-use crate::partition::{Partition, PartitionKey};
-use crate::source::SourceError;
-use crate::state::{Cause, State};
-use crate::store::{
+use crate::io::boot::Boot;
+use crate::io::effect::{Effect, RevokeCause};
+use crate::io::event::{Event, OpOwner, WatchId};
+use crate::io::grant::Grant;
+use crate::io::notice::Notice;
+use crate::model::id::{Revision, Token, WorkerId};
+use crate::model::partition::{Partition, PartitionKey};
+use crate::model::state::{Cause, State};
+use crate::model::time::Instant;
+use crate::ports::source::SourceError;
+use crate::ports::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
     WatchEvent, WatchScope, Write,
 };
-use crate::strategy::{Plan, PlanError, StrategyId};
-use crate::time::Instant;
+use crate::ports::strategy::{Plan, PlanError, StrategyId};
+use crate::records::keys::session_key;
 
 /// One process.
 pub(super) struct Node {

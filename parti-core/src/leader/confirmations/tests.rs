@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 
 use super::Confirmations;
 use crate::config::Config;
-use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::leader::view::{SessionView, View};
-use crate::partition::PartitionKey;
-use crate::record::{AssignmentRecord, Revoking, SessionRecord, SessionStatus};
-use crate::store::Expect;
-use crate::time::Instant;
+use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
+use crate::model::partition::PartitionKey;
+use crate::model::time::Instant;
+use crate::ports::store::Expect;
+use crate::records::record::{AssignmentRecord, Revoking, SessionRecord, SessionStatus};
 
 fn worker() -> WorkerId {
     WorkerId::new("w").expect("valid")
@@ -50,14 +50,14 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         applied: Version::new(applied),
         known: Version::ZERO,
         age: core::time::Duration::ZERO,
-        reads: crate::wire::FORMATS,
+        reads: crate::records::wire::FORMATS,
         draining: draining.iter().map(|name| key(name)).collect(),
         capacity: 1,
         labels: Default::default(),
         heartbeat_interval: core::time::Duration::from_secs(2),
         lease: core::time::Duration::from_secs(6),
         software: String::new(),
-        settings: crate::agreement::GroupSettings::default(),
+        settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         misfits: alloc::vec::Vec::new(),
         predecessors: Vec::new(),

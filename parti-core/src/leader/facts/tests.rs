@@ -8,11 +8,11 @@ use core::time::Duration;
 
 use super::Difference;
 use crate::config::Config;
-use crate::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::leader::view::{SessionView, View};
-use crate::record::{SessionRecord, SessionStatus};
-use crate::store::Expect;
-use crate::time::Instant;
+use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
+use crate::model::time::Instant;
+use crate::ports::store::Expect;
+use crate::records::record::{SessionRecord, SessionStatus};
 
 /// The difference for `w`, planned for with epoch 10, whose session says this since 1 s; at `now`.
 fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> String {
@@ -30,14 +30,14 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             applied: Version::ZERO,
             known: Version::ZERO,
             age: Duration::ZERO,
-            reads: crate::wire::FORMATS,
+            reads: crate::records::wire::FORMATS,
             draining: Vec::new(),
             capacity: 1,
             labels: BTreeMap::new(),
             heartbeat_interval: Duration::from_secs(2),
             lease: Duration::from_secs(6),
             software: String::new(),
-            settings: crate::agreement::GroupSettings::default(),
+            settings: crate::records::agreement::GroupSettings::default(),
             honours: crate::config::Mode::Exclusive,
             misfits: Vec::new(),
             predecessors: Vec::new(),

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::{Change, Granted, NOBODY, Page, Seat, Standing, Step, advance};
 use crate::config::Mode;
-use crate::id::{Epoch, Token, Version};
+use crate::model::id::{Epoch, Token, Version};
 
 /// A living seat with a record: granted ranks (token 1), revoking ranks with their version.
 fn seat(granted: &[u32], revoking: &[(u32, u64)], applied: u64, draining: &[u32]) -> Seat {

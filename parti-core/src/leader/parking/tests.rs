@@ -1,10 +1,10 @@
 //! What is parked: bounded however much it is, and counted on from leader to leader.
 
 use super::*;
-use crate::id::{Version, WriteId};
-use crate::partition::Partition;
-use crate::record::ParkedRecord;
-use crate::strategy::ParkReason;
+use crate::model::id::{Version, WriteId};
+use crate::model::partition::Partition;
+use crate::ports::strategy::ParkReason;
+use crate::records::record::ParkedRecord;
 use alloc::format;
 use alloc::vec;
 
@@ -63,7 +63,7 @@ fn a_record_fits_however_much_is_parked() {
             version: Version::new(u64::MAX),
             groups: all,
         });
-        let bytes = crate::wire::encode(&record).len();
+        let bytes = crate::records::wire::encode(&record).len();
         assert!(bytes <= max_value / 2 + 100, "{bytes} of {max_value}");
     }
 }

@@ -6,13 +6,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Brief, Target, imbalance, input};
-use crate::id::{Epoch, Nonce, Token, Version, WorkerId, WriteId};
 use crate::leader::view::View;
-use crate::partition::Partition;
-use crate::record::{AssignmentRecord, RecordGrant};
-use crate::state::Cause;
-use crate::strategy::{NO_OWNER, Plan, Report, StrategyId, WorkerInfo, WorkerTable};
-use crate::table::PartitionTable;
+use crate::model::id::{Epoch, Nonce, Token, Version, WorkerId, WriteId};
+use crate::model::partition::Partition;
+use crate::model::state::Cause;
+use crate::model::table::PartitionTable;
+use crate::ports::strategy::{NO_OWNER, Plan, Report, StrategyId, WorkerInfo, WorkerTable};
+use crate::records::record::{AssignmentRecord, RecordGrant};
 
 fn id(name: &str) -> WorkerId {
     WorkerId::new(name).expect("valid ID")

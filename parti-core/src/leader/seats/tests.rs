@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::id::{Epoch, Nonce, Revision, Token, Version, WriteId};
 use crate::leader::view::SessionView;
-use crate::partition::Partition;
-use crate::record::SessionRecord;
-use crate::store::Expect;
-use crate::strategy::{Report, StrategyId, WorkerInfo, WorkerTable};
+use crate::model::id::{Epoch, Nonce, Revision, Token, Version, WriteId};
+use crate::model::partition::Partition;
+use crate::ports::store::Expect;
+use crate::ports::strategy::{Report, StrategyId, WorkerInfo, WorkerTable};
+use crate::records::record::SessionRecord;
 
 const WRITE: WriteId = WriteId {
     nonce: Nonce::new(1),
@@ -47,14 +47,14 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
-        settings: crate::agreement::GroupSettings {
+        settings: crate::records::agreement::GroupSettings {
             clock_drift_ppm: 1000,
             ..Default::default()
         },
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
-        reads: crate::wire::FORMATS,
+        reads: crate::records::wire::FORMATS,
     };
     SessionView {
         revision: Revision::new(epoch + 1),
@@ -161,7 +161,7 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
 }
 
 const EXCLUSIVE: Mode = Mode::Exclusive;
-const HOLDS: crate::agreement::Agreed = crate::agreement::Agreed {
+const HOLDS: crate::records::agreement::Agreed = crate::records::agreement::Agreed {
     mode: Mode::Exclusive,
     holds: Mode::Exclusive,
     longest_lease: Duration::ZERO,

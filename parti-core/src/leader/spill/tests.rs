@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::id::{Revision, WorkerId};
-use crate::partition::Partition;
-use crate::strategy::{WorkerInfo, WorkerTable};
-use crate::table::PartitionTable;
+use crate::model::id::{Revision, WorkerId};
+use crate::model::partition::Partition;
+use crate::model::table::PartitionTable;
+use crate::ports::strategy::{WorkerInfo, WorkerTable};
 
 fn info(max_value: usize) -> StoreInfo {
     StoreInfo {

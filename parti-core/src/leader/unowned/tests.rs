@@ -5,12 +5,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::id::{Epoch, Nonce, Revision, Term, Token, Version, WriteId};
-use crate::partition::Partition;
-use crate::record::{Parked, RecordGrant, SessionStatus};
-use crate::state::Cause;
-use crate::store::Expect;
-use crate::strategy::StrategyId;
+use crate::model::id::{Epoch, Nonce, Revision, Term, Token, Version, WriteId};
+use crate::model::partition::Partition;
+use crate::model::state::Cause;
+use crate::ports::store::Expect;
+use crate::ports::strategy::StrategyId;
+use crate::records::record::{Parked, RecordGrant, SessionStatus};
 
 const WRITE: WriteId = WriteId {
     nonce: Nonce::new(1),
@@ -38,14 +38,14 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         applied: Version::new(applied),
         known: Version::ZERO,
         age: Duration::ZERO,
-        reads: crate::wire::FORMATS,
+        reads: crate::records::wire::FORMATS,
         draining,
         capacity: 1,
         labels: BTreeMap::new(),
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "test".to_string(),
-        settings: crate::agreement::GroupSettings::default(),
+        settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         misfits: Vec::new(),
         bulletin: None,
@@ -117,7 +117,7 @@ fn look(unowned: &mut Unowned, view: &View, now: u64, listed: bool, gathering: b
         term: Term::new(1),
         leader: None,
         lease: Duration::from_secs(6),
-        format: crate::wire::FORMAT,
+        format: crate::records::wire::FORMAT,
         version: Version::new(7),
         cause: Cause::PlannedScale,
         planned: Version::new(7),
@@ -127,7 +127,7 @@ fn look(unowned: &mut Unowned, view: &View, now: u64, listed: bool, gathering: b
         digest: table.digest(),
         weights_digest: table.weights_digest(),
         unfinished: 0,
-        agreed: crate::agreement::Agreed::default(),
+        agreed: crate::records::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
     };

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::{Changing, Facts, Silent, Verdict, judge};
 use crate::config::Config;
-use crate::id::WorkerId;
-use crate::state::Cause;
-use crate::time::Instant;
+use crate::model::id::WorkerId;
+use crate::model::state::Cause;
+use crate::model::time::Instant;
 
 fn at(ms: u64) -> Instant {
     Instant::from_millis(ms)

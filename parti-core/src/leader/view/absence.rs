@@ -8,11 +8,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::View;
-use crate::cx::Cx;
-use crate::id::{Revision, WorkerId};
-use crate::keys::{Key, assignment_key};
-use crate::notice::Notice;
-use crate::store::Entry;
+use crate::io::notice::Notice;
+use crate::link::cx::Cx;
+use crate::model::id::{Revision, WorkerId};
+use crate::ports::store::Entry;
+use crate::records::keys::{Key, assignment_key};
 
 impl View {
     /// A snapshot begins: keys it does not mention are gone.

@@ -6,12 +6,12 @@
 use alloc::string::{String, ToString};
 
 use super::{News, View};
-use crate::assembly::Assembly;
-use crate::cx::Cx;
-use crate::id::{Epoch, WorkerId};
-use crate::record::{AssignmentRecord, Manifest, Record};
-use crate::store::Entry;
-use crate::wire::{self, Summary, WireError};
+use crate::link::cx::Cx;
+use crate::model::id::{Epoch, WorkerId};
+use crate::ports::store::Entry;
+use crate::records::assembly::Assembly;
+use crate::records::record::{AssignmentRecord, Manifest, Record};
+use crate::records::wire::{self, Summary, WireError};
 
 /// Why an entry is not taken in.
 const NOT_THE_LEADER: &str = "it was written by somebody who does not lead";
@@ -139,7 +139,7 @@ impl View {
         let known = self.author.is_some() && self.records.contains_key(&worker);
         let manifest = stored.manifest().map(|manifest| manifest.epoch);
         let as_named =
-            |piece: &crate::record::AssignmentPiece| stored.wants(number, piece.digest());
+            |piece: &crate::records::record::AssignmentPiece| stored.wants(number, piece.digest());
         if known && stored.names(number) && !piece.as_ref().is_some_and(as_named) {
             // Its content is known, and stays in force.
             stored.doubt(number);

@@ -2,9 +2,9 @@
 
 use super::super::fitting::{Put, What};
 use super::View;
-use crate::id::{Revision, WorkerId};
-use crate::record::SessionRecord;
-use crate::time::Instant;
+use crate::model::id::{Revision, WorkerId};
+use crate::model::time::Instant;
+use crate::records::record::SessionRecord;
 
 impl View {
     /// Takes over what this leader wrote in a commit whose first write has this revision.

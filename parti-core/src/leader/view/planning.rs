@@ -2,9 +2,9 @@
 
 use super::{Fate, View};
 use crate::config::Config;
-use crate::id::WorkerId;
-use crate::record::{AssignmentRecord, SessionStatus};
-use crate::strategy::WorkerInfo;
+use crate::model::id::WorkerId;
+use crate::ports::strategy::WorkerInfo;
+use crate::records::record::{AssignmentRecord, SessionStatus};
 
 impl View {
     /// Whether a worker lives in the incarnation of its record, and is not leaving.

@@ -2,11 +2,11 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::id::{Epoch, Revision};
-use crate::outline::SessionOutline;
-use crate::record::SessionRecord;
-use crate::store::Expect;
-use crate::time::Instant;
+use crate::model::id::{Epoch, Revision};
+use crate::model::time::Instant;
+use crate::ports::store::Expect;
+use crate::records::outline::SessionOutline;
+use crate::records::record::SessionRecord;
 
 /// A worker's session as the leader sees it.
 #[derive(Clone, Debug)]

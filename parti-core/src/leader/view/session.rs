@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::SessionView;
-use crate::agreement::GroupSettings;
 use crate::config::{Config, Mode};
-use crate::id::{Epoch, Formats, Version, WriteId};
-use crate::outline::SessionOutline;
+use crate::model::id::{Epoch, Formats, Version, WriteId};
 use crate::planted::Planted;
-use crate::record::{SessionRecord, SessionStatus};
+use crate::records::agreement::GroupSettings;
+use crate::records::outline::SessionOutline;
+use crate::records::record::{SessionRecord, SessionStatus};
 
 impl SessionView {
     /// The incarnation: the write that creates a session cannot name its own revision.

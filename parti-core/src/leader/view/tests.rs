@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::cx::Env;
-use crate::effect::Effect;
-use crate::id::WriteId;
-use crate::record::Control;
-use crate::wire;
+use crate::io::effect::Effect;
+use crate::link::cx::Env;
+use crate::model::id::WriteId;
+use crate::records::record::Control;
+use crate::records::wire;
 
 fn id(name: &str) -> WorkerId {
     WorkerId::new(name).expect("valid")
@@ -35,14 +35,14 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
-        settings: crate::agreement::GroupSettings {
+        settings: crate::records::agreement::GroupSettings {
             clock_drift_ppm: 1000,
             ..Default::default()
         },
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
-        reads: crate::wire::FORMATS,
+        reads: crate::records::wire::FORMATS,
     })
 }
 

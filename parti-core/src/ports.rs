@@ -1,0 +1,7 @@
+//! What a user implements: a store, a source of partitions, a strategy.
+//!
+//! What always holds: these are interfaces and the data that crosses them, without any decision.
+
+pub(crate) mod source;
+pub(crate) mod store;
+pub(crate) mod strategy;

@@ -1,0 +1,13 @@
+//! Being one worker: claim, session, following, partitions held, requests and departure.
+//!
+//! What always holds: a worker relies on nothing past its deadline.
+
+pub(crate) mod claim;
+pub(crate) mod departure;
+pub(crate) mod follow;
+pub(crate) mod health;
+pub(crate) mod holdings;
+pub(crate) mod member;
+pub(crate) mod misfits;
+pub(crate) mod requests;
+pub(crate) mod session;

@@ -1,0 +1,271 @@
+//! Which ID to take: a pure function of what the list shows.
+//!
+//! A slot may be taken when its session has ended for certain: released, evicted after a full lease
+//! of silence, or seen unchanged for a full lease on the own clock. The slot of the own former
+//! session may be taken at once: whoever was cut off keeps its ID. A hinted slot is waited for, and
+//! taken at once where its predecessor was declared dead. Whenever the end of an earlier session is
+//! not certain, the claim names it. Ended slots come before unused ones, because they may still own
+//! partitions: a replacement inherits them and nothing moves. Held ones come first of all, since
+//! what they own waits for the replacement; that of an evicted one does not.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::config::Config;
+use crate::model::id::{Epoch, Revision, WorkerId};
+use crate::model::time::Instant;
+use crate::ports::store::Expect;
+use crate::records::record::{Predecessor, Remains, SessionRecord, SessionStatus};
+
+/// How many holders an error names.
+const NAMED_HOLDERS: usize = 5;
+
+/// The most earlier sessions a claim may name. A process that crashes more often than this within a
+/// lease waits until the first of them are over.
+pub(crate) const MAX_PREDECESSORS: usize = 8;
+
+/// So many renewals of a hinted slot while it is looked at: its holder lives. One may have been on
+/// its way when the holder died, or come out of an old read.
+pub(super) const SIGNS_OF_LIFE: u32 = 2;
+
+/// A slot as the list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) revision: Revision,
+    /// What was written then.
+    pub(crate) value: Vec<u8>,
+    /// The same as a record, if it is a session that can be read.
+    pub(crate) said: Option<SessionRecord>,
+    pub(crate) epoch: Epoch,
+    /// Whether its session was this process's own, which it has given up.
+    pub(crate) own: bool,
+    /// When this revision was first seen, on the own clock.
+    pub(crate) since: Instant,
+    /// How often it was written by a living holder while it was looked at.
+    pub(crate) signs: u32,
+}
+
+impl Seat {
+    fn status(&self) -> SessionStatus {
+        let said = self.said.as_ref();
+        said.map_or(SessionStatus::Active, |said| said.status)
+    }
+
+    /// How long it has to be seen unchanged until nobody relies on it.
+    fn outlasts(&self, config: &Config) -> Duration {
+        let own = config.clock_drift_ppm();
+        let said = self.said.as_ref();
+        let drift_ppm = said.map_or(own, |said| said.settings.clock_drift_ppm);
+        config.outlasts(self.lease(), drift_ppm)
+    }
+
+    fn lease(&self) -> Duration {
+        let said = self.said.as_ref();
+        said.map_or(Duration::ZERO, |said| said.lease)
+    }
+}
+
+/// Which slot a claim would like to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// None in particular.
+    Any,
+    /// That of its former session, if it is free.
+    Former(WorkerId),
+    /// The hinted one. It is waited for, unless its holder shows that it lives.
+    Hinted {
+        worker: WorkerId,
+        /// Whether its predecessor was declared dead, so that it need not be waited for.
+        dead: bool,
+        /// When waiting is of no use any more.
+        by: Option<Instant>,
+    },
+}
+
+impl Wish {
+    /// The slot.
+    pub(crate) const fn worker(&self) -> Option<&WorkerId> {
+        match self {
+            Self::Any => None,
+            Self::Former(worker) | Self::Hinted { worker, .. } => Some(worker),
+        }
+    }
+}
+
+/// An earlier session of a slot, and when it has ended for certain on the own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) predecessor: Predecessor,
+    pub(crate) until: Instant,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Write this ID under this condition, naming these earlier sessions.
+    Take {
+        worker: WorkerId,
+        expect: Expect,
+        predecessors: Vec<Pending>,
+    },
+    /// The slot that is wanted may become free at `until`.
+    Await { until: Instant },
+    /// Every slot is taken; one of them may become free at `until`.
+    Wait {
+        until: Instant,
+        holders: Vec<WorkerId>,
+    },
+}
+
+/// What a claim knows beside the list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimant<'a> {
+    pub(crate) wish: &'a Wish,
+    /// Whether callbacks of its former session still run.
+    pub(crate) draining: bool,
+}
+
+/// When a slot may be taken as one whose session has ended.
+fn free_at(config: &Config, seat: &Seat) -> Instant {
+    if seat.own {
+        return Instant::ORIGIN;
+    }
+    match seat.status() {
+        SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Instant::ORIGIN,
+        SessionStatus::Active
+        | SessionStatus::Draining
+        | SessionStatus::Evicted { silent: false } => seat.since + seat.outlasts(config),
+    }
+}
+
+pub(crate) fn choose(
+    config: &Config,
+    claimant: Claimant<'_>,
+    seats: &BTreeMap<WorkerId, Seat>,
+    now: Instant,
+) -> Choice {
+    let (min, max) = config.worker_id_range();
+    let pool = || (min..=max).filter_map(|number| config.worker_id(number));
+    let take = |worker: WorkerId| {
+        let seat = seats.get(&worker);
+        let expect = seat.map_or(Expect::Absent, |s| Expect::Revision(s.revision));
+        let predecessors = seat.map(|seat| predecessors(config, seat, claimant.draining, now));
+        Choice::Take {
+            worker,
+            expect,
+            predecessors: predecessors.unwrap_or_default(),
+        }
+    };
+    let is_free = |worker: &WorkerId| {
+        seats
+            .get(worker)
+            .is_none_or(|seat| free_at(config, seat) <= now)
+    };
+    if let Some(worker) = claimant.wish.worker() {
+        if is_free(worker) {
+            return take(worker.clone());
+        }
+        let seat = seats.get(worker);
+        match seat.and_then(|seat| worth_waiting_for(config, claimant.wish, seat)) {
+            Some(until) if until <= now => return take(worker.clone()),
+            Some(until) => return Choice::Await { until },
+            None => {}
+        }
+    }
+    let held = pool().find(|worker| {
+        let status = seats.get(worker).map(Seat::status);
+        matches!(status, Some(SessionStatus::Released { hold }) if !hold.is_zero())
+    });
+    let ended = || {
+        pool().find(|worker| {
+            seats
+                .get(worker)
+                .is_some_and(|seat| free_at(config, seat) == Instant::ORIGIN)
+        })
+    };
+    let unused = || pool().find(|worker| !seats.contains_key(worker));
+    let silent = || pool().find(is_free);
+    let ended = held.or_else(ended);
+    if let Some(worker) = ended.or_else(unused).or_else(silent) {
+        return take(worker);
+    }
+    let taken = pool()
+        .filter_map(|worker| seats.get(&worker))
+        .map(|seat| free_at(config, seat));
+    let until = taken.min().unwrap_or(Instant::FAR_FUTURE);
+    Choice::Wait {
+        until,
+        holders: pool().take(NAMED_HOLDERS).collect(),
+    }
+}
+
+/// When the hinted slot, which is not free, may be taken; `None` when another is to be taken instead.
+///
+/// A holder that is declared dead and has been written since is waited for until it is overdue: its
+/// last renewal may have been on its way when it died. One that renews again lives and wins.
+fn worth_waiting_for(config: &Config, wish: &Wish, seat: &Seat) -> Option<Instant> {
+    let Wish::Hinted { dead, by, .. } = wish else {
+        return None;
+    };
+    let said = seat.said.as_ref();
+    let room = said.filter(|said| said.predecessors.len() < MAX_PREDECESSORS);
+    let free = free_at(config, seat);
+    let at = match room.filter(|_| *dead) {
+        Some(_) if seat.signs == 0 => Instant::ORIGIN,
+        Some(said) => {
+            let interval = said.heartbeat_interval.max(config.heartbeat_interval());
+            free.min(seat.since + interval * 3 / 2)
+        }
+        None => free,
+    };
+    (seat.signs < SIGNS_OF_LIFE && by.is_none_or(|by| at < by)).then_some(at)
+}
+
+/// The sessions of a slot that may not have ended when it is taken now.
+fn predecessors(config: &Config, seat: &Seat, draining: bool, now: Instant) -> Vec<Pending> {
+    let Some(said) = &seat.said else {
+        return Vec::new();
+    };
+    let inherited = said.predecessors.iter().map(|named| {
+        // What the former holder listed as draining is not known to anybody else.
+        let remains = if seat.own {
+            named.remains
+        } else {
+            Remains::Everything
+        };
+        let predecessor = Predecessor {
+            remains,
+            ..named.clone()
+        };
+        (predecessor, seat.since + named.lease)
+    });
+    let remains = match said.status {
+        SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => None,
+        SessionStatus::Active
+        | SessionStatus::Draining
+        | SessionStatus::Evicted { silent: false } => {
+            if seat.own {
+                draining.then_some((Remains::Draining, now + said.lease))
+            } else {
+                Some((Remains::Everything, free_at(config, seat)))
+            }
+        }
+    };
+    let itself = remains.map(|(remains, until)| {
+        let predecessor = Predecessor {
+            epoch: seat.epoch,
+            revision: seat.revision,
+            lease: said.lease,
+            applied: said.applied,
+            remains,
+        };
+        (predecessor, until)
+    });
+    let all = inherited.chain(itself).filter(|&(_, until)| now < until);
+    all.map(|(predecessor, until)| Pending { predecessor, until })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Taking and leaving office: what a member does when it was elected, and when its leadership ends.
+
+use super::{Candidacy, Member};
+use crate::io::event::OpId;
+use crate::io::notice::{FailedStep, Notice, StepDownReason};
+use crate::leader::{Inauguration, Leader, Leading};
+use crate::link::cx::Cx;
+use crate::model::id::Revision;
+use crate::planted::Planted;
+use crate::ports::store::WatchScope;
+use crate::ports::strategy::{Plan, PlanError};
+use crate::records::record::Head;
+use alloc::boxed::Box;
+
+impl Member {
+    pub(super) fn elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
+        let start = Inauguration {
+            worker: self.session.worker.clone(),
+            nonce: self.session.nonce,
+            info: self.info.clone(),
+            head: head.clone(),
+            revision,
+            base: self
+                .follow
+                .head()
+                .map(|head| head.version)
+                .unwrap_or_default(),
+            known: cx.known(),
+            predecessor: self.follow.predecessor(),
+            last_rebalance: self.follow.last_rebalance(),
+            sightings: self.follow.sightings().clone(),
+            unowned: self.follow.told_unowned(),
+        };
+        self.follow.wrote_head(cx, head, revision);
+        cx.step_done(FailedStep::TakeOver);
+        let leader = Leader::new(cx, start);
+        let change = Notice::LeaderChanged {
+            leader: Some(self.session.worker.clone()),
+            term: leader.term(),
+        };
+        cx.notify(change);
+        self.leader = Some(Box::new(leader));
+        self.watching.change(cx, WatchScope::All);
+        self.snapshot_begins();
+        self.reconcile.lead(cx);
+    }
+
+    /// The strategy answered.
+    pub(crate) fn on_planned(
+        &mut self,
+        cx: &mut Cx<'_>,
+        op: OpId,
+        result: Result<Plan, PlanError>,
+    ) {
+        let contact = self.contact;
+        if let Some(leader) = self.leader_mut() {
+            leader.on_planned(cx, &contact, op, result);
+        }
+    }
+
+    pub(crate) fn on_leading(&mut self, cx: &mut Cx<'_>, leading: Leading) {
+        match leading {
+            Leading::On => {}
+            Leading::Over(reason, entry) => {
+                self.step_down(cx, reason);
+                if let Some(entry) = entry {
+                    self.see_head(cx, &entry, false);
+                }
+            }
+            Leading::Resigned(reason, head, revision) => {
+                if reason.is_futile() {
+                    self.stand_not_before = cx.now + cx.config().election_timeout() * 2;
+                }
+                self.step_down(cx, reason);
+                self.follow.wrote_head(cx, *head, revision);
+            }
+        }
+    }
+
+    /// A complete view up to a revision does not have `head`. It names nobody then, and whoever leads
+    /// could commit nothing any more: the next one begins a new chain of heads, above all versions
+    /// that are known.
+    pub(super) fn head_is_gone(&mut self, cx: &mut Cx<'_>, upto: Revision) {
+        let own = self.leader.as_ref().map(|leader| leader.head().1);
+        if own.is_some_and(|own| own > upto) || cx.planted(Planted::VanishedHead) {
+            return;
+        }
+        if own.is_some() {
+            self.step_down(cx, StepDownReason::Deposed);
+        }
+        if self.follow.head_is_gone(cx, upto) {
+            // It expects the revision of a head that is no more.
+            self.candidacy = Candidacy::Waiting;
+            let jitter = cx.config().election_jitter();
+            self.jitter = cx.rng().duration_below(jitter);
+            if self.leader.is_none() {
+                self.watching
+                    .change(cx, self.follow.scope(&self.session.worker));
+            }
+        }
+    }
+
+    pub(crate) fn step_down(&mut self, cx: &mut Cx<'_>, reason: StepDownReason) {
+        let Some(mut leader) = self.leader.take() else {
+            return;
+        };
+        leader.mind_group(cx, &self.contact);
+        self.follow.remember(leader.problems());
+        let (head, revision) = leader.head();
+        let term = leader.term();
+        self.follow.wrote_head(cx, head.clone(), revision);
+        cx.notify(Notice::LeadershipLost { term, reason });
+        self.watching
+            .change(cx, self.follow.scope(&self.session.worker));
+        self.reconcile.follow(cx);
+    }
+}

@@ -1,0 +1,201 @@
+//! The own assignment: taken in as a whole, also when it is stored in pieces.
+//!
+//! A watch follows the manifest alone; its pieces are read when it names some that are not known. What
+//! always holds: only a record that is complete is taken in and acknowledged, and only a newer one than
+//! the last.
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::Member;
+use super::reconcile::Reading;
+use crate::io::effect::{Wake, WakeReason};
+use crate::io::event::OpOwner;
+use crate::link::circuits::Gate;
+use crate::link::cx::Cx;
+use crate::model::id::{Epoch, Revision, Version};
+use crate::model::time::Instant;
+use crate::planted::Planted;
+use crate::ports::store::{Entry, StoreOp};
+use crate::records::assembly::Assembly;
+use crate::records::keys::{piece_key, pieces_prefix};
+use crate::records::record::{AssignmentRecord, Record};
+use crate::worker::holdings::Holdings;
+
+/// More missing pieces than this are read with one list of all.
+const MANY: usize = 8;
+
+/// What is known of the own assignment while it is in pieces.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OwnRecord {
+    stored: Assembly,
+    /// At which revision each piece was seen last, and the manifest.
+    revisions: BTreeMap<u32, Revision>,
+    revision: Revision,
+    /// When to read what is missing.
+    read_at: Option<Instant>,
+}
+
+impl OwnRecord {
+    pub(super) fn wake(&self) -> Option<Wake> {
+        self.read_at.map(|at| Wake::new(at, WakeReason::Reconcile))
+    }
+
+    /// The version of a manifest whose pieces are not all there.
+    fn awaited(&self) -> Version {
+        let manifest = self.stored.manifest().filter(|_| self.read_at.is_some());
+        manifest
+            .map(|manifest| manifest.version)
+            .unwrap_or_default()
+    }
+}
+
+impl Member {
+    /// Takes in a record of the own assignment, if it is for this session and newer.
+    pub(super) fn take_in(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings, entry: &Entry) {
+        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
+            None => return,
+            Some(Ok(record)) => record,
+            Some(Err(error)) => {
+                return cx.ignore(entry.key.clone(), alloc::format!("{error}"));
+            }
+        };
+        match record {
+            Record::Assignment(record) => {
+                if self.is_news(cx, holdings, (record.epoch, record.version), entry) {
+                    self.own_record = OwnRecord::default();
+                    self.apply(cx, holdings, &record, entry.revision);
+                }
+            }
+            Record::Manifest(manifest) => {
+                if self.is_news(cx, holdings, (manifest.epoch, manifest.version), entry) {
+                    self.own_record.stored.expect(Some(manifest));
+                    self.own_record.revision = entry.revision;
+                    self.own_record.read_at = Some(cx.now);
+                    self.put_together(cx, holdings);
+                }
+            }
+            Record::Head(_)
+            | Record::Session(_)
+            | Record::Piece(_)
+            | Record::Audit(_)
+            | Record::Control(_)
+            | Record::Source(_)
+            | Record::Parked(_) => {
+                cx.ignore(entry.key.clone(), "it is not an assignment".to_string());
+            }
+        }
+    }
+
+    fn is_news(
+        &self,
+        cx: &mut Cx<'_>,
+        holdings: &Holdings,
+        (epoch, version): (Epoch, Version),
+        entry: &Entry,
+    ) -> bool {
+        if epoch != self.session.epoch && !cx.planted(Planted::NameWithoutEpoch) {
+            if epoch > self.session.epoch {
+                let reason = alloc::format!("it is for the later session {epoch}");
+                cx.ignore(entry.key.clone(), reason);
+            }
+            return false;
+        }
+        let known = holdings.applied().max(self.own_record.awaited());
+        version > known || cx.planted(Planted::OldRecord)
+    }
+
+    /// Takes in a piece of the own assignment.
+    pub(super) fn take_piece(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        number: u32,
+        entry: &Entry,
+    ) {
+        let known = self.own_record.revisions.entry(number).or_default();
+        if entry.revision <= *known {
+            return;
+        }
+        *known = entry.revision;
+        match entry.value.as_deref().map(|value| cx.decode(value)) {
+            // In which format it is stored is of interest to the leader alone.
+            Some(Ok(Record::Piece(piece))) => self.own_record.stored.take(number, 0, piece),
+            Some(Ok(_)) => {
+                cx.ignore(
+                    entry.key.clone(),
+                    "it is not a piece of an assignment".to_string(),
+                );
+                self.own_record.stored.spoil(number);
+            }
+            Some(Err(error)) => {
+                cx.ignore(entry.key.clone(), alloc::format!("{error}"));
+                self.own_record.stored.spoil(number);
+            }
+            None => self.own_record.stored.lose(number),
+        }
+        self.put_together(cx, holdings);
+    }
+
+    /// Takes in what is awaited once all of it is there.
+    fn put_together(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+        if self.own_record.read_at.is_none() {
+            return;
+        }
+        let stored = &self.own_record.stored;
+        let unmatched = || {
+            stored
+                .unmatched()
+                .filter(|_| cx.planted(Planted::MixedPieces))
+        };
+        let Some(record) = stored.whole().or_else(unmatched) else {
+            return;
+        };
+        self.own_record.read_at = None;
+        let of_no_use: Vec<u32> = stored.leftovers().collect();
+        for number in of_no_use {
+            self.own_record.stored.lose(number);
+        }
+        self.apply(cx, holdings, &record, self.own_record.revision);
+    }
+
+    fn apply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        holdings: &mut Holdings,
+        record: &AssignmentRecord,
+        revision: Revision,
+    ) {
+        cx.learn(record.version);
+        self.record_revision = revision;
+        if let Some(departure) = &mut self.departure {
+            departure.note_unowned(&record.revoking);
+        }
+        holdings.take_in(cx, record);
+        self.session.speak(cx);
+    }
+
+    /// Reads the pieces that are missing, again and again until all are there.
+    pub(super) fn keep_reading_pieces(&mut self, cx: &mut Cx<'_>) {
+        if self.own_record.read_at.is_none_or(|at| cx.now < at) {
+            return;
+        }
+        self.own_record.read_at = Some(cx.now + cx.config().heartbeat_interval());
+        if cx.gate(OpOwner::Reconcile) != Gate::Free {
+            return;
+        }
+        let worker = &self.session.worker;
+        let missing: Vec<u32> = self.own_record.stored.missing().collect();
+        if missing.len() > MANY {
+            let prefix = pieces_prefix(worker);
+            let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
+            return self.reconcile.reads(op, Reading::Pieces);
+        }
+        for number in missing {
+            let key = piece_key(worker, number);
+            let op = cx.store(OpOwner::Reconcile, StoreOp::Get { key });
+            self.reconcile.reads(op, Reading::Record);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Misfits: partitions that this process was given and could not begin to process.
+//!
+//! They are separate from what is held because they outlive it: a worker that failed with a partition
+//! says so in its session as long as it has it, and for a quarantine after it was taken away, so that
+//! neither this leader nor the next gives it back at once. What always holds: the quarantine of a
+//! partition doubles with each failure in a row up to a limit; what a session has to say is bounded in
+//! number and bytes; a new process knows of no failures.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::model::id::Token;
+use crate::model::partition::PartitionKey;
+use crate::model::time::Instant;
+use crate::records::problem::{Problem, ProblemKind};
+use crate::records::record::Misfit;
+
+/// The most misfits that are told at once. What is told first is moved first; then there is room.
+const MAX_TOLD: usize = 64;
+/// The most bytes of keys and reasons that are told.
+const MAX_BYTES: usize = 8 << 10;
+/// The most bytes of one reason.
+const MAX_REASON: usize = 120;
+/// The longest quarantine is this many times the shortest.
+const LONGEST: u32 = 8;
+/// The most misfits that are remembered.
+const MAX_KEPT: usize = 4_096;
+
+/// What this process could not begin.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Misfits(BTreeMap<PartitionKey, Failure>);
+
+#[derive(Clone, Debug)]
+struct Failure {
+    token: Token,
+    since: Instant,
+    reason: String,
+    /// How long it is not to come back after it was taken away.
+    length: Duration,
+    /// Until when it is not to come back; `None` while it is held.
+    until: Option<Instant>,
+}
+
+impl Misfits {
+    /// Processing of what is held keeps failing.
+    pub(crate) fn fail(
+        &mut self,
+        now: Instant,
+        (key, token): (&PartitionKey, Token),
+        mut reason: String,
+        first: Duration,
+    ) {
+        self.forgive(now, first);
+        if self.0.len() >= MAX_KEPT && !self.0.contains_key(key) {
+            return;
+        }
+        let end = (0..=MAX_REASON.min(reason.len())).rev();
+        let end = end.into_iter().find(|&at| reason.is_char_boundary(at));
+        reason.truncate(end.unwrap_or_default());
+        let length = match self.0.get(key) {
+            Some(before) if before.token != token => (before.length * 2).min(first * LONGEST),
+            Some(before) => before.length,
+            None => first,
+        };
+        let failure = Failure {
+            token,
+            since: now,
+            reason,
+            length,
+            until: None,
+        };
+        self.0.insert(key.clone(), failure);
+    }
+
+    /// Processing has begun after all.
+    pub(crate) fn begun(&mut self, key: &PartitionKey) {
+        self.0.remove(key);
+    }
+
+    /// A partition is held no more.
+    pub(crate) fn taken_away(&mut self, now: Instant, key: &PartitionKey) {
+        if let Some(failure) = self.0.get_mut(key)
+            && failure.until.is_none()
+        {
+            failure.until = Some(now + failure.length);
+        }
+    }
+
+    /// What the session tells: what is held first.
+    pub(crate) fn told(&self, now: Instant) -> Vec<Misfit> {
+        let mut bytes = 0;
+        let current = |failure: &&Failure| failure.until.is_none_or(|at| now < at);
+        let mut told: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(_, failure)| current(failure))
+            .collect();
+        told.sort_by_key(|(_, failure)| failure.until.is_some());
+        let told = told
+            .into_iter()
+            .take(MAX_TOLD)
+            .take_while(|(key, failure)| {
+                bytes += key.encoded().len() + failure.reason.len();
+                bytes <= MAX_BYTES
+            });
+        let told = told.map(|(key, failure)| Misfit {
+            partition: key.clone(),
+            reason: failure.reason.clone(),
+        });
+        told.collect()
+    }
+
+    /// What is held and not processed, if anything.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        let held = self.0.iter().filter(|(_, failure)| failure.until.is_none());
+        let (key, oldest) = held.clone().min_by_key(|(_, failure)| failure.since)?;
+        let detail = alloc::format!("{key} cannot be processed here: {}", oldest.reason);
+        let kind = ProblemKind::HandlerFailing;
+        Some(Problem::new(kind, oldest.since, held.count(), detail))
+    }
+
+    /// Forgets what has been out of quarantine for long enough to count as done with.
+    fn forgive(&mut self, now: Instant, first: Duration) {
+        let longest = first * LONGEST;
+        self.0
+            .retain(|_, failure| failure.until.is_none_or(|at| now < at + longest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::partition::Partition;
+    use alloc::string::ToString;
+
+    const FIRST: Duration = Duration::from_secs(300);
+
+    fn key(name: &str) -> PartitionKey {
+        Partition::new([name]).expect("valid key").key
+    }
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_millis(secs * 1_000)
+    }
+
+    /// A partition that fails everywhere would be passed round for ever, each time at the same pace.
+    #[test]
+    fn a_quarantine_begins_when_it_is_taken_away_and_doubles_with_each_return() {
+        let (mut misfits, p) = (Misfits::default(), key("p"));
+        let mut now = 0;
+        for (token, length) in [(1, 300), (2, 600), (3, 1_200), (4, 2_400), (5, 2_400)] {
+            misfits.fail(at(now), (&p, Token::new(token)), "x".into(), FIRST);
+            misfits.fail(at(now), (&p, Token::new(token)), "y".into(), FIRST);
+            assert_eq!(
+                misfits.told(at(now + 9_000)).len(),
+                1,
+                "as long as it is held"
+            );
+            misfits.taken_away(at(now), &p);
+            assert_eq!(misfits.problem(), None);
+            assert_eq!(misfits.told(at(now + length - 1)).len(), 1, "token {token}");
+            assert_eq!(misfits.told(at(now + length)).len(), 0, "token {token}");
+            now += length;
+        }
+        misfits.fail(
+            at(now + 5_000),
+            (&key("q"), Token::new(6)),
+            "x".into(),
+            FIRST,
+        );
+        misfits.fail(at(now + 5_000), (&p, Token::new(7)), "x".into(), FIRST);
+        misfits.taken_away(at(now + 5_000), &p);
+        assert_eq!(
+            misfits.told(at(now + 5_300)).len(),
+            1,
+            "forgiven: the first time again"
+        );
+    }
+
+    /// Every renewal repeats it: a worker that fails with everything must not outgrow its record.
+    #[test]
+    fn what_is_told_is_bounded_and_begins_with_what_is_held() {
+        let mut misfits = Misfits::default();
+        for number in 0..500 {
+            let key = key(&alloc::format!("{:0200}-{number}", 0));
+            let reason = "r".repeat(10_000);
+            misfits.fail(at(0), (&key, Token::new(1)), reason, FIRST);
+            if number != 400 {
+                misfits.taken_away(at(0), &key);
+            }
+        }
+        let told = misfits.told(at(1));
+        assert!(told[0].partition.to_string().ends_with("-400"));
+        let bytes = told
+            .iter()
+            .map(|m| m.partition.encoded().len() + m.reason.len());
+        assert!(bytes.sum::<usize>() <= MAX_BYTES && told.len() > 20);
+        misfits.begun(&told[0].partition);
+        assert_ne!(misfits.told(at(1))[0].partition, told[0].partition);
+    }
+}
