@@ -286,7 +286,7 @@ impl Session {
     fn value(&mut self, cx: &Cx<'_>, write: WriteId, holdings: &Holdings) -> Vec<u8> {
         let (applied, draining) = (holdings.applied(), holdings.draining());
         let record = self.record(cx, write, (applied, draining.clone()), holdings);
-        let value = cx.encode(&Record::Session(record));
+        let value = self.encode(cx, record);
         // What still runs of a former session must be named, or it is not said at all.
         if value.len() <= self.max_value || holdings.is_ending_former() {
             self.told = (applied, draining);
@@ -296,7 +296,24 @@ impl Session {
         let (applied, mut told) = self.told.clone();
         told.retain(|key| still.contains(key));
         let record = self.record(cx, write, (applied, told), holdings);
-        cx.encode(&Record::Session(record))
+        self.encode(cx, record)
+    }
+
+    /// The bytes of a record. What only informs is left out if it does not fit, the wordiest first: no
+    /// lease is lost to a report of what is wrong.
+    fn encode(&self, cx: &Cx<'_>, record: SessionRecord) -> Vec<u8> {
+        let mut record = Record::Session(record);
+        let mut value = cx.encode(&record);
+        for shorten in [without_details, without_problems, without_misfits] {
+            if value.len() <= self.max_value {
+                break;
+            }
+            if let Record::Session(session) = &mut record {
+                shorten(session);
+            }
+            value = cx.encode(&record);
+        }
+        value
     }
 
     fn record(
@@ -410,6 +427,22 @@ impl Session {
 /// the clock began.
 fn is_trusted(sent: Instant, trusted_from: Instant) -> bool {
     trusted_from == Instant::ORIGIN || sent > trusted_from
+}
+
+fn without_details(record: &mut SessionRecord) {
+    let bulletin = record.bulletin.iter_mut();
+    let problems = bulletin.flat_map(|bulletin| &mut bulletin.problems);
+    problems.for_each(|problem| problem.detail.clear());
+}
+
+fn without_problems(record: &mut SessionRecord) {
+    let bulletin = record.bulletin.iter_mut();
+    bulletin.for_each(|bulletin| bulletin.problems.clear());
+}
+
+/// A leader that is not told tries nothing else meanwhile.
+fn without_misfits(record: &mut SessionRecord) {
+    record.misfits.clear();
 }
 
 #[cfg(test)]

@@ -1,13 +1,18 @@
 //! Groups at their limits: nobody to own, plans that fail, commits that hold little.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::world::World;
 use super::{counts, expecting, group, leader, secs};
 use crate::io::event::{Event, RequestId};
 use crate::io::notice::Notice;
+use crate::ports::source::SourceError;
 use crate::ports::strategy::{Plan, PlanError};
+use crate::records::keys::session_key;
+use crate::records::problem::ProblemKind;
 use crate::records::record::Record;
+use crate::records::wire;
 
 fn failures(world: &World) -> usize {
     let notices = world.nodes.iter().flat_map(|node| &node.notices);
@@ -98,6 +103,39 @@ fn a_plan_that_is_incomplete_or_names_nobody_is_refused_before_anything_is_writt
         world.run(secs(10));
         assert_eq!(counts(&world), [2, 2]);
     }
+}
+
+/// A report of what is wrong must not cost the lease of whoever writes it.
+#[test]
+fn a_session_leaves_out_words_that_do_not_fit() {
+    let mut world = World::new(4);
+    group(&mut world, 3);
+    let dead = leader(&world);
+    world.source_fails = Some(SourceError::Unavailable("down".to_string()));
+    world.nodes[dead].cut_off = true;
+    world.run(secs(60));
+    let is_leader = |world: &World, node: usize| world.nodes[node].core.status().is_leader;
+    let leads = (0..3)
+        .find(|&node| node != dead && is_leader(&world, node))
+        .expect("one");
+    let key = session_key(&world.nodes[leads].core.status().worker.expect("it leads"));
+    let session = |world: &World| match world.entries[&key].value.as_deref().map(wire::decode) {
+        Some(Ok(Record::Session(record))) => record,
+        other => panic!("no session: {other:?}"),
+    };
+    let size = |world: &World| world.entries[&key].value.as_ref().map_or(0, Vec::len);
+    let told = |world: &World| session(world).bulletin.expect("a leader tells").problems;
+    assert_eq!(told(&world)[0].kind, ProblemKind::SourceFailing);
+    assert!(!told(&world)[0].detail.is_empty());
+    for (less, problems) in [(20, 1), (2, 0)] {
+        world.max_value = size(&world) - less;
+        // The limit is seen at the next look at the store.
+        world.run(secs(600));
+        assert!(size(&world) <= world.max_value, "{:?}", session(&world));
+        assert_eq!(told(&world).len(), problems);
+        assert!(told(&world).iter().all(|problem| problem.detail.is_empty()));
+    }
+    assert!(is_leader(&world, leads));
 }
 
 /// Where commits are too small for pieces, what fits one value is owned, nothing larger is sent, and the
