@@ -13,6 +13,7 @@ use crate::proc::{Failure, output, root};
 
 mod cancellation;
 mod prose;
+mod rooms;
 mod rust;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,7 @@ fn check(files: &[File], world: &World) -> Vec<Offence> {
         }
         prose::check_places(file, &mut offences);
     }
+    rooms::check_folders(files, &mut offences);
     offences
 }
 

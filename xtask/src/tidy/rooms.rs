@@ -1,0 +1,74 @@
+//! How many files one folder may show at once.
+//!
+//! A floor with forty doors is a floor where nobody finds the right one. What always holds: the limit is
+//! a number here, a folder over it is named with its count, and those that were crowded before the limit
+//! came may only shrink.
+
+use std::collections::BTreeMap;
+
+use super::{File, Offence};
+
+/// The most source files side by side in one folder.
+const MAX_SIBLINGS: usize = 12;
+
+/// Folders that have more, and how many: a number may be lowered, and a row removed.
+const CROWDED: [(&str, usize); 5] = [
+    ("parti-core/src/core/tests", 40),
+    ("parti-core/src/leader", 28),
+    ("parti-testing/src", 16),
+    ("parti-testing/src/checks", 44),
+    ("parti-testing/src/sim", 26),
+];
+
+/// Adds every folder with too many files.
+pub(super) fn check_folders(files: &[File], offences: &mut Vec<Offence>) {
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for file in files {
+        let Some((folder, name)) = file.path.rsplit_once('/') else {
+            continue;
+        };
+        let source = folder.ends_with("/src") || folder.contains("/src/");
+        // The root file lists the others.
+        if source && name.ends_with(".rs") && !matches!(name, "lib.rs" | "main.rs") {
+            *folders.entry(folder).or_default() += 1;
+        }
+    }
+    for (folder, count) in folders {
+        let crowded = CROWDED.iter().find(|(crowded, _)| *crowded == folder);
+        let most = crowded.map_or(MAX_SIBLINGS, |(_, most)| *most);
+        if count > most {
+            offences.push(Offence {
+                path: folder.to_string(),
+                line: 0,
+                rule: format!("{count} files side by side, at most {most}: make rooms"),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> File {
+        let (path, text) = (path.to_string(), String::new());
+        File { path, text }
+    }
+
+    /// A crate grows by one file at a time.
+    #[test]
+    fn a_folder_with_one_file_too_many_is_found() {
+        for (folder, most) in [("p/src/room", MAX_SIBLINGS), CROWDED[1]] {
+            let names = |count: usize| {
+                let all = (0..count).map(|n| file(&format!("{folder}/f{n}.rs")));
+                all.chain([file("p/src/lib.rs"), file("p/tests/t.rs")])
+                    .collect::<Vec<_>>()
+            };
+            let (mut few, mut many) = (Vec::new(), Vec::new());
+            check_folders(&names(most), &mut few);
+            check_folders(&names(most + 1), &mut many);
+            assert_eq!((few.len(), many.len()), (0, 1), "{few:?} {many:?}");
+            assert!(many[0].to_string().contains(folder));
+        }
+    }
+}
