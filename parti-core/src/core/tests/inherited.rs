@@ -180,3 +180,30 @@ fn a_worker_that_leaves_hands_over_although_the_source_is_down() {
     world.run(Duration::from_secs(5));
     assert_eq!(owned(&world), 12);
 }
+
+/// The list became empty, its leader died before all was let go, and the source went down: what was
+/// leaving the list was granted again, and nobody took it back when the source returned.
+#[test]
+fn what_is_leaving_the_list_is_not_granted_again() {
+    let mut world = World::new(9);
+    group(&mut world, 3);
+    let leading = leader(&world);
+    for node in &mut world.nodes {
+        node.slow = true;
+    }
+    world.partitions.clear();
+    let request = RequestId(1);
+    world.tell(leading, Event::Refresh { request });
+    world.run(secs(3));
+    source_fails(&mut world);
+    kill_leader(&mut world);
+    world.run(secs(20));
+    for node in (0..3).filter(|&node| node != leading) {
+        world.let_go(node);
+    }
+    world.run(secs(20));
+    assert_eq!(owned(&world), 0);
+    world.source_fails = None;
+    world.run(secs(90));
+    assert_eq!(owned(&world), 0);
+}

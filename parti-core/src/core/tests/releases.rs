@@ -122,6 +122,30 @@ fn a_session_that_cannot_be_read_counts_for_its_own_lease() {
     assert_eq!((ended.epoch, ended.lease), (session.epoch, secs(60)));
 }
 
+/// A worker of a later release that heard nothing went on in its own format: nobody could judge it, and
+/// what it had was never replaced.
+#[test]
+fn a_worker_that_goes_on_in_a_format_nobody_reads_is_ended() {
+    let mut world = World::new(4);
+    group(&mut world, 2);
+    let other = 1 - leader(&world);
+    world.run(secs(10));
+    let id = world.nodes[other].core.status().worker.expect("id");
+    world.nodes[other].cut_off = true;
+    let Record::Session(mut session) = world.record(&session_key(&id)) else {
+        panic!("not a session")
+    };
+    for _ in 0..60 {
+        if !world.evictions.is_empty() {
+            break;
+        }
+        session.write.seq += 1;
+        world.plant_next(&session_key(&id), &Record::Session(session.clone()));
+        world.run(secs(2));
+    }
+    assert_eq!(world.evictions.len(), 1, "within two minutes");
+}
+
 /// An unreadable session that says that it has ended holds nothing: it is not waited for.
 #[test]
 fn a_session_that_cannot_be_read_and_has_ended_is_not_waited_for() {
