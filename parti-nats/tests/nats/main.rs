@@ -16,6 +16,7 @@ mod login;
 mod opening;
 mod permissions;
 mod reads;
+mod relay;
 mod runtime;
 mod support;
 mod tls;

@@ -1,11 +1,7 @@
 //! What an operator or a network does to a server that is in use: cut, slow, limited, switched off.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_nats::{ConnectOptions, Subscriber};
@@ -16,6 +12,7 @@ use parti_testing::nats_server::{NatsServer, ServerOptions};
 use parti_testing::proxy::{Direction, Proxy};
 use tokio::time::timeout;
 
+use crate::relay::{Answers, Relay};
 use crate::support::{
     PATIENCE, World, api, commit, connect, consumers, eventually, get, group, info, next, options,
     put, start, until, write,
@@ -112,7 +109,7 @@ async fn a_hundred_reconnects_leave_no_consumer_and_lose_no_event() {
     .await;
     // The server's own idle limit must not be what removed them: each was asked to be deleted.
     let made = names(&mut made).await;
-    assert!(made.len() > 2, "it was made anew: {}", made.len());
+    assert!(made.len() > 2, "it was made again: {}", made.len());
     let mut asked = BTreeSet::new();
     eventually("each was to be deleted", PATIENCE, async || {
         asked.extend(names(&mut deleted).await);
@@ -159,7 +156,7 @@ async fn watches_that_come_back_ask_a_bounded_number_of_times() {
     }
     let (before, begun) = (requests(&store).await, Instant::now());
     store.client().force_reconnect().await.expect("asked for");
-    // Written by another client, so that only a consumer made anew brings it.
+    // Written by another client, so that only a consumer made again brings it.
     let other = open().await;
     let revision = write(&other, put("a", "1", Expect::Any)).await;
     for watch in &mut watches {
@@ -205,57 +202,12 @@ async fn watches_that_come_back_ask_a_bounded_number_of_times() {
     }
 }
 
-/// A way to a server whose receiving side can stop reading, as a stopped process does.
-struct Tap {
-    address: SocketAddr,
-    closed: Arc<AtomicBool>,
-}
-
-impl Tap {
-    fn new(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let closed = Arc::new(AtomicBool::new(false));
-        let tap = Arc::clone(&closed);
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(server) else {
-                    continue;
-                };
-                let both = [&client, &server].map(|stream| stream.try_clone().expect("a clone"));
-                let [client_again, server_again] = both;
-                thread::spawn(move || pass(client, server, &AtomicBool::new(false)));
-                let tap = Arc::clone(&tap);
-                thread::spawn(move || pass(server_again, client_again, &tap));
-            }
-        });
-        Self { address, closed }
-    }
-}
-
-/// Passes bytes on until either side ends; reads nothing while closed.
-fn pass(mut from: TcpStream, mut to: TcpStream, closed: &AtomicBool) {
-    let mut bytes = [0; 16_384];
-    loop {
-        while closed.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
-        }
-        match from.read(&mut bytes) {
-            Ok(0) | Err(_) => break,
-            Ok(count) if to.write_all(&bytes[..count]).is_err() => break,
-            Ok(_) => {}
-        }
-    }
-    drop(to.shutdown(Shutdown::Both));
-    drop(from.shutdown(Shutdown::Both));
-}
-
 /// The server throws out whoever reads too slowly; the watches must come back with everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_thrown_out_as_a_slow_consumer_misses_no_last_value() {
     let server = start(ServerOptions::default().config("write_deadline: \"500ms\""));
-    let tap = Tap::new(server.address());
-    let url = format!("nats://{}", tap.address);
+    let relay = Relay::new(server.address(), Answers::Held);
+    let url = format!("nats://{}", relay.address);
     let store = NatsStore::connect(&url, &group(), options())
         .await
         .expect("opens");
@@ -267,7 +219,7 @@ async fn a_client_thrown_out_as_a_slow_consumer_misses_no_last_value() {
         assert_eq!(next(&mut watch).await, "caught up@0");
         watches.push(watch);
     }
-    tap.closed.store(true, Ordering::Relaxed);
+    relay.switch(true);
     let value = "x".repeat(200_000);
     let logged = || std::fs::read_to_string(server.log_path()).unwrap_or_default();
     let mut number = 0_u64;
@@ -285,7 +237,7 @@ async fn a_client_thrown_out_as_a_slow_consumer_misses_no_last_value() {
         },
     )
     .await;
-    tap.closed.store(false, Ordering::Relaxed);
+    relay.switch(false);
     let last = write(&direct, put("end", "1", Expect::Any)).await;
     for watch in &mut watches {
         let seen = until(watch, "end=").await;

@@ -1,14 +1,9 @@
 //! What makes a running group's store unfit: settings that somebody changes, a server that is too old.
 
-use std::io::{Read, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-
 use parti_core::{Expect, Store, StoreErrorKind, WatchScope};
 use parti_nats::{NatsStore, OpenError};
 
+use crate::relay::{Answers, Relay};
 use crate::support::{World, api, commit, group, info, next, options, put, write};
 
 fn named(faults: &[parti_core::StoreFault]) -> Vec<&str> {
@@ -52,63 +47,24 @@ async fn a_setting_that_is_changed_while_workers_run_is_named_until_it_is_mended
     }
 }
 
-/// A way to a server that tells another version of the server which leads the stream.
-struct Mask {
-    address: SocketAddr,
-    on: Arc<AtomicBool>,
-}
-
-impl Mask {
-    fn new(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let on = Arc::new(AtomicBool::new(false));
-        let mask = Arc::clone(&on);
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(server) else {
-                    continue;
-                };
-                let both = [&client, &server].map(|stream| stream.try_clone().expect("a clone"));
-                let [client_again, server_again] = both;
-                thread::spawn(move || pass(client, server, &AtomicBool::new(false)));
-                let mask = Arc::clone(&mask);
-                thread::spawn(move || pass(server_again, client_again, &mask));
-            }
-        });
-        Self { address, on }
-    }
-}
-
-/// Passes bytes on until either side ends. While masking, `2.12.8` becomes `2.12.0` in answers about
-/// the stream; messages are small, so that none is cut where it matters.
-fn pass(mut from: TcpStream, mut to: TcpStream, masking: &AtomicBool) {
+/// Makes `2.12.8` the older `2.12.0` in answers about the stream; messages are small, so that none is
+/// cut where it matters.
+fn mask(bytes: &mut [u8]) {
     const TOLD: &[u8] = b"\"_nats.ver\":\"";
-    let mut bytes = [0; 65_536];
-    while let Ok(count) = from.read(&mut bytes) {
-        let bytes = &mut bytes[..count];
-        if masking.load(Ordering::Relaxed) {
-            let at = bytes.windows(TOLD.len()).position(|window| window == TOLD);
-            if let Some(at) = at.map(|at| at + TOLD.len()) {
-                let end = at + bytes[at..].iter().position(|b| *b == b'"').unwrap_or(0);
-                let mut old = b"2.12.0-------".iter().copied();
-                bytes[at..end].fill_with(|| old.next().unwrap_or(b'-'));
-            }
-        }
-        if count == 0 || to.write_all(bytes).is_err() {
-            break;
-        }
+    let at = bytes.windows(TOLD.len()).position(|window| window == TOLD);
+    if let Some(at) = at.map(|at| at + TOLD.len()) {
+        let end = at + bytes[at..].iter().position(|b| *b == b'"').unwrap_or(0);
+        let mut old = b"2.12.0-------".iter().copied();
+        bytes[at..end].fill_with(|| old.next().unwrap_or(b'-'));
     }
-    drop(to.shutdown(Shutdown::Both));
-    drop(from.shutdown(Shutdown::Both));
 }
 
 /// The client reaches a new server while an old one leads the stream, and checks the conditions.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_of_the_stream_that_is_too_old_is_named_and_gets_no_batch() {
     let world = World::new().await;
-    let mask = Mask::new(world.server.address());
-    let url = format!("nats://{}", mask.address);
+    let relay = Relay::new(world.server.address(), Answers::Changed(mask));
+    let url = format!("nats://{}", relay.address);
     let open = async || NatsStore::connect(&url, &group(), options()).await;
     let store = open().await.expect("opens");
     let batch = |n: u32| {
@@ -121,7 +77,7 @@ async fn a_leader_of_the_stream_that_is_too_old_is_named_and_gets_no_batch() {
         assert_eq!(next(&mut watch).await, event);
     }
 
-    mask.on.store(true, Ordering::Relaxed);
+    relay.switch(true);
     let error = open().await.map(drop).expect_err("too old");
     assert!(matches!(error, OpenError::ServerTooOld { .. }), "{error:?}");
     assert!(error.to_string().contains("2.12.0"), "{error}");
@@ -142,7 +98,7 @@ async fn a_leader_of_the_stream_that_is_too_old_is_named_and_gets_no_batch() {
     write(&world.store, put("c", "2", Expect::Any)).await;
     assert_eq!(next(&mut watch).await, "c=2@4");
 
-    mask.on.store(false, Ordering::Relaxed);
+    relay.switch(false);
     commit(&store, batch(3)).await.expect("new enough again");
     assert_eq!(info(&store).await.faults, []);
 }

@@ -32,7 +32,7 @@ fn refusal(world: &World, node: usize) -> Option<&StartError> {
     })
 }
 
-fn head(world: &World) -> Head {
+pub(super) fn head(world: &World) -> Head {
     let value = world.entries[&head_key()].value.as_deref();
     match value.map(wire::decode) {
         Some(Ok(Record::Head(head))) => head,
@@ -230,7 +230,7 @@ fn an_exclusive_worker_gets_nothing_before_everybody_obeys() {
     }));
 }
 
-/// Makes the bucket anew, as an operator does who deletes it.
+/// Makes the bucket again, as an operator does who deletes it.
 pub(super) fn lose_bucket(world: &mut World) {
     world.entries.clear();
     world.log.clear();

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::agreement::head;
 use super::deal::{GRACE, Rule};
 use super::world::World;
 use super::{counts, leader, secs};
@@ -14,8 +15,8 @@ use crate::io::notice::Notice;
 use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::ports::strategy::ParkReason;
-use crate::records::keys::{head_key, parked_key};
-use crate::records::record::{Head, Parked, ParkedRecord, Record};
+use crate::records::keys::parked_key;
+use crate::records::record::{Parked, ParkedRecord, Record};
 use crate::records::wire;
 
 /// Workers with a label each, by value; nine partitions.
@@ -77,14 +78,6 @@ pub(super) fn stored(world: &World) -> Option<ParkedRecord> {
     match wire::decode(value) {
         Ok(Record::Parked(record)) => Some(record),
         other => panic!("{other:?}"),
-    }
-}
-
-fn head(world: &World) -> Head {
-    let value = world.entries[&head_key()].value.as_deref();
-    match value.map(wire::decode) {
-        Some(Ok(Record::Head(head))) => head,
-        other => panic!("no head: {other:?}"),
     }
 }
 
