@@ -359,7 +359,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// What happens when the bucket was deleted, created anew, wiped or set back while the worker
+    /// What happens when the bucket was deleted, created again, wiped or set back while the worker
     /// runs; default [`OnBucketLost::Recreate`].
     pub fn on_bucket_lost(mut self, policy: OnBucketLost) -> Self {
         self.on_bucket_lost = policy;

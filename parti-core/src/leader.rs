@@ -127,7 +127,7 @@ pub(crate) struct Leader {
     verdict: Verdict,
     /// Whether something happened since the last judgement.
     stirred: bool,
-    /// When to judge anew although nothing happened.
+    /// When to judge again although nothing happened.
     judge_at: Option<Instant>,
     /// When the hold of a seat ends.
     next_end: Option<Instant>,
@@ -430,7 +430,7 @@ impl Leader {
         }
     }
 
-    /// When to judge anew. What is past was judged a moment ago and could not be acted upon: it
+    /// When to judge again. What is past was judged a moment ago and could not be acted upon: it
     /// waits for an event, such as the return of contact.
     fn next_judgement(&self, config: &Config, now: Instant) -> Option<Instant> {
         let verdict = match &self.verdict {
@@ -473,7 +473,7 @@ impl Leader {
     fn fail(&mut self, cx: &mut Cx<'_>, step: FailedStep, reason: String) {
         // A limit may have changed since the store was last asked.
         cx.suspect();
-        // Whatever step failed, a hand-over under way has to go on after it.
+        // Whatever step failed, a handoff under way has to go on after it.
         self.expect_advance(cx);
         self.failures += 1;
         let failures = self.failures;

@@ -86,11 +86,11 @@ bugs! {
     14 DirectMove "direct-move"
         "In exclusive mode a partition is granted in the generation that takes it away.";
     15 NoRepair "no-repair"
-        "A watch is believed to be whole: nothing is compared, no silent watch begun anew.";
+        "A watch is believed to be whole: nothing is compared, no silent watch begun again.";
     16 AbsenceIsEnd "absence-is-end"
         "A session key that is gone, as after a time-to-live, counts as the end of the session.";
     17 UnseenLoss "unseen-loss"
-        "A bucket that was made anew, wiped or set back passes for the one that was known.";
+        "A bucket that was made again, wiped or set back passes for the one that was known.";
     18 RetryRestartsLease "retry-restarts-lease"
         "Sending a renewal again moves the start of the local deadline.";
     19 StaleReadBelieved "stale-read-believed"
@@ -106,7 +106,7 @@ bugs! {
     24 SkippedRelease "skipped-release"
         "A record that both takes and gives partitions revokes nothing.";
     25 MovesOnLeave "moves-on-leave"
-        "When a worker leaves, everything is planned anew, not only what it had.";
+        "When a worker leaves, everything is planned again, not only what it had.";
     26 OneFailsAll "one-fails-all"
         "A partition that nobody may own fails the whole plan instead of being parked.";
     27 GreaterEpochIsEnd "greater-epoch-is-end"

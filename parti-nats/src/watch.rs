@@ -1,4 +1,4 @@
-//! Watches: present entries, then changes, over a consumer that is made anew when it fails.
+//! Watches: present entries, then changes, over a consumer that is made again when it fails.
 //!
 //! It is separate because a watch outlives connections and servers. One task reads the consumer
 //! and writes a channel; [`NatsWatch`] is the reading end. What always holds: the watch resumes

@@ -2,14 +2,14 @@
 //! `hunt [mode] [seed] trace`, or a smaller plan that fails alike, `hunt [mode] [seed] shrink`.
 
 use parti_testing::sim::cli::{BatchOptions, run_batch};
-use parti_testing::sim::{BugReport, HandOver, Plan, Sim, Tracing, shrink};
+use parti_testing::sim::{BugReport, Handoff, Plan, Sim, Tracing, shrink};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let word = |index: usize| words.get(index).map(String::as_str);
     let mode = word(0)
-        .and_then(HandOver::parse)
-        .unwrap_or(HandOver::Exclusive)
+        .and_then(Handoff::parse)
+        .unwrap_or(Handoff::Exclusive)
         .into();
     let number = |index, default| word(index).and_then(|w| w.parse().ok()).unwrap_or(default);
     let first_seed = number(1, 0);

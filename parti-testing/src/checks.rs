@@ -103,7 +103,7 @@ pub trait Check: Send {
     fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings);
 
     /// The store lost its history but for these commits. Whoever judges each history by itself is made
-    /// anew instead.
+    /// again instead.
     fn lose_history(&mut self, kept: &[(Instant, Fact)]) {
         let _ = kept;
     }

@@ -285,7 +285,7 @@ impl Shared {
     }
 
     fn info(&self) -> StoreInfo {
-        // One that was created anew does not know for how long it has been there, as a real one.
+        // One that was created again does not know for how long it has been there, as a real one.
         let known = !self.created_anew;
         let age = if known { Duration::MAX } else { Duration::ZERO };
         StoreInfo {

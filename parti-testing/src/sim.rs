@@ -63,7 +63,7 @@ pub use generate::FaultClass;
 pub use judge::{Tracing, Violation};
 pub use nemesis::Nemesis;
 pub use plan::{
-    Action, Aftermath, Denial, Faults, Hand, HandOver, KeyKind, Leave, Loss, NodePlan, Pace, Plan,
+    Action, Aftermath, Denial, Faults, Hand, Handoff, KeyKind, Leave, Loss, NodePlan, Pace, Plan,
     Planner, Pools, Releases, Settings, Target, TimedAction, Weights,
 };
 pub use scenario::{Report, Scenario, ScenarioBuilder};

@@ -1,6 +1,6 @@
 //! The tables of `docs/SIMULATION.md` are those of the code.
 //!
-//! `PARTI_WRITE_DOCS=1 cargo test -p parti-testing --test documents` writes them anew.
+//! `PARTI_WRITE_DOCS=1 cargo test -p parti-testing --test documents` writes them again.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -53,8 +53,8 @@ fn the_tables_of_properties_and_faults_are_those_of_the_code() {
         .lines()
         .zip(wanted.lines())
         .find(|(is, should)| is != should);
-    assert_eq!(differs, None, "write it anew with PARTI_WRITE_DOCS=1");
-    assert_eq!(present, wanted, "write it anew with PARTI_WRITE_DOCS=1");
+    assert_eq!(differs, None, "write it again with PARTI_WRITE_DOCS=1");
+    assert_eq!(present, wanted, "write it again with PARTI_WRITE_DOCS=1");
 }
 
 /// A class that is injected and not in the fault model is one that nobody can look up.

@@ -1,10 +1,10 @@
 //! Scripted plans: what operators are promised, acted out second by second.
 
-use parti_testing::sim::{BugReport, Faults, HandOver, Leave, Outcome, Plan, Sim};
+use parti_testing::sim::{BugReport, Faults, Handoff, Leave, Outcome, Plan, Sim};
 use serde_json::{Value, json};
 
 /// A group in the default profile with sixty-four partitions, and what happens to it.
-fn plan(mode: HandOver, workers: u64, safety_ms: u64, actions: Value) -> Plan {
+fn plan(mode: Handoff, workers: u64, safety_ms: u64, actions: Value) -> Plan {
     let node = |number: u64| {
         json!({
             "starts_ms": number * 20,
@@ -50,7 +50,7 @@ fn run(plan: &Plan) -> Outcome {
 /// assignment, no restart and no emergency.
 #[test]
 fn ten_minutes_without_a_store_leave_everything_as_it_was() {
-    for mode in [HandOver::Exclusive, HandOver::Overlap] {
+    for mode in [Handoff::Exclusive, Handoff::Overlap] {
         let before = run(&plan(mode, 5, 120_000, json!([])));
         for answers in [true, false] {
             let outage = json!([{
@@ -79,7 +79,7 @@ fn ten_minutes_without_a_store_leave_everything_as_it_was() {
 /// Thousands of joins and leaves a second must neither panic nor leave anything behind.
 #[test]
 fn a_storm_of_joins_and_leaves_ends_in_a_settled_group() {
-    for mode in [HandOver::Exclusive, HandOver::Overlap] {
+    for mode in [Handoff::Exclusive, Handoff::Overlap] {
         let mut actions = Vec::new();
         let (workers, round_ms) = (20_u64, 10);
         for round in 0..60 {
@@ -105,11 +105,11 @@ fn a_storm_of_joins_and_leaves_ends_in_a_settled_group() {
 /// idle group would do so for weeks.
 #[test]
 fn ten_thousand_partitions_are_shared_out_once_and_left_alone() {
-    let mut large = plan(HandOver::Exclusive, 5, 600_000, json!([]));
+    let mut large = plan(Handoff::Exclusive, 5, 600_000, json!([]));
     large.partitions = 10_000;
     let outcome = run(&large);
     assert_eq!(outcome.owners.len(), 10_000);
-    let first = plan(HandOver::Exclusive, 5, 30_000, json!([]));
+    let first = plan(Handoff::Exclusive, 5, 30_000, json!([]));
     let generations = run(&first).stats.generations;
     assert_eq!(
         outcome.stats.generations, generations,

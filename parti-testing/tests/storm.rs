@@ -1,7 +1,7 @@
 //! A store that fails half of all requests for ten minutes must not be asked half as often again for
 //! it, and the group must be well within its bound afterwards.
 
-use parti_testing::sim::{BugReport, Faults, HandOver, Outcome, Plan, Sim};
+use parti_testing::sim::{BugReport, Faults, Handoff, Outcome, Plan, Sim};
 use serde_json::json;
 
 const WORKERS: u32 = 8;
@@ -24,7 +24,7 @@ fn silence() -> Faults {
 }
 
 /// A group of eight, for ten minutes, that has nothing to suffer but these faults.
-fn plan(seed: u64, mode: HandOver, faults: Faults) -> Plan {
+fn plan(seed: u64, mode: Handoff, faults: Faults) -> Plan {
     let node = |number: u32| {
         json!({
             "starts_ms": number * 50,
@@ -63,7 +63,7 @@ fn run(plan: &Plan) -> Outcome {
     outcome
 }
 
-fn storm(mode: HandOver, faults: &Faults, most: f64) {
+fn storm(mode: Handoff, faults: &Faults, most: f64) {
     for seed in 0..4 {
         let healthy = run(&plan(seed, mode, Faults::none())).stats.requests;
         let storm = run(&plan(seed, mode, faults.clone())).stats.requests;
@@ -78,13 +78,13 @@ fn storm(mode: HandOver, faults: &Faults, most: f64) {
 /// Retries once tripled the load on a store exactly while it could not bear it.
 #[test]
 fn half_of_all_requests_failing_costs_less_than_half_as_many_again_in_exclusive_mode() {
-    storm(HandOver::Exclusive, &failures(), 1.5);
+    storm(Handoff::Exclusive, &failures(), 1.5);
 }
 
 /// See above; here nothing is revoked meanwhile, and the requests come from working processes.
 #[test]
 fn half_of_all_requests_failing_costs_less_than_half_as_many_again_in_overlap_mode() {
-    storm(HandOver::Overlap, &failures(), 1.5);
+    storm(Handoff::Overlap, &failures(), 1.5);
 }
 
 /// A request that is never answered costs a timeout besides, so that leases do get lost, and coming
@@ -92,13 +92,13 @@ fn half_of_all_requests_failing_costs_less_than_half_as_many_again_in_overlap_mo
 #[test]
 fn half_of_all_requests_unanswered_stays_within_two_and_a_quarter_times_as_many_in_exclusive_mode()
 {
-    storm(HandOver::Exclusive, &silence(), 2.25);
+    storm(Handoff::Exclusive, &silence(), 2.25);
 }
 
 /// See above.
 #[test]
 fn half_of_all_requests_unanswered_stays_within_two_and_a_quarter_times_as_many_in_overlap_mode() {
-    storm(HandOver::Overlap, &silence(), 2.25);
+    storm(Handoff::Overlap, &silence(), 2.25);
 }
 
 /// Losing the lease to failures that leave a way through is an outage made at home. Half of all
@@ -106,7 +106,7 @@ fn half_of_all_requests_unanswered_stays_within_two_and_a_quarter_times_as_many_
 #[test]
 fn leases_survive_a_store_that_fails_half_of_all_requests() {
     let lost = |seed| {
-        let outcome = run(&plan(seed, HandOver::Exclusive, failures()));
+        let outcome = run(&plan(seed, Handoff::Exclusive, failures()));
         outcome.sometimes.get("lease_lost").copied().unwrap_or(0)
     };
     let lost: u64 = (0..4).map(lost).sum();

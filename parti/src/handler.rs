@@ -2,7 +2,7 @@
 //!
 //! It is separate because it is the whole contract between the library and the work. What always
 //! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first. Whoever
-//! only wants to know takes [`Hooks`](crate::Hooks), which no hand-over waits for.
+//! only wants to know takes [`Hooks`](crate::Hooks), which no handoff waits for.
 
 use std::fmt;
 use std::sync::Arc;

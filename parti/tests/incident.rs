@@ -140,7 +140,7 @@ async fn the_crash_of_a_worker_can_be_reconstructed_from_the_log_alone() {
 
 /// Spans carry the numbers into a tracing system; a span without them is a line with a length.
 #[tokio::test(start_paused = true)]
-async fn claims_take_overs_rebalances_and_hand_overs_are_spans_with_their_numbers() {
+async fn claims_take_overs_rebalances_and_handoffs_are_spans_with_their_numbers() {
     let (log, _guard) = Capture::begin();
     let (store, handler) = (LocalStore::new(), Recorder::new("all"));
     let workers = three(&store, &handler).await;
@@ -172,18 +172,18 @@ async fn claims_take_overs_rebalances_and_hand_overs_are_spans_with_their_number
     for field in ["term", "version", "moved", "lower_bound"] {
         assert!(number(scaled, field) > 0, "{field} in {scaled:?}");
     }
-    let handovers = log.spans("handover");
+    let handoffs = log.spans("handoff");
     assert_eq!(
-        handovers
+        handoffs
             .iter()
             .map(|span| number(span, "partitions"))
             .sum::<u64>(),
         2
     );
-    assert!(handovers.iter().all(|span| span["cause"] == "reassigned"));
+    assert!(handoffs.iter().all(|span| span["cause"] == "reassigned"));
     assert!(
-        handovers.iter().all(|span| span.contains_key("drain_ms")),
-        "{handovers:?}"
+        handoffs.iter().all(|span| span.contains_key("drain_ms")),
+        "{handoffs:?}"
     );
     for worker in workers.iter().chain([&joined]) {
         worker.stop(StopMode::Now).await.expect("clean");
@@ -200,7 +200,7 @@ async fn claims_take_overs_rebalances_and_hand_overs_are_spans_with_their_number
         ("leads", "takeover"),
         ("planned", "rebalance"),
         ("rebalance ended", "rebalance"),
-        ("released partitions", "handover"),
+        ("released partitions", "handoff"),
     ] {
         let mut lines = kept.lines.iter().filter(|line| line.is(message)).peekable();
         assert!(lines.peek().is_some(), "{message}");

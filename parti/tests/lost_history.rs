@@ -42,7 +42,7 @@ async fn a_lost_history_is_a_condition_until_the_quarantine_is_over() {
     type Lose = fn(&MemoryStore);
     let losses: [(Lose, &str); 4] = [
         (MemoryStore::delete, "the bucket was deleted"),
-        (MemoryStore::recreate, "the bucket was created anew"),
+        (MemoryStore::recreate, "the bucket was created again"),
         (MemoryStore::wipe, "is gone"),
         (
             |store| store.set_back(parti::Revision::new(1)),
@@ -81,7 +81,7 @@ async fn a_lost_history_is_a_condition_until_the_quarantine_is_over() {
     }
 }
 
-/// A liveness probe that restarts a halted worker has the group begin anew before anybody has looked.
+/// A liveness probe that restarts a halted worker has the group begin again before anybody has looked.
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_halted_for_a_lost_history_says_so_and_is_not_to_be_restarted() {
     let exporter = Exporter::install().expect("the only one");

@@ -297,16 +297,16 @@ async fn a_crash_is_measured_from_the_silence_to_the_new_owners() {
     assert_eq!(case.total("parti_state", &[("state", "stable")]), 2.0);
 }
 
-/// A slow hand-over must show which part of it is slow: the work, the way, or the leader.
+/// A slow handoff must show which part of it is slow: the work, the way, or the leader.
 #[tokio::test(start_paused = true)]
-async fn a_hand_over_is_measured_by_phase_and_never_overlaps() {
-    let case = Case::new("handover");
+async fn a_handoff_is_measured_by_phase_and_never_overlaps() {
+    let case = Case::new("handoff");
     let first = case.start(1, 8, "a").await;
     until("it has all", LIMIT, || first.assignment().len() == 8).await;
     let second = case.start(2, 8, "b").await;
     until("both have half", LIMIT, || second.assignment().len() == 4).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let count = |phase| case.total("parti_handover_seconds_count", &[("phase", phase)]);
+    let count = |phase| case.total("parti_handoff_seconds_count", &[("phase", phase)]);
     assert_eq!((count("drain"), count("grant")), (4.0, 4.0));
     assert!(count("acknowledge") >= 1.0);
     let released = [("end", "released")];
@@ -314,7 +314,7 @@ async fn a_hand_over_is_measured_by_phase_and_never_overlaps() {
         case.total("parti_unowned_partition_seconds_count", &released),
         4.0
     );
-    let grant = case.total("parti_handover_seconds_sum", &[("phase", "grant")]);
+    let grant = case.total("parti_handoff_seconds_sum", &[("phase", "grant")]);
     assert!(grant < 4.0 * 0.25, "{grant} s for four");
     assert_eq!(case.total("parti_overlap_seconds_count", &[]), 0.0);
     assert_eq!(case.total("parti_unfinished_partitions", &[]), 0.0);
@@ -357,7 +357,7 @@ async fn the_overlap_of_overlap_mode_is_measured() {
         })
         .await;
     }
-    until("the hand-over is over", LIMIT, || {
+    until("the handoff is over", LIMIT, || {
         workers[0].assignment().len() == 2
     })
     .await;

@@ -50,7 +50,7 @@ fn config() -> Config {
     config.build().expect("coherent")
 }
 
-/// A permission that only a hand-over or a report needs is otherwise missed months after the start.
+/// A permission that only a handoff or a report needs is otherwise missed months after the start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_does_all_it_does_with_the_documented_permissions() {
     let server = server(&documented(""));

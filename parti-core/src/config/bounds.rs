@@ -90,7 +90,7 @@ impl Config {
     ///
     /// It adds up, pessimistically: an old lease runs out and an ID is claimed, a leader is elected
     /// and sees the whole bucket, the dead are detected, windows (capped at twice their length) and
-    /// the cooldown pass, a hand-over whose holder never acknowledges is ended by eviction, and a
+    /// the cooldown pass, a handoff whose holder never acknowledges is ended by eviction, and a
     /// worker that repeatedly did not do what it was told sits out its longest time.
     #[must_use]
     pub fn convergence_bound(&self) -> Duration {

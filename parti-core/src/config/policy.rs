@@ -50,12 +50,12 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What a worker does when the bucket was deleted, created anew, wiped or set back while it ran. In
+/// What a worker does when the bucket was deleted, created again, wiped or set back while it ran. In
 /// either case it gives up everything it holds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnBucketLost {
     /// It stays in quarantine for one lease, creates the bucket if there is none, and takes part again.
-    /// The group assigns everything anew; tokens go on rising.
+    /// The group assigns everything again; tokens go on rising.
     #[default]
     Recreate,
     /// It stops, so that people can look before anything is written. It never creates a bucket.

@@ -277,9 +277,9 @@ fn the_derived_bounds_are_the_sums_they_say_they_are() {
     assert_eq!(config.application_bound(), millis(71_500));
     // 15, half a lease 2.5 to be well again, two intervals 2.
     assert_eq!(config.recovery_bound(), millis(19_500));
-    // 64.5; hand-over 8, apply 7, two leases 10; two drains 4; eight times apply 56.
+    // 64.5; handoff 8, apply 7, two leases 10; two drains 4; eight times apply 56.
     assert_eq!(config.convergence_bound(), millis(149_500));
-    // In overlap mode apply 7 and one lease 5 instead of the hand-over.
+    // In overlap mode apply 7 and one lease 5 instead of the handoff.
     assert_eq!(build(Mode::Overlap).convergence_bound(), millis(136_500));
 }
 

@@ -126,7 +126,7 @@ pub enum WakeReason {
     Cooldown,
     /// A worker may be lost.
     Emergency,
-    /// A hand-over takes too long.
+    /// A handoff takes too long.
     Handoff,
     /// The partition source is to be listed again.
     Refresh,

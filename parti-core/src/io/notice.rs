@@ -122,7 +122,7 @@ impl fmt::Display for HistoryLoss {
         match self {
             Self::Recreated { before, found } => write!(
                 f,
-                "the bucket was created anew: at {found} ns, the one known before at {before} ns"
+                "the bucket was created again: at {found} ns, the one known before at {before} ns"
             ),
             Self::SetBack { before, found } => write!(
                 f,
@@ -248,7 +248,7 @@ pub enum Notice {
         /// The incarnation that ended.
         epoch: Epoch,
     },
-    /// The bucket was deleted, created anew, wiped or set back. Everything was revoked as with a lost
+    /// The bucket was deleted, created again, wiped or set back. Everything was revoked as with a lost
     /// identity. What follows is what the configuration says: a quarantine of one lease and a new
     /// session, or the end.
     HistoryLost {

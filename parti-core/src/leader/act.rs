@@ -1,4 +1,4 @@
-//! Acting on a judgement: plan, commit, go on with a hand-over, resign.
+//! Acting on a judgement: plan, commit, go on with a handoff, resign.
 
 use super::facts::{Difference, basis};
 use super::verdict::{Verdict, judge};
@@ -107,7 +107,7 @@ impl Leader {
         match verdict {
             Verdict::Act { cause, lost } if self.table.is_some() => {
                 if self.failures > 0 {
-                    // A plan that keeps failing must not hold up the hand-over under way.
+                    // A plan that keeps failing must not hold up the handoff under way.
                     self.keep_advancing(cx);
                 }
                 if matches!(self.work, Work::Idle) {

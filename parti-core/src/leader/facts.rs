@@ -153,7 +153,7 @@ impl Leader {
             // Whoever waits for a share waits for the source.
             joined: self.joins_window().filter(|_| !self.origin.is_partial()),
             parked: self.head.parked.count > 0,
-            // A group that begins anew waits for nobody of the time before.
+            // A group that begins again waits for nobody of the time before.
             parked_until: self.parked_until(now, wall_ms).filter(|_| !self.is_cold()),
             partitions_changed,
             weights_changed,
@@ -205,7 +205,7 @@ impl Leader {
             self.gathering = None;
             return;
         }
-        // A group that has lost what it had begins anew now, however long its workers have been there.
+        // A group that has lost what it had begins again now, however long its workers have been there.
         let joined = self.joins_window().map(|joins| joins.last);
         let gathering = self.gathering.get_or_insert(Changing::begun(now));
         gathering.last = gathering.last.max(joined.unwrap_or_default());

@@ -128,7 +128,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Whether a partition is granted anew that another record still grants.
+    /// Whether a partition is granted again that another record still grants.
     fn clashes(&self, changes: &[(usize, Change)], fitted: &Fitted) -> bool {
         let version = Token::from(self.version);
         !fitted.postponed.is_empty()

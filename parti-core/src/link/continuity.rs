@@ -1,4 +1,4 @@
-//! Whether the bucket still has the history this process knows: has it been created anew, wiped, or
+//! Whether the bucket still has the history this process knows: has it been created again, wiped, or
 //! set back to an earlier revision?
 //!
 //! Reads may be old, so that an old answer proves nothing. What always holds: a loss is concluded

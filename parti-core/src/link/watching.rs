@@ -73,7 +73,7 @@ impl Watching {
         self.showed_head
     }
 
-    /// Watches something else, or the same anew.
+    /// Watches something else, or the same again.
     pub(crate) fn change(&mut self, cx: &mut Cx<'_>, scope: WatchScope) {
         self.end(cx);
         self.scope = scope;
@@ -115,7 +115,7 @@ impl Watching {
         true
     }
 
-    /// Whether the watch was begun anew.
+    /// Whether the watch was begun again.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> bool {
         match self.state {
             WatchState::Lost { retry_at } if cx.now >= retry_at => {

@@ -79,7 +79,7 @@ pub enum Cause {
     WeightsChanged,
     /// An operator asked for it.
     Manual,
-    /// A hand-over goes on: what was released is granted, or an earlier leader's work is finished.
+    /// A handoff goes on: what was released is granted, or an earlier leader's work is finished.
     Resume,
     /// A worker cannot begin to process what it has: somebody else is to try.
     Unprocessed,

@@ -84,7 +84,7 @@ pub struct Head {
     pub lease: Duration,
     /// Why it was written.
     pub cause: Cause,
-    /// The version of the last plan: a rebalance, as opposed to a hand-over going on or a take-over.
+    /// The version of the last plan: a rebalance, as opposed to a handoff going on or a take-over.
     pub planned: Version,
     /// The strategy of the last plan.
     pub strategy: StrategyId,

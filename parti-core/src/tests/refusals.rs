@@ -153,7 +153,7 @@ fn a_lost_history_is_told_with_what_was_known_and_what_was_found() {
                 found: 9,
             }
             .to_string(),
-            &["anew", "at 9 ns", "at 5 ns"],
+            &["again", "at 9 ns", "at 5 ns"],
         ),
         (
             L::SetBack { before, found }.to_string(),

@@ -176,7 +176,7 @@ impl Holdings {
             }
         }
         if any {
-            // What came back while its processing was ending begins anew only now.
+            // What came back while its processing was ending begins again only now.
             self.assign_and_tell(cx);
         }
         any

@@ -57,7 +57,7 @@ pub(crate) struct Member {
     follow: Follow,
     watching: Watching,
     candidacy: Candidacy,
-    /// Random part of the delay before standing, drawn anew with each `head`.
+    /// Random part of the delay before standing, drawn again with each `head`.
     jitter: Duration,
     /// After giving up for failures: others first.
     stand_not_before: Instant,

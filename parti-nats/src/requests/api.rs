@@ -116,7 +116,7 @@ impl Api {
         if self.violations.wants_reconnect()
             && let Err(error) = self.client.force_reconnect().await
         {
-            tracing::debug!(%error, "the client does not connect anew");
+            tracing::debug!(%error, "the client does not connect again");
         }
     }
 

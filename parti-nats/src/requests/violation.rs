@@ -191,7 +191,7 @@ impl Violations {
         }
     }
 
-    /// Whether to connect anew because a subscription was denied: a client subscribes to its answers
+    /// Whether to connect again because a subscription was denied: a client subscribes to its answers
     /// once a connection, so it would not notice that it may by now. Not often, and only with a
     /// client of our own.
     pub(crate) fn wants_reconnect(&self) -> bool {

@@ -120,7 +120,7 @@ impl Feed {
     }
 
     /// Lets a consumer that waits go on. Sent without waiting: if it is lost, the watch stalls and
-    /// is made anew.
+    /// is made again.
     pub(crate) async fn answer(&self, reply: String) {
         if let Err(error) = self.api.client.publish(reply, "".into()).await {
             tracing::debug!(%error, "a flow control answer was not sent");

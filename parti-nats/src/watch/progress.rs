@@ -34,7 +34,7 @@ enum Phase {
     Changes,
 }
 
-/// The consumer skipped something; it must be made anew from [`Progress::resume_at`] on.
+/// The consumer skipped something; it must be made again from [`Progress::resume_at`] on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// The number of the message that should have come.
@@ -72,7 +72,7 @@ impl Progress {
         self.last
     }
 
-    /// The consumer was made, or made anew.
+    /// The consumer was made, or made again.
     pub(crate) fn on_consumer(&mut self) -> Option<WatchEvent> {
         self.number = 0;
         match &self.phase {

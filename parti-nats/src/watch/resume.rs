@@ -1,4 +1,4 @@
-//! Making a watch's consumer anew: when, and whether the history is still the same.
+//! Making a watch's consumer again: when, and whether the history is still the same.
 //!
 //! It is separate because this is where a watch could go blind: after the bucket was re-created, a
 //! consumer from the old position would wait in silence until the new history reaches it.

@@ -51,7 +51,7 @@ impl Quotas {
         outside.map(u64::from).sum()
     }
 
-    /// The fewest partitions that must leave their owners or be placed anew to reach any balanced
+    /// The fewest partitions that must leave their owners or be placed again to reach any balanced
     /// state: what no balanced assignment can keep. `owned` counts those that had any owner.
     pub(super) fn fewest_moves(&self, counts: &[u32], owned: u32) -> u32 {
         let kept: u32 = counts

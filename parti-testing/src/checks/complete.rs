@@ -3,7 +3,7 @@
 //! these are.
 //!
 //! In overlap mode that is every first generation of a plan that fits into one batch; in exclusive mode
-//! the last one of a hand-over. A group in which nobody takes anything owns nothing.
+//! the last one of a handoff. A group in which nobody takes anything owns nothing.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //!
 //! A process may give up when the store shows another write in place of its own, or when for a full
 //! lease no read has shown its last write. Giving up for less is safe and costs every partition of
-//! the worker a hand-over.
+//! the worker a handoff.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! L11: after the faults a group comes to rest in a bounded number of generations.
 //!
 //! One that keeps a worker which comes and goes may need more: that one is brought in and put out again,
-//! and the time between must grow. Steps of a hand-over that bring it nearer to its end do not count:
+//! and the time between must grow. Steps of a handoff that bring it nearer to its end do not count:
 //! there are no more of them than partitions, however slowly these are released.
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ const EACH: usize = 15;
 pub(super) struct Livelock {
     healed: bool,
     causes: Vec<Cause>,
-    /// How much of the hand-over was left at the last generation.
+    /// How much of the handoff was left at the last generation.
     unfinished: u32,
     processes: BTreeSet<Process>,
 }

@@ -116,7 +116,7 @@ impl Check for NotInCircles {
                         continue;
                     };
                     if at.since(*since) >= self.least {
-                        // It may be tried again, and counts anew once it has failed.
+                        // It may be tried again, and counts again once it has failed.
                         self.said.remove(&place);
                         continue;
                     }
@@ -137,7 +137,7 @@ impl Check for NotInCircles {
                     self.held.remove(&(*process, grant.partition.clone()));
                 }
             }
-            // Whoever joins anew is not known to have failed.
+            // Whoever joins again is not known to have failed.
             Fact::Notice {
                 process,
                 notice: Notice::Claimed { .. },

@@ -1,6 +1,6 @@
 //! S5: processing of a partition by one process ends before it begins in another.
 //!
-//! This is promised only where every hand-over goes the normal way: exclusive mode, and nobody is paused,
+//! This is promised only where every handoff goes the normal way: exclusive mode, and nobody is paused,
 //! cut off or killed. A process that stands still cannot end anything; what holds then are S4 and S6.
 
 use std::collections::BTreeMap;

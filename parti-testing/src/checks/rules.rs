@@ -7,7 +7,7 @@ use parti_core::{Config, Mode};
 /// What the checkers have to know about a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// The mode of the hand-over.
+    /// The mode of the handoff.
     pub mode: Mode,
     /// The lease of every session.
     pub lease: Duration,

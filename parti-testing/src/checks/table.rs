@@ -55,7 +55,7 @@ pub const PROPERTIES: &[Property] = &[
     Property {
         id: "S5",
         name: "without faults processing ends in one process before it begins in another",
-        why: "two callbacks would work on the same data in the most ordinary hand-over",
+        why: "two callbacks would work on the same data in the most ordinary handoff",
         applies: |rules| rules.faultless && EXCLUSIVE(rules),
         make: |_| Box::<processing::Processing>::default(),
     },
@@ -313,7 +313,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "L7",
-        name: "after the faults hand-overs are completed",
+        name: "after the faults handoffs are completed",
         why: "partitions would wait for an owner for ever",
         applies: ALWAYS,
         make: |rules| Box::new(liveness::Step::new(Stage::HandedOver, rules)),

@@ -240,7 +240,7 @@ impl Window {
                 (least..=least + spared.count()).contains(&(head.workers as usize))
             });
         let Some(decision) = decision else {
-            // A hand-over goes on, or nobody is left to own anything: then it is made without a plan,
+            // A handoff goes on, or nobody is left to own anything: then it is made without a plan,
             // for all that take part.
             let ear = self.hearing.of(process);
             let mut all = present(ear, &proposal.evictions);

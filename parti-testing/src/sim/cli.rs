@@ -11,7 +11,7 @@ use std::time::Instant;
 use parti_core::{ConfigError, Mode};
 use serde::Serialize;
 
-use super::{BugReport, HandOver, Outcome, Plan, Sim};
+use super::{BugReport, Handoff, Outcome, Plan, Sim};
 
 /// From this many runs on, a batch must have seen every situation.
 pub const ENOUGH_RUNS: u64 = 1000;
@@ -25,7 +25,7 @@ pub struct BatchOptions {
     pub runs: u64,
     /// The first of them.
     pub first_seed: u64,
-    /// The mode of the hand-over.
+    /// The mode of the handoff.
     pub mode: Mode,
     /// How many threads.
     pub jobs: usize,
@@ -124,7 +124,7 @@ impl BatchReport {
         self.simulated_hours += outcome.stats.simulated.as_secs_f64() / 3600.0;
         self.generations += outcome.stats.generations;
         let here = |name: &str| {
-            plan.settings.mode == HandOver::Exclusive || !ONLY_EXCLUSIVE.contains(&name)
+            plan.settings.mode == Handoff::Exclusive || !ONLY_EXCLUSIVE.contains(&name)
         };
         for (name, count) in outcome.sometimes.iter().filter(|(name, _)| here(name)) {
             *self.sometimes.entry(name.clone()).or_default() += count;

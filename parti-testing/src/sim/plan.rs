@@ -37,17 +37,17 @@ pub struct Plan {
     pub actions: Vec<TimedAction>,
 }
 
-/// The exclusive or the overlapping hand-over, in a form that can be stored.
+/// The exclusive or the overlapping handoff, in a form that can be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HandOver {
+pub enum Handoff {
     /// See [`Mode::Exclusive`].
     Exclusive,
     /// See [`Mode::Overlap`].
     Overlap,
 }
 
-impl HandOver {
+impl Handoff {
     /// The mode as one lower-case word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -57,7 +57,7 @@ impl HandOver {
         }
     }
 
-    /// Reads the word that [`HandOver::as_str`] gives.
+    /// Reads the word that [`Handoff::as_str`] gives.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Exclusive, Self::Overlap]
@@ -66,16 +66,16 @@ impl HandOver {
     }
 }
 
-impl From<HandOver> for Mode {
-    fn from(mode: HandOver) -> Self {
+impl From<Handoff> for Mode {
+    fn from(mode: Handoff) -> Self {
         match mode {
-            HandOver::Exclusive => Self::Exclusive,
-            HandOver::Overlap => Self::Overlap,
+            Handoff::Exclusive => Self::Exclusive,
+            Handoff::Overlap => Self::Overlap,
         }
     }
 }
 
-impl From<Mode> for HandOver {
+impl From<Mode> for Handoff {
     fn from(mode: Mode) -> Self {
         match mode {
             Mode::Exclusive => Self::Exclusive,
@@ -100,7 +100,7 @@ pub struct Settings {
     /// Which timings.
     pub pace: Pace,
     /// What happens between two owners.
-    pub mode: HandOver,
+    pub mode: Handoff,
     /// How many worker IDs there are.
     pub pool: u32,
     /// The largest rate error of a clock, in parts per million.
@@ -158,8 +158,8 @@ impl Settings {
             Pace::Default => Preset::Default,
         };
         let other = match self.mode {
-            HandOver::Exclusive => HandOver::Overlap,
-            HandOver::Overlap => HandOver::Exclusive,
+            Handoff::Exclusive => Handoff::Overlap,
+            Handoff::Overlap => Handoff::Exclusive,
         };
         let (mode, from) = if node.other_mode {
             (other, self.mode)

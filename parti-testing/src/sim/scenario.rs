@@ -14,7 +14,7 @@ use parti_core::{AssignmentStrategy, ConfigError, Mode};
 use super::app::{App, FencedResource, Setup};
 use super::judge::{Tracing, Violation};
 use super::nemesis::{Group, Nemesis};
-use super::plan::{HandOver, Plan};
+use super::plan::{Handoff, Plan};
 use super::shrink::shrink_with;
 use super::world::{Extras, World};
 use super::{Outcome, app};
@@ -135,7 +135,7 @@ impl ScenarioBuilder {
 }
 
 impl Scenario {
-    /// Begins a scenario of this name for handlers that are made anew for each process.
+    /// Begins a scenario of this name for handlers that are made again for each process.
     pub fn builder<A: App>(
         name: &str,
         make: impl Fn(Process) -> A + Send + Sync + 'static,
@@ -315,7 +315,7 @@ impl fmt::Debug for Scenario {
         f.debug_struct("Scenario")
             .field("name", &self.name)
             .field("nemesis", &self.nemesis)
-            .field("mode", &HandOver::from(self.mode).as_str())
+            .field("mode", &Handoff::from(self.mode).as_str())
             .field("workers", &self.workers)
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()

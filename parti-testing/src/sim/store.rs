@@ -176,7 +176,7 @@ impl SimStore {
     }
 
     pub(super) fn info(&self) -> StoreInfo {
-        // One that was created anew does not know for how long it has been there, as a real one.
+        // One that was created again does not know for how long it has been there, as a real one.
         let known = !self.created_anew;
         let age = if known { Duration::MAX } else { Duration::ZERO };
         StoreInfo {

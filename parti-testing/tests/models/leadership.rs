@@ -4,7 +4,7 @@
 //! Modelled: three processes that may stand for election whenever they like; the chain of everything that
 //! was committed; for each process how far its watch has come, which is in order but late; reads of `head`
 //! that are never behind; writes that arrive late. Left out: why somebody stands (silence only makes it
-//! seldom), and hand-over (a grant is for ever here).
+//! seldom), and handoff (a grant is for ever here).
 
 use crate::search::{Model, fails, holds};
 
@@ -20,7 +20,7 @@ enum Without {
     /// A new leader decides before its watch has shown it its own write.
     OwnWrite,
     /// A refused commit is sent again with the revision found, its content unchanged.
-    Anew,
+    Again,
 }
 
 /// One commit: the term, and to whom the partition was granted by it.
@@ -129,7 +129,7 @@ impl Leadership {
                 },
                 after,
             ));
-        } else if self.0 == Without::Anew && process.leads.is_some() {
+        } else if self.0 == Without::Again && process.leads.is_some() {
             let mut after = lost;
             after.1[index].sent = Some((commit, chain.len()));
             next.push(("a refused commit is sent again", after));
@@ -196,6 +196,6 @@ fn without_any_one_of_its_rules_leadership_goes_wrong() {
         &Leadership(Without::OwnWrite),
         "the partition is granted twice",
     );
-    fails(&Leadership(Without::Anew), "a deposed leader commits");
+    fails(&Leadership(Without::Again), "a deposed leader commits");
     fails(&Leadership(Without::Condition), "a deposed leader commits");
 }

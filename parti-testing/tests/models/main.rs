@@ -4,7 +4,7 @@
 //! them, within its bounds. Each model says what it leaves out, states what must never be and what must
 //! be possible, and is run again with each rule taken away: then there must be a counterexample.
 
-mod hand_over;
+mod handoff;
 mod leadership;
 mod search;
 mod session;

@@ -112,8 +112,8 @@ catalogue! {
          partition-seconds.";
     FAILOVER = "parti_silence_to_owner_seconds", Histogram, Seconds, [],
         "From the last renewal of a lost worker until its partitions were given to others, at the leader.";
-    HANDOVER = "parti_handover_seconds", Histogram, Seconds, ["phase"],
-        "A planned hand-over by phase: drain and acknowledge at the old owner, grant at the leader.";
+    HANDOFF = "parti_handoff_seconds", Histogram, Seconds, ["phase"],
+        "A planned handoff by phase: drain and acknowledge at the old owner, grant at the leader.";
     OVERLAP = "parti_overlap_seconds", Histogram, Seconds, [],
         "How long the old owner's callback of a partition ran on after another could have it.";
     LEASE_MARGIN = "parti_lease_margin_seconds", Histogram, Seconds, [],

@@ -250,7 +250,7 @@ pub(crate) struct Vitals {
     pub(crate) turned: Instant,
     pub(crate) no_identity: Option<Instant>,
     pub(crate) no_leader: Option<Instant>,
-    /// Since when a hand-over stands still.
+    /// Since when a handoff stands still.
     pub(crate) unfinished: Option<Instant>,
     /// Since when requests fail, and the last failure.
     pub(crate) store_failing: Option<(Instant, String)>,
@@ -282,7 +282,7 @@ pub(crate) fn judge(
             found.add(HealthCode::DriverFailed, None, error.to_string());
         }
         Some(Ended::HistoryLost(loss)) => {
-            // No reason to restart: the next process would begin anew before anybody has looked.
+            // No reason to restart: the next process would begin again before anybody has looked.
             found.add(HealthCode::HistoryLost, None, format!("halted: {loss}"));
         }
         Some(Ended::Stopped) => found.add(HealthCode::Stopping, None, "it was stopped"),

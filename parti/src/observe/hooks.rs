@@ -1,7 +1,7 @@
 //! Hooks: how a program watches its worker.
 //!
 //! They are separate from the [`PartitionHandler`](crate::PartitionHandler), which *is* the work and
-//! which hand-overs wait for: hooks only observe, and nothing waits for them. What always holds: they
+//! which handoffs wait for: hooks only observe, and nothing waits for them. What always holds: they
 //! are called one at a time and in order; one that panics or takes too long harms nobody but itself;
 //! a slow one loses the oldest events, is told how many, and ends at the latest.
 

@@ -2,7 +2,7 @@
 //!
 //! It is separate from the driver because it decides nothing. What always holds: the events at
 //! `info` and above are enough to reconstruct an incident; spans are `claim`, `takeover`,
-//! `rebalance`, `handover` and `degraded`. Each is a root: a trace that begins with the process
+//! `rebalance`, `handoff` and `degraded`. Each is a root: a trace that begins with the process
 //! would end with it, too.
 
 use std::collections::BTreeSet;
@@ -317,7 +317,7 @@ impl Log {
         let group = self.group.as_str();
         let span = info_span!(
             parent: None,
-            "handover",
+            "handoff",
             group,
             worker,
             version,

@@ -245,7 +245,7 @@ impl Observer {
         let since = |holds: bool, before: Option<Instant>| holds.then(|| before.unwrap_or(now));
         vitals.no_identity = since(status.worker.is_none(), vitals.no_identity);
         vitals.no_leader = since(status.leader.is_none(), vitals.no_leader);
-        // A hand-over that comes forward is not stuck.
+        // A handoff that comes forward is not stuck.
         let moves =
             (status.version, status.unfinished) != (self.last.version, self.last.unfinished);
         let before = vitals.unfinished.filter(|_| !moves);

@@ -257,7 +257,7 @@ impl PartitionSource for KvSource {
                 WatchEvent::Lost { reason } => {
                     tracing::debug!(reason, "the partition list is watched again");
                     *running = None;
-                    // The history may be another one, whose revisions begin anew.
+                    // The history may be another one, whose revisions begin again.
                     self.seen.store(0, Ordering::Relaxed);
                     sleep(jittered(pause)).await;
                     pause = (pause * 2).min(WATCH_PAUSES.1);

@@ -221,7 +221,7 @@ async fn a_mistake_found_after_an_unclear_try_is_told_only_when_that_try_is_rule
     let answered = source.add(vec![partition("new")]).await;
     let listed = KvSourceError::AlreadyListed { key: key("new") };
     assert_eq!(answered, Err(listed));
-    // The list is deleted and made anew meanwhile: nothing tells what was in between.
+    // The list is deleted and made again meanwhile: nothing tells what was in between.
     let fresh = Fickle::new([Fate::Unheard]);
     let source = KvSource::new(Arc::clone(&fresh) as Arc<dyn Store>);
     let create = source.create(numbered(2));

@@ -17,7 +17,7 @@ use crate::proc::{Failure, cargo, output, programs, root, works};
 const TOLERANCE: u64 = 5;
 
 const RECORD: &str = "parti-strategy/benches/instructions.json";
-const ANEW: &str = "cargo xtask bench instructions --record";
+const RECORD_COUNTS: &str = "cargo xtask bench instructions --record";
 
 /// Arguments of `bench instructions`.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -71,7 +71,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         none if none.is_empty() => Ok(()),
         all => Err(Failure::new(
             all.join("\n       "),
-            format!("make it cheaper again; if it has to cost that much, `{ANEW}` and say why"),
+            format!(
+                "make it cheaper again; if it has to cost that much, `{RECORD_COUNTS}` and say why"
+            ),
         )),
     }
 }
@@ -171,8 +173,12 @@ fn collected(said: &str) -> Option<u64> {
 }
 
 fn read(path: &Path) -> Result<Counts, Failure> {
-    let broken =
-        |reason: &str| Failure::new(format!("{RECORD}: {reason}"), format!("run `{ANEW}`"));
+    let broken = |reason: &str| {
+        Failure::new(
+            format!("{RECORD}: {reason}"),
+            format!("run `{RECORD_COUNTS}`"),
+        )
+    };
     let text = fs::read_to_string(path).map_err(|error| broken(&error.to_string()))?;
     let value: Value = serde_json::from_str(&text).map_err(|error| broken(&error.to_string()))?;
     let word = |name: &str| value[name].as_str().map(str::to_owned);

@@ -71,7 +71,7 @@ fn an_open_circuit_costs_neither_the_lease_nor_the_office_and_decides_nothing() 
     }
 }
 
-/// A retry that plans anew, or takes a new version, moves partitions for a fault of the store.
+/// A retry that plans again, or takes a new version, moves partitions for a fault of the store.
 #[test]
 fn a_commit_that_fails_is_sent_again_as_it_was() {
     let mut world = World::new(4);

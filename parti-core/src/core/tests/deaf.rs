@@ -40,7 +40,7 @@ fn a_leader_that_hears_nothing_resigns_and_another_leads() {
     assert_eq!(held(deaf) + held(next), 6);
 }
 
-/// A short gap must not cost the office: the watch is begun anew first.
+/// A short gap must not cost the office: the watch is begun again first.
 #[test]
 fn a_leader_that_misses_its_watch_for_a_moment_stays() {
     let mut world = World::new(6);
@@ -85,7 +85,7 @@ fn a_watch_that_is_slower_than_an_acknowledgement_costs_no_comparison() {
     assert_eq!(solo.find(compares), None);
 }
 
-/// A `head` that was deleted while the watches were begun anew, as after a change of leader, was missed
+/// A `head` that was deleted while the watches were begun again, as after a change of leader, was missed
 /// by everybody: a group went on for twenty seconds without one.
 #[test]
 fn a_head_that_a_snapshot_lacks_is_looked_up_at_once() {

@@ -164,7 +164,7 @@ fn flapping_beyond_the_grace_is_an_emergency_each_time() {
     }
 }
 
-/// A renewal at the last moment must cancel the suspicion entirely: silence counts anew from it.
+/// A renewal at the last moment must cancel the suspicion entirely: silence counts again from it.
 #[test]
 fn rejoin_before_detection_cancels_it() {
     let mut world = World::new(6);

@@ -89,7 +89,7 @@ fn an_assignment_deleted_by_hand_is_written_again() {
 }
 
 /// With the record gone and its author dead, nobody knows what the worker holds: it has to end
-/// before its partitions are granted anew.
+/// before its partitions are granted again.
 #[test]
 fn an_assignment_destroyed_while_the_leader_dies_is_not_granted_twice() {
     let mut world = World::new(9);

@@ -1,4 +1,4 @@
-//! Leaving: hand-overs, held seats, stops that are bounded.
+//! Leaving: handoffs, held seats, stops that are bounded.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -176,7 +176,7 @@ fn released(world: &World, node: usize, worker: &str) -> Option<Duration> {
 
 /// Kubernetes asks politely first; when it becomes urgent, the rest of the time must not be waited.
 #[test]
-fn a_second_stop_that_is_more_urgent_ends_the_wait_for_the_hand_over() {
+fn a_second_stop_that_is_more_urgent_ends_the_wait_for_the_handoff() {
     let hold = secs(20);
     let urgent = [
         (StopMode::Now, Duration::ZERO),

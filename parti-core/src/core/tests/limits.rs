@@ -45,7 +45,7 @@ fn an_empty_list_is_a_list() {
 
 /// What was released must reach its new owner although the next plan keeps failing.
 #[test]
-fn a_hand_over_goes_on_while_plans_fail() {
+fn a_handoff_goes_on_while_plans_fail() {
     let mut world = World::new(4);
     group(&mut world, 1);
     world.nodes[0].slow = true;

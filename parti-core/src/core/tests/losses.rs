@@ -1,4 +1,4 @@
-//! Buckets that are deleted, created anew, wiped or set back under a running group.
+//! Buckets that are deleted, created again, wiped or set back under a running group.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -19,7 +19,7 @@ use crate::records::record::{Record, SessionRecord};
 use crate::records::wire;
 
 impl World {
-    /// The bucket is deleted and created anew at this moment. Watches say nothing about it.
+    /// The bucket is deleted and created again at this moment. Watches say nothing about it.
     fn recreate(&mut self) {
         self.created += 1;
         self.age = Duration::ZERO;
@@ -66,7 +66,7 @@ impl World {
         tokens
     }
 
-    /// Lets the group settle anew; when the first partition was granted, and the tokens then. As long
+    /// Lets the group settle again; when the first partition was granted, and the tokens then. As long
     /// as a process is cut off it holds validly up to its deadline.
     fn settle_anew(&mut self, before: &BTreeMap<PartitionKey, Token>) -> Instant {
         let mut first = None;
@@ -119,7 +119,7 @@ fn running() -> (World, BTreeMap<PartitionKey, Token>) {
     (world, before)
 }
 
-/// The watch of a bucket that was created anew is silent: the next renewal must find it out, and
+/// The watch of a bucket that was created again is silent: the next renewal must find it out, and
 /// nothing may be granted while a lease of the old bucket can be valid.
 #[test]
 fn a_recreated_bucket_is_noticed_at_the_next_renewal_and_quarantined_for_a_lease() {

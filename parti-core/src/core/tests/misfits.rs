@@ -7,7 +7,7 @@ use crate::model::id::Token;
 use crate::model::partition::PartitionKey;
 use crate::records::problem::ProblemKind;
 
-/// Lets time pass; what is broken on a node is told to fail there, each time it is given anew.
+/// Lets time pass; what is broken on a node is told to fail there, each time it is given again.
 fn run(
     world: &mut World,
     duration: Duration,
@@ -67,7 +67,7 @@ fn a_partition_that_one_worker_cannot_process_ends_on_another_and_stays_there() 
     assert_eq!(world.plans.len(), plans + 1, "one plan, at once");
     assert_eq!(counts(&world).iter().sum::<usize>(), 9);
     assert_eq!(world.nodes[bad].held.len(), 2, "nothing else moves");
-    // A crash, with everything planned anew, does not give it back; nor does another leader.
+    // A crash, with everything planned again, does not give it back; nor does another leader.
     let dead = leader(&world);
     world.nodes[dead].cut_off = true;
     run(&mut world, secs(60), broken, &mut told);

@@ -317,7 +317,7 @@ fn a_request_is_not_done_because_a_stale_read_does_not_show_it() {
     assert_eq!(said(&solo.notices, done).len(), 0);
 }
 
-/// Terms and versions must not begin anew because a hand deleted `head`.
+/// Terms and versions must not begin again because a hand deleted `head`.
 #[test]
 fn a_deleted_head_is_written_again_with_what_was_known() {
     let mut solo = Solo::member();

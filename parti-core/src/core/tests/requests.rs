@@ -135,7 +135,7 @@ fn lose_identity(solo: &mut Solo) {
     solo.show(entry("w.worker-0", 9, &rival));
     solo.pass(Duration::from_millis(50));
     let info = solo.find(|op| matches!(op, StoreOp::Info));
-    assert!(info.is_some(), "it claims anew");
+    assert!(info.is_some(), "it claims again");
     let facts = crate::ports::store::StoreInfo {
         created: 1,
         age: Duration::MAX,

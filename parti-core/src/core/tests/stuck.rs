@@ -26,7 +26,7 @@ fn evicted(world: &World) -> Vec<Instant> {
     world.evictions.iter().map(|&(at, _)| at).collect()
 }
 
-/// A worker that renews but never takes in what it is told blocked every hand-over for good.
+/// A worker that renews but never takes in what it is told blocked every handoff for good.
 #[test]
 fn a_worker_that_does_not_take_in_its_record_is_taken_out_within_apply_timeout() {
     let (mut world, deaf) = with_a_deaf_follower();

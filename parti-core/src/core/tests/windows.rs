@@ -144,7 +144,7 @@ fn a_rebalance_is_blocked_in_the_cooldown_and_allowed_at_its_end() {
     assert_eq!(deferrable(&world)[1..], [begun + secs(10)]);
 }
 
-/// The cooldown holds whatever keeps changing, and each rebalance begins it anew.
+/// The cooldown holds whatever keeps changing, and each rebalance begins it again.
 #[test]
 fn several_cooldowns_in_sequence_hold_each_and_each_rebalance_begins_one() {
     let mut world = settled(4);

@@ -184,7 +184,7 @@ fn a_partition_without_target_is_taken_away() {
     );
 }
 
-/// A change of mind while a partition is being revoked waits for the release, then grants anew.
+/// A change of mind while a partition is being revoked waits for the release, then grants again.
 #[test]
 fn a_partition_coming_back_gets_a_new_token_after_its_release() {
     let seats = [seat(&[], &[(0, 4)], 1, &[])];
@@ -220,7 +220,7 @@ fn a_joiner_gets_an_empty_record() {
     assert_eq!(exclusive(&[], &[joiner()]), "0:+[] =[] -[] | 0 unfinished");
 }
 
-/// A worker that joined during a hand-over must still be seen as joined afterwards.
+/// A worker that joined during a handoff must still be seen as joined afterwards.
 #[test]
 fn a_joiner_that_was_not_planned_for_gets_no_record_yet() {
     let seats = [Seat {

@@ -243,7 +243,7 @@ fn the_time_is_that_of_each_partition_and_not_of_there_being_any() {
     );
 }
 
-/// What a leader knows ends with its office; the alarm must not begin anew with every leader.
+/// What a leader knows ends with its office; the alarm must not begin again with every leader.
 #[test]
 fn a_new_leader_goes_on_with_what_it_was_told() {
     let told = || {

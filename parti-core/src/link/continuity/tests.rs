@@ -105,7 +105,7 @@ fn a_write_at_a_revision_that_was_passed_proves_a_set_back() {
     );
 }
 
-/// Copies lag by a minute; a group that begins anew for each such read would never come to rest.
+/// Copies lag by a minute; a group that begins again for each such read would never come to rest.
 #[test]
 fn an_old_read_is_no_set_back() {
     let mut continuity = known();

@@ -46,7 +46,7 @@ pub struct Owner {
 pub enum OwnerSession {
     /// It is there, as its status says.
     Present(SessionStatus),
-    /// Another session has taken the seat; the partition is granted anew to it soon.
+    /// Another session has taken the seat; the partition is granted again to it soon.
     Replaced,
     /// There is no session, or it cannot be read.
     Missing,
@@ -245,7 +245,7 @@ impl History {
             let Some((to, from)) = gained else {
                 continue;
             };
-            // A hand-over ends where it was waiting for this grant.
+            // A handoff ends where it was waiting for this grant.
             let waiting = moves.last_mut().filter(|last| last.granted.is_none());
             if let Some(waiting) = waiting {
                 waiting.to = Some(to.clone());

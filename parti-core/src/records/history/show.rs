@@ -56,7 +56,7 @@ impl fmt::Display for Owner {
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.from, &self.to) {
-            (Some(from), Some(to)) if from == to => write!(f, "granted anew to {to}")?,
+            (Some(from), Some(to)) if from == to => write!(f, "granted again to {to}")?,
             (Some(from), Some(to)) => write!(f, "from {from} to {to}")?,
             (None, Some(to)) => write!(f, "first granted to {to}")?,
             (Some(from), None) => write!(f, "taken from {from}")?,

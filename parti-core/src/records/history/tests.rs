@@ -122,8 +122,8 @@ fn explain(entries: &[Entry]) -> Explanation {
     History::read(entries).explain(&partition("p"))
 }
 
-/// Cold start to worker 1, then by hand-over to worker 2.
-fn hand_over() -> Vec<AuditEntry> {
+/// Cold start to worker 1, then by handoff to worker 2.
+fn handoff() -> Vec<AuditEntry> {
     vec![
         generation(10, Cause::ColdStart, None, Some(1)),
         generation(11, Cause::PlannedScale, Some(1), None),
@@ -133,8 +133,8 @@ fn hand_over() -> Vec<AuditEntry> {
 
 /// "Why is it there" is asked at night; the answer must name the decision, not its last technical step.
 #[test]
-fn a_hand_over_is_explained_by_the_decision_it_carries_out() {
-    let mut entries = ring(hand_over());
+fn a_handoff_is_explained_by_the_decision_it_carries_out() {
+    let mut entries = ring(handoff());
     entries.push(assignment(2, Some(12), None));
     entries.push(session(2, 4, SessionStatus::Active));
     let explanation = explain(&entries);
@@ -162,7 +162,7 @@ fn a_hand_over_is_explained_by_the_decision_it_carries_out() {
 /// A partition between two owners must not be shown as owned.
 #[test]
 fn a_partition_on_its_way_names_who_has_to_let_go() {
-    let mut entries = ring(hand_over()[..2].to_vec());
+    let mut entries = ring(handoff()[..2].to_vec());
     entries.push(assignment(1, None, Some(11)));
     let explanation = explain(&entries);
     assert_eq!(explanation.owner, None);
@@ -203,7 +203,7 @@ fn what_the_ring_no_longer_holds_is_said_and_not_guessed() {
     let forgotten = [assignment(2, Some(3), None)];
     let version = Version::new(3);
     assert_eq!(explain(&forgotten).gaps, [Gap::BeyondTheRing { version }]);
-    let mut entries = ring(hand_over()[2..].to_vec());
+    let mut entries = ring(handoff()[2..].to_vec());
     entries.push(assignment(2, Some(12), None));
     let explanation = explain(&entries);
     assert_eq!(explanation.moves[0].decided, None);
@@ -219,7 +219,7 @@ fn what_the_ring_no_longer_holds_is_said_and_not_guessed() {
 /// An overwritten entry in the middle could have been another move, or the true cause.
 #[test]
 fn a_hole_in_the_ring_is_named_and_breaks_the_chain_of_causes() {
-    let mut entries = hand_over();
+    let mut entries = handoff();
     entries.remove(1);
     let mut entries = ring(entries);
     entries.push(assignment(2, Some(12), None));
@@ -237,7 +237,7 @@ fn a_jump_between_terms_is_no_hole_unless_a_newer_entry_took_the_slot() {
         ..generation(version, Cause::Resume, Some(1), Some(2))
     };
     let gaps = |version: u64| {
-        let mut entries = hand_over()[..2].to_vec();
+        let mut entries = handoff()[..2].to_vec();
         entries.push(next_term(version));
         let mut entries = ring(entries);
         entries.push(assignment(2, Some(version), None));
@@ -256,7 +256,7 @@ fn a_truncated_entry_is_in_doubt_unless_the_token_proves_the_rest() {
         ..generation(version, Cause::Manual, None, None)
     };
     let explained = |token| {
-        let mut entries = hand_over()[..1].to_vec();
+        let mut entries = handoff()[..1].to_vec();
         entries.push(truncated(11));
         let mut entries = ring(entries);
         entries.push(assignment(1, Some(token), None));
@@ -274,7 +274,7 @@ fn a_truncated_entry_is_in_doubt_unless_the_token_proves_the_rest() {
 /// A crash shows no revocation: the holder could not be asked.
 #[test]
 fn an_emergency_names_the_lost_worker_and_no_revocation() {
-    let mut entries = hand_over()[..1].to_vec();
+    let mut entries = handoff()[..1].to_vec();
     entries.push(generation(11, Cause::Emergency, Some(1), Some(2)));
     let mut entries = ring(entries);
     entries.push(assignment(2, Some(11), None));
@@ -312,7 +312,7 @@ fn an_owner_whose_session_ended_is_told_apart() {
 /// Damaged and foreign keys are daily life; the rest must still be readable.
 #[test]
 fn damaged_keys_are_named_and_the_rest_is_read_in_order() {
-    let mut entries = ring(hand_over());
+    let mut entries = ring(handoff());
     entries.reverse();
     let plant = |key: &str, value: &[u8]| Entry {
         key: key.to_string(),
@@ -339,7 +339,7 @@ fn damaged_keys_are_named_and_the_rest_is_read_in_order() {
 /// A history that reads too little explains with confidence what it has not seen.
 #[test]
 fn the_reads_cover_every_record_a_history_is_made_of() {
-    let mut bucket = ring(hand_over());
+    let mut bucket = ring(handoff());
     bucket.push(assignment(2, Some(12), None));
     bucket.push(session(2, 4, SessionStatus::Active));
     let head = Head {

@@ -111,7 +111,7 @@ impl Member {
         times.into_iter().filter(|&at| at > now).min()
     }
 
-    /// When a watch that does not bring back renewals although they are applied is begun anew.
+    /// When a watch that does not bring back renewals although they are applied is begun again.
     fn rewatch_at(&self, config: &Config) -> Option<Instant> {
         let since = self.contact.echo().max(self.watching.since());
         let applied_since =

@@ -23,7 +23,7 @@ const fn of(workers: usize) -> Setup {
     Setup { workers, ..SCALED }
 }
 
-/// A hand-over that lasts, so that faults can strike within it.
+/// A handoff that lasts, so that faults can strike within it.
 const LASTING: Setup = Setup {
     drain: 300,
     ..of(4)
@@ -128,7 +128,7 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
     },
     Scenario {
         name: "gaining-worker-dies",
-        problem: "the target of a hand-over dies during it",
+        problem: "the target of a handoff dies during it",
         faults: "kill -9 of the joiner when its partitions are being revoked",
         holds: "owned again within a lease and a window",
         setup: LASTING,
@@ -344,7 +344,7 @@ mod tests {
     const BEGIN: &str = "<!-- table: scenarios -->\n";
     const END: &str = "<!-- end -->";
 
-    /// A page that promises a scenario nobody runs. `PARTI_WRITE_DOCS=1` writes it anew.
+    /// A page that promises a scenario nobody runs. `PARTI_WRITE_DOCS=1` writes it again.
     #[test]
     fn the_table_of_the_page_is_that_of_the_code() {
         let page = root().join("docs/SCENARIOS.md");

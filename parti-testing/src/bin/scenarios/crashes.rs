@@ -87,7 +87,7 @@ pub(super) fn gaining_worker_dies(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
     let before = now_ms();
     let joined = group.join()?;
-    group.until("a hand-over on its way", group.bound(), |group| {
+    group.until("a handoff on its way", group.bound(), |group| {
         group.told(before, |_, line| {
             line.event == "committed" && line.number("revoked").unwrap_or(0) > 0
         }) > 0

@@ -128,7 +128,7 @@ pub(super) fn leader_cut_during_a_rebalance(group: &mut Group) -> Step<()> {
     let leader = group.leader()?;
     let begun = now_ms();
     let joined = group.join()?;
-    group.until("a hand-over on its way", group.bound(), |group| {
+    group.until("a handoff on its way", group.bound(), |group| {
         group.told(begun, |number, line| {
             let revokes = line.number("revoked").unwrap_or(0) > 0;
             number == leader && line.event == "committed" && revokes
@@ -176,7 +176,7 @@ fn one_way(group: &mut Group, direction: Direction) -> Step<()> {
         group.until_settled(group.bound())?;
     }
     group.figure("slowest_takeover_ms", worst);
-    // A renewal that still arrived begins the lease anew.
+    // A renewal that still arrived begins the lease again.
     let limit = group.soon() + group.lease();
     ensure(worst <= limit, || {
         format!("a take-over took {worst} ms, not {limit}")

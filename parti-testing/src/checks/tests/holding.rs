@@ -35,7 +35,7 @@ fn a_seat_has_one_holder_at_a_time() {
     fails("S2", &[claimed(A, worker(A), 1), claimed(B, worker(A), 1)]);
 }
 
-/// Two callbacks would work on the same data in the most ordinary hand-over.
+/// Two callbacks would work on the same data in the most ordinary handoff.
 #[test]
 fn processing_ends_before_it_begins_elsewhere() {
     let ends = [assign(A, 1), revoke(A, 1), released(A, 1), assign(B, 2)];

@@ -89,7 +89,7 @@ fn the_patience_of_an_emergency_is_counted_from_what_the_leader_heard() {
     passes("S15", &at(6_000, 2));
     fails("S15", &at(5_999, 2));
     fails("S15", &at(6_000, 3));
-    // A renewal of B that A heard of counts anew.
+    // A renewal of B that A heard of counts again.
     let renewed = [
         in_contact(&[2_000]),
         vec![commit(B, vec![active(B, 20, 2, 0)]), heard(A, 3_000, 20)],

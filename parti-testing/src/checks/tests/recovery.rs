@@ -155,7 +155,7 @@ fn generations_after_the_faults_are_counted() {
 /// Five hundred partitions that are released one by one are no reason for an alarm; steps that lead
 /// nowhere are.
 #[test]
-fn steps_of_a_hand_over_count_only_if_they_bring_it_no_nearer_to_its_end() {
+fn steps_of_a_handoff_count_only_if_they_bring_it_no_nearer_to_its_end() {
     let steps = |left: &dyn Fn(u64) -> u32| {
         let step = |n| {
             changed(&head(A, 1, 5 + n, 3 + n, 2 + n), |head| {

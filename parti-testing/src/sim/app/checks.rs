@@ -45,7 +45,7 @@ pub const OWN_PROPERTIES: &[OwnProperty] = &[
     OwnProperty {
         id: CALLBACKS,
         name: "nothing is sent for an ownership after its on_revoked has ended",
-        why: "a task that outlives the hand-over works on what belongs to somebody else",
+        why: "a task that outlives the handoff works on what belongs to somebody else",
     },
     OwnProperty {
         id: NOTIFIED,

@@ -325,7 +325,7 @@ impl Draft {
             };
             self.plan.actions.push(TimedAction { at_ms, action });
         }
-        // Whoever has it already has begun: they come and go, so that it is begun anew.
+        // Whoever has it already has begun: they come and go, so that it is begun again.
         for _ in 0..self.roll().within(1, 4) {
             let at_ms = self.roll().below(self.plan.safety_ms * 3 / 4);
             let node = self.roll().below(self.plan.nodes.len() as u64) as usize;

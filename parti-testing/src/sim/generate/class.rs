@@ -129,7 +129,7 @@ pub enum FaultClass {
     SmallBatch,
     /// A store that takes only small values, and partitions with long names.
     SmallValue,
-    /// Buckets that are deleted, created anew, wiped or set back.
+    /// Buckets that are deleted, created again, wiped or set back.
     History,
     /// Processes that are killed and started again at once.
     Restart,

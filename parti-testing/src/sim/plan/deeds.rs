@@ -42,7 +42,7 @@ impl From<Leave> for StopMode {
 pub enum Loss {
     /// The bucket is deleted.
     Delete,
-    /// It is deleted and created anew at once.
+    /// It is deleted and created again at once.
     Recreate,
     /// Every key is gone without a trace; revisions go on.
     Wipe,

@@ -133,11 +133,11 @@ impl World<'_> {
             return Duration::ZERO;
         };
         let config = self.nodes.iter().map(|node| &node.config);
-        let hand_over = config.map(|config| {
+        let handoff = config.map(|config| {
             config.drain_timeout() + config.heartbeat_interval() * 4 + config.operation_timeout()
         });
         let each = TOLD_AFTER + hangs * ATTEMPTS + self.plan_time() * 2;
-        let each = each + hand_over.max().unwrap_or_default();
+        let each = each + handoff.max().unwrap_or_default();
         each * (self.nodes.len() as u32 + 1)
     }
 

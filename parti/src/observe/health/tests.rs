@@ -228,7 +228,7 @@ fn nothing_that_the_store_can_cause_is_a_reason_to_restart() {
     let halted = health(Some(&Ended::HistoryLost(HistoryLoss::Missing)), &|_, _| {});
     assert!(
         halted.is_live() && !halted.is_ready(),
-        "a restart would begin anew before anybody has looked"
+        "a restart would begin again before anybody has looked"
     );
     assert_eq!(
         halted.to_string(),

@@ -21,7 +21,7 @@ pub(super) struct GroupMeter {
     moves_bound: ByLabel<Counter>,
     unowned: ByLabel<Histogram>,
     failover: Histogram,
-    handover: ByLabel<Histogram>,
+    handoff: ByLabel<Histogram>,
     overlap: Histogram,
     evictions: Counter,
     evictions_averted: Counter,
@@ -61,8 +61,8 @@ impl GroupMeter {
             moves_bound: by_cause(&names::MOVES_BOUND),
             unowned: ByLabel::new(ends, |end| make.histogram(&names::UNOWNED, &[end])),
             failover: make.histogram(&names::FAILOVER, &[]),
-            handover: ByLabel::new(["drain", "acknowledge", "grant"], |phase| {
-                make.histogram(&names::HANDOVER, &[phase])
+            handoff: ByLabel::new(["drain", "acknowledge", "grant"], |phase| {
+                make.histogram(&names::HANDOFF, &[phase])
             }),
             overlap: make.histogram(&names::OVERLAP, &[]),
             evictions: make.counter(&names::EVICTIONS, &[]),
@@ -117,8 +117,8 @@ impl GroupMeter {
     }
 
     pub(super) fn handed(&self, phase: &str, took: Duration, partitions: usize) {
-        if let Some(handover) = self.handover.get(phase) {
-            handover.record_many(took, partitions);
+        if let Some(handoff) = self.handoff.get(phase) {
+            handoff.record_many(took, partitions);
         }
     }
 

@@ -120,7 +120,7 @@ fn callbacks_of_one_partition_never_overlap_even_after_a_drain_time_out() {
     assert!(new.is_valid());
 }
 
-/// Slow loading must not hold up a hand-over; what began must still be told to end.
+/// Slow loading must not hold up a handoff; what began must still be told to end.
 #[test]
 fn a_slow_assignment_is_cut_short_when_its_revocation_has_waited_too_long() {
     let (mut desk, guard) = (desk(), guard("p", 1));
@@ -186,7 +186,7 @@ fn a_lost_lease_invalidates_the_guard_before_the_drain() {
     }
 }
 
-/// A core that asks for what is not there must get its answer, or the hand-over never ends.
+/// A core that asks for what is not there must get its answer, or the handoff never ends.
 #[test]
 fn revoking_what_is_not_held_is_released_at_once() {
     let (mut desk, held, other) = (desk(), guard("p", 2), guard("p", 1));

@@ -113,7 +113,7 @@ impl Stored {
     }
 }
 
-/// Changes the list; `change` is asked anew at each try.
+/// Changes the list; `change` is asked again at each try.
 pub(super) async fn change<F>(
     store: &dyn Store,
     unreadable: Unreadable,

@@ -96,7 +96,7 @@ fn a_move_names_both_ends_the_reason_and_its_versions() {
     };
     let unknown = ", for a reason the audit ring no longer holds";
     let cases = [
-        (step(Some(1), Some(1)), "granted anew to worker-1"),
+        (step(Some(1), Some(1)), "granted again to worker-1"),
         (step(Some(1), Some(2)), "from worker-1 to worker-2"),
         (step(None, Some(2)), "first granted to worker-2"),
         (step(Some(1), None), "taken from worker-1"),

@@ -1,4 +1,4 @@
-//! The hand-over of one partition between two workers by versions and acknowledgements: never do both
+//! The handoff of one partition between two workers by versions and acknowledgements: never do both
 //! process it.
 //!
 //! Modelled: the records of two workers, which they take in late and skipping versions; callbacks that
@@ -60,9 +60,9 @@ struct Worker {
 
 type State = (u8, [Worker; 2]);
 
-struct HandOver(Without);
+struct Handoff(Without);
 
-impl HandOver {
+impl Handoff {
     fn free(&self, worker: &Worker) -> bool {
         if worker.record.granted {
             return false;
@@ -158,7 +158,7 @@ impl HandOver {
     }
 }
 
-impl Model for HandOver {
+impl Model for Handoff {
     type State = State;
 
     fn initial(&self) -> State {
@@ -196,7 +196,7 @@ impl Model for HandOver {
 /// Both workers processing one partition is what the library exists to prevent.
 #[test]
 fn a_partition_is_never_processed_by_both() {
-    let states = holds(&HandOver(Without::Nothing));
+    let states = holds(&Handoff(Without::Nothing));
     assert_eq!(states, STATES, "the bounds of the model have changed");
 }
 
@@ -205,14 +205,14 @@ const STATES: usize = 23_601;
 
 /// A model that allows everything proves nothing: each rule is needed.
 #[test]
-fn without_any_one_of_its_rules_the_hand_over_goes_wrong() {
+fn without_any_one_of_its_rules_the_handoff_goes_wrong() {
     for without in [
         Without::Waiting,
         Without::Draining,
         Without::Since,
         Without::FreshSince,
     ] {
-        fails(&HandOver(without), "both process it");
+        fails(&Handoff(without), "both process it");
     }
-    fails(&HandOver(Without::Order), "two callbacks at once");
+    fails(&Handoff(Without::Order), "two callbacks at once");
 }
