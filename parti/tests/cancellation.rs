@@ -12,8 +12,8 @@ use parti::{
     PartitionKey, State, StaticSource, StopMode, Store, StoreError, async_trait, hook_channel,
 };
 use parti_core::{StoreOp, StoreReply, Watch, WatchScope};
-use parti_testing::kv::Limits;
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::kv::Limits;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use tokio::time::timeout;
 

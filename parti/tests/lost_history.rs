@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parti::prometheus::Exporter;
 use parti::{Config, Ended, HealthCode, LocalStore, Manager, OnBucketLost, State, StopMode, Store};
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use scrape::total;
 

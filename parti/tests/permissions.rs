@@ -13,7 +13,7 @@ use parti::{
     Config, GroupName, KvSource, LaunchError, Manager, NatsOptions, NatsStore, Partition, Preset,
     StaticSource, StopMode,
 };
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use recorder::{Recorder, until};
 
 /// How long anything may take that must happen.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use parti::{
     Clock, HealthCode, Manager, ParkReason, Partition, PartitionKey, StaticSource, StopMode,
 };
-use parti_testing::kv::Limits;
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::kv::Limits;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, until};
 
 const LIMIT: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parti::prometheus::Exporter;
 use parti::{Hooks, LocalStore, ManagerBuilder, State, StateChange, StopMode, async_trait};
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use scrape::total;
 

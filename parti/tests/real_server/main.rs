@@ -19,7 +19,7 @@ use parti::{
     Config, GroupName, HealthCode, Manager, ManagerNotice, NatsOptions, NatsStore, Notice,
     Partition, PartitionKey, StaticSource, StopMode, source_fn,
 };
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use recorder::{Recorder, fast, until};
 
 /// How long anything may take that must happen.
