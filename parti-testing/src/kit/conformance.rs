@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # async fn example() {
-//! use parti_testing::{conformance, memory_store::MemoryStore};
+//! use parti_testing::kit::{conformance, memory_store::MemoryStore};
 //! let report = conformance::run(async || MemoryStore::new()).await;
 //! assert!(report.is_ok(), "{report}");
 //! # }
