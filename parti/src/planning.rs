@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use parti_core::{PartitionKey, PartitionTable, PlanError, WorkerId, WorkerTable};
-use parti_strategy::{Change, Forecast, Sticky, situation, what_if};
+use parti_strategy::Sticky;
+#[doc(inline)]
+pub use parti_strategy::{Change, Forecast, Move, situation, what_if};
 
 /// What these changes would move, with the default strategy.
 ///
@@ -17,20 +19,22 @@ use parti_strategy::{Change, Forecast, Sticky, situation, what_if};
 /// [`what_if`].
 ///
 /// ```
-/// use parti::{Change, Partition, PartitionTable, WorkerId, WorkerInfo, WorkerTable};
+/// use parti::{Partition, WorkerId};
+/// use parti::planning::Change;
+/// use parti::strategy::{PartitionTable, WorkerInfo, WorkerTable};
 /// let workers = ["a", "b", "c"].map(|id| WorkerId::new(id).map(WorkerInfo::new));
 /// let workers = WorkerTable::new(workers.into_iter().collect::<Result<_, _>>()?)?;
 /// let list = (0..120).map(|i| Partition::new(["orders".into(), i.to_string()]));
 /// let partitions = PartitionTable::new(list.collect::<Result<_, _>>()?)?;
 ///
 /// // Who gets what in the beginning ...
-/// let first = parti::plan(workers.clone(), partitions.clone(), &[], &[])?;
+/// let first = parti::planning::plan(workers.clone(), partitions.clone(), &[], &[])?;
 /// let owned: Vec<_> = first
 ///     .moves()
 ///     .filter_map(|m| Some((m.partition.key.clone(), m.to?.clone())))
 ///     .collect();
 /// // ... and what a fourth worker would change.
-/// let join = parti::plan(workers, partitions, &owned, &[Change::Join(1)])?;
+/// let join = parti::planning::plan(workers, partitions, &owned, &[Change::Join(1)])?;
 /// assert_eq!(join.plan.report.moved, 30);
 /// assert_eq!(join.plan.report.lower_bound, 30);
 /// assert!(join.moves().all(|m| m.to.is_some_and(|to| to.as_str() == "new-0")));
