@@ -1,6 +1,6 @@
 //! The store of one process, held to the same requirements as every other backend.
 
-use parti::LocalStore;
+use parti::store::LocalStore;
 
 /// A local store that is kinder than a server hides defects until production.
 #[tokio::test]

@@ -6,10 +6,10 @@ mod recorder;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{
-    Clock, ConfigBuilder, LocalStore, Manager, ManagerBuilder, Partition, StaticSource, StopMode,
-    Store,
-};
+use parti::clock::Clock;
+use parti::sources::StaticSource;
+use parti::store::{LocalStore, Store};
+use parti::{ConfigBuilder, Manager, ManagerBuilder, Partition, StopMode};
 use parti_core::Formats;
 use parti_testing::kit::kv::Limits;
 use parti_testing::kit::memory_store::MemoryStore;

@@ -7,9 +7,11 @@ mod recorder;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{
-    Clock, HealthCode, Manager, ParkReason, Partition, PartitionKey, StaticSource, StopMode,
-};
+use parti::clock::Clock;
+use parti::health::HealthCode;
+use parti::sources::StaticSource;
+use parti::strategy::ParkReason;
+use parti::{Manager, Partition, PartitionKey, StopMode};
 use parti_testing::kit::kv::Limits;
 use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, until};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use parti::LocalStore;
+use parti::store::LocalStore;
 use parti_core::{GroupName, Store};
 use parti_nats::{NatsOptions, NatsStore};
 use parti_testing::kit::chaos::FaultyStores;
