@@ -15,7 +15,7 @@ mod user;
 use describe::{brief, describe};
 use tell::{Shown, created};
 
-use crate::simulator::checks::{Fact, Process};
+use crate::simulator::checks::{Assigned, Fact, Process, StepEnd};
 use crate::simulator::group::clock::Clock;
 use crate::simulator::group::node::{Holding, Input, Running};
 use crate::simulator::group::panics;
@@ -322,8 +322,7 @@ impl World<'_> {
         // A look at the core costs more than most steps; those without effects change little.
         let worth = effects > 0 || steps % 16 == 0;
         let status = worth.then(|| Box::new(running.core.status()));
-        let fact = Fact::Settled {
-            process,
+        let end = StepEnd {
             local,
             deadline,
             until,
@@ -331,7 +330,7 @@ impl World<'_> {
             effects,
             status,
         };
-        self.judge.observe(now, &fact);
+        self.judge.observe(now, &Fact::Settled { process, end });
         if self.nodes[node]
             .process(process)
             .is_some_and(|running| running.exited)
@@ -392,15 +391,13 @@ impl World<'_> {
                 }
                 self.assign_hosted(process, &grants);
                 self.begin_processing(process, &grants);
-                self.judge.observe(
-                    now,
-                    &Fact::Assign {
-                        process,
-                        grants,
-                        local,
-                        deadline,
-                    },
-                );
+                let assigned = Assigned {
+                    grants,
+                    local,
+                    deadline,
+                };
+                let assigned = Fact::Assign { process, assigned };
+                self.judge.observe(now, &assigned);
             }
             Effect::Notify(notice) => {
                 if matches!(notice, Notice::Stopped { .. } | Notice::StartFailed(_))

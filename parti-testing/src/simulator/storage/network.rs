@@ -13,7 +13,7 @@ use parti_core::{
 mod watches;
 
 use crate::kit::kv::Applied;
-use crate::simulator::checks::{Fact, Process};
+use crate::simulator::checks::{Commit, Fact, Process};
 use crate::simulator::group::node::WatchStage;
 use crate::simulator::group::queue::Item;
 use crate::simulator::group::world::World;
@@ -403,7 +403,12 @@ impl World<'_> {
         for write in &writes {
             self.judge.fold(write.revision.get());
         }
-        self.judge.observe(now, &Fact::Commit { process, writes });
+        let commit = Commit {
+            at: now,
+            process,
+            writes,
+        };
+        self.judge.observe(now, &Fact::Commit(commit));
         self.fan_out(applied);
     }
 

@@ -6,8 +6,8 @@
 
 use core::time::Duration;
 
-use crate::simulator::checks::{Check, Coverage, Fact, Findings, Kind, Rules, Stage, Standing};
-use parti_core::{Instant, State};
+use crate::simulator::checks::{Check, Coverage, Findings, Rules, Stage, Standing};
+use parti_core::State;
 
 /// What is still missing for a step, in words.
 type Pending = fn(&Coverage, Duration) -> Vec<String>;
@@ -42,16 +42,9 @@ impl Step {
 }
 
 impl Check for Step {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Milestone]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Milestone(stage, coverage) = fact else {
-            return;
-        };
+    fn on_milestone(&mut self, stage: Stage, coverage: &Coverage, findings: &mut Findings) {
         // A group that has settled before its time may be on its way to the next change.
-        if *stage != self.stage || coverage.settled {
+        if stage != self.stage || coverage.settled {
             return;
         }
         let pending = (self.pending)(coverage, self.patience);

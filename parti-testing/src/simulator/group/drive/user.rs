@@ -10,7 +10,7 @@ use parti_core::{
 };
 
 use crate::simulator::checks::leading::terms_change::SOURCE_DOWN;
-use crate::simulator::checks::{Fact, Planning, Process};
+use crate::simulator::checks::{Fact, Planning, Process, Revoked};
 use crate::simulator::group::node::Holding;
 use crate::simulator::group::queue::Item;
 use crate::simulator::group::world::World;
@@ -79,15 +79,12 @@ impl World<'_> {
             }
         }
         let planning = Box::new(Planning {
+            local,
             strategy: self.strategy.id(),
             input,
             owners,
         });
-        let fact = Fact::Planned {
-            process,
-            local,
-            planning,
-        };
+        let fact = Fact::Planned { process, planning };
         self.judge.observe(self.now, &fact);
         let time = self.plan_time();
         if time > Duration::ZERO {
@@ -130,12 +127,8 @@ impl World<'_> {
             self.queue.push(at, Item::Die { process });
         }
         if self.revoke_hosted(process, &grants, cause) {
-            let fact = Fact::Revoke {
-                process,
-                grants,
-                cause,
-            };
-            self.judge.observe(now, &fact);
+            let revoked = Revoked { grants, cause };
+            self.judge.observe(now, &Fact::Revoke { process, revoked });
             return;
         }
         let (mut quick, mut failed, mut hanging) = (Vec::new(), Vec::new(), Vec::new());
@@ -155,14 +148,8 @@ impl World<'_> {
                 }
             }
         }
-        self.judge.observe(
-            now,
-            &Fact::Revoke {
-                process,
-                grants,
-                cause,
-            },
-        );
+        let revoked = Revoked { grants, cause };
+        self.judge.observe(now, &Fact::Revoke { process, revoked });
         for (name, grants) in [("callback_failed", &failed), ("callback_hung", &hanging)] {
             if !grants.is_empty() {
                 self.judge.situations.count(name);
