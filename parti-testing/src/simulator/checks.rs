@@ -27,13 +27,29 @@ pub use table::PROPERTIES;
 /// What a checker found, in words, and the situations it met.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// When the fact that is looked at happened, in true time.
-    pub(in crate::simulator) now: Instant,
+    now: Instant,
+    ignored: bool,
     reasons: Vec<String>,
     situations: Vec<&'static str>,
 }
 
 impl Findings {
+    /// The next fact is looked at; it happened at this true time.
+    pub const fn begin(&mut self, now: Instant) {
+        (self.now, self.ignored) = (now, false);
+    }
+
+    /// The checker does not look at facts like this one: it need not be told of them.
+    pub const fn ignore(&mut self) {
+        self.ignored = true;
+    }
+
+    /// Whether the checker looks at facts like the last one.
+    #[must_use]
+    pub const fn is_heeded(&self) -> bool {
+        !self.ignored
+    }
+
     /// When the fact that is looked at happened, in true time.
     #[must_use]
     pub const fn now(&self) -> Instant {
@@ -67,16 +83,10 @@ impl Findings {
     }
 }
 
-/// Watches facts for one property: a method for each fact, and what a checker does not care for is
-/// empty.
+/// Watches facts for one property: a method for each fact. Those of facts that a checker does not care
+/// for do nothing; of frequent ones it is then told no more.
 #[expect(unused_variables, reason = "the defaults are empty")]
 pub trait Check: Send {
-    /// Whether it is told what each step of a core consists of: `on_step`, `on_heard`, `on_request` and
-    /// `on_settled`. These are most of the facts, and most checkers need none of them.
-    fn follows_steps(&self) -> bool {
-        false
-    }
-
     /// A process began.
     fn on_began(&mut self, process: Process) {}
 
@@ -84,23 +94,44 @@ pub trait Check: Send {
     fn on_ended(&mut self, process: Process) {}
 
     /// The store applied a commit; who sent it may be gone by now.
-    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {}
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        findings.ignore();
+    }
 
     /// Somebody who is not part of the group wrote into its bucket.
     fn on_foreign(&mut self, at: Instant, writes: &[Written]) {}
 
     /// A core is about to handle something. `local` is the time on its clock, here and below; `created`
     /// is when the bucket was created, if that is what it is told.
-    fn on_step(&mut self, at: Instant, process: Process, local: Instant, created: Option<u64>) {}
+    fn on_step(
+        &mut self,
+        process: Process,
+        local: Instant,
+        created: Option<u64>,
+        findings: &mut Findings,
+    ) {
+        findings.ignore();
+    }
 
     /// A core was shown a revision of the store, by a watch or by the answer to a read.
-    fn on_heard(&mut self, process: Process, local: Instant, revision: Revision, watched: bool) {}
+    fn on_heard(
+        &mut self,
+        process: Process,
+        local: Instant,
+        revision: Revision,
+        watched: bool,
+        findings: &mut Findings,
+    ) {
+        findings.ignore();
+    }
 
     /// A user asked a core for a refresh or a rebalance.
     fn on_asked(&mut self, process: Process, request: RequestId) {}
 
     /// A core asked for a store request or a watch.
-    fn on_request(&mut self, process: Process, findings: &mut Findings) {}
+    fn on_request(&mut self, process: Process, findings: &mut Findings) {
+        findings.ignore();
+    }
 
     /// A core asked for a plan.
     fn on_planned(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {}
@@ -118,10 +149,14 @@ pub trait Check: Send {
     fn on_released(&mut self, process: Process, grants: &[Grant]) {}
 
     /// A core told something.
-    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {}
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        findings.ignore();
+    }
 
     /// A core has handled something and all its effects are begun.
-    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {}
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        findings.ignore();
+    }
 
     /// A core panicked.
     fn on_panicked(&mut self, process: Process, message: &str, findings: &mut Findings) {}

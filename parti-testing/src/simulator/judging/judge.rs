@@ -44,9 +44,10 @@ impl fmt::Display for Violation {
 
 pub(in crate::simulator) struct Judge {
     checks: Vec<(&'static str, Box<dyn Check>)>,
-    /// Those that still judge, as indices of `checks`, and those of them that follow steps.
+    /// Who still judges, as indices of `checks`.
     judging: Vec<usize>,
-    following: Vec<usize>,
+    /// Those of them that look at each kind of frequent fact, once they have shown whether they do.
+    heeding: [Vec<usize>; Fact::FREQUENT],
     findings: Findings,
     pub(in crate::simulator) violations: Vec<Violation>,
     pub(in crate::simulator) situations: Situations,
@@ -71,13 +72,11 @@ impl Judge {
             .map(|property| (property.id, (property.make)(rules)))
             .collect();
         let judging: Vec<usize> = (0..checks.len()).collect();
-        let following = judging.iter().copied();
-        let following = following.filter(|&index| checks[index].1.follows_steps());
-        let following = following.collect();
+        let heeding = core::array::from_fn(|_| judging.clone());
         Self {
             checks,
             judging,
-            following,
+            heeding,
             findings: Findings::default(),
             violations: Vec::new(),
             situations: Situations::new(rules),
@@ -111,13 +110,15 @@ impl Judge {
             };
             *check = (property.make)(&self.rules);
             for commit in commits.iter() {
-                self.findings.now = commit.at;
+                self.findings.begin(commit.at);
                 check.on_commit(commit.process, &commit.writes, &mut self.findings);
             }
         }
         let goes_on = |index: &usize| !NOT_AFTER_A_LOSS.contains(&self.checks[*index].0);
         self.judging.retain(goes_on);
-        self.following.retain(goes_on);
+        self.heeding
+            .iter_mut()
+            .for_each(|told| told.retain(goes_on));
         self.findings.take();
         self.findings.take_situations();
         self.situations.begin_history(commits);
@@ -125,15 +126,10 @@ impl Judge {
 
     pub(in crate::simulator) fn observe(&mut self, at: Instant, fact: &Fact) {
         self.line(at, || describe(fact));
-        let told = if fact.is_part_of_a_step() {
-            self.count(fact);
-            &self.following
-        } else {
-            self.keep(at, fact);
-            &self.judging
-        };
-        for index in told {
-            let (id, check) = &mut self.checks[*index];
+        self.keep(at, fact);
+        let told = fact.frequent().map(|kind| &mut self.heeding[kind]);
+        told.unwrap_or(&mut self.judging).retain(|&index| {
+            let (id, check) = &mut self.checks[index];
             let id = *id;
             fact.tell(at, &mut **check, &mut self.findings);
             if !self.findings.is_empty() {
@@ -141,30 +137,27 @@ impl Judge {
                 self.violations
                     .extend(found.map(|reason| Violation { id, at, reason }));
             }
-        }
+            self.findings.is_heeded()
+        });
         for situation in self.findings.take_situations() {
             self.situations.count(situation);
         }
     }
 
-    /// Counts requests and takes the digest.
-    fn count(&mut self, fact: &Fact) {
-        self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
+    /// Keeps what is needed besides the checkers.
+    fn keep(&mut self, at: Instant, fact: &Fact) {
         if let Fact::Settled { end, .. } = fact {
             self.fold(end.local.as_nanos());
             self.fold(end.wake.map_or(0, |wake| wake.at.as_nanos()));
             self.fold(end.effects as u64);
         }
-    }
-
-    /// Keeps what is needed besides the checkers.
-    fn keep(&mut self, at: Instant, fact: &Fact) {
         if let (Fact::Commit(commit), Some(commits)) = (fact, &mut self.commits) {
             commits.push(commit.clone());
         }
+        self.healed |= matches!(fact, Fact::Healed);
+        self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
         fact.tell(at, &mut self.situations, &mut self.findings);
         fact.tell(at, &mut self.moves, &mut self.findings);
-        self.healed |= matches!(fact, Fact::Healed);
     }
 
     /// Takes in what was found elsewhere than by a checker of facts.

@@ -186,19 +186,40 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// Whether there are several of it in each step of a core: only those who
-    /// [follow steps](Check::follows_steps) are told.
+    /// How many kinds of facts are frequent.
+    pub const FREQUENT: usize = 6;
+
+    /// The number of its kind, if there are many of it: whoever [ignores](Findings::ignore) one is not
+    /// told of others.
     #[must_use]
-    pub const fn is_part_of_a_step(&self) -> bool {
-        matches!(
-            self,
-            Self::Step { .. } | Self::Heard { .. } | Self::Request { .. } | Self::Settled { .. }
-        )
+    pub const fn frequent(&self) -> Option<usize> {
+        match self {
+            Self::Step { .. } => Some(0),
+            Self::Settled { .. } => Some(1),
+            Self::Request { .. } => Some(2),
+            Self::Heard { .. } => Some(3),
+            Self::Commit(_) => Some(4),
+            Self::Notice { .. } => Some(5),
+            Self::Began { .. }
+            | Self::Ended { .. }
+            | Self::Foreign { .. }
+            | Self::Asked { .. }
+            | Self::Planned { .. }
+            | Self::Proposes { .. }
+            | Self::Assign { .. }
+            | Self::Revoke { .. }
+            | Self::Released { .. }
+            | Self::Panicked { .. }
+            | Self::Healed
+            | Self::Milestone(..)
+            | Self::Due(_)
+            | Self::Over(_) => None,
+        }
     }
 
     /// Calls the method of a checker that is for this fact.
     pub fn tell(&self, at: Instant, check: &mut dyn Check, findings: &mut Findings) {
-        findings.now = at;
+        findings.begin(at);
         match self {
             Self::Began { process } => check.on_began(*process),
             Self::Ended { process } => check.on_ended(*process),
@@ -208,13 +229,13 @@ impl Fact {
                 process,
                 local,
                 created,
-            } => check.on_step(at, *process, *local, *created),
+            } => check.on_step(*process, *local, *created, findings),
             Self::Heard {
                 process,
                 local,
                 revision,
                 watched,
-            } => check.on_heard(*process, *local, *revision, *watched),
+            } => check.on_heard(*process, *local, *revision, *watched, findings),
             Self::Asked { process, request } => check.on_asked(*process, *request),
             Self::Request { process } => check.on_request(*process, findings),
             Self::Planned { process, planning } => check.on_planned(*process, planning, findings),

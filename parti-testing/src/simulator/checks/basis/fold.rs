@@ -79,10 +79,6 @@ impl Fold {
 }
 
 impl Check for Fold {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_commit(&mut self, _: Process, writes: &[Written], _: &mut Findings) {
         for write in writes {
             if let (Key::Assignment(worker), Some(Record::Assignment(record))) =

@@ -150,7 +150,14 @@ impl Check for Hearing {
         }
     }
 
-    fn on_heard(&mut self, process: Process, local: Instant, revision: Revision, watched: bool) {
+    fn on_heard(
+        &mut self,
+        process: Process,
+        local: Instant,
+        revision: Revision,
+        watched: bool,
+        _: &mut Findings,
+    ) {
         let note = self.notes.get(revision.get() as usize);
         let Some(note) = note.and_then(Option::as_ref) else {
             return;

@@ -312,10 +312,6 @@ fn present(ear: Option<&Ear>, evictions: &[Eviction]) -> BTreeSet<WorkerId> {
 }
 
 impl Check for Window {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         let at = findings.now();
         self.hearing.on_commit(process, writes, findings);
@@ -333,8 +329,16 @@ impl Check for Window {
         self.note_cold(at);
     }
 
-    fn on_heard(&mut self, process: Process, local: Instant, revision: Revision, watched: bool) {
-        self.hearing.on_heard(process, local, revision, watched);
+    fn on_heard(
+        &mut self,
+        process: Process,
+        local: Instant,
+        revision: Revision,
+        watched: bool,
+        findings: &mut Findings,
+    ) {
+        self.hearing
+            .on_heard(process, local, revision, watched, findings);
     }
 
     fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {

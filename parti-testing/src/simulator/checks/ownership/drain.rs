@@ -31,10 +31,6 @@ impl Drain {
 }
 
 impl Check for Drain {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_settled(&mut self, process: Process, end: &StepEnd, _: &mut Findings) {
         if let Some(until) = end.until {
             self.until.insert(process, until);

@@ -99,10 +99,6 @@ impl Said {
 }
 
 impl Check for Exclusion {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
         let at = findings.now();
         for grant in &assigned.grants {
@@ -124,8 +120,8 @@ impl Check for Exclusion {
         }
     }
 
-    fn on_step(&mut self, at: Instant, process: Process, _: Instant, _: Option<u64>) {
-        if !self.is_valid(at, process) {
+    fn on_step(&mut self, process: Process, _: Instant, _: Option<u64>, findings: &mut Findings) {
+        if !self.is_valid(findings.now(), process) {
             self.lapse(process);
         }
     }

@@ -22,11 +22,7 @@ pub(in crate::simulator) struct SelfFence {
 }
 
 impl Check for SelfFence {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
-    fn on_step(&mut self, _: Instant, process: Process, local: Instant, _: Option<u64>) {
+    fn on_step(&mut self, process: Process, local: Instant, _: Option<u64>, _: &mut Findings) {
         let holder = self.holders.entry(process).or_default();
         let passed = holder.deadline.is_none_or(|deadline| deadline <= local);
         holder.overdue = passed && !holder.held.is_empty();

@@ -57,10 +57,6 @@ impl Honesty {
 }
 
 impl Check for Honesty {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_assign(&mut self, process: Process, assigned: &Assigned, _: &mut Findings) {
         self.told.entry(process).or_default().assigned += assigned.grants.len();
     }

@@ -38,11 +38,7 @@ impl Loss {
 }
 
 impl Check for Loss {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
-    fn on_step(&mut self, _: Instant, process: Process, _: Instant, created: Option<u64>) {
+    fn on_step(&mut self, process: Process, _: Instant, created: Option<u64>, _: &mut Findings) {
         if let Some(created) = created {
             self.tell(process, created);
         }

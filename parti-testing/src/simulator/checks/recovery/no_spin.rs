@@ -20,10 +20,6 @@ pub(in crate::simulator) struct NoSpin {
 }
 
 impl Check for NoSpin {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
         let at = findings.now();
         let (local, effects) = (end.local, end.effects);

@@ -128,10 +128,6 @@ impl Degraded {
 }
 
 impl Check for Degraded {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         let at = findings.now();
         self.wrote(process, writes);
@@ -142,7 +138,14 @@ impl Check for Degraded {
         self.strict.write(at, None, writes);
     }
 
-    fn on_heard(&mut self, process: Process, _: Instant, revision: Revision, _: bool) {
+    fn on_heard(
+        &mut self,
+        process: Process,
+        _: Instant,
+        revision: Revision,
+        _: bool,
+        _: &mut Findings,
+    ) {
         self.strict.hear(process, revision);
         let writer = self.writers.get(revision.get() as usize).copied().flatten();
         if writer != Some(process) {

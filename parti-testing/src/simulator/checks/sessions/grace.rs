@@ -94,10 +94,6 @@ impl Grace {
 }
 
 impl Check for Grace {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         self.hearing.on_commit(process, writes, findings);
     }
@@ -106,8 +102,16 @@ impl Check for Grace {
         self.hearing.on_foreign(at, writes);
     }
 
-    fn on_heard(&mut self, process: Process, local: Instant, revision: Revision, watched: bool) {
-        self.hearing.on_heard(process, local, revision, watched);
+    fn on_heard(
+        &mut self,
+        process: Process,
+        local: Instant,
+        revision: Revision,
+        watched: bool,
+        findings: &mut Findings,
+    ) {
+        self.hearing
+            .on_heard(process, local, revision, watched, findings);
     }
 
     fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {

@@ -26,10 +26,6 @@ impl Lease {
 }
 
 impl Check for Lease {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         let at = findings.now();
         if writes.iter().filter_map(|w| w.record()).any(is_renewal) {

@@ -70,10 +70,6 @@ impl Leases {
 }
 
 impl Check for Leases {
-    fn follows_steps(&self) -> bool {
-        true
-    }
-
     fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
         if let Notice::Claimed { worker, epoch, .. } = notice {
             self.leave(process);
