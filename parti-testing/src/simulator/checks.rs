@@ -19,7 +19,8 @@ mod tests;
 
 pub use basis::coverage::{Coverage, Stage, Standing, Stored, Unfit, Worker};
 pub use basis::fact::{
-    Assigned, Commit, Eviction, Fact, Planning, Process, Proposal, Revoked, StepEnd, Value, Written,
+    AppliedCommit, Assigned, Eviction, Fact, Planning, Process, Proposal, Revoked, StepEnd, Value,
+    Written,
 };
 pub use basis::rules::Rules;
 pub use table::PROPERTIES;
@@ -99,7 +100,7 @@ pub trait Check: Send {
     }
 
     /// Somebody who is not part of the group wrote into its bucket.
-    fn on_foreign(&mut self, at: Instant, writes: &[Written]) {}
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {}
 
     /// A core is about to handle something. `local` is the time on its clock, here and below; `created`
     /// is when the bucket was created, if that is what it is told.
@@ -175,7 +176,7 @@ pub trait Check: Send {
 
     /// The store lost its history but for these commits. Whoever judges each history by itself is made
     /// again instead.
-    fn lose_history(&mut self, kept: &[Commit]) {}
+    fn lose_history(&mut self, kept: &[AppliedCommit]) {}
 }
 
 /// One property: what it is called, why it matters and who checks it.

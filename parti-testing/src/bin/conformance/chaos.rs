@@ -1,4 +1,4 @@
-//! Random mixes of requests, and the servers that are struck meanwhile.
+//! Random mixes of requests, and the servers under faults meanwhile.
 //!
 //! Separate from the table because it is about one target. What always holds: what does not come to
 //! an end after the faults counts as rejected.
@@ -49,8 +49,8 @@ pub(super) async fn mix(
     }
 }
 
-/// A mix on real servers that are struck by the schedule of the seed.
-pub(super) async fn strike(
+/// A mix on real servers under faults by the schedule of the seed.
+pub(super) async fn under_faults(
     args: &Task,
     nodes: usize,
     options: ServerOptions,
@@ -71,11 +71,11 @@ pub(super) async fn strike(
     let count = steps.len();
     let mut done = 0;
     let striking = spawn_blocking(move || {
-        let struck = arena.strike(&steps, &mut |step| {
+        let injected = arena.inject(&steps, &mut |step| {
             done += 1;
             eprintln!("    {done} of {count}: {step}");
         });
-        (struck, arena)
+        (injected, arena)
     });
     let (ended, end) = oneshot::channel();
     let faults = async move {
@@ -87,9 +87,9 @@ pub(super) async fn strike(
         batches: Batches::Consecutive,
     };
     let mixed = mix(clients, seed, duration, promise, faults).await;
-    let struck = end.await.map_err(|error| stuck("the faults", &error))?;
-    let (struck, arena) = struck.map_err(|error| stuck("the faults", &error))?;
-    struck.map_err(|error: ServerError| stuck("a server that comes back", &error))?;
+    let injected = end.await.map_err(|error| stuck("the faults", &error))?;
+    let (injected, arena) = injected.map_err(|error| stuck("the faults", &error))?;
+    injected.map_err(|error: ServerError| stuck("a server that comes back", &error))?;
     drop(arena);
     Ok(mixed)
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use parti_core::{StoreError, Watch};
 
 use super::*;
-use crate::kit::chaos::{ChaosInjector, Cut, FaultyStores, Share};
+use crate::kit::chaos::{Blocked, ChaosInjector, FaultyStores, Share};
 use crate::kit::history::{Batches, Promise, Reads, Tally, check};
 use crate::kit::memory_store::MemoryStore;
 use crate::simulator::{Manner, SimulatedStore};
@@ -71,7 +71,7 @@ async fn the_faulty_store_is_accepted_under_every_fault() {
             .iter()
             .map(|name| Arc::new(chaos.worker(name)) as Arc<dyn Store>);
         let clients = clients.collect();
-        let faults = strike(&chaos, &names);
+        let faults = inject_faults(&chaos, &names);
         let history = run(clients, seeded(seed), faults).await.expect("settles");
         let tally = Tally::from(&history);
         unknown += tally.unknown;
@@ -88,10 +88,10 @@ async fn the_faulty_store_is_accepted_under_every_fault() {
     assert!(enough, "the faults did little: {unknown} {not_sent}");
 }
 
-async fn strike(chaos: &FaultyStores, names: &[String]) {
+async fn inject_faults(chaos: &FaultyStores, names: &[String]) {
     let (some, ms) = (Share::percent(20).expect("a share"), Duration::from_millis);
     for (number, name) in names.iter().enumerate() {
-        let cut = [Cut::Both, Cut::Requests, Cut::Answers][number % 3];
+        let cut = [Blocked::Both, Blocked::Requests, Blocked::Replies][number % 3];
         chaos.delay_messages(name, ms(20), ms(150)).expect("known");
         chaos.duplicate_messages(name, some).expect("known");
         sleep(ms(300)).await;

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 
 use parti_core::{Instant, Revision};
 
-use crate::simulator::checks::{Check, Commit, Fact, Findings, PROPERTIES, Rules};
+use crate::simulator::checks::{AppliedCommit, Check, Fact, Findings, PROPERTIES, Rules};
 use crate::simulator::judging::movement::MoveCount;
 use crate::simulator::judging::situations::Situations;
-use crate::simulator::plans::dice::mix;
+use crate::simulator::plans::dice::scramble;
 
 /// How many lines of the trace are kept.
 const TRACE_LINES: usize = 80;
@@ -60,7 +60,7 @@ pub(in crate::simulator) struct Judge {
     full: bool,
     rules: Rules,
     /// Every commit of the present history, if a history may be lost.
-    commits: Option<Vec<Commit>>,
+    commits: Option<Vec<AppliedCommit>>,
 }
 
 impl Judge {
@@ -93,7 +93,11 @@ impl Judge {
 
     /// The largest revision up to the given one at which a commit ends.
     pub(in crate::simulator) fn whole_commits(&self, upto: Revision) -> Revision {
-        let ends = self.commits.iter().flatten().map(Commit::last_revision);
+        let ends = self
+            .commits
+            .iter()
+            .flatten()
+            .map(AppliedCommit::last_revision);
         ends.filter(|&end| end <= upto).max().unwrap_or_default()
     }
 
@@ -166,7 +170,7 @@ impl Judge {
     }
 
     pub(in crate::simulator) const fn fold(&mut self, value: u64) {
-        self.digest = mix(self.digest ^ value).wrapping_add(value);
+        self.digest = scramble(self.digest ^ value).wrapping_add(value);
     }
 
     /// Adds a line to the trace, if one is kept.
@@ -236,7 +240,7 @@ fn describe(fact: &Fact) -> Option<String> {
         Fact::Released { process, grants } => format!("{process} has released {grants:?}"),
         Fact::Notice { process, notice } => format!("{process} notes {notice:?}"),
         Fact::Panicked { process, message } => format!("{process} panics: {message}"),
-        Fact::Foreign { writes } => {
+        Fact::External { writes } => {
             let names = writes.iter().map(|w| format!("{}@{}", w.name, w.revision));
             let names: Vec<_> = names.collect();
             format!("somebody writes {}", names.join(" "))

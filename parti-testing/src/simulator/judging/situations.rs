@@ -13,7 +13,7 @@ use parti_core::{
 };
 
 use crate::simulator::checks::basis::ledger::{Freed, Ledger};
-use crate::simulator::checks::{Check, Commit, Findings, Planning, Process, Rules, Written};
+use crate::simulator::checks::{AppliedCommit, Check, Findings, Planning, Process, Rules, Written};
 
 /// The names of everything that is counted.
 pub const SITUATIONS: &[&str] = &[
@@ -46,7 +46,7 @@ pub const SITUATIONS: &[&str] = &[
     "commit_takeover",
     "commit_unprocessed",
     "commit_weights_changed",
-    "cut_swizzled",
+    "network_partition_rolling",
     "deafened",
     "degraded",
     "died_in_callback",
@@ -55,14 +55,14 @@ pub const SITUATIONS: &[&str] = &[
     "evicted_silent",
     "eviction_averted",
     "flushed_at_reconnect",
-    "foreign_damaged",
-    "foreign_delete",
-    "foreign_junk",
-    "foreign_newer_format",
-    "foreign_vanish",
-    "foreign_worker",
-    "foreign_worker_ended",
-    "foreign_wrong_kind",
+    "external_damaged",
+    "external_delete",
+    "external_junk",
+    "external_newer_format",
+    "external_vanish",
+    "external_worker",
+    "external_worker_ended",
+    "external_wrong_kind",
     "format_lowered",
     "format_raised",
     "grant_after_acknowledgement",
@@ -77,7 +77,7 @@ pub const SITUATIONS: &[&str] = &[
     "leader_replaced",
     "lease_lost",
     "lease_lost_in_pause",
-    "limped",
+    "throttled",
     "misfit_judged",
     "mixed_contended",
     "mode_held",
@@ -195,10 +195,10 @@ impl Situations {
     }
 
     /// Another history begins with these commits.
-    pub(in crate::simulator) fn begin_history(&mut self, commits: &[Commit]) {
+    pub(in crate::simulator) fn begin_history(&mut self, commits: &[AppliedCommit]) {
         (self.ledger, self.sessions) = (Ledger::default(), BTreeMap::new());
         self.claims.clear();
-        for Commit {
+        for AppliedCommit {
             at,
             process,
             writes,

@@ -81,9 +81,9 @@ pub enum Fact {
         process: Process,
     },
     /// The store applied a commit.
-    Commit(Commit),
+    Commit(AppliedCommit),
     /// Somebody who is not part of the group wrote into its bucket.
-    Foreign {
+    External {
         /// What.
         writes: Vec<Written>,
     },
@@ -202,7 +202,7 @@ impl Fact {
             Self::Notice { .. } => Some(5),
             Self::Began { .. }
             | Self::Ended { .. }
-            | Self::Foreign { .. }
+            | Self::External { .. }
             | Self::Asked { .. }
             | Self::Planned { .. }
             | Self::Proposes { .. }
@@ -224,7 +224,7 @@ impl Fact {
             Self::Began { process } => check.on_began(*process),
             Self::Ended { process } => check.on_ended(*process),
             Self::Commit(commit) => check.on_commit(commit.process, &commit.writes, findings),
-            Self::Foreign { writes } => check.on_foreign(at, writes),
+            Self::External { writes } => check.on_external(at, writes),
             Self::Step {
                 process,
                 local,
@@ -260,7 +260,7 @@ impl Fact {
 
 /// A commit that the store applied.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Commit {
+pub struct AppliedCommit {
     /// When, in true time.
     pub at: Instant,
     /// Who sent it; it may be gone by now.
@@ -269,7 +269,7 @@ pub struct Commit {
     pub writes: Vec<Written>,
 }
 
-impl Commit {
+impl AppliedCommit {
     /// The revision of the last write.
     #[must_use]
     pub fn last_revision(&self) -> Revision {

@@ -104,7 +104,7 @@ impl Hearing {
     }
 
     /// What somebody else wrote over a session is silent like any other, and takes no part.
-    fn note_foreign(&mut self, write: &Written) {
+    fn note_external(&mut self, write: &Written) {
         let Key::Session(worker) = &write.key else {
             return;
         };
@@ -144,9 +144,9 @@ impl Check for Hearing {
         }
     }
 
-    fn on_foreign(&mut self, _: Instant, writes: &[Written]) {
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
         for write in writes {
-            self.note_foreign(write);
+            self.note_external(write);
         }
     }
 

@@ -55,7 +55,7 @@ impl Check for Chain {
         }
     }
 
-    fn on_foreign(&mut self, _: Instant, writes: &[Written]) {
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
         let heads = writes.iter().filter(|write| write.key == Key::Head);
         for write in heads {
             self.broken = true;

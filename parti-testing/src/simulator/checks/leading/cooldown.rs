@@ -48,7 +48,7 @@ impl Check for Cooldown {
         }
     }
 
-    fn on_foreign(&mut self, _: Instant, writes: &[Written]) {
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
         // Only `head` says when the last rebalance was.
         if writes.iter().any(|write| write.key == Key::Head) {
             self.last = None;

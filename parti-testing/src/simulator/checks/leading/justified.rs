@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::simulator::checks::basis::ledger::{Ledger, NewGrant};
-use crate::simulator::checks::{Check, Commit, Findings, Process, Rules, Written};
+use crate::simulator::checks::{AppliedCommit, Check, Findings, Process, Rules, Written};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct Justified {
@@ -50,7 +50,7 @@ impl Check for Justified {
         }
     }
 
-    fn lose_history(&mut self, kept: &[Commit]) {
+    fn lose_history(&mut self, kept: &[AppliedCommit]) {
         let mut ledger = Ledger::default();
         for commit in kept {
             ledger.take_in(commit.at, self.lease, commit.process, &commit.writes);

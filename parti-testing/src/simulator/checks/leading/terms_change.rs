@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use crate::simulator::checks::{Check, Commit, Findings, Process, Rules, Written};
+use crate::simulator::checks::{AppliedCommit, Check, Findings, Process, Rules, Written};
 use parti_core::{Instant, Key, Notice, Record, StepDownReason, Version, WorkerId};
 
 /// What a simulated source says when it is down for everybody.
@@ -49,7 +49,7 @@ impl Check for SourceIsNoReason {
         self.take_in(writes);
     }
 
-    fn on_foreign(&mut self, _: Instant, writes: &[Written]) {
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
         self.take_in(writes);
     }
 
@@ -68,7 +68,7 @@ impl Check for SourceIsNoReason {
         }
     }
 
-    fn lose_history(&mut self, kept: &[Commit]) {
+    fn lose_history(&mut self, kept: &[AppliedCommit]) {
         self.granted.clear();
         self.planned = false;
         kept.iter().for_each(|commit| self.take_in(&commit.writes));

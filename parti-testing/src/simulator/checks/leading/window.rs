@@ -318,8 +318,8 @@ impl Check for Window {
         self.commit(at, process, writes);
     }
 
-    fn on_foreign(&mut self, at: Instant, writes: &[Written]) {
-        self.hearing.on_foreign(at, writes);
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        self.hearing.on_external(at, writes);
         // Whoever leads next may not know of that record.
         for write in writes {
             if let Key::Assignment(worker) = &write.key {

@@ -7,21 +7,21 @@ use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked};
 use parti_core::{Grant, Notice, PartitionKey, Token};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum CallbackStage {
     Assigned,
     Revoking,
 }
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Callbacks {
-    stages: BTreeMap<Process, BTreeMap<PartitionKey, (Stage, Token)>>,
+    stages: BTreeMap<Process, BTreeMap<PartitionKey, (CallbackStage, Token)>>,
 }
 
 impl Check for Callbacks {
     fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
         let stages = self.stages.entry(process).or_default();
         for grant in &assigned.grants {
-            let next = (Stage::Assigned, grant.token);
+            let next = (CallbackStage::Assigned, grant.token);
             if let Some(before) = stages.insert(grant.partition.clone(), next) {
                 findings.report(format!("{process} assigns {grant:?} while {before:?}"));
             }
@@ -31,9 +31,9 @@ impl Check for Callbacks {
     fn on_revoke(&mut self, process: Process, revoked: &Revoked, findings: &mut Findings) {
         let stages = self.stages.entry(process).or_default();
         for grant in &revoked.grants {
-            let next = (Stage::Revoking, grant.token);
+            let next = (CallbackStage::Revoking, grant.token);
             let before = stages.insert(grant.partition.clone(), next);
-            if before != Some((Stage::Assigned, grant.token)) {
+            if before != Some((CallbackStage::Assigned, grant.token)) {
                 findings.report(format!("{process} revokes {grant:?} while {before:?}"));
             }
         }
@@ -52,7 +52,7 @@ impl Check for Callbacks {
         };
         let mut held = self.stages.remove(&process).unwrap_or_default();
         // A callback that does not return is given up, and said so.
-        held.retain(|_, (stage, _)| errors.is_empty() || *stage == Stage::Assigned);
+        held.retain(|_, (stage, _)| errors.is_empty() || *stage == CallbackStage::Assigned);
         if !held.is_empty() {
             findings.report(format!("{process} has stopped and still holds {held:?}"));
         }

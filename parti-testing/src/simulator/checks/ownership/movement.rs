@@ -16,7 +16,7 @@ use parti_core::{
 const BALANCED_BY_NUMBER: &str = "keep-then-fill/1";
 
 #[derive(Debug, Default)]
-pub(in crate::simulator) struct Movement {
+pub(in crate::simulator) struct MinimalMovement {
     planned: BTreeMap<Process, Planning>,
     /// The plan that the last generation of a leader followed.
     followed: BTreeMap<Process, Planning>,
@@ -31,7 +31,7 @@ pub(in crate::simulator) struct Movement {
     left: BTreeMap<Process, BTreeSet<WorkerId>>,
 }
 
-impl Movement {
+impl MinimalMovement {
     fn note_sessions(&mut self, writes: &[Written]) {
         for write in writes {
             let Key::Session(worker) = &write.key else {
@@ -190,14 +190,14 @@ fn judge(planning: &Planning) -> Option<String> {
     None
 }
 
-impl Movement {
+impl MinimalMovement {
     fn forget_plans(&mut self, process: Process) {
         self.planned.remove(&process);
         self.followed.remove(&process);
     }
 }
 
-impl Check for Movement {
+impl Check for MinimalMovement {
     fn on_planned(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {
         if let Some(reason) = judge(planning) {
             findings.report(format!("{process}: {reason}"));

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Assigned, Check, Commit, Findings, Process, Rules, Written};
+use crate::simulator::checks::{AppliedCommit, Assigned, Check, Findings, Process, Rules, Written};
 use parti_core::{Epoch, Key, Mode, PartitionKey, Record, Token, WorkerId};
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Check for Tokens {
         }
     }
 
-    fn lose_history(&mut self, kept: &[Commit]) {
+    fn lose_history(&mut self, kept: &[AppliedCommit]) {
         for write in kept.iter().flat_map(|commit| &commit.writes) {
             if let Some(Record::Assignment(record)) = write.record() {
                 let grants = record.granted.iter();

@@ -13,14 +13,14 @@ use parti_core::State;
 type Pending = fn(&Coverage, Duration) -> Vec<String>;
 
 #[derive(Debug)]
-pub(in crate::simulator) struct Step {
+pub(in crate::simulator) struct RecoveryStep {
     stage: Stage,
     pending: Pending,
     /// How long a record may wait for its effect.
     patience: Duration,
 }
 
-impl Step {
+impl RecoveryStep {
     pub(in crate::simulator) fn new(stage: Stage, rules: &Rules) -> Self {
         let pending: Pending = match stage {
             Stage::Claimed => claimed,
@@ -41,7 +41,7 @@ impl Step {
     }
 }
 
-impl Check for Step {
+impl Check for RecoveryStep {
     fn on_milestone(&mut self, stage: Stage, coverage: &Coverage, findings: &mut Findings) {
         // A group that has settled before its time may be on its way to the next change.
         if stage != self.stage || coverage.settled {

@@ -46,8 +46,8 @@ impl Check for InContact {
         self.hearing.on_commit(process, writes, findings);
     }
 
-    fn on_foreign(&mut self, at: Instant, writes: &[Written]) {
-        self.hearing.on_foreign(at, writes);
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        self.hearing.on_external(at, writes);
     }
 
     fn on_heard(

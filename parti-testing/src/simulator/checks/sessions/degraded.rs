@@ -134,7 +134,7 @@ impl Check for Degraded {
         self.strict.write(at, Some(process), writes);
     }
 
-    fn on_foreign(&mut self, at: Instant, writes: &[Written]) {
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
         self.strict.write(at, None, writes);
     }
 

@@ -39,7 +39,7 @@ impl Grace {
     /// From when on the eviction is right, if it ever is.
     fn due(&self, ear: &Ear, eviction: &Eviction) -> Result<Option<Instant>, &'static str> {
         let Some(judged) = eviction.judged else {
-            // The key was removed by a foreign hand: there is no revision to count from.
+            // The key was removed by an external writer: there is no revision to count from.
             return Ok(None);
         };
         match ear.sessions.get(&eviction.worker) {
@@ -98,8 +98,8 @@ impl Check for Grace {
         self.hearing.on_commit(process, writes, findings);
     }
 
-    fn on_foreign(&mut self, at: Instant, writes: &[Written]) {
-        self.hearing.on_foreign(at, writes);
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        self.hearing.on_external(at, writes);
     }
 
     fn on_heard(

@@ -44,7 +44,7 @@ impl Check for Identity {
     }
 
     /// Whoever overwrites a session has taken it, somebody from outside as well.
-    fn on_foreign(&mut self, at: Instant, writes: &[Written]) {
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
         self.take_in_all(at, None, writes);
     }
 

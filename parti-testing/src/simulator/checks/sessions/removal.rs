@@ -147,7 +147,7 @@ impl Check for Removal {
     }
 
     /// A session that somebody else wrote counts from then on, as nobody's.
-    fn on_foreign(&mut self, at: Instant, writes: &[Written]) {
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
         for write in writes {
             let Key::Session(worker) = &write.key else {
                 continue;

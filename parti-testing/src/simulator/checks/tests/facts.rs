@@ -245,7 +245,7 @@ pub(super) fn changed(head: &Written, change: impl FnOnce(&mut Head)) -> Written
 }
 
 pub(super) fn commit(process: Process, writes: Vec<Written>) -> Fact {
-    Fact::Commit(Commit {
+    Fact::Commit(AppliedCommit {
         at: Instant::ORIGIN,
         process,
         writes,

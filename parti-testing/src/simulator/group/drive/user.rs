@@ -136,10 +136,10 @@ impl World<'_> {
         for grant in &grants {
             each = each.again();
             match self.fate(each) {
-                Fate::Quick => quick.push(grant.clone()),
-                Fate::Fails => failed.push(grant.clone()),
-                Fate::Hangs => hanging.push(grant.clone()),
-                Fate::Slow => {
+                CallbackFate::Quick => quick.push(grant.clone()),
+                CallbackFate::Fails => failed.push(grant.clone()),
+                CallbackFate::Hangs => hanging.push(grant.clone()),
+                CallbackFate::Slow => {
                     let at = now + each.again().duration(longest);
                     if at > given_up {
                         self.judge.situations.count("callback_slow");
@@ -162,17 +162,17 @@ impl World<'_> {
         self.release(given_up, process, hanging);
     }
 
-    fn fate(&self, roll: Roll) -> Fate {
+    fn fate(&self, roll: Roll) -> CallbackFate {
         let faults = &self.faults;
         let unusual = roll.again().again();
         if roll.ppm(faults.callback_slow_ppm) {
-            Fate::Slow
+            CallbackFate::Slow
         } else if unusual.ppm(faults.callback_hang_ppm) {
-            Fate::Hangs
+            CallbackFate::Hangs
         } else if unusual.again().ppm(faults.callback_fail_ppm) {
-            Fate::Fails
+            CallbackFate::Fails
         } else {
-            Fate::Quick
+            CallbackFate::Quick
         }
     }
 
@@ -184,7 +184,7 @@ impl World<'_> {
 }
 
 /// How a callback ends.
-enum Fate {
+enum CallbackFate {
     Quick,
     Slow,
     Fails,

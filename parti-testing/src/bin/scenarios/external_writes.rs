@@ -1,7 +1,7 @@
-//! Other hands in the bucket: what an operator does with the `nats` command line.
+//! External writers in the bucket: what an operator does with the `nats` command line.
 //!
 //! The protocol is spoken here in its bare form, not through the store, because that is what such
-//! hands do: they know nothing of conditions, records or groups.
+//! writes do: they know nothing of conditions, records or groups.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -13,28 +13,32 @@ use super::group::{Group, Step, ensure, words};
 use super::worker::now_ms;
 
 /// What is done to a worker, by its ID.
-type Hand = fn(&str) -> Deed;
+type MakeWrite = fn(&str) -> RawWrite;
 
 /// Keys are deleted, overwritten and added by somebody else.
 pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
     let mut worst = 0;
-    let hands: [(&str, Hand); 7] = [
-        ("an unknown key", |_| Deed::put("notes.todo", "call Bob")),
+    let writes: [(&str, MakeWrite); 7] = [
+        ("an unknown key", |_| {
+            RawWrite::put("notes.todo", "call Bob")
+        }),
         ("an assignment deleted", |id| {
-            Deed::delete(&format!("a.{id}"))
+            RawWrite::delete(&format!("a.{id}"))
         }),
         ("an assignment overwritten", |id| {
-            Deed::put(&format!("a.{id}"), "{}")
+            RawWrite::put(&format!("a.{id}"), "{}")
         }),
-        ("a session deleted", |id| Deed::delete(&format!("w.{id}"))),
+        ("a session deleted", |id| {
+            RawWrite::delete(&format!("w.{id}"))
+        }),
         ("a session overwritten", |id| {
-            Deed::put(&format!("w.{id}"), "?")
+            RawWrite::put(&format!("w.{id}"), "?")
         }),
-        ("the head overwritten", |_| Deed::put("head", "null")),
-        ("the head deleted", |_| Deed::delete("head")),
+        ("the head overwritten", |_| RawWrite::put("head", "null")),
+        ("the head deleted", |_| RawWrite::delete("head")),
     ];
-    for (what, deed) in hands {
+    for (what, write) in writes {
         let follower = group.follower()?;
         let id = group.look(follower, |life| {
             life.lines
@@ -43,7 +47,7 @@ pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
                 .unwrap_or_default()
         });
         let since = now_ms();
-        do_deed(group, &deed(&id))?;
+        publish(group, &write(&id))?;
         let limit = group.bound();
         let mended = group.until("every record mended", limit, is_mended);
         mended.map_err(|reason| format!("after {what}: {reason}"))?;
@@ -112,13 +116,13 @@ pub(super) fn delete_bucket(group: &mut Group) -> Step<()> {
 }
 
 /// A write as the `nats` command line does it.
-struct Deed {
+struct RawWrite {
     key: String,
     value: String,
     header: &'static str,
 }
 
-impl Deed {
+impl RawWrite {
     fn put(key: &str, value: &str) -> Self {
         let (key, value) = (key.to_owned(), value.to_owned());
         Self {
@@ -138,17 +142,17 @@ impl Deed {
     }
 }
 
-fn do_deed(group: &Group, deed: &Deed) -> Step<()> {
-    let headers = format!("NATS/1.0\r\n{}\r\n", deed.header);
-    let total = headers.len() + deed.value.len();
+fn publish(group: &Group, write: &RawWrite) -> Step<()> {
+    let headers = format!("NATS/1.0\r\n{}\r\n", write.header);
+    let total = headers.len() + write.value.len();
     let message = format!(
         "SUB _INBOX.x 1\r\nHPUB $KV.parti_demo.{} _INBOX.x {} {total}\r\n{headers}{}\r\n",
-        deed.key,
+        write.key,
         headers.len(),
-        deed.value
+        write.value
     );
     let address = group.cluster.addresses()[0];
-    speak(address, &message, "\"seq\":").map_err(words("a foreign hand"))
+    speak(address, &message, "\"seq\":").map_err(words("an external write"))
 }
 
 /// Says something to the server and waits for a word in its answer.
