@@ -31,7 +31,7 @@ use crate::records::problem::Problem;
 use crate::records::record::Head;
 use crate::resilience::backoff::Backoff;
 
-use planning::misfits::Around;
+use planning::misfits::Reassignment;
 mod committing;
 mod judging;
 mod knowledge;
@@ -39,11 +39,11 @@ mod planning;
 mod resigning;
 
 use committing::commit::Commit;
-use judging::problems::Minding;
+use judging::problems::GroupHealth;
 use judging::verdict::{Changing, Verdict};
 use knowledge::confirmations::Confirmations;
-use knowledge::postponed::Spared;
-use knowledge::quarantine::Bench;
+use knowledge::postponed::PostponedEvictions;
+use knowledge::quarantine::Quarantine;
 use knowledge::view::{News, View};
 use planning::inherited::Origin;
 use planning::target::{Brief, Requested, Target};
@@ -99,14 +99,14 @@ pub(crate) struct Leader {
     listed: BTreeSet<Requested>,
     target: Option<Target>,
     /// What the last plan went around: partitions with those who must not be given them.
-    planned_around: BTreeMap<PartitionKey, BTreeSet<WorkerId>>,
+    reassigned: BTreeMap<PartitionKey, BTreeSet<WorkerId>>,
     work: Work,
     verdict: Verdict,
     /// Whether something happened since the last judgement.
     stirred: bool,
     /// When to judge again although nothing happened.
     judge_at: Option<Instant>,
-    /// When the hold of a seat ends.
+    /// When the hold of a slot ends.
     next_end: Option<Instant>,
     /// When parked partitions have waited long enough for another plan.
     parked_until: Option<Instant>,
@@ -121,9 +121,9 @@ pub(crate) struct Leader {
     /// What living workers have not confirmed.
     confirmations: Confirmations,
     /// Who failed to, and sits out.
-    bench: Bench,
+    quarantine: Quarantine,
     /// Whose eviction was refused, and until when it is not tried again.
-    spared: Spared,
+    postponed: PostponedEvictions,
     /// Until when those lost together may still come back, once most of the group was lost at once.
     restarting: Option<Instant>,
     advance_at: Option<Instant>,
@@ -131,7 +131,7 @@ pub(crate) struct Leader {
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
-    minding: Minding,
+    health: GroupHealth,
     writes: u64,
 }
 
@@ -145,7 +145,7 @@ enum Work {
         op: OpId,
         brief: Box<Brief>,
         /// The plan, while the strategy is asked again for a part of it.
-        around: Option<Box<Around>>,
+        reassignment: Option<Box<Reassignment>>,
         /// When the answer is lost.
         give_up: Instant,
     },
@@ -204,7 +204,7 @@ impl Leader {
             listing: planning::listing::Listing::Wanted,
             listed: BTreeSet::new(),
             target: None,
-            planned_around: BTreeMap::new(),
+            reassigned: BTreeMap::new(),
             work: Work::Idle,
             verdict: Verdict::Quiet,
             stirred: true,
@@ -222,15 +222,15 @@ impl Leader {
             futile: carried.futile,
             sightings: start.sightings,
             confirmations: Confirmations::default(),
-            bench: Bench::resumed(cx.now, &carried.quarantined),
-            spared: Spared::default(),
+            quarantine: Quarantine::resumed(cx.now, &carried.quarantined),
+            postponed: PostponedEvictions::default(),
             restarting: None,
             advance_at: None,
             agreement: knowledge::agreement::Agreement::new(cx.now, &agreed),
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,
-            minding: Minding::inherit(start.unowned),
+            health: GroupHealth::inherit(start.unowned),
             writes: 0,
         }
     }
@@ -419,8 +419,8 @@ impl Leader {
         let times = confirmed
             .into_iter()
             .chain(verdict)
-            .chain(self.bench.next_return(now))
-            .chain(self.spared.next(now))
+            .chain(self.quarantine.next_end(now))
+            .chain(self.postponed.next(now))
             .chain(self.advance_at)
             .chain(self.agreement.next(config))
             .chain(self.view.unheeding(config).map(|(_, at)| at))

@@ -10,7 +10,7 @@ use crate::io::notice::{FailedStep, Notice, StepDownReason};
 use crate::leader::committing::commit::{Commit, Draft};
 use crate::leader::committing::fitting::What;
 use crate::leader::committing::ledger::{Step, advance};
-use crate::leader::committing::slots::{Evictions, Seats};
+use crate::leader::committing::slots::{Evictions, Slots};
 use crate::leader::knowledge::view::Fate;
 use crate::leader::planning::target::{Judged, Target};
 use crate::leader::{Leader, Leading, Work};
@@ -46,7 +46,7 @@ impl Leader {
             .collect();
         let rule = self.agreed(&config, cx.now);
         let mode = self.granting(&config, &rule);
-        let seats = Seats::build(
+        let slots = Slots::build(
             &config,
             cx.now,
             &self.view,
@@ -60,13 +60,13 @@ impl Leader {
         let step = advance(
             config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
             version,
-            &seats.target,
-            &seats.seats,
+            &slots.target,
+            &slots.slots,
             unknown,
             &anchor,
         );
         if !begins && step.changes.is_empty() {
-            self.note_pending(cx, &seats, &step);
+            self.note_pending(cx, &slots, &step);
             return;
         }
         let nothing = evictions.is_empty() && requests.is_empty() && step.changes.is_empty();
@@ -95,7 +95,7 @@ impl Leader {
             begins,
             cause,
             agreed: rule,
-            seats: &seats,
+            slots: &slots,
             step,
             evictions,
             requests,
@@ -114,22 +114,22 @@ impl Leader {
 
     /// What the next leader is to go on with once these workers are evicted.
     fn carried_after(&self, cx: &Cx<'_>, evictions: &BTreeMap<WorkerId, Judged>) -> Carried {
-        let mut bench = self.bench.clone();
+        let mut quarantine = self.quarantine.clone();
         for (worker, _) in evictions.iter().filter(|(_, judged)| !judged.is_silent()) {
-            bench.strike(cx.now, worker, cx.config().apply_timeout());
+            quarantine.add(cx.now, worker, cx.config().apply_timeout());
         }
         Carried {
-            quarantined: bench.carried(cx.now),
+            quarantined: quarantine.carried(cx.now),
             ..self.carried(cx.now)
         }
     }
 
     /// Nothing can be granted yet: evictions of living workers end by time, the rest by events.
-    fn note_pending(&mut self, cx: &Cx<'_>, seats: &Seats, step: &Step) {
+    fn note_pending(&mut self, cx: &Cx<'_>, slots: &Slots, step: &Step) {
         if step.unfinished == 0 {
             return;
         }
-        let ends = seats.workers.iter().filter_map(|worker| {
+        let ends = slots.workers.iter().filter_map(|worker| {
             let record = self.view.records.get(worker)?;
             match self.view.fate(cx.config(), worker, record.epoch) {
                 Fate::EndsAt(at) | Fate::Reserved { until: at } => {
@@ -152,7 +152,7 @@ impl Leader {
         if self.asking == Some(op) {
             self.asking = None;
             if let Ok(StoreReply::Info(info)) = result {
-                self.inform(info.clone());
+                self.on_info(info.clone());
             }
             return Leading::On;
         }
@@ -214,7 +214,7 @@ impl Leader {
         };
         for worker in evicted {
             // The next plan must not fail for the same reason for ever.
-            self.spared.refused(cx.config(), cx.now, &worker);
+            self.postponed.refused(cx.config(), cx.now, &worker);
             cx.notify(Notice::EvictionAverted { worker });
         }
         self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
@@ -230,15 +230,15 @@ impl Leader {
         self.agreement_committed(cx, before.agreed);
         cx.step_done(FailedStep::Commit);
         if commit.granted > 0 {
-            self.minding.placed();
+            self.health.placed();
         }
         self.backoff.reset();
         for (worker, record) in commit.evicted.iter() {
             self.view.evicted(cx.now, worker, record.clone());
-            self.spared.forget(worker);
+            self.postponed.forget(worker);
             if record.status == (SessionStatus::Evicted { silent: false }) {
                 let first = cx.config().apply_timeout();
-                self.bench.strike(cx.now, worker, first);
+                self.quarantine.add(cx.now, worker, first);
             }
         }
         for put in commit.puts {

@@ -39,14 +39,14 @@ impl Leader {
             Work::Pausing { .. } | Work::Planning { .. } | Work::Idle => {}
         }
         if self.resigning.is_some() {
-            return self.keep_resigning(cx);
+            return self.poll_resignation(cx);
         }
         if !self.ready {
             return Leading::On;
         }
-        self.keep_listing(cx);
+        self.poll_listing(cx);
         if self.view.take_settings_news() {
-            self.look_at_settings(cx);
+            self.on_settings(cx);
         }
         if cx.now < self.held_back_until(cx.config(), cx.history()) {
             // Somebody may rely on a lease of a history that is gone.
@@ -55,7 +55,7 @@ impl Leader {
         let due = self.stirred || self.judge_at.is_some_and(|at| cx.now >= at);
         if due && matches!(self.work, Work::Idle) {
             self.stirred = false;
-            self.keep_agreement(cx, contact);
+            self.poll_agreement(cx, contact);
         }
         if due && matches!(self.work, Work::Idle) {
             self.judge(cx, contact);
@@ -67,16 +67,11 @@ impl Leader {
     fn judge(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
         self.confirmations.note(cx.now, &self.view);
         self.view.lower_formats(cx);
-        self.bench.forgive(cx.now);
+        self.quarantine.expire(cx.now);
         let basis = basis(&self.view, self.target.as_ref());
         let config = cx.shared_config();
-        let mut difference = Difference::find(
-            &config,
-            cx.now,
-            &self.view,
-            &basis,
-            &self.sitting_out(cx.now),
-        );
+        let mut difference =
+            Difference::find(&config, cx.now, &self.view, &basis, &self.excluded(cx.now));
         if let Some(target) = &self.target {
             let stuck = self.stuck(&config, cx.now);
             difference.wait(&self.view, &target.kept, &stuck);
@@ -113,7 +108,7 @@ impl Leader {
             Verdict::Act { cause, lost } if self.table.is_some() => {
                 if self.failures > 0 {
                     // A plan that keeps failing must not hold up the handoff under way.
-                    self.keep_advancing(cx);
+                    self.poll_handoff(cx);
                 }
                 if matches!(self.work, Work::Idle) {
                     self.plan(cx, cause, &lost, contact, &difference);
@@ -121,13 +116,13 @@ impl Leader {
             }
             Verdict::Act { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {
                 if facts.in_contact {
-                    self.keep_advancing(cx);
+                    self.poll_handoff(cx);
                 }
             }
         }
     }
 
-    fn keep_advancing(&mut self, cx: &mut Cx<'_>) {
+    fn poll_handoff(&mut self, cx: &mut Cx<'_>) {
         if self.advance_at.is_some_and(|at| cx.now >= at) {
             self.advance_at = None;
             self.go_on(cx);

@@ -9,9 +9,9 @@ use core::time::Duration;
 use crate::io::event::OpId;
 use crate::io::notice::{FailedStep, Notice};
 use crate::leader::judging::facts::Difference;
-use crate::leader::planning::failed_everywhere::Futile;
-use crate::leader::planning::misfits::{Around, Barred};
-use crate::leader::planning::overflow::spill;
+use crate::leader::planning::failed_everywhere::FailedEverywhere;
+use crate::leader::planning::misfits::{Barred, Reassignment};
+use crate::leader::planning::overflow::park_overflow;
 use crate::leader::planning::target::{Brief, Judged, Target, candidates, input};
 use crate::leader::{Leader, Work};
 use crate::link::contact::Contact;
@@ -42,16 +42,16 @@ impl Leader {
             return;
         };
         let config = cx.shared_config();
-        let (mut stuck, mut spared): (Vec<_>, Vec<_>) = self
+        let (mut stuck, mut postponed): (Vec<_>, Vec<_>) = self
             .stuck(&config, cx.now)
             .into_iter()
-            .partition(|worker| self.spared.is_due(cx.now, worker));
+            .partition(|worker| self.postponed.is_due(cx.now, worker));
         // What does not fit into one commit is left to the next.
         let most = (self.info.max_batch / 4).max(1);
         let lost = &lost[..lost.len().min(most)];
-        let mut excluded = self.sitting_out(cx.now);
-        excluded.extend(stuck.iter().chain(&spared).cloned());
-        spared.extend(stuck.drain(most.min(stuck.len())..));
+        let mut excluded = self.excluded(cx.now);
+        excluded.extend(stuck.iter().chain(&postponed).cloned());
+        postponed.extend(stuck.drain(most.min(stuck.len())..));
         let mut requests = self.requests();
         requests.truncate(most);
         let ended_holds = self.ended_holds(&config, cx.now, &requests);
@@ -86,7 +86,7 @@ impl Leader {
             input,
             epochs,
             evictions,
-            spared,
+            postponed,
             requests,
             triggers,
             ended_holds,
@@ -104,14 +104,14 @@ impl Leader {
         &mut self,
         cx: &mut Cx<'_>,
         brief: Box<Brief>,
-        around: Option<Box<Around>>,
+        reassignment: Option<Box<Reassignment>>,
         question: PlanInput,
     ) {
         let op = cx.plan(question);
         self.work = Work::Planning {
             op,
             brief,
-            around,
+            reassignment,
             give_up: cx.now + cx.config().answer_bound(),
         };
     }
@@ -141,7 +141,7 @@ impl Leader {
         let Work::Planning {
             op: expected,
             brief,
-            around,
+            reassignment,
             ..
         } = &self.work
         else {
@@ -150,23 +150,21 @@ impl Leader {
         if *expected != op {
             return;
         }
-        let (brief, around) = (brief.clone(), around.clone());
+        let (brief, reassignment) = (brief.clone(), reassignment.clone());
         self.work = Work::Idle;
         self.stirred = true;
-        let around = match (around, result) {
-            (Some(mut around), answer) => {
+        let reassignment = match (reassignment, result) {
+            (Some(mut reassignment), answer) => {
                 // What the strategy cannot place elsewhere stays: that is no failure.
-                around.answer(&brief.input, answer.ok().as_ref());
-                around
+                reassignment.answer(&brief.input, answer.ok().as_ref());
+                reassignment
             }
             (None, result) => {
                 let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
                 match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
-                    Ok(plan) => Box::new(self.plan_around(
-                        cx.config().misfit_quarantine(),
-                        &brief.input,
-                        plan,
-                    )),
+                    Ok(plan) => {
+                        Box::new(self.reassign(cx.config().misfit_quarantine(), &brief.input, plan))
+                    }
                     Err(error) => {
                         cx.notify(Notice::PlanFailed {
                             error: error.clone(),
@@ -177,34 +175,34 @@ impl Leader {
                 }
             }
         };
-        self.go_around(cx, contact, brief, around);
+        self.poll_reassignment(cx, contact, brief, reassignment);
     }
 
     /// What the plan has to go around, if anything.
-    fn plan_around(&mut self, first: Duration, input: &PlanInput, plan: Plan) -> Around {
+    fn reassign(&mut self, first: Duration, input: &PlanInput, plan: Plan) -> Reassignment {
         let mut barred = Barred::find(&self.view);
-        self.planned_around = barred.movable(&self.view);
-        let futile = Futile::new(first, self.view.parking.groups(), &input.waited);
+        self.reassigned = barred.movable(&self.view);
+        let futile = FailedEverywhere::new(first, self.view.parking.groups(), &input.waited);
         barred.try_again(&futile);
-        Around::begin(barred, futile, input, plan)
+        Reassignment::begin(barred, futile, input, plan)
     }
 
     /// Asks the strategy for what its plan gave to somebody who cannot process it; then commits.
-    fn go_around(
+    fn poll_reassignment(
         &mut self,
         cx: &mut Cx<'_>,
         contact: &Contact,
         brief: Box<Brief>,
-        mut around: Box<Around>,
+        mut reassignment: Box<Reassignment>,
     ) {
-        if let Some(question) = around.next(&brief.input) {
+        if let Some(question) = reassignment.next(&brief.input) {
             if !self.hears(cx, contact) {
                 // As below: it is planned again when contact returns.
                 return;
             }
-            return self.ask_strategy(cx, brief, Some(around), question);
+            return self.ask_strategy(cx, brief, Some(reassignment), question);
         }
-        let mut plan = around.finish(&brief.input);
+        let mut plan = reassignment.finish(&brief.input);
         if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
             plan.owners.rotate_left(1);
         }
@@ -229,7 +227,7 @@ impl Leader {
         let stuck = self.stuck(&config, cx.now);
         let mut evictions = core::mem::take(&mut brief.evictions);
         let before = evictions.len();
-        let mut keep = core::mem::take(&mut brief.spared);
+        let mut keep = core::mem::take(&mut brief.postponed);
         evictions.retain(|worker, judged| {
             let due = self.is_still_due(cx, contact, worker, *judged, &stuck);
             if !due {
@@ -246,7 +244,7 @@ impl Leader {
             return;
         }
         let mut plan = plan;
-        spill(&mut plan, &brief.input, &self.info);
+        park_overflow(&mut plan, &brief.input, &self.info);
         let (cause, requests) = (brief.cause, brief.requests.clone());
         let table = &brief.input.partitions;
         let parked = self.view.parking.after(&plan.unmet, table, cx.wall_ms());

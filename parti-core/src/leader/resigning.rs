@@ -31,7 +31,7 @@ impl Leader {
             futile: self.futile,
             unassigned: self.is_cold().then_some(waited),
             rebalanced: self.last_rebalance.map(|at| now.since(at)),
-            quarantined: self.bench.carried(now),
+            quarantined: self.quarantine.carried(now),
         }
     }
 
@@ -51,7 +51,7 @@ impl Leader {
         Carried { futile, ..carried }
     }
 
-    pub(crate) fn keep_resigning(&mut self, cx: &mut Cx<'_>) -> Leading {
+    pub(crate) fn poll_resignation(&mut self, cx: &mut Cx<'_>) -> Leading {
         match &self.work {
             // A failed step has its pause also here: a store that refuses is not to be hammered.
             Work::Committing(_) | Work::Resigning { .. } | Work::Pausing { .. } => {

@@ -15,7 +15,7 @@ use crate::io::event::OpOwner;
 use crate::io::notice::{OwnerEnd, Transfer};
 use crate::leader::committing::fitting::{MAX_COMMIT, Put, Room};
 use crate::leader::committing::ledger::{Change, Step};
-use crate::leader::committing::slots::Seats;
+use crate::leader::committing::slots::Slots;
 use crate::leader::knowledge::view::{View, unknown_session};
 use crate::leader::planning::inherited::Origin;
 use crate::leader::planning::target::{Judged, Requested, Target};
@@ -108,7 +108,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) cause: Cause,
     /// What the group obeys from this generation on.
     pub(crate) agreed: Agreed,
-    pub(crate) seats: &'a Seats,
+    pub(crate) slots: &'a Slots,
     pub(crate) step: Step,
     pub(crate) evictions: BTreeMap<WorkerId, Judged>,
     pub(crate) requests: Vec<Requested>,
@@ -285,7 +285,7 @@ impl Draft<'_> {
     fn carried(&self) -> Carried {
         let mut recorded: BTreeSet<&WorkerId> = self.view.records.keys().collect();
         for (index, change) in &self.step.changes {
-            let worker = &self.seats.workers[*index];
+            let worker = &self.slots.workers[*index];
             match change {
                 Change::Write(_) => recorded.insert(worker),
                 Change::Remove => recorded.remove(worker),

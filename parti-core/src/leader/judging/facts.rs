@@ -39,7 +39,7 @@ pub(crate) struct Difference {
     pub(crate) left: Vec<WorkerId>,
     pub(crate) replaced: Vec<WorkerId>,
     pub(crate) joined: Vec<(WorkerId, Epoch)>,
-    /// When a held seat is given up, or an evicted worker's validity ends.
+    /// When a held slot is given up, or an evicted worker's validity ends.
     pub(crate) next_end: Option<Instant>,
 }
 
@@ -49,14 +49,14 @@ impl Difference {
         now: Instant,
         view: &View,
         basis: &BTreeMap<WorkerId, Epoch>,
-        sitting_out: &BTreeSet<WorkerId>,
+        excluded: &BTreeSet<WorkerId>,
     ) -> Self {
         let mut difference = Self::default();
         for (worker, &epoch) in basis {
             difference.look_at(config, now, view, worker, epoch);
         }
         for (worker, session) in &view.sessions {
-            let active = view.active_epoch(worker).is_some() && !sitting_out.contains(worker);
+            let active = view.active_epoch(worker).is_some() && !excluded.contains(worker);
             if active && !basis.contains_key(worker) {
                 difference.joined.push((worker.clone(), session.epoch()));
             }
@@ -219,7 +219,7 @@ impl Leader {
         let session = self.view.sessions.get(worker);
         let came = session.map_or(now, |session| session.began.min(now));
         let came = config.unless_planted(Planted::WindowPerLeader, came, now);
-        if waited || self.bench.knows(worker) {
+        if waited || self.quarantine.contains(worker) {
             now
         } else {
             came
@@ -264,13 +264,15 @@ impl Leader {
         );
         let (lost, _) = session.patience(config);
         let lost_at = (session.since.max(heard_since) + lost).max(judged_from);
-        lost_at.max(self.spared.until(worker))
+        lost_at.max(self.postponed.until(worker))
     }
 
     /// Whether somebody who is stuck may be evicted now.
     fn has_stuck(&self, config: &Config, now: Instant) -> bool {
         let stuck = self.stuck(config, now);
-        stuck.iter().any(|worker| self.spared.is_due(now, worker))
+        stuck
+            .iter()
+            .any(|worker| self.postponed.is_due(now, worker))
     }
 
     /// Living workers that do not confirm what they were told in time.
@@ -287,8 +289,8 @@ impl Leader {
     }
 
     /// Workers that are not to be planned for because they did not do what they were told.
-    pub(crate) fn sitting_out(&self, now: Instant) -> BTreeSet<WorkerId> {
-        self.bench.sitting_out(now, |out| {
+    pub(crate) fn excluded(&self, now: Instant) -> BTreeSet<WorkerId> {
+        self.quarantine.excluded(now, |out| {
             let others = self.view.sessions.iter().filter(|(w, _)| !out.contains(*w));
             let mut records = others.filter_map(|(_, session)| session.record.as_ref());
             records.any(|r| r.status == SessionStatus::Active && r.capacity > 0)
@@ -312,9 +314,8 @@ impl Leader {
     /// Whether something stuck could be tried by somebody it was not planned around for yet.
     fn has_movable_misfits(&self) -> bool {
         let movable = Barred::find(&self.view).movable(&self.view);
-        let known = |(key, by): (&PartitionKey, &BTreeSet<WorkerId>)| {
-            self.planned_around.get(key) == Some(by)
-        };
+        let known =
+            |(key, by): (&PartitionKey, &BTreeSet<WorkerId>)| self.reassigned.get(key) == Some(by);
         !movable.iter().all(known)
     }
 

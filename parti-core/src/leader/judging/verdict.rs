@@ -55,7 +55,7 @@ pub(crate) struct Facts {
     pub(crate) cut_off: bool,
     /// Workers of the last plan that are leaving or have left.
     pub(crate) left: bool,
-    /// Workers of the last plan whose seat was taken by a new session.
+    /// Workers of the last plan whose slot was taken by a new session.
     pub(crate) replaced: bool,
     /// Somebody else is to try what its owner cannot process.
     pub(crate) unprocessed: bool,
@@ -116,7 +116,7 @@ fn emergency(config: &Config, facts: &Facts) -> Option<Verdict> {
         // Some are back already: the rest is not an emergency for that.
         until
     } else if lost.len() > 1 && share > config.restart_detection_ratio() {
-        // So many at once are being restarted; they will want their seats back.
+        // So many at once are being restarted; they will want their slots back.
         first + config.cold_start_window()
     } else {
         Instant::ORIGIN

@@ -82,7 +82,7 @@ impl Leader {
     }
 
     /// Looks at the sessions again, because something about them has changed.
-    pub(crate) fn look_at_settings(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn on_settings(&mut self, cx: &mut Cx<'_>) {
         let found = self.agreed(cx.config(), cx.now);
         self.agreement.found = found;
         let own = cx.config().mode();
@@ -134,7 +134,7 @@ impl Leader {
 
     /// Writes down what the group obeys when that has changed. In a group that holds nothing yet, the
     /// first generation says it.
-    pub(crate) fn keep_agreement(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
+    pub(crate) fn poll_agreement(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
         let in_contact = contact.is_held(cx.config(), cx.now) && cx.store_is_sound();
         if !in_contact || self.is_cold() || !matches!(self.work, Work::Idle) {
             return;

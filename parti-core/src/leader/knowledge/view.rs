@@ -43,7 +43,7 @@ pub(crate) enum Fate {
     /// It was evicted although alive, or its slot was taken before its end: it may hold partitions
     /// until then.
     EndsAt(Instant),
-    /// It has ended, but its seat is kept for a replacement until then.
+    /// It has ended, but its slot is kept for a replacement until then.
     Reserved { until: Instant },
     /// It holds nothing any more.
     Ended,

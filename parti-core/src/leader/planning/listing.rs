@@ -68,7 +68,7 @@ impl Leader {
     }
 
     /// Asks the source when it is time to.
-    pub(crate) fn keep_listing(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn poll_listing(&mut self, cx: &mut Cx<'_>) {
         if let Listing::Running { give_up, .. } = &self.listing
             && cx.now >= *give_up
         {
