@@ -62,6 +62,11 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
+    /// When to go on.
+    pub(crate) fn wake(&self) -> Option<Wake> {
+        Wake::earlier(self.attempt.wake(), Some(self.give_up))
+    }
+
     /// How long what it grants had no owner, by former owner. To be asked before its evictions are
     /// noted in the view.
     pub(crate) fn transfers(&self, cx: &Cx<'_>, view: &View) -> Vec<Transfer> {

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use crate::io::effect::WakeReason;
+use crate::leader::Leader;
 use crate::leader::judging::unowned::{Sight, Unowned};
 use crate::leader::judging::verdict::Verdict;
 use crate::leader::planning::misfits::Barred;
-use crate::leader::{Leader, Work};
 use crate::link::contact::Contact;
 use crate::link::cx::Cx;
 use crate::model::id::Version;
@@ -48,34 +48,36 @@ impl Leader {
         let judges = contact.is_held(config, now) && now >= contact.judges_from(config);
         let before = self.health.not_judging;
         self.health.not_judging = (!judges).then(|| before.unwrap_or(now));
-        if !self.ready {
+        if !self.office.is_informed() {
             return;
         }
-        self.health.barred = Barred::find(&self.view);
+        self.health.barred = Barred::find(&self.knowledge.view);
         let stuck = self.health.barred.problem(now).is_some();
         let before = self.health.stuck;
         self.health.stuck = stuck.then(|| before.unwrap_or(now));
-        self.health.held = crate::leader::knowledge::holds::problem(config, now, &self.view);
-        self.health.parked = self
-            .view
-            .parking
-            .problem(now, cx.wall_ms(), self.head.partitions);
-        let waits = match &self.verdict {
+        self.health.held =
+            crate::leader::knowledge::holds::problem(config, now, &self.knowledge.view);
+        self.health.parked =
+            self.knowledge
+                .view
+                .parking
+                .problem(now, cx.wall_ms(), self.knowledge.head.partitions);
+        let waits = match &self.judgement.verdict {
             Verdict::Settle { .. } => true,
             Verdict::Wait(wake) => wake.why == WakeReason::Cooldown,
             Verdict::Quiet | Verdict::Act { .. } => false,
         };
-        let planned = self.head.planned > Version::ZERO;
-        let digest = self.table.as_ref().map(|table| table.digest());
-        let same_list = planned && digest.is_none_or(|digest| digest == self.head.digest);
+        let planned = self.knowledge.head.planned > Version::ZERO;
+        let digest = self.list.table.as_ref().map(|table| table.digest());
+        let same_list = planned && digest.is_none_or(|digest| digest == self.knowledge.head.digest);
         // A first commit on its way is no problem either.
-        let first = !planned && matches!(self.work, Work::Planning { .. } | Work::Committing(_));
+        let first = !planned && self.office.is_busy();
         self.health.unowned.look(&Sight {
             config,
             now,
-            view: &self.view,
-            head: &self.head,
-            table: self.table.as_deref(),
+            view: &self.knowledge.view,
+            head: &self.knowledge.head,
+            table: self.list.table.as_deref(),
             gathering: !same_list && (waits || first),
         });
     }
@@ -95,14 +97,14 @@ impl Leader {
             .into_iter()
             .chain(stuck)
             .chain(unowned)
-            .chain(self.disagreements())
+            .chain(self.knowledge.disagreements())
             .chain(self.health.held.clone())
             .chain(parked)
     }
 
     /// How many partitions are parked for which reason.
     pub(crate) fn parked_by(&self) -> Vec<(ParkReason, u32)> {
-        let groups = self.view.parking.groups();
+        let groups = self.knowledge.view.parking.groups();
         let by = ParkReason::ALL.map(|reason| {
             let of = groups.iter().filter(|group| group.reason == reason);
             (reason, of.map(|group| group.count).sum::<u32>())
@@ -115,8 +117,8 @@ impl Leader {
         let now = cx.now;
         let problems = cx.failing().problems().chain(self.problems());
         let problems: Vec<_> = problems.map(|problem| problem.told(now)).collect();
-        self.ready.then_some(Bulletin {
-            term: self.head.term,
+        self.office.is_informed().then_some(Bulletin {
+            term: self.knowledge.head.term,
             problems,
         })
     }

@@ -108,6 +108,11 @@ impl View {
         self.author = Some(author);
     }
 
+    /// Whether everything before the own take-over is known.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.author.is_some()
+    }
+
     /// If what the records grant, what is on its way and what is parked are not all partitions of the
     /// last generation, a record was destroyed: whoever was there then and has none may hold what is
     /// missing, even if it has not said so yet.

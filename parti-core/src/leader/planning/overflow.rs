@@ -6,7 +6,6 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::leader::Leader;
 use crate::leader::planning::misfits::recount;
 use crate::ports::store::StoreInfo;
 use crate::ports::strategy::{NO_OWNER, ParkReason, Plan, PlanInput, Unmet};
@@ -69,16 +68,6 @@ pub(crate) fn park_overflow(plan: &mut Plan, input: &PlanInput, info: &StoreInfo
         unplaced,
         again_after: None,
     });
-}
-
-impl Leader {
-    /// What the store said about itself.
-    pub(crate) fn on_info(&mut self, info: StoreInfo) {
-        if info.max_value > self.info.max_value || info.max_batch > self.info.max_batch {
-            self.stirred |= self.view.parking.make_room();
-        }
-        self.info = info;
-    }
 }
 
 #[cfg(test)]
