@@ -46,7 +46,7 @@ impl PartitionHandler for Work {
         Ok(())
     }
 
-    async fn on_revoked(&self, _: &PartitionKey, cause: RevokeCause) {
+    async fn on_revoked(&self, _: &PartitionKey, _: Guard, cause: RevokeCause) {
         self.told(|told| told.revoked.push(cause));
     }
 }
