@@ -24,9 +24,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
+use parti::sources::{PartitionSource, SourceError};
 use parti::{
-    Config, Guard, HandlerError, Manager, Partition, PartitionHandler, PartitionKey,
-    PartitionSource, Preset, RevokeCause, SourceError, StopMode, async_trait,
+    Config, Guard, HandlerError, Manager, Partition, PartitionHandler, PartitionKey, Preset,
+    RevokeCause, StopMode, async_trait,
 };
 
 /// A worker of a group whose partitions stand in a file.
@@ -138,8 +139,8 @@ impl PartitionHandler for Tell {
         println!("{partition} is mine, token {}", guard.token());
         Ok(())
     }
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        println!("{partition} is gone: {cause}");
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+        println!("{partition} with token {} ends: {cause}", guard.token());
     }
 }
 

@@ -13,9 +13,11 @@ use std::time::Duration;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
 use parti::{
-    Config, Guard, HandlerError, LocalStore, Manager, PartitionHandler, PartitionKey, Preset,
-    RevokeCause, StaticSource, StopMode,
+    Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
+    StopMode,
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -55,7 +57,7 @@ impl PartitionHandler for Work {
     async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
         Ok(())
     }
-    async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
+    async fn on_revoked(&self, _: &PartitionKey, _: Guard, _: RevokeCause) {}
 }
 
 #[tokio::main]

@@ -32,7 +32,8 @@ mod history;
 /// ```
 /// # use async_trait::async_trait;
 /// use parti::{Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
-/// use parti::{StaticSource, StopMode};
+/// use parti::StopMode;
+/// use parti::sources::StaticSource;
 ///
 /// struct Print;
 ///
@@ -42,8 +43,8 @@ mod history;
 ///         println!("{partition} is mine, token {}", guard.token());
 ///         Ok(())
 ///     }
-///     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-///         println!("{partition} is gone: {cause}");
+///     async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+///         println!("{partition} with token {} ends: {cause}", guard.token());
 ///     }
 /// }
 ///

@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parti::clock::Clock;
+use parti::health::HealthCode;
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
 use parti::{
-    Clock, Guard, HandlerError, HealthCode, LocalStore, Manager, PartitionHandler, PartitionKey,
-    RevokeCause, StaticSource, StopMode, async_trait,
+    Guard, HandlerError, Manager, PartitionHandler, PartitionKey, RevokeCause, StopMode,
+    async_trait,
 };
 use recorder::{fast, until};
 
@@ -71,7 +75,7 @@ impl PartitionHandler for Scripted {
         Ok(())
     }
 
-    async fn on_revoked(&self, key: &PartitionKey, _: RevokeCause) {
+    async fn on_revoked(&self, key: &PartitionKey, _: Guard, _: RevokeCause) {
         self.seen(|seen| {
             seen.begun.remove(key);
             seen.revoked += 1;

@@ -22,14 +22,15 @@ use super::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use parti::{Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
-/// # use parti::{StaticSource, HookEvent, hook_channel};
+/// # use parti::events::{HookEvent, hook_channel};
+/// # use parti::sources::StaticSource;
 /// # struct Work;
 /// # #[parti::async_trait]
 /// # impl PartitionHandler for Work {
 /// #     async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
 /// #         Ok(())
 /// #     }
-/// #     async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
+/// #     async fn on_revoked(&self, _: &PartitionKey, _: Guard, _: RevokeCause) {}
 /// # }
 /// let (hooks, mut events) = hook_channel(64);
 /// # let config = Config::builder("g").preset(Preset::Fast).expected_workers(1).build()?;

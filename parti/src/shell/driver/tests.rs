@@ -11,7 +11,7 @@ use crate::handler::{HandlerError, PartitionHandler};
 use crate::manager::Manager;
 use crate::shell::clock::Clock;
 use crate::shell::guard::Guard;
-use crate::sources::source::StaticSource;
+use crate::sources::StaticSource;
 
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<(usize, Vec<RevokeCause>)>>);
@@ -23,7 +23,7 @@ impl PartitionHandler for Told {
         Ok(())
     }
 
-    async fn on_revoked(&self, _: &PartitionKey, cause: RevokeCause) {
+    async fn on_revoked(&self, _: &PartitionKey, _: Guard, cause: RevokeCause) {
         self.0.lock().expect("whole").1.push(cause);
     }
 }
