@@ -13,8 +13,8 @@ use parti::sources::{KvSource, StaticSource};
 use parti::store::{LocalStore, Store, StoreError};
 use parti::{Manager, Partition, PartitionKey, State, StopMode, async_trait};
 use parti_core::{StoreOp, StoreReply, Watch, WatchScope};
-use parti_testing::kv::Limits;
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::kv::Limits;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use tokio::time::timeout;
 

@@ -75,8 +75,8 @@ impl PartitionHandler for Hanging {
         Ok(())
     }
 
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        self.recorder.on_revoked(partition, cause).await;
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+        self.recorder.on_revoked(partition, guard, cause).await;
         if one_less(&self.revoked) {
             hang().await;
         }

@@ -13,7 +13,7 @@ use parti::health::HealthCode;
 use parti::prometheus::Exporter;
 use parti::store::{LocalStore, Store};
 use parti::{Config, Ended, Manager, State, StopMode};
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use scrape::total;
 

@@ -14,7 +14,7 @@ use parti::{
     Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
     StopMode, async_trait,
 };
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::memory_store::MemoryStore;
 use tokio::time::Instant;
 
 const PARTITIONS: u32 = 16;
@@ -46,7 +46,7 @@ impl PartitionHandler for Work {
         Ok(())
     }
 
-    async fn on_revoked(&self, _: &PartitionKey, cause: RevokeCause) {
+    async fn on_revoked(&self, _: &PartitionKey, _: Guard, cause: RevokeCause) {
         self.told(|told| told.revoked.push(cause));
     }
 }

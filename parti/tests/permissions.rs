@@ -12,7 +12,7 @@ use parti::nats::async_nats::ConnectOptions;
 use parti::nats::{NatsOptions, NatsStore};
 use parti::sources::{KvSource, StaticSource};
 use parti::{Config, GroupName, LaunchError, Manager, Partition, Preset, StopMode};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use recorder::{Recorder, until};
 
 /// How long anything may take that must happen.

@@ -13,7 +13,7 @@ use parti::events::{Hooks, StateChange};
 use parti::prometheus::Exporter;
 use parti::store::LocalStore;
 use parti::{ManagerBuilder, State, StopMode, async_trait};
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use scrape::total;
 

@@ -75,7 +75,7 @@ impl PartitionHandler for Scripted {
         Ok(())
     }
 
-    async fn on_revoked(&self, key: &PartitionKey, _: RevokeCause) {
+    async fn on_revoked(&self, key: &PartitionKey, _: Guard, _: RevokeCause) {
         self.seen(|seen| {
             seen.begun.remove(key);
             seen.revoked += 1;

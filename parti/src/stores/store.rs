@@ -1,7 +1,7 @@
 //! Where records are kept: the store in this process, and what a backend of your own implements.
 //!
 //! Implement [`Store`] and [`Watch`]; everything else in here is data. What a backend has to promise is
-//! said at each item, and `parti_testing::conformance` tests it.
+//! said at each item, and `parti_testing::kit::conformance` tests it.
 //!
 //! ```
 //! use parti::store::{Store, StoreError, StoreErrorKind, StoreOp, StoreReply, Watch, WatchScope};

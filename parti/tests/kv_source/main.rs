@@ -13,8 +13,8 @@ use parti::sources::{KvSource, KvSourceError, PartitionSource, PieceError, Sourc
 use parti::store::{LocalStore, Store as _};
 use parti::{Manager, Partition, PartitionError, PartitionKey, StopMode};
 use parti_core::{StoreOp, StoreReply};
-use parti_testing::kv::Limits;
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::kv::Limits;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, until};
 use tokio::time::timeout;
 
@@ -319,7 +319,7 @@ async fn a_group_follows_its_list_and_keeps_it_when_it_is_gone() {
 async fn on_a_real_server_a_list_is_kept_in_the_bucket_of_its_group() {
     use parti::GroupName;
     use parti::nats::{NatsOptions, NatsStore};
-    use parti_testing::nats_server::{NatsServer, ServerOptions};
+    use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 
     // Small messages, so that a moderate list needs many pieces.
     let options = ServerOptions::default().config("max_payload: 4096");

@@ -2,7 +2,7 @@
 
 use parti::GroupName;
 use parti::nats::{NatsOptions, NatsStore};
-use parti_testing::lives::{Life, judge, shares};
+use parti_testing::rig::worker_logs::{Life, judge, shares};
 
 use super::{Group, PARTITIONS};
 

@@ -20,7 +20,7 @@ use parti::nats::async_nats::{self, ConnectOptions};
 use parti::nats::{NatsOptions, NatsStore};
 use parti::sources::{StaticSource, source_fn};
 use parti::{Config, GroupName, Manager, Partition, PartitionKey, StopMode};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use recorder::{Recorder, fast, until};
 
 /// How long anything may take that must happen.

@@ -6,7 +6,7 @@ use parti::nats::{NatsOptions, NatsStore};
 use parti::sources::KvSource;
 use parti::strategy::{Eligibility, Sticky};
 use parti::{GroupName, Manager, Partition};
-use parti_testing::nats_server::NatsServer;
+use parti_testing::rig::nats_server::NatsServer;
 
 use crate::recorder::{Recorder, until};
 use crate::{PATIENCE, config, held, never_twice, server};

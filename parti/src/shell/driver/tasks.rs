@@ -242,7 +242,10 @@ async fn call_handler(handler: &dyn PartitionHandler, job: &Job) -> End {
                 return End::Failed(error.to_string());
             }
         }
-        Job::Revoked { guard, cause } => handler.on_revoked(guard.partition(), *cause).await,
+        Job::Revoked { guard, cause } => {
+            let ended = guard.clone();
+            handler.on_revoked(guard.partition(), ended, *cause).await;
+        }
     }
     End::Returned
 }
