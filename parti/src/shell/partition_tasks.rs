@@ -67,7 +67,7 @@ impl PartitionHandler for PartitionTasks {
         Ok(())
     }
 
-    async fn on_revoked(&self, partition: &PartitionKey, _: RevokeCause) {
+    async fn on_revoked(&self, partition: &PartitionKey, _: Guard, _: RevokeCause) {
         let task = self.running().remove(partition);
         if let Some(mut task) = task {
             while task.join_next().await.is_some() {}
