@@ -362,7 +362,7 @@ async fn a_refresh_takes_up_what_the_source_lists_now() {
     });
     let config = fast(1).build().expect("coherent");
     let builder = Manager::builder(config, source, handler.clone());
-    let builder = builder.store(Arc::new(store)).clock(Clock::tokio());
+    let builder = builder.store(store).clock(Clock::tokio());
     let worker = builder.start().await.expect("starts");
     until("both", LIMIT, || worker.assignment().len() == 2).await;
     count.store(5, Ordering::Relaxed);

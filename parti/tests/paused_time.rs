@@ -59,7 +59,7 @@ async fn worker(store: &MemoryStore, work: &Work) -> Manager {
         .expect("coherent");
     let source = StaticSource::numbered("p", PARTITIONS).expect("valid");
     Manager::builder(config, source, work.clone())
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio())
         .start()
         .await

@@ -96,7 +96,7 @@ impl Show {
             }
         });
         let worker = Manager::builder(config, source, Work)
-            .store(Arc::new(self.store.clone()))
+            .store(self.store.clone())
             .hooks(hooks)
             // Several workers in one process have to be told apart.
             .metric_label("slot", &slot.to_string())

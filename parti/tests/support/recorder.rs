@@ -146,7 +146,7 @@ pub(crate) fn manager(
     let config = config.build().expect("coherent");
     let source = StaticSource::numbered("p", partitions).expect("valid");
     Manager::builder(config, source, handler.clone())
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio())
 }
 
