@@ -3,6 +3,7 @@
 
 #![cfg(feature = "nats")]
 
+mod pieces;
 #[path = "../support/recorder.rs"]
 mod recorder;
 mod vanishing;
