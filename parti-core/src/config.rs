@@ -48,7 +48,6 @@ pub(crate) const MAX_POOL: u32 = 100_000;
 pub struct Config {
     group: GroupName,
     settings: Settings,
-    /// What it was built from; the settings say all that counts.
     given: Box<ConfigBuilder>,
 }
 

@@ -57,7 +57,9 @@ impl Settings {
             SettingsError::Missing { name } => SettingsError::Missing {
                 name: format!("{prefix}_{}", name.to_uppercase()),
             },
-            other => other,
+            other @ (SettingsError::Value { .. }
+            | SettingsError::Config(_)
+            | SettingsError::Retry(_)) => other,
         })
     }
 }
@@ -120,7 +122,10 @@ impl<'a> Variable<'a> {
                 value: value.to_owned(),
                 reason,
             },
-            other => other,
+            other @ (SettingsError::Value { .. }
+            | SettingsError::Missing { .. }
+            | SettingsError::Config(_)
+            | SettingsError::Retry(_)) => other,
         })
     }
 }

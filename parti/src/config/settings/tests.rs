@@ -77,9 +77,9 @@ fn json(text: &str) -> Result<Settings, serde_json::Error> {
 /// The same settings as variables: what is nested is joined.
 fn variables(text: &str) -> Vec<(String, String)> {
     let value: serde_json::Value = serde_json::from_str(text).expect("JSON");
-    let plain = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let plain = |value: &serde_json::Value| {
+        let text = value.as_str().map(ToString::to_string);
+        text.unwrap_or_else(|| value.to_string())
     };
     let mut vars = Vec::new();
     for (name, value) in value.as_object().expect("an object") {
