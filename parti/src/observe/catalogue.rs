@@ -85,7 +85,7 @@ catalogue! {
     REBALANCE_DURATION = "parti_calculator_rebalance_duration_seconds", Histogram, Seconds, ["cause"],
         "From the beginning of a plan until its last partition has its new owner, at the leader.";
     REBALANCES = "parti_calculator_rebalance_total", Counter, Count, ["cause", "outcome"],
-        "Rebalances that ended: done, superseded by another plan, failed, or abandoned when the leadership ended.";
+        "Rebalances that ended: done, superseded by another plan, failed, or abandoned with the leadership.";
     ACTIVE_WORKERS = "parti_calculator_active_workers", Gauge, Count, [],
         "Workers that share the partitions, according to the generation this worker knows.";
     PARTITION_COUNT = "parti_calculator_partition_count", Gauge, Count, [],
