@@ -22,6 +22,9 @@ use parti_core::{
 use crate::error::Ended;
 use crate::shell::desk::Pending;
 
+#[cfg(feature = "serde")]
+mod report;
+
 /// How long the driver may not have turned before it counts as stalled. It turns at least once a
 /// second; a busy machine is not a dead process.
 const STALLED: Duration = Duration::from_secs(15);
