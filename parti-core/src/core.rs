@@ -371,13 +371,7 @@ impl Core {
         let (now, lease) = (self.now, self.env.config.lease());
         let loss = self.env.continuity.on_reply(now, lease, op, result);
         let loss = loss.filter(|_| !self.env.config.planted(Planted::UnseenLoss));
-        let mut cx = self.env.cx(self.now);
-        if cx.answered(op, result)
-            && let Phase::Member(member) = &mut self.phase
-            && let Some(leader) = member.leader_mut()
-        {
-            leader.stir();
-        }
+        self.env.cx(self.now).answered(op, result);
         if let Some(loss) = loss {
             return self.lose_history(loss);
         }

@@ -139,8 +139,8 @@ impl PartitionHandler for Tell {
         println!("{partition} is mine, token {}", guard.token());
         Ok(())
     }
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        println!("{partition} is gone: {cause}");
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+        println!("{partition} with token {} ends: {cause}", guard.token());
     }
 }
 
@@ -148,7 +148,7 @@ impl PartitionHandler for Tell {
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let source = FileSource::new(arguments.file, Duration::from_millis(arguments.every_ms));
-    // A file that cannot be read is better found now than by whoever comes to lead.
+    // A file that cannot be read is better found now than by a later leader.
     println!("{} partitions in the file", source.list().await?.len());
     let config = Config::builder(&arguments.group)
         .preset(Preset::Fast)

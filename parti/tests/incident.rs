@@ -8,7 +8,6 @@ mod faulty;
 mod recorder;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use capture::{Capture, Fields};
@@ -68,7 +67,7 @@ fn owners(log: &Capture) -> BTreeMap<String, BTreeMap<String, u64>> {
     owners
 }
 
-/// Whoever is woken at three at night has the log and nothing else.
+/// An operator who is woken at three at night has the log and nothing else.
 #[tokio::test(start_paused = true)]
 async fn the_crash_of_a_worker_can_be_reconstructed_from_the_log_alone() {
     let (log, _guard) = Capture::begin();
@@ -285,11 +284,7 @@ async fn a_degraded_episode_is_one_span_with_its_reason_and_length() {
     let (log, _guard) = Capture::begin();
     let (store, handler) = (FaultyStore::new(), Recorder::new("a"));
     let builder = manager(fast(1), &LocalStore::new(), 2, &handler);
-    let worker = builder
-        .store(Arc::new(store.clone()))
-        .start()
-        .await
-        .expect("starts");
+    let worker = builder.store(store.clone()).start().await.expect("starts");
     worker.wait_assigned().await.expect("is assigned");
     store.set_down(true);
     worker.wait_for(State::Degraded).await.expect("goes on");

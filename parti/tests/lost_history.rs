@@ -48,8 +48,8 @@ async fn a_lost_history_is_a_condition_until_the_quarantine_is_over() {
         (MemoryStore::recreate, "the bucket was created again"),
         (MemoryStore::wipe, "is gone"),
         (
-            |store| store.set_back(parti::store::Revision::new(1)),
-            "was set back",
+            |store| store.roll_back(parti::store::Revision::new(1)),
+            "was rolled back",
         ),
     ];
     for (lose, words) in losses {

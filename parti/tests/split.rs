@@ -4,7 +4,6 @@
 #[path = "support/recorder.rs"]
 mod recorder;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use parti::clock::Clock;
@@ -38,7 +37,7 @@ async fn start(store: &MemoryStore, handler: &Recorder, expected: u32, count: us
     let config = fast(expected).build().expect("coherent");
     let source = StaticSource::new(list(count)).expect("distinct");
     let builder = Manager::builder(config, source, handler.clone())
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio());
     builder.start().await.expect("starts")
 }
@@ -72,7 +71,7 @@ async fn the_survivors_own_what_no_longer_fits_one_value() {
     assert!(pieces(&store) >= 10, "{} pieces", pieces(&store));
     let explained = workers[0].explain(&key(7)).await.expect("read");
     assert!(explained.owner.is_some(), "the pieces are read too");
-    // Whoever joins takes a half; what is left keeps its guards.
+    // A worker that joins takes a half; what is left keeps its guards.
     workers.push(start(&store, &handler, 1, 600).await);
     until("shared", LIMIT, || {
         workers

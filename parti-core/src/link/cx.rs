@@ -162,13 +162,11 @@ impl Cx<'_> {
         self.env.store.state() == CircuitState::Open
     }
 
-    /// A request was answered, whoever asked. Whether this closed the circuit.
-    pub(crate) fn answered(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) -> bool {
+    /// A request was answered, whoever asked.
+    pub(crate) fn answered(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
         let (now, before) = (self.now, self.env.store.state());
         self.env.store.answered(op, now, result);
-        let after = self.env.store.state();
-        self.tell_change(Circuit::Store, before, after);
-        before != after && after == CircuitState::Closed
+        self.tell_change(Circuit::Store, before, self.env.store.state());
     }
 
     /// A request was carried out although no answer has come: what it wrote was seen.

@@ -239,8 +239,7 @@ impl Member {
         self.mind_deafness(cx);
         self.mind_limping(cx);
         if let Some(leader) = &mut self.leader {
-            let leading = leader.step(cx, &self.contact);
-            self.on_leading(cx, leading);
+            leader.step(cx, &self.contact);
         }
         self.keep_leaving(cx, holdings)
     }
@@ -380,8 +379,7 @@ impl Member {
                 holdings.abandon(cx);
                 if let Some(leader) = &mut self.leader {
                     leader.resign(StepDownReason::Stopping);
-                    let leading = leader.step(cx, &self.contact);
-                    self.on_leading(cx, leading);
+                    leader.step(cx, &self.contact);
                 }
                 Membership::On
             }

@@ -1,6 +1,6 @@
 //! Real servers, a proxy for each client before them, and a schedule of faults that is repeatable.
 //!
-//! It is separate from the proxy and the servers because it decides which fault is injected when. What always
+//! It is separate from the proxy and the servers because it decides which fault comes when. What always
 //! holds: the schedule follows from its seed alone, one fault is over before the next begins, and
 //! after the last one everything is healed and the cluster is whole.
 //!
@@ -13,7 +13,7 @@
 //! let mut arena = Arena::start(3, &ServerOptions::default(), 4, 7, "KV_parti_mix")?;
 //! println!("client 0 connects to {}", arena.url(0)?);
 //! let steps = schedule(7, Duration::from_secs(20), arena.clients(), arena.nodes());
-//! arena.inject(&steps, &mut |step| println!("{step}"))?; // blocks
+//! arena.run_faults(&steps, &mut |step| println!("{step}"))?; // blocks
 //! # Ok(())
 //! # }
 //! ```
@@ -130,7 +130,7 @@ pub fn schedule(
     steps
 }
 
-/// Servers with clients that faults are injected into.
+/// Servers with clients, and the faults that can hit either.
 #[derive(Debug)]
 pub struct Arena {
     cluster: NatsCluster,
@@ -192,7 +192,7 @@ impl Arena {
     ///
     /// # Errors
     /// When a server does not come back; the others are healed.
-    pub fn inject(
+    pub fn run_faults(
         &mut self,
         steps: &[ScheduledFault],
         tell: &mut dyn FnMut(&ScheduledFault),
@@ -268,7 +268,7 @@ mod tests {
 
     /// A schedule that cannot be repeated is a failure that cannot be repeated.
     #[test]
-    fn a_seed_repeats_the_schedule_and_every_kind_of_blow_comes() {
+    fn a_seed_repeats_the_schedule_and_every_kind_of_fault_comes() {
         let twenty = Duration::from_secs(20);
         let steps = schedule(7, twenty, 4, 3);
         assert_eq!(steps, schedule(7, twenty, 4, 3));

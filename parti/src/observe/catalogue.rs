@@ -85,7 +85,7 @@ catalogue! {
     REBALANCE_DURATION = "parti_calculator_rebalance_duration_seconds", Histogram, Seconds, ["cause"],
         "From the beginning of a plan until its last partition has its new owner, at the leader.";
     REBALANCES = "parti_calculator_rebalance_total", Counter, Count, ["cause", "outcome"],
-        "Rebalances that ended: done, superseded by another plan, failed, or abandoned with the office.";
+        "Rebalances that ended: done, superseded by another plan, failed, or abandoned with the leadership.";
     ACTIVE_WORKERS = "parti_calculator_active_workers", Gauge, Count, [],
         "Workers that share the partitions, according to the generation this worker knows.";
     PARTITION_COUNT = "parti_calculator_partition_count", Gauge, Count, [],
@@ -142,8 +142,8 @@ catalogue! {
         "The highest fencing token this worker was ever granted.";
     EVICTIONS = "parti_evictions_total", Counter, Count, [],
         "Workers this leader evicted.";
-    EVICTIONS_AVERTED = "parti_evictions_averted_total", Counter, Count, [],
-        "Evictions that a renewal in the last moment averted.";
+    EVICTIONS_CANCELLED = "parti_evictions_cancelled_total", Counter, Count, [],
+        "Evictions that a renewal at the last moment cancelled.";
     SUSPICIONS_CANCELLED = "parti_suspicions_cancelled_total", Counter, Count, [],
         "Workers that were overdue and renewed before they counted as lost.";
     STEP_FAILURES = "parti_leader_step_failures_total", Counter, Count, ["step"],
@@ -186,6 +186,8 @@ catalogue! {
         "Partitions assigned to this worker whose `on_assigned` has not succeeded yet.";
     ASSIGN_FAILURES = "parti_assign_failures_total", Counter, Count, [],
         "Calls of `on_assigned` that failed, panicked or took longer than `assign_timeout`.";
+    TASK_ENDS = "parti_task_ends_total", Counter, Count, [],
+        "Tasks of partitions that failed, panicked or returned before their partition was revoked.";
     DRAIN_TIMEOUTS = "parti_drain_timeouts_total", Counter, Count, [],
         "Partitions that were not drained in time and released all the same.";
     NOTICES_DROPPED = "parti_notices_dropped_total", Counter, Count, ["reader"],

@@ -139,12 +139,8 @@ impl Member {
         // Even what comes while the store is out is no news when it comes again.
         if echo && self.contact.is_news(entry.revision) && !cx.store_is_out() {
             let config = cx.shared_config();
-            let regained = !self.contact.is_held(&config, cx.now);
             self.contact.on_echo(&config, cx.now);
             self.unheard_since = None;
-            if let (true, Some(leader)) = (regained, &mut self.leader) {
-                leader.stir();
-            }
         }
         let kept = self.session.on_seen(cx, entry);
         self.on_kept(cx, holdings, kept)

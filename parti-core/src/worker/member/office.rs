@@ -104,7 +104,7 @@ impl Member {
         let Some(mut leader) = self.leader.take() else {
             return;
         };
-        leader.mind_group(cx, &self.contact);
+        leader.poll_health(cx, &self.contact);
         self.follow.remember(leader.problems());
         let (head, revision) = leader.head();
         let term = leader.term();

@@ -88,7 +88,7 @@ impl Member {
     /// A leader looks at its group before its renewal tells everybody of it.
     pub(super) fn post_bulletin(&mut self, cx: &mut Cx<'_>) {
         let bulletin = self.leader.as_mut().and_then(|leader| {
-            leader.mind_group(cx, &self.contact);
+            leader.poll_health(cx, &self.contact);
             leader.bulletin(cx)
         });
         self.session.post(bulletin);

@@ -25,7 +25,7 @@ use super::{Failure, Server, Task, chaos, rig};
 /// How long the stores in memory are mixed.
 const MEMORY_MIX: Duration = Duration::from_secs(2);
 
-/// How long a request waits for a server that is under faults: shorter than most of them.
+/// How long a request waits for a server under faults: shorter than most faults.
 pub(super) const HASTY: Duration = Duration::from_millis(500);
 
 /// What came out of one target.

@@ -322,15 +322,18 @@ impl World<'_> {
         // A look at the core costs more than most steps; those without effects change little.
         let worth = effects > 0 || steps % 16 == 0;
         let status = worth.then(|| Box::new(running.core.status()));
-        let end = StepEnd {
-            local,
-            deadline,
-            until,
-            wake,
-            effects,
-            status,
+        let fact = Fact::Settled {
+            process,
+            end: StepEnd {
+                local,
+                deadline,
+                until,
+                wake,
+                effects,
+                status,
+            },
         };
-        self.judge.observe(now, &Fact::Settled { process, end });
+        self.judge.observe(now, &fact);
         if self.nodes[node]
             .process(process)
             .is_some_and(|running| running.exited)

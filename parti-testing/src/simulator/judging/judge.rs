@@ -160,8 +160,13 @@ impl Judge {
         }
         self.healed |= matches!(fact, Fact::Healed);
         self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
-        fact.tell(at, &mut self.situations, &mut self.findings);
-        fact.tell(at, &mut self.moves, &mut self.findings);
+        if !matches!(
+            fact,
+            Fact::Step { .. } | Fact::Settled { .. } | Fact::Heard { .. }
+        ) {
+            fact.tell(at, &mut self.situations, &mut self.findings);
+            fact.tell(at, &mut self.moves, &mut self.findings);
+        }
     }
 
     /// Takes in what was found elsewhere than by a checker of facts.

@@ -30,7 +30,7 @@ use super::{
 /// #     async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
 /// #         Ok(())
 /// #     }
-/// #     async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
+/// #     async fn on_revoked(&self, _: &PartitionKey, _: Guard, _: RevokeCause) {}
 /// # }
 /// let (hooks, mut events) = hook_channel(64);
 /// # let config = Config::builder("g").preset(Preset::Fast).expected_workers(1).build()?;
@@ -87,7 +87,7 @@ impl ChannelHooks {
         if missed > 0 && self.sender.send(HookEvent::Missed(missed)).await.is_ok() {
             self.lost.fetch_sub(missed, Ordering::Relaxed);
         }
-        // Whoever read may have stopped.
+        // The reader may have stopped.
         let _ = self.sender.send(event).await;
         self.lost.fetch_sub(1, Ordering::Relaxed);
     }

@@ -35,6 +35,15 @@ pub(super) fn line(status: &Status, notice: &ManagerNotice) {
             let again_ms = pause.as_millis();
             warn!(worker, %partition, %token, failures, again_ms, reason, "on_assigned failed");
         }
+        ManagerNotice::TaskEnded {
+            partition,
+            token,
+            reason,
+            pause,
+        } => {
+            let again_ms = pause.map(|pause| pause.as_millis());
+            warn!(worker, %partition, %token, again_ms, reason, "the partition's task ended");
+        }
         ManagerNotice::DrainTimedOut { partition, token } => {
             warn!(worker, %partition, %token, "not drained in time, released all the same");
         }
@@ -178,7 +187,7 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             term, version, %step, failures, reason, "a step failed"
         ),
         Notice::EvictionAverted { worker: other } => {
-            info!(worker, term, version, %other, "eviction averted by a renewal");
+            info!(worker, term, version, %other, "eviction cancelled by a renewal");
         }
         Notice::SuspicionCancelled { worker: other } => {
             info!(worker, term, version, %other, "suspicion cancelled by a renewal");

@@ -218,6 +218,7 @@ impl Fact {
     }
 
     /// Calls the method of a checker that is for this fact.
+    #[inline]
     pub fn tell(&self, at: Instant, check: &mut dyn Check, findings: &mut Findings) {
         findings.begin(at);
         match self {

@@ -8,7 +8,8 @@ use parti_core::{Epoch, Instant, Key, Notice, Record, SessionStatus, WorkerId};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Leases {
-    seats: BTreeMap<Process, WorkerId>,
+    /// The seat of each process, and until when it relied on it last.
+    seats: BTreeMap<Process, (WorkerId, Option<Instant>)>,
     /// Who has claimed a seat and not lost it yet, and until when it relies on it.
     holders: BTreeMap<WorkerId, BTreeMap<Process, Instant>>,
     /// The latest epoch that a later session of the same slot names as its predecessor.
@@ -17,7 +18,7 @@ pub(in crate::simulator) struct Leases {
 
 impl Leases {
     fn leave(&mut self, process: Process) {
-        if let Some(worker) = self.seats.remove(&process)
+        if let Some((worker, _)) = self.seats.remove(&process)
             && let Some(holders) = self.holders.get_mut(&worker)
         {
             holders.remove(&process);
@@ -49,10 +50,14 @@ impl Leases {
         until: Option<Instant>,
         findings: &mut Findings,
     ) {
-        let Some(worker) = self.seats.get(&process) else {
+        let until = until.unwrap_or(Instant::ORIGIN);
+        let Some((worker, known)) = self.seats.get_mut(&process) else {
             return;
         };
-        let until = until.unwrap_or(Instant::ORIGIN);
+        // Most steps renew nothing.
+        if known.replace(until) == Some(until) {
+            return;
+        }
         let Some(holders) = self.holders.get_mut(worker) else {
             self.holders
                 .insert(worker.clone(), [(process, until)].into());
@@ -75,7 +80,7 @@ impl Check for Leases {
             self.leave(process);
             // It may learn of its claim after a later session has named it.
             if self.named.get(worker).is_none_or(|named| epoch > named) {
-                self.seats.insert(process, worker.clone());
+                self.seats.insert(process, (worker.clone(), None));
             }
         } else if let Notice::IdentityLost { .. } | Notice::Stopped { .. } = notice {
             self.leave(process);

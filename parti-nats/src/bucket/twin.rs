@@ -17,12 +17,11 @@ use parti_core::StoreFault;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use crate::opening::bucket::StreamInfo;
-use crate::opening::options::ApiPrefix;
+use crate::bucket::StreamInfo;
 use crate::requests::api::{Api, connection};
+use crate::settings::options::ApiPrefix;
+use crate::wire::key::GROUP_SUBJECT;
 
-/// What the subject of every group begins with.
-pub(crate) const SUBJECT_PREFIX: &str = "parti.group.";
 /// For how long a group that was heard of counts as alive: some of its looks, of which each reaches one
 /// of ours.
 const ALIVE_FOR: Duration = Duration::from_secs(300);
@@ -87,7 +86,7 @@ impl Twins {
         };
         let domain = info.domain.clone().unwrap_or_default();
         let own = Identity { created, domain };
-        let subject = format!("{SUBJECT_PREFIX}{}", api.names.bucket);
+        let subject = format!("{GROUP_SUBJECT}{}", api.names.bucket);
         if !api.is_connected() || api.violations.forbids_twins(connection(api)) {
             return;
         }
@@ -153,7 +152,7 @@ async fn hear(mut messages: Subscriber, client: Client, subject: String, known: 
             continue;
         };
         if !said.answer {
-            // So that whoever has just begun need not wait for somebody's next look.
+            // So that a store that has just begun need not wait for another's next look.
             let (identity, answer) = (own, true);
             let said = Said { identity, answer }.bytes();
             if let Err(error) = client.publish(subject.clone(), said).await {
@@ -164,7 +163,7 @@ async fn hear(mut messages: Subscriber, client: Client, subject: String, known: 
 }
 
 impl Known {
-    /// Takes note of a bucket somebody uses; which is the own one, if that is another.
+    /// Takes note of a bucket that another store uses. Answers with its own, if that is another one.
     fn hears(&mut self, said: &Identity) -> Option<Identity> {
         let own = self.own.clone().filter(|own| own.created != said.created)?;
         if self.heard.as_ref().is_none_or(|(twin, _)| twin != said) {
@@ -203,7 +202,7 @@ mod tests {
         assert!(read(b"hello").is_err());
     }
 
-    /// The own bucket, heard from another worker, is no twin.
+    /// Its own bucket, named by another worker, is no twin.
     #[test]
     fn only_another_bucket_is_a_twin() {
         let mut known = Known {
