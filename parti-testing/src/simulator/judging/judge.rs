@@ -131,7 +131,8 @@ impl Judge {
     pub(in crate::simulator) fn observe(&mut self, at: Instant, fact: &Fact) {
         self.line(at, || describe(fact));
         self.keep(at, fact);
-        let told = fact.frequent().map(|kind| &mut self.heeding[kind]);
+        let kind = fact.frequent();
+        let told = kind.map(|kind| &mut self.heeding[kind]);
         told.unwrap_or(&mut self.judging).retain(|&index| {
             let (id, check) = &mut self.checks[index];
             let id = *id;
@@ -141,7 +142,7 @@ impl Judge {
                 self.violations
                     .extend(found.map(|reason| Violation { id, at, reason }));
             }
-            self.findings.is_heeded()
+            kind.is_none() || self.findings.is_heeded()
         });
         for situation in self.findings.take_situations() {
             self.situations.count(situation);
