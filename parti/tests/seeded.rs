@@ -20,7 +20,7 @@ use parti_testing::kit::memory_store::MemoryStore;
 use tokio::time::{Instant, sleep, timeout};
 
 const PARTITIONS: u32 = 8;
-/// For how long faults strike.
+/// For how long there are faults.
 const FAULTS: Duration = Duration::from_secs(60);
 /// Within which everything must be owned when they have ended, and for how long without a gap.
 const RECOVERY: Duration = Duration::from_secs(60);
