@@ -43,8 +43,6 @@ pub(crate) struct Session {
     /// Renewals sent up to this prove nothing. A clock that stood still shows the same time before
     /// and after.
     trusted_from: Instant,
-    /// When the last applied write was acknowledged.
-    pub(crate) acknowledged_at: Instant,
     seq: u64,
     status: SessionStatus,
     /// What the next renewal says that the guards obey, and what the last one that counts said.
@@ -108,7 +106,6 @@ impl Session {
             revision: claimed.revision,
             deadline: valid_until,
             trusted_from: claimed.trusted_from,
-            acknowledged_at: cx.now,
             seq: 0,
             status: SessionStatus::Active,
             promise: Mode::Exclusive,
@@ -381,7 +378,7 @@ impl Session {
         own
     }
 
-    fn on_outcome(&mut self, cx: &Cx<'_>, outcome: Outcome) -> Kept {
+    fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Kept {
         let Renewal::Running {
             attempt,
             status,
@@ -398,7 +395,7 @@ impl Session {
                 let status = *status;
                 self.promised = *promise;
                 self.revision = revision;
-                self.acknowledged_at = cx.now;
+                cx.on_renewal_applied();
                 let mut due = first_sent + cx.config().heartbeat_interval();
                 if is_trusted(first_sent, self.trusted_from) {
                     self.deadline = self.deadline.max(first_sent + cx.config().hold());

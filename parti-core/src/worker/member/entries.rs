@@ -10,57 +10,48 @@ use crate::ports::store::{Entry, WatchEvent};
 use crate::records::keys::Key;
 use crate::records::outline::SessionOutline;
 use crate::records::record::Verb;
-use crate::resilience::breaker::CallEnd;
-use crate::worker::holdings::Holdings;
-use crate::worker::requests::Requests;
+use crate::worker::context::WorkerCx;
 
 impl Member {
     pub(crate) fn on_watch(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        requests: &mut Requests,
+        cx: &mut WorkerCx<'_>,
         id: WatchId,
         event: &WatchEvent,
     ) -> Membership {
-        if !self.watching.accepts(cx, id, event) {
+        if !cx.on_watch(id, event) {
             return Membership::On;
         }
         match event {
-            WatchEvent::Entry(entry) => self.on_entry(cx, holdings, requests, entry, true),
+            WatchEvent::Entry(entry) => self.on_entry(cx, entry, true),
             WatchEvent::CaughtUp { revision } => {
                 self.follow.on_caught_up(cx.now);
-                if self.follow.head_revision() > Revision::ZERO && !self.watching.showed_head() {
+                if self.follow.head_revision() > Revision::ZERO
+                    && !cx.link().watching().showed_head()
+                {
                     let soon = cx.now + cx.config().acknowledge_delay();
                     self.reconcile.hasten(soon);
                 }
                 if let Some(leader) = &mut self.leader {
                     leader.on_caught_up(cx, *revision);
                 }
-                self.look_at_requests(cx, requests);
+                self.look_at_requests(cx);
                 Membership::On
             }
-            WatchEvent::Lost { reason } => {
-                cx.suspect();
-                cx.notify(crate::io::notice::Notice::WatchRenewed {
-                    reason: reason.clone(),
-                });
-                Membership::On
-            }
+            WatchEvent::Lost { .. } => Membership::On,
         }
     }
 
     /// Takes in an entry; `echoed` when the watch brought it, so that it proves contact.
     pub(super) fn on_entry(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        requests: &mut Requests,
+        cx: &mut WorkerCx<'_>,
         entry: &Entry,
         echoed: bool,
     ) -> Membership {
         if let Some(leader) = &mut self.leader {
-            leader.on_entry(cx, &self.contact, entry);
+            let contact = *cx.link().contact();
+            leader.on_entry(cx, &contact, entry);
         }
         match Key::parse(&entry.key) {
             Key::Head => {
@@ -68,22 +59,22 @@ impl Member {
                 Membership::On
             }
             Key::Session(worker) if worker == self.session.worker => {
-                self.on_own_session(cx, holdings, entry, echoed)
+                self.on_own_session(cx, entry, echoed)
             }
             Key::Session(worker) => {
                 self.on_other_session(cx, &worker, entry);
                 Membership::On
             }
             Key::Assignment(worker) if worker == self.session.worker => {
-                self.take_in(cx, holdings, entry);
+                self.take_in(cx, entry);
                 Membership::On
             }
             Key::Piece(worker, number) if worker == self.session.worker => {
-                self.take_piece(cx, holdings, number, entry);
+                self.take_piece(cx, number, entry);
                 Membership::On
             }
             Key::Control(verb, worker) if worker == self.session.worker => {
-                self.on_control(cx, requests, verb, entry);
+                self.on_control(cx, verb, entry);
                 Membership::On
             }
             Key::Assignment(_)
@@ -96,13 +87,7 @@ impl Member {
         }
     }
 
-    pub(super) fn on_control(
-        &mut self,
-        cx: &mut Cx<'_>,
-        requests: &mut Requests,
-        verb: Verb,
-        entry: &Entry,
-    ) {
+    pub(super) fn on_control(&mut self, cx: &mut WorkerCx<'_>, verb: Verb, entry: &Entry) {
         let known = self
             .follow
             .head()
@@ -113,21 +98,16 @@ impl Member {
             .as_ref()
             .map(|l| l.head().0.version)
             .unwrap_or_default();
-        requests.on_entry(cx, verb, entry, known.max(own));
+        cx.requests
+            .on_entry(&mut cx.cx, verb, entry, known.max(own));
     }
 
     /// The own session came back, or somebody else's in its place.
-    fn on_own_session(
-        &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        entry: &Entry,
-        echoed: bool,
-    ) -> Membership {
+    fn on_own_session(&mut self, cx: &mut WorkerCx<'_>, entry: &Entry, echoed: bool) -> Membership {
         let outline = entry.value.as_deref().and_then(SessionOutline::of);
         let own = outline.is_some_and(|outline| outline.nonce == self.session.nonce);
         if own && echoed {
-            cx.saw_watch(CallEnd::Succeeded);
+            cx.on_echo(entry.revision, self.session.revision);
         }
         // Epochs come again in another history: a record may be for the same seat and epoch and yet
         // be another's.
@@ -135,19 +115,8 @@ impl Member {
             let (key, revision) = (entry.key.clone(), self.session.revision);
             return Membership::HistoryLost(HistoryLoss::Vanished { key, revision });
         }
-        let echo = own && echoed && entry.revision >= self.session.revision;
-        // Even what comes while the store is out is no news when it comes again.
-        if echo && self.contact.is_news(entry.revision) && !cx.store_is_out() {
-            let config = cx.shared_config();
-            let regained = !self.contact.is_held(&config, cx.now);
-            self.contact.on_echo(&config, cx.now);
-            self.unheard_since = None;
-            if let (true, Some(leader)) = (regained, &mut self.leader) {
-                leader.stir();
-            }
-        }
         let kept = self.session.on_seen(cx, entry);
-        self.on_kept(cx, holdings, kept)
+        self.on_kept(cx, kept)
     }
 
     fn on_other_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, entry: &Entry) {
@@ -183,8 +152,7 @@ impl Member {
             let jitter = cx.config().election_jitter();
             self.jitter = cx.rng().duration_below(jitter);
             if self.leader.is_none() && self.follow.leader() != before.as_ref() {
-                self.watching
-                    .change(cx, self.follow.scope(&self.session.worker));
+                cx.watch(self.follow.scope(&self.session.worker));
             }
         }
     }

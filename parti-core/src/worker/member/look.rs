@@ -10,7 +10,7 @@ use crate::link::cx::Cx;
 use crate::model::id::Revision;
 use crate::ports::store::{StoreInfo, StoreOp};
 use crate::records::keys::{assignment_key, head_key, session_key};
-use crate::worker::holdings::Holdings;
+use crate::worker::context::WorkerCx;
 
 impl Member {
     /// What the store says of itself: limits and settings can change while a worker runs.
@@ -73,16 +73,16 @@ impl Member {
 
     /// After the lease was lost, the same session goes on once it is renewed *and* the history is
     /// known to be the one in which its partitions were granted.
-    pub(super) fn resume_if_intact(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        let valid = cx.now < self.session.deadline;
-        if !self.suspended || !valid || self.departure.is_some() {
+    pub(super) fn resume_if_intact(&mut self, cx: &mut WorkerCx<'_>) {
+        let valid = cx.now < self.session.deadline && self.departure.is_none();
+        let Some(since) = cx.link().suspended_at().filter(|_| valid) else {
             self.session.mind_idleness(cx, false);
             return;
-        }
-        if cx.continuity().is_intact_since(self.suspended_at) {
-            self.suspended = false;
+        };
+        if cx.history().is_intact_since(since) {
+            cx.resume_link();
             self.session.mind_idleness(cx, false);
-            holdings.resume(cx);
+            cx.holdings.resume(&mut cx.cx);
         } else {
             cx.suspect();
             self.session.mind_idleness(cx, true);

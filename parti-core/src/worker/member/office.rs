@@ -40,7 +40,7 @@ impl Member {
         };
         cx.notify(change);
         self.leader = Some(Box::new(leader));
-        self.watching.change(cx, WatchScope::All);
+        cx.watch(WatchScope::All);
         self.snapshot_begins();
         self.reconcile.lead(cx);
     }
@@ -52,7 +52,7 @@ impl Member {
         op: OpId,
         result: Result<Plan, PlanError>,
     ) {
-        let contact = self.contact;
+        let contact = *cx.link().contact();
         if let Some(leader) = self.leader_mut() {
             leader.on_planned(cx, &contact, op, result);
         }
@@ -94,8 +94,7 @@ impl Member {
             let jitter = cx.config().election_jitter();
             self.jitter = cx.rng().duration_below(jitter);
             if self.leader.is_none() {
-                self.watching
-                    .change(cx, self.follow.scope(&self.session.worker));
+                cx.watch(self.follow.scope(&self.session.worker));
             }
         }
     }
@@ -104,14 +103,13 @@ impl Member {
         let Some(mut leader) = self.leader.take() else {
             return;
         };
-        leader.mind_group(cx, &self.contact);
+        leader.mind_group(cx, cx.link().contact());
         self.follow.remember(leader.problems());
         let (head, revision) = leader.head();
         let term = leader.term();
         self.follow.wrote_head(cx, head.clone(), revision);
         cx.notify(Notice::LeadershipLost { term, reason });
-        self.watching
-            .change(cx, self.follow.scope(&self.session.worker));
+        cx.watch(self.follow.scope(&self.session.worker));
         self.reconcile.follow(cx);
     }
 }

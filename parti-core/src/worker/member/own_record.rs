@@ -21,7 +21,7 @@ use crate::ports::store::{Entry, StoreOp};
 use crate::records::assembly::Assembly;
 use crate::records::keys::{piece_key, pieces_prefix};
 use crate::records::record::{AssignmentRecord, Record};
-use crate::worker::holdings::Holdings;
+use crate::worker::context::WorkerCx;
 
 /// More missing pieces than this are read with one list of all.
 const MANY: usize = 8;
@@ -53,7 +53,7 @@ impl OwnRecord {
 
 impl Member {
     /// Takes in a record of the own assignment, if it is for this session and newer.
-    pub(super) fn take_in(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings, entry: &Entry) {
+    pub(super) fn take_in(&mut self, cx: &mut WorkerCx<'_>, entry: &Entry) {
         let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
             None => return,
             Some(Ok(record)) => record,
@@ -63,17 +63,17 @@ impl Member {
         };
         match record {
             Record::Assignment(record) => {
-                if self.is_news(cx, holdings, (record.epoch, record.version), entry) {
+                if self.is_news(cx, (record.epoch, record.version), entry) {
                     self.own_record = OwnRecord::default();
-                    self.apply(cx, holdings, &record, entry.revision);
+                    self.apply(cx, &record, entry.revision);
                 }
             }
             Record::Manifest(manifest) => {
-                if self.is_news(cx, holdings, (manifest.epoch, manifest.version), entry) {
+                if self.is_news(cx, (manifest.epoch, manifest.version), entry) {
                     self.own_record.stored.expect(Some(manifest));
                     self.own_record.revision = entry.revision;
                     self.own_record.read_at = Some(cx.now);
-                    self.put_together(cx, holdings);
+                    self.put_together(cx);
                 }
             }
             Record::Head(_)
@@ -90,8 +90,7 @@ impl Member {
 
     fn is_news(
         &self,
-        cx: &mut Cx<'_>,
-        holdings: &Holdings,
+        cx: &mut WorkerCx<'_>,
         (epoch, version): (Epoch, Version),
         entry: &Entry,
     ) -> bool {
@@ -102,18 +101,12 @@ impl Member {
             }
             return false;
         }
-        let known = holdings.applied().max(self.own_record.awaited());
+        let known = cx.holdings.applied().max(self.own_record.awaited());
         version > known || cx.planted(Planted::OldRecord)
     }
 
     /// Takes in a piece of the own assignment.
-    pub(super) fn take_piece(
-        &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        number: u32,
-        entry: &Entry,
-    ) {
+    pub(super) fn take_piece(&mut self, cx: &mut WorkerCx<'_>, number: u32, entry: &Entry) {
         let known = self.own_record.revisions.entry(number).or_default();
         if entry.revision <= *known {
             return;
@@ -135,11 +128,11 @@ impl Member {
             }
             None => self.own_record.stored.lose(number),
         }
-        self.put_together(cx, holdings);
+        self.put_together(cx);
     }
 
     /// Takes in what is awaited once all of it is there.
-    fn put_together(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+    fn put_together(&mut self, cx: &mut WorkerCx<'_>) {
         if self.own_record.read_at.is_none() {
             return;
         }
@@ -157,22 +150,16 @@ impl Member {
         for number in of_no_use {
             self.own_record.stored.lose(number);
         }
-        self.apply(cx, holdings, &record, self.own_record.revision);
+        self.apply(cx, &record, self.own_record.revision);
     }
 
-    fn apply(
-        &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        record: &AssignmentRecord,
-        revision: Revision,
-    ) {
+    fn apply(&mut self, cx: &mut WorkerCx<'_>, record: &AssignmentRecord, revision: Revision) {
         cx.learn(record.version);
         self.record_revision = revision;
         if let Some(departure) = &mut self.departure {
             departure.note_unowned(&record.revoking);
         }
-        holdings.take_in(cx, record);
+        cx.holdings.take_in(&mut cx.cx, record);
         self.session.speak(cx);
     }
 
