@@ -31,45 +31,22 @@ use crate::records::problem::Problem;
 use crate::records::record::Head;
 use crate::resilience::backoff::Backoff;
 
-mod act;
-mod agree;
-mod around;
-mod audit;
-mod bench;
-mod commit;
+use planning::misfits::Around;
 mod committing;
-mod confirmations;
-mod facts;
-mod fitting;
-mod futile;
-mod holds;
-mod inherit;
-mod ledger;
-mod listing;
-mod parking;
-mod plan;
+mod judging;
+mod knowledge;
 mod planning;
-mod problems;
-mod releases;
-mod resign;
-mod seats;
-mod spared;
-mod spill;
-mod succession;
-mod unowned;
-mod verdict;
-pub(crate) mod view;
+mod resigning;
 
-use around::Around;
-use bench::Bench;
-use commit::Commit;
-use confirmations::Confirmations;
-use inherit::Origin;
-use plan::{Brief, Requested, Target};
-use problems::Minding;
-use spared::Spared;
-use verdict::{Changing, Verdict};
-use view::{News, View};
+use committing::commit::Commit;
+use judging::problems::Minding;
+use judging::verdict::{Changing, Verdict};
+use knowledge::confirmations::Confirmations;
+use knowledge::postponed::Spared;
+use knowledge::quarantine::Bench;
+use knowledge::view::{News, View};
+use planning::inherited::Origin;
+use planning::target::{Brief, Requested, Target};
 
 /// What a new leader brings along.
 #[derive(Clone, Debug)]
@@ -117,7 +94,7 @@ pub(crate) struct Leader {
     table: Option<Arc<PartitionTable>>,
     /// Where it comes from.
     origin: Origin,
-    listing: listing::Listing,
+    listing: planning::listing::Listing,
     /// Refresh requests that were listed for.
     listed: BTreeSet<Requested>,
     target: Option<Target>,
@@ -150,7 +127,7 @@ pub(crate) struct Leader {
     /// Until when those lost together may still come back, once most of the group was lost at once.
     restarting: Option<Instant>,
     advance_at: Option<Instant>,
-    agreement: agree::Agreement,
+    agreement: knowledge::agreement::Agreement,
     failures: u32,
     backoff: Backoff,
     resigning: Option<StepDownReason>,
@@ -224,7 +201,7 @@ impl Leader {
             joins: BTreeMap::new(),
             table: None,
             origin: Origin::default(),
-            listing: listing::Listing::Wanted,
+            listing: planning::listing::Listing::Wanted,
             listed: BTreeSet::new(),
             target: None,
             planned_around: BTreeMap::new(),
@@ -249,7 +226,7 @@ impl Leader {
             spared: Spared::default(),
             restarting: None,
             advance_at: None,
-            agreement: agree::Agreement::new(cx.now, &agreed),
+            agreement: knowledge::agreement::Agreement::new(cx.now, &agreed),
             failures: 0,
             backoff: cx.config().retry().endless(Duration::MAX),
             resigning: None,

@@ -316,7 +316,7 @@ const METRICS_OF: [(&str, &str); 4] = [
 ];
 
 /// Each case that once left partitions without an owner or without work: what is said of it, and what
-/// is measured. The core's own table plays them, see `parti-core/src/core/tests/cases.rs`.
+/// is measured. The core's own table plays them, see `parti-core/src/core/tests/leadership/cases.rs`.
 const CASES: [(u8, &[&str], &str); 9] = [
     (1, &["partitions_parked"], "parti_parked_by_reason"),
     (2, &["source_failing"], "parti_problem_count"),
@@ -359,7 +359,7 @@ fn every_case_has_its_conditions_its_metric_and_its_alerts() {
     let page = read("docs/OPERATIONS.md");
     let (_, section) = page.split_once("## Probes").expect("the section");
     let documented = rows(section.split("\n## ").next().unwrap_or_default());
-    let played = read("parti-core/src/core/tests/cases.rs");
+    let played = read("parti-core/src/core/tests/leadership/cases.rs");
     let panels = read("docs/observability/dashboard.json");
     for (number, conditions, measured) in CASES {
         assert!(

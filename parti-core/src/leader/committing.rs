@@ -4,16 +4,16 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::commit::{Commit, Draft};
-use super::fitting::What;
-use super::ledger::{Step, advance};
-use super::plan::{Judged, Target};
-use super::seats::{Evictions, Seats};
-use super::view::Fate;
-use super::{Leader, Leading, Work};
 use crate::config::Mode;
 use crate::io::event::{OpId, OpOwner};
 use crate::io::notice::{FailedStep, Notice, StepDownReason};
+use crate::leader::committing::commit::{Commit, Draft};
+use crate::leader::committing::fitting::What;
+use crate::leader::committing::ledger::{Step, advance};
+use crate::leader::committing::slots::{Evictions, Seats};
+use crate::leader::knowledge::view::Fate;
+use crate::leader::planning::target::{Judged, Target};
+use crate::leader::{Leader, Leading, Work};
 use crate::link::attempt::Outcome;
 use crate::link::cx::Cx;
 use crate::model::id::{Revision, WorkerId};
@@ -23,15 +23,21 @@ use crate::ports::store::{StoreError, StoreOp, StoreReply};
 use crate::records::carried::Carried;
 use crate::records::record::SessionStatus;
 
+pub(crate) mod audit;
+pub(crate) mod commit;
+pub(crate) mod fitting;
+pub(crate) mod ledger;
+pub(crate) mod slots;
+
 impl Leader {
-    pub(super) fn commit(
+    pub(crate) fn commit(
         &mut self,
         cx: &mut Cx<'_>,
         target: Target,
         begins: bool,
         cause: Cause,
         evictions: BTreeMap<WorkerId, Judged>,
-        requests: Vec<super::Requested>,
+        requests: Vec<crate::leader::Requested>,
     ) {
         let config = cx.shared_config();
         let evicting: Evictions = evictions
@@ -158,7 +164,7 @@ impl Leader {
         self.on_outcome(cx, outcome)
     }
 
-    pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Leading {
+    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> Leading {
         match outcome {
             Outcome::Pending => Leading::On,
             Outcome::Lost(_) if cx.planted(Planted::NeverYields) => {

@@ -6,14 +6,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::around::{Around, Barred};
-use super::facts::Difference;
-use super::futile::Futile;
-use super::plan::{Brief, Judged, Target, candidates, input};
-use super::spill::spill;
-use super::{Leader, Work};
 use crate::io::event::OpId;
 use crate::io::notice::{FailedStep, Notice};
+use crate::leader::judging::facts::Difference;
+use crate::leader::planning::failed_everywhere::Futile;
+use crate::leader::planning::misfits::{Around, Barred};
+use crate::leader::planning::overflow::spill;
+use crate::leader::planning::target::{Brief, Judged, Target, candidates, input};
+use crate::leader::{Leader, Work};
 use crate::link::contact::Contact;
 use crate::link::cx::Cx;
 use crate::model::id::WorkerId;
@@ -21,9 +21,16 @@ use crate::model::state::Cause;
 use crate::planted::Planted;
 use crate::ports::strategy::{Plan, PlanError, PlanInput, WorkerTable};
 
+pub(crate) mod failed_everywhere;
+pub(crate) mod inherited;
+pub(crate) mod listing;
+pub(crate) mod misfits;
+pub(crate) mod overflow;
+pub(crate) mod target;
+
 impl Leader {
     /// Asks the strategy.
-    pub(super) fn plan(
+    pub(crate) fn plan(
         &mut self,
         cx: &mut Cx<'_>,
         cause: Cause,
@@ -283,7 +290,7 @@ impl Leader {
     }
 
     /// Goes on towards the target with what has been acknowledged since.
-    pub(super) fn go_on(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn go_on(&mut self, cx: &mut Cx<'_>) {
         let Some(target) = self.target.clone() else {
             return;
         };

@@ -7,7 +7,7 @@
 //!
 //! To add one: keep the fact and since when it holds where it belongs; give it a variant of
 //! [`ProblemKind`] (its word, its number in records, whether the leader tells it); add a line to
-//! `Member::problems` in `member/problems.rs`, or to `Leader::problems` in `leader/problems.rs`. The
+//! `Member::problems` in `member/problems.rs`, or to `Leader::problems` in `leader/judging/problems.rs`. The
 //! facade's table in `parti/src/observe/health.rs` says which condition it is; a test fails until it does.
 
 use alloc::string::String;

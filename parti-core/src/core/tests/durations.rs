@@ -7,9 +7,9 @@ use core::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::world::World;
 use super::{counts, secs};
 use crate::config::{Config, ConfigBuilder, Preset};
+use crate::core::tests::world::World;
 use crate::io::event::{Event, StopMode};
 use crate::model::state::State;
 use crate::resilience::backoff::RetryPolicy;

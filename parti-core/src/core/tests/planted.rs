@@ -8,10 +8,10 @@ use alloc::format;
 use alloc::string::ToString;
 use core::time::Duration;
 
-use super::agreement::lose_bucket;
-use super::world::World;
 use super::{counts, expecting, leader, secs};
 use crate::config::ConfigBuilder;
+use crate::core::tests::mixed::agreement::lose_bucket;
+use crate::core::tests::world::World;
 use crate::io::event::{Event, StopMode};
 use crate::planted::Planted;
 use crate::ports::source::SourceError;
@@ -164,11 +164,11 @@ fn taken_slot_and_a_new_leader(bug: Option<Planted>) -> bool {
 /// A worker that was evicted alive has its slot again while its callbacks run.
 fn retaken_slot(bug: Option<Planted>) -> bool {
     let mut world = World::new(12);
-    let evicted = super::drains::evicted_alive(&mut world, bug);
+    let evicted = crate::core::tests::membership::drains::evicted_alive(&mut world, bug);
     let end = world.now + secs(2);
     while world.now < end {
         world.run(Duration::from_millis(10));
-        if super::drains::overlapping(&world, evicted) > 0 {
+        if crate::core::tests::membership::drains::overlapping(&world, evicted) > 0 {
             return true;
         }
     }

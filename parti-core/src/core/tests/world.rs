@@ -8,9 +8,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::deal::{Rule, deal, deal_by};
 use crate::config::{Config, ConfigBuilder};
 use crate::core::Core;
+use crate::core::tests::deal::{Rule, deal, deal_by};
 use crate::io::boot::Boot;
 use crate::io::effect::{Effect, RevokeCause};
 use crate::io::event::{Event, OpOwner, WatchId};

@@ -1,0 +1,241 @@
+//! From the view to the ledger's seats: names become indices, keys become ranks.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::config::{Config, Mode};
+use crate::leader::committing::ledger::{Granted, NOBODY, Page, Seat, Standing};
+use crate::leader::knowledge::view::{Fate, SessionView, View};
+use crate::leader::planning::target::Target;
+use crate::model::id::{Epoch, WorkerId};
+use crate::model::partition::PartitionKey;
+use crate::model::table::PartitionTable;
+use crate::model::time::Instant;
+use crate::ports::strategy::NO_OWNER;
+use crate::records::agreement::Agreed;
+use crate::records::record::{AssignmentRecord, RecordGrant, Remains, Revoking, SessionStatus};
+
+/// Who is evicted in the commit being prepared, and whether after a full lease of silence.
+pub(crate) type Evictions = BTreeMap<WorkerId, bool>;
+
+/// The ledger of a moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Seats {
+    /// The worker of each seat, ordered.
+    pub(crate) workers: Vec<WorkerId>,
+    pub(crate) seats: Vec<Seat>,
+    /// The target seat by rank; partitions no longer listed follow without target.
+    pub(crate) target: Vec<u32>,
+    /// Partitions that are held but no longer listed; their ranks follow those of the table.
+    strays: Vec<PartitionKey>,
+}
+
+impl Seats {
+    pub(crate) fn build(
+        config: &Config,
+        now: Instant,
+        view: &View,
+        target: &Target,
+        evictions: &Evictions,
+        (mode, rule): (Mode, &Agreed),
+    ) -> Self {
+        let mut workers: BTreeSet<&WorkerId> = view.records.keys().collect();
+        workers.extend(
+            view.sessions
+                .iter()
+                .filter(|(_, s)| s.is_living())
+                .map(|(id, _)| id),
+        );
+        workers.extend(target.workers.as_slice().iter().map(|worker| &worker.id));
+        let workers: Vec<WorkerId> = workers.into_iter().cloned().collect();
+        let mut ranks = Ranks {
+            table: &target.table,
+            strays: BTreeMap::new(),
+        };
+        let seats = workers.iter().map(|worker| {
+            let page = view.records.get(worker).map(|record| ranks.page(record));
+            let mut standing = standing(config, now, view, mode, worker, evictions, &mut ranks);
+            if standing == Standing::Reserved && target.has_ended_hold(view, worker) {
+                standing = Standing::Ended;
+            }
+            let evicted = evictions.contains_key(worker);
+            // Until the earlier session has ended, its record stays the record of the slot.
+            let inherited = matches!(standing, Standing::Ending { .. });
+            let living = living_epoch(view, worker).filter(|_| !evicted && !inherited);
+            Seat {
+                page,
+                standing,
+                living,
+                planned: target.epochs.contains_key(worker),
+                damaged: view.damaged.contains(worker),
+                waits: waits_for_mode(view, worker, rule),
+            }
+        });
+        let seats = seats.collect();
+        let strays = ranks.into_strays();
+        let mut seat_of = target.workers.as_slice().iter().map(|worker| {
+            workers
+                .binary_search(&worker.id)
+                .ok()
+                .and_then(|seat| u32::try_from(seat).ok())
+        });
+        let index: Vec<u32> = seat_of
+            .by_ref()
+            .map(|seat| seat.unwrap_or(NOBODY))
+            .collect();
+        let seat = |&owner: &u32| {
+            if owner == NO_OWNER {
+                NOBODY
+            } else {
+                index[owner as usize]
+            }
+        };
+        let mut seats_by_rank: Vec<u32> = target.owners.iter().map(seat).collect();
+        seats_by_rank.resize(target.table.len() + strays.len(), NOBODY);
+        Self {
+            workers,
+            seats,
+            target: seats_by_rank,
+            strays,
+        }
+    }
+
+    /// The key of a rank.
+    pub(crate) fn key<'a>(&'a self, table: &'a PartitionTable, rank: u32) -> &'a PartitionKey {
+        let rank = rank as usize;
+        match table.as_slice().get(rank) {
+            Some(partition) => &partition.key,
+            None => &self.strays[rank - table.len()],
+        }
+    }
+
+    /// The lists of a record, in keys again.
+    pub(crate) fn lists(&self, target: &Target, page: &Page) -> (Vec<RecordGrant>, Vec<Revoking>) {
+        let table = &target.table;
+        let granted = page.granted.iter().map(|granted| RecordGrant {
+            partition: self.key(table, granted.rank).clone(),
+            token: granted.token,
+            anchor: granted.anchor.clone(),
+        });
+        let revoking = page.revoking.iter().map(|&(rank, since)| Revoking {
+            partition: self.key(table, rank).clone(),
+            since,
+            parked: target.reasons.get(&rank).copied(),
+        });
+        (granted.collect(), revoking.collect())
+    }
+}
+
+/// Whether a worker relies on a stricter mode than holds: it is granted nothing before that does.
+fn waits_for_mode(view: &View, worker: &WorkerId, rule: &Agreed) -> bool {
+    let said = view
+        .sessions
+        .get(worker)
+        .and_then(|session| session.record.as_ref());
+    said.is_some_and(|said| said.settings.mode.is_stricter_than(rule.holds))
+}
+
+/// The epoch a record may be written for.
+fn living_epoch(view: &View, worker: &WorkerId) -> Option<Epoch> {
+    let session = view.sessions.get(worker)?;
+    let record = session.record.as_ref()?;
+    matches!(
+        record.status,
+        SessionStatus::Active | SessionStatus::Draining
+    )
+    .then(|| session.epoch())
+}
+
+fn standing(
+    config: &Config,
+    now: Instant,
+    view: &View,
+    mode: Mode,
+    worker: &WorkerId,
+    evictions: &Evictions,
+    ranks: &mut Ranks<'_>,
+) -> Standing {
+    let Some(record) = view.records.get(worker) else {
+        return Standing::Ended;
+    };
+    let session = view.sessions.get(worker);
+    let later =
+        session.filter(|session| session.record.is_some() && session.epoch() > record.epoch);
+    if evictions.get(worker) == Some(&true) && later.is_none() {
+        return Standing::Ended;
+    }
+    match view.fate(config, worker, record.epoch) {
+        Fate::Ended => Standing::Ended,
+        // In overlap mode nobody waits for anybody.
+        Fate::EndsAt(at) if now >= at || mode == Mode::Overlap => Standing::Ended,
+        Fate::Reserved { until } if now >= until => Standing::Ended,
+        Fate::Reserved { .. } => Standing::Reserved,
+        Fate::EndsAt(_) if later.is_some() => Standing::Ending {
+            draining: later.and_then(|later| draining_before(later, record.epoch, ranks)),
+        },
+        Fate::Living | Fate::EndsAt(_) => {
+            let session = session.filter(|session| session.epoch() == record.epoch);
+            let said = session.and_then(|session| session.record.as_ref());
+            let draining = said.map(|said| said.draining.iter().map(|key| ranks.rank(key)));
+            Standing::Bound {
+                applied: said.map(|said| said.applied).unwrap_or_default(),
+                draining: draining.into_iter().flatten().collect(),
+            }
+        }
+    }
+}
+
+/// What an earlier session of a slot still drains, if its process itself says so.
+fn draining_before(
+    later: &SessionView,
+    epoch: Epoch,
+    ranks: &mut Ranks<'_>,
+) -> Option<BTreeSet<u32>> {
+    let said = later.record.as_ref()?;
+    match later.remains(epoch)? {
+        Remains::Everything => None,
+        Remains::Draining => Some(said.draining.iter().map(|key| ranks.rank(key)).collect()),
+    }
+}
+
+/// Keys to ranks; keys that are not in the table get ranks behind it.
+struct Ranks<'a> {
+    table: &'a PartitionTable,
+    strays: BTreeMap<PartitionKey, u32>,
+}
+
+impl Ranks<'_> {
+    fn rank(&mut self, key: &PartitionKey) -> u32 {
+        self.table.rank_of(key).unwrap_or_else(|| {
+            let next = (self.table.len() + self.strays.len()) as u32;
+            *self.strays.entry(key.clone()).or_insert(next)
+        })
+    }
+
+    fn page(&mut self, record: &AssignmentRecord) -> Page {
+        let granted = record.granted.iter().map(|grant| Granted {
+            rank: self.rank(&grant.partition),
+            token: grant.token,
+            anchor: grant.anchor.clone(),
+        });
+        let granted = granted.collect();
+        let revoking = record
+            .revoking
+            .iter()
+            .map(|r| (self.rank(&r.partition), r.since));
+        Page {
+            epoch: record.epoch,
+            granted,
+            revoking: revoking.collect(),
+        }
+    }
+
+    fn into_strays(self) -> Vec<PartitionKey> {
+        let mut strays: Vec<(PartitionKey, u32)> = self.strays.into_iter().collect();
+        strays.sort_unstable_by_key(|&(_, rank)| rank);
+        strays.into_iter().map(|(key, _)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

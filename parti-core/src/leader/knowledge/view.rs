@@ -1,0 +1,416 @@
+//! What a leader knows of the bucket: the fold of its watch over all keys.
+//!
+//! What always holds: per key, revisions never go back; what a leader wrote itself is known at once,
+//! without waiting for the watch.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use core::cmp::Ordering;
+use core::time::Duration;
+
+use crate::config::Config;
+use crate::io::notice::{HistoryLoss, Notice};
+use crate::leader::knowledge::parking::Parking;
+use crate::leader::knowledge::predecessors;
+use crate::link::cx::Cx;
+use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId};
+use crate::model::partition::PartitionKey;
+use crate::model::time::Instant;
+use crate::planted::Planted;
+use crate::ports::store::{Entry, Expect};
+use crate::records::assembly::Assembly;
+use crate::records::keys::Key;
+use crate::records::outline::SessionOutline;
+use crate::records::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
+use crate::records::wire::WireError;
+
+mod absence;
+mod assignments;
+mod own;
+mod planning;
+mod seen;
+mod session;
+
+pub(crate) use session::unknown_session;
+
+pub(crate) use seen::SessionView;
+
+/// What became of an incarnation, as far as the leader can prove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It may hold what it was granted.
+    Living,
+    /// It was evicted although alive, or its slot was taken before its end: it may hold partitions
+    /// until then.
+    EndsAt(Instant),
+    /// It has ended, but its seat is kept for a replacement until then.
+    Reserved { until: Instant },
+    /// It holds nothing any more.
+    Ended,
+}
+
+/// What an entry changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Nothing.
+    Nothing,
+    /// A session was renewed and says what it said before.
+    Renewal,
+    /// A session acknowledged something.
+    Acknowledgement,
+    /// Something else changed.
+    Change,
+}
+
+/// The bucket as the leader knows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    pub(crate) sessions: BTreeMap<WorkerId, SessionView>,
+    pub(crate) records: BTreeMap<WorkerId, AssignmentRecord>,
+    pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
+    /// What has no owner.
+    pub(crate) parking: Parking,
+    /// Workers whose record was overwritten by a foreign hand and has to be written again.
+    pub(crate) damaged: BTreeSet<WorkerId>,
+    /// Assignments that this release cannot read, and for which incarnation they are.
+    pub(crate) unread: BTreeMap<WorkerId, Epoch>,
+    /// Of assignments in pieces, what is stored.
+    pub(crate) pieces: BTreeMap<WorkerId, Assembly>,
+    /// In which format each assignment is stored.
+    pub(crate) formats: BTreeMap<WorkerId, u16>,
+    /// Sessions without a record that may hold what no record lists although some should.
+    pub(crate) suspects: BTreeSet<(WorkerId, Epoch)>,
+    /// Once the view is whole, assignments have one author: this leader's session.
+    author: Option<Nonce>,
+    revisions: BTreeMap<String, Revision>,
+    /// Since when the own contact has been without a gap, while there is contact: only then silence is
+    /// the other's.
+    pub(crate) hears_since: Option<Instant>,
+    /// Records up to this version are what a set-back left over: later ones are known to have been.
+    pub(crate) distrusted: Option<Version>,
+    /// Whether a session was seen whose settings or standing may be news.
+    settings_news: bool,
+    /// Keys seen since the present snapshot began, while it is being delivered.
+    mentioned: Option<BTreeSet<String>>,
+}
+
+impl View {
+    /// An empty view in which records up to a version are what a set-back left over.
+    pub(crate) fn distrusting(distrusted: Option<Version>) -> Self {
+        Self {
+            distrusted,
+            ..Self::default()
+        }
+    }
+
+    /// The view is whole: from now on only this session writes assignments.
+    pub(crate) const fn trust_only(&mut self, author: Nonce) {
+        self.author = Some(author);
+    }
+
+    /// If what the records grant, what is on its way and what is parked are not all partitions of the
+    /// last generation, a record was destroyed: whoever was there then and has none may hold what is
+    /// missing, even if it has not said so yet.
+    pub(crate) fn suspect(&mut self, head: &Head) {
+        let grants = self.records.values().flat_map(|record| &record.granted);
+        let (parked, unnamed) = self.parking.named();
+        let granted = grants.map(|grant| &grant.partition);
+        let known: BTreeSet<&PartitionKey> = granted.chain(parked).collect();
+        let nobody_to_own = known.is_empty() && self.records.len() >= head.workers as usize;
+        let known = known.len() + unnamed + head.unfinished as usize;
+        let all = known >= head.partitions as usize;
+        if all || nobody_to_own {
+            return;
+        }
+        let written = self
+            .revisions
+            .iter()
+            .filter(|(key, _)| match Key::parse(key) {
+                Key::Assignment(worker) | Key::Piece(worker, _) => {
+                    self.records.contains_key(&worker)
+                }
+                Key::Audit(_) => true,
+                Key::Head
+                | Key::Session(_)
+                | Key::Control(..)
+                | Key::Source
+                | Key::Parked
+                | Key::Foreign => false,
+            });
+        let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
+        let sessions = self.sessions.iter().flat_map(|(worker, session)| {
+            let before = session.ends.keys().copied();
+            let epochs = before.chain([session.epoch()]);
+            epochs.map(move |epoch| (worker.clone(), epoch))
+        });
+        let there = sessions
+            .filter(|(_, epoch)| last_generation.is_none_or(|generation| *epoch <= generation));
+        self.suspects = there.collect();
+    }
+
+    /// What is wrong with a list that is complete up to a revision: it shows a key at an earlier
+    /// revision than one known to have been written before.
+    pub(crate) fn contradiction(&self, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
+        let known = |entry: &Entry| self.revisions.get(&entry.key).copied().unwrap_or_default();
+        let earlier = |entry: &&Entry| entry.revision < known(entry) && known(entry) <= upto;
+        entries
+            .iter()
+            .find(earlier)
+            .map(|entry| HistoryLoss::Vanished {
+                key: entry.key.clone(),
+                revision: known(entry),
+            })
+    }
+
+    /// Takes in an entry of the watch or of a list.
+    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
+        if let Some(mentioned) = &mut self.mentioned {
+            mentioned.insert(entry.key.clone());
+        }
+        let known = self
+            .revisions
+            .entry(entry.key.clone())
+            .or_insert(Revision::ZERO);
+        if entry.revision <= *known {
+            return News::Nothing;
+        }
+        *known = entry.revision;
+        self.apply(cx, entry)
+    }
+
+    fn apply(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
+        match Key::parse(&entry.key) {
+            Key::Session(worker) => self.on_session(cx, worker, entry),
+            Key::Assignment(worker) => self.on_assignment(cx, worker, entry),
+            Key::Piece(worker, number) => self.on_piece(cx, worker, number, entry),
+            Key::Control(verb, worker) => {
+                match entry.value {
+                    Some(_) => self.controls.insert((verb, worker), entry.revision),
+                    None => self.controls.remove(&(verb, worker)),
+                };
+                News::Change
+            }
+            Key::Parked => self.parking.on_entry(cx, entry, self.author),
+            Key::Head | Key::Audit(_) | Key::Source | Key::Foreign => News::Nothing,
+        }
+    }
+
+    fn on_session(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
+        let mut unread = None;
+        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
+            Some(Ok(Record::Session(record))) => Some(record),
+            Some(Ok(_)) => {
+                cx.ignore(entry.key.clone(), "it is not a session".to_string());
+                None
+            }
+            Some(Err(error)) => {
+                if let WireError::OtherRelease(envelope) = &error {
+                    unread = SessionOutline::from_envelope(envelope);
+                }
+                cx.ignore(entry.key.clone(), error.to_string());
+                None
+            }
+            None => None,
+        };
+        let expect = match &entry.value {
+            Some(_) => Expect::Revision(entry.revision),
+            None => Expect::Absent,
+        };
+        let before = self
+            .sessions
+            .get(&worker)
+            .and_then(|session| session.record.as_ref());
+        let news = match (before, &record) {
+            (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
+                let alike = a.settings == b.settings && a.honours == b.honours;
+                self.settings_news |= !alike;
+                self.note_return(cx, &worker);
+                let same = alike && a.applied == b.applied && a.draining == b.draining;
+                if same && a.predecessors == b.predecessors && a.misfits == b.misfits {
+                    News::Renewal
+                } else {
+                    News::Acknowledgement
+                }
+            }
+            (None, None) if self.is_renewed_unread(&worker, unread.as_ref()) => News::Renewal,
+            (_, _) => {
+                self.settings_news = true;
+                News::Change
+            }
+        };
+        let said = self.sessions.get(&worker).map(|session| session.said);
+        let ends = predecessors::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
+        let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
+        let began = self.began(cx.now, &worker, record.as_ref());
+        let session = SessionView {
+            revision: entry.revision,
+            since: cx.unless_planted(Planted::SilenceGoesOn, cx.now, known),
+            began,
+            heard: cx.now,
+            said: said.filter(|_| news == News::Renewal).unwrap_or(cx.now),
+            record,
+            unread,
+            expect,
+            // A new leader has not seen the predecessor itself.
+            ends: match self.author {
+                None if cx.planted(Planted::ForgottenPredecessor) => BTreeMap::new(),
+                None | Some(_) => ends,
+            },
+        };
+        self.sessions.insert(worker, session);
+        news
+    }
+
+    /// When a session began: every renewal says how old it is, and the earliest of what follows counts.
+    fn began(&self, now: Instant, worker: &WorkerId, record: Option<&SessionRecord>) -> Instant {
+        let Some(record) = record else {
+            return now;
+        };
+        let told = now.saturating_sub(record.age);
+        let nonce = |session: &SessionView| session.record.as_ref().map(SessionRecord::nonce);
+        let before = self.sessions.get(worker);
+        let same = before.filter(|before| nonce(before) == Some(record.nonce()));
+        same.map_or(told, |known| known.began.min(told))
+    }
+
+    /// A session that is heard of again: says so if it was overdue and did not count as lost yet.
+    fn note_return(&self, cx: &mut Cx<'_>, worker: &WorkerId) {
+        let (Some(session), Some(hears_since)) = (self.sessions.get(worker), self.hears_since)
+        else {
+            return;
+        };
+        let since = session.since.max(hears_since);
+        let (lost, overdue) = session.patience(cx.config());
+        if session.is_living() && cx.now > since + overdue && cx.now < since + lost {
+            let worker = worker.clone();
+            cx.notify(Notice::SuspicionCancelled { worker });
+        }
+    }
+
+    /// An earlier observation of a session counts when it is of the same revision.
+    pub(crate) fn remember(&mut self, worker: &WorkerId, revision: Revision, since: Instant) {
+        if let Some(session) = self.sessions.get_mut(worker)
+            && session.revision == revision
+        {
+            session.since = session.since.min(since);
+        }
+    }
+
+    /// Whether settings may have changed since this was asked last.
+    pub(crate) fn take_settings_news(&mut self) -> bool {
+        core::mem::take(&mut self.settings_news)
+    }
+
+    /// Workers with an assignment record but no session key: their silence is counted from now on.
+    pub(crate) fn note_orphans(&mut self, now: Instant) {
+        for worker in self.records.keys().chain(self.unread.keys()) {
+            self.sessions.entry(worker.clone()).or_insert(SessionView {
+                revision: Revision::ZERO,
+                since: now,
+                began: now,
+                heard: now,
+                said: now,
+                record: None,
+                unread: None,
+                expect: Expect::Absent,
+                ends: BTreeMap::new(),
+            });
+        }
+    }
+
+    /// The epoch of a worker's session if it takes part.
+    pub(crate) fn active_epoch(&self, worker: &WorkerId) -> Option<Epoch> {
+        let session = self.sessions.get(worker)?;
+        (session.record.as_ref()?.status == SessionStatus::Active).then(|| session.epoch())
+    }
+
+    /// Sessions that have taken in an assignment of which there is no record, or may have: what they
+    /// hold is not known, until they end. Only a foreign hand can bring this about, or a loss of
+    /// writes. When each ends for certain, if that is known.
+    pub(crate) fn unaccounted(
+        &self,
+        config: &Config,
+        now: Instant,
+    ) -> BTreeMap<WorkerId, Option<Instant>> {
+        let sessions = self.sessions.iter().filter_map(|(worker, session)| {
+            let record = session.record.as_ref()?;
+            let page = self.records.get(worker);
+            let page = page.filter(|page| page.epoch == session.epoch());
+            let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
+            let known = page.is_some_and(|page| page.version >= record.applied);
+            // Whoever was evicted alive and has no record was one of them already.
+            let suspect = self.is_suspect(worker, session.epoch())
+                || record.status == SessionStatus::Evicted { silent: false };
+            let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());
+            if !left_over && (known || nothing) {
+                return None;
+            }
+            match self.fate(config, worker, session.epoch()) {
+                Fate::Living => Some((worker.clone(), None)),
+                Fate::EndsAt(at) if at > now => Some((worker.clone(), Some(at))),
+                Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
+            }
+        });
+        // What another release granted is not known before its worker has ended.
+        let unread = self.unread.iter().filter_map(|(worker, &epoch)| {
+            match self.fate(config, worker, epoch) {
+                Fate::Living => Some((worker.clone(), None)),
+                Fate::EndsAt(at) if at > now => Some((worker.clone(), Some(at))),
+                Fate::EndsAt(_) | Fate::Reserved { .. } | Fate::Ended => None,
+            }
+        });
+        let mut unaccounted: BTreeMap<WorkerId, Option<Instant>> = sessions.chain(unread).collect();
+        for (worker, session) in &self.sessions {
+            let Some(at) = self.unaccounted_before(worker, session, now) else {
+                continue;
+            };
+            let ends = unaccounted.entry(worker.clone()).or_insert(Some(at));
+            *ends = ends.map(|known| known.max(at));
+        }
+        unaccounted
+    }
+
+    /// What became of an incarnation.
+    pub(crate) fn fate(&self, config: &Config, worker: &WorkerId, epoch: Epoch) -> Fate {
+        let Some(session) = self.sessions.get(worker) else {
+            return Fate::Living;
+        };
+        if session.record.is_none() && session.unread.is_none() {
+            return Fate::Living;
+        }
+        match session.epoch().cmp(&epoch) {
+            // Evidence older than what it is to refute proves nothing.
+            Ordering::Less => {
+                return config.unless_planted(Planted::StaleEvidence, Fate::Living, Fate::Ended);
+            }
+            // The slot was taken again: after the end of this session, unless the present one says
+            // that it may not have ended.
+            Ordering::Greater => {
+                if let Some(at) = session.unread_predecessors() {
+                    return Fate::EndsAt(at);
+                }
+                let at = session.ends.get(&epoch);
+                let at = at.filter(|_| !config.planted(Planted::GreaterEpochIsEnd));
+                return at.map_or(Fate::Ended, |&at| Fate::EndsAt(at));
+            }
+            Ordering::Equal => {}
+        }
+        let Some(record) = &session.record else {
+            return session.fate_of_outline(config);
+        };
+        match record.status {
+            SessionStatus::Active | SessionStatus::Draining => Fate::Living,
+            SessionStatus::Released { hold } if hold > Duration::ZERO => Fate::Reserved {
+                until: session.since + config.bounded_hold(hold),
+            },
+            SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
+            SessionStatus::Evicted { silent: false } => {
+                let drift_ppm = record.settings.clock_drift_ppm;
+                Fate::EndsAt(session.since + config.outlasts(record.lease, drift_ppm))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
