@@ -15,7 +15,6 @@ use crate::io::effect::{Wake, WakeReason};
 use crate::io::event::{OpId, OpOwner};
 use crate::io::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::link::attempt::{Attempt, Outcome};
-use crate::link::contact::Contact;
 use crate::link::contact::Sightings;
 use crate::link::continuity::Continuity;
 use crate::link::cx::Cx;
@@ -260,10 +259,8 @@ impl Leader {
     }
 
     /// The watch or a list showed an entry.
-    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, contact: &Contact, entry: &Entry) -> News {
-        self.view.hears_since = contact
-            .is_held(cx.config(), cx.now)
-            .then(|| contact.since());
+    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
+        self.view.hears_since = cx.heard().since();
         let news = self.view.on_entry(cx, entry);
         if news != News::Nothing {
             self.compare_versions(cx, entry);

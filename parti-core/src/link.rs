@@ -66,6 +66,12 @@ impl Link {
         })
     }
 
+    /// Whether the store has been heard for so long that somebody who fell silent with the beginning
+    /// could be judged by now.
+    pub(crate) fn is_steady(&self, config: &Config, now: Instant) -> bool {
+        self.heard(config, now).is_heard() && now >= self.contact.steady_from(config)
+    }
+
     /// The own renewals: what was applied, and what came back.
     pub(crate) const fn contact(&self) -> &Contact {
         &self.contact

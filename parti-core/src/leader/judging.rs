@@ -4,7 +4,6 @@ use crate::io::notice::FailedStep;
 use crate::leader::judging::facts::{Difference, basis};
 use crate::leader::judging::verdict::{Verdict, judge};
 use crate::leader::{Leader, Leading, Work};
-use crate::link::contact::Contact;
 use crate::link::cx::Cx;
 use crate::model::state::{Cause, State};
 
@@ -15,7 +14,7 @@ pub(crate) mod verdict;
 
 impl Leader {
     /// Judges, and does what the judgement asks for, as far as nothing else is under way.
-    pub(crate) fn step(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> Leading {
+    pub(crate) fn step(&mut self, cx: &mut Cx<'_>) -> Leading {
         match &mut self.work {
             Work::Committing(commit) if cx.now >= commit.give_up.at && !cx.store_is_sound() => {
                 // Nothing could be asked: neither the step nor the leader has failed.
@@ -55,16 +54,16 @@ impl Leader {
         let due = self.stirred || self.judge_at.is_some_and(|at| cx.now >= at);
         if due && matches!(self.work, Work::Idle) {
             self.stirred = false;
-            self.keep_agreement(cx, contact);
+            self.keep_agreement(cx);
         }
         if due && matches!(self.work, Work::Idle) {
-            self.judge(cx, contact);
+            self.judge(cx);
             self.judge_at = self.next_judgement(cx.config(), cx.now);
         }
         Leading::On
     }
 
-    fn judge(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
+    fn judge(&mut self, cx: &mut Cx<'_>) {
         self.confirmations.note(cx.now, &self.view);
         self.view.lower_formats(cx);
         self.bench.forgive(cx.now);
@@ -81,8 +80,7 @@ impl Leader {
             let stuck = self.stuck(&config, cx.now);
             difference.wait(&self.view, &target.kept, &stuck);
         }
-        let mut facts = self.facts(&config, (cx.now, cx.wall_ms()), contact, &difference);
-        facts.in_contact &= cx.store_is_sound();
+        let mut facts = self.facts(&config, (cx.now, cx.wall_ms()), cx.link(), &difference);
         // Somebody has come who does not read what the group writes.
         facts.resume |= self.head.format > self.view.format(cx);
         let verdict = judge(&config, &facts);
@@ -103,7 +101,10 @@ impl Leader {
             Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => true,
             Verdict::Act { .. } => false,
         };
-        if calm && self.failures == 0 && self.table.is_some() && contact.is_steady(&config, cx.now)
+        if calm
+            && self.failures == 0
+            && self.table.is_some()
+            && cx.link().is_steady(&config, cx.now)
         {
             // It can do its work.
             self.futile = 0;
@@ -116,7 +117,7 @@ impl Leader {
                     self.keep_advancing(cx);
                 }
                 if matches!(self.work, Work::Idle) {
-                    self.plan(cx, cause, &lost, contact, &difference);
+                    self.plan(cx, cause, &lost, &difference);
                 }
             }
             Verdict::Act { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {

@@ -47,7 +47,7 @@ impl Contact {
     }
 
     /// An own renewal was applied.
-    pub(crate) fn on_applied(&mut self, config: &Config, now: Instant) {
+    pub(super) fn on_applied(&mut self, config: &Config, now: Instant) {
         self.applied_at = now;
         if !self.is_held(config, now) {
             self.unheard_since.get_or_insert(now);
@@ -55,30 +55,30 @@ impl Contact {
     }
 
     /// When a renewal was last found to be applied.
-    pub(crate) const fn applied_at(&self) -> Instant {
+    pub(super) const fn applied_at(&self) -> Instant {
         self.applied_at
     }
 
     /// When the acknowledgement of the next renewal is overdue.
-    pub(crate) fn overdue_at(&self, config: &Config) -> Instant {
+    pub(super) fn overdue_at(&self, config: &Config) -> Instant {
         self.applied_at + config.overdue_after() + config.request_timeout()
     }
 
     /// Since when renewals have been applied without coming back.
-    pub(crate) const fn unheard_since(&self) -> Option<Instant> {
+    pub(super) const fn unheard_since(&self) -> Option<Instant> {
         self.unheard_since
     }
 
     /// Whether an own renewal came back for the first time. One that a new watch delivers once more
     /// proves nothing about the writes since.
-    pub(crate) fn is_news(&mut self, revision: Revision) -> bool {
+    pub(super) fn is_news(&mut self, revision: Revision) -> bool {
         let news = revision > self.newest;
         self.newest = revision.max(self.newest);
         news
     }
 
     /// An own renewal came back through the watch.
-    pub(crate) fn on_echo(&mut self, config: &Config, now: Instant) {
+    pub(super) fn on_echo(&mut self, config: &Config, now: Instant) {
         if !self.is_held(config, now) {
             self.since = now;
             self.after_gap = true;
@@ -90,22 +90,22 @@ impl Contact {
 
     /// The store is out of order: nothing that happens now is a sign of life or death, until an own
     /// renewal comes back.
-    pub(crate) const fn break_off(&mut self) {
+    pub(super) const fn break_off(&mut self) {
         self.broken_off = true;
     }
 
     /// Whether there is contact now.
-    pub(crate) fn is_held(&self, config: &Config, now: Instant) -> bool {
+    pub(super) fn is_held(&self, config: &Config, now: Instant) -> bool {
         !self.broken_off && now.since(self.echo) <= limit(config)
     }
 
     /// When contact counts as lost unless an echo comes.
-    pub(crate) fn lost_at(&self, config: &Config) -> Instant {
+    pub(super) fn lost_at(&self, config: &Config) -> Instant {
         self.echo + limit(config) + Duration::from_nanos(1)
     }
 
     /// When an own renewal last came back.
-    pub(crate) const fn echo(&self) -> Instant {
+    pub(super) const fn echo(&self) -> Instant {
         self.echo
     }
 
@@ -114,11 +114,10 @@ impl Contact {
         self.since
     }
 
-    /// Whether there has been contact for so long that somebody who fell silent with its beginning
-    /// could be judged by now.
-    pub(crate) fn is_steady(&self, config: &Config, now: Instant) -> bool {
-        let ripe = (self.since + config.lease()).max(self.judges_from(config));
-        self.is_held(config, now) && now >= ripe
+    /// From when on there has been contact for so long that somebody who fell silent with its
+    /// beginning could be judged.
+    pub(super) fn steady_from(&self, config: &Config) -> Instant {
+        (self.since + config.lease()).max(self.judges_from(config))
     }
 
     /// From when on others may be judged.

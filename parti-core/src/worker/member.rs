@@ -216,8 +216,7 @@ impl Member {
             if hears && !heard {
                 leader.stir();
             }
-            let contact = *cx.link().contact();
-            let leading = leader.step(cx, &contact);
+            let leading = leader.step(cx);
             self.on_leading(cx, leading);
         }
         self.keep_leaving(cx)
@@ -336,8 +335,7 @@ impl Member {
                 cx.holdings.abandon(&mut cx.cx);
                 if let Some(leader) = &mut self.leader {
                     leader.resign(StepDownReason::Stopping);
-                    let contact = *cx.link().contact();
-                    let leading = leader.step(cx, &contact);
+                    let leading = leader.step(cx);
                     self.on_leading(cx, leading);
                 }
                 Membership::On

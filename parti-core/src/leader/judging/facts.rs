@@ -11,6 +11,7 @@ use crate::leader::judging::verdict::{Changing, Facts, Silent};
 use crate::leader::knowledge::view::{Fate, SessionView, View};
 use crate::leader::planning::misfits::Barred;
 use crate::leader::planning::target::{Requested, Target, imbalance, input};
+use crate::link::Link;
 use crate::link::contact::Contact;
 use crate::model::id::{Epoch, Version, WorkerId};
 use crate::model::partition::PartitionKey;
@@ -124,7 +125,7 @@ impl Leader {
         &mut self,
         config: &Config,
         (now, wall_ms): (Instant, u64),
-        contact: &Contact,
+        link: &Link,
         difference: &Difference,
     ) -> Facts {
         self.note_joins(config, now, difference);
@@ -134,7 +135,7 @@ impl Leader {
         let resume = resume || self.view.parking.is_spoiled(self.head.parked);
         Facts {
             now,
-            in_contact: contact.is_held(config, now),
+            in_contact: link.heard(config, now).is_heard(),
             group: self
                 .view
                 .sessions
@@ -143,7 +144,7 @@ impl Leader {
                 .count(),
             complete: self.is_complete(config),
             cold,
-            silent: self.silent(config, contact),
+            silent: self.silent(config, link.contact()),
             cut_off: !difference.cut_off.is_empty() || self.has_stuck(config, now),
             left: !difference.left.is_empty(),
             replaced: !difference.replaced.is_empty(),

@@ -17,7 +17,6 @@ use crate::leader::committing::commit::Commit;
 use crate::leader::knowledge::view::Fate;
 use crate::leader::{Leader, Work};
 use crate::link::attempt::Attempt;
-use crate::link::contact::Contact;
 use crate::link::continuity::Continuity;
 use crate::link::cx::Cx;
 use crate::model::id::{Epoch, Version, WorkerId};
@@ -134,9 +133,8 @@ impl Leader {
 
     /// Writes down what the group obeys when that has changed. In a group that holds nothing yet, the
     /// first generation says it.
-    pub(crate) fn keep_agreement(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
-        let in_contact = contact.is_held(cx.config(), cx.now) && cx.store_is_sound();
-        if !in_contact || self.is_cold() || !matches!(self.work, Work::Idle) {
+    pub(crate) fn keep_agreement(&mut self, cx: &mut Cx<'_>) {
+        if !cx.heard().is_heard() || self.is_cold() || !matches!(self.work, Work::Idle) {
             return;
         }
         let found = self.agreed(cx.config(), cx.now);

@@ -50,8 +50,7 @@ impl Member {
         echoed: bool,
     ) -> Membership {
         if let Some(leader) = &mut self.leader {
-            let contact = *cx.link().contact();
-            leader.on_entry(cx, &contact, entry);
+            leader.on_entry(cx, entry);
         }
         match Key::parse(&entry.key) {
             Key::Head => {

@@ -40,7 +40,7 @@ impl Member {
             return;
         };
         let blind = cx.planted(Planted::LimpsForever) || cx.planted(Planted::NoRepair);
-        if cx.link().contact().is_steady(&config, cx.now) || blind {
+        if cx.link().is_steady(&config, cx.now) || blind {
             self.unsteady = None;
             return;
         }

@@ -52,9 +52,8 @@ impl Member {
         op: OpId,
         result: Result<Plan, PlanError>,
     ) {
-        let contact = *cx.link().contact();
         if let Some(leader) = self.leader_mut() {
-            leader.on_planned(cx, &contact, op, result);
+            leader.on_planned(cx, op, result);
         }
     }
 
@@ -103,7 +102,7 @@ impl Member {
         let Some(mut leader) = self.leader.take() else {
             return;
         };
-        leader.mind_group(cx, cx.link().contact());
+        leader.mind_group(cx);
         self.follow.remember(leader.problems());
         let (head, revision) = leader.head();
         let term = leader.term();
