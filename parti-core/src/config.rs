@@ -46,8 +46,8 @@ pub enum Preset {
 
 /// The complete, coherent configuration of one worker. Built by [`Config::builder`].
 ///
-/// Durations are on the local monotonic clock. Every field is public for reading; a changed copy has
-/// to go through the builder again.
+/// Durations are on the local monotonic clock. Every setting has a method that reads it; nothing can be
+/// changed, since a changed copy has to pass the same rules.
 ///
 /// ```
 /// use parti_core::{Config, Preset};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parti_core::{GroupName, Store, StoreErrorKind, StoreOp};
 use parti_nats::{NatsOptions, NatsStore};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
-use parti_testing::proxy::{Direction, Proxy};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::proxy::{Direction, Proxy};
 use tokio::time::{Instant, sleep};
 
 /// How many subscriptions the server has, over all its clients.

@@ -15,7 +15,7 @@ use parti_core::{
     WatchScope, WorkerId, Write, WriteId, wire,
 };
 use parti_strategy::Sticky;
-use parti_testing::kv::{Kv, Limits};
+use parti_testing::kit::kv::{Kv, Limits};
 
 /// Workers, with ten partitions for each.
 const SIZES: [u32; 4] = [10, 100, 1_000, 5_000];

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{PartitionKey, RevokeCause};
-use parti_testing::sim::{
+use parti_testing::simulator::{
     App, Cx, FencedResource, Fencing, Nemesis, Report, Scenario, SimGuard, WriteError, async_trait,
 };
 

@@ -1,8 +1,8 @@
 //! Runs seeds and prints the first failures: `hunt [mode] [first] [runs] [jobs]` or, with a trace,
 //! `hunt [mode] [seed] trace`, or a smaller plan that fails alike, `hunt [mode] [seed] shrink`.
 
-use parti_testing::sim::cli::{BatchOptions, run_batch};
-use parti_testing::sim::{BugReport, Handoff, Plan, Sim, Tracing, shrink};
+use parti_testing::simulator::cli::{BatchOptions, run_batch};
+use parti_testing::simulator::{BugReport, Handoff, Plan, Sim, Tracing, shrink};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use parti_core::Mode;
-use parti_testing::sim::cli::peak_memory_mib;
-use parti_testing::sim::{BugReport, Faults, Pace, Plan, Sim};
+use parti_testing::simulator::cli::peak_memory_mib;
+use parti_testing::simulator::{BugReport, Faults, Pace, Plan, Sim};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{Instant, PartitionKey, RevokeCause};
-use parti_testing::sim::{
+use parti_testing::simulator::{
     App, Cx, FencedResource, Nemesis, Report, Scenario, SimGuard, async_trait,
 };
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use parti_core::Mode;
-use parti_testing::sim::{Faults, Pace, Plan, Sim};
+use parti_testing::simulator::{Faults, Pace, Plan, Sim};
 
 fn main() {
     for (name, pace, faulty) in [

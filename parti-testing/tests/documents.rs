@@ -5,10 +5,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use parti_testing::checks::PROPERTIES;
-use parti_testing::sim::{FaultClass, OWN_PROPERTIES};
+use parti_testing::simulator::checks::PROPERTIES;
+use parti_testing::simulator::{FaultClass, OWN_PROPERTIES};
 
-const CLASSES: &str = include_str!("../src/sim/generate/fault-model.md");
+const CLASSES: &str = include_str!("../src/simulator/plans/generate/fault-model.md");
 
 fn page() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/SIMULATION.md")

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use parti_testing::sim::{BugReport, Plan, Sim};
+use parti_testing::simulator::{BugReport, Plan, Sim};
 
 /// Every stored plan and the name of its file, in order.
 fn plans() -> Vec<(String, Plan)> {
@@ -42,7 +42,7 @@ fn planted_and_other_stored_plans_pass_with_the_core_as_it_is() {
 #[test]
 fn each_stored_plan_finds_its_planted_bug() {
     use parti_core::planted::Planted;
-    use parti_testing::sim::planted::Hunt;
+    use parti_testing::simulator::planted::Hunt;
 
     let mut found = 0;
     for (name, plan) in plans() {

@@ -1,6 +1,6 @@
 //! Scripted plans: what operators are promised, acted out second by second.
 
-use parti_testing::sim::{BugReport, Faults, Handoff, Leave, Outcome, Plan, Sim};
+use parti_testing::simulator::{BugReport, Faults, Handoff, Leave, Outcome, Plan, Sim};
 use serde_json::{Value, json};
 
 /// A group in the default profile with sixty-four partitions, and what happens to it.

@@ -1,7 +1,7 @@
 //! A store that fails half of all requests for ten minutes must not be asked half as often again for
 //! it, and the group must be well within its bound afterwards.
 
-use parti_testing::sim::{BugReport, Faults, Handoff, Outcome, Plan, Sim};
+use parti_testing::simulator::{BugReport, Faults, Handoff, Outcome, Plan, Sim};
 use serde_json::json;
 
 const WORKERS: u32 = 8;

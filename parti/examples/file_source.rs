@@ -24,9 +24,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
+use parti::sources::{PartitionSource, SourceError};
 use parti::{
-    Config, Guard, HandlerError, Manager, Partition, PartitionHandler, PartitionKey,
-    PartitionSource, Preset, RevokeCause, SourceError, StopMode, async_trait,
+    Config, Guard, HandlerError, Manager, Partition, PartitionHandler, PartitionKey, Preset,
+    RevokeCause, StopMode, async_trait,
 };
 
 /// A worker of a group whose partitions stand in a file.

@@ -13,9 +13,11 @@ use std::time::Duration;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
 use parti::{
-    Config, Guard, HandlerError, LocalStore, Manager, PartitionHandler, PartitionKey, Preset,
-    RevokeCause, StaticSource, StopMode,
+    Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
+    StopMode,
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;

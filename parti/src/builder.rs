@@ -91,21 +91,22 @@ impl ManagerBuilder {
     /// Keeps the group's records on a NATS server, such as `nats://127.0.0.1:4222`, in a bucket
     /// named after the group. User and password, or a token, may stand in the address. For other
     /// logins and TLS see [`ManagerBuilder::nats_with`]; for a connection that exists already, make
-    /// a [`NatsStore`](crate::NatsStore) and pass it to [`ManagerBuilder::store`].
+    /// a [`NatsStore`](crate::nats::NatsStore) and pass it to [`ManagerBuilder::store`].
     #[cfg(feature = "nats")]
     pub fn nats(self, url: &str) -> Self {
-        let connect = crate::async_nats::ConnectOptions::new();
-        self.nats_with(url, connect, crate::NatsOptions::default())
+        let connect = crate::nats::async_nats::ConnectOptions::new();
+        self.nats_with(url, connect, crate::nats::NatsOptions::default())
     }
 
     /// As [`ManagerBuilder::nats`], with the client's own options for authentication, TLS and names,
     /// and with options for the bucket. The time-out of requests is the configuration's.
     ///
     /// ```no_run
-    /// # use parti::{Config, Manager, PartitionHandler, StaticSource};
+    /// # use parti::{Config, Manager, PartitionHandler};
+    /// # use parti::sources::StaticSource;
     /// # async fn example(handler: impl PartitionHandler) -> Result<(), Box<dyn std::error::Error>> {
-    /// use parti::NatsOptions;
-    /// use parti::async_nats::ConnectOptions;
+    /// use parti::nats::NatsOptions;
+    /// use parti::nats::async_nats::ConnectOptions;
     ///
     /// let connect = ConnectOptions::with_credentials_file("worker.creds")
     ///     .await?
@@ -123,8 +124,8 @@ impl ManagerBuilder {
     pub fn nats_with(
         mut self,
         url: &str,
-        connect: crate::async_nats::ConnectOptions,
-        options: crate::NatsOptions,
+        connect: crate::nats::async_nats::ConnectOptions,
+        options: crate::nats::NatsOptions,
     ) -> Self {
         let opening = crate::stores::nats::Opening {
             url: url.to_owned(),
@@ -136,7 +137,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// How partitions are split; the default is [`Sticky`](crate::Sticky). All workers of a group
+    /// How partitions are split; the default is [`Sticky`](crate::strategy::Sticky). All workers of a group
     /// should use the same.
     pub fn strategy(mut self, strategy: impl AssignmentStrategy) -> Self {
         self.strategy = Arc::new(strategy);

@@ -2,7 +2,7 @@
 //!
 //! It is separate because it is the whole contract between the library and the work. What always
 //! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first. Whoever
-//! only wants to know takes [`Hooks`](crate::Hooks), which no handoff waits for.
+//! only wants to know takes [`Hooks`](crate::events::Hooks), which no handoff waits for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::shell::guard::Guard;
 ///
 /// Callbacks of different partitions run concurrently, up to the builder's `concurrency`. A callback
 /// that panics, also in a destructor when it is cut short, is contained, reported as a
-/// [`ManagerNotice::CallbackPanicked`](crate::ManagerNotice) and counts as returned from `on_revoked`, as
-/// failed from `on_assigned`. `on_assigned` is not begun with a guard that is invalid already, as after
-/// the runtime was blocked for a lease.
+/// [`ManagerNotice::CallbackPanicked`](crate::events::ManagerNotice) and counts as returned from
+/// `on_revoked`, as failed from `on_assigned`. `on_assigned` is not begun with a guard that is invalid
+/// already, as after the runtime was blocked for a lease.
 ///
 /// # Cancellation safety
 /// A callback that takes too long is dropped where it waits; what it has spawned goes on, so let it

@@ -7,6 +7,12 @@
 //!
 //! What is decided, and why it is safe, is in `parti-core`, whose public words are re-exported here.
 //!
+//! # Where to look
+//! At the root is what every worker needs: [`Manager`], [`Config`], [`PartitionHandler`], [`Guard`], names,
+//! and errors. The rest is in modules: where partitions come from ([`sources`]), who gets them
+//! ([`strategy`], [`planning`]), where records are kept ([`store`], `nats`), and how a group is watched
+//! ([`health`], [`events`], [`history`], [`metrics`]).
+//!
 //! # Guarantees
 //! * At any time at most one worker has a *valid* [`Guard`] for a partition, as long as clocks run
 //!   at about the same rate.
@@ -19,62 +25,112 @@ mod error;
 mod handler;
 mod manager;
 mod observe;
-mod plan;
-mod resilience;
+pub mod planning;
+pub mod resilience;
 mod shell;
-mod sources;
+pub mod sources;
 mod stores;
 
-pub use builder::ManagerBuilder;
-pub use error::{Ended, LaunchError, ReadError, RequestError, StopError, StopFailure, StopReport};
-pub use handler::{Callback, HandlerError, PartitionHandler};
-pub use manager::Manager;
-pub use observe::health::{Condition, Health, HealthCode, Impact};
-pub use observe::hooks::{
-    AssignedKeys, AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks,
-    LeadershipChange, NoHooks, StateChange, Trouble, hook_channel,
-};
-pub use observe::subscription::{ManagerNotice, Subscription};
-pub use plan::plan;
-pub use resilience::breaker::{CallError, CircuitBreaker, CircuitBreakerBuilder, CircuitChange};
-pub use resilience::retry::{RetryError, retry};
-pub use shell::clock::Clock;
-pub use shell::guard::Guard;
-pub use sources::kv_source::{KvSource, KvSourceError};
-pub use sources::source::{StaticSource, source_fn};
-pub use stores::local_store::LocalStore;
-
 pub use async_trait::async_trait;
-#[doc(inline)]
-pub use parti_core::{
-    Agreed, AlertLevel, AssignmentStrategy, AuditEntry, BreakerError, BreakerSettings, CallEnd,
-    Cause, Circuit, CircuitOpen, CircuitState, CircuitStatus, Config, ConfigBuilder, ConfigError,
-    DegradedReason, Difference, Disagreement, Epoch, Explanation, FailedStep, Gap, Generation,
-    Grant, GroupName, HistoryLoss, Instant, Jitter, Judged, Leaving, Mode, Move, NO_OWNER,
-    NameError, Nonce, Notice, OnBucketLost, Owner, OwnerEnd, OwnerSession, ParkReason, Parked,
-    ParkedGroup, Parking, Partition, PartitionError, PartitionKey, PartitionSource, PartitionTable,
-    PieceError, Plan, PlanError, PlanInput, Preset, Problem, ProblemKind, Report, RequestId,
-    RetryPolicy, RetryPolicyBuilder, RetryPolicyError, Revision, RevokeCause, SourceError,
-    StartError, State, Status, StepDownReason, StopMode, Store, StoreError, StoreErrorKind,
-    StrategyId, Term, Token, Transfer, Unmet, Version, WorkerChange, WorkerId, WorkerInfo,
-    WorkerTable,
-};
-#[cfg(feature = "nats")]
-#[doc(no_inline)]
-pub use parti_nats::async_nats;
-#[cfg(feature = "nats")]
-#[doc(inline)]
-pub use parti_nats::{NatsOptions, NatsStore};
-#[doc(inline)]
-pub use parti_strategy::{
-    Change, ConsistentHash, Eligibility, Forecast, Move as PlannedMove, Rendezvous, RoundRobin,
-    Sticky, WeightedConsistentHash, situation, what_if,
-};
-
+pub use builder::ManagerBuilder;
+pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
+pub use handler::{HandlerError, PartitionHandler};
+pub use manager::Manager;
 pub use observe::metrics;
 #[cfg(feature = "prometheus")]
 pub use observe::prometheus;
+#[doc(inline)]
+pub use parti_core::{
+    Config, ConfigBuilder, ConfigError, GroupName, Mode, NameError, Partition, PartitionError,
+    PartitionKey, Preset, RevokeCause, StartError, State, Status, StopMode, Term, Token, Version,
+    WorkerId,
+};
+pub use shell::guard::Guard;
 pub use stores::store;
+
+pub mod clock {
+    //! The clock by which leases are counted, and what it shows.
+    //!
+    //! Production needs nothing of it. A test with paused time gives the manager [`Clock::tokio`].
+
+    pub use crate::shell::clock::Clock;
+    #[doc(inline)]
+    pub use parti_core::Instant;
+}
+
+pub mod config {
+    //! The finer settings of a [`Config`](crate::Config): degraded mode, and a bucket that is lost.
+
+    #[doc(inline)]
+    pub use parti_core::{DegradedPreset, DegradedSettings, OnBucketLost};
+}
+
+pub mod events {
+    //! What happens, as it happens: notices to subscribe to, and hooks that are called.
+    //!
+    //! Nothing waits for a reader or depends on one.
+
+    pub use crate::handler::Callback;
+    pub use crate::observe::hooks::{
+        AssignedKeys, AssignmentChange, ChangeCause, DegradedChange, HookEvent, HookStream, Hooks,
+        LeadershipChange, NoHooks, StateChange, Trouble, hook_channel,
+    };
+    pub use crate::observe::subscription::{ManagerNotice, Subscription};
+    #[doc(inline)]
+    pub use parti_core::{
+        AlertLevel, Epoch, FailedStep, Grant, HistoryLoss, Nonce, Notice, OpOwner, OwnerEnd,
+        RequestId, StepDownReason, Transfer,
+    };
+}
+
+pub mod health {
+    //! How the worker and its group are: conditions for probes, and the problems behind them.
+
+    pub use crate::observe::health::{Condition, Health, HealthCode, Impact};
+    #[doc(inline)]
+    pub use parti_core::{
+        Agreed, DegradedReason, Difference, Disagreement, Parked, Problem, ProblemKind,
+    };
+}
+
+pub mod history {
+    //! What the group did and why, read back: what [`Manager::history`](crate::Manager::history) and
+    //! [`Manager::explain`](crate::Manager::explain) answer.
+
+    pub use crate::error::ReadError;
+    #[doc(inline)]
+    pub use parti_core::{
+        AuditEntry, Cause, Explanation, Gap, Generation, Leaving, Move, Owner, OwnerSession,
+        ParkedGroup, Parking, WorkerChange, WriteId,
+    };
+}
+
+#[cfg(feature = "nats")]
+pub mod nats {
+    //! Records on a NATS server: the store, its options, and the client's own crate.
+    //!
+    //! [`ManagerBuilder::nats`](crate::ManagerBuilder::nats) is enough as a rule.
+
+    #[doc(no_inline)]
+    pub use parti_nats::async_nats;
+    #[doc(inline)]
+    pub use parti_nats::{NatsOptions, NatsStore};
+}
+
+pub mod strategy {
+    //! Who gets which partition: ready-made strategies, rules that limit them, and what a strategy of
+    //! your own implements.
+
+    #[doc(inline)]
+    pub use parti_core::{
+        AssignmentStrategy, NO_OWNER, ParkReason, PartitionTable, Plan, PlanError, PlanInput,
+        Report, StrategyId, Unmet, WorkerInfo, WorkerTable,
+    };
+    #[doc(inline)]
+    pub use parti_strategy::{
+        ConsistentHash, Eligibility, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash,
+    };
+}
 
 // The README's example must compile.
 #[cfg(doctest)]

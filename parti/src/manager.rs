@@ -32,7 +32,8 @@ mod history;
 /// ```
 /// # use async_trait::async_trait;
 /// use parti::{Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
-/// use parti::{StaticSource, StopMode};
+/// use parti::StopMode;
+/// use parti::sources::StaticSource;
 ///
 /// struct Print;
 ///

@@ -2,5 +2,10 @@
 //!
 //! What always holds: a list is whole, or it is an error.
 
-pub(crate) mod kv_source;
-pub(crate) mod source;
+mod kv_source;
+mod source;
+
+pub use kv_source::{KvSource, KvSourceError};
+#[doc(inline)]
+pub use parti_core::{PartitionSource, PieceError, SourceError};
+pub use source::{StaticSource, source_fn};

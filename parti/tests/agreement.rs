@@ -8,7 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{Clock, HealthCode, LocalStore, Manager, Mode, PartitionKey, StaticSource, StopMode};
+use parti::clock::Clock;
+use parti::health::HealthCode;
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
+use parti::{Manager, Mode, PartitionKey, StopMode};
 use recorder::{Recorder, fast, until};
 
 const LIMIT: Duration = Duration::from_secs(60);

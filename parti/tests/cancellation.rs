@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parti::{
-    Clock, HookEvent, KvSource, LocalStore, Manager, ManagerNotice, Notice, Partition,
-    PartitionKey, State, StaticSource, StopMode, Store, StoreError, async_trait, hook_channel,
-};
+use parti::clock::Clock;
+use parti::events::{HookEvent, ManagerNotice, Notice, hook_channel};
+use parti::sources::{KvSource, StaticSource};
+use parti::store::{LocalStore, Store, StoreError};
+use parti::{Manager, Partition, PartitionKey, State, StopMode, async_trait};
 use parti_core::{StoreOp, StoreReply, Watch, WatchScope};
-use parti_testing::kv::Limits;
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::kv::Limits;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use tokio::time::timeout;
 

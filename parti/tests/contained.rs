@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use parti::events::{HookEvent, Hooks, ManagerNotice, StateChange};
+use parti::sources::{SourceError, StaticSource, source_fn};
+use parti::store::{LocalStore, Store, StoreError};
 use parti::store::{StoreOp, StoreReply, Watch, WatchScope};
 use parti::{
-    Guard, HandlerError, HookEvent, Hooks, LocalStore, Manager, ManagerNotice, Partition,
-    PartitionHandler, PartitionKey, RevokeCause, SourceError, StateChange, StaticSource, StopMode,
-    Store, StoreError, async_trait, source_fn,
+    Guard, HandlerError, Manager, Partition, PartitionHandler, PartitionKey, RevokeCause, StopMode,
+    async_trait,
 };
 use recorder::{Recorder, fast, heard, manager, until};
 
@@ -91,7 +93,7 @@ async fn callbacks_that_panic_when_cut_short_are_told_and_followed_by_the_next()
         let config = fast(1).build().expect("coherent");
         let builder = Manager::builder(config, source, handler.clone())
             .store(Arc::new(store.clone()))
-            .clock(parti::Clock::tokio())
+            .clock(parti::clock::Clock::tokio())
             .concurrency(4);
         let mut notices = builder.subscribe();
         let one = builder.start().await.expect("starts");
@@ -137,7 +139,8 @@ async fn a_listing_that_panics_when_cut_short_is_asked_for_again() {
         }
     });
     let config = fast(1).build().expect("coherent");
-    let worker = Manager::builder(config, source, Recorder::new("a")).clock(parti::Clock::tokio());
+    let worker =
+        Manager::builder(config, source, Recorder::new("a")).clock(parti::clock::Clock::tokio());
     let worker = worker.start().await.expect("starts");
     until("it has all", LIMIT, || worker.assignment().len() == 2).await;
     worker.stop(StopMode::Now).await.expect("stops");
@@ -213,7 +216,7 @@ async fn a_store_that_panics_at_a_call_or_when_cut_short_is_asked_again() {
         panics: AtomicUsize::new(2),
         hangs: AtomicUsize::new(2),
     });
-    let (hooks, mut events) = parti::hook_channel(256);
+    let (hooks, mut events) = parti::events::hook_channel(256);
     let builder = manager(fast(1), &store.store, 2, &handler).store(store.clone());
     let worker = builder.hooks(hooks).start().await.expect("starts");
     until("it has all", LIMIT, || worker.assignment().len() == 2).await;

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use parti::{
-    AssignmentStrategy, Clock, Config, KvSource, KvSourceError, Manager, Partition, Plan,
-    PlanError, PlanInput, Preset, SourceError, State, StaticSource, StopMode, StoreErrorKind,
-    StrategyId, source_fn,
-};
+use parti::clock::Clock;
+use parti::sources::{KvSource, KvSourceError, SourceError, StaticSource, source_fn};
+use parti::store::StoreErrorKind;
+use parti::strategy::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
+use parti::{Config, Manager, Partition, Preset, State, StopMode};
 use parti_strategy::Sticky;
 use recorder::{Recorder, fast, manager, until};
 use stalling::{Kind, Stalling};

@@ -5,10 +5,11 @@ mod recorder;
 
 use std::time::Duration;
 
-use parti::{
-    CallError, CircuitBreaker, CircuitState, Clock, LaunchError, LocalStore, NoHooks, RetryError,
-    RetryPolicy, StopMode, StoreError, StoreErrorKind, retry,
-};
+use parti::clock::Clock;
+use parti::events::NoHooks;
+use parti::resilience::{CallError, CircuitBreaker, CircuitState, RetryError, RetryPolicy, retry};
+use parti::store::{LocalStore, StoreError, StoreErrorKind};
+use parti::{LaunchError, StopMode};
 use recorder::{Recorder, fast, manager, until};
 
 const LIMIT: Duration = Duration::from_secs(60);

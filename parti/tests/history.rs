@@ -6,10 +6,10 @@ mod recorder;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{
-    Cause, Clock, Ended, Explanation, LocalStore, Manager, Move, OwnerSession, PartitionKey,
-    ReadError, StopMode, Store, StoreError, WorkerId, async_trait,
-};
+use parti::clock::Clock;
+use parti::history::{Cause, Explanation, Move, OwnerSession, ReadError};
+use parti::store::{LocalStore, Store, StoreError};
+use parti::{Ended, Manager, PartitionKey, StopMode, WorkerId, async_trait};
 use parti_core::{SessionStatus, StoreOp, StoreReply, Watch, WatchScope};
 use recorder::{Recorder, fast, manager, until};
 

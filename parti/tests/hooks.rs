@@ -7,16 +7,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use parti::{
-    AssignmentChange, Cause, ChangeCause, HookEvent, Hooks, LeadershipChange, LocalStore, NoHooks,
-    RevokeCause, State, StateChange, StopMode, Trouble, hook_channel,
+use parti::events::{
+    AssignmentChange, ChangeCause, HookEvent, Hooks, LeadershipChange, NoHooks, StateChange,
+    Trouble, hook_channel,
 };
+use parti::history::Cause;
+use parti::store::LocalStore;
+use parti::{RevokeCause, State, StopMode};
 use recorder::{Behaviour, Recorder, fast, manager, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// All events until the worker has ended.
-async fn rest(events: &mut parti::HookStream) -> Vec<HookEvent> {
+async fn rest(events: &mut parti::events::HookStream) -> Vec<HookEvent> {
     let mut all = Vec::new();
     while let Some(event) = events.next().await {
         all.push(event);

@@ -6,10 +6,11 @@ mod recorder;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use parti::{
-    Clock, Ended, Guard, HealthCode, LocalStore, Manager, State, StaticSource, StopFailure,
-    StopMode,
-};
+use parti::clock::Clock;
+use parti::health::HealthCode;
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
+use parti::{Ended, Guard, Manager, State, StopFailure, StopMode};
 use recorder::{Recorder, fast, until};
 use tokio::sync::oneshot;
 

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use capture::{Capture, Fields};
 use faulty::FaultyStore;
-use parti::{LocalStore, Manager, ManagerNotice, Notice, State, StopMode};
+use parti::events::{ManagerNotice, Notice};
+use parti::store::LocalStore;
+use parti::{Manager, State, StopMode};
 use recorder::{Recorder, fast, manager, until};
 use tracing::Level;
 
@@ -328,7 +330,7 @@ async fn a_degraded_episode_is_one_span_with_its_reason_and_length() {
 async fn credentials_of_a_store_never_reach_the_log_or_an_error() {
     let (log, _guard) = Capture::begin();
     let config = parti::Config::builder("test").build().expect("coherent");
-    let source = parti::StaticSource::numbered("p", 1).expect("valid");
+    let source = parti::sources::StaticSource::numbered("p", 1).expect("valid");
     let builder = Manager::builder(config, source, Recorder::new("a"));
     // Nothing listens there.
     let error = builder

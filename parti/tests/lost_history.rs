@@ -8,9 +8,12 @@ mod scrape;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parti::config::OnBucketLost;
+use parti::health::HealthCode;
 use parti::prometheus::Exporter;
-use parti::{Config, Ended, HealthCode, LocalStore, Manager, OnBucketLost, State, StopMode, Store};
-use parti_testing::memory_store::MemoryStore;
+use parti::store::{LocalStore, Store};
+use parti::{Config, Ended, Manager, State, StopMode};
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use scrape::total;
 
@@ -45,7 +48,7 @@ async fn a_lost_history_is_a_condition_until_the_quarantine_is_over() {
         (MemoryStore::recreate, "the bucket was created again"),
         (MemoryStore::wipe, "is gone"),
         (
-            |store| store.set_back(parti::Revision::new(1)),
+            |store| store.set_back(parti::store::Revision::new(1)),
             "was set back",
         ),
     ];

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use parti::clock::Clock;
+use parti::events::{Callback, ManagerNotice, Notice};
+use parti::sources::{SourceError, source_fn};
+use parti::store::LocalStore;
 use parti::{
-    Callback, Clock, Ended, LaunchError, LocalStore, Manager, ManagerNotice, Notice, Partition,
-    RequestError, RevokeCause, SourceError, StartError, State, StopError, StopFailure, StopMode,
-    Version, source_fn,
+    Ended, LaunchError, Manager, Partition, RequestError, RevokeCause, StartError, State,
+    StopError, StopFailure, StopMode, Version,
 };
 use recorder::{Behaviour, Recorder, Seen, fast, heard, manager, until};
 

@@ -16,9 +16,12 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder as MetricsRecorder, SharedString,
     Unit,
 };
+use parti::events::ManagerNotice;
+use parti::health::HealthCode;
 use parti::metrics::{CATALOGUE, Metric, MetricKind, MetricUnit};
 use parti::prometheus::Exporter;
-use parti::{HealthCode, LocalStore, Manager, ManagerNotice, Mode, State, StopMode};
+use parti::store::LocalStore;
+use parti::{Manager, Mode, State, StopMode};
 use recorder::{Behaviour, Recorder, fast, heard, manager, until};
 use scrape::{total, value};
 
@@ -90,7 +93,7 @@ async fn a_manager_measures_exactly_the_catalogue_and_describes_it() {
     let asked = Asked::default();
     let _recorder = metrics::set_default_local_recorder(&asked);
     let (store, handler) = (LocalStore::new(), Recorder::new("a"));
-    let (hooks, _events) = parti::hook_channel(8);
+    let (hooks, _events) = parti::events::hook_channel(8);
     let worker = manager(fast(1), &store, 2, &handler)
         .hooks(hooks)
         .metric_label("slot", "1");
@@ -163,7 +166,7 @@ async fn the_page_names_every_value_of_every_label_in_both_directions() {
     let asked = Asked::default();
     let _recorder = metrics::set_default_local_recorder(&asked);
     let (store, handler) = (LocalStore::new(), Recorder::new("a"));
-    let (hooks, _events) = parti::hook_channel(8);
+    let (hooks, _events) = parti::events::hook_channel(8);
     let worker = manager(fast(1), &store, 2, &handler).hooks(hooks);
     let worker = worker.start().await.expect("starts");
     worker.stop(StopMode::Now).await.expect("clean");

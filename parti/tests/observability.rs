@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use parti::health::{HealthCode, Impact};
 use parti::metrics::{CATALOGUE, Metric, MetricKind};
-use parti::{HealthCode, Impact};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 

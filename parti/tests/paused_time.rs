@@ -8,11 +8,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parti::clock::Clock;
+use parti::sources::StaticSource;
 use parti::{
-    Clock, Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset,
-    RevokeCause, StaticSource, StopMode, async_trait,
+    Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
+    StopMode, async_trait,
 };
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::memory_store::MemoryStore;
 use tokio::time::Instant;
 
 const PARTITIONS: u32 = 16;

@@ -8,12 +8,11 @@ mod recorder;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::async_nats::ConnectOptions;
-use parti::{
-    Config, GroupName, KvSource, LaunchError, Manager, NatsOptions, NatsStore, Partition, Preset,
-    StaticSource, StopMode,
-};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti::nats::async_nats::ConnectOptions;
+use parti::nats::{NatsOptions, NatsStore};
+use parti::sources::{KvSource, StaticSource};
+use parti::{Config, GroupName, LaunchError, Manager, Partition, Preset, StopMode};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use recorder::{Recorder, until};
 
 /// How long anything may take that must happen.

@@ -1,9 +1,8 @@
 //! What-if questions through the facade, as an operator's tool asks them.
 
-use parti::{
-    Change, Eligibility, Forecast, Partition, PartitionKey, PartitionTable, PlanError, Sticky,
-    WorkerId, WorkerInfo, WorkerTable, plan, situation, what_if,
-};
+use parti::planning::{Change, Forecast, plan, situation, what_if};
+use parti::strategy::{Eligibility, PartitionTable, PlanError, Sticky, WorkerInfo, WorkerTable};
+use parti::{Partition, PartitionKey, WorkerId};
 
 type Owned = Vec<(PartitionKey, WorkerId)>;
 

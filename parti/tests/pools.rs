@@ -6,10 +6,13 @@ mod recorder;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{
-    Clock, Eligibility, HealthCode, LocalStore, Manager, ManagerNotice, Notice, ParkReason,
-    Partition, PartitionKey, StaticSource, Sticky, StopFailure, StopMode, StopReport,
-};
+use parti::clock::Clock;
+use parti::events::{ManagerNotice, Notice};
+use parti::health::HealthCode;
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
+use parti::strategy::{Eligibility, ParkReason, Sticky};
+use parti::{Manager, Partition, PartitionKey, StopFailure, StopMode, StopReport};
 use recorder::{Recorder, fast, heard, until};
 
 const LIMIT: Duration = Duration::from_secs(60);

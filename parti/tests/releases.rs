@@ -6,13 +6,13 @@ mod recorder;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{
-    Clock, ConfigBuilder, LocalStore, Manager, ManagerBuilder, Partition, StaticSource, StopMode,
-    Store,
-};
+use parti::clock::Clock;
+use parti::sources::StaticSource;
+use parti::store::{LocalStore, Store};
+use parti::{ConfigBuilder, Manager, ManagerBuilder, Partition, StopMode};
 use parti_core::Formats;
-use parti_testing::kv::Limits;
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::kv::Limits;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -86,7 +86,7 @@ async fn a_group_is_updated_and_downgraded_worker_by_worker() {
 #[cfg(feature = "nats")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_on_a_real_server_is_updated_and_downgraded_worker_by_worker() {
-    use parti_testing::nats_server::{NatsServer, ServerOptions};
+    use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 
     let server = NatsServer::start(ServerOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     let seen = Recorder::new("all");

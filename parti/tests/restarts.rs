@@ -6,7 +6,9 @@ mod recorder;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use parti::{HealthCode, LocalStore, Manager, PartitionKey, StopMode};
+use parti::health::HealthCode;
+use parti::store::LocalStore;
+use parti::{Manager, PartitionKey, StopMode};
 use recorder::{Recorder, fast, manager, until};
 
 const LIMIT: Duration = Duration::from_secs(60);

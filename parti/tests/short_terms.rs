@@ -9,7 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parti::{Clock, HealthCode, LocalStore, Manager, Partition, SourceError, StopMode, source_fn};
+use parti::clock::Clock;
+use parti::health::HealthCode;
+use parti::sources::{SourceError, source_fn};
+use parti::store::LocalStore;
+use parti::{Manager, Partition, StopMode};
 use recorder::{Recorder, fast, manager, until};
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -7,11 +7,13 @@ mod recorder;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{
-    Clock, HealthCode, Manager, ParkReason, Partition, PartitionKey, StaticSource, StopMode,
-};
-use parti_testing::kv::Limits;
-use parti_testing::memory_store::MemoryStore;
+use parti::clock::Clock;
+use parti::health::HealthCode;
+use parti::sources::StaticSource;
+use parti::strategy::ParkReason;
+use parti::{Manager, Partition, PartitionKey, StopMode};
+use parti_testing::kit::kv::Limits;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, until};
 
 const LIMIT: Duration = Duration::from_secs(60);

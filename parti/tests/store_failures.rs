@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mockall::mock;
-use parti::{
-    Clock, LaunchError, LocalStore, Manager, ManagerBuilder, StartError, StaticSource, StopMode,
-    Store, StoreError, StoreErrorKind, async_trait,
-};
+use parti::clock::Clock;
+use parti::sources::StaticSource;
+use parti::store::{LocalStore, Store, StoreError, StoreErrorKind};
+use parti::{LaunchError, Manager, ManagerBuilder, StartError, StopMode, async_trait};
 use parti_core::{StoreOp, StoreReply, Watch, WatchScope};
 use recorder::{Recorder, fast};
 

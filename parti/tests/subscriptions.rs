@@ -6,7 +6,9 @@ mod recorder;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{LocalStore, Manager, ManagerNotice, Notice, State, StopMode, Subscription};
+use parti::events::{ManagerNotice, Notice, Subscription};
+use parti::store::LocalStore;
+use parti::{Manager, State, StopMode};
 use recorder::{Recorder, fast, manager, until};
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parti::events::{Hooks, StateChange};
 use parti::prometheus::Exporter;
-use parti::{Hooks, LocalStore, ManagerBuilder, State, StateChange, StopMode, async_trait};
-use parti_testing::memory_store::MemoryStore;
+use parti::store::LocalStore;
+use parti::{ManagerBuilder, State, StopMode, async_trait};
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, manager, until};
 use scrape::total;
 

@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parti::clock::Clock;
+use parti::health::HealthCode;
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
 use parti::{
-    Clock, Guard, HandlerError, HealthCode, LocalStore, Manager, PartitionHandler, PartitionKey,
-    RevokeCause, StaticSource, StopMode, async_trait,
+    Guard, HandlerError, Manager, PartitionHandler, PartitionKey, RevokeCause, StopMode,
+    async_trait,
 };
 use recorder::{fast, until};
 

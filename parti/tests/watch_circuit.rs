@@ -8,10 +8,10 @@ mod scrape;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parti::health::HealthCode;
 use parti::prometheus::Exporter;
-use parti::{
-    HealthCode, LocalStore, State, StopMode, Store, StoreError, StoreErrorKind, async_trait,
-};
+use parti::store::{LocalStore, Store, StoreError, StoreErrorKind};
+use parti::{State, StopMode, async_trait};
 use parti_core::{StoreOp, StoreReply, Watch, WatchEvent, WatchScope};
 use recorder::{Recorder, fast, manager, until};
 use scrape::total;

@@ -62,7 +62,7 @@ pub(crate) fn sim(args: &Args) -> Result<(), Failure> {
 pub(crate) fn conformance(args: &Args) -> Result<(), Failure> {
     let program = Program {
         name: "conformance",
-        features: "cli,stores,chaos,nats-server",
+        features: "cli,stores",
         profile: "dev",
     };
     launch(&program, args)
@@ -72,7 +72,7 @@ pub(crate) fn conformance(args: &Args) -> Result<(), Failure> {
 pub(crate) fn scenarios(args: &Args) -> Result<(), Failure> {
     let program = Program {
         name: "scenarios",
-        features: "cli,stores,chaos,nats-server",
+        features: "cli,stores",
         profile: "dev",
     };
     launch(&program, args)

@@ -12,6 +12,7 @@ use clap::CommandFactory;
 use crate::proc::{Failure, output, root};
 
 mod cancellation;
+mod facade;
 mod prose;
 mod rooms;
 mod rust;
@@ -76,6 +77,7 @@ fn check(files: &[File], world: &World) -> Vec<Offence> {
         if file.path.ends_with(".rs") {
             rust::check(file, &mut offences);
             cancellation::check(file, &mut offences);
+            facade::check(file, &mut offences);
         }
         if file.path.ends_with(".md") {
             prose::check(file, world, &mut offences);

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use parti_core::{GroupName, Store};
 use parti_nats::NatsStore;
-use parti_testing::conformance;
-use parti_testing::history::{Batches, Promise, Reads, Tally, check};
-use parti_testing::mix::{MixOptions, run};
-use parti_testing::nats_server::ServerOptions;
-use parti_testing::nemesis::{Arena, schedule};
+use parti_testing::kit::conformance;
+use parti_testing::kit::history::{Batches, Promise, Reads, Tally, check};
+use parti_testing::kit::workload::{WorkloadOptions, run};
+use parti_testing::rig::nats_server::ServerOptions;
+use parti_testing::rig::nemesis::{Arena, schedule};
 
 use crate::support::{World, group, options};
 
@@ -54,10 +54,10 @@ async fn what_clients_see_under_chaos_is_what_a_correct_store_can_say() {
         let struck = arena.strike(&steps, &mut |step| println!("{step}"));
         struck.map(|()| arena)
     });
-    let options = MixOptions {
+    let options = WorkloadOptions {
         seed,
         duration,
-        ..MixOptions::default()
+        ..WorkloadOptions::default()
     };
     let (struck, strike_ended) = tokio::sync::oneshot::channel();
     let faults = async { struck.send(striking.await).expect("somebody waits") };

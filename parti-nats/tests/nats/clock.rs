@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parti_core::{Expect, Revision, Store, StoreErrorKind, StoreInfo, WatchScope};
 use parti_nats::NatsStore;
-use parti_testing::nats_server::NatsServer;
+use parti_testing::rig::nats_server::NatsServer;
 
 use crate::support::{
     PATIENCE, World, api, commit, eventually, get, info, list, next, put, until, write,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use parti_core::{Expect, Store, StoreErrorKind, StoreOp, StoreReply, WatchScope};
 use parti_nats::NatsStore;
-use parti_testing::nats_cluster::NatsCluster;
-use parti_testing::nats_server::ServerOptions;
+use parti_testing::rig::nats_cluster::NatsCluster;
+use parti_testing::rig::nats_server::ServerOptions;
 use tokio::task::JoinSet;
 
 use crate::support::{

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use parti_core::{Expect, Store, StoreErrorKind, WatchScope};
 use parti_nats::{NatsOptions, NatsStore, OpenError};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 
 use crate::support::{
     Log, PATIENCE, commit, delete, eventually, get, group, info, list, next, options, put, start,

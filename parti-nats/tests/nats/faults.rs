@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use parti_core::{Expect, Store, StoreErrorKind, StoreOp, StoreReply, WatchScope};
 use parti_nats::NatsStore;
-use parti_testing::nats_server::ServerOptions;
+use parti_testing::rig::nats_server::ServerOptions;
 
 use crate::support::{
     PATIENCE, World, commit, eventually, get, group, info, next, options, put, start, until, write,

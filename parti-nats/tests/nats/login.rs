@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use parti_core::{Expect, StoreErrorKind};
 use parti_nats::{NatsStore, OpenError, async_nats};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use serde_json::{Value, json};
 
 use crate::support::{Log, commit, eventually, get, group, options, put, start, write};

@@ -1,7 +1,7 @@
 //! The store against a real nats-server: what no fake can show.
 //!
 //! One program, so that it is linked once. The server is found as
-//! [`parti_testing::nats_server::find_program`] says; without one every test fails.
+//! [`parti_testing::rig::nats_server::find_program`] says; without one every test fails.
 
 mod capacity;
 mod chaos;

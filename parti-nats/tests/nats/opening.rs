@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parti_core::GroupName;
 use parti_nats::{NatsStore, OpenError, Storage};
-use parti_testing::nats_server::ServerOptions;
+use parti_testing::rig::nats_server::ServerOptions;
 
 use crate::support::{World, api, connect, group, info, options, start};
 

@@ -4,7 +4,7 @@
 use async_nats::ConnectOptions;
 use parti_core::{Expect, GroupName, Store, StoreErrorKind, StoreOp, WatchEvent, WatchScope};
 use parti_nats::{ConnectionEvents, NatsStore, OpenError, async_nats, tuned};
-use parti_testing::nats_server::ServerOptions;
+use parti_testing::rig::nats_server::ServerOptions;
 use tokio::time::{Duration, timeout};
 
 use crate::support::{
@@ -88,8 +88,9 @@ async fn exactly_the_documented_permissions_are_enough_and_each_missing_one_is_n
     for subject in PUBLISH.iter().chain([&SUBSCRIBE]) {
         assert!(documented.contains(&format!("\"{subject}\"")), "{subject}");
     }
-    let url =
-        |server: &parti_testing::nats_server::NatsServer| format!("nats://{}", server.address());
+    let url = |server: &parti_testing::rig::nats_server::NatsServer| {
+        format!("nats://{}", server.address())
+    };
     let server = start(allowing(&PUBLISH, &[SUBSCRIBE]));
     assert_eq!(use_all(&url(&server)).await, Ok(()));
     for missing in PUBLISH {

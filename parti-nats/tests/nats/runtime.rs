@@ -8,8 +8,8 @@ use async_nats::{ConnectOptions, Subscriber};
 use futures_util::StreamExt as _;
 use parti_core::{Expect, Revision, Store, StoreErrorKind, StoreOp, Watch, WatchEvent, WatchScope};
 use parti_nats::{NatsStore, OpenError, async_nats};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
-use parti_testing::proxy::{Direction, Proxy};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::proxy::{Direction, Proxy};
 use tokio::time::timeout;
 
 use crate::relay::{Answers, Relay};

@@ -9,7 +9,7 @@ use parti_core::{
     WatchEvent, Write,
 };
 use parti_nats::{NatsOptions, NatsStore};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use tokio::time::{Instant, sleep, timeout};
 use tracing_subscriber::filter::DynFilterFn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};

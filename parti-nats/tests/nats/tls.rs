@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use async_nats::ConnectOptions;
 use parti_core::Expect;
 use parti_nats::{NatsStore, OpenError, async_nats};
-use parti_testing::nats_server::ServerOptions;
+use parti_testing::rig::nats_server::ServerOptions;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::support::{Log, get, group, options, put, start, write};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parti_core::{Expect, Store, StoreErrorKind, StoreOp};
 use parti_nats::async_nats::{ConnectOptions, Event, ServerError};
 use parti_nats::{ConnectionEvents, NatsStore, tuned};
-use parti_testing::nats_server::ServerOptions;
+use parti_testing::rig::nats_server::ServerOptions;
 
 use crate::support::{PATIENCE, World, commit, eventually, get, group, options, put, start, write};
 

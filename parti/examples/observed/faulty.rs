@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parti::{LocalStore, Store, StoreError, StoreErrorKind};
+use parti::store::{LocalStore, Store, StoreError, StoreErrorKind};
 use parti_core::{StoreOp, StoreReply, Watch, WatchEvent, WatchScope};
 use tokio::sync::watch;
 

@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parti::events::{HookEvent, hook_channel};
+use parti::health::Health;
 use parti::prometheus::{Exporter, Server};
+use parti::sources::StaticSource;
 use parti::{
-    Config, Guard, HandlerError, Health, HookEvent, Manager, PartitionHandler, PartitionKey,
-    Preset, RevokeCause, State, StaticSource, StopMode, hook_channel,
+    Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
+    State, StopMode,
 };
 
 use crate::faulty::FaultyStore;

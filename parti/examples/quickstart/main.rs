@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use parti::{Config, LocalStore, Manager, Preset, StaticSource, StopMode, WorkerId};
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
+use parti::{Config, Manager, Preset, StopMode, WorkerId};
 use serde_json::json;
 
 use record::Record;

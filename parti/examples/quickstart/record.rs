@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use parti::{Guard, ManagerNotice, Notice, PartitionKey, Subscription, WorkerId};
+use parti::events::{ManagerNotice, Notice, Subscription};
+use parti::{Guard, PartitionKey, WorkerId};
 
 /// The history of one run.
 pub(crate) struct Record {

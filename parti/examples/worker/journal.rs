@@ -1,7 +1,7 @@
 //! What a worker process writes down, and the handler that makes it do so.
 //!
 //! It is separate from the command line because its lines are what tests judge: see
-//! `parti_testing::lives`. What always holds: a line is on its way before what it tells of is
+//! `parti_testing::rig::worker_logs`. What always holds: a line is on its way before what it tells of is
 //! acknowledged, and a partition that ends is told in the name of the session that had it.
 
 use std::collections::BTreeMap;

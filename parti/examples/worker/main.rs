@@ -13,11 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use parti::{
-    AssignmentStrategy, Config, ConfigBuilder, ConsistentHash, Manager, ManagerNotice, Mode,
-    NatsOptions, NatsStore, Notice, OnBucketLost, Partition, PartitionError, Preset, RoundRobin,
-    StaticSource, Sticky, StopMode, Subscription,
-};
+use parti::config::OnBucketLost;
+use parti::events::{ManagerNotice, Notice, Subscription};
+use parti::nats::{NatsOptions, NatsStore};
+use parti::sources::StaticSource;
+use parti::strategy::{AssignmentStrategy, ConsistentHash, RoundRobin, Sticky};
+use parti::{Config, ConfigBuilder, Manager, Mode, Partition, PartitionError, Preset, StopMode};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 

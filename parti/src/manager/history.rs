@@ -15,7 +15,7 @@ impl Manager {
     /// The group keeps a ring of 256 entries in the store; older ones are gone.
     ///
     /// ```no_run
-    /// # async fn show(manager: &parti::Manager) -> Result<(), parti::ReadError> {
+    /// # async fn show(manager: &parti::Manager) -> Result<(), parti::history::ReadError> {
     /// for generation in manager.history(10).await? {
     ///     println!("{generation}");
     /// }

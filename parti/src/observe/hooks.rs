@@ -248,7 +248,7 @@ impl HookEvent {
 ///
 /// # Example
 /// ```
-/// use parti::{AssignmentChange, Hooks};
+/// use parti::events::{AssignmentChange, Hooks};
 ///
 /// struct Print;
 ///

@@ -35,7 +35,8 @@ type OnChange = dyn Fn(CircuitChange) + Send + Sync;
 ///
 /// ```
 /// use std::time::Duration;
-/// use parti::{CallError, CircuitBreaker, StoreError, StoreErrorKind};
+/// use parti::resilience::{CallError, CircuitBreaker};
+/// use parti::store::{StoreError, StoreErrorKind};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

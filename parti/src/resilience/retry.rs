@@ -64,7 +64,8 @@ impl<E: std::error::Error + 'static> std::error::Error for RetryError<E> {
 /// A step whose outcome may be unknown must be safe to repeat.
 ///
 /// ```
-/// use parti::{RetryPolicy, StoreError, StoreErrorKind, retry};
+/// use parti::resilience::{RetryPolicy, retry};
+/// use parti::store::{StoreError, StoreErrorKind};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut tries = 0;

@@ -45,7 +45,9 @@ const WATCH_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration:
 /// # Example
 /// ```
 /// use std::sync::Arc;
-/// use parti::{KvSource, LocalStore, Partition, PartitionKey};
+/// use parti::{Partition, PartitionKey};
+/// use parti::sources::KvSource;
+/// use parti::store::LocalStore;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

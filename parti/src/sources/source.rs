@@ -16,7 +16,8 @@ impl StaticSource {
     /// [`PartitionError`] for a list with duplicates or weights that overflow.
     ///
     /// ```
-    /// use parti::{Partition, StaticSource};
+    /// use parti::Partition;
+    /// use parti::sources::StaticSource;
     /// let source = StaticSource::new(vec![Partition::new(["orders", "0"])?])?;
     /// # Ok::<(), parti::PartitionError>(())
     /// ```

@@ -1,11 +1,12 @@
-//! The port to a store, in one place: what a backend of your own implements and speaks of.
+//! Where records are kept: the store in this process, and what a backend of your own implements.
 //!
 //! Implement [`Store`] and [`Watch`]; everything else in here is data. What a backend has to promise is
-//! said at each item, and `parti_testing::conformance` tests it.
+//! said at each item, and `parti_testing::kit::conformance` tests it.
 //!
 //! ```
 //! use parti::store::{Store, StoreError, StoreErrorKind, StoreOp, StoreReply, Watch, WatchScope};
-//! use parti::{LocalStore, async_trait};
+//! use parti::async_trait;
+//! use parti::store::LocalStore;
 //!
 //! /// Refuses to write.
 //! struct ReadOnly(LocalStore);
@@ -27,6 +28,7 @@
 //! }
 //! ```
 
+pub use crate::stores::local_store::LocalStore;
 #[doc(inline)]
 pub use parti_core::{
     Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp,

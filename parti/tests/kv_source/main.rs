@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti::{
-    Clock, KvSource, KvSourceError, LocalStore, Manager, Partition, PartitionError, PartitionKey,
-    PartitionSource, PieceError, SourceError, StopMode, Store as _,
-};
+use parti::clock::Clock;
+use parti::sources::{KvSource, KvSourceError, PartitionSource, PieceError, SourceError};
+use parti::store::{LocalStore, Store as _};
+use parti::{Manager, Partition, PartitionError, PartitionKey, StopMode};
 use parti_core::{StoreOp, StoreReply};
-use parti_testing::kv::Limits;
-use parti_testing::memory_store::MemoryStore;
+use parti_testing::kit::kv::Limits;
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Recorder, fast, until};
 use tokio::time::timeout;
 
@@ -317,8 +317,9 @@ async fn a_group_follows_its_list_and_keeps_it_when_it_is_gone() {
 #[cfg(feature = "nats")]
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_server_a_list_is_kept_in_the_bucket_of_its_group() {
-    use parti::{GroupName, NatsOptions, NatsStore};
-    use parti_testing::nats_server::{NatsServer, ServerOptions};
+    use parti::GroupName;
+    use parti::nats::{NatsOptions, NatsStore};
+    use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 
     // Small messages, so that a moderate list needs many pieces.
     let options = ServerOptions::default().config("max_payload: 4096");

@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use parti::{
-    KvSource, KvSourceError, LocalStore, PartitionSource, Store, StoreError, StoreErrorKind,
-    async_trait,
-};
+use parti::async_trait;
+use parti::sources::{KvSource, KvSourceError, PartitionSource};
+use parti::store::{LocalStore, Store, StoreError, StoreErrorKind};
 use parti_core::{Entry, StoreOp, StoreReply, Watch, WatchScope};
 
 use crate::{key, numbered, partition};

@@ -4,7 +4,7 @@ use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 
 use futures_util::StreamExt as _;
-use parti::async_nats;
+use parti::nats::async_nats;
 
 use super::{Group, LIMIT, shares_are};
 

@@ -1,7 +1,8 @@
 //! The bucket is deleted under real processes.
 
-use parti::{GroupName, NatsOptions, NatsStore};
-use parti_testing::lives::{Life, judge, shares};
+use parti::GroupName;
+use parti::nats::{NatsOptions, NatsStore};
+use parti_testing::rig::worker_logs::{Life, judge, shares};
 
 use super::{Group, PARTITIONS};
 

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use parti_testing::lives::{Life, Line, judge, shares, takeover_ms};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
-use parti_testing::process::OwnProcess;
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::process::OwnProcess;
+use parti_testing::rig::worker_logs::{Life, Line, judge, shares, takeover_ms};
 use strain::Strain;
 
 const PARTITIONS: usize = 100;

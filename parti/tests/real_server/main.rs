@@ -14,12 +14,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use parti::async_nats::{self, ConnectOptions};
-use parti::{
-    Config, GroupName, HealthCode, Manager, ManagerNotice, NatsOptions, NatsStore, Notice,
-    Partition, PartitionKey, StaticSource, StopMode, source_fn,
-};
-use parti_testing::nats_server::{NatsServer, ServerOptions};
+use parti::events::{ManagerNotice, Notice};
+use parti::health::HealthCode;
+use parti::nats::async_nats::{self, ConnectOptions};
+use parti::nats::{NatsOptions, NatsStore};
+use parti::sources::{StaticSource, source_fn};
+use parti::{Config, GroupName, Manager, Partition, PartitionKey, StopMode};
+use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use recorder::{Recorder, fast, until};
 
 /// How long anything may take that must happen.

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use parti::async_nats;
-use parti::{Eligibility, GroupName, KvSource, Manager, NatsOptions, NatsStore, Partition, Sticky};
-use parti_testing::nats_server::NatsServer;
+use parti::nats::async_nats;
+use parti::nats::{NatsOptions, NatsStore};
+use parti::sources::KvSource;
+use parti::strategy::{Eligibility, Sticky};
+use parti::{GroupName, Manager, Partition};
+use parti_testing::rig::nats_server::NatsServer;
 
 use crate::recorder::{Recorder, until};
 use crate::{PATIENCE, config, held, never_twice, server};

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parti::clock::Clock;
+use parti::events::{ManagerNotice, Subscription};
+use parti::sources::StaticSource;
+use parti::store::LocalStore;
 use parti::{
-    Clock, Config, ConfigBuilder, Guard, HandlerError, LocalStore, Manager, ManagerBuilder,
-    ManagerNotice, PartitionHandler, PartitionKey, Preset, RevokeCause, StaticSource, Subscription,
-    async_trait,
+    Config, ConfigBuilder, Guard, HandlerError, Manager, ManagerBuilder, PartitionHandler,
+    PartitionKey, Preset, RevokeCause, async_trait,
 };
 
 /// What a recording handler does beside recording.

@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use parti::{LocalStore, Store, StoreError, async_trait};
+use parti::async_trait;
+use parti::store::{LocalStore, Store, StoreError};
 use parti_core::{StoreOp, StoreReply, Watch, WatchScope};
 use tokio::time::Instant;
 

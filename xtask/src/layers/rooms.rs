@@ -133,11 +133,11 @@ fn check(plan: &Plan, files: &[(String, String)]) -> Vec<String> {
     offences
 }
 
-/// The room a file belongs to; the root file and tests belong to none.
+/// The room a file belongs to; the root file, programs and tests belong to none.
 fn room_of(file: &str) -> Option<String> {
     let first = file.split('/').next()?;
     let room = first.strip_suffix(".rs").unwrap_or(first);
-    (!matches!(room, "lib" | "main" | "tests")).then(|| room.to_string())
+    (!matches!(room, "lib" | "main" | "tests" | "bin")).then(|| room.to_string())
 }
 
 fn is_test(file: &str) -> bool {

@@ -1,8 +1,7 @@
 //! How many files one folder may show at once.
 //!
 //! A floor with forty doors is a floor where nobody finds the right one. What always holds: the limit is
-//! a number here, a folder over it is named with its count, and those that were crowded before the limit
-//! came may only shrink.
+//! a number here, and a folder over it is named with its count.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +9,6 @@ use super::{File, Offence};
 
 /// The most source files side by side in one folder.
 const MAX_SIBLINGS: usize = 12;
-
-/// Folders that have more, and how many: a number may be lowered, and a row removed.
-const CROWDED: [(&str, usize); 3] = [
-    ("parti-testing/src", 16),
-    ("parti-testing/src/checks", 44),
-    ("parti-testing/src/sim", 26),
-];
 
 /// Adds every folder with too many files.
 pub(super) fn check_folders(files: &[File], offences: &mut Vec<Offence>) {
@@ -32,13 +24,11 @@ pub(super) fn check_folders(files: &[File], offences: &mut Vec<Offence>) {
         }
     }
     for (folder, count) in folders {
-        let crowded = CROWDED.iter().find(|(crowded, _)| *crowded == folder);
-        let most = crowded.map_or(MAX_SIBLINGS, |(_, most)| *most);
-        if count > most {
+        if count > MAX_SIBLINGS {
             offences.push(Offence {
                 path: folder.to_string(),
                 line: 0,
-                rule: format!("{count} files side by side, at most {most}: make rooms"),
+                rule: format!("{count} files side by side, at most {MAX_SIBLINGS}: make rooms"),
             });
         }
     }
@@ -56,17 +46,15 @@ mod tests {
     /// A crate grows by one file at a time.
     #[test]
     fn a_folder_with_one_file_too_many_is_found() {
-        for (folder, most) in [("p/src/room", MAX_SIBLINGS), CROWDED[1]] {
-            let names = |count: usize| {
-                let all = (0..count).map(|n| file(&format!("{folder}/f{n}.rs")));
-                all.chain([file("p/src/lib.rs"), file("p/tests/t.rs")])
-                    .collect::<Vec<_>>()
-            };
-            let (mut few, mut many) = (Vec::new(), Vec::new());
-            check_folders(&names(most), &mut few);
-            check_folders(&names(most + 1), &mut many);
-            assert_eq!((few.len(), many.len()), (0, 1), "{few:?} {many:?}");
-            assert!(many[0].to_string().contains(folder));
-        }
+        let names = |count: usize| {
+            let all = (0..count).map(|n| file(&format!("p/src/room/f{n}.rs")));
+            all.chain([file("p/src/lib.rs"), file("p/tests/t.rs")])
+                .collect::<Vec<_>>()
+        };
+        let (mut few, mut many) = (Vec::new(), Vec::new());
+        check_folders(&names(MAX_SIBLINGS), &mut few);
+        check_folders(&names(MAX_SIBLINGS + 1), &mut many);
+        assert_eq!((few.len(), many.len()), (0, 1), "{few:?} {many:?}");
+        assert!(many[0].to_string().contains("p/src/room"));
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::Store;
-use parti_testing::history::{Batches, Promise, Reads, Tally, check};
-use parti_testing::mix::{MixOptions, run};
-use parti_testing::nats_server::{ServerError, ServerOptions};
-use parti_testing::nemesis::{Arena, schedule};
+use parti_testing::kit::history::{Batches, Promise, Reads, Tally, check};
+use parti_testing::kit::workload::{WorkloadOptions, run};
+use parti_testing::rig::nats_server::{ServerError, ServerOptions};
+use parti_testing::rig::nemesis::{Arena, schedule};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -29,10 +29,10 @@ pub(super) async fn mix(
     promise: Promise,
     faults: impl Future<Output = ()>,
 ) -> Mixed {
-    let options = MixOptions {
+    let options = WorkloadOptions {
         seed,
         duration,
-        ..MixOptions::default()
+        ..WorkloadOptions::default()
     };
     match run(clients, options, faults).await {
         Ok(history) => {

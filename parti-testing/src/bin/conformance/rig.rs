@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use parti_core::Store;
 use parti_nats::NatsStore;
-use parti_testing::conformance::{Report, Rig, Unable, run_outages};
-use parti_testing::nats_cluster::NatsCluster;
-use parti_testing::nats_server::ServerError;
+use parti_testing::kit::conformance::{Report, Rig, Unable, run_outages};
+use parti_testing::rig::nats_cluster::NatsCluster;
+use parti_testing::rig::nats_server::ServerError;
 use tokio::task::spawn_blocking;
 
 use super::targets::{HASTY, open};

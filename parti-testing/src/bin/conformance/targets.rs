@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use parti::LocalStore;
+use parti::store::LocalStore;
 use parti_core::{GroupName, Store};
 use parti_nats::{NatsOptions, NatsStore};
-use parti_testing::chaos::FaultyStores;
-use parti_testing::conformance::{self, Report};
-use parti_testing::history::{Batches, Promise, Reads, Tally};
-use parti_testing::memory_store::MemoryStore;
-use parti_testing::nats_cluster::NatsCluster;
-use parti_testing::nats_server::ServerOptions;
-use parti_testing::sim::{Manner, SimulatedStore};
+use parti_testing::kit::chaos::FaultyStores;
+use parti_testing::kit::conformance::{self, Report};
+use parti_testing::kit::history::{Batches, Promise, Reads, Tally};
+use parti_testing::kit::memory_store::MemoryStore;
+use parti_testing::rig::nats_cluster::NatsCluster;
+use parti_testing::rig::nats_server::ServerOptions;
+use parti_testing::simulator::{Manner, SimulatedStore};
 use serde_json::json;
 use tokio::runtime::Runtime;
 

@@ -10,10 +10,10 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use parti_testing::lives::{Life, Line, takeover_since};
-use parti_testing::nats_cluster::NatsCluster;
-use parti_testing::nats_server::ServerOptions;
-use parti_testing::proxy::{BOTH, Direction, Link, Proxy};
+use parti_testing::rig::nats_cluster::NatsCluster;
+use parti_testing::rig::nats_server::ServerOptions;
+use parti_testing::rig::proxy::{BOTH, Direction, Link, Proxy};
+use parti_testing::rig::worker_logs::{Life, Line, takeover_since};
 
 use super::worker::{Standing, Worker, now_ms};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parti_testing::proxy::{BOTH, Direction, Link};
+use parti_testing::rig::proxy::{BOTH, Direction, Link};
 
 use super::group::{Group, Step, ensure};
 use super::worker::now_ms;
@@ -26,7 +26,7 @@ pub(super) fn split_brain(group: &mut Group) -> Step<()> {
     let took = now_ms() - healed;
     group.figure("healed_ms", took);
     ensure(
-        !group.look(leader, parti_testing::lives::Life::leads),
+        !group.look(leader, parti_testing::rig::worker_logs::Life::leads),
         || "it leads again although it was replaced".to_owned(),
     )?;
     let limit = group.soon() + group.lease();

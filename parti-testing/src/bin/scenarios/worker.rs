@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parti_testing::lives::{Life, Line};
-use parti_testing::process::OwnProcess;
+use parti_testing::rig::process::OwnProcess;
+use parti_testing::rig::worker_logs::{Life, Line};
 
 /// What was done to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

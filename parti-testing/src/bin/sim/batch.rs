@@ -8,8 +8,8 @@ use std::num::NonZero;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use parti_testing::sim::cli::{BatchOptions, BatchReport, run_batch};
-use parti_testing::sim::{BugReport, Plan, Sim, Tracing};
+use parti_testing::simulator::cli::{BatchOptions, BatchReport, run_batch};
+use parti_testing::simulator::{BugReport, Plan, Sim, Tracing};
 
 use super::{Args, Failure, Mode};
 
@@ -139,7 +139,7 @@ fn verdict(report: &BatchReport, args: &Args) -> Result<(), Failure> {
     if !missing.is_empty() {
         return Err(Failure::new(
             format!("{} runs never saw {}", report.runs, missing.join(", ")),
-            "mend the generator in parti-testing/src/sim/generate.rs, or run more seeds",
+            "mend the generator in parti-testing/src/simulator/plans/generate.rs, or run more seeds",
         ));
     }
     let rarest = report.rarest(10);
@@ -158,7 +158,7 @@ pub(super) fn incoherent(error: &dyn std::error::Error) -> Failure {
     let what = format!("a generated plan is incoherent: {error}");
     Failure::new(
         what,
-        "mend the generator in parti-testing/src/sim/generate.rs",
+        "mend the generator in parti-testing/src/simulator/plans/generate.rs",
     )
 }
 

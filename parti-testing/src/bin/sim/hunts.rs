@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use parti_core::planted::Planted;
-use parti_testing::sim::planted::{Finding, HUNTS, Hunt};
+use parti_testing::simulator::planted::{Finding, HUNTS, Hunt};
 
 use super::Args;
 use super::Failure;

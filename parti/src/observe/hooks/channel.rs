@@ -22,7 +22,8 @@ use super::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use parti::{Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause};
-/// # use parti::{StaticSource, HookEvent, hook_channel};
+/// # use parti::events::{HookEvent, hook_channel};
+/// # use parti::sources::StaticSource;
 /// # struct Work;
 /// # #[parti::async_trait]
 /// # impl PartitionHandler for Work {

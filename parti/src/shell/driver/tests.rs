@@ -11,7 +11,7 @@ use crate::handler::{HandlerError, PartitionHandler};
 use crate::manager::Manager;
 use crate::shell::clock::Clock;
 use crate::shell::guard::Guard;
-use crate::sources::source::StaticSource;
+use crate::sources::StaticSource;
 
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<(usize, Vec<RevokeCause>)>>);

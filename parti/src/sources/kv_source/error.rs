@@ -2,7 +2,7 @@
 
 use parti_core::{PartitionError, PartitionKey, PieceError, StoreError};
 
-/// Why [`KvSource`](crate::KvSource) could not read or change its list. Unless the variant says
+/// Why [`KvSource`](crate::sources::KvSource) could not read or change its list. Unless the variant says
 /// otherwise, the stored list is as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,7 +29,7 @@ pub enum KvSourceError {
         reason: String,
     },
     /// A stored value is not a piece of a list: another release or somebody else wrote it.
-    /// [`KvSource::replace`](crate::KvSource::replace) overwrites it.
+    /// [`KvSource::replace`](crate::sources::KvSource::replace) overwrites it.
     Unreadable {
         /// The key of the value.
         key: String,
@@ -66,7 +66,7 @@ pub enum KvSourceError {
 }
 
 impl KvSourceError {
-    /// The error by which the function of [`KvSource::transform`](crate::KvSource::transform) leaves
+    /// The error by which the function of [`KvSource::transform`](crate::sources::KvSource::transform) leaves
     /// the list as it is.
     pub fn declined(reason: impl Into<String>) -> Self {
         Self::Declined {

@@ -5,7 +5,7 @@
 
 use parti_core::{AuditEntry, Cause, GroupName, History, Store};
 use parti_nats::{NatsOptions, NatsStore};
-use parti_testing::lives::{self, Commit, Line};
+use parti_testing::rig::worker_logs::{self, Commit, Line};
 
 use super::{GROUP, Group, Step, ensure, words};
 
@@ -69,8 +69,8 @@ impl Group {
     /// What may never be, whatever happened: every rule for the histories and the audit ring.
     pub(crate) fn judge(&self) -> Vec<String> {
         let lives = self.lives();
-        let mut found: Vec<String> = lives::judge(&lives).iter().map(words_of).collect();
-        let mut commits = lives::commits(&lives);
+        let mut found: Vec<String> = worker_logs::judge(&lives).iter().map(words_of).collect();
+        let mut commits = worker_logs::commits(&lives);
         let history = commits.iter().map(|commit| commit.history).max();
         let history = history.unwrap_or(0);
         match self.audit(0) {
@@ -83,7 +83,7 @@ impl Group {
             })),
             Err(reason) => found.push(format!("the audit ring cannot be read: {reason}")),
         }
-        found.extend(lives::chain(commits).iter().map(words_of));
+        found.extend(worker_logs::chain(commits).iter().map(words_of));
         found.sort();
         found.dedup();
         let workers = self.workers.iter().enumerate();
@@ -93,6 +93,6 @@ impl Group {
     }
 }
 
-fn words_of(finding: &lives::Finding) -> String {
+fn words_of(finding: &worker_logs::Finding) -> String {
     finding.to_string()
 }

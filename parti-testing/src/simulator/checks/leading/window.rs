@@ -1,0 +1,386 @@
+//! S14: joins are collected for the whole window, and a new group gathers for the whole cold start,
+//! unless all expected workers are there.
+//!
+//! Recomputed on the leader's clock from the sessions it was shown: who had joined since the last plan
+//! it committed (for a new leader, since the records in the store), and when it first heard of each.
+//! What was waited for under an earlier leader counts: windows go by when a session truly began, and
+//! when the group truly had nothing.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::simulator::checks::basis::hearing::{Ear, Hearing};
+use crate::simulator::checks::{
+    Check, Eviction, Fact, Findings, Kind, Process, Proposal, Rules, Written,
+};
+use parti_core::{
+    Cause, Epoch, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId, WriteId,
+};
+
+/// The clock of a leader may be set back a little between hearing and judging.
+const BLINK: Duration = Duration::from_micros(500);
+
+/// A decision to plan.
+#[derive(Debug)]
+struct Decision {
+    at: Instant,
+    /// For whom it plans.
+    workers: BTreeSet<WorkerId>,
+    /// When the first and the last of those that joined were heard of.
+    joined: Option<(Instant, Instant)>,
+    /// Whether all expected workers were there.
+    complete: bool,
+    /// Since when the group had had nothing.
+    cold_since: Option<Instant>,
+}
+
+/// What a leader has planned.
+#[derive(Debug, Default)]
+struct Office {
+    gained: Instant,
+    decided: Option<Decision>,
+    /// The write that is on its way, and for whom it plans.
+    proposed: Option<(WriteId, BTreeSet<WorkerId>)>,
+    /// For whom the last plan was made.
+    basis: Option<BTreeSet<WorkerId>>,
+    /// The writes by which it ended sessions: it knows of them before they come back to it.
+    ended: BTreeMap<WorkerId, Revision>,
+    /// Whether it began with the list that the records name. Such a leader plans for those who have
+    /// nothing, and everybody else waits for the source: who waits since when, only it knows.
+    inherited: bool,
+    /// Workers that a plan was made without and that kept what they had, and since when they have been
+    /// waiting for their share.
+    spared: BTreeMap<WorkerId, Instant>,
+}
+
+#[derive(Debug)]
+pub(in crate::simulator) struct Window {
+    hearing: Hearing,
+    cold: Duration,
+    planned: Duration,
+    expected: Option<u32>,
+    /// Workers with an assignment record in the store.
+    recorded: BTreeSet<WorkerId>,
+    /// When the session of each worker began, in true time.
+    began: BTreeMap<WorkerId, Instant>,
+    /// Since when there have been sessions and no records, in true time.
+    cold_since: Option<Instant>,
+    offices: BTreeMap<Process, Office>,
+    /// Workers whose record a process was shown and could not read.
+    unread: BTreeMap<Process, BTreeSet<WorkerId>>,
+    /// Who has just gained the office: its time is told at the end of the step.
+    gaining: Vec<Process>,
+}
+
+impl Window {
+    pub(in crate::simulator) fn new(rules: &Rules) -> Self {
+        Self {
+            hearing: Hearing::new(rules),
+            cold: rules.windows.0,
+            planned: rules.windows.1,
+            expected: rules.expected_workers,
+            recorded: BTreeSet::new(),
+            began: BTreeMap::new(),
+            cold_since: None,
+            offices: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            gaining: Vec::new(),
+        }
+    }
+
+    fn commit(&mut self, at: Instant, process: Process, writes: &[Written]) {
+        for write in writes {
+            if let (Key::Session(worker), Some(Record::Session(record))) =
+                (&write.key, write.record())
+                && record.epoch == Epoch::ZERO
+            {
+                self.began.insert(worker.clone(), at);
+            }
+            match (&write.key, write.record()) {
+                (Key::Assignment(worker), Some(_)) => {
+                    self.recorded.insert(worker.clone());
+                }
+                (Key::Assignment(worker), None) => {
+                    self.recorded.remove(worker);
+                }
+                (Key::Session(worker), Some(Record::Session(record)))
+                    if !record.status.is_living() =>
+                {
+                    if let Some(office) = self.offices.get_mut(&process) {
+                        office.ended.insert(worker.clone(), write.revision);
+                    }
+                }
+                (Key::Head, Some(Record::Head(head))) => {
+                    let Some(office) = self.offices.get_mut(&process) else {
+                        continue;
+                    };
+                    if let Some((_, basis)) = office.proposed.take_if(|(id, _)| *id == head.write)
+                        && head.planned == head.version
+                    {
+                        office.spared.retain(|worker, _| !basis.contains(worker));
+                        office.basis = Some(basis);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.note_cold(at);
+    }
+
+    fn note_cold(&mut self, at: Instant) {
+        if !self.recorded.is_empty() {
+            self.cold_since = None;
+        } else if !self.began.is_empty() {
+            self.cold_since.get_or_insert(at);
+        }
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice) {
+        if matches!(notice, Notice::LeadershipGained { .. }) {
+            let office = Office {
+                gained: Instant::FAR_FUTURE,
+                ..Office::default()
+            };
+            self.gaining.push(process);
+            self.offices.insert(process, office);
+        }
+        if let Notice::RecordIgnored { key, .. } = notice
+            && let Key::Assignment(worker) = Key::parse(key)
+        {
+            self.unread.entry(process).or_default().insert(worker);
+        }
+        let Some(office) = self.offices.get_mut(&process) else {
+            return;
+        };
+        let decided = office.decided.as_ref().map(|decision| decision.at);
+        match (notice, decided) {
+            (Notice::LeadershipLost { .. }, _) => {
+                self.offices.remove(&process);
+            }
+            (Notice::ListInherited { .. }, _) => office.inherited = true,
+            (Notice::PlanUnchanged { .. }, _) => office.decided = None,
+            (Notice::EvictionAverted { worker }, Some(at)) => {
+                office.spared.entry(worker.clone()).or_insert(at);
+            }
+            (_, _) => {}
+        }
+    }
+
+    fn decide(&mut self, now: Instant, process: Process, at: Instant, workers: BTreeSet<WorkerId>) {
+        let since = |truly: Instant| at.saturating_sub(longest(now.since(truly)));
+        let Some(office) = self.offices.get_mut(&process) else {
+            return;
+        };
+        let nothing = Ear::default();
+        let ear = self.hearing.of(process).unwrap_or(&nothing);
+        let active = || {
+            let sessions = ear.sessions.iter();
+            // What is due comes before what is heard in the same step, such as a release.
+            sessions.filter(|(_, heard)| heard.status == SessionStatus::Active || heard.at == at)
+        };
+        // What a leader cannot read of the time before it, it does not go by.
+        let readable = || {
+            let unread = self.unread.get(&process);
+            let all = self.recorded.iter();
+            all.filter(|worker| unread.is_none_or(|unread| !unread.contains(*worker)))
+                .cloned()
+                .collect()
+        };
+        let basis = &office.basis.clone().unwrap_or_else(readable);
+        // Whoever is left out of the plan, for having failed before, is not waited for either.
+        let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
+        let joined: Vec<Instant> = active()
+            .filter(|(worker, _)| new(worker) && !office.spared.contains_key(*worker))
+            // What is due comes before what is heard in the same step.
+            .map(|(worker, heard)| {
+                let heard = if heard.joined == at {
+                    heard.earlier
+                } else {
+                    heard.joined
+                };
+                let began = self.began.get(worker).copied();
+                began.map_or(heard, |began| heard.min(since(began)))
+            })
+            .collect();
+        // Who was left out before has been waiting for at least so long.
+        let spared = active().filter_map(|(worker, _)| office.spared.get(worker).copied());
+        let left_out: Vec<Instant> = spared.collect();
+        let first = joined.iter().chain(&left_out).min().copied();
+        let last = joined.iter().max().or(left_out.iter().max()).copied();
+        let expected = self.expected.map(|expected| expected as usize);
+        let decision = Decision {
+            at,
+            workers: workers.clone(),
+            joined: first.zip(last),
+            complete: expected.is_some_and(|expected| active().count() >= expected),
+            cold_since: self.cold_since.map(since),
+        };
+        office.decided = Some(decision);
+    }
+
+    /// What is wrong with a proposal, if anything.
+    fn propose(
+        &mut self,
+        process: Process,
+        proposal: &Proposal,
+        findings: &mut Findings,
+    ) -> Option<String> {
+        let office = self.offices.get_mut(&process)?;
+        let known = office.proposed.as_ref().map(|(write, _)| *write);
+        if known == Some(proposal.write) {
+            return None;
+        }
+        let head = &proposal.head;
+        let decision = (head.planned == head.version)
+            .then(|| office.decided.take())
+            .flatten()
+            // One whose plan failed was given up.
+            .filter(|decision| {
+                let spared = office.spared.keys();
+                let spared = spared.filter(|worker| !decision.workers.contains(*worker));
+                let least = decision.workers.len();
+                (least..=least + spared.count()).contains(&(head.workers as usize))
+            });
+        let Some(decision) = decision else {
+            // A handoff goes on, or nobody is left to own anything: then it is made without a plan,
+            // for all that take part.
+            let ear = self.hearing.of(process);
+            let mut all = present(ear, &proposal.evictions);
+            all.retain(|worker| {
+                let heard = ear.and_then(|ear| ear.sessions.get(worker));
+                office.ended.get(worker) <= heard.map(|heard| &heard.revision)
+            });
+            office.proposed = Some((proposal.write, all));
+            return None;
+        };
+        office.proposed = Some((proposal.write, decision.workers));
+        if decision.complete || office.inherited {
+            return None;
+        }
+        let until = match head.cause {
+            Cause::ColdStart => {
+                let since = decision.cold_since.unwrap_or(office.gained);
+                since.min(office.gained) + self.cold
+            }
+            Cause::PlannedScale => {
+                let (first, last) = decision.joined?;
+                let settled = (first + self.planned).max(last + self.planned / 2);
+                let (least, most) = (first + self.planned, first + self.planned * 2);
+                if least < settled && last < least {
+                    findings.met("window_extended");
+                }
+                // The last join alone would have made it wait for longer.
+                if most < settled && last < most && decision.at < settled {
+                    findings.met("window_capped");
+                }
+                settled.min(most)
+            }
+            Cause::Takeover
+            | Cause::Resignation
+            | Cause::Restart
+            | Cause::Emergency
+            | Cause::Drain
+            | Cause::PartitionsChanged
+            | Cause::WeightsChanged
+            | Cause::Manual
+            | Cause::Resume
+            | Cause::Unprocessed
+            | Cause::Parked
+            | Cause::Settings => return None,
+        };
+        let (at, cause) = (decision.at, head.cause);
+        (at + BLINK < until)
+            .then(|| format!("{process} decides at {at} on {cause}, the window ends at {until}"))
+    }
+}
+
+/// A length of true time as the fastest clock shows it.
+fn longest(length: Duration) -> Duration {
+    length + length / 15
+}
+
+/// The workers a leader has heard of that take part and that it does not evict.
+fn present(ear: Option<&Ear>, evictions: &[Eviction]) -> BTreeSet<WorkerId> {
+    let evicted: BTreeSet<&WorkerId> = evictions.iter().map(|eviction| &eviction.worker).collect();
+    let sessions = ear.into_iter().flat_map(|ear| &ear.sessions);
+    sessions
+        .filter(|(worker, heard)| {
+            heard.status == SessionStatus::Active && !evicted.contains(worker)
+        })
+        .map(|(worker, _)| worker.clone())
+        .collect()
+}
+
+impl Check for Window {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Commit,
+            Kind::Foreign,
+            Kind::Heard,
+            Kind::Notice,
+            Kind::Ended,
+            Kind::Planned,
+            Kind::Proposes,
+            Kind::Settled,
+        ]
+    }
+
+    fn observe(&mut self, now: Instant, fact: &Fact, findings: &mut Findings) {
+        self.hearing.take_in(fact);
+        match fact {
+            Fact::Settled { process, local, .. } if !self.gaining.is_empty() => {
+                self.gaining.retain(|gaining| gaining != process);
+                if let Some(office) = self.offices.get_mut(process)
+                    && office.gained == Instant::FAR_FUTURE
+                {
+                    office.gained = *local;
+                }
+            }
+            Fact::Commit { process, writes } => self.commit(now, *process, writes),
+            Fact::Foreign { writes } => {
+                // Whoever leads next may not know of that record.
+                for write in writes {
+                    if let Key::Assignment(worker) = &write.key {
+                        self.recorded.remove(worker);
+                    }
+                }
+                self.note_cold(now);
+            }
+            Fact::Notice { process, notice } => self.on_notice(*process, notice),
+            Fact::Planned {
+                process,
+                local,
+                planning,
+            } => {
+                let workers = planning.input.workers.as_slice().iter();
+                let workers = workers.map(|worker| worker.id.clone()).collect();
+                self.decide(now, *process, *local, workers);
+            }
+            Fact::Proposes {
+                process, proposal, ..
+            } => {
+                if let Some(reason) = self.propose(*process, proposal, findings) {
+                    findings.report(reason);
+                }
+            }
+            Fact::Ended { process } => {
+                self.offices.remove(process);
+                self.unread.remove(process);
+            }
+            Fact::Began { .. }
+            | Fact::Step { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Request { .. }
+            | Fact::Assign { .. }
+            | Fact::Revoke { .. }
+            | Fact::Released { .. }
+            | Fact::Settled { .. }
+            | Fact::Panicked { .. }
+            | Fact::Healed
+            | Fact::Milestone(..)
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+}

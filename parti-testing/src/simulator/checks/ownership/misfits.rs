@@ -1,0 +1,168 @@
+//! S31: once the group has settled, what one worker cannot process is with one that can.
+//!
+//! S32: what a process said it could not begin is not given to it again before its quarantine is over,
+//! but for once: what it says may be on its way to the leader. So nothing is passed round in circles.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules, Written};
+use parti_core::{Instant, Notice, ParkReason, ParkedGroup, PartitionKey, Record, Token};
+
+/// What is parked because every worker failed with it, according to a record.
+pub(in crate::simulator) fn futile(record: Option<&Record>) -> impl Iterator<Item = &ParkedGroup> {
+    let groups = match record {
+        Some(Record::Parked(record)) => record.groups.as_slice(),
+        _ => &[],
+    };
+    let failed = |group: &&ParkedGroup| group.reason == ParkReason::FailedEverywhere;
+    groups.iter().filter(failed)
+}
+
+/// S31.
+#[derive(Debug, Default)]
+pub(in crate::simulator) struct Fits;
+
+impl Check for Fits {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Due]
+    }
+
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        let Fact::Due(coverage) = fact else {
+            return;
+        };
+        for (partition, unfit) in &coverage.unfit {
+            if unfit.able.is_empty() || coverage.homeless.contains(partition) {
+                continue;
+            }
+            findings.met("misfit_judged");
+            let mut holders = coverage.core().filter(|w| w.held.contains(partition));
+            let failing = holders.find(|worker| unfit.failing.contains(&worker.process));
+            if let Some(worker) = failing {
+                let able = &unfit.able;
+                findings.report(format!(
+                    "{} has {partition} and cannot process it, though {able:?} could",
+                    worker.process
+                ));
+            }
+        }
+    }
+}
+
+/// S32.
+#[derive(Debug)]
+pub(in crate::simulator) struct NotInCircles {
+    least: Duration,
+    /// When a process last said that it could not begin with a partition it was given, and how often
+    /// it was given it again since.
+    said: BTreeMap<(Process, PartitionKey), (Instant, u32)>,
+    /// Under which token a process was given a partition last: what it gets back after its lease was
+    /// lost is the same ownership.
+    given: BTreeMap<(Process, PartitionKey), Token>,
+    /// What it has now: what it says of anything else it has said before.
+    held: BTreeSet<(Process, PartitionKey)>,
+}
+
+impl NotInCircles {
+    pub(in crate::simulator) fn new(rules: &Rules) -> Self {
+        Self {
+            least: rules.shortest_lease() * 50,
+            said: BTreeMap::new(),
+            given: BTreeMap::new(),
+            held: BTreeSet::new(),
+        }
+    }
+
+    fn listen(&mut self, at: Instant, process: Process, writes: &[Written]) {
+        for write in writes {
+            let Some(Record::Session(record)) = write.record() else {
+                continue;
+            };
+            for misfit in record.misfits.iter().filter(|_| record.status.is_living()) {
+                let place = (process, misfit.partition.clone());
+                if self.held.contains(&place) {
+                    self.said.entry(place).or_insert((at, 0));
+                }
+            }
+        }
+    }
+}
+
+impl Check for NotInCircles {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Commit,
+            Kind::Assign,
+            Kind::Revoke,
+            Kind::Notice,
+            Kind::Ended,
+        ]
+    }
+
+    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
+        match fact {
+            Fact::Commit { process, writes } => self.listen(at, *process, writes),
+            Fact::Assign {
+                process, grants, ..
+            } => {
+                for grant in grants {
+                    let place = (*process, grant.partition.clone());
+                    self.held.insert(place.clone());
+                    if self.given.insert(place.clone(), grant.token) == Some(grant.token) {
+                        continue;
+                    }
+                    let Some((since, again)) = self.said.get_mut(&place) else {
+                        continue;
+                    };
+                    if at.since(*since) >= self.least {
+                        // It may be tried again, and counts again once it has failed.
+                        self.said.remove(&place);
+                        continue;
+                    }
+                    *again += 1;
+                    if *again > 1 {
+                        findings.report(format!(
+                            "{process} is given {} for the third time since {since}, though it said \
+                             that it cannot process it",
+                            grant.partition
+                        ));
+                    }
+                }
+            }
+            Fact::Revoke {
+                process, grants, ..
+            } => {
+                for grant in grants {
+                    self.held.remove(&(*process, grant.partition.clone()));
+                }
+            }
+            // Whoever joins again is not known to have failed.
+            Fact::Notice {
+                process,
+                notice: Notice::Claimed { .. },
+            }
+            | Fact::Ended { process } => {
+                self.said.retain(|(by, _), _| by != process);
+                self.given.retain(|(by, _), _| by != process);
+                self.held.retain(|(by, _)| by != process);
+            }
+            Fact::Began { .. }
+            | Fact::Step { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Request { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
+            | Fact::Released { .. }
+            | Fact::Notice { .. }
+            | Fact::Settled { .. }
+            | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
+            | Fact::Healed
+            | Fact::Milestone(..)
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+}

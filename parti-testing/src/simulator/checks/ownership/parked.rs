@@ -1,0 +1,60 @@
+//! S30: once the group has settled, what is parked is exactly what nobody may own, and everybody is
+//! told the same: a partition that somebody may own must not wait, and one that waits must be named.
+
+use std::collections::BTreeSet;
+
+use crate::simulator::checks::{Check, Coverage, Fact, Findings, Kind};
+use parti_core::{Instant, Parked, ParkedRecord, PartitionKey};
+
+#[derive(Debug, Default)]
+pub(in crate::simulator) struct OnlyTheHomeless;
+
+impl Check for OnlyTheHomeless {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Due, Kind::Over]
+    }
+
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        let (Fact::Due(coverage) | Fact::Over(coverage)) = fact else {
+            return;
+        };
+        // Whether it settles at all is judged elsewhere; a group that is restless may have moved on.
+        if coverage.restless || !coverage.pending().is_empty() {
+            return;
+        }
+        if !coverage.abandoned.is_empty() {
+            findings.met("abandoned_partition");
+        }
+        for reason in judge(coverage) {
+            findings.report(reason);
+        }
+    }
+}
+
+fn judge(coverage: &Coverage) -> Vec<String> {
+    let groups = &coverage.stored.parked;
+    let named = groups.iter().flat_map(|group| &group.partitions);
+    let named: BTreeSet<&PartitionKey> = named.collect();
+    let mut reasons = Vec::new();
+    for partition in &named {
+        if !coverage.homeless.contains(*partition) {
+            reasons.push(format!(
+                "{partition} is parked although somebody may own it"
+            ));
+        }
+    }
+    let is_cut = groups
+        .iter()
+        .any(|group| group.count as usize > group.partitions.len());
+    for partition in coverage.abandoned.iter().filter(|key| !named.contains(key)) {
+        if !is_cut {
+            reasons.push(format!("nobody may own {partition}, and it is not parked"));
+        }
+    }
+    let (sum, head) = (ParkedRecord::sum(groups), coverage.stored.head.as_ref());
+    let said = head.map_or(Parked::default(), |head| head.parked);
+    if said != sum {
+        reasons.push(format!("head says {said:?} and the record of it {sum:?}"));
+    }
+    reasons
+}

@@ -1,0 +1,123 @@
+//! S26: what a caller reads agrees with what was told and promises nothing past the deadline.
+//!
+//! Judged after each step, for the instant of that step: a reader who asks later compares the deadline
+//! itself, which is why it is part of the answer.
+
+use std::collections::BTreeMap;
+
+use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules};
+use parti_core::{Instant, Mode, Notice, State, Status};
+
+#[derive(Debug, Default)]
+struct Told {
+    assigned: usize,
+    leads: bool,
+}
+
+#[derive(Debug)]
+pub(in crate::simulator) struct Honesty {
+    exclusive: bool,
+    told: BTreeMap<Process, Told>,
+}
+
+impl Honesty {
+    pub(in crate::simulator) const fn new(rules: &Rules) -> Self {
+        Self {
+            exclusive: matches!(rules.mode, Mode::Exclusive),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// What is dishonest about a status, if anything.
+    fn judge(&self, local: Instant, told: &Told, status: &Status) -> Option<String> {
+        let (assigned, leads) = (status.assigned, status.is_leader);
+        if assigned != told.assigned {
+            let told = told.assigned;
+            return Some(format!("reads {assigned} assigned, was told {told}"));
+        }
+        if leads != told.leads {
+            return Some(format!("reads that it leads: {leads}, was told otherwise"));
+        }
+        if leads && status.worker.is_none() {
+            return Some("leads without a session".to_owned());
+        }
+        let over = status.deadline.is_none_or(|deadline| deadline <= local);
+        if self.exclusive && over && assigned > 0 {
+            let deadline = status.deadline;
+            return Some(format!("reads {assigned} assigned past {deadline:?}"));
+        }
+        if status.worker.is_none() && (assigned > 0 || status.deadline.is_some()) {
+            return Some(format!("reads {assigned} assigned without a session"));
+        }
+        if status.state == State::Stable && status.leader.is_none() {
+            return Some("is stable without a leader".to_owned());
+        }
+        None
+    }
+}
+
+impl Check for Honesty {
+    fn sees(&self) -> &[Kind] {
+        &[
+            Kind::Assign,
+            Kind::Revoke,
+            Kind::Notice,
+            Kind::Ended,
+            Kind::Settled,
+        ]
+    }
+
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        match fact {
+            Fact::Assign {
+                process, grants, ..
+            } => self.told.entry(*process).or_default().assigned += grants.len(),
+            Fact::Revoke {
+                process, grants, ..
+            } => {
+                let told = self.told.entry(*process).or_default();
+                told.assigned = told.assigned.saturating_sub(grants.len());
+            }
+            Fact::Notice {
+                process,
+                notice: Notice::LeadershipGained { .. },
+            } => self.told.entry(*process).or_default().leads = true,
+            Fact::Notice {
+                process,
+                notice: Notice::LeadershipLost { .. },
+            } => self.told.entry(*process).or_default().leads = false,
+            Fact::Ended { process } => {
+                self.told.remove(process);
+            }
+            Fact::Settled {
+                process,
+                local,
+                status: Some(status),
+                ..
+            } => {
+                let told = self.told.entry(*process).or_default();
+                let told = Told { ..*told };
+                if let Some(reason) = self.judge(*local, &told, status) {
+                    findings.report(format!("{process} {reason}"));
+                }
+            }
+            Fact::Began { .. }
+            | Fact::Commit { .. }
+            | Fact::Step { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Request { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
+            | Fact::Released { .. }
+            | Fact::Notice { .. }
+            | Fact::Settled { .. }
+            | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
+            | Fact::Healed
+            | Fact::Milestone(..)
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! S1: in true time, no two processes rely on the same seat; and S2: an incarnation of a seat belongs
+//! to one process, and later ones have larger numbers.
+
+use std::collections::BTreeMap;
+
+use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Written};
+use parti_core::{Epoch, Instant, Key, Notice, Record, SessionStatus, WorkerId};
+
+#[derive(Debug, Default)]
+pub(in crate::simulator) struct Leases {
+    seats: BTreeMap<Process, WorkerId>,
+    /// Who has claimed a seat and not lost it yet, and until when it relies on it.
+    holders: BTreeMap<WorkerId, BTreeMap<Process, Instant>>,
+    /// The latest epoch that a later session of the same slot names as its predecessor.
+    named: BTreeMap<WorkerId, Epoch>,
+}
+
+impl Leases {
+    fn leave(&mut self, process: Process) {
+        if let Some(worker) = self.seats.remove(&process)
+            && let Some(holders) = self.holders.get_mut(&worker)
+        {
+            holders.remove(&process);
+        }
+    }
+
+    /// A session that names the earlier ones of its seat relies on nothing that they may hold: what
+    /// it is granted is judged by S4 and S9.
+    fn name(&mut self, process: Process, write: &Written) {
+        let (Key::Session(worker), Some(Record::Session(record))) = (&write.key, write.record())
+        else {
+            return;
+        };
+        let Some(last) = record.predecessors.iter().map(|one| one.epoch).max() else {
+            return;
+        };
+        let named = self.named.entry(worker.clone()).or_default();
+        *named = last.max(*named);
+        let holders = self.holders.get(worker).into_iter().flatten();
+        let earlier = holders.map(|(holder, _)| *holder);
+        let earlier: Vec<Process> = earlier.filter(|holder| *holder != process).collect();
+        earlier.into_iter().for_each(|earlier| self.leave(earlier));
+    }
+
+    fn extend(
+        &mut self,
+        at: Instant,
+        process: Process,
+        until: Option<Instant>,
+        findings: &mut Findings,
+    ) {
+        let Some(worker) = self.seats.get(&process) else {
+            return;
+        };
+        let until = until.unwrap_or(Instant::ORIGIN);
+        let Some(holders) = self.holders.get_mut(worker) else {
+            self.holders
+                .insert(worker.clone(), [(process, until)].into());
+            return;
+        };
+        holders.insert(process, until);
+        if holders.len() > 1 {
+            let valid: Vec<_> = holders.iter().filter(|(_, until)| at < **until).collect();
+            if valid.len() > 1 {
+                findings.report(format!("all of {valid:?} rely on the same seat"));
+            }
+            holders.retain(|_, until| at < *until);
+        }
+    }
+}
+
+impl Check for Leases {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Notice, Kind::Ended, Kind::Commit, Kind::Settled]
+    }
+
+    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
+        match fact {
+            Fact::Notice {
+                process,
+                notice: Notice::Claimed { worker, epoch, .. },
+            } => {
+                self.leave(*process);
+                // It may learn of its claim after a later session has named it.
+                if self.named.get(worker).is_none_or(|named| epoch > named) {
+                    self.seats.insert(*process, worker.clone());
+                }
+            }
+            Fact::Notice {
+                process,
+                notice: Notice::IdentityLost { .. } | Notice::Stopped { .. },
+            }
+            | Fact::Ended { process } => self.leave(*process),
+            Fact::Commit { process, writes } => {
+                // Whoever gives its seat back holds nothing any more, even if it never learns that the
+                // store has taken its word.
+                let released = writes.iter().any(|write| {
+                    matches!(write.record(), Some(Record::Session(record))
+                        if matches!(record.status, SessionStatus::Released { .. }))
+                });
+                if released {
+                    self.leave(*process);
+                }
+                for write in writes {
+                    self.name(*process, write);
+                }
+            }
+            Fact::Settled { process, until, .. } => self.extend(at, *process, *until, findings),
+            Fact::Began { .. }
+            | Fact::Step { .. }
+            | Fact::Heard { .. }
+            | Fact::Asked { .. }
+            | Fact::Request { .. }
+            | Fact::Planned { .. }
+            | Fact::Proposes { .. }
+            | Fact::Assign { .. }
+            | Fact::Revoke { .. }
+            | Fact::Released { .. }
+            | Fact::Notice { .. }
+            | Fact::Panicked { .. }
+            | Fact::Foreign { .. }
+            | Fact::Healed
+            | Fact::Milestone(..)
+            | Fact::Due(_)
+            | Fact::Over(_) => {}
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(in crate::simulator) struct Epochs {
+    last: BTreeMap<WorkerId, (Epoch, Process)>,
+}
+
+impl Check for Epochs {
+    fn sees(&self) -> &[Kind] {
+        &[Kind::Notice]
+    }
+
+    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
+        let Fact::Notice {
+            process,
+            notice: Notice::Claimed { worker, epoch, .. },
+        } = fact
+        else {
+            return;
+        };
+        // A process may learn late that it won a seat which it has lost again since: only the pair
+        // must be its own.
+        match self.last.get(worker) {
+            Some((last, owner)) if last == epoch && owner != process => findings.report(format!(
+                "{process} and {owner} both are {worker} of the epoch {epoch}"
+            )),
+            Some((last, _)) if last > epoch => {}
+            Some(_) | None => {
+                self.last.insert(worker.clone(), (*epoch, *process));
+            }
+        }
+    }
+}
