@@ -1,9 +1,10 @@
-//! Acting on a judgement: plan, commit, go on with a handoff, resign.
+//! Judging, when something has changed or time has come, and acting on it: plan, commit, go on with a
+//! handoff.
 
 use crate::io::notice::FailedStep;
-use crate::leader::judging::facts::{Difference, basis};
+use crate::leader::Leader;
 use crate::leader::judging::verdict::{Verdict, judge};
-use crate::leader::{Leader, Leading, Work};
+use crate::leader::office::{Ground, Office, Resigning, Step, Work};
 use crate::link::cx::Cx;
 use crate::model::state::{Cause, State};
 
@@ -13,139 +14,137 @@ pub(crate) mod unowned;
 pub(crate) mod verdict;
 
 impl Leader {
-    /// Judges, and does what the judgement asks for, as far as nothing else is under way.
-    pub(crate) fn step(&mut self, cx: &mut Cx<'_>) -> Leading {
-        match &mut self.work {
-            Work::Committing(commit) if cx.now >= commit.give_up.at && !cx.store_is_sound() => {
-                // Nothing could be asked: neither the step nor the leader has failed.
-                commit.give_up.at = cx.now + cx.config().lease();
-            }
-            Work::Committing(commit) if cx.now >= commit.give_up.at => {
+    /// Goes on with what is under way; judges and acts if nothing is.
+    pub(crate) fn step(&mut self, cx: &mut Cx<'_>) {
+        self.poll_work(cx);
+        match &self.office {
+            Office::CatchingUp { .. } => {}
+            Office::Leading(_) => self.lead(cx),
+            Office::Resigning(_) => self.poll_resignation(cx),
+        }
+    }
+
+    /// What is under way goes on, or has taken too long.
+    fn poll_work(&mut self, cx: &mut Cx<'_>) {
+        if let Some(commit) = self.office.committing_mut()
+            && cx.now >= commit.give_up.at
+        {
+            if cx.store_is_sound() {
                 // It may still be applied: then `head` shows it, and the next attempt cannot win.
                 let open = commit.attempt.still_open();
                 self.fail(cx, FailedStep::Commit, open);
+            } else {
+                // Nothing could be asked: neither the step nor the leader has failed.
+                commit.give_up.at = cx.now + cx.config().lease();
             }
-            Work::Committing(commit) => commit.attempt.handle_timeout(cx),
-            Work::Resigning { attempt, .. } => attempt.handle_timeout(cx),
-            Work::Pausing { until } if cx.now >= *until => {
-                self.work = Work::Idle;
-                self.stirred = true;
-            }
-            Work::Planning { give_up, .. } if cx.now >= *give_up => {
+            return;
+        }
+        if let Some(attempt) = self.office.attempt_mut() {
+            return attempt.handle_timeout(cx);
+        }
+        match &self.office {
+            Office::Leading(Work::Pausing { until }) if cx.now >= *until => self.office.rest(),
+            Office::Leading(Work::Planning { give_up, .. }) if cx.now >= *give_up => {
                 let lost = "no answer, not even that it failed".into();
                 self.fail(cx, FailedStep::Plan, lost);
             }
-            Work::Pausing { .. } | Work::Planning { .. } | Work::Idle => {}
+            Office::CatchingUp { .. } | Office::Leading(_) | Office::Resigning(_) => {}
         }
-        if self.resigning.is_some() {
-            return self.keep_resigning(cx);
+    }
+
+    fn lead(&mut self, cx: &mut Cx<'_>) {
+        self.poll_listing(cx);
+        if self.knowledge.view.take_settings_news() {
+            self.knowledge.on_settings(cx);
         }
-        if !self.ready {
-            return Leading::On;
-        }
-        self.keep_listing(cx);
-        if self.view.take_settings_news() {
-            self.look_at_settings(cx);
-        }
-        if cx.now < self.held_back_until(cx.config(), cx.history()) {
+        if cx.now < self.knowledge.held_back_until(cx.config(), cx.history()) {
             // Somebody may rely on a lease of a history that is gone.
-            return Leading::On;
+            return;
         }
-        let due = self.stirred || self.judge_at.is_some_and(|at| cx.now >= at);
-        if due && matches!(self.work, Work::Idle) {
-            self.stirred = false;
-            self.keep_agreement(cx);
+        let ground = self.ground(cx);
+        let again_at = self.judgement.again_at;
+        match &mut self.office {
+            Office::Leading(Work::Idle { judged })
+                if *judged != Some(ground) || again_at.is_some_and(|wake| cx.now >= wake.at) =>
+            {
+                *judged = Some(ground);
+            }
+            Office::CatchingUp { .. } | Office::Leading(_) | Office::Resigning(_) => return,
         }
-        if due && matches!(self.work, Work::Idle) {
+        self.poll_agreement(cx);
+        if self.office.is_idle() {
             self.judge(cx);
-            self.judge_at = self.next_judgement(cx.config(), cx.now);
         }
-        Leading::On
+    }
+
+    /// What a judgement of this moment is made on.
+    fn ground(&self, cx: &Cx<'_>) -> Ground {
+        Ground {
+            knowledge: self.knowledge.generation(),
+            list: self.list.generation(),
+            hears_since: cx.heard().since(),
+        }
     }
 
     fn judge(&mut self, cx: &mut Cx<'_>) {
-        self.confirmations.note(cx.now, &self.view);
-        self.view.lower_formats(cx);
-        self.bench.forgive(cx.now);
-        let basis = basis(&self.view, self.target.as_ref());
         let config = cx.shared_config();
-        let mut difference = Difference::find(
-            &config,
-            cx.now,
-            &self.view,
-            &basis,
-            &self.sitting_out(cx.now),
-        );
-        if let Some(target) = &self.target {
-            let stuck = self.stuck(&config, cx.now);
-            difference.wait(&self.view, &target.kept, &stuck);
-        }
-        let mut facts = self.facts(&config, (cx.now, cx.wall_ms()), cx.link(), &difference);
-        // Somebody has come who does not read what the group writes.
-        facts.resume |= self.head.format > self.view.format(cx);
-        let verdict = judge(&config, &facts);
-        self.next_end = difference.next_end;
-        self.parked_until = facts.parked_until;
-        let losses = facts.silent.iter().map(|silent| silent.lost_at);
-        self.next_loss = losses.filter(|&at| at > cx.now).min();
-        self.restarting = match &verdict {
-            Verdict::Settle {
-                cause: Cause::Restart,
-                until,
-            } => Some(*until),
-            Verdict::Settle { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Act { .. } => {
-                None
-            }
-        };
-        let calm = match &verdict {
-            Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => true,
-            Verdict::Act { .. } => false,
-        };
-        if calm
-            && self.failures == 0
-            && self.table.is_some()
-            && cx.link().is_steady(&config, cx.now)
-        {
-            // It can do its work.
-            self.futile = 0;
-        }
-        self.verdict = verdict.clone();
-        match verdict {
-            Verdict::Act { cause, lost } if self.table.is_some() => {
-                if self.failures > 0 {
+        self.knowledge.poll(cx);
+        let difference = self.difference(&config, cx.now);
+        let target = self.in_force.target();
+        self.knowledge
+            .note_joins(&config, cx.now, (target, &difference));
+        self.in_force.compare(&config, &self.knowledge, &self.list);
+        let facts = self.facts(cx, &difference);
+        self.judgement = judge(&config, &facts);
+        let has_list = self.list.table.is_some();
+        match self.judgement.verdict.clone() {
+            Verdict::Act { cause, lost } if has_list => {
+                if self.retry.failures > 0 {
                     // A plan that keeps failing must not hold up the handoff under way.
-                    self.keep_advancing(cx);
+                    self.poll_handoff(cx);
                 }
-                if matches!(self.work, Work::Idle) {
+                if self.office.is_idle() {
                     self.plan(cx, cause, &lost, &difference);
                 }
             }
-            Verdict::Act { .. } | Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {
+            Verdict::Act { .. } => {
                 if facts.in_contact {
-                    self.keep_advancing(cx);
+                    self.poll_handoff(cx);
+                }
+            }
+            Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {
+                if self.retry.failures == 0 && has_list && cx.link().is_steady(&config, cx.now) {
+                    // It can do its work.
+                    self.futile = 0;
+                }
+                if facts.in_contact {
+                    self.poll_handoff(cx);
                 }
             }
         }
     }
 
-    fn keep_advancing(&mut self, cx: &mut Cx<'_>) {
-        if self.advance_at.is_some_and(|at| cx.now >= at) {
-            self.advance_at = None;
+    fn poll_handoff(&mut self, cx: &mut Cx<'_>) {
+        if self.in_force.advance_at().is_some_and(|at| cx.now >= at) {
+            self.in_force.advance(None);
             self.go_on(cx);
         }
     }
 
     /// The public state of a leader.
     pub(crate) fn state(&self) -> Option<State> {
-        let cause = match &self.work {
-            Work::Planning { brief, .. } => Some(brief.cause),
-            Work::Committing(commit) if commit.head.cause == Cause::Settings => None,
-            Work::Committing(commit) => Some(commit.head.cause),
-            Work::Idle | Work::Pausing { .. } | Work::Resigning { .. } => {
-                (self.head.unfinished > 0).then_some(self.head.cause)
-            }
+        let head = &self.knowledge.head;
+        let handoff = (head.unfinished > 0).then_some(head.cause);
+        let cause = match &self.office {
+            Office::Leading(Work::Planning { brief, .. }) => Some(brief.cause),
+            Office::Leading(Work::Committing(commit))
+            | Office::Resigning(Resigning {
+                step: Step::Committing(commit),
+                ..
+            }) => Some(commit.head.cause).filter(|cause| *cause != Cause::Settings),
+            Office::CatchingUp { .. } | Office::Leading(_) | Office::Resigning(_) => handoff,
         };
-        match (cause, &self.verdict) {
+        match (cause, &self.judgement.verdict) {
             (Some(Cause::Emergency), _) => Some(State::Emergency),
             (Some(_), _) => Some(State::Rebalancing),
             (None, Verdict::Settle { .. }) => Some(State::Scaling),

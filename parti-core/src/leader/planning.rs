@@ -8,12 +8,13 @@ use core::time::Duration;
 
 use crate::io::event::OpId;
 use crate::io::notice::{FailedStep, Notice};
+use crate::leader::Leader;
 use crate::leader::judging::facts::Difference;
-use crate::leader::planning::failed_everywhere::Futile;
-use crate::leader::planning::misfits::{Around, Barred};
-use crate::leader::planning::overflow::spill;
+use crate::leader::office::{Office, Work};
+use crate::leader::planning::failed_everywhere::FailedEverywhere;
+use crate::leader::planning::misfits::{Barred, Reassignment};
+use crate::leader::planning::overflow::park_overflow;
 use crate::leader::planning::target::{Brief, Judged, Target, candidates, input};
-use crate::leader::{Leader, Work};
 use crate::link::cx::Cx;
 use crate::model::id::WorkerId;
 use crate::model::state::Cause;
@@ -21,6 +22,7 @@ use crate::planted::Planted;
 use crate::ports::strategy::{Plan, PlanError, PlanInput, WorkerTable};
 
 pub(crate) mod failed_everywhere;
+pub(crate) mod in_force;
 pub(crate) mod inherited;
 pub(crate) mod listing;
 pub(crate) mod misfits;
@@ -36,27 +38,28 @@ impl Leader {
         lost: &[WorkerId],
         seen: &Difference,
     ) {
-        let Some(table) = self.table.clone() else {
+        let Some(table) = self.list.table.clone() else {
             return;
         };
         let config = cx.shared_config();
-        let (mut stuck, mut spared): (Vec<_>, Vec<_>) = self
+        let (mut stuck, mut postponed): (Vec<_>, Vec<_>) = self
+            .knowledge
             .stuck(&config, cx.now)
             .into_iter()
-            .partition(|worker| self.spared.is_due(cx.now, worker));
+            .partition(|worker| self.knowledge.postponed.is_due(cx.now, worker));
         // What does not fit into one commit is left to the next.
-        let most = (self.info.max_batch / 4).max(1);
+        let most = (self.limits.info.max_batch / 4).max(1);
         let lost = &lost[..lost.len().min(most)];
-        let mut excluded = self.sitting_out(cx.now);
-        excluded.extend(stuck.iter().chain(&spared).cloned());
-        spared.extend(stuck.drain(most.min(stuck.len())..));
+        let mut excluded = self.knowledge.excluded(cx.now);
+        excluded.extend(stuck.iter().chain(&postponed).cloned());
+        postponed.extend(stuck.drain(most.min(stuck.len())..));
         let mut requests = self.requests();
         requests.truncate(most);
-        let ended_holds = self.ended_holds(&config, cx.now, &requests);
+        let ended_holds = self.knowledge.ended_holds(&config, cx.now, &requests);
         excluded.extend(ended_holds.keys().cloned());
         let evictions = self.evictions(lost, &stuck);
         excluded.extend(evictions.keys().cloned());
-        let usable = candidates(&config, cx.now, &self.view, &excluded);
+        let usable = candidates(&config, cx.now, &self.knowledge.view, &excluded);
         let epochs = usable
             .iter()
             .map(|(worker, (epoch, _))| (worker.clone(), *epoch))
@@ -69,13 +72,17 @@ impl Leader {
         let mut input = input(
             &table,
             Arc::clone(&workers),
-            &self.view,
-            self.target.as_ref(),
+            &self.knowledge.view,
+            self.in_force.target(),
         );
-        input.waited = self.view.parking.waited(cx.now, cx.wall_ms());
+        input.waited = self.knowledge.view.parking.waited(cx.now, cx.wall_ms());
         let mut triggers = seen.triggers(lost, &requests);
         triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
-        let waited = self.view.parking.waited_enough(cx.now, cx.wall_ms());
+        let waited = self
+            .knowledge
+            .view
+            .parking
+            .waited_enough(cx.now, cx.wall_ms());
         triggers.extend(waited.map(|needs| alloc::format!("waited for {needs}")));
         let ended = ended_holds.keys();
         triggers.extend(ended.map(|worker| alloc::format!("hold of {worker} ended")));
@@ -84,7 +91,7 @@ impl Leader {
             input,
             epochs,
             evictions,
-            spared,
+            postponed,
             requests,
             triggers,
             ended_holds,
@@ -102,27 +109,27 @@ impl Leader {
         &mut self,
         cx: &mut Cx<'_>,
         brief: Box<Brief>,
-        around: Option<Box<Around>>,
+        reassignment: Option<Box<Reassignment>>,
         question: PlanInput,
     ) {
         let op = cx.plan(question);
-        self.work = Work::Planning {
+        self.office = Office::Leading(Work::Planning {
             op,
             brief,
-            around,
+            reassignment,
             give_up: cx.now + cx.config().answer_bound(),
-        };
+        });
     }
 
     fn evictions(&self, lost: &[WorkerId], stuck: &[WorkerId]) -> BTreeMap<WorkerId, Judged> {
         let alive = stuck.iter().filter(|worker| !lost.contains(worker));
         let alive = alive.filter_map(|worker| {
-            let session = self.view.sessions.get(worker)?;
+            let session = self.knowledge.view.sessions.get(worker)?;
             let (epoch, revision) = (session.epoch(), session.revision);
             Some((worker.clone(), Judged::Stuck { epoch, revision }))
         });
         let silent = lost.iter().filter_map(|worker| {
-            let revision = self.view.sessions.get(worker)?.revision;
+            let revision = self.knowledge.view.sessions.get(worker)?.revision;
             Some((worker.clone(), Judged::Silent { revision }))
         });
         silent.chain(alive).collect()
@@ -135,35 +142,32 @@ impl Leader {
         op: OpId,
         result: Result<Plan, PlanError>,
     ) {
-        let Work::Planning {
+        let Office::Leading(Work::Planning {
             op: expected,
             brief,
-            around,
+            reassignment,
             ..
-        } = &self.work
+        }) = &self.office
         else {
             return;
         };
         if *expected != op {
             return;
         }
-        let (brief, around) = (brief.clone(), around.clone());
-        self.work = Work::Idle;
-        self.stirred = true;
-        let around = match (around, result) {
-            (Some(mut around), answer) => {
+        let (brief, reassignment) = (brief.clone(), reassignment.clone());
+        self.office.rest();
+        let reassignment = match (reassignment, result) {
+            (Some(mut reassignment), answer) => {
                 // What the strategy cannot place elsewhere stays: that is no failure.
-                around.answer(&brief.input, answer.ok().as_ref());
-                around
+                reassignment.answer(&brief.input, answer.ok().as_ref());
+                reassignment
             }
             (None, result) => {
                 let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
                 match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
-                    Ok(plan) => Box::new(self.plan_around(
-                        cx.config().misfit_quarantine(),
-                        &brief.input,
-                        plan,
-                    )),
+                    Ok(plan) => {
+                        Box::new(self.reassign(cx.config().misfit_quarantine(), &brief.input, plan))
+                    }
                     Err(error) => {
                         cx.notify(Notice::PlanFailed {
                             error: error.clone(),
@@ -174,28 +178,34 @@ impl Leader {
                 }
             }
         };
-        self.go_around(cx, brief, around);
+        self.poll_reassignment(cx, brief, reassignment);
     }
 
     /// What the plan has to go around, if anything.
-    fn plan_around(&mut self, first: Duration, input: &PlanInput, plan: Plan) -> Around {
-        let mut barred = Barred::find(&self.view);
-        self.planned_around = barred.movable(&self.view);
-        let futile = Futile::new(first, self.view.parking.groups(), &input.waited);
+    fn reassign(&mut self, first: Duration, input: &PlanInput, plan: Plan) -> Reassignment {
+        let mut barred = Barred::find(&self.knowledge.view);
+        self.in_force.reassign(barred.movable(&self.knowledge.view));
+        let futile =
+            FailedEverywhere::new(first, self.knowledge.view.parking.groups(), &input.waited);
         barred.try_again(&futile);
-        Around::begin(barred, futile, input, plan)
+        Reassignment::begin(barred, futile, input, plan)
     }
 
     /// Asks the strategy for what its plan gave to somebody who cannot process it; then commits.
-    fn go_around(&mut self, cx: &mut Cx<'_>, brief: Box<Brief>, mut around: Box<Around>) {
-        if let Some(question) = around.next(&brief.input) {
+    fn poll_reassignment(
+        &mut self,
+        cx: &mut Cx<'_>,
+        brief: Box<Brief>,
+        mut reassignment: Box<Reassignment>,
+    ) {
+        if let Some(question) = reassignment.next(&brief.input) {
             if !cx.heard().is_heard() {
                 // It is planned again when contact returns.
                 return;
             }
-            return self.ask_strategy(cx, brief, Some(around), question);
+            return self.ask_strategy(cx, brief, Some(reassignment), question);
         }
-        let mut plan = around.finish(&brief.input);
+        let mut plan = reassignment.finish(&brief.input);
         if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
             plan.owners.rotate_left(1);
         }
@@ -211,10 +221,10 @@ impl Leader {
     /// was made: whoever is not to be evicted any more keeps what it has, the rest of the plan goes on.
     fn begin(&mut self, cx: &mut Cx<'_>, mut brief: Brief, plan: Plan) {
         let config = cx.shared_config();
-        let stuck = self.stuck(&config, cx.now);
+        let stuck = self.knowledge.stuck(&config, cx.now);
         let mut evictions = core::mem::take(&mut brief.evictions);
         let before = evictions.len();
-        let mut keep = core::mem::take(&mut brief.spared);
+        let mut keep = core::mem::take(&mut brief.postponed);
         evictions.retain(|worker, judged| {
             let due = self.is_still_due(cx, worker, *judged, &stuck);
             if !due {
@@ -225,26 +235,28 @@ impl Leader {
             due
         });
         if evictions.len() < before && cx.planted(Planted::AvertedIsDropped) {
-            self.work = Work::Pausing {
-                until: cx.now + Duration::from_millis(1),
-            };
+            self.office.pause(cx.now + Duration::from_millis(1));
             return;
         }
         let mut plan = plan;
-        spill(&mut plan, &brief.input, &self.info);
+        park_overflow(&mut plan, &brief.input, &self.limits.info);
         let (cause, requests) = (brief.cause, brief.requests.clone());
         let table = &brief.input.partitions;
-        let parked = self.view.parking.after(&plan.unmet, table, cx.wall_ms());
+        let parked = self
+            .knowledge
+            .view
+            .parking
+            .after(&plan.unmet, table, cx.wall_ms());
         let mut target = Target::new(cx.boot().strategy.clone(), brief, plan, parked);
         for worker in &keep {
-            if let Some(record) = self.view.records.get(worker)
-                && self.view.may_work(&config, worker)
+            if let Some(record) = self.knowledge.view.records.get(worker)
+                && self.knowledge.view.may_work(&config, worker)
             {
-                target.keep(self.view.info(worker), record);
+                target.keep(self.knowledge.view.info(worker), record);
             }
         }
         self.pin(&config, &mut target);
-        target.unsure = self.view.has_unread();
+        target.unsure = self.knowledge.view.has_unread();
         self.commit(cx, target, true, cause, evictions, requests);
     }
 
@@ -258,12 +270,14 @@ impl Leader {
         judged: Judged,
         stuck: &[WorkerId],
     ) -> bool {
-        let Some(session) = self.view.sessions.get(worker) else {
+        let Some(session) = self.knowledge.view.sessions.get(worker) else {
             return false;
         };
         match judged {
             Judged::Silent { revision } => {
-                let lost_at = self.lost_at(cx.config(), cx.link().contact(), worker, session);
+                let lost_at =
+                    self.knowledge
+                        .lost_at(cx.config(), cx.link().contact(), worker, session);
                 session.revision == revision && lost_at <= cx.now
             }
             Judged::Stuck { epoch, revision } => {
@@ -275,7 +289,7 @@ impl Leader {
 
     /// Goes on towards the target with what has been acknowledged since.
     pub(crate) fn go_on(&mut self, cx: &mut Cx<'_>) {
-        let Some(target) = self.target.clone() else {
+        let Some(target) = self.in_force.target().cloned() else {
             return;
         };
         let (evictions, requests) = (BTreeMap::new(), Vec::new());

@@ -3,11 +3,11 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use core::time::Duration;
 
 use crate::io::event::OpOwner;
 use crate::io::notice::StepDownReason;
-use crate::leader::{Leader, Leading, Work};
+use crate::leader::Leader;
+use crate::leader::office::{Office, Resigning, Step};
 use crate::link::attempt::Attempt;
 use crate::link::cx::Cx;
 use crate::model::state::Cause;
@@ -20,18 +20,17 @@ use crate::records::record::{Head, Record};
 impl Leader {
     /// What the next leader is to go on with.
     pub(crate) fn carried(&self, now: Instant) -> Carried {
-        if !self.ready {
+        let knowledge = &self.knowledge;
+        if !self.office.is_informed() {
             // It has not seen enough to know better than the one before.
-            return self.head.carried.clone();
+            return knowledge.head.carried.clone();
         }
-        let waited = self
-            .gathering
-            .map_or(Duration::ZERO, |g| now.since(g.first));
+        let waited = knowledge.joins.waited(now);
         Carried {
             futile: self.futile,
-            unassigned: self.is_cold().then_some(waited),
+            unassigned: knowledge.is_cold().then_some(waited),
             rebalanced: self.last_rebalance.map(|at| now.since(at)),
-            quarantined: self.bench.carried(now),
+            quarantined: knowledge.quarantine.carried(now),
         }
     }
 
@@ -40,48 +39,54 @@ impl Leader {
         self.futile
     }
 
+    /// Gives up the office as soon as no commit is in flight.
+    pub(crate) fn resign(&mut self, reason: StepDownReason) {
+        self.office.resign(reason);
+    }
+
     /// What the next leader is to go on with after this one gave up.
-    fn handed_on(&self, now: Instant) -> Carried {
-        let futile = self
-            .resigning
-            .as_ref()
-            .is_some_and(StepDownReason::is_futile);
+    fn handed_on(&self, now: Instant, reason: &StepDownReason) -> Carried {
         let carried = self.carried(now);
-        let futile = carried.futile.saturating_add(u32::from(futile));
+        let futile = carried.futile.saturating_add(reason.is_futile().into());
         Carried { futile, ..carried }
     }
 
-    pub(crate) fn keep_resigning(&mut self, cx: &mut Cx<'_>) -> Leading {
-        match &self.work {
-            // A failed step has its pause also here: a store that refuses is not to be hammered.
-            Work::Committing(_) | Work::Resigning { .. } | Work::Pausing { .. } => {
-                return Leading::On;
-            }
-            Work::Idle | Work::Planning { .. } => {}
+    /// Writes the last `head` when it is time to.
+    pub(crate) fn poll_resignation(&mut self, cx: &mut Cx<'_>) {
+        let Office::Resigning(Resigning { reason, step, .. }) = &self.office else {
+            return;
+        };
+        match step {
+            Step::Pausing { until } if cx.now < *until => return,
+            Step::Committing(_) | Step::Writing { .. } => return,
+            Step::Pausing { .. } | Step::Due => {}
         }
-        let write = self.next_write();
+        let carried = self.handed_on(cx.now, reason);
+        let knowledge = &self.knowledge;
+        let write = self.author.next_write(&knowledge.head);
         let head = Head {
             write,
             leader: None,
-            version: self.next_version(cx),
+            version: knowledge.next_version(cx),
             format: cx.format(),
             lease: cx.config().lease(),
             cause: Cause::Resignation,
-            carried: self.handed_on(cx.now),
-            ..self.head.clone()
+            carried,
+            ..knowledge.head.clone()
         };
         let value = Some(cx.encode(&Record::Head(head.clone())));
-        let expect = Expect::Revision(self.head_revision);
+        let expect = Expect::Revision(knowledge.head_revision);
         let writes = vec![Write {
             key: head_key(),
             value,
             expect,
         }];
         let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
-        self.work = Work::Resigning {
-            attempt: Box::new(attempt),
-            head: Box::new(head),
-        };
-        Leading::On
+        if let Office::Resigning(resigning) = &mut self.office {
+            resigning.step = Step::Writing {
+                attempt: Box::new(attempt),
+                head: Box::new(head),
+            };
+        }
     }
 }

@@ -59,8 +59,6 @@ pub(crate) struct Member {
     leader: Option<Box<Leader>>,
     reconcile: Reconcile,
     departure: Option<Departure>,
-    /// Whether the store was heard when last looked.
-    hears: bool,
     /// Since when it has led without steady contact, and whether that was told.
     unsteady: Option<Unsteady>,
     /// The revision of the assignment record taken in last.
@@ -109,7 +107,6 @@ impl Member {
             leader: None,
             reconcile: Reconcile::new(cx),
             departure: None,
-            hears: false,
             unsteady: None,
             record_revision: Revision::ZERO,
             own_record: OwnRecord::default(),
@@ -210,14 +207,8 @@ impl Member {
         self.keep_candidacy(cx);
         self.mind_deafness(cx);
         self.mind_limping(cx);
-        let hears = cx.heard().is_heard();
-        let heard = core::mem::replace(&mut self.hears, hears);
         if let Some(leader) = &mut self.leader {
-            if hears && !heard {
-                leader.stir();
-            }
-            let leading = leader.step(cx);
-            self.on_leading(cx, leading);
+            leader.step(cx);
         }
         self.keep_leaving(cx)
     }
@@ -335,8 +326,7 @@ impl Member {
                 cx.holdings.abandon(&mut cx.cx);
                 if let Some(leader) = &mut self.leader {
                     leader.resign(StepDownReason::Stopping);
-                    let leading = leader.step(cx);
-                    self.on_leading(cx, leading);
+                    leader.step(cx);
                 }
                 Membership::On
             }

@@ -75,7 +75,7 @@ impl Draft<'_> {
     }
 
     fn worker_change(&self, index: usize, page: &Page, version: Version) -> WorkerChange {
-        let key = |rank: u32| self.seats.key(&self.target.table, rank).clone();
+        let key = |rank: u32| self.slots.key(&self.target.table, rank).clone();
         let gained = page
             .granted
             .iter()
@@ -87,7 +87,7 @@ impl Draft<'_> {
         let lost = page.revoking.iter().filter(|&&(_, since)| since == version);
         let lost: BTreeSet<PartitionKey> = lost.map(|&(rank, _)| key(rank)).collect();
         WorkerChange {
-            worker: self.seats.workers[index].clone(),
+            worker: self.slots.workers[index].clone(),
             gained: gained.collect(),
             lost: lost.into_iter().collect(),
         }

@@ -15,7 +15,7 @@ use crate::io::event::OpOwner;
 use crate::io::notice::{OwnerEnd, Transfer};
 use crate::leader::committing::fitting::{MAX_COMMIT, Put, Room};
 use crate::leader::committing::ledger::{Change, Step};
-use crate::leader::committing::slots::Seats;
+use crate::leader::committing::slots::Slots;
 use crate::leader::knowledge::view::{View, unknown_session};
 use crate::leader::planning::inherited::Origin;
 use crate::leader::planning::target::{Judged, Requested, Target};
@@ -62,6 +62,11 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
+    /// When to go on.
+    pub(crate) fn wake(&self) -> Option<Wake> {
+        Wake::earlier(self.attempt.wake(), Some(self.give_up))
+    }
+
     /// How long what it grants had no owner, by former owner. To be asked before its evictions are
     /// noted in the view.
     pub(crate) fn transfers(&self, cx: &Cx<'_>, view: &View) -> Vec<Transfer> {
@@ -108,7 +113,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) cause: Cause,
     /// What the group obeys from this generation on.
     pub(crate) agreed: Agreed,
-    pub(crate) seats: &'a Seats,
+    pub(crate) slots: &'a Slots,
     pub(crate) step: Step,
     pub(crate) evictions: BTreeMap<WorkerId, Judged>,
     pub(crate) requests: Vec<Requested>,
@@ -285,7 +290,7 @@ impl Draft<'_> {
     fn carried(&self) -> Carried {
         let mut recorded: BTreeSet<&WorkerId> = self.view.records.keys().collect();
         for (index, change) in &self.step.changes {
-            let worker = &self.seats.workers[*index];
+            let worker = &self.slots.workers[*index];
             match change {
                 Change::Write(_) => recorded.insert(worker),
                 Change::Remove => recorded.remove(worker),

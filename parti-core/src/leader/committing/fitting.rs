@@ -117,7 +117,7 @@ impl Draft<'_> {
     }
 
     fn only_grants(&self, index: usize, change: &Change) -> bool {
-        match (&self.seats.seats[index].page, change) {
+        match (&self.slots.slots[index].page, change) {
             (_, Change::Remove) | (None, Change::Write(_)) => true,
             (Some(old), Change::Write(page)) => {
                 let kept = ranks(page);
@@ -164,7 +164,7 @@ impl Draft<'_> {
                     })
                 }
             };
-            let old = self.seats.seats[*index].page.as_ref();
+            let old = self.slots.slots[*index].page.as_ref();
             match (&share, change) {
                 (Share::Part(page), Change::Write(wanted)) => {
                     fitted
@@ -257,8 +257,8 @@ impl Draft<'_> {
         page: &Page,
         room: Room,
     ) -> Result<(Option<Put>, Share), TooLarge> {
-        let seat = &self.seats.seats[index];
-        let old = seat.page.as_ref().filter(|old| old.epoch == page.epoch);
+        let slot = &self.slots.slots[index];
+        let old = slot.page.as_ref().filter(|old| old.epoch == page.epoch);
         let base = old.cloned().unwrap_or_else(|| Page {
             epoch: page.epoch,
             granted: Vec::new(),
@@ -281,7 +281,7 @@ impl Draft<'_> {
                 Ok(None) | Err(_) => high = middle - 1,
             }
         }
-        if low == 0 && old.is_some() && !seat.damaged {
+        if low == 0 && old.is_some() && !slot.damaged {
             return Ok((None, Share::Nothing));
         }
         let (part, put) = best;
@@ -289,8 +289,8 @@ impl Draft<'_> {
     }
 
     fn put(&self, index: usize, page: &Page) -> Result<Put, TooLarge> {
-        let worker = self.seats.workers[index].clone();
-        let (granted, revoking) = self.seats.lists(self.target, page);
+        let worker = self.slots.workers[index].clone();
+        let (granted, revoking) = self.slots.lists(self.target, page);
         let record = AssignmentRecord {
             write: self.write,
             version: self.version,
@@ -322,7 +322,7 @@ impl Draft<'_> {
     }
 
     fn removal(&self, index: usize) -> Put {
-        let worker = self.seats.workers[index].clone();
+        let worker = self.slots.workers[index].clone();
         let mut after = self.view.stored(&worker).cloned().unwrap_or_default();
         after.expect(None);
         Put {
@@ -336,7 +336,7 @@ impl Draft<'_> {
 
     /// A record that is too large to be written again at once is mended piece by piece.
     fn mend(&self, index: usize, base: &Page, room: Room) -> Option<Put> {
-        let worker = &self.seats.workers[index];
+        let worker = &self.slots.workers[index];
         let mut after = self.view.stored(worker)?.clone();
         let whole = self.put(index, base).ok()?;
         let mut put = Put {

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::config::Mode;
 use crate::model::id::{Epoch, Token, Version, WorkerId};
 
-/// No seat.
+/// No slot.
 pub(crate) const NOBODY: u32 = u32::MAX;
 
 /// A partition granted, by rank.
@@ -42,7 +42,7 @@ pub(crate) enum Standing {
     /// Its slot was taken by a later incarnation before its end was proven: it may hold what the
     /// record says, or only these partitions, whose callbacks still run in the process that took it.
     Ending { draining: Option<BTreeSet<u32>> },
-    /// Its incarnation has ended, but the seat is kept for a replacement.
+    /// Its incarnation has ended, but the slot is kept for a replacement.
     Reserved,
     /// Its incarnation has ended.
     Ended,
@@ -50,7 +50,7 @@ pub(crate) enum Standing {
 
 /// A worker as the ledger sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
+pub(crate) struct Slot {
     /// The record in force, if there is one.
     pub(crate) page: Option<Page>,
     pub(crate) standing: Standing,
@@ -64,7 +64,7 @@ pub(crate) struct Seat {
     pub(crate) waits: bool,
 }
 
-/// The next record of one seat.
+/// The next record of one slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Write this.
@@ -76,7 +76,7 @@ pub(crate) enum Change {
 /// A step towards the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// Changed seats by index, in rising order.
+    /// Changed slots by index, in rising order.
     pub(crate) changes: Vec<(usize, Change)>,
     /// Ranks newly granted.
     pub(crate) granted: usize,
@@ -88,35 +88,35 @@ pub(crate) struct Step {
 
 /// The records that lead from the ledger as near to the target as is safe now.
 ///
-/// `target` gives the seat for each rank, [`NOBODY`] for none; ranks beyond the partition table
+/// `target` gives the slot for each rank, [`NOBODY`] for none; ranks beyond the partition table
 /// (partitions no longer in the list) have no target. `anchor` is asked for newly granted ranks.
 /// `unknown_holders` says that somebody may hold partitions that no record lists.
 pub(crate) fn advance(
     mode: Mode,
     version: Version,
     target: &[u32],
-    seats: &[Seat],
+    slots: &[Slot],
     unknown_holders: bool,
     anchor: &dyn Fn(u32) -> Option<WorkerId>,
 ) -> Step {
-    let holders = holders(target.len(), seats);
-    let listed = listed(target.len(), seats);
+    let holders = holders(target.len(), slots);
+    let listed = listed(target.len(), slots);
     let mut step = Step::default();
-    let mut next: Vec<Draft> = Vec::with_capacity(seats.len());
+    let mut next: Vec<Draft> = Vec::with_capacity(slots.len());
     let mut settled = vec![false; target.len()];
-    for (index, seat) in seats.iter().enumerate() {
+    for (index, slot) in slots.iter().enumerate() {
         next.push(keep(
             version,
             target,
-            seats,
+            slots,
             index,
-            seat,
+            slot,
             &mut settled,
             &mut step,
         ));
     }
-    for (rank, &seat) in target.iter().enumerate() {
-        if seat == NOBODY || settled[rank] {
+    for (rank, &slot) in target.iter().enumerate() {
+        if slot == NOBODY || settled[rank] {
             continue;
         }
         let free = match holders[rank] {
@@ -126,8 +126,8 @@ pub(crate) fn advance(
             Held::Rewritable => mode == Mode::Overlap,
             Held::Fixed => false,
         };
-        let draft = &mut next[seat as usize];
-        if !free || !draft.writable || seats[seat as usize].waits {
+        let draft = &mut next[slot as usize];
+        if !free || !draft.writable || slots[slot as usize].waits {
             step.unfinished += 1;
             continue;
         }
@@ -142,35 +142,35 @@ pub(crate) fn advance(
         draft.changed = true;
         step.granted += 1;
     }
-    for (index, (draft, seat)) in next.into_iter().zip(seats).enumerate() {
+    for (index, (draft, slot)) in next.into_iter().zip(slots).enumerate() {
         if draft.writable && draft.changed {
             step.changes.push((index, Change::Write(draft.page)));
-        } else if seat.page.is_some() && seat.living.is_none() && seat.standing == Standing::Ended {
+        } else if slot.page.is_some() && slot.living.is_none() && slot.standing == Standing::Ended {
             step.changes.push((index, Change::Remove));
         }
     }
     step
 }
 
-/// A seat's next page while it is being written.
+/// A slot's next page while it is being written.
 struct Draft {
     page: Page,
     writable: bool,
     changed: bool,
 }
 
-/// Carries over what a seat keeps and begins to take away what it does not.
+/// Carries over what a slot keeps and begins to take away what it does not.
 #[allow(clippy::too_many_arguments)]
 fn keep(
     version: Version,
     target: &[u32],
-    seats: &[Seat],
+    slots: &[Slot],
     index: usize,
-    seat: &Seat,
+    slot: &Slot,
     settled: &mut [bool],
     step: &mut Step,
 ) -> Draft {
-    let epoch = seat.living.unwrap_or_default();
+    let epoch = slot.living.unwrap_or_default();
     let page = Page {
         epoch,
         granted: Vec::new(),
@@ -178,20 +178,20 @@ fn keep(
     };
     let mut draft = Draft {
         page,
-        writable: seat.living.is_some(),
-        changed: seat.damaged,
+        writable: slot.living.is_some(),
+        changed: slot.damaged,
     };
-    let (Some(old), Standing::Bound { .. }) = (&seat.page, &seat.standing) else {
+    let (Some(old), Standing::Bound { .. }) = (&slot.page, &slot.standing) else {
         // A new incarnation gets its own record, even if it is empty: it waits for it. One that was
         // not planned for must not: it would look settled.
-        draft.changed = seat.planned;
+        draft.changed = slot.planned;
         return draft;
     };
     for granted in &old.granted {
         let rank = granted.rank as usize;
         let wanted = target[rank];
         let stays = wanted as usize == index;
-        let waits = wanted != NOBODY && seats[wanted as usize].living.is_none();
+        let waits = wanted != NOBODY && slots[wanted as usize].living.is_none();
         if stays || waits || !draft.writable {
             settled[rank] |= stays;
             draft.page.granted.push(granted.clone());
@@ -203,7 +203,7 @@ fn keep(
         draft.page.revoking.push((granted.rank, version));
     }
     for &(rank, since) in &old.revoking {
-        if may_hold(seat, rank, since) {
+        if may_hold(slot, rank, since) {
             draft.page.revoking.push((rank, since));
         }
     }
@@ -212,9 +212,9 @@ fn keep(
 
 /// Per rank, whether any record grants it, in force or ended. That it was taken away says nothing:
 /// it stays in the record after the acknowledgement, when the next owner has it already.
-fn listed(ranks: usize, seats: &[Seat]) -> Vec<bool> {
+fn listed(ranks: usize, slots: &[Slot]) -> Vec<bool> {
     let mut listed = vec![false; ranks];
-    for page in seats.iter().filter_map(|seat| seat.page.as_ref()) {
+    for page in slots.iter().filter_map(|slot| slot.page.as_ref()) {
         for granted in &page.granted {
             listed[granted.rank as usize] = true;
         }
@@ -234,25 +234,25 @@ enum Held {
 }
 
 /// Per rank, who may hold it. Grants made in overlap mode may have left several holders.
-fn holders(ranks: usize, seats: &[Seat]) -> Vec<Held> {
+fn holders(ranks: usize, slots: &[Slot]) -> Vec<Held> {
     let mut holders = vec![Held::Free; ranks];
-    for seat in seats {
-        let Some(page) = &seat.page else {
+    for slot in slots {
+        let Some(page) = &slot.page else {
             continue;
         };
-        let how = match seat.living {
+        let how = match slot.living {
             Some(_) => Held::Rewritable,
             None => Held::Fixed,
         };
         for granted in &page.granted {
             let held = &mut holders[granted.rank as usize];
-            if may_hold_granted(seat, granted.rank) {
+            if may_hold_granted(slot, granted.rank) {
                 *held = how.max(*held);
             }
         }
         for &(rank, since) in &page.revoking {
             let held = &mut holders[rank as usize];
-            if may_hold(seat, rank, since) {
+            if may_hold(slot, rank, since) {
                 // What is being taken away stays so, whoever writes the record.
                 *held = Held::Rewritable.max(*held);
             }
@@ -262,8 +262,8 @@ fn holders(ranks: usize, seats: &[Seat]) -> Vec<Held> {
 }
 
 /// Whether a partition that the record grants may be held.
-fn may_hold_granted(seat: &Seat, rank: u32) -> bool {
-    match &seat.standing {
+fn may_hold_granted(slot: &Slot, rank: u32) -> bool {
+    match &slot.standing {
         Standing::Bound { .. } => true,
         Standing::Ending { draining } => draining.as_ref().is_none_or(|d| d.contains(&rank)),
         Standing::Reserved | Standing::Ended => false,
@@ -271,8 +271,8 @@ fn may_hold_granted(seat: &Seat, rank: u32) -> bool {
 }
 
 /// Whether a partition taken away at `since` may still be held.
-fn may_hold(seat: &Seat, rank: u32, since: Version) -> bool {
-    match &seat.standing {
+fn may_hold(slot: &Slot, rank: u32, since: Version) -> bool {
+    match &slot.standing {
         Standing::Bound { applied, draining } => *applied < since || draining.contains(&rank),
         Standing::Ending { draining } => draining.as_ref().is_none_or(|d| d.contains(&rank)),
         Standing::Reserved | Standing::Ended => false,

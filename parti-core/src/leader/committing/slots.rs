@@ -1,10 +1,10 @@
-//! From the view to the ledger's seats: names become indices, keys become ranks.
+//! From the view to the ledger's slots: names become indices, keys become ranks.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::config::{Config, Mode};
-use crate::leader::committing::ledger::{Granted, NOBODY, Page, Seat, Standing};
+use crate::leader::committing::ledger::{Granted, NOBODY, Page, Slot, Standing};
 use crate::leader::knowledge::view::{Fate, SessionView, View};
 use crate::leader::planning::target::Target;
 use crate::model::id::{Epoch, WorkerId};
@@ -20,17 +20,17 @@ pub(crate) type Evictions = BTreeMap<WorkerId, bool>;
 
 /// The ledger of a moment.
 #[derive(Clone, Debug)]
-pub(crate) struct Seats {
-    /// The worker of each seat, ordered.
+pub(crate) struct Slots {
+    /// The worker of each slot, ordered.
     pub(crate) workers: Vec<WorkerId>,
-    pub(crate) seats: Vec<Seat>,
-    /// The target seat by rank; partitions no longer listed follow without target.
+    pub(crate) slots: Vec<Slot>,
+    /// The target slot by rank; partitions no longer listed follow without target.
     pub(crate) target: Vec<u32>,
     /// Partitions that are held but no longer listed; their ranks follow those of the table.
     strays: Vec<PartitionKey>,
 }
 
-impl Seats {
+impl Slots {
     pub(crate) fn build(
         config: &Config,
         now: Instant,
@@ -52,7 +52,7 @@ impl Seats {
             table: &target.table,
             strays: BTreeMap::new(),
         };
-        let seats = workers.iter().map(|worker| {
+        let slots = workers.iter().map(|worker| {
             let page = view.records.get(worker).map(|record| ranks.page(record));
             let mut standing = standing(config, now, view, mode, worker, evictions, &mut ranks);
             if standing == Standing::Reserved && target.has_ended_hold(view, worker) {
@@ -62,7 +62,7 @@ impl Seats {
             // Until the earlier session has ended, its record stays the record of the slot.
             let inherited = matches!(standing, Standing::Ending { .. });
             let living = living_epoch(view, worker).filter(|_| !evicted && !inherited);
-            Seat {
+            Slot {
                 page,
                 standing,
                 living,
@@ -71,31 +71,31 @@ impl Seats {
                 waits: waits_for_mode(view, worker, rule),
             }
         });
-        let seats = seats.collect();
+        let slots = slots.collect();
         let strays = ranks.into_strays();
-        let mut seat_of = target.workers.as_slice().iter().map(|worker| {
+        let mut slot_of = target.workers.as_slice().iter().map(|worker| {
             workers
                 .binary_search(&worker.id)
                 .ok()
-                .and_then(|seat| u32::try_from(seat).ok())
+                .and_then(|slot| u32::try_from(slot).ok())
         });
-        let index: Vec<u32> = seat_of
+        let index: Vec<u32> = slot_of
             .by_ref()
-            .map(|seat| seat.unwrap_or(NOBODY))
+            .map(|slot| slot.unwrap_or(NOBODY))
             .collect();
-        let seat = |&owner: &u32| {
+        let slot = |&owner: &u32| {
             if owner == NO_OWNER {
                 NOBODY
             } else {
                 index[owner as usize]
             }
         };
-        let mut seats_by_rank: Vec<u32> = target.owners.iter().map(seat).collect();
-        seats_by_rank.resize(target.table.len() + strays.len(), NOBODY);
+        let mut slots_by_rank: Vec<u32> = target.owners.iter().map(slot).collect();
+        slots_by_rank.resize(target.table.len() + strays.len(), NOBODY);
         Self {
             workers,
-            seats,
-            target: seats_by_rank,
+            slots,
+            target: slots_by_rank,
             strays,
         }
     }

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use crate::config::Config;
 use crate::io::effect::{Wake, WakeReason};
+use crate::leader::knowledge::joins::Changing;
 use crate::model::id::WorkerId;
 use crate::model::state::Cause;
 use crate::model::time::Instant;
@@ -20,24 +21,7 @@ pub(crate) struct Silent {
     pub(crate) lost_at: Instant,
 }
 
-/// Since when something has been changing, and when it last did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Changing {
-    pub(crate) first: Instant,
-    pub(crate) last: Instant,
-}
-
-impl Changing {
-    /// Something that has been changing since then.
-    pub(crate) const fn begun(at: Instant) -> Self {
-        Self {
-            first: at,
-            last: at,
-        }
-    }
-}
-
-/// What the judgement is about, gathered from the view.
+/// What the judgement is about, gathered from what the leader knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) now: Instant,
@@ -55,7 +39,7 @@ pub(crate) struct Facts {
     pub(crate) cut_off: bool,
     /// Workers of the last plan that are leaving or have left.
     pub(crate) left: bool,
-    /// Workers of the last plan whose seat was taken by a new session.
+    /// Workers of the last plan whose slot was taken by a new session.
     pub(crate) replaced: bool,
     /// Somebody else is to try what its owner cannot process.
     pub(crate) unprocessed: bool,
@@ -77,6 +61,34 @@ pub(crate) struct Facts {
     pub(crate) last_rebalance: Option<Instant>,
     /// Most of the group was lost at once: until when those still missing may come back.
     pub(crate) restarting: Option<Instant>,
+    /// When a handoff under way is to go on.
+    pub(crate) advance_at: Option<Instant>,
+    /// When one of these facts changes although nothing happens: a patience, a quarantine, a rest or
+    /// a hold is over.
+    pub(crate) expires_at: Option<Instant>,
+}
+
+/// What to do, and when to judge again although nothing happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    pub(crate) again_at: Option<Wake>,
+}
+
+impl Judgement {
+    /// That of a leader which has not judged yet.
+    pub(crate) const fn none() -> Self {
+        Self {
+            verdict: Verdict::Quiet,
+            again_at: None,
+        }
+    }
+
+    /// What was done about it turned out to wait until then: that is judged again, too.
+    pub(crate) fn hasten(&mut self, at: Instant) {
+        let wake = Wake::new(at, self.verdict.wake_reason());
+        self.again_at = Wake::earlier(self.again_at, Some(wake));
+    }
 }
 
 /// What to do.
@@ -92,7 +104,54 @@ pub(crate) enum Verdict {
     Act { cause: Cause, lost: Vec<WorkerId> },
 }
 
-pub(crate) fn judge(config: &Config, facts: &Facts) -> Verdict {
+impl Verdict {
+    /// Until when it holds unless something else happens.
+    const fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Quiet | Self::Act { .. } => None,
+            Self::Wait(wake) => Some(wake.at),
+            Self::Settle { until, .. } => Some(*until),
+        }
+    }
+
+    const fn wake_reason(&self) -> WakeReason {
+        match self {
+            Self::Wait(wake) => wake.why,
+            Self::Settle { .. } => WakeReason::Window,
+            Self::Quiet | Self::Act { .. } => WakeReason::Handoff,
+        }
+    }
+
+    /// Until when those lost together may still come back, once most of the group was lost at once.
+    pub(crate) const fn restarting(&self) -> Option<Instant> {
+        match self {
+            Self::Settle {
+                cause: Cause::Restart,
+                until,
+            } => Some(*until),
+            Self::Settle { .. } | Self::Quiet | Self::Wait(_) | Self::Act { .. } => None,
+        }
+    }
+}
+
+/// Judges the facts of a moment.
+///
+/// The judgement says when to judge again if nothing happens meanwhile. What is past was judged a
+/// moment ago and could not be acted upon: it waits for an event, such as the return of contact.
+pub(crate) fn judge(config: &Config, facts: &Facts) -> Judgement {
+    let verdict = verdict(config, facts);
+    let lost = facts.silent.iter().map(|silent| silent.lost_at);
+    let times = verdict.until().into_iter().chain(lost);
+    let times = times
+        .chain(facts.parked_until)
+        .chain(facts.advance_at)
+        .chain(facts.expires_at);
+    let next = times.filter(|&at| at > facts.now).min();
+    let again_at = next.map(|at| Wake::new(at, verdict.wake_reason()));
+    Judgement { verdict, again_at }
+}
+
+fn verdict(config: &Config, facts: &Facts) -> Verdict {
     if !facts.in_contact {
         // Whoever hears nothing itself may not call others silent. Contact returns with an event.
         return Verdict::Quiet;
@@ -116,7 +175,7 @@ fn emergency(config: &Config, facts: &Facts) -> Option<Verdict> {
         // Some are back already: the rest is not an emergency for that.
         until
     } else if lost.len() > 1 && share > config.restart_detection_ratio() {
-        // So many at once are being restarted; they will want their seats back.
+        // So many at once are being restarted; they will want their slots back.
         first + config.cold_start_window()
     } else {
         Instant::ORIGIN

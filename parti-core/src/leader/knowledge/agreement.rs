@@ -3,34 +3,24 @@
 //! What always holds: nothing is granted by a looser rule than any worker that may hold something is
 //! configured with, and a worker of a stricter mode is granted nothing before that mode holds.
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::config::{Config, Mode};
-use crate::io::effect::{Wake, WakeReason};
-use crate::io::event::OpOwner;
 use crate::io::notice::Notice;
-use crate::leader::committing::commit::Commit;
+use crate::leader::knowledge::Knowledge;
 use crate::leader::knowledge::view::Fate;
-use crate::leader::{Leader, Work};
-use crate::link::attempt::Attempt;
 use crate::link::continuity::Continuity;
 use crate::link::cx::Cx;
 use crate::model::id::{Epoch, Version, WorkerId};
-use crate::model::state::Cause;
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::store::{Expect, Write};
 use crate::records::agreement::{
     Agreed, Difference, Disagreement, Seen, agree, compare, is_contested,
 };
-use crate::records::keys::{audit_key, head_key};
 use crate::records::problem::{Problem, ProblemKind};
-use crate::records::record::{AuditEntry, Head, Record, SessionRecord};
-use crate::records::wire;
+use crate::records::record::SessionRecord;
 
 /// What the leader knows of the agreement.
 #[derive(Clone, Debug)]
@@ -69,7 +59,7 @@ impl Agreement {
     }
 }
 
-impl Leader {
+impl Knowledge {
     /// Until when nothing is judged because somebody may rely on a lease of a history that is gone.
     pub(crate) fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
         match self.agreement.relied_on {
@@ -81,7 +71,7 @@ impl Leader {
     }
 
     /// Looks at the sessions again, because something about them has changed.
-    pub(crate) fn look_at_settings(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn on_settings(&mut self, cx: &mut Cx<'_>) {
         let found = self.agreed(cx.config(), cx.now);
         self.agreement.found = found;
         let own = cx.config().mode();
@@ -131,85 +121,10 @@ impl Leader {
         config.unless_planted(Planted::LeaderMode, rule.mode, config.mode())
     }
 
-    /// Writes down what the group obeys when that has changed. In a group that holds nothing yet, the
-    /// first generation says it.
-    pub(crate) fn keep_agreement(&mut self, cx: &mut Cx<'_>) {
-        if !cx.heard().is_heard() || self.is_cold() || !matches!(self.work, Work::Idle) {
-            return;
-        }
-        let found = self.agreed(cx.config(), cx.now);
-        let before = self.head.agreed;
-        if (found.mode, found.holds) == (before.mode, before.holds) {
-            return;
-        }
-        let (write, version) = (self.next_write(), self.next_version(cx));
-        let format = self.view.format(cx);
-        let head = Head {
-            write,
-            version,
-            format,
-            lease: cx.config().lease(),
-            cause: Cause::Settings,
-            agreed: found,
-            ..self.head.clone()
-        };
-        let audit = AuditEntry {
-            write,
-            version,
-            term: head.term,
-            leader: self.worker.clone(),
-            cause: head.cause,
-            triggers: vec![alloc::format!(
-                "asks for {} and keeps {}, before {} and {}",
-                found.mode,
-                found.holds,
-                before.mode,
-                before.holds
-            )],
-            at_ms: cx.wall_ms(),
-            moved: 0,
-            lower_bound: 0,
-            changes: Vec::new(),
-            parked: Vec::new(),
-            truncated: false,
-        };
-        let writes = vec![
-            Write {
-                key: head_key(),
-                value: Some(wire::encode_as(format, &Record::Head(head.clone()))),
-                expect: Expect::Revision(self.head_revision),
-            },
-            Write {
-                key: audit_key(version.get()),
-                value: Some(wire::encode_as(format, &Record::Audit(audit))),
-                expect: Expect::Any,
-            },
-        ];
-        let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
-        let patience = cx.config().operation_timeout().max(cx.config().lease());
-        self.work = Work::Committing(Box::new(Commit {
-            attempt,
-            give_up: Wake::new(cx.now + patience, WakeReason::Retry),
-            head,
-            puts: Vec::new(),
-            evicted: Vec::new(),
-            target: None,
-            parked: None,
-            requests: Vec::new(),
-            granted: 0,
-            revoked: 0,
-            former: BTreeMap::new(),
-        }));
-    }
-
-    /// A rule was written.
-    pub(crate) fn agreement_committed(&mut self, cx: &Cx<'_>, before: Agreed) {
-        let now = self.head.agreed;
-        if now.mode != before.mode {
-            self.agreement.asked_since = Some(cx.now);
-        }
-        if now.holds != before.holds {
-            self.expect_advance(cx);
+    /// A generation was written, which says what the group obeys.
+    pub(crate) fn on_rule(&mut self, now: Instant, before: &Agreed) {
+        if self.head.agreed.mode != before.mode {
+            self.agreement.asked_since = Some(now);
         }
     }
 
@@ -257,10 +172,6 @@ impl Leader {
             found.push(Difference::List { own, other });
         }
         found
-    }
-
-    fn said(&self, worker: &WorkerId) -> Option<&SessionRecord> {
-        self.view.sessions.get(worker)?.record.as_ref()
     }
 
     /// Finds how others differ, and tells once of each worker and setting.

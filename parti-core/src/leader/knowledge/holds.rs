@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 
 use crate::config::Config;
-use crate::leader::Leader;
+use crate::leader::knowledge::Knowledge;
 use crate::leader::knowledge::view::{Fate, View};
 use crate::leader::planning::target::Requested;
 use crate::model::id::{Epoch, WorkerId};
@@ -33,7 +33,7 @@ pub(crate) fn held(
     held.collect()
 }
 
-impl Leader {
+impl Knowledge {
     /// Slots whose hold ends because somebody asks for a rebalance: who does so wants every
     /// partition to have an owner.
     pub(crate) fn ended_holds(

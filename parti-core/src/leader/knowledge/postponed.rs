@@ -16,7 +16,7 @@ const LONGEST: u32 = 8;
 
 /// Whose eviction rests, and until when.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Spared {
+pub(crate) struct PostponedEvictions {
     workers: BTreeMap<WorkerId, Refusals>,
 }
 
@@ -28,7 +28,7 @@ struct Refusals {
     forgiven: Instant,
 }
 
-impl Spared {
+impl PostponedEvictions {
     /// The store refused to evict a worker.
     pub(crate) fn refused(&mut self, config: &Config, now: Instant, worker: &WorkerId) {
         let shortest = config.heartbeat_interval();
@@ -79,19 +79,23 @@ mod tests {
     fn an_eviction_that_is_refused_rests_longer_each_time_but_not_after_the_first() {
         let config = Config::builder("g").build().expect("coherent");
         let worker = WorkerId::numbered("worker", 1).expect("valid");
-        let mut spared = Spared::default();
+        let mut postponed = PostponedEvictions::default();
         let mut now = Instant::from_millis(1_000);
         for seconds in [0, 2, 4, 8, 16, 16] {
-            spared.refused(&config, now, &worker);
+            postponed.refused(&config, now, &worker);
             let until = now + Duration::from_secs(seconds);
-            assert_eq!(spared.until(&worker), until);
-            assert!(spared.is_due(until, &worker));
-            assert_eq!(spared.next(now), (seconds > 0).then_some(until));
+            assert_eq!(postponed.until(&worker), until);
+            assert!(postponed.is_due(until, &worker));
+            assert_eq!(postponed.next(now), (seconds > 0).then_some(until));
             now = until;
         }
-        spared.refused(&config, now + Duration::from_secs(17), &worker);
-        assert_eq!(spared.next(now + Duration::from_secs(17)), None, "long ago");
-        spared.forget(&worker);
-        assert_eq!(spared.until(&worker), Instant::ORIGIN);
+        postponed.refused(&config, now + Duration::from_secs(17), &worker);
+        assert_eq!(
+            postponed.next(now + Duration::from_secs(17)),
+            None,
+            "long ago"
+        );
+        postponed.forget(&worker);
+        assert_eq!(postponed.until(&worker), Instant::ORIGIN);
     }
 }

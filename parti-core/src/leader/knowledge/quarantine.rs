@@ -1,7 +1,7 @@
-//! The bench: workers that did not do what they were told sit out for a while, each time longer.
+//! Quarantine: workers that did not do what they were told are not planned for, each time longer.
 //!
 //! It is separate so that "who may be planned for" has one reason more and no flag. What always
-//! holds: a group in which everybody would have to sit out plans as if the bench were empty. Who sits
+//! holds: a group in which everybody is in quarantine plans as if nobody were. Who is in it
 //! out is handed on in `head`, so that a change of leaders brings nobody back too soon.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use crate::records::carried::Quarantined;
 
 /// Who sits out, and until when.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bench {
+pub(crate) struct Quarantine {
     workers: BTreeMap<WorkerId, TimeOut>,
 }
 
@@ -27,10 +27,10 @@ struct TimeOut {
     forgiven: Instant,
 }
 
-impl Bench {
+impl Quarantine {
     /// A worker was evicted for not doing what it was told. Its first time out has this length, each
     /// further one twice that of the one before, unless it did well for as long as the longest.
-    pub(crate) fn strike(&mut self, now: Instant, worker: &WorkerId, first: Duration) {
+    pub(crate) fn add(&mut self, now: Instant, worker: &WorkerId, first: Duration) {
         let before = self.workers.get(worker);
         let repeated = before.filter(|last| now < last.forgiven);
         let length = repeated.map_or(first, |last| (last.length * 2).min(first * LONGEST));
@@ -42,7 +42,7 @@ impl Bench {
         self.workers.insert(worker.clone(), time_out);
     }
 
-    /// The bench as an earlier leader left it.
+    /// The quarantine as an earlier leader left it.
     pub(crate) fn resumed(now: Instant, quarantined: &[Quarantined]) -> Self {
         let workers = quarantined.iter().map(|kept| {
             let time_out = TimeOut {
@@ -57,7 +57,7 @@ impl Bench {
         }
     }
 
-    /// The bench for the next leader.
+    /// The quarantine for the next leader.
     pub(crate) fn carried(&self, now: Instant) -> Vec<Quarantined> {
         let last = self.workers.iter().filter(|(_, last)| now < last.forgiven);
         let carried = last.map(|(worker, last)| Quarantined {
@@ -70,17 +70,17 @@ impl Bench {
     }
 
     /// Whether a worker sat out a while ago.
-    pub(crate) fn knows(&self, worker: &WorkerId) -> bool {
+    pub(crate) fn contains(&self, worker: &WorkerId) -> bool {
         self.workers.contains_key(worker)
     }
 
     /// Forgets those that have done well for long enough.
-    pub(crate) fn forgive(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         self.workers.retain(|_, last| now < last.forgiven);
     }
 
     /// Who sits out now. `others_take_part` says whether anybody else could be planned for.
-    pub(crate) fn sitting_out(
+    pub(crate) fn excluded(
         &self,
         now: Instant,
         others_take_part: impl Fn(&BTreeSet<WorkerId>) -> bool,
@@ -95,7 +95,7 @@ impl Bench {
     }
 
     /// When the next of them may take part again.
-    pub(crate) fn next_return(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_end(&self, now: Instant) -> Option<Instant> {
         let ends = self.workers.values().map(|last| last.until);
         ends.filter(|&until| until > now).min()
     }
@@ -111,21 +111,21 @@ mod tests {
 
     const FIRST: Duration = Duration::from_secs(10);
 
-    fn out(bench: &Bench, ms: u64) -> usize {
+    fn out(quarantine: &Quarantine, ms: u64) -> usize {
         let now = Instant::from_millis(ms);
-        bench.sitting_out(now, |_| true).len()
+        quarantine.excluded(now, |_| true).len()
     }
 
     /// A worker that hangs at every assignment would take its share down again and again.
     #[test]
     fn time_outs_double_up_to_a_limit() {
-        let mut bench = Bench::default();
+        let mut quarantine = Quarantine::default();
         let mut now = Instant::from_millis(0);
         for factor in [1, 2, 4, 8, 8] {
-            bench.strike(now, &worker(1), FIRST);
+            quarantine.add(now, &worker(1), FIRST);
             let until = now + FIRST * factor;
-            assert_eq!(bench.next_return(now), Some(until));
-            assert_eq!(bench.next_return(until), None);
+            assert_eq!(quarantine.next_end(now), Some(until));
+            assert_eq!(quarantine.next_end(until), None);
             now = until + Duration::from_millis(1);
         }
     }
@@ -133,30 +133,33 @@ mod tests {
     /// A worker that hung once last week is not to be punished for it.
     #[test]
     fn doing_well_for_as_long_as_the_longest_time_out_clears_the_record() {
-        let mut bench = Bench::default();
-        bench.strike(Instant::from_millis(0), &worker(1), FIRST);
-        assert_eq!((out(&bench, 9_999), out(&bench, 10_000)), (1, 0));
-        bench.strike(Instant::from_millis(89_999), &worker(1), FIRST);
-        assert_eq!((out(&bench, 109_998), out(&bench, 109_999)), (1, 0));
+        let mut quarantine = Quarantine::default();
+        quarantine.add(Instant::from_millis(0), &worker(1), FIRST);
+        assert_eq!((out(&quarantine, 9_999), out(&quarantine, 10_000)), (1, 0));
+        quarantine.add(Instant::from_millis(89_999), &worker(1), FIRST);
+        assert_eq!(
+            (out(&quarantine, 109_998), out(&quarantine, 109_999)),
+            (1, 0)
+        );
         let later = Instant::from_millis(189_999);
-        bench.strike(later, &worker(1), FIRST);
-        assert_eq!(bench.next_return(later), Some(later + FIRST));
-        bench.forgive(later + FIRST * 9);
-        assert!(bench.workers.is_empty());
+        quarantine.add(later, &worker(1), FIRST);
+        assert_eq!(quarantine.next_end(later), Some(later + FIRST));
+        quarantine.expire(later + FIRST * 9);
+        assert!(quarantine.workers.is_empty());
     }
 
     /// A leader change once brought a worker that hangs back into the next plan.
     #[test]
     fn a_new_leader_goes_on_with_the_bench_of_the_one_before() {
-        let mut bench = Bench::default();
-        bench.strike(Instant::from_millis(0), &worker(1), FIRST);
-        bench.strike(Instant::from_millis(11_000), &worker(1), FIRST);
-        let carried = bench.carried(Instant::from_millis(16_000));
+        let mut quarantine = Quarantine::default();
+        quarantine.add(Instant::from_millis(0), &worker(1), FIRST);
+        quarantine.add(Instant::from_millis(11_000), &worker(1), FIRST);
+        let carried = quarantine.carried(Instant::from_millis(16_000));
         // Another clock.
-        let mut next = Bench::resumed(Instant::from_millis(500), &carried);
+        let mut next = Quarantine::resumed(Instant::from_millis(500), &carried);
         assert_eq!((out(&next, 15_499), out(&next, 15_500)), (1, 0));
-        assert!(next.knows(&worker(1)) && !next.knows(&worker(2)));
-        next.strike(Instant::from_millis(20_000), &worker(1), FIRST);
+        assert!(next.contains(&worker(1)) && !next.contains(&worker(2)));
+        next.add(Instant::from_millis(20_000), &worker(1), FIRST);
         assert_eq!(
             (out(&next, 59_999), out(&next, 60_000)),
             (1, 0),
@@ -168,10 +171,10 @@ mod tests {
     /// A bad worker is better than none: partitions without an owner are served by nobody.
     #[test]
     fn nobody_sits_out_when_nobody_else_could_play() {
-        let mut bench = Bench::default();
+        let mut quarantine = Quarantine::default();
         let now = Instant::from_millis(0);
-        bench.strike(now, &worker(1), FIRST);
-        assert!(bench.sitting_out(now, |_| false).is_empty());
-        assert_eq!(bench.sitting_out(now, |out| out.len() == 1).len(), 1);
+        quarantine.add(now, &worker(1), FIRST);
+        assert!(quarantine.excluded(now, |_| false).is_empty());
+        assert_eq!(quarantine.excluded(now, |out| out.len() == 1).len(), 1);
     }
 }

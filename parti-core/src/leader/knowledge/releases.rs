@@ -102,7 +102,7 @@ impl View {
 }
 
 impl SessionView {
-    /// What became of a session that cannot be read. Whether its seat is held is not known: it is not
+    /// What became of a session that cannot be read. Whether its slot is held is not known: it is not
     /// waited for.
     pub(crate) fn fate_of_outline(&self, config: &Config) -> Fate {
         match &self.unread {

@@ -43,7 +43,7 @@ pub(crate) enum Fate {
     /// It was evicted although alive, or its slot was taken before its end: it may hold partitions
     /// until then.
     EndsAt(Instant),
-    /// It has ended, but its seat is kept for a replacement until then.
+    /// It has ended, but its slot is kept for a replacement until then.
     Reserved { until: Instant },
     /// It holds nothing any more.
     Ended,
@@ -106,6 +106,11 @@ impl View {
     /// The view is whole: from now on only this session writes assignments.
     pub(crate) const fn trust_only(&mut self, author: Nonce) {
         self.author = Some(author);
+    }
+
+    /// Whether everything before the own take-over is known.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.author.is_some()
     }
 
     /// If what the records grant, what is on its way and what is parked are not all partitions of the

@@ -23,20 +23,20 @@ const LONGEST: u32 = 8;
 
 /// A partition that everybody failed with, and what somebody said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hopeless {
+pub(crate) struct FailedPartition {
     pub(crate) key: PartitionKey,
     pub(crate) why: String,
 }
 
 /// What a plan knows of partitions that everybody failed with.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Futile {
+pub(crate) struct FailedEverywhere {
     /// The shortest time between two tries.
     first: Duration,
     /// By need: how long it has been so, and when it is to be tried again.
     before: BTreeMap<u64, Before>,
     /// What this plan parks.
-    parked: Vec<(u32, Hopeless)>,
+    parked: Vec<(u32, FailedPartition)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ struct Before {
     again_after: Option<Duration>,
 }
 
-impl Futile {
+impl FailedEverywhere {
     /// What was parked for this reason before.
     pub(crate) fn new(
         first: Duration,
@@ -85,10 +85,10 @@ impl Futile {
     }
 
     /// Leaves a partition without an owner; false when there is no room for it.
-    pub(crate) fn park(&mut self, rank: u32, hopeless: Hopeless) -> bool {
+    pub(crate) fn park(&mut self, rank: u32, failed_partition: FailedPartition) -> bool {
         let room = self.parked.len() < MOST_PARKED;
         if room {
-            self.parked.push((rank, hopeless));
+            self.parked.push((rank, failed_partition));
         }
         room
     }
@@ -97,12 +97,12 @@ impl Futile {
     /// `remembers` that it failed.
     pub(crate) fn unmet(&self, remembers: impl Fn(u64) -> bool) -> Vec<Unmet> {
         let mut unmet: Vec<Unmet> = Vec::new();
-        for (rank, hopeless) in &self.parked {
-            let need = need_of(&hopeless.key);
+        for (rank, failed_partition) in &self.parked {
+            let need = need_of(&failed_partition.key);
             unmet.push(Unmet {
                 reason: ParkReason::FailedEverywhere,
                 need,
-                needs: alloc::format!("a worker that can process it; {}", hopeless.why),
+                needs: alloc::format!("a worker that can process it; {}", failed_partition.why),
                 unplaced: vec![*rank],
                 again_after: Some(self.again_after(need)),
             });
@@ -155,9 +155,9 @@ mod tests {
 
     const FIRST: Duration = Duration::from_secs(300);
 
-    fn hopeless(name: &str) -> Hopeless {
+    fn failed_partition(name: &str) -> FailedPartition {
         let key = Partition::new([name]).expect("valid key").key;
-        Hopeless {
+        FailedPartition {
             key,
             why: "worker-1 says: no".into(),
         }
@@ -175,15 +175,15 @@ mod tests {
         }
     }
 
-    fn after(groups: &[ParkedGroup], secs: u64) -> Futile {
+    fn after(groups: &[ParkedGroup], secs: u64) -> FailedEverywhere {
         let waited = groups.iter().map(|g| (g.need, Duration::from_secs(secs)));
-        Futile::new(FIRST, groups, &waited.collect())
+        FailedEverywhere::new(FIRST, groups, &waited.collect())
     }
 
     /// A partition that nobody can process would be tried at the same pace for ever.
     #[test]
     fn the_times_between_two_tries_double_up_to_a_limit_although_leaders_change() {
-        let p = hopeless("p");
+        let p = failed_partition("p");
         let mut groups: Vec<ParkedGroup> = Vec::new();
         let mut waited = 0;
         for next in [300, 600, 1_200, 2_400, 4_800, 7_200, 9_600] {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn only_so_many_are_parked() {
         let mut futile = after(&[], 0);
-        let parks = (0..100).filter(|&n| futile.park(n, hopeless(&alloc::format!("p{n}"))));
+        let parks = (0..100).filter(|&n| futile.park(n, failed_partition(&alloc::format!("p{n}"))));
         assert_eq!(parks.count(), MOST_PARKED);
     }
 }

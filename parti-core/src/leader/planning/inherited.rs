@@ -5,12 +5,11 @@
 //! those that leave be placed, until the source is back.
 
 use alloc::collections::BTreeSet;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::io::notice::Notice;
 use crate::leader::Leader;
+use crate::leader::knowledge::Knowledge;
 use crate::leader::knowledge::view::Fate;
 use crate::leader::planning::target::Target;
 use crate::link::cx::Cx;
@@ -54,70 +53,49 @@ impl Origin {
 impl Leader {
     /// Begins with what the records name, if they name anything. Whether there is a list now.
     pub(crate) fn inherit_list(&mut self, cx: &mut Cx<'_>) -> bool {
-        if self.table.is_some() {
+        if self.list.table.is_some() {
             return true;
         }
-        let nothing = self.head.planned == Version::ZERO || self.is_cold();
-        if !self.ready || nothing || cx.planted(Planted::NoListNoLeader) {
+        let (knowledge, head) = (&self.knowledge, &self.knowledge.head);
+        let nothing = head.planned == Version::ZERO || knowledge.is_cold();
+        if !knowledge.view.is_whole() || nothing || cx.planted(Planted::NoListNoLeader) {
             return false;
         }
-        let partitions: Vec<Partition> = self
-            .named()
-            .into_iter()
-            .map(|key| Partition { key, weight: 1 })
-            .collect();
-        let Ok(table) = PartitionTable::new(partitions) else {
+        let named = knowledge.named().into_iter();
+        let partitions = named.map(|key| Partition { key, weight: 1 });
+        let Ok(table) = PartitionTable::new(partitions.collect()) else {
             return false;
         };
-        let all = table.digest() == self.head.digest;
-        self.origin = if all && table.weights_digest() == self.head.weights_digest {
+        let all = table.digest() == head.digest;
+        let origin = if all && table.weights_digest() == head.weights_digest {
             Origin::Whole
         } else {
             let known = u32::try_from(table.len()).unwrap_or(u32::MAX);
-            let missing = self.head.partitions.saturating_sub(known);
+            let missing = head.partitions.saturating_sub(known);
             Origin::Partial { missing }
         };
-        let (partitions, missing) = (table.len(), self.origin.missing() as usize);
+        let (partitions, missing) = (table.len(), origin.missing() as usize);
         cx.notify(Notice::ListInherited {
             partitions,
             missing,
         });
-        self.table = Some(Arc::new(table));
-        (self.unfinished, self.weights_matter, self.stirred) = (None, None, true);
+        self.list.inherit(table, origin);
+        self.in_force.forget_comparison();
         true
-    }
-
-    /// The partitions of the last plan that the records name. One that is taken away may be on its way
-    /// to another owner, or out of the list: if that would make too many, only what has an owner or is
-    /// parked counts. An example: after the list became empty all is being taken away, and `head` says
-    /// that there are 0 partitions; none of these may be granted again.
-    fn named(&self) -> BTreeSet<PartitionKey> {
-        let records = || self.view.records.values();
-        let granted = records().flat_map(|record| &record.granted);
-        let mut named: BTreeSet<PartitionKey> =
-            granted.map(|grant| grant.partition.clone()).collect();
-        named.extend(self.view.parking.named().0.cloned());
-        let revoking = records().flat_map(|record| &record.revoking);
-        let taken: BTreeSet<PartitionKey> = revoking.map(|taken| taken.partition.clone()).collect();
-        let all: BTreeSet<PartitionKey> = named.union(&taken).cloned().collect();
-        if all.len() <= self.head.partitions as usize {
-            all
-        } else {
-            named
-        }
     }
 
     /// With a list that is not whole, whatever has an owner that lives and stays keeps it, and everybody
     /// waits for their share until the source is back.
     pub(crate) fn pin(&self, config: &Config, target: &mut Target) {
-        if !self.origin.is_partial() {
+        if !self.list.origin.is_partial() {
             return;
         }
-        for (worker, record) in &self.view.records {
+        let view = &self.knowledge.view;
+        for (worker, record) in &view.records {
             let Some(index) = target.workers.index_of(worker) else {
                 continue;
             };
-            if self.view.fate(config, worker, record.epoch) != Fate::Living {
+            if view.fate(config, worker, record.epoch) != Fate::Living {
                 continue;
             }
             for grant in &record.granted {
@@ -137,5 +115,27 @@ impl Leader {
             }
         }
         target.kept.extend(target.epochs.keys().cloned());
+    }
+}
+
+impl Knowledge {
+    /// The partitions of the last plan that the records name. One that is taken away may be on its way
+    /// to another owner, or out of the list: if that would make too many, only what has an owner or is
+    /// parked counts. An example: after the list became empty all is being taken away, and `head` says
+    /// that there are 0 partitions; none of these may be granted again.
+    fn named(&self) -> BTreeSet<PartitionKey> {
+        let records = || self.view.records.values();
+        let granted = records().flat_map(|record| &record.granted);
+        let mut named: BTreeSet<PartitionKey> =
+            granted.map(|grant| grant.partition.clone()).collect();
+        named.extend(self.view.parking.named().0.cloned());
+        let revoking = records().flat_map(|record| &record.revoking);
+        let taken: BTreeSet<PartitionKey> = revoking.map(|taken| taken.partition.clone()).collect();
+        let all: BTreeSet<PartitionKey> = named.union(&taken).cloned().collect();
+        if all.len() <= self.head.partitions as usize {
+            all
+        } else {
+            named
+        }
     }
 }

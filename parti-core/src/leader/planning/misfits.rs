@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::leader::knowledge::view::View;
-use crate::leader::planning::failed_everywhere::{Futile, Hopeless};
+use crate::leader::planning::failed_everywhere::{FailedEverywhere, FailedPartition};
 use crate::model::id::WorkerId;
 use crate::model::partition::{Partition, PartitionKey};
 use crate::model::table::PartitionTable;
@@ -109,7 +109,7 @@ impl Barred {
     }
 
     /// Whoever is parked for so long may be tried again by whoever the strategy likes.
-    pub(crate) fn try_again(&mut self, futile: &Futile) {
+    pub(crate) fn try_again(&mut self, futile: &FailedEverywhere) {
         self.by_key.retain(|key, _| !futile.is_due(key));
     }
 
@@ -165,9 +165,9 @@ impl Barred {
     }
 
     /// What everybody failed with, in words.
-    fn hopeless(&self, key: &PartitionKey) -> Hopeless {
+    fn failed_partition(&self, key: &PartitionKey) -> FailedPartition {
         let why = self.failed.get(key).map(|failed| failed.why.clone());
-        Hopeless {
+        FailedPartition {
             key: key.clone(),
             why: why.unwrap_or_default(),
         }
@@ -185,18 +185,23 @@ struct Group {
 
 /// A plan on its way around misfits.
 #[derive(Clone, Debug)]
-pub(crate) struct Around {
+pub(crate) struct Reassignment {
     plan: Plan,
     /// What is still to be asked for, the next one last.
     groups: Vec<Group>,
     barred: Barred,
-    futile: Futile,
+    futile: FailedEverywhere,
     changed: bool,
 }
 
-impl Around {
+impl Reassignment {
     /// The plan, and what is wrong with it.
-    pub(crate) fn begin(barred: Barred, futile: Futile, input: &PlanInput, plan: Plan) -> Self {
+    pub(crate) fn begin(
+        barred: Barred,
+        futile: FailedEverywhere,
+        input: &PlanInput,
+        plan: Plan,
+    ) -> Self {
         let groups = barred.groups(input, &plan);
         Self {
             plan,
@@ -250,7 +255,9 @@ impl Around {
         let (Some(partition), Some(planned)) = (key, planned) else {
             return false;
         };
-        let parks = self.futile.park(rank, self.barred.hopeless(&partition.key));
+        let parks = self
+            .futile
+            .park(rank, self.barred.failed_partition(&partition.key));
         if parks {
             self.changed = true;
             *planned = NO_OWNER;

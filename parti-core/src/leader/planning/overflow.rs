@@ -6,7 +6,6 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::leader::Leader;
 use crate::leader::planning::misfits::recount;
 use crate::ports::store::StoreInfo;
 use crate::ports::strategy::{NO_OWNER, ParkReason, Plan, PlanInput, Unmet};
@@ -16,7 +15,7 @@ use crate::records::assembly::{bound, capacity, largest};
 const NEED: u64 = 0x726f_6f6d_0000_0001;
 
 /// Takes from a plan what the records of its owners have no room for.
-pub(crate) fn spill(plan: &mut Plan, input: &PlanInput, info: &StoreInfo) {
+pub(crate) fn park_overflow(plan: &mut Plan, input: &PlanInput, info: &StoreInfo) {
     let partitions = input.partitions.as_slice();
     let most = largest(info);
     let sizes: Vec<usize> = partitions.iter().map(|p| bound(&p.key)).collect();
@@ -69,16 +68,6 @@ pub(crate) fn spill(plan: &mut Plan, input: &PlanInput, info: &StoreInfo) {
         unplaced,
         again_after: None,
     });
-}
-
-impl Leader {
-    /// What the store said about itself.
-    pub(crate) fn inform(&mut self, info: StoreInfo) {
-        if info.max_value > self.info.max_value || info.max_batch > self.info.max_batch {
-            self.stirred |= self.view.parking.make_room();
-        }
-        self.info = info;
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(crate) struct Brief {
     /// Workers to evict in the same commit, and what was judged of each.
     pub(crate) evictions: BTreeMap<WorkerId, Judged>,
     /// Workers that do not do what they are told and cannot be evicted now: they keep what they have.
-    pub(crate) spared: Vec<WorkerId>,
+    pub(crate) postponed: Vec<WorkerId>,
     /// Requests the generation contains.
     pub(crate) requests: Vec<Requested>,
     /// What led to the decision, for the audit.
@@ -180,7 +180,7 @@ fn name(input: &PlanInput, owner: u32) -> Option<WorkerId> {
     }
 }
 
-/// Workers a plan may use, with their incarnation: those that take part, held seats, and those whose
+/// Workers a plan may use, with their incarnation: those that take part, held slots, and those whose
 /// session cannot be read just now. Absence is not evidence: their silence has to end them.
 pub(crate) fn candidates(
     config: &Config,

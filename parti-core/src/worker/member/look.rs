@@ -24,7 +24,7 @@ impl Member {
         self.info = info.clone();
         self.session.inform(info);
         if let Some(leader) = &mut self.leader {
-            leader.inform(info.clone());
+            leader.on_info(info.clone());
         }
     }
 

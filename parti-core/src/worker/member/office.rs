@@ -102,7 +102,7 @@ impl Member {
         let Some(mut leader) = self.leader.take() else {
             return;
         };
-        leader.mind_group(cx);
+        leader.poll_health(cx);
         self.follow.remember(leader.problems());
         let (head, revision) = leader.head();
         let term = leader.term();

@@ -83,7 +83,7 @@ impl Member {
     /// A leader looks at its group before its renewal tells everybody of it.
     pub(super) fn post_bulletin(&mut self, cx: &mut Cx<'_>) {
         let bulletin = self.leader.as_mut().and_then(|leader| {
-            leader.mind_group(cx);
+            leader.poll_health(cx);
             leader.bulletin(cx)
         });
         self.session.post(bulletin);

@@ -1,4 +1,4 @@
-//! What a session proves about its seat, a line each; and that names and ranks are the same.
+//! What a session proves about its slot, a line each; and that names and ranks are the same.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -132,19 +132,19 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
         .into_iter()
         .collect();
     let target = target(&["p", "q"], Some("w"));
-    let seats = Seats::build(&config, at(ms), &view, &target, &evictions, (mode, &HOLDS));
-    let [seat] = &seats.seats[..] else {
-        panic!("one seat: {:?}", seats.workers)
+    let slots = Slots::build(&config, at(ms), &view, &target, &evictions, (mode, &HOLDS));
+    let [slot] = &slots.slots[..] else {
+        panic!("one slot: {:?}", slots.workers)
     };
-    let standing = match &seat.standing {
+    let standing = match &slot.standing {
         Standing::Bound { applied, draining } => {
-            let names = draining.iter().map(|&rank| seats.key(&target.table, rank));
+            let names = draining.iter().map(|&rank| slots.key(&target.table, rank));
             let names: Vec<String> = names.map(ToString::to_string).collect();
             alloc::format!("bound {applied} {names:?}")
         }
         Standing::Ending { draining } => {
             let names = |ranks: &BTreeSet<u32>| {
-                let names = ranks.iter().map(|&rank| seats.key(&target.table, rank));
+                let names = ranks.iter().map(|&rank| slots.key(&target.table, rank));
                 names.map(ToString::to_string).collect::<Vec<String>>()
             };
             alloc::format!("ending {:?}", draining.as_ref().map(names))
@@ -152,7 +152,7 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
         Standing::Reserved => "reserved".to_string(),
         Standing::Ended => "ended".to_string(),
     };
-    let living = if seat.living.is_some() {
+    let living = if slot.living.is_some() {
         ", living"
     } else {
         ""
@@ -167,7 +167,7 @@ const HOLDS: crate::records::agreement::Agreed = crate::records::agreement::Agre
     longest_lease: Duration::ZERO,
 };
 
-/// A seat that counts as ended too early has its partitions granted a second time.
+/// A slot that counts as ended too early has its partitions granted a second time.
 #[test]
 fn a_seat_is_bound_until_its_end_is_certain() {
     let says = |status, ms| standing(EXCLUSIVE, Some(session(10, status)), None, ms);
@@ -245,7 +245,7 @@ fn partitions_that_are_no_longer_listed_follow_the_list_and_keep_their_names() {
     view.sessions
         .insert(id("w"), session(10, SessionStatus::Active));
     let target = target(&["p", "q"], Some("w"));
-    let seats = Seats::build(
+    let slots = Slots::build(
         &config,
         at(2_000),
         &view,
@@ -253,21 +253,21 @@ fn partitions_that_are_no_longer_listed_follow_the_list_and_keep_their_names() {
         &BTreeMap::new(),
         (EXCLUSIVE, &HOLDS),
     );
-    let page = seats.seats[0].page.as_ref().expect("a record");
+    let page = slots.slots[0].page.as_ref().expect("a record");
     let ranks: Vec<u32> = page.granted.iter().map(|granted| granted.rank).collect();
     let rank = |name: &str| target.table.rank_of(&key(name)).expect("listed");
     assert_eq!(ranks, [rank("p"), 2, rank("q")]);
     assert_eq!(page.revoking, [(3, Version::new(4)), (2, Version::new(4))]);
     assert_eq!(
-        seats.target,
+        slots.target,
         [0, 0, NOBODY, NOBODY],
         "nobody is to have them"
     );
-    let (granted, revoking) = seats.lists(&target, page);
+    let (granted, revoking) = slots.lists(&target, page);
     assert_eq!((granted, revoking), (original.granted, original.revoking));
 }
 
-/// A worker that is in nobody's record yet has a seat as soon as it lives, and none when it is gone.
+/// A worker that is in nobody's record yet has a slot as soon as it lives, and none when it is gone.
 #[test]
 fn seats_are_those_with_a_record_a_living_session_or_a_part_in_the_plan() {
     let config = Config::builder("g").build().expect("coherent");
@@ -281,7 +281,7 @@ fn seats_are_those_with_a_record_a_living_session_or_a_part_in_the_plan() {
     view.sessions.insert(id("c"), session(10, released));
     view.damaged.insert(id("a"));
     let target = target(&["p"], Some("d"));
-    let seats = Seats::build(
+    let slots = Slots::build(
         &config,
         at(2_000),
         &view,
@@ -289,10 +289,10 @@ fn seats_are_those_with_a_record_a_living_session_or_a_part_in_the_plan() {
         &BTreeMap::new(),
         (EXCLUSIVE, &HOLDS),
     );
-    assert_eq!(seats.workers, [id("a"), id("b"), id("d")]);
-    assert_eq!(seats.target, [2]);
-    let damaged: Vec<bool> = seats.seats.iter().map(|seat| seat.damaged).collect();
-    let planned: Vec<bool> = seats.seats.iter().map(|seat| seat.planned).collect();
+    assert_eq!(slots.workers, [id("a"), id("b"), id("d")]);
+    assert_eq!(slots.target, [2]);
+    let damaged: Vec<bool> = slots.slots.iter().map(|slot| slot.damaged).collect();
+    let planned: Vec<bool> = slots.slots.iter().map(|slot| slot.planned).collect();
     assert_eq!(damaged, [true, false, false]);
     assert_eq!(planned, [false, false, true]);
 }

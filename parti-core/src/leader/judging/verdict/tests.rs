@@ -44,7 +44,7 @@ const fn changing(first: u64, last: u64) -> Option<Changing> {
 fn check(facts: &Facts) -> String {
     let config = Config::builder("g").build().expect("coherent");
     let ms = |at: Instant| at.as_nanos() / 1_000_000;
-    match judge(&config, facts) {
+    match judge(&config, facts).verdict {
         Verdict::Quiet => "quiet".to_string(),
         Verdict::Wait(wake) => alloc::format!("wait {} {:?}", ms(wake.at), wake.why),
         Verdict::Settle { cause, until } => alloc::format!("settle {cause} {}", ms(until)),
@@ -401,7 +401,7 @@ proptest! {
     #[test]
     fn the_cooldown_holds_for_all_that_can_wait(facts in any_facts()) {
         let config = Config::builder("g").build().expect("coherent");
-        let Verdict::Act { cause, .. } = judge(&config, &facts) else {
+        let Verdict::Act { cause, .. } = judge(&config, &facts).verdict else {
             return Ok(());
         };
         let waits = matches!(

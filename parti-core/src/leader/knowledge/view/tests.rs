@@ -343,7 +343,7 @@ fn the_fate_of_an_incarnation_is_what_its_session_proves() {
         fate(evicted(false), 2),
         Fate::EndsAt(Instant::from_millis(7_000))
     );
-    // The seat was taken again: the incarnation before has ended, whatever this one does.
+    // The slot was taken again: the incarnation before has ended, whatever this one does.
     assert_eq!(fate(SessionStatus::Active, 1), Fate::Ended);
     // Older than what is asked about: no evidence.
     assert_eq!(fate(evicted(true), 3), Fate::Living);

@@ -48,7 +48,7 @@ fn who_has_a_partition_keeps_it_and_the_rest_is_named() {
     for (held, owned) in [(500, 700..1_200), (3_000, 3_000..3_001)] {
         input.previous = before(held).collect();
         let mut planned = plan(vec![0; 4_000]);
-        spill(&mut planned, &input, &info(1_000));
+        park_overflow(&mut planned, &input, &info(1_000));
         assert!(
             planned.owners[..held as usize]
                 .iter()
@@ -75,7 +75,7 @@ fn who_has_a_partition_keeps_it_and_the_rest_is_named() {
 fn a_partition_that_no_value_holds_is_parked_alone() {
     let input = input(["short".into(), "x".repeat(450), "other".into()].into_iter());
     let mut planned = plan(vec![0, 0, 1]);
-    spill(&mut planned, &input, &info(512));
+    park_overflow(&mut planned, &input, &info(512));
     let long = input
         .partitions
         .as_slice()
@@ -98,6 +98,6 @@ fn a_partition_that_no_value_holds_is_parked_alone() {
 fn a_plan_that_fits_is_left_alone() {
     let input = input((0..1_000).map(|number| alloc::format!("{number}")));
     let mut planned = plan(vec![1; 1_000]);
-    spill(&mut planned, &input, &info(1 << 20));
+    park_overflow(&mut planned, &input, &info(1 << 20));
     assert!(planned.unmet.is_empty() && planned.owners == vec![1; 1_000]);
 }

@@ -57,7 +57,7 @@ fn grant(view: &mut View, table: &PartitionTable, worker: &str, ranks: &[(u32, O
 
 fn target(view: &View, table: &Arc<PartitionTable>, owners: Vec<u32>) -> Target {
     let brief = Brief {
-        spared: Vec::new(),
+        postponed: Vec::new(),
         cause: Cause::Emergency,
         input: input(table, workers(&[("a", 1), ("b", 1)]), view, None),
         epochs: BTreeMap::new(),

@@ -1,0 +1,97 @@
+//! Suspicions: who is silent or does not do what it is told, and who is not planned for because of that.
+//!
+//! It is separate because several reasons come together here. What always holds: silence counts only
+//! while the leader itself is in contact, and nobody's renewals excuse what it does not confirm.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::config::Config;
+use crate::leader::judging::verdict::Silent;
+use crate::leader::knowledge::Knowledge;
+use crate::leader::knowledge::view::SessionView;
+use crate::link::contact::Contact;
+use crate::model::id::WorkerId;
+use crate::model::time::Instant;
+use crate::planted::Planted;
+use crate::records::record::SessionStatus;
+
+impl Knowledge {
+    /// When each of the others counts as lost unless it renews.
+    pub(crate) fn silent(&self, config: &Config, contact: &Contact) -> Vec<Silent> {
+        let others = self.view.sessions.iter().filter(|(worker, session)| {
+            **worker != self.worker
+                && session.is_living()
+                && (session.record.is_some()
+                    || session.unread.is_some()
+                    || self.view.may_own(worker))
+        });
+        let silent = others.map(|(worker, session)| Silent {
+            worker: worker.clone(),
+            lost_at: self.lost_at(config, contact, worker, session),
+        });
+        silent.collect()
+    }
+
+    /// When a worker counts as lost unless it renews.
+    pub(crate) fn lost_at(
+        &self,
+        config: &Config,
+        contact: &Contact,
+        worker: &WorkerId,
+        session: &SessionView,
+    ) -> Instant {
+        let judged_from = contact.judges_from(config);
+        let heard_since = contact.since();
+        let (judged_from, heard_since) = config.unless_planted(
+            Planted::OutageIsSilence,
+            (judged_from, heard_since),
+            (Instant::ORIGIN, Instant::ORIGIN),
+        );
+        let (lost, _) = session.patience(config);
+        let lost_at = (session.since.max(heard_since) + lost).max(judged_from);
+        lost_at.max(self.postponed.until(worker))
+    }
+
+    /// Whether somebody who is stuck may be evicted now.
+    pub(crate) fn has_stuck(&self, config: &Config, now: Instant) -> bool {
+        let stuck = self.stuck(config, now);
+        stuck
+            .iter()
+            .any(|worker| self.postponed.is_due(now, worker))
+    }
+
+    /// Living workers that do not confirm what they were told in time.
+    pub(crate) fn stuck(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
+        let mut stuck = self.confirmations.late(config, now, &self.view);
+        stuck.extend(self.disobedient(config, now));
+        let unheeding = self.view.unheeding(config).filter(|&(_, at)| at <= now);
+        stuck.extend(unheeding.map(|(worker, _)| worker.clone()));
+        // Those whose end is known hold it, or an earlier session of their slot does.
+        let unaccounted = self.view.unaccounted(config, now).into_iter();
+        let living = unaccounted.filter(|(_, ends)| ends.is_none());
+        stuck.extend(living.map(|(worker, _)| worker));
+        stuck
+    }
+
+    /// Workers that are not to be planned for because they did not do what they were told.
+    pub(crate) fn excluded(&self, now: Instant) -> BTreeSet<WorkerId> {
+        self.quarantine.excluded(now, |out| {
+            let others = self.view.sessions.iter().filter(|(w, _)| !out.contains(*w));
+            let mut records = others.filter_map(|(_, session)| session.record.as_ref());
+            records.any(|r| r.status == SessionStatus::Active && r.capacity > 0)
+        })
+    }
+
+    /// When one of these patiences, rests or quarantines is over next, although nothing happens.
+    pub(crate) fn next_expiry(&self, config: &Config, now: Instant) -> Option<Instant> {
+        let confirmed = self.confirmations.next(config, now);
+        let times = confirmed
+            .into_iter()
+            .chain(self.quarantine.next_end(now))
+            .chain(self.postponed.next(now))
+            .chain(self.agreement.next(config))
+            .chain(self.view.unheeding(config).map(|(_, at)| at));
+        times.filter(|&at| at > now).min()
+    }
+}
