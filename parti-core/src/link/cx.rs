@@ -1,7 +1,7 @@
 //! The context every handler gets first: the time, the configuration, the randomness, the outbox.
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -20,10 +20,11 @@ use crate::model::id::{Formats, Version};
 use crate::model::rng::Rng;
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::store::StoreOp;
+use crate::ports::store::{Entry, StoreOp};
 use crate::ports::strategy::PlanInput;
 use crate::records::record::Record;
-use crate::records::wire::{self, WireError};
+use crate::records::seen::Seen;
+use crate::records::wire;
 use crate::resilience::breaker::CircuitState;
 
 /// Everything about a core that is not its state machine.
@@ -92,7 +93,7 @@ impl Env {
             wall_ms: 0,
             seed,
             strategy: crate::ports::strategy::StrategyId::new("s"),
-            software: String::new(),
+            software: alloc::string::String::new(),
         };
         Self::new(config, boot)
     }
@@ -238,8 +239,9 @@ impl Cx<'_> {
     }
 
     /// A record that changes nothing is counted and named: it may be a foreign hand's.
-    pub(crate) fn ignore(&mut self, key: String, reason: String) {
+    pub(crate) fn ignore(&mut self, seen: &Seen<'_>, reason: &str) {
         self.env.ignored_records += 1;
+        let (key, reason) = (seen.name().to_string(), reason.to_string());
         self.notify(Notice::RecordIgnored { key, reason });
     }
 
@@ -284,9 +286,9 @@ impl Cx<'_> {
         wire::encode_as(self.format(), record)
     }
 
-    /// The record in these bytes.
-    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Record, WireError> {
-        wire::decode_as(self.formats(), bytes)
+    /// An entry of the store, whose value is decoded when that is needed. The only door for them.
+    pub(crate) fn seen<'e>(&self, entry: &'e Entry) -> Seen<'e> {
+        Seen::new(self.formats(), entry)
     }
 
     /// The highest version seen by this process, in any history, or told of by a session.

@@ -25,6 +25,7 @@ use crate::records::agreement::Disagreement;
 use crate::records::keys::{Key, SESSION_PREFIX, session_key};
 use crate::records::outline::{self, SessionOutline};
 use crate::records::record::{Record, SessionRecord};
+use crate::records::seen::Seen;
 use crate::resilience::backoff::Backoff;
 
 mod agree;
@@ -282,9 +283,10 @@ impl Claim {
                 entries,
                 last_revision,
             }) => {
-                let empty = !entries
+                let seen: Vec<Seen<'_>> = entries.iter().map(|entry| cx.seen(entry)).collect();
+                let empty = !seen
                     .iter()
-                    .any(|entry| matches!(Key::parse(&entry.key), Key::Session(_)));
+                    .any(|seen| matches!(seen.key(), Key::Session(_)));
                 if empty && *last_revision > Revision::ZERO {
                     // Sessions are never removed: where writes were and no session is left, it was
                     // wiped, and leases of it may be relied on.
@@ -292,8 +294,8 @@ impl Claim {
                     cx.continuity().hold_back(until);
                 }
                 self.backoff.reset();
-                self.observe(cx, entries);
-                adopt_format(cx, entries);
+                self.observe(cx, &seen);
+                adopt_format(cx, &seen);
                 self.forget_deleted(entries, *last_revision);
                 self.join(cx)
             }
@@ -415,7 +417,7 @@ impl Claim {
                 let worker = worker.clone();
                 match lost {
                     // The next list may be older than this.
-                    Outcome::Lost(Some(winner)) => self.observe(cx, &[winner]),
+                    Outcome::Lost(Some(winner)) => self.observe(cx, &[cx.seen(&winner)]),
                     // What was seen of the seat is not there any more: it is looked at afresh.
                     Outcome::Lost(None) => {
                         self.seats.remove(&worker);
@@ -466,11 +468,9 @@ fn hinted(config: &Config, dead: bool, by: Option<Instant>) -> Option<Wish> {
 }
 
 /// The first write of a session must be readable for those that are there.
-fn adopt_format(cx: &mut Cx<'_>, entries: &[Entry]) {
-    let values = entries.iter().filter_map(|entry| entry.value.as_deref());
-    let living = values
-        .filter_map(SessionOutline::of)
-        .filter(SessionOutline::is_living);
+fn adopt_format(cx: &mut Cx<'_>, seen: &[Seen<'_>]) {
+    let outlines = seen.iter().filter_map(Seen::outline);
+    let living = outlines.filter(SessionOutline::is_living);
     let format = outline::common_format(cx.formats(), living.map(|seen| seen.reads));
     cx.adopt_format(format);
 }

@@ -19,11 +19,12 @@ use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::store::{Entry, Expect, StoreError, StoreInfo, StoreReply, Write};
+use crate::ports::store::{Expect, StoreError, StoreInfo, StoreReply, Write};
 use crate::records::agreement::GroupSettings;
 use crate::records::keys::session_key;
 use crate::records::problem::Bulletin;
 use crate::records::record::{Predecessor, Record, Remains, SessionRecord, SessionStatus};
+use crate::records::seen::Seen;
 use crate::worker::claim::Claimed;
 use crate::worker::claim::choice::Pending;
 use crate::worker::holdings::Holdings;
@@ -195,17 +196,17 @@ impl Session {
 
     /// Whether a write of somebody else cannot have been there in the history this session is of. Each
     /// of its own writes expects the one before, so that nobody comes in between them.
-    pub(crate) fn is_contradicted_by(&self, entry: &Entry) -> bool {
-        Epoch::from(entry.revision) >= self.epoch && entry.revision <= self.revision
+    pub(crate) fn is_contradicted_by(&self, revision: Revision) -> bool {
+        Epoch::from(revision) >= self.epoch && revision <= self.revision
     }
 
     /// The watch or another read showed the own key.
-    pub(crate) fn on_seen(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> Kept {
+    pub(crate) fn on_seen(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> Kept {
         if let Renewal::Running { attempt, .. } = &self.renewal {
-            let outcome = attempt.on_seen(cx, entry);
+            let outcome = attempt.on_seen(cx, seen);
             return self.on_outcome(cx, outcome);
         }
-        if entry.revision > self.revision && !self.adopt(cx, entry) {
+        if seen.revision() > self.revision && !self.adopt(cx, seen) {
             Kept::Lost
         } else {
             Kept::Pending
@@ -363,16 +364,15 @@ impl Session {
 
     /// An earlier renewal of this very session that was given up and applied late after all: the
     /// session goes on from it. It gives no validity, for nobody knows any more when it was sent.
-    fn adopt(&mut self, cx: &Cx<'_>, entry: &Entry) -> bool {
-        let record = entry.value.as_deref().map(|value| cx.decode(value));
-        let Some(Ok(Record::Session(record))) = record else {
+    fn adopt(&mut self, cx: &Cx<'_>, seen: &Seen<'_>) -> bool {
+        let Some(record) = seen.session() else {
             // What this process wrote it can read.
             return false;
         };
         let own = record.nonce() == self.nonce && record.status.is_living();
         if own {
             self.promised = record.honours;
-            self.revision = entry.revision;
+            self.revision = seen.revision();
             self.renewal = Renewal::Due(cx.now);
         }
         own
@@ -409,7 +409,7 @@ impl Session {
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
                 Kept::Renewed(status)
             }
-            Outcome::Lost(Some(entry)) if self.adopt(cx, &entry) => Kept::Pending,
+            Outcome::Lost(Some(entry)) if self.adopt(cx, &cx.seen(&entry)) => Kept::Pending,
             Outcome::Lost(_) => Kept::Lost,
             Outcome::Refused(error) | Outcome::Rejected(error) => {
                 let pause = cx.config().heartbeat_interval();

@@ -135,7 +135,7 @@ impl Member {
             Outcome::Lost(entry) => {
                 self.candidacy = Candidacy::Waiting;
                 if let Some(entry) = entry {
-                    self.see_head(cx, &entry, false);
+                    self.see_head(cx, &cx.seen(&entry), false);
                 }
             }
             Outcome::Refused(error) | Outcome::Rejected(error) => {

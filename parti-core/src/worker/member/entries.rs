@@ -6,11 +6,12 @@ use crate::io::notice::HistoryLoss;
 use crate::leader::Leading;
 use crate::link::cx::Cx;
 use crate::model::id::{Revision, WorkerId};
-use crate::ports::store::{Entry, WatchEvent};
+use crate::ports::store::WatchEvent;
 use crate::records::keys::Key;
-use crate::records::outline::SessionOutline;
 use crate::records::record::Verb;
+use crate::records::seen::Seen;
 use crate::worker::context::WorkerCx;
+use alloc::string::ToString;
 
 impl Member {
     pub(crate) fn on_watch(
@@ -23,7 +24,7 @@ impl Member {
             return Membership::On;
         }
         match event {
-            WatchEvent::Entry(entry) => self.on_entry(cx, entry, true),
+            WatchEvent::Entry(entry) => self.on_entry(cx, &cx.seen(entry), true),
             WatchEvent::CaughtUp { revision } => {
                 self.follow.on_caught_up(cx.now);
                 if self.follow.head_revision() > Revision::ZERO
@@ -46,34 +47,34 @@ impl Member {
     pub(super) fn on_entry(
         &mut self,
         cx: &mut WorkerCx<'_>,
-        entry: &Entry,
+        seen: &Seen<'_>,
         echoed: bool,
     ) -> Membership {
         if let Some(leader) = &mut self.leader {
-            leader.on_entry(cx, entry);
+            leader.on_entry(cx, seen);
         }
-        match Key::parse(&entry.key) {
+        match seen.key() {
             Key::Head => {
-                self.see_head(cx, entry, echoed);
+                self.see_head(cx, seen, echoed);
                 Membership::On
             }
-            Key::Session(worker) if worker == self.session.worker => {
-                self.on_own_session(cx, entry, echoed)
+            Key::Session(worker) if *worker == self.session.worker => {
+                self.on_own_session(cx, seen, echoed)
             }
             Key::Session(worker) => {
-                self.on_other_session(cx, &worker, entry);
+                self.on_other_session(cx, worker, seen);
                 Membership::On
             }
-            Key::Assignment(worker) if worker == self.session.worker => {
-                self.take_in(cx, entry);
+            Key::Assignment(worker) if *worker == self.session.worker => {
+                self.take_in(cx, seen);
                 Membership::On
             }
-            Key::Piece(worker, number) if worker == self.session.worker => {
-                self.take_piece(cx, number, entry);
+            Key::Piece(worker, number) if *worker == self.session.worker => {
+                self.take_piece(cx, *number, seen);
                 Membership::On
             }
-            Key::Control(verb, worker) if worker == self.session.worker => {
-                self.on_control(cx, verb, entry);
+            Key::Control(verb, worker) if *worker == self.session.worker => {
+                self.on_control(cx, *verb, seen);
                 Membership::On
             }
             Key::Assignment(_)
@@ -86,7 +87,7 @@ impl Member {
         }
     }
 
-    pub(super) fn on_control(&mut self, cx: &mut WorkerCx<'_>, verb: Verb, entry: &Entry) {
+    pub(super) fn on_control(&mut self, cx: &mut WorkerCx<'_>, verb: Verb, seen: &Seen<'_>) {
         let known = self
             .follow
             .head()
@@ -97,30 +98,33 @@ impl Member {
             .as_ref()
             .map(|l| l.head().0.version)
             .unwrap_or_default();
-        cx.requests
-            .on_entry(&mut cx.cx, verb, entry, known.max(own));
+        cx.requests.on_entry(&mut cx.cx, verb, seen, known.max(own));
     }
 
     /// The own session came back, or somebody else's in its place.
-    fn on_own_session(&mut self, cx: &mut WorkerCx<'_>, entry: &Entry, echoed: bool) -> Membership {
-        let outline = entry.value.as_deref().and_then(SessionOutline::of);
-        let own = outline.is_some_and(|outline| outline.nonce == self.session.nonce);
+    fn on_own_session(
+        &mut self,
+        cx: &mut WorkerCx<'_>,
+        seen: &Seen<'_>,
+        echoed: bool,
+    ) -> Membership {
+        let own = seen.outline().map(|outline| outline.nonce) == Some(self.session.nonce);
         if own && echoed {
-            cx.on_echo(entry.revision, self.session.revision);
+            cx.on_echo(seen.revision(), self.session.revision);
         }
         // Epochs come again in another history: a record may be for the same seat and epoch and yet
         // be another's.
-        if !own && self.session.is_contradicted_by(entry) {
-            let (key, revision) = (entry.key.clone(), self.session.revision);
+        if !own && self.session.is_contradicted_by(seen.revision()) {
+            let (key, revision) = (seen.name().to_string(), self.session.revision);
             return Membership::HistoryLost(HistoryLoss::Vanished { key, revision });
         }
-        let kept = self.session.on_seen(cx, entry);
+        let kept = self.session.on_seen(cx, seen);
         self.on_kept(cx, kept)
     }
 
-    fn on_other_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, entry: &Entry) {
+    fn on_other_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, seen: &Seen<'_>) {
         if self.follow.leader() == Some(worker) {
-            self.follow.on_leader_session(cx, worker, entry);
+            self.follow.on_leader_session(cx, worker, seen);
         }
     }
 
@@ -130,16 +134,16 @@ impl Member {
     }
 
     /// Takes in an entry of `head`; `watched` when the present watch brought it.
-    pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, entry: &Entry, watched: bool) {
+    pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>, watched: bool) {
         let before = self.is_leader();
         if let Candidacy::Standing { attempt, .. } = &self.candidacy {
-            let outcome = attempt.on_seen(cx, entry);
+            let outcome = attempt.on_seen(cx, seen);
             self.on_candidacy(cx, outcome);
         }
         // The watch that shows an election is not yet the one a leader decides on.
         let watched = watched && before == self.is_leader();
         if let Some(leader) = &mut self.leader {
-            let leading = leader.on_head(cx, entry, watched);
+            let leading = leader.on_head(cx, seen, watched);
             let over = matches!(leading, Leading::Over(..) | Leading::Resigned(..));
             self.on_leading(cx, leading);
             if !over {
@@ -147,7 +151,7 @@ impl Member {
             }
         }
         let before = self.follow.leader().cloned();
-        if self.follow.on_head(cx, entry) {
+        if self.follow.on_head(cx, seen) {
             let jitter = cx.config().election_jitter();
             self.jitter = cx.rng().duration_below(jitter);
             if self.leader.is_none() && self.follow.leader() != before.as_ref() {

@@ -63,7 +63,7 @@ impl Member {
             Leading::Over(reason, entry) => {
                 self.step_down(cx, reason);
                 if let Some(entry) = entry {
-                    self.see_head(cx, &entry, false);
+                    self.see_head(cx, &cx.seen(&entry), false);
                 }
             }
             Leading::Resigned(reason, head, revision) => {

@@ -171,14 +171,15 @@ impl Member {
                 Membership::On
             }
             (Ok(StoreReply::Entry(Some(entry))), Some(Reading::Record)) => {
-                self.on_entry(cx, entry, false)
+                self.on_entry(cx, &cx.seen(entry), false)
             }
             (Ok(StoreReply::Entries { entries, .. }), Some(Reading::Pieces)) => {
                 for entry in entries {
-                    if let Key::Piece(worker, number) = Key::parse(&entry.key)
-                        && worker == self.session.worker
+                    let seen = cx.seen(entry);
+                    if let Key::Piece(worker, number) = seen.key()
+                        && *worker == self.session.worker
                     {
-                        self.take_piece(cx, number, entry);
+                        self.take_piece(cx, *number, &seen);
                     }
                 }
                 Membership::On
@@ -197,7 +198,7 @@ impl Member {
                         revision: asked.next(),
                         value: None,
                     };
-                    self.on_control(cx, verb, &gone);
+                    self.on_control(cx, verb, &cx.seen(&gone));
                 }
                 Membership::On
             }
@@ -222,7 +223,7 @@ impl Member {
         let mut entries: Vec<&Entry> = entries.iter().collect();
         entries.sort_by_key(|entry| (entry.key != own, entry.key != head_key()));
         for entry in &entries {
-            let membership = self.on_entry(cx, entry, false);
+            let membership = self.on_entry(cx, &cx.seen(entry), false);
             if membership != Membership::On {
                 return membership;
             }
