@@ -139,8 +139,8 @@ impl PartitionHandler for Tell {
         println!("{partition} is mine, token {}", guard.token());
         Ok(())
     }
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        println!("{partition} is gone: {cause}");
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+        println!("{partition} with token {} ends: {cause}", guard.token());
     }
 }
 

@@ -57,7 +57,7 @@ impl PartitionHandler for Work {
     async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
         Ok(())
     }
-    async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
+    async fn on_revoked(&self, _: &PartitionKey, _: Guard, _: RevokeCause) {}
 }
 
 #[tokio::main]

@@ -18,6 +18,7 @@ use crate::observe::observer::Observer;
 use crate::observe::subscription::{ManagerNotice, RING, Subscription};
 use crate::shell::clock::Clock;
 use crate::shell::driver::{Driver, INBOX, Parts};
+use crate::shell::partition_tasks::{PartitionTasks, Work};
 use crate::shell::shared::Shared;
 use crate::stores::local_store::LocalStore;
 
@@ -39,7 +40,7 @@ const HOOK_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ManagerBuilder {
     config: Config,
     source: Arc<dyn PartitionSource>,
-    handler: Arc<dyn PartitionHandler>,
+    handling: Handling,
     store: StoreChoice,
     strategy: Arc<dyn AssignmentStrategy>,
     clock: Clock,
@@ -50,6 +51,12 @@ pub struct ManagerBuilder {
     hook_timeout: Duration,
     metric_labels: Vec<(String, String)>,
     notices: broadcast::Sender<Arc<ManagerNotice>>,
+}
+
+/// Who processes the partitions.
+pub(crate) enum Handling {
+    Handler(Arc<dyn PartitionHandler>),
+    Tasks(Work),
 }
 
 /// Where the group keeps its records.
@@ -63,12 +70,12 @@ impl ManagerBuilder {
     pub(crate) fn new(
         config: Config,
         source: Arc<dyn PartitionSource>,
-        handler: Arc<dyn PartitionHandler>,
+        handling: Handling,
     ) -> Self {
         Self {
             config,
             source,
-            handler,
+            handling,
             store: StoreChoice::Given(Arc::new(LocalStore::new())),
             strategy: Arc::new(parti_strategy::Sticky::new()),
             clock: Clock::boot(),
@@ -82,9 +89,10 @@ impl ManagerBuilder {
         }
     }
 
-    /// The store of the group. The default is a [`LocalStore`] of its own: a group of one.
-    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = StoreChoice::Given(store);
+    /// The store of the group, such as a clone of a [`LocalStore`] or an `Arc<dyn Store>` that is used
+    /// elsewhere, too. The default is a [`LocalStore`] of its own: a group of one.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = StoreChoice::Given(Arc::new(store));
         self
     }
 
@@ -243,6 +251,10 @@ impl ManagerBuilder {
         let observer =
             span.in_scope(|| Observer::new(config, &instruments, Arc::clone(&shared), hooks));
         let (sender, inbox) = mpsc::channel(INBOX);
+        let handler = match self.handling {
+            Handling::Handler(handler) => handler,
+            Handling::Tasks(work) => Arc::new(PartitionTasks::new(work, sender.clone())),
+        };
         let config = self.config.clone();
         let parts = Parts {
             config: self.config,
@@ -250,7 +262,7 @@ impl ManagerBuilder {
             store: Arc::clone(&store),
             source: self.source,
             strategy: self.strategy,
-            handler: self.handler,
+            handler,
             concurrency: self.concurrency,
             assign_timeout: self.assign_timeout,
             assign_attempts: self.assign_attempts,

@@ -46,7 +46,11 @@ pub trait PartitionHandler: Send + Sync + 'static {
     /// The partition is being taken away: end its processing and return when it has ended. Only
     /// then, or after `drain_timeout`, it is given to another worker. After that time-out the guard
     /// is invalid, the partition counts as released, and the future is dropped.
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause);
+    ///
+    /// `guard` is the one that `on_assigned` was given: its token says which ownership ends. It is still
+    /// valid, to write what is left, unless the ownership is lost already ([`RevokeCause::LeaseLost`],
+    /// [`RevokeCause::IdentityLost`]).
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause);
 }
 
 #[async_trait]
@@ -59,8 +63,8 @@ impl<H: PartitionHandler + ?Sized> PartitionHandler for Arc<H> {
         (**self).on_assigned(partition, guard).await
     }
 
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        (**self).on_revoked(partition, cause).await;
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+        (**self).on_revoked(partition, guard, cause).await;
     }
 }
 

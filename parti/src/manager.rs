@@ -5,15 +5,17 @@
 //! and after the end each one says so.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use parti_core::{Config, PartitionSource, State, Status, StopMode, Store, Version, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::builder::ManagerBuilder;
+use crate::builder::{Handling, ManagerBuilder};
 use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
-use crate::handler::PartitionHandler;
+use crate::handler::{HandlerError, PartitionHandler};
 use crate::observe::health::{Health, judge};
 use crate::observe::subscription::Subscription;
 use crate::shell::driver::{Input, Request};
@@ -43,8 +45,8 @@ mod history;
 ///         println!("{partition} is mine, token {}", guard.token());
 ///         Ok(())
 ///     }
-///     async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-///         println!("{partition} is gone: {cause}");
+///     async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+///         println!("{partition} with token {} ends: {cause}", guard.token());
 ///     }
 /// }
 ///
@@ -75,7 +77,54 @@ impl Manager {
         source: impl PartitionSource,
         handler: impl PartitionHandler,
     ) -> ManagerBuilder {
-        ManagerBuilder::new(config, Arc::new(source), Arc::new(handler))
+        let handling = Handling::Handler(Arc::new(handler));
+        ManagerBuilder::new(config, Arc::new(source), handling)
+    }
+
+    /// As [`Manager::builder`], with one task per partition instead of a handler: what most workers need.
+    ///
+    /// `work` is called with the guard of each partition that becomes this worker's, and what it answers
+    /// runs until the partition is revoked. [`Guard::revoking`] and [`Guard::is_revoking`] tell it to
+    /// finish; the next owner begins only when it has ended, or after `drain_timeout`. When the guard is
+    /// invalid, it is dropped where it waits.
+    ///
+    /// Work that fails, panics or returns before is told
+    /// ([`ManagerNotice::TaskEnded`](crate::events::ManagerNotice::TaskEnded), a warning in the log, and
+    /// `parti_task_ends_total`) and begun again, with the same guard, after pauses from 1 s up to a minute.
+    /// Where nothing is left to do, wait for [`Guard::revoking`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use parti::sources::StaticSource;
+    /// use parti::{Config, Manager, Preset};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::builder("orders").preset(Preset::Fast).expected_workers(1).build()?;
+    /// let source = StaticSource::numbered("orders", 8)?;
+    /// let manager = Manager::with_tasks(config, source, |guard| async move {
+    ///     while !guard.is_revoking() {
+    ///         // One piece of work. Pass the token to whatever it writes to.
+    ///         println!("{} with token {}", guard.partition(), guard.token());
+    ///         tokio::select! {
+    ///             () = guard.revoking() => {}
+    ///             () = tokio::time::sleep(Duration::from_secs(1)) => {}
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// });
+    /// let manager = manager.start().await?;
+    /// manager.run_until(manager.wait_assigned()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_tasks<W, F>(config: Config, source: impl PartitionSource, work: W) -> ManagerBuilder
+    where
+        W: Fn(Guard) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let work = Arc::new(move |guard| work(guard).boxed());
+        ManagerBuilder::new(config, Arc::new(source), Handling::Tasks(work))
     }
 
     pub(crate) const fn new(
@@ -249,6 +298,40 @@ impl Manager {
         } else {
             Err(StopError { failures })
         }
+    }
+
+    /// Waits for the end of this worker, and says why it ended: it was stopped, or could not go on.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing; it can be called again. There is no deadline: it waits for
+    /// the end.
+    pub async fn closed(&self) -> Ended {
+        self.outcome().await.ended
+    }
+
+    /// Goes on until `shutdown` is ready, then leaves the group as [`Manager::stop`] with
+    /// [`StopMode::Handoff`] does. What `shutdown` answers is not looked at.
+    ///
+    /// ```no_run
+    /// # async fn run(manager: parti::Manager) -> Result<(), parti::StopError> {
+    /// manager.run_until(tokio::signal::ctrl_c()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StopError`] as of [`Manager::stop`]; it comes before `shutdown` is ready when the worker ends by
+    /// itself, with [`StopFailure::Ended`].
+    ///
+    /// # Cancellation safety
+    /// Dropping the future before `shutdown` is ready changes nothing; afterwards it abandons the answer,
+    /// not the stop. There is no deadline until then, and that of [`Manager::stop`] from then on.
+    pub async fn run_until(&self, shutdown: impl Future) -> Result<StopReport, StopError> {
+        tokio::select! {
+            _ = shutdown => {}
+            _ = self.closed() => {}
+        }
+        self.stop(StopMode::Handoff).await
     }
 
     /// Waits until an ID is held.

@@ -8,6 +8,7 @@ pub(crate) mod desk;
 pub(crate) mod driver;
 pub(crate) mod guard;
 pub(crate) mod jump;
+pub(crate) mod partition_tasks;
 pub(crate) mod shared;
 pub(crate) mod validity;
 

@@ -5,7 +5,6 @@
 mod recorder;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parti::clock::Clock;
@@ -62,7 +61,7 @@ async fn another_list_under_the_same_name_is_a_condition_of_both_workers() {
         let config = fast(1).application(application).build().expect("coherent");
         let source = StaticSource::numbered(list, 8).expect("valid");
         let builder = Manager::builder(config, source, handler.clone())
-            .store(Arc::new(store.clone()))
+            .store(store.clone())
             .clock(Clock::tokio());
         builder.start().await
     };

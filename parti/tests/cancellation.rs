@@ -50,10 +50,10 @@ async fn a_start_dropped_after_its_claim_was_written_frees_the_id_after_one_leas
     let config = fast(1).worker_id_range(0, 0).build().expect("coherent");
     let source = StaticSource::numbered("p", 4).expect("valid");
     let builder = Manager::builder(config.clone(), source, Recorder::new("a"))
-        .store(Arc::new(Mute {
+        .store(Mute {
             store: store.clone(),
             committed: Arc::clone(&committed),
-        }))
+        })
         .clock(Clock::tokio());
     let dropped = timeout(Duration::from_millis(100), builder.start()).await;
     assert!(dropped.is_err(), "it was under way");
@@ -61,7 +61,7 @@ async fn a_start_dropped_after_its_claim_was_written_frees_the_id_after_one_leas
     let (handler, began) = (Recorder::new("b"), tokio::time::Instant::now());
     let source = StaticSource::numbered("p", 4).expect("valid");
     let next = Manager::builder(config.clone(), source, handler)
-        .store(Arc::new(store))
+        .store(store)
         .clock(Clock::tokio());
     let next = next.start().await.expect("the only ID becomes free");
     assert_eq!(next.worker_id().expect("held").as_str(), "worker-0");
@@ -128,7 +128,7 @@ async fn a_start_dropped_at_any_moment_leaves_nothing_that_outlives_a_lease() {
     let builder = |store: &LocalStore| {
         let source = StaticSource::numbered("p", 4).expect("valid");
         Manager::builder(config.clone(), source, Recorder::new("a"))
-            .store(Arc::new(Slow(store.clone())))
+            .store(Slow(store.clone()))
             .clock(Clock::tokio())
     };
     let mut patience = Duration::ZERO;
@@ -171,10 +171,7 @@ async fn a_change_of_the_list_dropped_at_any_moment_is_made_whole_or_not_at_all(
     let (mut untouched, mut done) = (0, 0);
     for moments in 0..40 {
         let store = MemoryStore::with_limits(limits);
-        let (slow, direct) = (
-            KvSource::new(Arc::new(Slow(store.clone()))),
-            KvSource::new(Arc::new(store)),
-        );
+        let (slow, direct) = (KvSource::new(Slow(store.clone())), KvSource::new(store));
         direct.create(list(100, 1)).await.expect("the first list");
         let change = slow.transform(|_| Ok(list(120, 7)));
         drop(timeout(Duration::from_millis(moments), change).await);
@@ -196,7 +193,7 @@ async fn a_change_of_the_list_dropped_at_any_moment_is_made_whole_or_not_at_all(
 #[tokio::test(start_paused = true)]
 async fn waits_and_questions_dropped_midway_change_nothing_and_can_be_asked_again() {
     let (store, handler) = (LocalStore::new(), Recorder::new("a"));
-    let builder = manager(fast(1), &store, 4, &handler).store(Arc::new(Slow(store.clone())));
+    let builder = manager(fast(1), &store, 4, &handler).store(Slow(store.clone()));
     let worker = builder.start().await.expect("starts");
     let key = PartitionKey::new(["p", "0"]).expect("valid");
     let impatient = Duration::from_millis(1);

@@ -75,8 +75,8 @@ impl PartitionHandler for Hanging {
         Ok(())
     }
 
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        self.recorder.on_revoked(partition, cause).await;
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+        self.recorder.on_revoked(partition, guard, cause).await;
         if one_less(&self.revoked) {
             hang().await;
         }
@@ -92,7 +92,7 @@ async fn callbacks_that_panic_when_cut_short_are_told_and_followed_by_the_next()
         let source = StaticSource::numbered("p", 4).expect("valid");
         let config = fast(1).build().expect("coherent");
         let builder = Manager::builder(config, source, handler.clone())
-            .store(Arc::new(store.clone()))
+            .store(store.clone())
             .clock(parti::clock::Clock::tokio())
             .concurrency(4);
         let mut notices = builder.subscribe();

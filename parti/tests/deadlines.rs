@@ -36,7 +36,7 @@ async fn every_kind_of_request_is_given_up_at_its_own_deadline_and_got_over() {
             // A key is read to find out what became of a write.
             store.stall(Kind::Commit, 1);
         }
-        let builder = manager(fast(1), &store.store, 4, &handler).store(Arc::new(store.clone()));
+        let builder = manager(fast(1), &store.store, 4, &handler).store(store.clone());
         let worker = builder.start().await.expect("starts");
         until("it has all", LIMIT, || worker.assignment().len() == 4).await;
         until("the request was given up", LIMIT, || {
@@ -70,7 +70,7 @@ async fn every_kind_of_request_is_given_up_at_its_own_deadline_and_got_over() {
 async fn a_stop_without_a_store_ends_within_its_own_bound_and_says_what_failed() {
     for mode in [StopMode::Handoff, StopMode::Now] {
         let (store, handler) = (Stalling::new(), Recorder::new("a"));
-        let builder = manager(fast(1), &store.store, 4, &handler).store(Arc::new(store.clone()));
+        let builder = manager(fast(1), &store.store, 4, &handler).store(store.clone());
         let worker = builder.start().await.expect("starts");
         until("all begun", LIMIT, || handler.seen().assigned == 4).await;
         let config = worker.config().clone();
@@ -107,7 +107,7 @@ async fn a_listing_that_hangs_is_given_up_and_made_again() {
     let config = config();
     let (operation, handler) = (config.operation_timeout(), Recorder::new("a"));
     let builder = Manager::builder(config, source, handler)
-        .store(Arc::new(Stalling::new()))
+        .store(Stalling::new())
         .clock(Clock::tokio());
     let begun = Instant::now();
     let worker = builder.start().await.expect("starts");
@@ -156,7 +156,7 @@ async fn a_plan_without_end_is_given_up_while_the_lease_is_kept() {
     let source = StaticSource::numbered("p", 4).expect("valid");
     let builder = Manager::builder(config, source, Recorder::new("a"))
         .strategy(strategy)
-        .store(Arc::new(Stalling::new()));
+        .store(Stalling::new());
     let mut notices = builder.subscribe();
     let worker = builder.start().await.expect("starts");
     until("it has all", LIMIT, || worker.assignment().len() == 4).await;
@@ -192,7 +192,7 @@ async fn plans_that_are_given_up_do_not_pile_up() {
     let source = StaticSource::numbered("p", 4).expect("valid");
     let builder = Manager::builder(config, source, Recorder::new("a"))
         .strategy(strategy)
-        .store(Arc::new(Stalling::new()));
+        .store(Stalling::new());
     let mut notices = builder.subscribe();
     let worker = builder.start().await.expect("starts");
     let mut failed = 0;
@@ -238,7 +238,7 @@ impl AssignmentStrategy for TooSlow {
 #[tokio::test(start_paused = true)]
 async fn a_request_of_a_stored_list_is_given_up_after_ten_seconds() {
     let store = Stalling::new();
-    let source = KvSource::new(Arc::new(store.clone()));
+    let source = KvSource::new(store.clone());
     store.stall(Kind::Get, 1);
     let begun = Instant::now();
     let reading = tokio::time::timeout(LIMIT, source.partitions());

@@ -42,7 +42,7 @@ impl Blockable {
                 let config = config.build().expect("coherent");
                 let source = StaticSource::numbered("p", 4).expect("valid");
                 let builder = Manager::builder(config, source, recorder.clone());
-                let builder = builder.store(Arc::new(LocalStore::new()));
+                let builder = builder.store(LocalStore::new());
                 let worker = builder.clock(Clock::boot()).start().await.expect("starts");
                 until("all begun", LIMIT, || recorder.seen().assigned == 4).await;
                 assert!(started.send(Arc::new(worker)).is_ok());

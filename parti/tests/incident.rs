@@ -8,7 +8,6 @@ mod faulty;
 mod recorder;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use capture::{Capture, Fields};
@@ -285,11 +284,7 @@ async fn a_degraded_episode_is_one_span_with_its_reason_and_length() {
     let (log, _guard) = Capture::begin();
     let (store, handler) = (FaultyStore::new(), Recorder::new("a"));
     let builder = manager(fast(1), &LocalStore::new(), 2, &handler);
-    let worker = builder
-        .store(Arc::new(store.clone()))
-        .start()
-        .await
-        .expect("starts");
+    let worker = builder.store(store.clone()).start().await.expect("starts");
     worker.wait_assigned().await.expect("is assigned");
     store.set_down(true);
     worker.wait_for(State::Degraded).await.expect("goes on");

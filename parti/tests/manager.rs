@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use parti::clock::Clock;
 use parti::events::{Callback, ManagerNotice, Notice};
-use parti::sources::{SourceError, source_fn};
+use parti::sources::{SourceError, StaticSource, source_fn};
 use parti::store::LocalStore;
 use parti::{
-    Ended, LaunchError, Manager, Partition, RequestError, RevokeCause, StartError, State,
-    StopError, StopFailure, StopMode, Version,
+    Ended, Guard, LaunchError, Manager, Partition, RequestError, RevokeCause, StartError, State,
+    StopError, StopFailure, StopMode, Token, Version,
 };
+use parti_testing::kit::memory_store::MemoryStore;
 use recorder::{Behaviour, Recorder, Seen, fast, heard, manager, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -48,6 +49,46 @@ async fn a_worker_starts_gets_everything_and_gives_it_back() {
             .all(|(_, cause)| *cause == RevokeCause::Stopping || *cause == RevokeCause::Reassigned)
     );
     assert!(guards.iter().all(|guard| !guard.is_valid()));
+}
+
+/// A handler that writes what is left when a partition goes needs the token of what ends, not of what
+/// it may have been given since, and must learn when it is too late for that.
+#[tokio::test(start_paused = true)]
+async fn on_revoked_is_given_the_guard_of_what_ends() {
+    let (store, handler) = (MemoryStore::new(), Recorder::new("a"));
+    let worker = Manager::builder(
+        fast(1).build().expect("coherent"),
+        StaticSource::numbered("p", 3).expect("valid"),
+        handler.clone(),
+    );
+    let worker = worker.store(Arc::new(store.clone())).clock(Clock::tokio());
+    let worker = worker.start().await.expect("starts");
+    until("all begun", LIMIT, || handler.seen().assigned == 3).await;
+    let sorted = |tokens: &mut dyn Iterator<Item = Token>| {
+        let mut tokens: Vec<_> = tokens.collect();
+        tokens.sort();
+        tokens
+    };
+    let owned = sorted(&mut worker.assignment().iter().map(Guard::token));
+    let ended = || std::mem::take(&mut handler.seen().ended);
+
+    store.set_unavailable(true);
+    until("all lost", LIMIT, || handler.seen().ended.len() == 3).await;
+    let lost = ended();
+    assert_eq!(sorted(&mut lost.iter().map(|(token, _)| *token)), owned);
+    assert!(lost.iter().all(|(_, valid)| !valid), "the lease is over");
+
+    store.set_unavailable(false);
+    until("begun again", LIMIT, || handler.seen().assigned == 6).await;
+    let owned = sorted(&mut worker.assignment().iter().map(Guard::token));
+    worker.stop(StopMode::Handoff).await.expect("stops cleanly");
+    let given_back = ended();
+    let tokens = sorted(&mut given_back.iter().map(|(token, _)| *token));
+    assert_eq!(tokens, owned);
+    assert!(
+        given_back.iter().all(|(_, valid)| *valid),
+        "time to write what is left"
+    );
 }
 
 /// A restart after a stop half worked in the field, without the protection of the first start.
@@ -321,7 +362,7 @@ async fn a_refresh_takes_up_what_the_source_lists_now() {
     });
     let config = fast(1).build().expect("coherent");
     let builder = Manager::builder(config, source, handler.clone());
-    let builder = builder.store(Arc::new(store)).clock(Clock::tokio());
+    let builder = builder.store(store).clock(Clock::tokio());
     let worker = builder.start().await.expect("starts");
     until("both", LIMIT, || worker.assignment().len() == 2).await;
     count.store(5, Ordering::Relaxed);

@@ -378,11 +378,7 @@ async fn an_outage_is_measured_as_errors_and_as_a_degraded_episode() {
     let case = Case::new("outage");
     let store = FaultyStore::new();
     let builder = manager(fast(1), &case.store, 2, &case.handler).metric_label("case", case.name);
-    let worker = builder
-        .store(Arc::new(store.clone()))
-        .start()
-        .await
-        .expect("starts");
+    let worker = builder.store(store.clone()).start().await.expect("starts");
     worker.wait_assigned().await.expect("is assigned");
     let commits = [("operation", "commit")];
     assert!(case.total("parti_kv_operation_duration_seconds_count", &commits) > 0.0);

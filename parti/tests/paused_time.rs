@@ -46,7 +46,7 @@ impl PartitionHandler for Work {
         Ok(())
     }
 
-    async fn on_revoked(&self, _: &PartitionKey, cause: RevokeCause) {
+    async fn on_revoked(&self, _: &PartitionKey, _: Guard, cause: RevokeCause) {
         self.told(|told| told.revoked.push(cause));
     }
 }
@@ -59,7 +59,7 @@ async fn worker(store: &MemoryStore, work: &Work) -> Manager {
         .expect("coherent");
     let source = StaticSource::numbered("p", PARTITIONS).expect("valid");
     Manager::builder(config, source, work.clone())
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio())
         .start()
         .await

@@ -3,7 +3,6 @@
 #[path = "support/recorder.rs"]
 mod recorder;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use parti::clock::Clock;
@@ -33,7 +32,7 @@ async fn start(store: &LocalStore, handler: &Recorder, expected: u32, pool: &str
     let source = StaticSource::new(list()).expect("distinct");
     let builder = Manager::builder(config.build().expect("coherent"), source, handler.clone())
         .strategy(Sticky::new().with_eligibility(rules))
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio());
     builder.start().await.expect("starts")
 }

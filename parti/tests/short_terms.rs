@@ -42,7 +42,7 @@ async fn with_a_source(store: &LocalStore, down: &Arc<AtomicBool>, handler: Reco
     });
     let config = fast(4).build().expect("coherent");
     Manager::builder(config, source, handler)
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio())
         .start()
         .await

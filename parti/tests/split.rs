@@ -4,7 +4,6 @@
 #[path = "support/recorder.rs"]
 mod recorder;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use parti::clock::Clock;
@@ -38,7 +37,7 @@ async fn start(store: &MemoryStore, handler: &Recorder, expected: u32, count: us
     let config = fast(expected).build().expect("coherent");
     let source = StaticSource::new(list(count)).expect("distinct");
     let builder = Manager::builder(config, source, handler.clone())
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio());
     builder.start().await.expect("starts")
 }

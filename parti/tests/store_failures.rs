@@ -3,7 +3,6 @@
 #[path = "support/recorder.rs"]
 mod recorder;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mockall::mock;
@@ -72,7 +71,7 @@ fn builder(script: MockScripted) -> ManagerBuilder {
     let source = StaticSource::numbered("p", 4).expect("valid");
     let store = LocalStore::new();
     Manager::builder(config, source, Recorder::new("a"))
-        .store(Arc::new(Behind { script, store }))
+        .store(Behind { script, store })
         .clock(Clock::tokio())
 }
 

@@ -40,7 +40,7 @@ fn builder(case: &str) -> ManagerBuilder {
 #[tokio::test(start_paused = true)]
 async fn ignored_records_and_lost_watches_are_counted() {
     let (case, store) = ("foreign", MemoryStore::new());
-    let worker = builder(case).store(Arc::new(store.clone())).start();
+    let worker = builder(case).store(store.clone()).start();
     let worker = worker.await.expect("starts");
     worker.wait_for(State::Stable).await.expect("runs");
     assert_eq!(number(case, "parti_ignored_records_total", &[]), 0.0);

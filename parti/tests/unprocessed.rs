@@ -75,7 +75,7 @@ impl PartitionHandler for Scripted {
         Ok(())
     }
 
-    async fn on_revoked(&self, key: &PartitionKey, _: RevokeCause) {
+    async fn on_revoked(&self, key: &PartitionKey, _: Guard, _: RevokeCause) {
         self.seen(|seen| {
             seen.begun.remove(key);
             seen.revoked += 1;
@@ -88,7 +88,7 @@ async fn worker(partitions: u32, handler: &Scripted, limit: Option<Duration>) ->
     let config = config.build().expect("coherent");
     let source = StaticSource::numbered("p", partitions).expect("valid");
     let builder = Manager::builder(config, source, handler.clone())
-        .store(Arc::new(LocalStore::new()))
+        .store(LocalStore::new())
         .assign_timeout(limit)
         .clock(Clock::tokio());
     builder.start().await.expect("starts")

@@ -70,7 +70,7 @@ async fn calls_under_the_circuit_of_the_watch_are_counted() {
         cut: Arc::new(watch::Sender::new(false)),
     };
     let cut = Arc::clone(&store.cut);
-    let builder = manager(fast(1), &inner, 2, &handler).store(Arc::new(store));
+    let builder = manager(fast(1), &inner, 2, &handler).store(store);
     let worker = builder.start().await.expect("starts");
     worker.wait_for(State::Stable).await.expect("runs");
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use async_trait::async_trait;
 use core::fmt;
@@ -55,5 +56,16 @@ pub trait PartitionSource: Send + Sync + 'static {
     /// Must be safe to drop and call again: it is dropped when the worker ends. There is no deadline.
     async fn changed(&self) {
         core::future::pending::<()>().await;
+    }
+}
+
+#[async_trait]
+impl<S: PartitionSource + ?Sized> PartitionSource for Arc<S> {
+    async fn list(&self) -> Result<Vec<Partition>, SourceError> {
+        (**self).list().await
+    }
+
+    async fn changed(&self) {
+        (**self).changed().await;
     }
 }

@@ -9,9 +9,12 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use async_trait::async_trait;
 use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
 use core::time::Duration;
 
 use crate::model::id::Revision;
@@ -265,6 +268,31 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the watch could not be set up; nothing is left behind then.
     async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError>;
+}
+
+/// Written out, so that a call costs no future of its own.
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn execute<'life0, 'async_trait>(
+        &'life0 self,
+        op: StoreOp,
+    ) -> Pin<Box<dyn Future<Output = Result<StoreReply, StoreError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        (**self).execute(op)
+    }
+
+    fn watch<'life0, 'async_trait>(
+        &'life0 self,
+        scope: WatchScope,
+    ) -> Pin<Box<dyn Future<Output = Result<Box<dyn Watch>, StoreError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        (**self).watch(scope)
+    }
 }
 
 /// A running watch. Dropping it ends it.

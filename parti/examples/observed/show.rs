@@ -51,7 +51,7 @@ impl PartitionHandler for Work {
     async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
         Ok(())
     }
-    async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
+    async fn on_revoked(&self, _: &PartitionKey, _: Guard, _: RevokeCause) {}
 }
 
 impl Show {
@@ -96,7 +96,7 @@ impl Show {
             }
         });
         let worker = Manager::builder(config, source, Work)
-            .store(Arc::new(self.store.clone()))
+            .store(self.store.clone())
             .hooks(hooks)
             // Several workers in one process have to be told apart.
             .metric_label("slot", &slot.to_string())

@@ -164,7 +164,7 @@ impl Group {
         let builder = Manager::builder(config, source, Arc::new(work.clone()));
         let builder = match &self.nats {
             Some(url) => builder.nats(url),
-            None => builder.store(Arc::new(self.store.clone())),
+            None => builder.store(self.store.clone()),
         };
         tokio::spawn(record::count_generations(
             builder.subscribe(),

@@ -94,7 +94,7 @@ impl PartitionHandler for Work {
         Ok(())
     }
 
-    async fn on_revoked(&self, partition: &PartitionKey, _cause: RevokeCause) {
+    async fn on_revoked(&self, partition: &PartitionKey, _: Guard, _cause: RevokeCause) {
         let task = self.tasks().remove(partition);
         if let Some(task) = task {
             // It has ended by itself: its guard says that the partition is being taken away.

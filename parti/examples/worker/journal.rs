@@ -157,7 +157,7 @@ impl PartitionHandler for Journal {
         Ok(())
     }
 
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
+    async fn on_revoked(&self, partition: &PartitionKey, _: Guard, cause: RevokeCause) {
         tokio::time::sleep(self.drain).await;
         let now = now_ms();
         let held = self.held().remove(partition);

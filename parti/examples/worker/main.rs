@@ -197,7 +197,7 @@ async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
     let mut builder = Manager::builder(config, source, Arc::clone(&journal))
         .strategy(strategy(arguments.strategy));
     if let Some(store) = store {
-        builder = builder.store(Arc::new(store));
+        builder = builder.store(store);
     }
     let notices = builder.subscribe();
     let manager = Arc::new(builder.start().await?);

@@ -186,6 +186,8 @@ catalogue! {
         "Partitions assigned to this worker whose `on_assigned` has not succeeded yet.";
     ASSIGN_FAILURES = "parti_assign_failures_total", Counter, Count, [],
         "Calls of `on_assigned` that failed, panicked or took longer than `assign_timeout`.";
+    TASK_ENDS = "parti_task_ends_total", Counter, Count, [],
+        "Tasks of partitions that failed, panicked or returned before their partition was revoked.";
     DRAIN_TIMEOUTS = "parti_drain_timeouts_total", Counter, Count, [],
         "Partitions that were not drained in time and released all the same.";
     NOTICES_DROPPED = "parti_notices_dropped_total", Counter, Count, ["reader"],

@@ -146,6 +146,7 @@ fn code(notice: &ManagerNotice) -> Option<&'static str> {
     Some(match notice {
         ManagerNotice::CallbackPanicked { .. } => "callback_panicked",
         ManagerNotice::AssignFailed { .. } => "assign_failed",
+        ManagerNotice::TaskEnded { .. } => "task_ended",
         ManagerNotice::DrainTimedOut { .. } => "drain_timed_out",
         ManagerNotice::Core(notice) => match notice {
             Notice::IdentityLost { .. } => "identity_lost",
@@ -289,6 +290,33 @@ pub trait Hooks: Send + Sync + 'static {
     /// The hooks were too slow and missed this many events, the oldest ones.
     async fn on_missed(&self, count: u64) {
         let _ = count;
+    }
+}
+
+#[async_trait]
+impl<H: Hooks + ?Sized> Hooks for Arc<H> {
+    async fn on_state(&self, change: &StateChange) {
+        (**self).on_state(change).await;
+    }
+
+    async fn on_assignment(&self, change: &AssignmentChange) {
+        (**self).on_assignment(change).await;
+    }
+
+    async fn on_leadership(&self, change: &LeadershipChange) {
+        (**self).on_leadership(change).await;
+    }
+
+    async fn on_degraded(&self, change: &DegradedChange) {
+        (**self).on_degraded(change).await;
+    }
+
+    async fn on_error(&self, trouble: &Trouble) {
+        (**self).on_error(trouble).await;
+    }
+
+    async fn on_missed(&self, count: u64) {
+        (**self).on_missed(count).await;
     }
 }
 

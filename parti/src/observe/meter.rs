@@ -150,6 +150,11 @@ impl Meter {
         self.worker.assign_failures.increment(1);
     }
 
+    /// The task of a partition ended by itself.
+    pub(crate) fn on_task_ended(&self) {
+        self.worker.task_ends.increment(1);
+    }
+
     pub(crate) fn on_pending(&self, partitions: usize) {
         self.worker.pends(partitions);
     }

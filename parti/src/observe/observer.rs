@@ -136,6 +136,7 @@ impl Observer {
             }
             ManagerNotice::CallbackPanicked { callback, .. } => self.meter.on_panic(*callback),
             ManagerNotice::AssignFailed { .. } => self.meter.on_assign_failed(),
+            ManagerNotice::TaskEnded { .. } => self.meter.on_task_ended(),
             ManagerNotice::DrainTimedOut { partition, .. } => {
                 let runs = |callback| self.running.contains_key(&(partition.clone(), callback));
                 let runs = runs(Callback::Assigned) || runs(Callback::Revoked);

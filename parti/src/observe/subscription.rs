@@ -4,11 +4,16 @@
 //! a reader that falls behind loses the oldest of them. What always holds: a reader sees notices in
 //! order, knows how many it lost, and ends at the latest one.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt};
 use parti_core::{Notice, PartitionKey, Token};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::handler::Callback;
 use crate::observe::instrument::Counter;
@@ -45,6 +50,18 @@ pub enum ManagerNotice {
         /// What the panic said.
         message: String,
     },
+    /// The task of a partition ([`Manager::with_tasks`](crate::Manager::with_tasks)) failed, panicked, or
+    /// returned before its partition was revoked.
+    TaskEnded {
+        /// The partition.
+        partition: PartitionKey,
+        /// The token of the ownership.
+        token: Token,
+        /// The reason in words.
+        reason: String,
+        /// After how long it is begun again; `None` when its partition is being revoked.
+        pause: Option<Duration>,
+    },
     /// Processing was not ended within `drain_timeout`. The guard is invalid and the partition
     /// counts as released.
     DrainTimedOut {
@@ -56,21 +73,21 @@ pub enum ManagerNotice {
 }
 
 /// A reader of a manager's notices, from the moment of
-/// [`Manager::subscribe`](crate::Manager::subscribe) on. Dropping it ends it.
+/// [`Manager::subscribe`](crate::Manager::subscribe) on, also as a [`Stream`]. Dropping it ends it.
 #[derive(Debug)]
 pub struct Subscription {
-    receiver: Option<broadcast::Receiver<Arc<ManagerNotice>>>,
+    notices: Option<BroadcastStream<Arc<ManagerNotice>>>,
     lost: u64,
     dropped: Counter,
 }
 
 impl Subscription {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         receiver: Option<broadcast::Receiver<Arc<ManagerNotice>>>,
         dropped: Counter,
     ) -> Self {
         Self {
-            receiver,
+            notices: receiver.map(BroadcastStream::new),
             lost: 0,
             dropped,
         }
@@ -81,23 +98,33 @@ impl Subscription {
     /// # Cancellation safety
     /// Dropping the future loses no notice. There is no deadline: it ends with the manager.
     pub async fn next(&mut self) -> Option<Arc<ManagerNotice>> {
-        let receiver = self.receiver.as_mut()?;
-        loop {
-            match receiver.recv().await {
-                Ok(notice) => return Some(notice),
-                Err(RecvError::Lagged(missed)) => {
-                    self.dropped.increment(missed);
-                    self.lost += missed;
-                }
-                Err(RecvError::Closed) => return None,
-            }
-        }
+        StreamExt::next(self).await
     }
 
     /// How many notices this reader was too slow for.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Arc<ManagerNotice>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let Some(notices) = &mut self.notices else {
+                return Poll::Ready(None);
+            };
+            match ready!(notices.poll_next_unpin(cx)) {
+                Some(Ok(notice)) => return Poll::Ready(Some(notice)),
+                Some(Err(BroadcastStreamRecvError::Lagged(missed))) => {
+                    self.dropped.increment(missed);
+                    self.lost += missed;
+                }
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use parti_core::{
     PartitionKey, RequestId, StopMode, Version, WatchEvent, WatchId,
 };
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Ended, RequestError, StopFailure};
 use crate::observe::subscription::ManagerNotice;
@@ -29,7 +29,7 @@ mod tasks;
 mod tests;
 
 pub(crate) use parts::Parts;
-use tasks::{Asking, CallLimits};
+use tasks::{Asking, CallLimits, told};
 
 /// The longest sleep. A suspended machine's timers are late by the suspension; this bounds for how
 /// long after it the driver does not look at the clock.
@@ -52,6 +52,8 @@ pub(crate) enum Input {
     Stop { mode: StopMode },
     /// A callback has ended.
     Finished(Finished),
+    /// Something worth knowing.
+    Notice(ManagerNotice),
     /// A task has nothing more to say.
     Nothing,
 }
@@ -178,6 +180,7 @@ impl Driver {
             Input::Request { kind, reply } => self.request(kind, reply),
             Input::Stop { mode } => self.stop(mode),
             Input::Finished(finished) => self.finished(finished),
+            Input::Notice(notice) => self.tell(notice),
             Input::Nothing => {}
         }
         let now = self.parts.clock.now();
@@ -423,7 +426,9 @@ impl Driver {
         let now = self.parts.clock.now();
         self.parts.observer.on_notice(now, &notice);
         let failure = match &*notice {
-            ManagerNotice::Core(_) | ManagerNotice::AssignFailed { .. } => None,
+            ManagerNotice::Core(_)
+            | ManagerNotice::AssignFailed { .. }
+            | ManagerNotice::TaskEnded { .. } => None,
             ManagerNotice::CallbackPanicked {
                 partition,
                 callback,
@@ -454,15 +459,16 @@ impl Driver {
         self.begin_callbacks();
         while !self.desk.is_idle() {
             let next = tokio::select! {
-                done = self.tasks.join_next() => done,
+                biased;
+                Some(input) = self.inbox.recv() => Some(input),
+                done = self.tasks.join_next() => done.map(told),
                 () = &mut late => None,
             };
             match next {
-                Some(done) => {
-                    if let Input::Finished(finished) = told(done) {
-                        self.finished(finished);
-                    }
-                }
+                Some(Input::Finished(finished)) => self.finished(finished),
+                Some(Input::Notice(notice)) => self.tell(notice),
+                // Whoever asks something else hears of the end.
+                Some(_) => {}
                 None => break,
             }
             for notice in self.desk.take_notices() {
@@ -471,17 +477,6 @@ impl Driver {
             self.begin_callbacks();
         }
     }
-}
-
-/// What a task has to say. Each contains what it runs and answers by itself; what is left are watches
-/// that were ended.
-fn told(done: Result<Input, JoinError>) -> Input {
-    done.unwrap_or_else(|error| {
-        if !error.is_cancelled() {
-            tracing::error!(%error, "a task of the driver panicked");
-        }
-        Input::Nothing
-    })
 }
 
 impl Drop for Driver {

@@ -51,7 +51,7 @@ const WATCH_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration:
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let source = KvSource::new(Arc::new(LocalStore::new()));
+/// let source = KvSource::new(LocalStore::new());
 /// source.create(vec![Partition::new(["orders", "0"])?]).await?;
 /// source.add(vec![Partition::new(["orders", "1"])?.with_weight(3)]).await?;
 /// source.remove(&[PartitionKey::new(["orders", "0"])?]).await?;
@@ -72,9 +72,9 @@ impl KvSource {
     /// For the group's own bucket, open it once and give it to the manager as well:
     /// `Manager::builder(config, KvSource::new(store.clone()), handler).store(store)`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn new(store: impl Store) -> Self {
         Self {
-            store,
+            store: Arc::new(store),
             seen: AtomicU64::new(0),
             watch: Mutex::new(None),
         }

@@ -39,7 +39,7 @@ fn shown(list: &[Partition]) -> Vec<String> {
 /// An operator's mistake must be named with its partition, and change nothing.
 #[tokio::test]
 async fn changes_are_made_in_order_and_mistakes_name_their_partition() {
-    let source = KvSource::new(Arc::new(LocalStore::new()));
+    let source = KvSource::new(LocalStore::new());
     let none = source.add(numbered(1)).await;
     assert_eq!(none, Err(KvSourceError::NotStored), "nothing to add to");
     source.create(numbered(2)).await.expect("the first list");
@@ -81,10 +81,10 @@ async fn changes_are_made_in_order_and_mistakes_name_their_partition() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_change_is_lost_when_many_change_the_list_at_once() {
     let store = LocalStore::new();
-    let source = KvSource::new(Arc::new(store.clone()));
+    let source = KvSource::new(store.clone());
     source.create(Vec::new()).await.expect("an empty list");
     let writers = (0..8).map(|writer| {
-        let source = KvSource::new(Arc::new(store.clone()));
+        let source = KvSource::new(store.clone());
         tokio::spawn(async move {
             for n in 0..5 {
                 let new = vec![partition(&format!("{writer}-{n}"))];
@@ -109,7 +109,7 @@ async fn a_long_list_is_kept_in_pieces_and_read_whole_or_not_at_all() {
         max_batch: 50,
     };
     let store = MemoryStore::with_limits(limits);
-    let source = KvSource::new(Arc::new(store.clone()));
+    let source = KvSource::new(store.clone());
     source.create(numbered(800)).await.expect("in pieces");
     assert_eq!(source.partitions().await.expect("whole").len(), 800);
     let living = || {
@@ -156,7 +156,7 @@ async fn pieces_that_are_not_needed_any_more_are_deleted() {
         max_value: 1000,
         max_batch: 50,
     });
-    let source = KvSource::new(Arc::new(store.clone()));
+    let source = KvSource::new(store.clone());
     source.create(numbered(500)).await.expect("in pieces");
     source
         .transform(|list| Ok(list[..3].to_vec()))
@@ -185,7 +185,7 @@ async fn a_list_that_replaces_an_unreadable_one_leaves_no_piece_of_it() {
     ];
     for harm in harms {
         let store = MemoryStore::with_limits(limits);
-        let source = KvSource::new(Arc::new(store.clone()));
+        let source = KvSource::new(store.clone());
         source.create(numbered(500)).await.expect("in pieces");
         harm(&store);
         source.replace(numbered(60)).await.expect("overwrites");
@@ -201,7 +201,7 @@ async fn a_list_that_replaces_an_unreadable_one_leaves_no_piece_of_it() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_an_error_and_never_a_shorter_list() {
     let store = MemoryStore::new();
-    let source = KvSource::new(Arc::new(store.clone()));
+    let source = KvSource::new(store.clone());
     let unavailable = |listed: Result<Vec<Partition>, SourceError>, part: &str| {
         let error = listed.expect_err(part);
         assert!(matches!(error, SourceError::Unavailable(_)), "{error}");
@@ -238,7 +238,7 @@ async fn is_announced(source: &KvSource) -> bool {
 #[tokio::test(start_paused = true)]
 async fn every_change_is_announced_once_also_across_lost_watches_and_dropped_waits() {
     let store = MemoryStore::new();
-    let source = KvSource::new(Arc::new(store.clone()));
+    let source = KvSource::new(store.clone());
     let other = source.clone();
     other.create(numbered(1)).await.expect("stored");
     assert!(is_announced(&source).await, "made before anybody waited");
@@ -272,11 +272,11 @@ async fn every_change_is_announced_once_also_across_lost_watches_and_dropped_wai
 async fn a_group_follows_its_list_and_keeps_it_when_it_is_gone() {
     let store = MemoryStore::new();
     let handler = Recorder::new("a");
-    let operator = KvSource::new(Arc::new(store.clone()));
+    let operator = KvSource::new(store.clone());
     operator.create(numbered(4)).await.expect("stored");
     let config = fast(1).build().expect("coherent");
     let manager = Manager::builder(config, operator.clone(), handler.clone())
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio())
         .start()
         .await

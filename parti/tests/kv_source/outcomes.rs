@@ -50,7 +50,7 @@ impl Fickle {
 
     /// Another process adds a partition.
     async fn add(&self, name: &str) {
-        let other = KvSource::new(Arc::new(self.store.clone()));
+        let other = KvSource::new(self.store.clone());
         other.add(vec![partition(name)]).await.expect("added");
     }
 
@@ -231,7 +231,7 @@ async fn a_mistake_found_after_an_unclear_try_is_told_only_when_that_try_is_rule
         let writes = vec![parti_core::Write { key, value, expect }];
         let deleted = fresh.store.execute(StoreOp::Commit { writes }).await;
         deleted.expect("deleted");
-        let other = KvSource::new(Arc::new(fresh.store.clone()));
+        let other = KvSource::new(fresh.store.clone());
         other.create(numbered(3)).await.expect("another list");
     };
     let (answered, ()) = tokio::join!(create, meanwhile);

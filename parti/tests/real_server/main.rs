@@ -3,6 +3,7 @@
 
 #![cfg(feature = "nats")]
 
+mod pieces;
 #[path = "../support/recorder.rs"]
 mod recorder;
 mod vanishing;
@@ -242,7 +243,7 @@ async fn a_client_with_little_room_costs_nobody_a_partition() {
             let client = small.subscription_capacity(256).connect(server.url()).await;
             let client = client.expect("connects");
             let store = NatsStore::with_client(client, &group, NatsOptions::default()).await;
-            builder.store(Arc::new(store.expect("opens")))
+            builder.store(store.expect("opens"))
         };
         notices.push(builder.subscribe());
         workers.push(builder.start().await.expect("starts"));

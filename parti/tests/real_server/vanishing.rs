@@ -1,7 +1,5 @@
 //! Records that are purged from the stream without a marker, of every kind and at several moments.
 
-use std::sync::Arc;
-
 use futures_util::future::join_all;
 use parti::nats::async_nats;
 use parti::nats::{NatsOptions, NatsStore};
@@ -38,7 +36,7 @@ impl Group {
         let server = server("");
         let name = GroupName::new("test").expect("valid");
         let store = NatsStore::connect(&server.url(), &name, NatsOptions::default()).await;
-        let operator = KvSource::new(Arc::new(store.expect("opens")));
+        let operator = KvSource::new(store.expect("opens"));
         let list = (0..OWNED).map(|number| ["main".to_owned(), number.to_string()]);
         // Nobody may own this one: so that there is a record of what is parked.
         let list = list.chain([["gpu".to_owned(), "0".to_owned()]]);

@@ -11,7 +11,7 @@ use parti::sources::StaticSource;
 use parti::store::LocalStore;
 use parti::{
     Config, ConfigBuilder, Guard, HandlerError, Manager, ManagerBuilder, PartitionHandler,
-    PartitionKey, Preset, RevokeCause, async_trait,
+    PartitionKey, Preset, RevokeCause, Token, async_trait,
 };
 
 /// What a recording handler does beside recording.
@@ -36,6 +36,8 @@ pub(crate) struct Seen {
     pub(crate) open: BTreeMap<(PartitionKey, &'static str), Guard>,
     pub(crate) assigned: usize,
     pub(crate) revoked: Vec<(PartitionKey, RevokeCause)>,
+    /// The tokens of the ownerships that ended, and whether their guards were valid when told so.
+    pub(crate) ended: Vec<(Token, bool)>,
     /// Assignments that began while somebody else's guard was still valid.
     pub(crate) overlaps: usize,
     /// Assignments whose token was not larger than the last one of the partition.
@@ -113,8 +115,12 @@ impl PartitionHandler for Recorder {
         Ok(())
     }
 
-    async fn on_revoked(&self, partition: &PartitionKey, cause: RevokeCause) {
-        self.seen().revoked.push((partition.clone(), cause));
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+        {
+            let mut seen = self.seen();
+            seen.revoked.push((partition.clone(), cause));
+            seen.ended.push((guard.token(), guard.is_valid()));
+        }
         match self.behaviour {
             Behaviour::PanicOnRevoked => panic!("boom"),
             Behaviour::HangOnRevoked => std::future::pending().await,
@@ -140,7 +146,7 @@ pub(crate) fn manager(
     let config = config.build().expect("coherent");
     let source = StaticSource::numbered("p", partitions).expect("valid");
     Manager::builder(config, source, handler.clone())
-        .store(Arc::new(store.clone()))
+        .store(store.clone())
         .clock(Clock::tokio())
 }
 

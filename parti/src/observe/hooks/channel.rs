@@ -30,7 +30,7 @@ use super::{
 /// #     async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
 /// #         Ok(())
 /// #     }
-/// #     async fn on_revoked(&self, _: &PartitionKey, _: RevokeCause) {}
+/// #     async fn on_revoked(&self, _: &PartitionKey, _: Guard, _: RevokeCause) {}
 /// # }
 /// let (hooks, mut events) = hook_channel(64);
 /// # let config = Config::builder("g").preset(Preset::Fast).expected_workers(1).build()?;

@@ -35,6 +35,15 @@ pub(super) fn line(status: &Status, notice: &ManagerNotice) {
             let again_ms = pause.as_millis();
             warn!(worker, %partition, %token, failures, again_ms, reason, "on_assigned failed");
         }
+        ManagerNotice::TaskEnded {
+            partition,
+            token,
+            reason,
+            pause,
+        } => {
+            let again_ms = pause.map(|pause| pause.as_millis());
+            warn!(worker, %partition, %token, again_ms, reason, "the partition's task ended");
+        }
         ManagerNotice::DrainTimedOut { partition, token } => {
             warn!(worker, %partition, %token, "not drained in time, released all the same");
         }

@@ -26,6 +26,7 @@ pub(super) struct WorkerMeter {
     pub(super) records_ignored: Counter,
     pub(super) drain_timeouts: Counter,
     pub(super) assign_failures: Counter,
+    pub(super) task_ends: Counter,
     unprocessed: Gauge,
     pub(super) clock_jumps: Counter,
     state: ByLabel<Gauge>,
@@ -55,6 +56,7 @@ impl WorkerMeter {
             records_ignored: make.counter(&names::RECORDS_IGNORED, &[]),
             drain_timeouts: make.counter(&names::DRAIN_TIMEOUTS, &[]),
             assign_failures: make.counter(&names::ASSIGN_FAILURES, &[]),
+            task_ends: make.counter(&names::TASK_ENDS, &[]),
             unprocessed: make.gauge(&names::UNPROCESSED, &[]),
             clock_jumps: make.counter(&names::CLOCK_JUMPS, &[]),
             state: ByLabel::new(State::ALL.map(State::as_str), |state| {

@@ -12,6 +12,7 @@ use parti_core::{
     StoreError, StoreErrorKind, StoreOp, WatchEvent, WatchId, WatchScope,
 };
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 
 use super::Input;
@@ -36,6 +37,17 @@ pub(super) struct Asking {
     pub(super) store: Arc<dyn Store>,
     pub(super) meter: Arc<StoreMeter>,
     pub(super) clock: Clock,
+}
+
+/// What a task has to say. Each contains what it runs and answers by itself; what is left are watches
+/// that were ended.
+pub(super) fn told(done: Result<Input, JoinError>) -> Input {
+    done.unwrap_or_else(|error| {
+        if !error.is_cancelled() {
+            tracing::error!(%error, "a task of the driver panicked");
+        }
+        Input::Nothing
+    })
 }
 
 /// Executes a store request.
@@ -230,7 +242,10 @@ async fn call_handler(handler: &dyn PartitionHandler, job: &Job) -> End {
                 return End::Failed(error.to_string());
             }
         }
-        Job::Revoked { guard, cause } => handler.on_revoked(guard.partition(), *cause).await,
+        Job::Revoked { guard, cause } => {
+            let ended = guard.clone();
+            handler.on_revoked(guard.partition(), ended, *cause).await;
+        }
     }
     End::Returned
 }

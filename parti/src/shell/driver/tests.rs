@@ -23,7 +23,7 @@ impl PartitionHandler for Told {
         Ok(())
     }
 
-    async fn on_revoked(&self, _: &PartitionKey, cause: RevokeCause) {
+    async fn on_revoked(&self, _: &PartitionKey, _: Guard, cause: RevokeCause) {
         self.0.lock().expect("whole").1.push(cause);
     }
 }

@@ -201,6 +201,34 @@ fn a_large_assignment_is_granted_in_several_generations_when_commits_are_small()
     assert_eq!(failures(&world), Vec::<String>::new());
 }
 
+/// A store keeps a batch in memory until it is whole: one of 18 MB for a single worker once went out as one,
+/// although each of its values was small enough.
+#[test]
+fn a_commit_holds_no_more_bytes_than_its_bound_and_the_rest_follows() {
+    let mut world = World::new(0);
+    let long = |i: u32| Partition::new([format!("{i:0>1000}")]).expect("valid key");
+    world.partitions = (0..18_000).map(long).collect();
+    group(&mut world, 1);
+    world.run(secs(30));
+    assert_eq!(world.nodes[0].held.len(), 18_000, "{:?}", failures(&world));
+    // Every generation begins with `head`; renewals between two are small.
+    let (mut sizes, bound) = (Vec::from([0]), 16 << 20);
+    for entry in &world.log {
+        if entry.key == "head" {
+            sizes.push(0);
+        }
+        let size = entry.value.as_ref().map_or(0, Vec::len);
+        *sizes.last_mut().expect("begun") += size;
+    }
+    let largest = sizes.into_iter().max().expect("some");
+    // `head` and the audit entry come on top of the assignments.
+    assert!(
+        (bound / 2..bound + world.max_value).contains(&largest),
+        "{largest}"
+    );
+    check(&world);
+}
+
 /// Everything was refused when one worker could not hold its share: now it holds what fits, the rest is
 /// named, and a worker that comes takes it.
 #[test]
