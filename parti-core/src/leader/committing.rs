@@ -3,22 +3,24 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::config::Mode;
+use crate::config::{Config, Mode};
 use crate::io::event::{OpId, OpOwner};
 use crate::io::notice::{FailedStep, Notice, StepDownReason};
-use crate::leader::committing::commit::{Commit, Draft};
+use crate::leader::committing::commit::{Commit, Draft, Order};
 use crate::leader::committing::ledger::{Step, advance};
 use crate::leader::committing::slots::{Evictions, Slots};
 use crate::leader::knowledge::view::Fate;
 use crate::leader::office::Written;
-use crate::leader::planning::target::{Judged, Requested, Target};
+use crate::leader::planning::target::Judged;
 use crate::leader::{Leader, Leading};
 use crate::link::attempt::Outcome;
 use crate::link::cx::Cx;
-use crate::model::id::{Revision, WorkerId};
+use crate::model::id::{Revision, Version, WorkerId};
 use crate::model::state::Cause;
+use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::store::{StoreError, StoreOp, StoreReply};
+use crate::records::agreement::Agreed;
 use crate::records::carried::Carried;
 
 pub(crate) mod audit;
@@ -29,61 +31,22 @@ pub(crate) mod settings;
 pub(crate) mod slots;
 
 impl Leader {
-    pub(crate) fn commit(
-        &mut self,
-        cx: &mut Cx<'_>,
-        target: Target,
-        begins: bool,
-        cause: Cause,
-        evictions: BTreeMap<WorkerId, Judged>,
-        requests: Vec<Requested>,
-    ) {
+    /// Sends the next generation on the way to a target, if there is anything to say.
+    pub(crate) fn commit(&mut self, cx: &mut Cx<'_>, order: Order) {
         let config = cx.shared_config();
-        let evicting: Evictions = evictions
-            .iter()
-            .map(|(worker, judged)| (worker.clone(), judged.is_silent()))
-            .collect();
         let rule = self.knowledge.agreed(&config, cx.now);
-        let mode = self.knowledge.granting(&config, &rule);
-        let slots = Slots::build(
-            &config,
-            cx.now,
-            &self.knowledge.view,
-            &target,
-            &evicting,
-            (mode, &rule),
-        );
         let version = self.knowledge.next_version(cx);
-        let anchor = |rank: u32| target.anchors.get(&rank).cloned();
-        let unknown = !self.knowledge.view.unaccounted(&config, cx.now).is_empty();
-        let step = advance(
-            config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
-            version,
-            &slots.target,
-            &slots.slots,
-            unknown,
-            &anchor,
-        );
-        if !begins && step.changes.is_empty() {
-            self.note_pending(cx, &slots, &step);
-            return;
+        let (slots, step) = self.next_step(&config, cx.now, version, (&order, &rule));
+        if !order.begins && step.changes.is_empty() {
+            return self.note_pending(cx, &slots, &step);
         }
-        let nothing = evictions.is_empty() && requests.is_empty() && step.changes.is_empty();
-        let (said, limit) = (self.knowledge.head.parked, self.limits.info.max_value);
-        let parked = self
-            .knowledge
-            .view
-            .parking
-            .rewritten(&target.parked, said, limit);
-        let first_look = cause == Cause::Parked && self.in_force.target().is_none_or(|t| t.unsure);
-        if begins && nothing && parked.is_none() && (first_look || !target.kept.is_empty()) {
-            // Nothing is left of the plan but that it was made.
-            cx.notify(Notice::PlanUnchanged { cause });
-            self.in_force.begin(target);
+        if self.says_nothing(&order, &step) {
+            cx.notify(Notice::PlanUnchanged { cause: order.cause });
+            self.in_force.begin(order.target);
             self.office.rest();
             return self.expect_advance(cx);
         }
-        let carried = self.carried_after(cx, &evictions);
+        let carried = self.carried_after(cx, &order.evictions);
         let write = self.author.next_write(&self.knowledge.head);
         let draft = Draft {
             write,
@@ -94,14 +57,14 @@ impl Leader {
             base: (&self.knowledge.head, self.knowledge.head_revision),
             version,
             view: &self.knowledge.view,
-            target: &target,
-            begins,
-            cause,
+            target: &order.target,
+            begins: order.begins,
+            cause: order.cause,
             agreed: rule,
             slots: &slots,
             step,
-            evictions,
-            requests,
+            evictions: order.evictions,
+            requests: order.requests,
             carried,
             origin: self.list.origin,
         };
@@ -113,6 +76,46 @@ impl Leader {
                 self.fail(cx, FailedStep::Commit, reason);
             }
         }
+    }
+
+    /// Who may hold what now, and the step from there.
+    fn next_step(
+        &self,
+        config: &Config,
+        now: Instant,
+        version: Version,
+        (order, rule): (&Order, &Agreed),
+    ) -> (Slots, Step) {
+        let (view, target) = (&self.knowledge.view, &order.target);
+        let evicting = order.evictions.iter();
+        let evicting = evicting.map(|(worker, judged)| (worker.clone(), judged.is_silent()));
+        let evicting: Evictions = evicting.collect();
+        let mode = self.knowledge.granting(config, rule);
+        let slots = Slots::build(config, now, view, target, &evicting, (mode, rule));
+        let anchor = |rank: u32| target.anchors.get(&rank).cloned();
+        let unknown = !view.unaccounted(config, now).is_empty();
+        let step = advance(
+            config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
+            version,
+            &slots.target,
+            &slots.slots,
+            unknown,
+            &anchor,
+        );
+        (slots, step)
+    }
+
+    /// Whether nothing is left of a new plan but that it was made. One that only parks or unparks does
+    /// say something: taken for nothing it would be made again for ever.
+    fn says_nothing(&self, order: &Order, step: &Step) -> bool {
+        let (said, limit) = (self.knowledge.head.parked, self.limits.info.max_value);
+        let (parking, parked) = (&self.knowledge.view.parking, &order.target.parked);
+        let moves =
+            !(order.evictions.is_empty() && order.requests.is_empty() && step.changes.is_empty());
+        let first_look =
+            order.cause == Cause::Parked && self.in_force.target().is_none_or(|t| t.unsure);
+        let repeated = first_look || !order.target.kept.is_empty();
+        order.begins && !moves && repeated && parking.rewritten(parked, said, limit).is_none()
     }
 
     /// What the next leader is to go on with once these workers are evicted.

@@ -210,12 +210,12 @@ impl Knowledge {
     /// An example. A leader found `head` with version 700 and knew of nothing above; it took over with
     /// 10 000, since versions are at least the wall clock, and has committed 10 001:
     ///
-    /// | a session tells of | what follows |
-    /// |---|---|
-    /// | 650 or 700 | nothing: this history has it |
-    /// | 900 | *between*: what was written from 701 to 900 is gone. Records up to 700 are left over from before, and whoever holds one may have been told otherwise |
-    /// | 10 000 or 10 001 | nothing: it is what this leader wrote |
-    /// | 10 500 | *beyond*: the store was set back to 10 001 after somebody had gone on to 10 500. All records up to 10 001 are left over |
+    /// * A session tells of 650 or 700: nothing follows, this history has it.
+    /// * Of 900: *between*. What was written from 701 to 900 is gone. Records up to 700 are left over from
+    ///   before, and whoever holds one may have been told otherwise since.
+    /// * Of 10 000 or 10 001: nothing follows, this leader wrote it.
+    /// * Of 10 500: *beyond*. The store was set back to 10 001 after somebody had gone on to 10 500. All
+    ///   records up to 10 001 are left over.
     ///
     /// Had it known of 900 when it took over, then 900 would be no news: the view distrusts records up
     /// to 700 from the beginning.

@@ -9,6 +9,7 @@ use core::time::Duration;
 use crate::io::event::OpId;
 use crate::io::notice::{FailedStep, Notice};
 use crate::leader::Leader;
+use crate::leader::committing::commit::Order;
 use crate::leader::judging::facts::Difference;
 use crate::leader::office::{Office, Work};
 use crate::leader::planning::failed_everywhere::FailedEverywhere;
@@ -257,7 +258,14 @@ impl Leader {
         }
         self.pin(&config, &mut target);
         target.unsure = self.knowledge.view.has_unread();
-        self.commit(cx, target, true, cause, evictions, requests);
+        let order = Order {
+            target,
+            begins: true,
+            cause,
+            evictions,
+            requests,
+        };
+        self.commit(cx, order);
     }
 
     /// Whether what was judged of a worker holds now. Of a silent one, that its last write is the same
@@ -292,8 +300,14 @@ impl Leader {
         let Some(target) = self.in_force.target().cloned() else {
             return;
         };
-        let (evictions, requests) = (BTreeMap::new(), Vec::new());
-        self.commit(cx, target, false, Cause::Resume, evictions, requests);
+        let order = Order {
+            target,
+            begins: false,
+            cause: Cause::Resume,
+            evictions: BTreeMap::new(),
+            requests: Vec::new(),
+        };
+        self.commit(cx, order);
     }
 }
 

@@ -94,6 +94,17 @@ impl Commit {
     }
 }
 
+/// What a generation is to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) target: Target,
+    /// Whether it is the first generation of the target.
+    pub(crate) begins: bool,
+    pub(crate) cause: Cause,
+    pub(crate) evictions: BTreeMap<WorkerId, Judged>,
+    pub(crate) requests: Vec<Requested>,
+}
+
 /// What a commit is made of.
 pub(crate) struct Draft<'a> {
     pub(crate) write: WriteId,

@@ -320,6 +320,22 @@ impl View {
     /// Sessions that have taken in an assignment of which there is no record, or may have: what they
     /// hold is not known, until they end. Only a foreign hand can bring this about, or a loss of
     /// writes. When each ends for certain, if that is known.
+    ///
+    /// An example. Epoch 40 of `worker-1` says that it has applied version 9:
+    ///
+    /// * There is a record for epoch 40 of version 9 or later: it is known what it holds. It is not here.
+    /// * The record is of version 7, or for epoch 30, or there is none: version 9 granted it something
+    ///   that is written nowhere. It is here, without an end while it lives; so the leader evicts it as
+    ///   it does whoever is stuck, and from then on with the end of its lease.
+    /// * It has applied nothing and there is no record: it holds nothing. It is not here, unless records
+    ///   are known to be missing from before it came (a suspect).
+    /// * The record is of version 9, but the store was set back and versions above 9 are known to have
+    ///   been: version 12 may have granted it more, or the same to somebody else. It is here.
+    /// * Epoch 41 has taken the slot and names epoch 40 as a predecessor that may not have ended: the
+    ///   slot is here until the end that was counted for epoch 40, however well epoch 41 is known.
+    ///
+    /// As long as anybody is here, partitions that no record lists are granted to nobody in exclusive
+    /// mode: they may be the ones it holds.
     pub(crate) fn unaccounted(
         &self,
         config: &Config,
