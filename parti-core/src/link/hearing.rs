@@ -110,7 +110,7 @@ impl Cx<'_> {
     }
 
     /// The watch gave a sign of life, or ended.
-    pub(super) fn saw_watch(&mut self, end: CallEnd) {
+    pub(super) fn record_watch(&mut self, end: CallEnd) {
         let (now, link) = (self.now, self.link_mut());
         let before = link.watch.state();
         link.watch.saw(now, end);
@@ -132,7 +132,7 @@ impl Cx<'_> {
 
     /// An own renewal came back through the watch; `last` is the last one known to be applied.
     pub(crate) fn on_echo(&mut self, revision: Revision, last: Revision) {
-        self.saw_watch(CallEnd::Succeeded);
+        self.record_watch(CallEnd::Succeeded);
         let (now, env) = (self.now, &mut *self.env);
         let link = &mut env.link;
         // Even what comes while the store is out is no news when it comes again.
@@ -164,7 +164,7 @@ impl Cx<'_> {
             .rewatch_at(self.config())
             .is_some_and(|at| now >= at);
         if silent && self.link().watching.is_running() {
-            self.saw_watch(CallEnd::Failed);
+            self.record_watch(CallEnd::Failed);
             self.end_watch();
             self.begin_watch();
             let reason = "own renewals do not come back through the watch".to_string();

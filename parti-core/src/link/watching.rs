@@ -143,10 +143,10 @@ impl Cx<'_> {
             WatchEvent::CaughtUp { revision } => {
                 *caught_up = Some(*revision);
                 link.watching.backoff.reset();
-                self.saw_watch(CallEnd::Succeeded);
+                self.record_watch(CallEnd::Succeeded);
             }
             WatchEvent::Lost { reason } => {
-                self.saw_watch(CallEnd::Failed);
+                self.record_watch(CallEnd::Failed);
                 let (now, env) = (self.now, &mut *self.env);
                 let watching = &mut env.link.watching;
                 let retry_at = now + watching.backoff.next(&mut env.rng);

@@ -32,7 +32,7 @@ mod agree;
 pub(crate) mod choice;
 mod observe;
 
-use choice::{Choice, Claimant, Pending, Seat, Wish};
+use choice::{Choice, Claimant, Pending, Slot, Wish};
 
 /// A claim under way.
 #[derive(Clone, Debug)]
@@ -49,9 +49,9 @@ pub(crate) struct Claim {
     /// When to give up; a claim after a lost identity never does.
     give_up_at: Option<Instant>,
     info: Option<StoreInfo>,
-    /// Each seat at its highest revision seen, and since when. Lists can be stale: an older entry
+    /// Each slot at its highest revision seen, and since when. Lists can be stale: an older entry
     /// changes nothing.
-    seats: BTreeMap<WorkerId, Seat>,
+    slots: BTreeMap<WorkerId, Slot>,
     step: Step,
     last_error: Option<StoreError>,
     backoff: Backoff,
@@ -124,7 +124,7 @@ impl Claim {
         Self::begin(cx, wish, former, draining, None)
     }
 
-    /// Begins a claim after the history was lost: the old seat first, whatever is left of it.
+    /// Begins a claim after the history was lost: the old slot first, whatever is left of it.
     pub(crate) fn after_loss(
         cx: &mut Cx<'_>,
         lost: Option<(WorkerId, Nonce)>,
@@ -139,8 +139,8 @@ impl Claim {
         }
     }
 
-    /// The seat this process had in a history that is gone.
-    pub(crate) fn seat(&self) -> Option<(WorkerId, Nonce)> {
+    /// The slot this process had in a history that is gone.
+    pub(crate) fn slot(&self) -> Option<(WorkerId, Nonce)> {
         self.wish.worker().cloned().zip(self.survivor)
     }
 
@@ -156,7 +156,7 @@ impl Claim {
         draining: Vec<PartitionKey>,
         give_up_at: Option<Instant>,
     ) -> Self {
-        let (seats, started) = (BTreeMap::new(), cx.now);
+        let (slots, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
         let most = cx.config().heartbeat_interval();
         let mut claim = Self {
@@ -167,7 +167,7 @@ impl Claim {
             started,
             give_up_at,
             info,
-            seats,
+            slots,
             step: Step::Pausing { until: started },
             last_error,
             backoff: cx.config().retry().endless(most),
@@ -311,12 +311,12 @@ impl Claim {
         }
     }
 
-    /// A seat that a list should show and does not was deleted: its revision is not to be expected.
+    /// A slot that a list should show and does not was deleted: its revision is not to be expected.
     fn forget_deleted(&mut self, entries: &[Entry], upto: Revision) {
         let living = entries.iter().filter(|entry| entry.value.is_some());
         let listed: BTreeSet<_> = living.map(|entry| entry.key.as_str()).collect();
-        self.seats.retain(|worker, seat| {
-            seat.revision > upto || listed.contains(session_key(worker).as_str())
+        self.slots.retain(|worker, slot| {
+            slot.revision > upto || listed.contains(session_key(worker).as_str())
         });
     }
 
@@ -325,7 +325,7 @@ impl Claim {
             wish: &self.wish,
             draining: !self.draining.is_empty() && !cx.planted(Planted::RetakenTooEarly),
         };
-        match choice::choose(cx.config(), claimant, &self.seats, cx.now) {
+        match choice::choose(cx.config(), claimant, &self.slots, cx.now) {
             Choice::Take {
                 worker,
                 expect,
@@ -418,9 +418,9 @@ impl Claim {
                 match lost {
                     // The next list may be older than this.
                     Outcome::Lost(Some(winner)) => self.observe(cx, &[cx.seen(&winner)]),
-                    // What was seen of the seat is not there any more: it is looked at afresh.
+                    // What was seen of the slot is not there any more: it is looked at afresh.
                     Outcome::Lost(None) => {
-                        self.seats.remove(&worker);
+                        self.slots.remove(&worker);
                     }
                     Outcome::Pending
                     | Outcome::Won(_)

@@ -25,12 +25,12 @@ use crate::worker::context::WorkerCx;
 use crate::worker::departure::{Departure, Todo};
 use crate::worker::follow::Follow;
 use crate::worker::holdings::Holdings;
-use crate::worker::session::{Kept, Session};
+use crate::worker::session::{Session, SessionNews};
 
 mod agree;
 mod candidacy;
 mod entries;
-mod hearing;
+mod limping;
 mod look;
 mod office;
 mod own_list;
@@ -38,7 +38,7 @@ mod own_record;
 mod problems;
 mod reconcile;
 
-use hearing::Unsteady;
+use limping::Unsteady;
 use own_list::OwnList;
 use own_record::OwnRecord;
 use reconcile::Reconcile;
@@ -188,29 +188,29 @@ impl Member {
 
     /// Does whatever is due.
     pub(crate) fn handle_timeout(&mut self, cx: &mut WorkerCx<'_>) -> Membership {
-        self.keep_promise(cx);
+        self.poll_promise(cx);
         if self.session.is_due(cx.now) {
-            self.post_bulletin(cx);
+            self.poll_bulletin(cx);
         }
         self.session.handle_timeout(&mut cx.cx, cx.holdings);
-        self.mind_what_is_gone(cx);
-        self.keep_looking(cx);
+        self.on_vanished(cx);
+        self.poll_look(cx);
         self.resume_if_intact(cx);
         if cx.poll_watch() {
             self.snapshot_begins();
         }
         cx.poll_health();
-        self.keep_reconciling(cx);
-        self.keep_reading_pieces(cx);
-        self.keep_comparing_lists(cx);
+        self.poll_reconcile(cx);
+        self.poll_pieces(cx);
+        self.poll_own_list(cx);
         cx.requests.handle_timeout(&mut cx.cx, &self.session);
-        self.keep_candidacy(cx);
-        self.mind_deafness(cx);
-        self.mind_limping(cx);
+        self.poll_candidacy(cx);
+        self.poll_deafness(cx);
+        self.poll_limping(cx);
         if let Some(leader) = &mut self.leader {
             leader.step(cx);
         }
-        self.keep_leaving(cx)
+        self.poll_departure(cx)
     }
 
     pub(crate) fn wake(&self, now: Instant, config: &Config, link: &Link) -> Option<Wake> {
@@ -279,15 +279,19 @@ impl Member {
         op: OpId,
         result: &Result<StoreReply, StoreError>,
     ) -> Membership {
-        let kept = self.session.on_reply(cx, op, result);
-        self.on_kept(cx, kept)
+        let news = self.session.on_reply(cx, op, result);
+        self.on_session_news(cx, news)
     }
 
-    pub(crate) fn on_kept(&mut self, cx: &mut WorkerCx<'_>, kept: Kept) -> Membership {
-        match kept {
-            Kept::Pending => Membership::On,
-            Kept::Lost => Membership::Lost,
-            Kept::Rejected(reason) => {
+    pub(crate) fn on_session_news(
+        &mut self,
+        cx: &mut WorkerCx<'_>,
+        news: SessionNews,
+    ) -> Membership {
+        match news {
+            SessionNews::Pending => Membership::On,
+            SessionNews::Lost => Membership::Lost,
+            SessionNews::Rejected(reason) => {
                 let step = FailedStep::RenewSession;
                 cx.notify(Notice::StepFailed {
                     step,
@@ -299,8 +303,8 @@ impl Member {
                 }
                 Membership::On
             }
-            Kept::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
-            Kept::Renewed(_) => {
+            SessionNews::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
+            SessionNews::Renewed(_) => {
                 cx.step_done(FailedStep::RenewSession);
                 self.resume_if_intact(cx);
                 Membership::On
@@ -310,7 +314,7 @@ impl Member {
 
     // Leaving.
 
-    fn keep_leaving(&mut self, cx: &mut WorkerCx<'_>) -> Membership {
+    fn poll_departure(&mut self, cx: &mut WorkerCx<'_>) -> Membership {
         let leading = self.leader.is_some();
         let Some(departure) = &mut self.departure else {
             return Membership::On;
@@ -319,7 +323,7 @@ impl Member {
             Todo::Nothing => Membership::On,
             Todo::Revoke => {
                 cx.holdings.abandon(&mut cx.cx);
-                self.keep_leaving(cx)
+                self.poll_departure(cx)
             }
             Todo::Resign => {
                 // Whoever is leaving for good must not be given anything on the way out.

@@ -1,7 +1,7 @@
 //! What a claim makes of the lists it sees: each slot at its highest revision, and since when.
 
 use super::Claim;
-use super::choice::Seat;
+use super::choice::Slot;
 use crate::link::cx::Cx;
 use crate::model::id::Epoch;
 use crate::records::keys::Key;
@@ -16,9 +16,9 @@ impl Claim {
                 continue;
             };
             // After a set-back another write can have the same revision.
-            let seen = self.seats.get(worker).is_some_and(|seat| {
-                seat.revision > entry.revision()
-                    || (seat.revision == entry.revision() && seat.value == *value)
+            let seen = self.slots.get(worker).is_some_and(|slot| {
+                slot.revision > entry.revision()
+                    || (slot.revision == entry.revision() && slot.value == *value)
             });
             if seen {
                 continue;
@@ -36,25 +36,25 @@ impl Claim {
                 Some(SessionStatus::Evicted { .. })
             );
             // In another history somebody else may have the same epoch.
-            let former = self.former.as_ref().is_some_and(|(seat, before, name)| {
-                seat == worker && *before == epoch && (evicted || nonce == Some(*name))
+            let former = self.former.as_ref().is_some_and(|(slot, before, name)| {
+                slot == worker && *before == epoch && (evicted || nonce == Some(*name))
             });
             let own = former || (self.survivor.is_some() && nonce == self.survivor);
             let lives = record.as_ref().is_none_or(|said| said.status.is_living());
-            let seat = Seat {
+            let slot = Slot {
                 value: value.to_vec(),
                 revision: entry.revision(),
                 said: record,
                 epoch,
                 own,
                 since: cx.now,
-                signs: match self.seats.get(worker) {
+                signs: match self.slots.get(worker) {
                     Some(before) if lives => before.signs + 1,
                     Some(before) => before.signs,
                     None => 0,
                 },
             };
-            self.seats.insert(worker.clone(), seat);
+            self.slots.insert(worker.clone(), slot);
         }
     }
 }

@@ -47,7 +47,7 @@ impl Member {
         self.departure.as_ref().is_none_or(Departure::is_draining)
     }
 
-    pub(super) fn keep_candidacy(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_candidacy(&mut self, cx: &mut Cx<'_>) {
         if let Candidacy::Standing { attempt, .. } = &mut self.candidacy {
             return attempt.handle_timeout(cx);
         }
@@ -129,13 +129,13 @@ impl Member {
                     // Won too late to be of use: the next who stands takes over.
                     self.follow.wrote_head(cx, *head, revision);
                 } else {
-                    self.elected(cx, *head, revision);
+                    self.on_elected(cx, *head, revision);
                 }
             }
             Outcome::Lost(entry) => {
                 self.candidacy = Candidacy::Waiting;
                 if let Some(entry) = entry {
-                    self.see_head(cx, &cx.seen(&entry), false);
+                    self.on_head_entry(cx, &cx.seen(&entry), false);
                 }
             }
             Outcome::Refused(error) | Outcome::Rejected(error) => {

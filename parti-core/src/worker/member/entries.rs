@@ -55,7 +55,7 @@ impl Member {
         }
         match seen.key() {
             Key::Head => {
-                self.see_head(cx, seen, echoed);
+                self.on_head_entry(cx, seen, echoed);
                 Membership::On
             }
             Key::Session(worker) if *worker == self.session.worker => {
@@ -70,7 +70,7 @@ impl Member {
                 Membership::On
             }
             Key::Piece(worker, number) if *worker == self.session.worker => {
-                self.take_piece(cx, *number, seen);
+                self.on_piece(cx, *number, seen);
                 Membership::On
             }
             Key::Control(verb, worker) if *worker == self.session.worker => {
@@ -118,8 +118,8 @@ impl Member {
             let (key, revision) = (seen.name().to_string(), self.session.revision);
             return Membership::HistoryLost(HistoryLoss::Vanished { key, revision });
         }
-        let kept = self.session.on_seen(cx, seen);
-        self.on_kept(cx, kept)
+        let news = self.session.on_seen(cx, seen);
+        self.on_session_news(cx, news)
     }
 
     fn on_other_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, seen: &Seen<'_>) {
@@ -130,11 +130,11 @@ impl Member {
 
     /// Processing has ended for some partitions.
     pub(crate) fn on_released(&mut self, cx: &Cx<'_>) {
-        self.session.speak(cx);
+        self.session.acknowledge_soon(cx);
     }
 
     /// Takes in an entry of `head`; `watched` when the present watch brought it.
-    pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>, watched: bool) {
+    pub(super) fn on_head_entry(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>, watched: bool) {
         let before = self.is_leader();
         if let Candidacy::Standing { attempt, .. } = &self.candidacy {
             let outcome = attempt.on_seen(cx, seen);

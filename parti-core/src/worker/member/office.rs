@@ -13,7 +13,7 @@ use crate::records::record::Head;
 use alloc::boxed::Box;
 
 impl Member {
-    pub(super) fn elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
+    pub(super) fn on_elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
         let start = Inauguration {
             worker: self.session.worker.clone(),
             nonce: self.session.nonce,
@@ -63,7 +63,7 @@ impl Member {
             Leading::Over(reason, entry) => {
                 self.step_down(cx, reason);
                 if let Some(entry) = entry {
-                    self.see_head(cx, &cx.seen(&entry), false);
+                    self.on_head_entry(cx, &cx.seen(&entry), false);
                 }
             }
             Leading::Resigned(reason, head, revision) => {

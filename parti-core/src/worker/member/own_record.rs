@@ -71,7 +71,7 @@ impl Member {
                     self.own_record.stored.expect(Some(manifest.clone()));
                     self.own_record.revision = seen.revision();
                     self.own_record.read_at = Some(cx.now);
-                    self.put_together(cx);
+                    self.assemble(cx);
                 }
             }
             Record::Head(_)
@@ -102,7 +102,7 @@ impl Member {
     }
 
     /// Takes in a piece of the own assignment.
-    pub(super) fn take_piece(&mut self, cx: &mut WorkerCx<'_>, number: u32, seen: &Seen<'_>) {
+    pub(super) fn on_piece(&mut self, cx: &mut WorkerCx<'_>, number: u32, seen: &Seen<'_>) {
         let known = self.own_record.revisions.entry(number).or_default();
         if seen.revision() <= *known {
             return;
@@ -121,11 +121,11 @@ impl Member {
             }
             Content::Nothing => self.own_record.stored.lose(number),
         }
-        self.put_together(cx);
+        self.assemble(cx);
     }
 
     /// Takes in what is awaited once all of it is there.
-    fn put_together(&mut self, cx: &mut WorkerCx<'_>) {
+    fn assemble(&mut self, cx: &mut WorkerCx<'_>) {
         if self.own_record.read_at.is_none() {
             return;
         }
@@ -153,11 +153,11 @@ impl Member {
             departure.note_unowned(&record.revoking);
         }
         cx.holdings.take_in(&mut cx.cx, record);
-        self.session.speak(cx);
+        self.session.acknowledge_soon(cx);
     }
 
     /// Reads the pieces that are missing, again and again until all are there.
-    pub(super) fn keep_reading_pieces(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_pieces(&mut self, cx: &mut Cx<'_>) {
         if self.own_record.read_at.is_none_or(|at| cx.now < at) {
             return;
         }

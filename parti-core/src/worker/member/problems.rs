@@ -81,11 +81,11 @@ impl Member {
     }
 
     /// A leader looks at its group before its renewal tells everybody of it.
-    pub(super) fn post_bulletin(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_bulletin(&mut self, cx: &mut Cx<'_>) {
         let bulletin = self.leader.as_mut().and_then(|leader| {
             leader.poll_health(cx);
             leader.bulletin(cx)
         });
-        self.session.post(bulletin);
+        self.session.set_bulletin(bulletin);
     }
 }

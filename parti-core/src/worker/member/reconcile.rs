@@ -101,7 +101,7 @@ impl Reconcile {
 }
 
 impl Member {
-    pub(super) fn keep_reconciling(&mut self, cx: &mut WorkerCx<'_>) {
+    pub(super) fn poll_reconcile(&mut self, cx: &mut WorkerCx<'_>) {
         // A follower whose watch stays silent reads instead, or it would never hear of its assignment.
         let polls = cx.heard().is_deaf() && self.leader.is_none();
         let in_a_heartbeat = cx.now + cx.config().heartbeat_interval();
@@ -179,7 +179,7 @@ impl Member {
                     if let Key::Piece(worker, number) = seen.key()
                         && *worker == self.session.worker
                     {
-                        self.take_piece(cx, *number, &seen);
+                        self.on_piece(cx, *number, &seen);
                     }
                 }
                 Membership::On

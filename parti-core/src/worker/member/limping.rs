@@ -20,7 +20,7 @@ pub(super) struct Unsteady {
 impl Member {
     /// A leader whose renewals are applied and whose watch stays silent judges nobody, and nobody can
     /// take its place: it has to give it up itself.
-    pub(super) fn mind_deafness(&mut self, cx: &Cx<'_>) {
+    pub(super) fn poll_deafness(&mut self, cx: &Cx<'_>) {
         let lease = cx.config().lease();
         let lease = cx.unless_planted(Planted::NoRepair, lease, lease * 1_000);
         if let (Heard::Deaf { since }, Some(leader)) = (cx.heard(), &mut self.leader)
@@ -33,7 +33,7 @@ impl Member {
 
     /// A leader whose renewals come back too late for its contact to hold, and soon enough for everybody
     /// else, judges nobody and is not challenged: it has to give up its office itself.
-    pub(super) fn mind_limping(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_limping(&mut self, cx: &mut Cx<'_>) {
         let config = cx.shared_config();
         let Some(leader) = &mut self.leader else {
             self.unsteady = None;
