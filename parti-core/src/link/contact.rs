@@ -187,7 +187,7 @@ mod tests {
         assert!(!contact.is_held(&config, end));
     }
 
-    /// A leader that is deaf must know since when, or it never gives up its office; one that was deaf
+    /// A leader that hears nothing back must know since when, or it leads for ever; one that was so
     /// before must not give it up for that.
     #[test]
     fn renewals_that_do_not_come_back_are_counted_from_the_first_without_contact() {

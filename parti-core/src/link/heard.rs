@@ -1,7 +1,7 @@
 //! How far the store is heard: one question with one answer, derived anew from what was seen.
 //!
 //! It is separate because everybody asks: who may judge others, who may stand for election, which
-//! leader must give up its office, and what is told of the health. What always holds: the answer is
+//! leader must give up, and what is told of the health. What always holds: the answer is
 //! a function of the signs alone, so that no two of them can disagree.
 
 use crate::io::notice::DegradedReason;
@@ -18,7 +18,7 @@ pub(crate) enum Heard {
     /// Nothing has come back for too long; whether the writes or the watch fail is not known yet.
     Silent,
     /// Renewals have been applied since then, and none of them came back.
-    Deaf { since: Instant },
+    OneWay { since: Instant },
     /// Requests do not get through: the circuit is not closed, or neither an acknowledgement nor an
     /// echo comes.
     Out,
@@ -64,7 +64,7 @@ impl From<&Signs> for Heard {
                 })
             }
             (CircuitState::Closed, None, _) if signs.overdue => Self::Out,
-            (CircuitState::Closed, None, Some(since)) => Self::Deaf { since },
+            (CircuitState::Closed, None, Some(since)) => Self::OneWay { since },
             (CircuitState::Closed, None, None) => Self::Silent,
         }
     }
@@ -76,7 +76,7 @@ impl Heard {
     pub(crate) const fn since(self) -> Option<Instant> {
         match self {
             Self::Sound { since } | Self::Doubtful { since, .. } => Some(since),
-            Self::Silent | Self::Deaf { .. } | Self::Out => None,
+            Self::Silent | Self::OneWay { .. } | Self::Out => None,
         }
     }
 
@@ -86,8 +86,8 @@ impl Heard {
     }
 
     /// Whether renewals are applied and do not come back.
-    pub(crate) const fn is_deaf(self) -> bool {
-        matches!(self, Self::Deaf { .. })
+    pub(crate) const fn is_one_way(self) -> bool {
+        matches!(self, Self::OneWay { .. })
     }
 
     /// What the trouble is called if it lasts.
@@ -104,7 +104,7 @@ impl Heard {
                 ..
             }
             | Self::Silent
-            | Self::Deaf { .. } => Some(DegradedReason::WatchSilent),
+            | Self::OneWay { .. } => Some(DegradedReason::WatchSilent),
         }
     }
 }
@@ -151,8 +151,14 @@ mod tests {
             ((CLOSED, Open), true, true, false, late),
             ((CLOSED, CLOSED), false, false, false, Heard::Silent),
             ((CLOSED, Open), false, false, false, Heard::Silent),
-            ((CLOSED, CLOSED), false, false, true, Heard::Deaf { since }),
-            ((CLOSED, Open), false, false, true, Heard::Deaf { since }),
+            (
+                (CLOSED, CLOSED),
+                false,
+                false,
+                true,
+                Heard::OneWay { since },
+            ),
+            ((CLOSED, Open), false, false, true, Heard::OneWay { since }),
             ((CLOSED, CLOSED), true, false, false, Heard::Out),
             ((CLOSED, CLOSED), true, false, true, Heard::Out),
             ((Open, CLOSED), false, false, false, Heard::Out),

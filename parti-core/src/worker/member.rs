@@ -205,7 +205,7 @@ impl Member {
         self.poll_own_list(cx);
         cx.requests.handle_timeout(&mut cx.cx, &self.session);
         self.poll_candidacy(cx);
-        self.poll_deafness(cx);
+        self.poll_one_way(cx);
         self.poll_limping(cx);
         if let Some(leader) = &mut self.leader {
             leader.step(cx);

@@ -20,10 +20,10 @@ pub(super) struct Unsteady {
 impl Member {
     /// A leader whose renewals are applied and whose watch stays silent judges nobody, and nobody can
     /// take its place: it has to give it up itself.
-    pub(super) fn poll_deafness(&mut self, cx: &Cx<'_>) {
+    pub(super) fn poll_one_way(&mut self, cx: &Cx<'_>) {
         let lease = cx.config().lease();
         let lease = cx.unless_planted(Planted::NoRepair, lease, lease * 1_000);
-        if let (Heard::Deaf { since }, Some(leader)) = (cx.heard(), &mut self.leader)
+        if let (Heard::OneWay { since }, Some(leader)) = (cx.heard(), &mut self.leader)
             && cx.now >= since + patience(lease, leader.futile())
         {
             let reason = "own renewals do not come back through the watch".to_string();
