@@ -308,8 +308,7 @@ impl Group {
             let words = format!("not everything is owned {RECOVERY:?} after the faults");
             locked(&self.judge).violations.push(words);
         }
-        let violations = core::mem::take(&mut locked(&self.judge).violations);
-        violations
+        core::mem::take(&mut locked(&self.judge).violations)
     }
 
     /// Whether everything is owned for a while.
