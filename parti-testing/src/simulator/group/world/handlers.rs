@@ -116,7 +116,7 @@ impl World<'_> {
         }
     }
 
-    /// What is mended with the other faults: everything that does not last for ever.
+    /// What is repaired with the other faults: everything that does not last for ever.
     pub(in crate::simulator) fn mend_handlers(&mut self) {
         let lasts = |broken: &Broken| broken.until == Instant::FAR_FUTURE;
         for broken in &mut self.handlers.broken {
@@ -194,7 +194,7 @@ impl World<'_> {
         let Some(hangs) = failing else {
             self.handlers.trying.remove(&place);
             if told {
-                self.judge.situations.count("handler_mended");
+                self.judge.situations.count("handler_repaired");
                 self.tell_processing(process, grant, None);
             }
             return;
