@@ -106,16 +106,25 @@ impl Leader {
     }
 
     /// Whether nothing is left of a new plan but that it was made. One that only parks or unparks does
-    /// say something: taken for nothing it would be made again for ever.
+    /// say something, and so does one with another list: taken for nothing it would be made again for
+    /// ever.
     fn says_nothing(&self, order: &Order, step: &Step) -> bool {
-        let (said, limit) = (self.knowledge.head.parked, self.limits.info.max_value);
-        let (parking, parked) = (&self.knowledge.view.parking, &order.target.parked);
+        let (head, target) = (&self.knowledge.head, &order.target);
         let moves =
             !(order.evictions.is_empty() && order.requests.is_empty() && step.changes.is_empty());
         let first_look =
             order.cause == Cause::Parked && self.in_force.target().is_none_or(|t| t.unsure);
-        let repeated = first_look || !order.target.kept.is_empty();
-        order.begins && !moves && repeated && parking.rewritten(parked, said, limit).is_none()
+        let repeated = first_look || !target.kept.is_empty();
+        let digests = (target.table.digest(), target.table.weights_digest());
+        let same_list =
+            self.list.origin.is_partial() || digests == (head.digest, head.weights_digest);
+        let (parking, limit) = (&self.knowledge.view.parking, self.limits.info.max_value);
+        let parks = || {
+            parking
+                .rewritten(&target.parked, head.parked, limit)
+                .is_some()
+        };
+        order.begins && !moves && repeated && same_list && !parks()
     }
 
     /// What the next leader is to go on with once these workers are evicted.
