@@ -4,6 +4,7 @@
 //! derived from them when the configuration is built, never later. The rules are in
 //! `config/rules.rs`, their violations in [`ConfigError`].
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use core::time::Duration;
@@ -24,25 +25,13 @@ mod settle;
 
 pub use degraded::{DegradedPreset, DegradedSettings};
 pub use policy::{Mode, OnBucketLost};
+pub use settle::Preset;
 
 /// The longest time that a worker is left out of plans is this many times the shortest.
 pub(crate) const LONGEST_TIME_OUT: u32 = 8;
 
 /// The most IDs a pool may have.
 pub(crate) const MAX_POOL: u32 = 100_000;
-
-/// A named set of timings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Preset {
-    /// Heartbeat 2 s, lease 6 s: a crash is repaired within about 6 s.
-    #[default]
-    Default,
-    /// Heartbeat 0.25 s, lease 1 s, windows 0.5 s and 0.25 s: for local stores and tests. A pause of
-    /// the process or the store of more than a second costs the lease.
-    Fast,
-    /// Heartbeat 5 s, lease 20 s: rides through a fail-over of the store.
-    Patient,
-}
 
 /// The complete, coherent configuration of one worker. Built by [`Config::builder`].
 ///
@@ -55,10 +44,11 @@ pub enum Preset {
 /// assert_eq!(config.lease().as_secs(), 1);
 /// # Ok::<(), parti_core::ConfigError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     group: GroupName,
     settings: Settings,
+    given: Box<ConfigBuilder>,
 }
 
 /// The plain values behind a configuration.
@@ -110,7 +100,7 @@ struct Settings {
 }
 
 /// Collects the settings of a [`Config`]; unset ones are derived in [`ConfigBuilder::build`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ConfigBuilder {
     group: String,
@@ -406,8 +396,13 @@ impl ConfigBuilder {
     /// [`ConfigError`] names the fields and values of the first rule broken.
     pub fn build(self) -> Result<Config, ConfigError> {
         let group = GroupName::new(&self.group)?;
+        let given = Box::new(self.clone());
         let settings = self.settle()?;
-        let config = Config { group, settings };
+        let config = Config {
+            group,
+            settings,
+            given,
+        };
         rules::check(&config)?;
         Ok(config)
     }
@@ -420,6 +415,22 @@ impl Config {
             group: group.to_string(),
             ..ConfigBuilder::default()
         }
+    }
+
+    /// The builder as it was when this configuration was built: the way to a changed copy. What was not
+    /// set is derived again, from what is changed too.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use parti_core::Config;
+    /// let config = Config::builder("orders").expected_workers(3).build()?;
+    /// let patient = config.to_builder().detect_within(Duration::from_secs(20)).build()?;
+    /// assert_eq!(patient.expected_workers(), Some(3));
+    /// assert_eq!(patient.heartbeat_interval().as_secs(), 5);
+    /// # Ok::<(), parti_core::ConfigError>(())
+    /// ```
+    pub fn to_builder(&self) -> ConfigBuilder {
+        (*self.given).clone()
     }
 
     /// The group this worker belongs to.

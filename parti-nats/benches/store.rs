@@ -21,7 +21,7 @@ fn median(what: &str, mut times: Vec<Duration>) {
 
 #[tokio::main]
 async fn main() {
-    // Whoever builds all targets to test them is not to wait for figures.
+    // A build of all targets for tests must not wait for figures.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }

@@ -15,14 +15,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::opening::bucket;
+use crate::bucket;
+use crate::bucket::{check_leader, unsent};
 use crate::read;
 use crate::requests::api::{Api, Outgoing, denial, parse};
-use crate::requests::key::key_fault;
-use crate::requests::leader::unsent;
-use crate::requests::outcome::{Failure, code};
-use crate::requests::violation::random;
-use crate::store::rejected;
+use crate::wire::key::key_fault;
+use crate::wire::outcome::rejected;
+use crate::wire::outcome::{Failure, code};
+use crate::wire::random::random;
 
 /// The most messages the server takes in one atomic batch.
 pub(crate) const MAX_BATCH: usize = 1000;
@@ -172,7 +172,7 @@ async fn send(
             api.send(outgoing, deadline).await?
         }
         _ => {
-            api.leader.check(api, deadline).await?;
+            check_leader(api, deadline).await?;
             send_batch(api, writes, conditions, deadline).await?
         }
     };

@@ -44,17 +44,20 @@
 //! [`ConnectOptions`](async_nats::ConnectOptions) to [`NatsStore::connect_with`], or a client you
 //! connected yourself to [`NatsStore::with_client`].
 
+mod bucket;
 mod commit;
-mod opening;
+mod connect;
 mod read;
 mod requests;
+mod settings;
 mod store;
 mod watch;
+mod wire;
 
 pub use async_nats;
 
-pub use crate::opening::error::OpenError;
-pub use crate::opening::options::{NatsOptions, Storage, tuned};
-pub use crate::opening::version::{MINIMUM_SERVER, ServerVersion};
 pub use crate::requests::violation::ConnectionEvents;
+pub use crate::settings::error::OpenError;
+pub use crate::settings::options::{NatsOptions, Storage, tuned};
 pub use crate::store::NatsStore;
+pub use crate::wire::version::{MINIMUM_SERVER, ServerVersion};

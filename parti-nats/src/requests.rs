@@ -1,12 +1,10 @@
-//! Requests to the server and what their outcome leaves behind.
+//! Requests to the server: sent, answered within their time, and what the server forbids.
 //!
 //! What always holds: each request ends within its time, and says whether it took effect, did not, or
 //! may have.
 
 pub(crate) mod api;
-pub(crate) mod key;
 pub(crate) mod leader;
-pub(crate) mod outcome;
+pub(crate) mod page_size;
 pub(crate) mod replies;
-pub(crate) mod timestamp;
 pub(crate) mod violation;

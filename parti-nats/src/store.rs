@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parti_core::{
-    Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch, WatchScope,
-};
+use parti_core::{Revision, Store, StoreError, StoreInfo, StoreOp, StoreReply, Watch, WatchScope};
 
+use crate::bucket::twin::Twins;
+use crate::bucket::{self, StreamInfo};
 use crate::commit::{self, MAX_BATCH};
-use crate::opening::bucket::{self, StreamInfo};
 use crate::requests::api::Api;
-use crate::requests::outcome::Failure;
+use crate::wire::outcome::Failure;
 use crate::{read, watch};
 
 /// Room for the headers of a write: the server counts them into the size of a message.
@@ -25,6 +24,8 @@ const HEADER_ROOM: usize = 512;
 #[derive(Clone)]
 pub struct NatsStore {
     pub(crate) api: Arc<Api>,
+    /// The search for another group of this name.
+    pub(crate) twins: Arc<Twins>,
     /// The most bytes the stream takes in one message, -1 when it has no limit of its own.
     pub(crate) message_limit: i64,
 }
@@ -40,6 +41,25 @@ impl NatsStore {
     #[must_use]
     pub fn client(&self) -> &async_nats::Client {
         &self.api.client
+    }
+
+    fn describe(&self, info: &StreamInfo) -> Result<StoreInfo, Failure> {
+        let api = &self.api;
+        let version = info.leader_version().unwrap_or("older than 2.11");
+        Ok(StoreInfo {
+            created: info.created()?,
+            // By the wall clocks of two servers, one of which may have been set since.
+            age: Duration::ZERO,
+            last_revision: Revision::new(info.state.last_seq),
+            version: format!("nats-server {version}"),
+            max_batch: MAX_BATCH,
+            max_value: max_value(api, info.config.max_msg_size),
+            faults: {
+                let mut faults = info.faults(&api.names, &api.options.bucket_prefix);
+                faults.extend(self.twins.fault(api));
+                faults
+            },
+        })
     }
 }
 
@@ -71,14 +91,14 @@ impl Store for NatsStore {
             }
             StoreOp::Create => {
                 let info = bucket::create(api).await?;
-                describe(api, &info)
+                self.describe(&info)
                     .map(StoreReply::Info)
                     .map_err(|failure| failure.during("bucket information"))
             }
             StoreOp::Info => {
                 let info = bucket::info(api, api.deadline()).await;
-                info.inspect(|info| api.twins.look(api, info))
-                    .and_then(|info| describe(api, &info))
+                info.inspect(|info| self.twins.look(api, info))
+                    .and_then(|info| self.describe(&info))
                     .map(StoreReply::Info)
                     .map_err(|failure| failure.during("bucket information"))
             }
@@ -90,32 +110,10 @@ impl Store for NatsStore {
     }
 }
 
-fn describe(api: &Api, info: &StreamInfo) -> Result<StoreInfo, Failure> {
-    let version = info.leader_version().unwrap_or("older than 2.11");
-    Ok(StoreInfo {
-        created: info.created()?,
-        // By the wall clocks of two servers, one of which may have been set since.
-        age: Duration::ZERO,
-        last_revision: Revision::new(info.state.last_seq),
-        version: format!("nats-server {version}"),
-        max_batch: MAX_BATCH,
-        max_value: max_value(api, info.config.max_msg_size),
-        faults: {
-            let mut faults = info.faults(&api.names, &api.options.bucket_prefix);
-            faults.extend(api.twins.fault(api));
-            faults
-        },
-    })
-}
-
 /// The largest value: what the server takes in one message, and the stream's own limit if it has
 /// one (-1 if not), less the headers.
 fn max_value(api: &Api, stream_limit: i64) -> usize {
     let most = api.client.max_payload();
     let most = usize::try_from(stream_limit).map_or(most, |limit| most.min(limit));
     most.saturating_sub(HEADER_ROOM)
-}
-
-pub(crate) fn rejected(message: String) -> StoreError {
-    StoreError::new(StoreErrorKind::Rejected, message)
 }

@@ -20,15 +20,15 @@ use parti_core::{Entry, Revision, StoreError, Watch, WatchEvent, WatchScope};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use crate::opening::bucket;
+use crate::bucket;
 use crate::requests::api::{Api, denial};
-use crate::requests::key::key_fault;
-use crate::requests::outcome::Failure;
-use crate::store::rejected;
 use crate::watch::feed::Feed;
 use crate::watch::frame::Frame;
 use crate::watch::progress::Progress;
 use crate::watch::resume::{Resumed, resume};
+use crate::wire::key::key_fault;
+use crate::wire::outcome::Failure;
+use crate::wire::outcome::rejected;
 
 /// How many events may wait for the reader; then the consumer's flow control takes over.
 const WAITING_MAX: usize = 256;

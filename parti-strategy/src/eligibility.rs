@@ -1,6 +1,6 @@
 //! Which workers may own which partitions: rules on labels, such as zones, hard and soft.
 //!
-//! A rule speaks about partitions by the beginning of their key and about workers by a label, so
+//! A rule describes partitions by the beginning of their key and about workers by a label, so
 //! neither list has to know the other. What always holds: a partition is never given to a worker
 //! that breaks one of its hard rules; if nobody may own it, it alone has no owner, and the plan
 //! names it.
@@ -85,7 +85,7 @@ impl Eligibility {
     }
 
     /// Adds a soft rule: partitions whose key begins with these parts wait for a worker whose label
-    /// has one of these values, but only for `grace`; then whoever the other rules allow will do.
+    /// has one of these values, but only for `grace`; then any worker that the other rules allow will do.
     /// A grace of zero does not wait.
     ///
     /// The grace is counted from when the group first had nobody. That is stored, so that a change of
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
     use parti_core::WorkerId;
 
-    /// A prefix of the text that is no prefix of the parts would catch foreign partitions.
+    /// A prefix of the text that is no prefix of the parts would match other partitions.
     #[test]
     fn rules_match_whole_parts() {
         let rules = Eligibility::new().require(["eu", "a"], "zone", ["x", "y"]);

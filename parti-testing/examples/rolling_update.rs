@@ -1,4 +1,4 @@
-//! A rolling update of 10 workers with 100 partitions in virtual time, with held seats and with drains:
+//! A rolling update of 10 workers with 100 partitions in virtual time, with held slots and with drains:
 //! `cargo run -p parti-testing --example rolling_update`.
 //!
 //! It measures a deployment before it happens: how many partitions change hands, and for how long the
@@ -51,8 +51,8 @@ fn update(nemesis: Nemesis) -> Report {
     report
 }
 
-fn with_held_seats() -> Report {
-    update(Nemesis::rolling_update_with_held_seats(
+fn with_held_slots() -> Report {
+    update(Nemesis::rolling_update_with_held_slots(
         Duration::from_secs(10),
         EVERY,
     ))
@@ -78,7 +78,7 @@ fn longest_pause(report: &Report) -> Duration {
 
 fn main() {
     println!("{WORKERS} workers, {PARTITIONS} partitions, every worker replaced once");
-    for (name, report) in [("held seats", with_held_seats()), ("drains", with_drains())] {
+    for (name, report) in [("held slots", with_held_slots()), ("drains", with_drains())] {
         let stats = report.outcome.stats;
         println!(
             "{name}: {} moves, {} generations, work of a partition stood still for {:.1} s at most, \
@@ -97,10 +97,10 @@ mod tests {
 
     /// Deployments several times a day: each one must not shuffle the group's caches.
     #[test]
-    fn with_held_seats_nothing_moves() {
-        let report = with_held_seats();
+    fn with_held_slots_nothing_moves() {
+        let report = with_held_slots();
         assert_eq!(report.outcome.stats.moves, 0);
-        // The successor comes after two seconds and claims the seat.
+        // The successor comes after two seconds and claims the slot.
         assert!(
             longest_pause(&report) < Duration::from_secs(6),
             "{:?}",

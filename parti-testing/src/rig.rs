@@ -1,7 +1,7 @@
 //! The rig: real servers, clusters, proxies and worker processes, started, hurt and stopped by tests.
 //!
 //! * [`nats_server`]: one real server; [`nats_cluster`]: three of them, who leads, a node that dies.
-//! * [`proxy`]: one client cut off, slowed down, or deaf in one direction; [`proxies`] offers it as a
+//! * [`proxy`]: one client cut off, slowed down, or without one direction; [`proxies`] offers it as a
 //!   [`ChaosInjector`](crate::kit::chaos::ChaosInjector); [`nemesis`] is a schedule of such faults that
 //!   a seed repeats.
 //! * [`process`]: a worker process stopped, continued, killed; [`worker_logs`] judges what it wrote down.

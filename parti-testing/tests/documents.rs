@@ -1,4 +1,4 @@
-//! The tables of `docs/SIMULATION.md` are those of the code.
+//! The tables of `docs/verification/SIMULATION.md` are those of the code.
 //!
 //! `PARTI_WRITE_DOCS=1 cargo test -p parti-testing --test documents` writes them again.
 
@@ -11,7 +11,7 @@ use parti_testing::simulator::{FaultClass, OWN_PROPERTIES};
 const CLASSES: &str = include_str!("../src/simulator/plans/generate/fault-model.md");
 
 fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/SIMULATION.md")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/verification/SIMULATION.md")
 }
 
 fn properties<'a>(rows: impl Iterator<Item = (&'a str, &'a str, &'a str)>) -> String {

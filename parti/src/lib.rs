@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+pub mod config;
 mod error;
 mod handler;
 mod manager;
@@ -56,13 +57,6 @@ pub mod clock {
     pub use crate::shell::clock::Clock;
     #[doc(inline)]
     pub use parti_core::Instant;
-}
-
-pub mod config {
-    //! The finer settings of a [`Config`](crate::Config): degraded mode, and a bucket that is lost.
-
-    #[doc(inline)]
-    pub use parti_core::{DegradedPreset, DegradedSettings, OnBucketLost};
 }
 
 pub mod events {

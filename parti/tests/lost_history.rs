@@ -48,7 +48,7 @@ async fn a_lost_history_is_a_condition_until_the_quarantine_is_over() {
         (MemoryStore::recreate, "the bucket was created again"),
         (MemoryStore::wipe, "is gone"),
         (
-            |store| store.set_back(parti::store::Revision::new(1)),
+            |store| store.roll_back(parti::store::Revision::new(1)),
             "was set back",
         ),
     ];

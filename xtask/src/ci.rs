@@ -76,6 +76,6 @@ fn docs() -> Result<(), Failure> {
     step(
         "documentation",
         &mut docs,
-        "mend the link or example named above",
+        "fix the link or example named above",
     )
 }

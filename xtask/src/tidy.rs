@@ -18,6 +18,7 @@ mod rooms;
 mod rust;
 #[cfg(test)]
 mod tests;
+mod words;
 
 /// A file of the workspace.
 #[derive(Clone, Debug)]
@@ -83,6 +84,7 @@ fn check(files: &[File], world: &World) -> Vec<Offence> {
             prose::check(file, world, &mut offences);
         }
         prose::check_places(file, &mut offences);
+        words::check(file, &mut offences);
     }
     rooms::check_folders(files, &mut offences);
     offences

@@ -41,7 +41,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     // faster.
     build.args(["--config", "profile.dev.package.\"*\".opt-level=0"]);
     build.env(LINKER, "rust-lld");
-    let tests = programs(&output(&mut build, "mend what the compiler names")?);
+    let tests = programs(&output(&mut build, "fix what the compiler names")?);
     if tests.is_empty() {
         return Err(Failure::new("cargo named no test program", REMEDY));
     }

@@ -34,6 +34,7 @@ impl Config {
     #[must_use]
     pub fn with_formats(mut self, formats: Formats) -> Self {
         self.settings.formats = Some(formats);
+        self.given.formats = Some(formats);
         self
     }
 }

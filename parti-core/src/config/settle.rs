@@ -5,11 +5,24 @@
 
 use core::time::Duration;
 
-use super::{ConfigBuilder, DegradedSettings, Preset, Settings, degraded, millis, rules, secs};
+use super::{Config, ConfigBuilder, DegradedSettings, Settings, degraded, millis, rules, secs};
 use crate::config::error::ConfigError;
 use crate::model::id::WorkerId;
 use crate::resilience::backoff::RetryPolicy;
 use crate::resilience::breaker::BreakerSettings;
+
+/// A named set of timings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Preset {
+    /// Heartbeat 2 s, lease 6 s: a crash is repaired within about 6 s.
+    #[default]
+    Default,
+    /// Heartbeat 0.25 s, lease 1 s, windows 0.5 s and 0.25 s: for local stores and tests. A pause of
+    /// the process or the store of more than a second costs the lease.
+    Fast,
+    /// Heartbeat 5 s, lease 20 s: rides through a fail-over of the store.
+    Patient,
+}
 
 /// The times from which the others follow.
 struct Pace {
@@ -29,6 +42,13 @@ fn startup_within(request_timeout: Duration) -> Duration {
 fn handoff_within(drain_timeout: Duration, lease: Duration) -> Duration {
     let both = drain_timeout.saturating_add(lease);
     both.min(rules::YEAR.max(drain_timeout))
+}
+
+impl PartialEq for Config {
+    /// What leads to the same settings is the same, however it was written.
+    fn eq(&self, other: &Self) -> bool {
+        self.group == other.group && self.settings == other.settings
+    }
 }
 
 impl ConfigBuilder {

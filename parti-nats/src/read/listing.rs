@@ -6,7 +6,6 @@
 //! smaller pieces, and never taken for a list from which keys were deleted.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
@@ -15,16 +14,10 @@ use parti_core::{Entry, Revision};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use crate::read::{number, own_key, value};
 use crate::requests::api::{Api, denial};
-use crate::requests::outcome::Failure;
-
-/// The most keys of a page: the server answers for no more subjects at all.
-const PAGE_MAX: usize = 1024;
-/// The fewest keys of a page, whatever the client drops.
-const PAGE_MIN: usize = 8;
-/// The fewest keys of a page after one that fell silent, which a slow server does too.
-const SILENT_PAGE_MIN: usize = 64;
+use crate::requests::page_size::{PAGE_MIN, Short};
+use crate::wire::message::{number, value};
+use crate::wire::outcome::Failure;
 
 /// How a list ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,38 +28,6 @@ pub(crate) enum Listing {
     Nothing,
     /// There are too many subjects, or they change too fast, or the replicas differ.
     NotThisWay,
-}
-
-/// How many keys a page may have so that the client keeps all of it: learned, since a client does
-/// not tell its capacity.
-#[derive(Debug)]
-pub(crate) struct PageSize(AtomicUsize);
-
-impl PageSize {
-    pub(crate) const fn new() -> Self {
-        Self(AtomicUsize::new(PAGE_MAX))
-    }
-
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// A page of `size` keys came short.
-    fn shrink(&self, size: usize, short: Short) {
-        let least = match short {
-            Short::Dropped => PAGE_MIN,
-            Short::Silent => SILENT_PAGE_MIN,
-        };
-        let smaller = (size / 2).max(least);
-        let before = self.0.fetch_min(smaller, Ordering::Relaxed);
-        if before > smaller {
-            tracing::warn!(
-                before,
-                now = smaller,
-                "the NATS client keeps too few messages; set its subscription_capacity to 65536"
-            );
-        }
-    }
 }
 
 /// Asks one replica for the last message of each subject.
@@ -109,15 +70,6 @@ enum Answer {
     /// Nothing matches, or what did was rewritten while the server read it.
     NoMessage,
     TooMany,
-}
-
-/// Why a page counts as short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Short {
-    /// A message names one before it that did not come.
-    Dropped,
-    /// Some came, then none, and no end.
-    Silent,
 }
 
 /// A whole page.
@@ -224,7 +176,7 @@ fn entry(api: &Api, message: &Message) -> Result<Entry, Failure> {
         .get("Nats-Subject")
         .ok_or_else(|| missing("subject"))?;
     Ok(Entry {
-        key: own_key(api, subject.as_str())?,
+        key: api.key_of(subject.as_str())?,
         revision: Revision::new(header(message, "Nats-Sequence")?),
         value: value(Some(headers), &message.payload),
     })
@@ -234,28 +186,4 @@ fn header(message: &Message, name: &'static str) -> Result<u64, Failure> {
     let headers = message.headers.as_ref();
     let found = headers.and_then(|headers| number(headers, name));
     found.ok_or_else(|| Failure::Malformed(format!("a message of a list without {name}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A client that drops messages must end at pages it keeps; a slow moment must not end there.
-    #[test]
-    fn a_page_shrinks_by_halves_down_to_what_its_reason_allows() {
-        let learned = PageSize::new();
-        assert_eq!(learned.get(), PAGE_MAX);
-        learned.shrink(PAGE_MAX, Short::Silent);
-        assert_eq!(learned.get(), PAGE_MAX / 2);
-        for _ in 0..20 {
-            learned.shrink(learned.get(), Short::Silent);
-        }
-        assert_eq!(learned.get(), SILENT_PAGE_MIN);
-        for _ in 0..20 {
-            learned.shrink(learned.get(), Short::Dropped);
-        }
-        assert_eq!(learned.get(), PAGE_MIN);
-        learned.shrink(PAGE_MAX, Short::Silent);
-        assert_eq!(learned.get(), PAGE_MIN, "it never grows");
-    }
 }

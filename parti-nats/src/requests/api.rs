@@ -16,14 +16,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout_at};
 
-use crate::opening::options::NatsOptions;
-use crate::opening::twin::Twins;
-use crate::read::listing::PageSize;
-use crate::requests::key::Names;
 use crate::requests::leader::StreamLeader;
-use crate::requests::outcome::Failure;
+use crate::requests::page_size::PageSize;
 use crate::requests::replies::Replies;
 use crate::requests::violation::Violations;
+use crate::settings::options::NatsOptions;
+use crate::wire::key::Names;
+use crate::wire::outcome::Failure;
 
 /// What every request needs: the connection, the bucket's names and the settings.
 #[derive(Clone, Debug)]
@@ -35,7 +34,6 @@ pub(crate) struct Api {
     pub(crate) page_size: Arc<PageSize>,
     pub(crate) leader: Arc<StreamLeader>,
     pub(crate) replies: Arc<Replies>,
-    pub(crate) twins: Arc<Twins>,
 }
 
 /// One message to the server.
@@ -46,6 +44,12 @@ pub(crate) struct Outgoing {
 }
 
 impl Api {
+    /// The key that a subject of the bucket stands for.
+    pub(crate) fn key_of(&self, subject: &str) -> Result<String, Failure> {
+        let key = self.names.key(subject).map(str::to_owned);
+        key.ok_or_else(|| Failure::Malformed(format!("subject {subject:?} is of another bucket")))
+    }
+
     /// When a request that begins now must be over.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.options.request_timeout

@@ -7,10 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::opening::bucket;
-use crate::opening::version::check_version;
-use crate::requests::api::{Api, connection};
-use crate::requests::outcome::Failure;
+use crate::wire::version::is_good_enough;
 
 /// For how long an answer counts: the lead moves in seconds, not in milliseconds.
 const FRESH: Duration = Duration::from_secs(1);
@@ -32,7 +29,7 @@ impl StreamLeader {
         let version = version.unwrap_or("older than 2.11").to_owned();
         let mut said = self.said();
         let before = said.as_ref().map(|said| said.version.as_str());
-        if check_version(&version).is_err() && before != Some(&version) {
+        if !is_good_enough(&version) && before != Some(&version) {
             tracing::error!(
                 version,
                 "the server that leads the stream is too old to check the conditions of a batch"
@@ -46,49 +43,17 @@ impl StreamLeader {
         });
     }
 
-    /// Asks again unless the answer is fresh; refuses a leader that is too old.
-    pub(crate) async fn check(
-        &self,
-        api: &Api,
-        deadline: tokio::time::Instant,
-    ) -> Result<(), Failure> {
-        let fresh = |said: &Said| {
+    /// Whether a leader that is new enough has said so a moment ago, on this connection.
+    pub(crate) fn is_known_good(&self, connection: u64) -> bool {
+        self.said().as_ref().is_some_and(|said| {
             said.at.elapsed() < FRESH
-                && said.connection == connection(api)
-                && check_version(&said.version).is_ok()
-        };
-        if self.said().as_ref().is_some_and(fresh) {
-            return Ok(());
-        }
-        let info = bucket::info(api, deadline).await.map_err(unsent)?;
-        match info.leader_version() {
-            Some(version) if check_version(version).is_ok() => Ok(()),
-            version => Err(Failure::TooOld {
-                found: version.unwrap_or("older than 2.11").to_owned(),
-            }),
-        }
+                && said.connection == connection
+                && is_good_enough(&said.version)
+        })
     }
 
     /// A panic leaves the value whole, so a poisoned lock is usable.
     fn said(&self) -> MutexGuard<'_, Option<Said>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A question before a commit failed: nothing of the commit was sent.
-pub(crate) fn unsent(failure: Failure) -> Failure {
-    match failure {
-        Failure::TimedOut { .. } | Failure::Broken(_) | Failure::Malformed(_) => {
-            Failure::NotAsked(failure.to_string())
-        }
-        other @ (Failure::NotConnected { .. }
-        | Failure::NotCommitted
-        | Failure::TooOld { .. }
-        | Failure::NotAsked(_)
-        | Failure::NoResponders
-        | Failure::TooLarge(_)
-        | Failure::BadSubject(_)
-        | Failure::Denied { .. }
-        | Failure::Server { .. }) => other,
     }
 }

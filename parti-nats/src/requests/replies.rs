@@ -13,7 +13,7 @@ use async_nats::{Client, Message, StatusCode, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 
 use crate::requests::api::Outgoing;
-use crate::requests::outcome::Failure;
+use crate::wire::outcome::Failure;
 
 /// How many inboxes wait for the next requests; as many as reads are made side by side.
 const IDLE_MAX: usize = 32;

@@ -5,14 +5,13 @@
 //! event callback, beside all requests.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::{Event, ServerError};
 use tokio::sync::broadcast;
 
-use crate::opening::twin::SUBJECT_PREFIX;
+use crate::wire::key::GROUP_SUBJECT;
 
 /// How many violations may wait for a slow reader; older ones are dropped.
 const WAITING_MAX: usize = 64;
@@ -110,7 +109,7 @@ impl Violations {
         match Violation::parse(text) {
             // It is not needed, so nobody need be warned.
             Some(Violation::Publish(subject) | Violation::Subscribe(subject))
-                if subject.starts_with(SUBJECT_PREFIX) =>
+                if subject.starts_with(GROUP_SUBJECT) =>
             {
                 tracing::debug!(subject, "other groups of the name are not looked for");
                 self.denied().twins = true;
@@ -284,11 +283,6 @@ impl<'a> Violation<'a> {
             _ => None,
         }
     }
-}
-
-/// A random number for jitter and names, from the seed the standard library gives its hashers.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(0_u8)
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use crate::requests::api::{Api, connection};
-use crate::requests::outcome::Failure;
-use crate::requests::violation::random;
 use crate::watch::frame::{Frame, read};
+use crate::wire::outcome::Failure;
+use crate::wire::random::random;
 
 /// How long the server keeps a consumer nobody listens to.
 const INACTIVE: Duration = Duration::from_secs(5);

@@ -6,8 +6,8 @@
 use async_nats::Message;
 use parti_core::{Entry, Revision};
 
-use crate::read::{number, value};
-use crate::requests::key::Names;
+use crate::wire::key::Names;
+use crate::wire::message::{number, value};
 
 /// What a message of the consumer says.
 #[derive(Clone, Debug, PartialEq, Eq)]

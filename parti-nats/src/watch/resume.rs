@@ -9,12 +9,12 @@ use parti_core::{Revision, StoreErrorKind, WatchEvent};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::opening::bucket::{self, StreamInfo};
-use crate::requests::outcome::{Failure, code};
-use crate::requests::violation::random;
+use crate::bucket::{self, StreamInfo};
 use crate::watch::Subject;
 use crate::watch::feed::Feed;
 use crate::watch::progress::Progress;
+use crate::wire::outcome::{Failure, code};
+use crate::wire::random::random;
 
 /// The first and the longest pause between attempts; half of each is random.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));

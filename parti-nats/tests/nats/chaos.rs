@@ -50,19 +50,19 @@ async fn what_clients_see_under_chaos_is_what_a_correct_store_can_say() {
         stores.push(Arc::new(store.expect("the store opens")));
     }
     let steps = schedule(seed, duration, clients, 1);
-    let striking = tokio::task::spawn_blocking(move || {
-        let struck = arena.strike(&steps, &mut |step| println!("{step}"));
-        struck.map(|()| arena)
+    let running = tokio::task::spawn_blocking(move || {
+        let ended = arena.run_faults(&steps, &mut |step| println!("{step}"));
+        ended.map(|()| arena)
     });
     let options = WorkloadOptions {
         seed,
         duration,
         ..WorkloadOptions::default()
     };
-    let (struck, strike_ended) = tokio::sync::oneshot::channel();
-    let faults = async { struck.send(striking.await).expect("somebody waits") };
+    let (tell_end, faults_ended) = tokio::sync::oneshot::channel();
+    let faults = async { tell_end.send(running.await).expect("the test waits") };
     let history = run(stores, options, faults).await;
-    let arena = strike_ended.await.expect("it ended").expect("no panic");
+    let arena = faults_ended.await.expect("it ended").expect("no panic");
     let _arena = arena.unwrap_or_else(|error| panic!("{error}"));
     let history = history.unwrap_or_else(|error| panic!("{error}"));
     let promise = Promise {

@@ -200,7 +200,7 @@ async fn a_leader_that_is_split_off_acknowledges_nothing_and_its_writes_lose() {
 /// that it was created then or then, as they lead it one after another. If workers took that for two
 /// buckets, a fail-over would end the work of a group.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_many_create_at_once_keeps_one_identity_whoever_leads_it() {
+async fn a_bucket_that_many_create_at_once_keeps_one_identity_whichever_server_leads() {
     let started = NatsCluster::start(3, &ServerOptions::default());
     let mut cluster = started.unwrap_or_else(|error| panic!("{error}"));
     let patient = options().replicas(3).connect_timeout(ELECTION_MAX);

@@ -69,7 +69,7 @@ async fn open(server: &NatsServer, options: NatsOptions) -> Result<NatsStore, Op
 /// Workers that connect to the nearest server must meet in one bucket, or every partition has two
 /// owners.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_names_the_domain_meets_in_one_bucket_from_every_server() {
+async fn workers_that_name_the_domain_meet_in_one_bucket_from_every_server() {
     let network = Network::new("domains").await;
     let mut stores = Vec::new();
     for server in [&network.hub, &network.leaf, &network.plain] {

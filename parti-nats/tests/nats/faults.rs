@@ -266,7 +266,7 @@ async fn batches_are_whole_when_the_server_is_killed_in_between() {
     }
 }
 
-/// A watch of a bucket that was created again would be blind until its revisions catch up, and whoever
+/// A watch of a bucket that was created again would be blind until its revisions catch up, and a reader that
 /// creates it while workers run must create the same one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_created_on_demand_only_and_the_watch_of_the_old_one_ends() {

@@ -145,7 +145,7 @@ fn scripted(answers: &'static [Option<u64>]) -> String {
 }
 
 /// A stream that is just electing its leader answers no question, also not later; and one whose name
-/// is taken is not found until it is made. Whoever asks only once fails to start in a cluster where
+/// is taken is not found until it is made. A worker that asks only once fails to start in a cluster where
 /// another one creates the bucket at this moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_being_created_is_asked_for_again() {

@@ -1,5 +1,5 @@
 //! The permissions a group needs: with exactly these everything works, and each one that is missing
-//! is named to whoever misses it.
+//! is named to the user who lacks it.
 
 use async_nats::ConnectOptions;
 use parti_core::{Expect, GroupName, Store, StoreErrorKind, StoreOp, WatchEvent, WatchScope};

@@ -26,7 +26,7 @@ async fn a_value_is_read_as_it_was_written() {
     assert_eq!(get(store, "never").await, None);
 }
 
-/// A list that misses a session evicts a living worker; one that shows a dead one keeps its seat.
+/// A list that misses a session evicts a living worker; one that shows a dead one keeps its slot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_has_the_living_keys_of_the_prefix_and_the_last_revision() {
     let world = World::new().await;

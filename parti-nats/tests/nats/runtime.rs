@@ -202,7 +202,7 @@ async fn watches_that_come_back_ask_a_bounded_number_of_times() {
     }
 }
 
-/// The server throws out whoever reads too slowly; the watches must come back with everything.
+/// The server disconnects a client that reads too slowly; the watches must come back with everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_thrown_out_as_a_slow_consumer_misses_no_last_value() {
     let server = start(ServerOptions::default().config("write_deadline: \"500ms\""));

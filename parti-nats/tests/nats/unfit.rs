@@ -12,7 +12,7 @@ fn named(faults: &[parti_core::StoreFault]) -> Vec<&str> {
 
 /// A limit that is set for some seconds removes records without a trace: nobody noticed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_setting_that_is_changed_while_workers_run_is_named_until_it_is_mended() {
+async fn a_setting_that_is_changed_while_workers_run_is_named_until_it_is_repaired() {
     let world = World::new().await;
     let store = &world.store;
     let stream = format!("KV_{}", store.bucket());

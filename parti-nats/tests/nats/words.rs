@@ -35,7 +35,7 @@ async fn a_login_that_is_refused_while_workers_run_is_told_in_the_words_of_the_s
     .await;
 }
 
-/// Whoever asks the client to wait for its server gets that, and not an error.
+/// A user who asks the client to wait for its server gets that, and not an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_yet_is_waited_for_when_that_is_asked_for() {
     let mut world = World::new().await;

@@ -163,7 +163,7 @@ impl<'a> Flow<'a> {
         let mut edges = Vec::new();
         self.each_edge(|edge| edges.push(edge));
         let (mut distance, mut parent) = (vec![0_i128; nodes], vec![usize::MAX; nodes]);
-        // A simple path passes each class once, hence few edges: more rounds mean a cycle, which
+        // A simple path passes each class once, so it has few edges: more rounds mean a cycle, which
         // shows among the parents sooner or later.
         for round in 0.. {
             let mut changed = None;

@@ -114,7 +114,7 @@ impl WeightedConsistentHash {
     }
 
     /// Fills in another order of the ranks, such as that of the list they came from, which is what
-    /// the Go library does. Whoever plans this way must make every leader use the same order.
+    /// the Go library does. Then every leader must use the same order.
     ///
     /// # Errors
     /// As [`AssignmentStrategy::plan`], and [`PlanError::BadInput`] when `order` does not hold every

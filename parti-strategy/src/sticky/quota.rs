@@ -118,7 +118,7 @@ pub(super) fn level_down(values: &mut [u32], limit: u32) {
     }
     let mut left = limit - over(high) as u32;
     for value in values {
-        // Whoever would be cut to the level gives one more while the limit allows it.
+        // A worker that would be cut to the level gives one more while the limit allows it.
         let extra = u32::from(*value >= high && left > 0);
         left -= extra;
         *value = value.saturating_sub(high) + extra;

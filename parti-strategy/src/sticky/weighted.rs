@@ -1,6 +1,6 @@
 //! Sticky assignment of partitions of different weight: loads are kept within a band.
 //!
-//! Exact balance with fewest moves is NP-hard here, so loads may stray from the level by a trigger
+//! Exact balance with fewest moves is NP-hard here, so loads may differ from the level by a trigger
 //! before anything is done, and are then brought to a narrower goal. What always holds: no load
 //! exceeds the trigger, the giant it consists of, or the level plus one partition; voluntary moves
 //! stay within the budget; what is inside the band is left alone.

@@ -2,7 +2,7 @@
 //!
 //! It is separate from both so that a scenario is written once: it calls [`ChaosInjector`], and the
 //! caller chooses [`FaultyStores`] (fast, in virtual time if wished) or
-//! `rig::proxies::Proxies` (real sockets). What always holds: faults strike the
+//! `rig::proxies::Proxies` (real sockets). What always holds: faults hit the
 //! worker that is named and no other, a verb that a side cannot do is an error and not a silent
 //! nothing, and [`ChaosInjector::heal`] ends them all.
 //!

@@ -84,7 +84,7 @@ impl Kv {
     }
 
     /// Loses every write but these, which are all up to a revision, in their order.
-    pub fn set_back<'a>(&mut self, log: impl IntoIterator<Item = &'a Entry>) {
+    pub fn roll_back<'a>(&mut self, log: impl IntoIterator<Item = &'a Entry>) {
         (self.last, self.entries) = (Revision::ZERO, BTreeMap::new());
         for entry in log {
             self.last = entry.revision;

@@ -56,7 +56,7 @@ struct Shared {
     /// Every write of the present history, in order.
     log: Vec<Entry>,
     /// Whether the bucket was created after a loss.
-    created_anew: bool,
+    created_again: bool,
     deleted: bool,
     unavailable: bool,
     failures: VecDeque<Failure>,
@@ -139,12 +139,12 @@ impl MemoryStore {
     }
 
     /// Loses every write after a revision, as when a server did not get to write it down.
-    pub fn set_back(&self, revision: Revision) {
+    pub fn roll_back(&self, revision: Revision) {
         let mut shared = self.lock();
         shared.log.retain(|entry| entry.revision <= revision);
         let Shared { kv, log, .. } = &mut *shared;
-        kv.set_back(log.iter());
-        shared.lose_watches("the bucket was set back");
+        kv.roll_back(log.iter());
+        shared.lose_watches("the bucket was rolled back");
     }
 
     /// The revision of the last write.
@@ -281,12 +281,12 @@ impl Shared {
     fn recreate(&mut self) {
         self.kv.recreate();
         self.log.clear();
-        (self.created_anew, self.deleted) = (true, false);
+        (self.created_again, self.deleted) = (true, false);
     }
 
     fn info(&self) -> StoreInfo {
         // One that was created again does not know for how long it has been there, as a real one.
-        let known = !self.created_anew;
+        let known = !self.created_again;
         let age = if known { Duration::MAX } else { Duration::ZERO };
         StoreInfo {
             age,

@@ -4,7 +4,7 @@
 //! which node leads a stream. They are answered by the servers' monitoring pages and not by the
 //! JetStream API, so they work while no client can connect. What always holds: a node keeps its
 //! ports and its data over a restart, clients learn no other address than the ones they are given
-//! (so none of them gets around a [proxy](crate::rig::proxy)), and nodes speak to each other through
+//! (so none of them gets around a [proxy](crate::rig::proxy)), and nodes talk to each other through
 //! proxies alone, one for each pair and direction of connecting, so that the cluster can be split.
 //!
 //! ```no_run

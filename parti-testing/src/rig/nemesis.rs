@@ -1,6 +1,6 @@
 //! Real servers, a proxy for each client before them, and a schedule of faults that is repeatable.
 //!
-//! It is separate from the proxy and the servers because it decides when what strikes. What always
+//! It is separate from the proxy and the servers because it decides which fault comes when. What always
 //! holds: the schedule follows from its seed alone, one fault is over before the next begins, and
 //! after the last one everything is healed and the cluster is whole.
 //!
@@ -13,7 +13,7 @@
 //! let mut arena = Arena::start(3, &ServerOptions::default(), 4, 7, "KV_parti_mix")?;
 //! println!("client 0 connects to {}", arena.url(0)?);
 //! let steps = schedule(7, Duration::from_secs(20), arena.clients(), arena.nodes());
-//! arena.strike(&steps, &mut |step| println!("{step}"))?; // blocks
+//! arena.run_faults(&steps, &mut |step| println!("{step}"))?; // blocks
 //! # Ok(())
 //! # }
 //! ```
@@ -33,7 +33,7 @@ use crate::rig::proxy::Proxy;
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Blow {
+pub enum Fault {
     /// The node is stopped (SIGSTOP), its connections stay open.
     Pause {
         /// Which node.
@@ -74,7 +74,7 @@ pub enum Blow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The fault.
-    pub blow: Blow,
+    pub fault: Fault,
     /// How long it lasts.
     pub lasts: Duration,
     /// How long nothing happens then.
@@ -83,7 +83,7 @@ pub struct Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} for {} ms", self.blow, self.lasts.as_millis())
+        write!(f, "{:?} for {} ms", self.fault, self.lasts.as_millis())
     }
 }
 
@@ -101,20 +101,20 @@ pub fn schedule(seed: u64, duration: Duration, clients: usize, nodes: usize) -> 
         let kind = kinds.swap_remove(random.below(kinds.len() as u64) as usize);
         let client = random.below(clients.max(1) as u64) as usize;
         let node = random.below(nodes.max(1) as u64) as usize;
-        let blow = match kind {
-            0 => Blow::Pause { node },
-            1 => Blow::Crash { node },
-            2 => Blow::CrashLeader,
-            3 => Blow::Reset { client },
-            4 => Blow::HalfOpen { client },
-            5 => Blow::Slow { client },
+        let fault = match kind {
+            0 => Fault::Pause { node },
+            1 => Fault::Crash { node },
+            2 => Fault::CrashLeader,
+            3 => Fault::Reset { client },
+            4 => Fault::HalfOpen { client },
+            5 => Fault::Slow { client },
             _ => {
                 let cut = [Cut::Both, Cut::Requests, Cut::Answers][random.below(3) as usize];
-                Blow::Cut { client, cut }
+                Fault::Cut { client, cut }
             }
         };
         let step = Step {
-            blow,
+            fault,
             lasts: Duration::from_millis(150 + random.below(1350)),
             calm: Duration::from_millis(100 + random.below(600)),
         };
@@ -124,7 +124,7 @@ pub fn schedule(seed: u64, duration: Duration, clients: usize, nodes: usize) -> 
     steps
 }
 
-/// Servers with clients that can be struck.
+/// Servers with clients, and the faults that can hit either.
 #[derive(Debug)]
 pub struct Arena {
     cluster: NatsCluster,
@@ -135,7 +135,7 @@ pub struct Arena {
 
 impl Arena {
     /// Starts so many nodes, and before each of them a proxy for each client. The stream is the one
-    /// whose leader is struck.
+    /// whose leader is killed.
     ///
     /// # Errors
     /// [`ServerError`]; nothing is left running.
@@ -186,7 +186,7 @@ impl Arena {
     ///
     /// # Errors
     /// When a server does not come back; the others are healed.
-    pub fn strike(
+    pub fn run_faults(
         &mut self,
         steps: &[Step],
         tell: &mut dyn FnMut(&Step),
@@ -201,33 +201,33 @@ impl Arena {
     }
 
     fn carry_out(&mut self, step: &Step) -> Result<(), ServerError> {
-        match step.blow {
-            Blow::Pause { node } => {
+        match step.fault {
+            Fault::Pause { node } => {
                 self.cluster.node(node).pause()?;
                 sleep(step.lasts);
                 self.cluster.node(node).resume()?;
             }
-            Blow::Crash { node } => self.crash(node, step.lasts)?,
-            Blow::CrashLeader => {
+            Fault::Crash { node } => self.crash(node, step.lasts)?,
+            Fault::CrashLeader => {
                 let leader = self.cluster.wait_for_stream_leader(&self.stream)?;
                 self.crash(leader, step.lasts)?;
             }
-            Blow::Cut { client, cut } => {
+            Fault::Cut { client, cut } => {
                 let cut = self.proxies.partition_network(&[name(client)], cut);
                 cut.map_err(io::Error::other)?;
                 sleep(step.lasts);
             }
-            Blow::Reset { client } => {
+            Fault::Reset { client } => {
                 for _ in 0..3 {
                     self.proxies(client, Proxy::reset)?;
                     sleep(step.lasts / 3);
                 }
             }
-            Blow::HalfOpen { client } => {
+            Fault::HalfOpen { client } => {
                 self.proxies(client, Proxy::half_open)?;
                 sleep(step.lasts);
             }
-            Blow::Slow { client } => {
+            Fault::Slow { client } => {
                 let (delay, jitter) = (Duration::from_millis(40), Duration::from_millis(200));
                 let delayed = self.proxies.delay_messages(&name(client), delay, jitter);
                 delayed.map_err(io::Error::other)?;
@@ -262,22 +262,22 @@ mod tests {
 
     /// A schedule that cannot be repeated is a failure that cannot be repeated.
     #[test]
-    fn a_seed_repeats_the_schedule_and_every_kind_of_blow_comes() {
+    fn a_seed_repeats_the_schedule_and_every_kind_of_fault_comes() {
         let twenty = Duration::from_secs(20);
         let steps = schedule(7, twenty, 4, 3);
         assert_eq!(steps, schedule(7, twenty, 4, 3));
         assert_ne!(steps, schedule(8, twenty, 4, 3));
-        let kinds: [fn(&Blow) -> bool; 7] = [
-            |blow| *blow == Blow::CrashLeader,
-            |blow| matches!(blow, Blow::Pause { node } if *node < 3),
-            |blow| matches!(blow, Blow::Crash { node } if *node < 3),
-            |blow| matches!(blow, Blow::Cut { client, .. } if *client < 4),
-            |blow| matches!(blow, Blow::Reset { client } if *client < 4),
-            |blow| matches!(blow, Blow::HalfOpen { client } if *client < 4),
-            |blow| matches!(blow, Blow::Slow { client } if *client < 4),
+        let kinds: [fn(&Fault) -> bool; 7] = [
+            |fault| *fault == Fault::CrashLeader,
+            |fault| matches!(fault, Fault::Pause { node } if *node < 3),
+            |fault| matches!(fault, Fault::Crash { node } if *node < 3),
+            |fault| matches!(fault, Fault::Cut { client, .. } if *client < 4),
+            |fault| matches!(fault, Fault::Reset { client } if *client < 4),
+            |fault| matches!(fault, Fault::HalfOpen { client } if *client < 4),
+            |fault| matches!(fault, Fault::Slow { client } if *client < 4),
         ];
         for (number, kind) in kinds.into_iter().enumerate() {
-            assert!(steps.iter().any(|step| kind(&step.blow)), "{number}");
+            assert!(steps.iter().any(|step| kind(&step.fault)), "{number}");
         }
     }
 }

@@ -167,8 +167,8 @@ impl Life {
     /// Whether it led when it wrote its last line.
     #[must_use]
     pub fn leads(&self) -> bool {
-        let office = |line: &&Line| line.event == "leader" || line.event == "follower";
-        let last = self.lines.iter().rfind(office);
+        let of_leadership = |line: &&Line| line.event == "leader" || line.event == "follower";
+        let last = self.lines.iter().rfind(of_leadership);
         last.is_some_and(|line| line.event == "leader")
     }
 }

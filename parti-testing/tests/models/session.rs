@@ -200,7 +200,7 @@ impl Session {
                 after.evicted = true;
                 "the session is evicted"
             } else {
-                "a renewal averts the eviction"
+                "a renewal cancels the eviction"
             };
             next.push((step, after));
         }
@@ -247,7 +247,7 @@ impl Model for Session {
     fn sometimes(&self) -> Vec<&'static str> {
         vec![
             "the session is evicted",
-            "a renewal averts the eviction",
+            "a renewal cancels the eviction",
             "a renewal arrives after the eviction",
             "a renewal arrives a second time",
             "the holder sends the same renewal again",

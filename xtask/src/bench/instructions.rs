@@ -135,7 +135,7 @@ fn compiler() -> Result<(String, String), Failure> {
 
 /// Builds the workloads in the release profile and finds the program.
 fn build() -> Result<PathBuf, Failure> {
-    let remedy = "mend what the compiler names";
+    let remedy = "fix what the compiler names";
     let mut build = cargo();
     build.args(["bench", "--quiet", "--package", "parti-strategy"]);
     build.args([

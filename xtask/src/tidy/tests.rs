@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod words;
+
 fn world_with(paths: &[&str]) -> World {
     World {
         paths: paths.iter().map(ToString::to_string).collect(),
@@ -105,7 +107,7 @@ fn leftovers_are_found() {
     }
 }
 
-/// An ambient clock or an unordered map turns every failing seed into a rumour.
+/// With an ambient clock or an unordered map a failing seed cannot be repeated.
 #[test]
 fn ambient_time_chance_and_order_are_found_in_pure_crates() {
     for word in [
@@ -219,7 +221,7 @@ fn public_futures_must_say_what_dropping_them_does_and_what_bounds_them() {
     }
 }
 
-/// Whoever implements a trait learns from it when its futures are dropped.
+/// An implementer of a trait learns from it when its futures are dropped.
 #[test]
 fn methods_of_public_traits_are_judged_by_their_own_words_or_by_those_of_the_trait() {
     let public = "    async fn wait(&self);\n}\n";

@@ -2,7 +2,7 @@
 //!
 //! A giant is a partition heavier than the level times the largest capacity: nobody can hold it and
 //! be level, so each gets a worker of its own and both are left out of the level. What always holds:
-//! fewer giants than workers, hence a level; all integers, products in 128 bits.
+//! fewer giants than workers, so there is a level; all integers, products in 128 bits.
 
 use std::cmp::Reverse;
 
@@ -103,7 +103,7 @@ pub(super) struct Band {
     pub(super) high_trigger: u64,
 }
 
-/// How far loads may stray from the level, in thousandths of it.
+/// How far loads may differ from the level, in thousandths of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tolerance {
     /// Where loads are brought to.

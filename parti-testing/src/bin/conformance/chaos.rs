@@ -1,4 +1,4 @@
-//! Random mixes of requests, and the servers that are struck meanwhile.
+//! Random mixes of requests, and servers with faults meanwhile.
 //!
 //! Separate from the table because it is about one target. What always holds: what does not come to
 //! an end after the faults counts as rejected.
@@ -49,8 +49,8 @@ pub(super) async fn mix(
     }
 }
 
-/// A mix on real servers that are struck by the schedule of the seed.
-pub(super) async fn strike(
+/// A mix on real servers under the faults that the seed schedules.
+pub(super) async fn under_faults(
     args: &Task,
     nodes: usize,
     options: ServerOptions,
@@ -70,26 +70,26 @@ pub(super) async fn strike(
     let steps = schedule(seed, duration, CLIENTS, nodes);
     let count = steps.len();
     let mut done = 0;
-    let striking = spawn_blocking(move || {
-        let struck = arena.strike(&steps, &mut |step| {
+    let running = spawn_blocking(move || {
+        let ended = arena.run_faults(&steps, &mut |step| {
             done += 1;
             eprintln!("    {done} of {count}: {step}");
         });
-        (struck, arena)
+        (ended, arena)
     });
-    let (ended, end) = oneshot::channel();
+    let (tell_end, end) = oneshot::channel();
     let faults = async move {
-        // Whoever waits for it is this function, after the mix.
-        drop(ended.send(striking.await));
+        // This function waits for it, after the mix.
+        drop(tell_end.send(running.await));
     };
     let promise = Promise {
         reads: Reads::MayBeStale,
         batches: Batches::Consecutive,
     };
     let mixed = mix(clients, seed, duration, promise, faults).await;
-    let struck = end.await.map_err(|error| stuck("the faults", &error))?;
-    let (struck, arena) = struck.map_err(|error| stuck("the faults", &error))?;
-    struck.map_err(|error: ServerError| stuck("a server that comes back", &error))?;
+    let ended = end.await.map_err(|error| stuck("the faults", &error))?;
+    let (ended, arena) = ended.map_err(|error| stuck("the faults", &error))?;
+    ended.map_err(|error: ServerError| stuck("a server that comes back", &error))?;
     drop(arena);
     Ok(mixed)
 }

@@ -35,7 +35,7 @@ struct Args {
     /// How many nodes each server is tried with
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,3")]
     nodes: Vec<usize>,
-    /// How long each server is struck while clients write
+    /// How long each server is under faults while clients write
     #[arg(long, value_name = "S", default_value_t = 20)]
     chaos_seconds: u64,
     /// What the faults and the mixes follow from

@@ -25,8 +25,8 @@ pub(super) async fn outages(cluster: NatsCluster) -> Report {
         let group = format!("outage-{}", count.fetch_add(1, Ordering::Relaxed));
         let cluster = Arc::clone(&cluster);
         // A case that failed may have left nodes dead or frozen behind.
-        let mended = with(&cluster, mend).await;
-        mended.unwrap_or_else(|error| panic!("the servers do not come back: {error:?}"));
+        let repaired = with(&cluster, repair).await;
+        repaired.unwrap_or_else(|error| panic!("the servers do not come back: {error:?}"));
         let store = open(&url, &group, nodes, HASTY).await;
         let url = url.clone();
         NatsRig {
@@ -62,7 +62,7 @@ impl Rig for NatsRig {
     }
 
     async fn start(&mut self) -> Result<(), Unable> {
-        with(&self.cluster, mend).await
+        with(&self.cluster, repair).await
     }
 
     async fn freeze(&mut self) -> Result<(), Unable> {
@@ -73,7 +73,7 @@ impl Rig for NatsRig {
     }
 
     async fn thaw(&mut self) -> Result<(), Unable> {
-        with(&self.cluster, mend).await
+        with(&self.cluster, repair).await
     }
 
     async fn fail_over(&mut self) -> Result<(), Unable> {
@@ -99,7 +99,7 @@ impl Rig for NatsRig {
 }
 
 /// Every node runs and the cluster is whole.
-fn mend(cluster: &mut NatsCluster) -> Result<(), ServerError> {
+fn repair(cluster: &mut NatsCluster) -> Result<(), ServerError> {
     for node in 0..cluster.len() {
         let server = cluster.node(node);
         match server.pid() {

@@ -25,7 +25,7 @@ use super::{Failure, Server, Task, chaos, rig};
 /// How long the stores in memory are mixed.
 const MEMORY_MIX: Duration = Duration::from_secs(2);
 
-/// How long a request waits for a server that is being struck: shorter than most blows.
+/// How long a request waits for a server under faults: shorter than most faults.
 pub(super) const HASTY: Duration = Duration::from_millis(500);
 
 /// What came out of one target.
@@ -101,7 +101,7 @@ async fn in_memory<S: Store + Clone>(
     end(name, start, (report, None), mix)
 }
 
-/// The suite on a healthy server, and a mix on one that is being struck.
+/// The suite on a healthy server, and a mix on one under faults.
 async fn real(args: &Task, server: &Server, nodes: usize) -> Result<Row, Failure> {
     let plural = if nodes == 1 { "node" } else { "nodes" };
     let name = format!("nats {}, {nodes} {plural}", server.name);
@@ -112,7 +112,7 @@ async fn real(args: &Task, server: &Server, nodes: usize) -> Result<Row, Failure
     eprintln!("    cases: {report}");
     let outages = rig::outages(cluster).await;
     eprintln!("    outages: {outages}");
-    let mix = chaos::strike(args, nodes, options).await?;
+    let mix = chaos::under_faults(args, nodes, options).await?;
     Ok(end(&name, start, (report, Some(outages)), mix))
 }
 

@@ -1,7 +1,7 @@
 //! The table of scenarios: what each stands for, what is done to the group, and what must hold.
 //!
 //! What always holds: beyond the last column of the table, every scenario is judged by the rules
-//! for all histories, see `Group::judge`. The table in docs/SCENARIOS.md has the same names.
+//! for all histories, see `Group::judge`. The table in docs/verification/SCENARIOS.md has the same names.
 
 use super::group::{Group, SCALED, Setup, Step, Timing};
 use super::{crashes, hands, network, outages, restarts, scale, splits};
@@ -23,7 +23,7 @@ const fn of(workers: usize) -> Setup {
     Setup { workers, ..SCALED }
 }
 
-/// A handoff that lasts, so that faults can strike within it.
+/// A handoff that lasts, so that faults can hit it.
 const LASTING: Setup = Setup {
     drain: 300,
     ..of(4)
@@ -61,15 +61,15 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
         run: restarts::rolling_update,
     },
     Scenario {
-        name: "rolling-update-held-seats",
+        name: "rolling-update-held-slots",
         problem: "a new version is rolled out pod by pod",
-        faults: "each of 6 ends with its seat held and is replaced",
+        faults: "each of 6 ends with its slot held and is replaced",
         holds: "no partition ever moves, no emergency",
         setup: Setup {
             hold: Some(15_000),
             ..of(6)
         },
-        run: restarts::rolling_update_with_held_seats,
+        run: restarts::rolling_update_with_held_slots,
     },
     Scenario {
         name: "rapid-scaling",
@@ -111,8 +111,8 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
     },
     Scenario {
         name: "cascading-failures",
-        problem: "whoever takes over the load dies of it",
-        faults: "kill -9 of one, then of whoever took over most, 2 times (4)",
+        problem: "the worker that takes over the load dies of it",
+        faults: "kill -9 of one, then of the one that took over most, 2 times (4)",
         holds: "each take-over within a lease",
         setup: of(6),
         run: crashes::cascading_failures,
@@ -259,12 +259,12 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
         run: splits::the_leader_split_off,
     },
     Scenario {
-        name: "foreign-writes",
+        name: "external-writes",
         problem: "an operator edits the bucket",
         faults: "keys of a running group deleted, overwritten and added, one after another",
-        holds: "even and every record mended within 3 leases of each",
+        holds: "even and every record repaired within 3 leases of each",
         setup: of(4),
-        run: hands::foreign_writes,
+        run: hands::external_writes,
     },
     Scenario {
         name: "bucket-deleted",
@@ -309,7 +309,7 @@ pub(super) const BY_NAME: [Scenario; 1] = [Scenario {
 }];
 
 impl Scenario {
-    /// Its row in the table of docs/SCENARIOS.md.
+    /// Its row in the table of docs/verification/SCENARIOS.md.
     pub(super) fn row(&self) -> String {
         let (setup, timing) = (&self.setup, &self.setup.timing);
         let nodes = match setup.nodes {
@@ -328,7 +328,7 @@ impl Scenario {
     }
 }
 
-/// The table of docs/SCENARIOS.md.
+/// The table of docs/verification/SCENARIOS.md.
 pub(super) fn table() -> String {
     let head = "| scenario | problem | faults | what must hold | group |\n|---|---|---|---|---|";
     let rows = SCENARIOS.iter().chain(&BY_NAME).map(Scenario::row);
@@ -347,7 +347,7 @@ mod tests {
     /// A page that promises a scenario nobody runs. `PARTI_WRITE_DOCS=1` writes it again.
     #[test]
     fn the_table_of_the_page_is_that_of_the_code() {
-        let page = root().join("docs/SCENARIOS.md");
+        let page = root().join("docs/verification/SCENARIOS.md");
         let present = std::fs::read_to_string(&page).expect("the page is there");
         let (before, rest) = present.split_once(BEGIN).expect("the place begins");
         let (_, after) = rest.split_once(END).expect("the place ends");

@@ -1,7 +1,7 @@
-//! Other hands in the bucket: what an operator does with the `nats` command line.
+//! External writers in the bucket: what an operator does with the `nats` command line.
 //!
-//! The protocol is spoken here in its bare form, not through the store, because that is what such
-//! hands do: they know nothing of conditions, records or groups.
+//! The protocol is used here in its bare form, not through the store, because that is what such
+//! writers do: they know nothing of conditions, records or groups.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -13,28 +13,34 @@ use super::group::{Group, Step, ensure, words};
 use super::worker::now_ms;
 
 /// What is done to a worker, by its ID.
-type Hand = fn(&str) -> Deed;
+type MakeWrite = fn(&str) -> ExternalWrite;
 
 /// Keys are deleted, overwritten and added by somebody else.
-pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
+pub(super) fn external_writes(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
     let mut worst = 0;
-    let hands: [(&str, Hand); 7] = [
-        ("an unknown key", |_| Deed::put("notes.todo", "call Bob")),
+    let writes: [(&str, MakeWrite); 7] = [
+        ("an unknown key", |_| {
+            ExternalWrite::put("notes.todo", "call Bob")
+        }),
         ("an assignment deleted", |id| {
-            Deed::delete(&format!("a.{id}"))
+            ExternalWrite::delete(&format!("a.{id}"))
         }),
         ("an assignment overwritten", |id| {
-            Deed::put(&format!("a.{id}"), "{}")
+            ExternalWrite::put(&format!("a.{id}"), "{}")
         }),
-        ("a session deleted", |id| Deed::delete(&format!("w.{id}"))),
+        ("a session deleted", |id| {
+            ExternalWrite::delete(&format!("w.{id}"))
+        }),
         ("a session overwritten", |id| {
-            Deed::put(&format!("w.{id}"), "?")
+            ExternalWrite::put(&format!("w.{id}"), "?")
         }),
-        ("the head overwritten", |_| Deed::put("head", "null")),
-        ("the head deleted", |_| Deed::delete("head")),
+        ("the head overwritten", |_| {
+            ExternalWrite::put("head", "null")
+        }),
+        ("the head deleted", |_| ExternalWrite::delete("head")),
     ];
-    for (what, deed) in hands {
+    for (what, write) in writes {
         let follower = group.follower()?;
         let id = group.look(follower, |life| {
             life.lines
@@ -43,10 +49,10 @@ pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
                 .unwrap_or_default()
         });
         let since = now_ms();
-        do_deed(group, &deed(&id))?;
+        apply_write(group, &write(&id))?;
         let limit = group.bound();
-        let mended = group.until("every record mended", limit, is_mended);
-        mended.map_err(|reason| format!("after {what}: {reason}"))?;
+        let repaired = group.until("every record repaired", limit, is_repaired);
+        repaired.map_err(|reason| format!("after {what}: {reason}"))?;
         let settled = group.until_settled(limit);
         settled.map_err(|reason| format!("after {what}: {reason}"))?;
         worst = worst.max(now_ms() - since);
@@ -59,7 +65,7 @@ pub(super) fn foreign_writes(group: &mut Group) -> Step<()> {
 }
 
 /// Whether the bucket has a readable record of everything that runs.
-fn is_mended(group: &Group) -> bool {
+fn is_repaired(group: &Group) -> bool {
     let Ok(history) = group.history() else {
         return false;
     };
@@ -108,17 +114,17 @@ pub(super) fn delete_bucket(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
     let address = group.cluster.addresses()[0];
     let delete = "SUB _INBOX.x 1\r\nPUB $JS.API.STREAM.DELETE.KV_parti_demo _INBOX.x 0\r\n\r\n";
-    speak(address, delete, "\"success\":true").map_err(words("the deletion"))
+    exchange(address, delete, "\"success\":true").map_err(words("the deletion"))
 }
 
 /// A write as the `nats` command line does it.
-struct Deed {
+struct ExternalWrite {
     key: String,
     value: String,
     header: &'static str,
 }
 
-impl Deed {
+impl ExternalWrite {
     fn put(key: &str, value: &str) -> Self {
         let (key, value) = (key.to_owned(), value.to_owned());
         Self {
@@ -138,21 +144,21 @@ impl Deed {
     }
 }
 
-fn do_deed(group: &Group, deed: &Deed) -> Step<()> {
-    let headers = format!("NATS/1.0\r\n{}\r\n", deed.header);
-    let total = headers.len() + deed.value.len();
+fn apply_write(group: &Group, write: &ExternalWrite) -> Step<()> {
+    let headers = format!("NATS/1.0\r\n{}\r\n", write.header);
+    let total = headers.len() + write.value.len();
     let message = format!(
         "SUB _INBOX.x 1\r\nHPUB $KV.parti_demo.{} _INBOX.x {} {total}\r\n{headers}{}\r\n",
-        deed.key,
+        write.key,
         headers.len(),
-        deed.value
+        write.value
     );
     let address = group.cluster.addresses()[0];
-    speak(address, &message, "\"seq\":").map_err(words("a foreign hand"))
+    exchange(address, &message, "\"seq\":").map_err(words("an external writer"))
 }
 
 /// Says something to the server and waits for a word in its answer.
-fn speak(address: std::net::SocketAddr, message: &str, word: &str) -> std::io::Result<()> {
+fn exchange(address: std::net::SocketAddr, message: &str, word: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let hello = "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n";

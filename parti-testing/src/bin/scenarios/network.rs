@@ -56,7 +56,9 @@ pub(super) fn gray_failure(group: &mut Group) -> Step<()> {
         format!("{rebalances} rebalances for slowness")
     })?;
     let elected = group.events(since, "leader");
-    ensure(elected == 0, || "a slow leader lost its office".to_owned())?;
+    ensure(elected == 0, || {
+        "a slow leader lost its leadership".to_owned()
+    })?;
     group.figure("delay_ms", u64::try_from(delay.as_millis()).unwrap_or(0));
     Ok(())
 }

@@ -67,8 +67,8 @@ pub(super) fn rolling_update(group: &mut Group) -> Step<()> {
     })
 }
 
-/// Each is replaced while its seat is held.
-pub(super) fn rolling_update_with_held_seats(group: &mut Group) -> Step<()> {
+/// Each is replaced while its slot is held.
+pub(super) fn rolling_update_with_held_slots(group: &mut Group) -> Step<()> {
     group.until_settled(group.soon())?;
     let before = group.owners();
     let since = now_ms();

@@ -118,7 +118,7 @@ fn memory(group: &mut Group) -> Step<()> {
     })
 }
 
-/// Fifty workers are replaced while their seats are held.
+/// Fifty workers are replaced while their slots are held.
 fn update(group: &mut Group) -> Step<()> {
     let (before, since) = (group.owners(), now_ms());
     let last = group.living().last().copied().unwrap_or(0);

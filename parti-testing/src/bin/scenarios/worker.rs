@@ -1,4 +1,4 @@
-//! One worker process: started, struck, and listened to.
+//! One worker process: how it is started, hit by faults, and read.
 //!
 //! It is separate from the group because what a process says arrives on a thread of its own. What
 //! always holds: every line is in a file before it can be looked at, so a failing run can be read.

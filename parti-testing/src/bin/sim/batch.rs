@@ -139,7 +139,7 @@ fn verdict(report: &BatchReport, args: &Args) -> Result<(), Failure> {
     if !missing.is_empty() {
         return Err(Failure::new(
             format!("{} runs never saw {}", report.runs, missing.join(", ")),
-            "mend the generator in parti-testing/src/simulator/plans/generate.rs, or run more seeds",
+            "fix the generator in parti-testing/src/simulator/plans/generate.rs, or run more seeds",
         ));
     }
     let rarest = report.rarest(10);
@@ -158,7 +158,7 @@ pub(super) fn incoherent(error: &dyn std::error::Error) -> Failure {
     let what = format!("a generated plan is incoherent: {error}");
     Failure::new(
         what,
-        "mend the generator in parti-testing/src/simulator/plans/generate.rs",
+        "fix the generator in parti-testing/src/simulator/plans/generate.rs",
     )
 }
 

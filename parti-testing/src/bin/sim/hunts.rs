@@ -52,7 +52,7 @@ pub(crate) fn hunt(word: &str, args: &Args) -> Result<(), Failure> {
         None => Ok(()),
         Some(first) => Err(Failure::new(
             format!("{} planted bugs were missed: {wrong:?}", wrong.len()),
-            format!("cargo xtask sim --planted {first}; then mend the checker or the generator"),
+            format!("cargo xtask sim --planted {first}; then fix the checker or the generator"),
         )),
     }
 }

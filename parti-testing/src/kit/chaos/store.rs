@@ -1,6 +1,6 @@
 //! A store of which each worker has its own faulty handle.
 //!
-//! It is separate from the store in memory, which has one state for all: here a fault strikes one
+//! It is separate from the store in memory, which has one state for all: here a fault hits one
 //! worker. Time is tokio's, so a test with paused time runs through hours in a moment. What always
 //! holds: a request that was sent is carried out or lost, whether or not somebody still waits for
 //! its answer, and a watch never hides a gap: it says `Lost`.
@@ -120,7 +120,7 @@ impl Store for FaultyStore {
             if this.carry(Way::Request).await {
                 let reply = this.stores.inner.execute(op).await;
                 if this.carry(Way::Answer).await {
-                    // Whoever gave up waiting is not interested.
+                    // A caller that gave up waiting is not interested.
                     let _ = answered.send(reply);
                 }
             }

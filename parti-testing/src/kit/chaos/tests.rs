@@ -67,7 +67,7 @@ async fn late_repeated_and_slow_messages_are_within_the_contract() {
     assert!(report.is_ok(), "{report}");
 }
 
-/// A delay that strikes the wrong worker, or nobody, shows nothing about leases.
+/// A delay that hits the wrong worker, or none, shows nothing about leases.
 #[tokio::test(start_paused = true)]
 async fn a_delay_counts_in_each_direction_and_for_its_worker_only() {
     let (chaos, _, a, b) = world();
@@ -107,22 +107,22 @@ async fn a_commit_whose_answer_is_late_or_cut_off_is_unknown_and_stored() {
     chaos
         .partition_network(&names(&["a"]), Cut::Answers)
         .expect("known");
-    let error = put(&a, "deaf").await.expect_err("no answer");
+    let error = put(&a, "no-answers").await.expect_err("no answer");
     assert_eq!(error.kind, StoreErrorKind::Unknown);
-    assert!(memory.entry("deaf").is_some());
+    assert!(memory.entry("no-answers").is_some());
     chaos.heal();
     chaos
         .partition_network(&names(&["a"]), Cut::Requests)
         .expect("known");
     let mut kinds = BTreeSet::new();
     for _ in 0..30 {
-        let error = put(&a, "dumb").await.expect_err("no answer");
+        let error = put(&a, "no-requests").await.expect_err("no answer");
         kinds.insert(error.kind);
     }
     // Some clients notice a cut soon and some late.
     let both = [StoreErrorKind::Unknown, StoreErrorKind::Unavailable];
     assert_eq!(kinds, BTreeSet::from(both));
-    assert_eq!(memory.entry("dumb"), None);
+    assert_eq!(memory.entry("no-requests"), None);
 }
 
 /// What a cut held is either lost or late; a fake that knows only one of them hides half the bugs.

@@ -49,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "a deletion of a key that was never written is a write",
-        why: "a leader that collects twice would be told that it lost its office",
+        why: "a leader that collects twice would be told that it lost its leadership",
         run: |store| Box::pin(delete_nothing(store)),
     },
     Case {

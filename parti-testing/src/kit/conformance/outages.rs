@@ -33,8 +33,8 @@ pub enum Unable {
 /// A store with somebody who can take it away. The handle stays the same all the time.
 ///
 /// # Cancellation safety
-/// A case that takes too long is dropped wherever it is, the deed it waits for included, and its rig
-/// with it; whatever a rig has started must end with it. A deed is bounded by the time of its case.
+/// A case that takes too long is dropped wherever it is, the action it waits for included, and its rig
+/// with it; whatever a rig has started must end with it. An action is bounded by the time of its case.
 #[async_trait]
 pub trait Rig: Send {
     /// The store as a client has it.

@@ -127,7 +127,7 @@ impl Tale {
     }
 }
 
-/// A checker that rejects good stores is switched off by whoever it annoys.
+/// A checker that rejects good stores is switched off by the developers it annoys.
 #[test]
 fn what_a_correct_store_does_is_accepted() {
     let mut tale = Tale::default();

@@ -71,7 +71,7 @@ async fn the_faulty_store_is_accepted_under_every_fault() {
             .iter()
             .map(|name| Arc::new(chaos.worker(name)) as Arc<dyn Store>);
         let clients = clients.collect();
-        let faults = strike(&chaos, &names);
+        let faults = inject(&chaos, &names);
         let history = run(clients, seeded(seed), faults).await.expect("settles");
         let tally = Tally::from(&history);
         unknown += tally.unknown;
@@ -88,7 +88,7 @@ async fn the_faulty_store_is_accepted_under_every_fault() {
     assert!(enough, "the faults did little: {unknown} {not_sent}");
 }
 
-async fn strike(chaos: &FaultyStores, names: &[String]) {
+async fn inject(chaos: &FaultyStores, names: &[String]) {
     let (some, ms) = (Share::percent(20).expect("a share"), Duration::from_millis);
     for (number, name) in names.iter().enumerate() {
         let cut = [Cut::Both, Cut::Requests, Cut::Answers][number % 3];

@@ -1,7 +1,7 @@
 //! What a proxy knows: its faults, its connections, and the bytes that are on their way.
 //!
 //! It is separate from the threads that move bytes, so that a fault is one change of one value.
-//! What always holds: whoever changes it wakes everybody who waits for a change.
+//! What always holds: every change wakes everybody who waits for a change.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -301,7 +301,7 @@ impl State {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.server = Some(server);
             connection.threads += threads;
-            // A fault may have struck while it was being connected.
+            // A fault may have begun while it was being connected.
             connection.doom(connection.fate);
         }
     }

@@ -199,7 +199,7 @@ pub struct Finding {
 }
 
 impl Hunt {
-    /// The row of the table in `docs/PLANTED.md`, up to what was measured.
+    /// The row of the table in `docs/verification/PLANTED.md`, up to what was measured.
     #[must_use]
     pub fn row(&self) -> String {
         let bug = self.bug;

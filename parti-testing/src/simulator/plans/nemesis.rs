@@ -84,7 +84,7 @@ impl Nemesis {
     /// One worker after the other leaves with its seat held for `hold`, and its successor comes two
     /// seconds later. Nothing else happens, so the seed changes little.
     #[must_use]
-    pub fn rolling_update_with_held_seats(hold: Duration, every: Duration) -> Self {
+    pub fn rolling_update_with_held_slots(hold: Duration, every: Duration) -> Self {
         let leave = Leave::Restart {
             hold_ms: millis(hold),
         };

@@ -28,7 +28,7 @@ pub(in crate::simulator) struct SimStore {
     /// The most bytes of a value, while nothing limits it further.
     usual_value: usize,
     /// Whether the bucket was created during the run; the first one always was there.
-    created_anew: bool,
+    created_again: bool,
     deleted: bool,
     /// What was written up to here was wiped.
     wiped: Revision,
@@ -129,7 +129,7 @@ impl SimStore {
                 self.log.truncate(kept.get() as usize);
                 let skip = self.wiped.get() as usize;
                 let left = self.log.iter().skip(skip).map(|(_, entry)| entry);
-                self.kv.set_back(left);
+                self.kv.roll_back(left);
                 self.by_key.clear();
                 for (index, (_, entry)) in self.log.iter().enumerate().skip(skip) {
                     self.by_key
@@ -154,7 +154,7 @@ impl SimStore {
         self.log.clear();
         self.by_key.clear();
         self.vanished.clear();
-        (self.began, self.created_anew, self.deleted) = (now, true, false);
+        (self.began, self.created_again, self.deleted) = (now, true, false);
         self.wiped = Revision::ZERO;
     }
 
@@ -177,7 +177,7 @@ impl SimStore {
 
     pub(in crate::simulator) fn info(&self) -> StoreInfo {
         // One that was created again does not know for how long it has been there, as a real one.
-        let known = !self.created_anew;
+        let known = !self.created_again;
         let age = if known { Duration::MAX } else { Duration::ZERO };
         StoreInfo {
             age,

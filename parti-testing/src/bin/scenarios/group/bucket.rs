@@ -38,16 +38,16 @@ impl Group {
     }
 
     /// The generations since then that began a rebalance, not those that carry one on or only
-    /// change the office.
+    /// change the leader.
     pub(crate) fn rebalances(&self, since_ms: u64) -> Step<Vec<AuditEntry>> {
-        let office = |entry: &AuditEntry| {
+        let of_leadership = |entry: &AuditEntry| {
             matches!(
                 entry.cause,
                 Cause::Takeover | Cause::Resignation | Cause::Resume
             )
         };
         let entries = self.audit(since_ms)?.into_iter();
-        Ok(entries.filter(|entry| !office(entry)).collect())
+        Ok(entries.filter(|entry| !of_leadership(entry)).collect())
     }
 
     /// Nobody was declared lost since then.

@@ -26,7 +26,7 @@ pub(crate) struct Setup {
     pub(crate) drain: u64,
     /// How many servers.
     pub(crate) nodes: usize,
-    /// For how long a worker that ends holds its seat, instead of handing over.
+    /// For how long a worker that ends holds its slot, instead of a handoff.
     pub(crate) hold: Option<u64>,
     /// How many workers each process is, if they share processes; such have no proxies.
     pub(crate) shared: &'static [usize],

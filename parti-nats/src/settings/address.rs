@@ -7,7 +7,7 @@ use std::fmt;
 
 use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
 
-use crate::opening::error::OpenError;
+use crate::settings::error::OpenError;
 
 /// The servers to try, without user and password: the client writes addresses into its log.
 pub(crate) struct Addresses {

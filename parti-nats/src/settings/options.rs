@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_nats::ConnectOptions;
 
-use crate::opening::error::OpenError;
-use crate::requests::violation::random;
+use crate::settings::error::OpenError;
+use crate::wire::random::random;
 
 /// The longest pause between two attempts to reconnect: a lease must not run out in a pause.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);

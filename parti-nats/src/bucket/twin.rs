@@ -17,12 +17,11 @@ use parti_core::StoreFault;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use crate::opening::bucket::StreamInfo;
-use crate::opening::options::ApiPrefix;
+use crate::bucket::StreamInfo;
 use crate::requests::api::{Api, connection};
+use crate::settings::options::ApiPrefix;
+use crate::wire::key::GROUP_SUBJECT;
 
-/// What the subject of every group begins with.
-pub(crate) const SUBJECT_PREFIX: &str = "parti.group.";
 /// For how long a group that was heard of counts as alive: some of its looks, of which each reaches one
 /// of ours.
 const ALIVE_FOR: Duration = Duration::from_secs(300);
@@ -87,7 +86,7 @@ impl Twins {
         };
         let domain = info.domain.clone().unwrap_or_default();
         let own = Identity { created, domain };
-        let subject = format!("{SUBJECT_PREFIX}{}", api.names.bucket);
+        let subject = format!("{GROUP_SUBJECT}{}", api.names.bucket);
         if !api.is_connected() || api.violations.forbids_twins(connection(api)) {
             return;
         }

@@ -5,6 +5,7 @@
 //! workers run.
 
 mod settings;
+pub(crate) mod twin;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,13 +14,13 @@ use parti_core::{StoreError, StoreErrorKind, StoreFault};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-pub(crate) use crate::opening::bucket::settings::StreamConfig;
-use crate::opening::error::OpenError;
-use crate::opening::version::{MINIMUM_SERVER, check_version};
+pub(crate) use crate::bucket::settings::StreamConfig;
 use crate::requests::api::{Api, connection};
-use crate::requests::key::Names;
-use crate::requests::outcome::{Failure, code};
-use crate::requests::timestamp::parse_nanos;
+use crate::settings::error::{OpenError, ensure_version};
+use crate::wire::key::Names;
+use crate::wire::outcome::{Failure, code};
+use crate::wire::timestamp::parse_nanos;
+use crate::wire::version::{MINIMUM_SERVER, is_good_enough};
 
 /// What the server says about the stream.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,7 +47,7 @@ impl StreamInfo {
     /// What makes the stream unfit: settings, and a leader that is too old.
     pub(crate) fn faults(&self, names: &Names, prefix: &str) -> Vec<StoreFault> {
         let version = self.leader_version();
-        let too_old = version.is_none_or(|found| check_version(found).is_err());
+        let too_old = version.is_none_or(|found| !is_good_enough(found));
         let too_old = too_old.then(|| StoreFault {
             setting: "the version of the stream's leader".to_owned(),
             found: version.unwrap_or("older than 2.11").to_owned(),
@@ -98,7 +99,7 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
         found => found.map_err(failed("look up the bucket"))?,
     };
     let version = found.leader_version().unwrap_or("older than 2.11");
-    check_version(version)?;
+    ensure_version(version)?;
     if let Some((setting, found, needed)) = found.config.mismatch(names, &api.options.bucket_prefix)
     {
         return Err(OpenError::BucketMismatch {
@@ -190,6 +191,38 @@ async fn ask(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
     let info: StreamInfo = api.call(&method, &Nothing {}, deadline).await?;
     api.leader.saw(info.leader_version(), connection(api));
     Ok(info)
+}
+
+/// Refuses a stream leader that is too old; asks for its version unless it has just said it.
+pub(crate) async fn check_leader(api: &Api, deadline: Instant) -> Result<(), Failure> {
+    if api.leader.is_known_good(connection(api)) {
+        return Ok(());
+    }
+    let info = info(api, deadline).await.map_err(unsent)?;
+    match info.leader_version() {
+        Some(version) if is_good_enough(version) => Ok(()),
+        version => Err(Failure::TooOld {
+            found: version.unwrap_or("older than 2.11").to_owned(),
+        }),
+    }
+}
+
+/// A question before a commit failed: nothing of the commit was sent.
+pub(crate) fn unsent(failure: Failure) -> Failure {
+    match failure {
+        Failure::TimedOut { .. } | Failure::Broken(_) | Failure::Malformed(_) => {
+            Failure::NotAsked(failure.to_string())
+        }
+        other @ (Failure::NotConnected { .. }
+        | Failure::NotCommitted
+        | Failure::TooOld { .. }
+        | Failure::NotAsked(_)
+        | Failure::NoResponders
+        | Failure::TooLarge(_)
+        | Failure::BadSubject(_)
+        | Failure::Denied { .. }
+        | Failure::Server { .. }) => other,
+    }
 }
 
 /// The subjects that match a filter and have a message, according to the stream's leader.

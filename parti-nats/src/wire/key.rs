@@ -3,6 +3,9 @@
 //! It is separate because a key goes unquoted into a subject, where `*`, `>` and spaces have
 //! meaning: nothing outside the alphabet may pass.
 
+/// What the subject begins with on which the stores of a group say which bucket they use.
+pub(crate) const GROUP_SUBJECT: &str = "parti.group.";
+
 /// The longest key in bytes; the server limits a whole protocol line to 4096.
 pub(crate) const MAX_KEY_LEN: usize = 1024;
 

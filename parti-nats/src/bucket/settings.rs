@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::opening::options::{NatsOptions, Storage};
-use crate::requests::key::Names;
+use crate::settings::options::{NatsOptions, Storage};
+use crate::wire::key::Names;
 
 /// A setting that makes the stream unfit: its name, what was found and what is needed.
 pub(super) type Mismatch = (&'static str, String, String);

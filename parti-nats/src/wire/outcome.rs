@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parti_core::{StoreError, StoreErrorKind};
 
-use crate::opening::version::MINIMUM_SERVER;
+use crate::wire::version::MINIMUM_SERVER;
 
 /// Error numbers of the server that something here depends on.
 pub(crate) mod code {
@@ -186,6 +186,11 @@ impl fmt::Display for Failure {
             Self::Malformed(why) => write!(f, "an answer that cannot be read: {why}"),
         }
     }
+}
+
+/// A request that can never succeed as it is.
+pub(crate) fn rejected(message: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Rejected, message)
 }
 
 #[cfg(test)]

@@ -11,16 +11,16 @@ use async_nats::{Client, ConnectOptions};
 use parti_core::GroupName;
 use tokio::time::{sleep, timeout};
 
-use crate::opening::address::Addresses;
-use crate::opening::bucket;
-use crate::opening::error::OpenError;
-use crate::opening::options::{NatsOptions, tuned};
-use crate::opening::version::check_version;
-use crate::read::listing::PageSize;
+use crate::bucket;
+use crate::bucket::twin::Twins;
 use crate::requests::api::Api;
-use crate::requests::key::Names;
+use crate::requests::page_size::PageSize;
 use crate::requests::violation::{ConnectionEvents, Hearing, Violations};
+use crate::settings::address::Addresses;
+use crate::settings::error::{OpenError, ensure_version};
+use crate::settings::options::{NatsOptions, tuned};
 use crate::store::NatsStore;
+use crate::wire::key::Names;
 
 /// How often to look whether a client has its first connection.
 const FIRST_LOOKS: Duration = Duration::from_millis(20);
@@ -142,7 +142,7 @@ impl NatsStore {
     ) -> Result<Self, OpenError> {
         let client = first_connection(client).await;
         if let Some(server) = client.try_server_info() {
-            check_version(&server.version)?;
+            ensure_version(&server.version)?;
         }
         let names = Names::new(format!("{}{group}", options.bucket_prefix));
         let api = Api {
@@ -153,12 +153,13 @@ impl NatsStore {
             page_size: Arc::new(PageSize::new()),
             leader: Arc::default(),
             replies: Arc::default(),
-            twins: Arc::default(),
         };
         let info = bucket::open(&api).await?;
-        api.twins.look(&api, &info);
+        let twins = Arc::<Twins>::default();
+        twins.look(&api, &info);
         Ok(Self {
             api: Arc::new(api),
+            twins,
             message_limit: info.config.max_msg_size,
         })
     }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use crate::opening::options::ApiPrefix;
-use crate::opening::version::{MINIMUM_SERVER, ServerVersion};
-use crate::requests::outcome::{Failure, code};
+use crate::settings::options::ApiPrefix;
+use crate::wire::outcome::{Failure, code};
+use crate::wire::version::{MINIMUM_SERVER, ServerVersion, is_good_enough};
 
 /// Why [`NatsStore::connect`](crate::NatsStore::connect) and its siblings failed.
 ///
@@ -102,14 +102,18 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
-    pub(crate) fn too_old(found: &str) -> Self {
-        Self::ServerTooOld {
-            found: found.to_owned(),
-            needed: MINIMUM_SERVER,
-        }
+/// Refuses a server that is too old, or whose version cannot be read.
+pub(crate) fn ensure_version(found: &str) -> Result<(), OpenError> {
+    if is_good_enough(found) {
+        return Ok(());
     }
+    Err(OpenError::ServerTooOld {
+        found: found.to_owned(),
+        needed: MINIMUM_SERVER,
+    })
+}
 
+impl OpenError {
     /// A failed request of the opening, named by its purpose.
     pub(crate) fn from_failure(failure: Failure, purpose: &str, api: &ApiPrefix) -> Self {
         let purpose = purpose.to_owned();
@@ -146,5 +150,20 @@ impl OpenError {
                 reason: other.to_string(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Version 2.12.0 checks conditions wrongly: a group on it has no exclusion at all.
+    #[test]
+    fn an_old_or_unreadable_version_is_refused_with_both_versions() {
+        for found in ["2.12.0", "2.10.26", "unknown"] {
+            let error = ensure_version(found).expect_err(found).to_string();
+            assert!(error.contains(found) && error.contains("2.12.1"), "{error}");
+        }
+        assert_eq!(ensure_version("2.12.1"), Ok(()));
     }
 }
