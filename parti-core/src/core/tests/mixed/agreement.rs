@@ -338,7 +338,7 @@ fn a_session_that_cannot_be_read_keeps_the_mode_from_being_loosened() {
     let mut world = World::new(4);
     world.start(|b| b.expected_workers(1));
     world.run(secs(5));
-    let last = world.start(|b| overlap(b));
+    let last = world.start(overlap);
     world.run(secs(30));
     assert_eq!(counts(&world), [2, 2]);
     let own = world.nodes[last].core.status().worker.expect("id");
