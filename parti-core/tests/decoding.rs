@@ -73,7 +73,7 @@ fn memory(bytes: &[u8]) -> u64 {
     .bytes_max
 }
 
-/// Nine bytes once made a reader reserve 64 MiB: whoever can write into a bucket could stop a group.
+/// Nine bytes once made a reader reserve 64 MiB: anyone who can write into a bucket could stop a group.
 #[test]
 fn reading_takes_no_more_memory_than_a_small_multiple_of_what_is_read() {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;

@@ -1,6 +1,6 @@
 //! Opening a store: connect, check the server, open the bucket.
 //!
-//! It is separate because it is the only part that speaks to people: each failure names what was
+//! It is separate because it is the only part whose errors people read first: each failure names what was
 //! found and what is needed, and none of them repeats a password that stood in the address.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::bucket;
 use crate::bucket::twin::Twins;
 use crate::requests::api::Api;
 use crate::requests::page_size::PageSize;
-use crate::requests::violation::{ConnectionEvents, Hearing, Violations};
+use crate::requests::violation::{ClientEvents, ConnectionEvents, Violations};
 use crate::settings::address::Addresses;
 use crate::settings::error::{OpenError, ensure_version};
 use crate::settings::options::{NatsOptions, tuned};
@@ -75,7 +75,7 @@ impl NatsStore {
     ) -> Result<Self, OpenError> {
         options.check()?;
         let addresses = Addresses::parse(url)?;
-        let violations = Violations::new(Hearing::Own);
+        let violations = Violations::new(ClientEvents::Own);
         let events = violations.clone();
         let connect = addresses.authenticate(tuned(connect, &options));
         let connect = connect.event_callback(move |event| {
@@ -113,7 +113,13 @@ impl NatsStore {
         options: NatsOptions,
     ) -> Result<Self, OpenError> {
         options.check()?;
-        Self::open(client, group, options, Violations::new(Hearing::Deaf)).await
+        Self::open(
+            client,
+            group,
+            options,
+            Violations::new(ClientEvents::Missing),
+        )
+        .await
     }
 
     /// As [`NatsStore::with_client`], with the events of the client, so that missing permissions

@@ -37,7 +37,7 @@ impl NatsStore {
         &self.api.names.bucket
     }
 
-    /// The connection, for whoever wants to use it for more.
+    /// The connection, for callers that want to use it for more.
     #[must_use]
     pub fn client(&self) -> &async_nats::Client {
         &self.api.client

@@ -148,7 +148,7 @@ impl PartitionHandler for Tell {
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let source = FileSource::new(arguments.file, Duration::from_millis(arguments.every_ms));
-    // A file that cannot be read is better found now than by whoever comes to lead.
+    // A file that cannot be read is better found now than by a later leader.
     println!("{} partitions in the file", source.list().await?.len());
     let config = Config::builder(&arguments.group)
         .preset(Preset::Fast)

@@ -16,7 +16,7 @@ pub enum Ended {
     Stopped,
     /// It could not start.
     StartFailed(StartError),
-    /// The bucket was deleted, created again, wiped or set back, and the configuration says
+    /// The bucket was deleted, created again, wiped or rolled back, and the configuration says
     /// [`OnBucketLost::Halt`](parti_core::OnBucketLost::Halt).
     HistoryLost(HistoryLoss),
     /// The driver ended without a stop: the runtime shut down, or a defect of the library. Guards

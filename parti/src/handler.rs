@@ -1,7 +1,7 @@
 //! What a user implements: what to do when a partition comes and when it goes.
 //!
 //! It is separate because it is the whole contract between the library and the work. What always
-//! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first. Whoever
+//! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first. A program that
 //! only wants to know takes [`Hooks`](crate::events::Hooks), which no handoff waits for.
 
 use std::fmt;

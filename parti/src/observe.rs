@@ -5,8 +5,6 @@
 pub(crate) mod catalogue;
 pub(crate) mod health;
 pub(crate) mod hooks;
-#[cfg(feature = "prometheus")]
-pub(crate) mod http;
 pub(crate) mod instrument;
 pub(crate) mod log;
 pub(crate) mod meter;

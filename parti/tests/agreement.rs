@@ -1,5 +1,5 @@
 //! Settings and lists that differ between the workers of a group: who may not join is told why, all else is
-//! a condition, and whoever was there keeps what it has.
+//! a condition, and a worker that was there keeps what it has.
 
 #[path = "support/recorder.rs"]
 mod recorder;

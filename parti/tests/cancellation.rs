@@ -189,7 +189,7 @@ async fn a_change_of_the_list_dropped_at_any_moment_is_made_whole_or_not_at_all(
     assert!(untouched > 2 && done > 2, "{untouched} and {done}");
 }
 
-/// Whoever waits in a `select!` drops the wait each time around.
+/// A caller that waits in a `select!` drops the wait each time around.
 #[tokio::test(start_paused = true)]
 async fn waits_and_questions_dropped_midway_change_nothing_and_can_be_asked_again() {
     let (store, handler) = (LocalStore::new(), Recorder::new("a"));

@@ -1,5 +1,5 @@
 //! A user's future that panics in a destructor when it is cut short: a task that ended so once left
-//! whoever waited for its answer waiting for ever.
+//! its caller waiting for ever.
 
 #[path = "support/recorder.rs"]
 mod recorder;

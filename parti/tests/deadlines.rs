@@ -78,7 +78,7 @@ async fn a_stop_without_a_store_ends_within_its_own_bound_and_says_what_failed()
             store.stall(kind, usize::MAX);
         }
         let begun = Instant::now();
-        worker.stop(mode).await.expect_err("the seat was not freed");
+        worker.stop(mode).await.expect_err("the slot was not freed");
         let bound = config.shutdown_timeout() + config.drain_timeout() * 3 + config.lease();
         assert!(begun.elapsed() < bound, "{mode:?}: {:?}", begun.elapsed());
         assert_eq!(worker.state(), State::Shutdown);

@@ -55,7 +55,7 @@ fn assert_owned_by(explanation: &Explanation, manager: &Manager) {
     assert_eq!(explanation.gaps, [], "{explanation}");
 }
 
-/// "Why did it move" must be answered after a join, a drain and a crash, by whoever is left.
+/// "Why did it move" must be answered after a join, a drain and a crash, by the workers that are left.
 #[tokio::test(start_paused = true)]
 async fn explain_names_the_cause_after_a_join_a_drain_and_a_crash() {
     let (store, handler) = (LocalStore::new(), Recorder::new("a"));

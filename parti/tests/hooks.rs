@@ -114,7 +114,7 @@ async fn an_empty_first_assignment_is_told() {
     assert!(changes[0].assigned.is_empty() && changes[0].added.is_empty());
 }
 
-/// A stop is no generation; whoever is told so would look for a rebalance that never was.
+/// A stop is no generation; an operator who is told so would look for a rebalance that never was.
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_stops_at_once_says_why_its_assignment_ended() {
     let (store, handler) = (LocalStore::new(), Recorder::new("a"));

@@ -67,7 +67,7 @@ fn owners(log: &Capture) -> BTreeMap<String, BTreeMap<String, u64>> {
     owners
 }
 
-/// Whoever is woken at three at night has the log and nothing else.
+/// An operator who is woken at three at night has the log and nothing else.
 #[tokio::test(start_paused = true)]
 async fn the_crash_of_a_worker_can_be_reconstructed_from_the_log_alone() {
     let (log, _guard) = Capture::begin();

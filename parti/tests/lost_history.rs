@@ -49,7 +49,7 @@ async fn a_lost_history_is_a_condition_until_the_quarantine_is_over() {
         (MemoryStore::wipe, "is gone"),
         (
             |store| store.roll_back(parti::store::Revision::new(1)),
-            "was set back",
+            "was rolled back",
         ),
     ];
     for (lose, words) in losses {

@@ -248,7 +248,7 @@ async fn a_hanging_revocation_is_given_up_on_with_the_guard_invalid_first() {
     }
 }
 
-/// Whoever forgets to stop must not go on writing as an owner.
+/// A program that forgets to stop must not go on writing as an owner.
 #[tokio::test(start_paused = true)]
 async fn dropping_a_manager_is_like_a_crash_with_its_guards_invalid_at_once() {
     let (store, handler) = (LocalStore::new(), Recorder::new("a"));
@@ -374,7 +374,7 @@ async fn a_refresh_takes_up_what_the_source_lists_now() {
     worker.stop(StopMode::Now).await.expect("stops cleanly");
 }
 
-/// A replacement within the hold inherits seat and partitions: a rolling update moves nothing.
+/// A replacement within the hold inherits slot and partitions: a rolling update moves nothing.
 #[tokio::test(start_paused = true)]
 async fn a_restart_with_a_hold_lets_the_replacement_inherit() {
     let (store, handler) = (LocalStore::new(), Recorder::new("a"));

@@ -251,7 +251,7 @@ fn every_alert_has_a_summary_a_severity_and_an_entry_in_the_runbook() {
     }
 }
 
-/// Whoever sets up probes by this table must get what it says.
+/// An operator who sets up probes by this table must get what it says.
 #[test]
 fn the_table_of_probes_is_the_code_in_both_directions() {
     let page = read("docs/OPERATIONS.md");
@@ -278,7 +278,7 @@ fn the_table_of_probes_is_the_code_in_both_directions() {
     );
 }
 
-/// A condition that no alert looks at is seen by whoever happens to ask, and that is nobody at night.
+/// A condition that no alert looks at is seen by those who happen to ask, and that is nobody at night.
 #[test]
 fn every_condition_names_an_alert_that_looks_at_it() {
     let page = read("docs/OPERATIONS.md");

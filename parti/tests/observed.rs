@@ -1,5 +1,7 @@
 //! The example `observed` as a test: a group under faults, scraped and probed over HTTP.
 
+#[path = "../examples/observed/endpoint.rs"]
+mod endpoint;
 #[path = "../examples/observed/faulty.rs"]
 mod faulty;
 #[path = "support/scrape.rs"]
@@ -55,7 +57,7 @@ async fn a_group_under_faults_is_measured_and_probed_over_http() {
     let show = Show::open(options).await.expect("opens");
     let address = show.address();
     show.settled().await.expect("settles");
-    let well = |status: u16, text: &str| status == 200 && text == "ok\n";
+    let well = |status: u16, text: &str| status == 200 && text.contains(r#""conditions":[]"#);
     becomes("it is live", (address, "/healthz"), well).await;
     becomes("it is ready", (address, "/readyz"), well).await;
     assert_eq!(get(address, "/nothing").await.0, 404);

@@ -100,7 +100,7 @@ async fn a_group_does_all_it_does_with_the_documented_permissions() {
     second.stop(StopMode::Handoff).await.expect("stops");
 }
 
-/// Whoever starts the first worker must read which line is missing.
+/// An operator who starts the first worker must read which line is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_a_permission_names_it() {
     for missing in ["STREAM.INFO", "STREAM.CREATE", "\"$KV."] {

@@ -71,7 +71,7 @@ async fn the_survivors_own_what_no_longer_fits_one_value() {
     assert!(pieces(&store) >= 10, "{} pieces", pieces(&store));
     let explained = workers[0].explain(&key(7)).await.expect("read");
     assert!(explained.owner.is_some(), "the pieces are read too");
-    // Whoever joins takes a half; what is left keeps its guards.
+    // A worker that joins takes a half; what is left keeps its guards.
     workers.push(start(&store, &handler, 1, 600).await);
     until("shared", LIMIT, || {
         workers

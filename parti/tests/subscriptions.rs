@@ -75,7 +75,7 @@ async fn a_slow_subscriber_blocks_nobody_and_ends_at_the_latest_with_its_gap_cou
     );
 }
 
-/// Whoever adds up the steps must come to the state the worker is in, or know that it missed some.
+/// A reader that adds up the steps must come to the state the worker is in, or know that it missed some.
 #[tokio::test(start_paused = true)]
 async fn every_subscriber_sees_every_transition_in_order() {
     let (worker, early) = start().await;

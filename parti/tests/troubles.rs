@@ -36,7 +36,7 @@ fn builder(case: &str) -> ManagerBuilder {
     manager(fast(1), &LocalStore::new(), 2, &handler).metric_label("case", case)
 }
 
-/// Foreign hands in the bucket and watches that break off are found by these numbers, or by nobody.
+/// External writers in the bucket and watches that break off are found by these numbers, or by nobody.
 #[tokio::test(start_paused = true)]
 async fn ignored_records_and_lost_watches_are_counted() {
     let (case, store) = ("foreign", MemoryStore::new());

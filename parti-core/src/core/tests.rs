@@ -171,7 +171,7 @@ fn after_a_long_pause_everything_is_revoked_before_the_event_is_looked_at() {
         .collect();
     assert_eq!(causes, BTreeSet::from([RevokeCause::LeaseLost]));
     assert_eq!(world.nodes[0].revoked.len(), 4);
-    // Nobody took the seat: the same session goes on, with the same assignment.
+    // Nobody took the slot: the same session goes on, with the same assignment.
     world.run(secs(5));
     assert_eq!(counts(&world), [4]);
     let lost = |notice: &Notice| matches!(notice, Notice::IdentityLost { .. });

@@ -1,4 +1,4 @@
-//! What the core tells whoever listens. Notices inform; nothing depends on their being read.
+//! What the core tells its listeners. Notices inform; nothing depends on their being read.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -126,7 +126,7 @@ impl fmt::Display for HistoryLoss {
             ),
             Self::SetBack { before, found } => write!(
                 f,
-                "the bucket was set back: revision {before} was written, and {found} came after it"
+                "the bucket was rolled back: revision {before} was written, and {found} came after it"
             ),
             Self::Missing => f.write_str("the bucket was deleted"),
             Self::Vanished { key, revision } => {
@@ -142,7 +142,7 @@ impl fmt::Display for HistoryLoss {
 pub enum DegradedReason {
     /// Renewals are not acknowledged.
     WritesFailing,
-    /// The watch does not bring back the own renewals.
+    /// The watch does not bring back its own renewals.
     WatchSilent,
     /// The lease ran out; everything was revoked until the store is back.
     LeaseLost,
@@ -248,7 +248,7 @@ pub enum Notice {
         /// The incarnation that ended.
         epoch: Epoch,
     },
-    /// The bucket was deleted, created again, wiped or set back. Everything was revoked as with a lost
+    /// The bucket was deleted, created again, wiped or rolled back. Everything was revoked as with a lost
     /// identity. What follows is what the configuration says: a quarantine of one lease and a new
     /// session, or the end.
     HistoryLost {
@@ -282,7 +282,7 @@ pub enum Notice {
     StrategyChanged {
         /// The strategy of the last plan.
         from: StrategyId,
-        /// The own one.
+        /// Its own one.
         to: StrategyId,
     },
     /// Another worker of the group is configured otherwise. Told once for each setting by the worker

@@ -157,7 +157,7 @@ fn a_lost_history_is_told_with_what_was_known_and_what_was_found() {
         ),
         (
             L::SetBack { before, found }.to_string(),
-            &["set back", "70", "12"],
+            &["rolled back", "70", "12"],
         ),
         (L::Missing.to_string(), &["bucket was deleted"]),
         (

@@ -152,7 +152,7 @@ async fn hear(mut messages: Subscriber, client: Client, subject: String, known: 
             continue;
         };
         if !said.answer {
-            // So that whoever has just begun need not wait for somebody's next look.
+            // So that a store that has just begun need not wait for another's next look.
             let (identity, answer) = (own, true);
             let said = Said { identity, answer }.bytes();
             if let Err(error) = client.publish(subject.clone(), said).await {
@@ -163,7 +163,7 @@ async fn hear(mut messages: Subscriber, client: Client, subject: String, known: 
 }
 
 impl Known {
-    /// Takes note of a bucket somebody uses; which is the own one, if that is another.
+    /// Takes note of a bucket that another store uses. Answers with its own, if that is another one.
     fn hears(&mut self, said: &Identity) -> Option<Identity> {
         let own = self.own.clone().filter(|own| own.created != said.created)?;
         if self.heard.as_ref().is_none_or(|(twin, _)| twin != said) {
@@ -202,7 +202,7 @@ mod tests {
         assert!(read(b"hello").is_err());
     }
 
-    /// The own bucket, heard from another worker, is no twin.
+    /// Its own bucket, named by another worker, is no twin.
     #[test]
     fn only_another_bucket_is_a_twin() {
         let mut known = Known {

@@ -20,19 +20,19 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Whose client it is, so where its events go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hearing {
+pub(crate) enum ClientEvents {
     /// The store's own, which may be reconnected.
     Own,
     /// A given one, whose owner passes the events on.
-    Given,
-    /// A given one, whose events are not heard.
-    Deaf,
+    PassedOn,
+    /// A given one, whose events are not passed on.
+    Missing,
 }
 
 /// Passes violations on to the requests they concern.
 #[derive(Clone, Debug)]
 pub(crate) struct Violations {
-    hearing: Hearing,
+    events: ClientEvents,
     publish: broadcast::Sender<Arc<str>>,
     subscribe: Arc<Mutex<Denied>>,
     /// Subjects with a publication of which a denial may still come.
@@ -79,9 +79,9 @@ struct Denied {
 }
 
 impl Violations {
-    pub(crate) fn new(hearing: Hearing) -> Self {
+    pub(crate) fn new(events: ClientEvents) -> Self {
         Self {
-            hearing,
+            events,
             publish: broadcast::channel(WAITING_MAX).0,
             subscribe: Arc::default(),
             unanswered: Arc::default(),
@@ -178,15 +178,15 @@ impl Violations {
         if let Some(why) = &denied.refused {
             return Some(why.clone());
         }
-        match (denied.subject.clone(), self.hearing) {
+        match (denied.subject.clone(), self.events) {
             (Some(subject), _) => Some(format!(
                 "the server's permissions do not allow to subscribe to {subject:?}"
             )),
-            (None, Hearing::Deaf) => Some(
+            (None, ClientEvents::Missing) => Some(
                 "or a missing permission: the events of the given client are not passed on"
                     .to_owned(),
             ),
-            (None, Hearing::Own | Hearing::Given) => None,
+            (None, ClientEvents::Own | ClientEvents::PassedOn) => None,
         }
     }
 
@@ -196,7 +196,7 @@ impl Violations {
     pub(crate) fn wants_reconnect(&self) -> bool {
         let mut denied = self.denied();
         let recently = |at: Instant| at.elapsed() < RECONNECT_PAUSE;
-        let wanted = self.hearing == Hearing::Own
+        let wanted = self.events == ClientEvents::Own
             && denied.subject.is_some()
             && !denied.reconnected.is_some_and(recently);
         if wanted {
@@ -206,10 +206,10 @@ impl Violations {
     }
 
     /// Whether to search no more for other groups of the name on this connection. Each attempt without
-    /// permission is a line in the server's log; where denials are not heard there is one.
+    /// permission is a line in the server's log; where denials are not passed on there is one.
     pub(crate) fn forbids_twins(&self, connection: u64) -> bool {
         let mut denied = self.denied();
-        if self.hearing != Hearing::Deaf {
+        if self.events != ClientEvents::Missing {
             return denied.twins;
         }
         denied.searched.replace(connection) == Some(connection)
@@ -251,7 +251,7 @@ impl ConnectionEvents {
     /// Events of one client. Clones are for the callback.
     #[must_use]
     pub fn new() -> Self {
-        Self(Violations::new(Hearing::Given))
+        Self(Violations::new(ClientEvents::PassedOn))
     }
 
     /// Takes note of an event; never waits.

@@ -4,10 +4,11 @@
 //! reach for longer than a lease, the crashed worker is replaced. What the hooks tell is printed.
 //!
 //! ```sh
-//! cargo run --example observed --features prometheus -- --listen 127.0.0.1:9464
+//! cargo run --example observed --features prometheus,serde -- --listen 127.0.0.1:9464
 //! curl -s http://127.0.0.1:9464/metrics | grep parti_silence
 //! ```
 
+mod endpoint;
 mod faulty;
 mod show;
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use parti::events::{HookEvent, hook_channel};
 use parti::health::Health;
-use parti::prometheus::{Exporter, Server};
+use parti::prometheus::Exporter;
 use parti::sources::StaticSource;
 use parti::{
     Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
     State, StopMode,
 };
 
+use crate::endpoint::{Server, serve};
 use crate::faulty::FaultyStore;
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
@@ -62,8 +63,8 @@ impl Show {
         let slots = Slots::default();
         let probed = Arc::clone(&slots);
         // A real process has one worker; this one has several and is probed for the first.
-        let endpoint = exporter.endpoint().health(move || first_health(&probed));
-        let server = endpoint.serve(options.listen).await?;
+        let health = move || first_health(&probed);
+        let server = serve(options.listen, exporter, health).await?;
         let store = FaultyStore::new();
         let show = Self {
             options,
@@ -78,7 +79,7 @@ impl Show {
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
-        self.server.address()
+        self.server.address
     }
 
     /// Starts a worker in a slot.

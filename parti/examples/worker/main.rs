@@ -77,7 +77,7 @@ struct Arguments {
     /// A time of the configuration in milliseconds, such as `lease=3000`.
     #[arg(long = "set", value_name = "NAME=MS", value_parser = setting)]
     settings: Vec<(String, Duration)>,
-    /// End by holding the seat for a replacement for so many milliseconds, instead of handing over.
+    /// End by holding the slot for a replacement for so many milliseconds, instead of a handoff.
     #[arg(long)]
     hold_ms: Option<u64>,
     /// How often guards are looked at for `used_ms`, in milliseconds; 0 is only at the end.

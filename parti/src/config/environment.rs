@@ -66,7 +66,7 @@ impl Settings {
 
 impl serde::de::Error for SettingsError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        // Whoever knows the variable completes it.
+        // The caller knows the variable and completes it.
         let reason = message.to_string();
         let (name, value) = (String::new(), String::new());
         Self::Value {

@@ -85,7 +85,7 @@ catalogue! {
     REBALANCE_DURATION = "parti_calculator_rebalance_duration_seconds", Histogram, Seconds, ["cause"],
         "From the beginning of a plan until its last partition has its new owner, at the leader.";
     REBALANCES = "parti_calculator_rebalance_total", Counter, Count, ["cause", "outcome"],
-        "Rebalances that ended: done, superseded by another plan, failed, or abandoned with the office.";
+        "Rebalances that ended: done, superseded by another plan, failed, or abandoned with the leadership.";
     ACTIVE_WORKERS = "parti_calculator_active_workers", Gauge, Count, [],
         "Workers that share the partitions, according to the generation this worker knows.";
     PARTITION_COUNT = "parti_calculator_partition_count", Gauge, Count, [],
@@ -142,8 +142,8 @@ catalogue! {
         "The highest fencing token this worker was ever granted.";
     EVICTIONS = "parti_evictions_total", Counter, Count, [],
         "Workers this leader evicted.";
-    EVICTIONS_AVERTED = "parti_evictions_averted_total", Counter, Count, [],
-        "Evictions that a renewal in the last moment averted.";
+    EVICTIONS_CANCELLED = "parti_evictions_cancelled_total", Counter, Count, [],
+        "Evictions that a renewal at the last moment cancelled.";
     SUSPICIONS_CANCELLED = "parti_suspicions_cancelled_total", Counter, Count, [],
         "Workers that were overdue and renewed before they counted as lost.";
     STEP_FAILURES = "parti_leader_step_failures_total", Counter, Count, ["step"],

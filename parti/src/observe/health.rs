@@ -6,11 +6,11 @@
 //! the others; none is set or cleared.
 //!
 //! To add a condition: a line in `codes!` below. Its fact comes from the core as a
-//! [`ProblemKind`] (see `parti-core/src/records/problem.rs` for how to add one; a line in `condition_of` says
-//! which condition it is, and after which time), or from the shell as a field of `Vitals` that the
-//! observer fills in, looked at in `alive`. `parti_health_condition` then has it by itself; a test
-//! asks for its row in the table of `docs/OPERATIONS.md`, which names its alert, and for that alert in
-//! `docs/observability/alerts.yaml`.
+//! [`ProblemKind`] (see `parti-core/src/records/problem.rs` for how to add one; a line in
+//! `condition_of` says which condition it is, and after which time), or from the shell as a field
+//! of `Vitals` that the observer fills in, looked at in `alive`. `parti_health_condition` then has
+//! it by itself; a test asks for its row in the table of `docs/OPERATIONS.md`, which names its
+//! alert, and for that alert in `docs/observability/alerts.yaml`.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,6 +21,9 @@ use parti_core::{
 
 use crate::error::Ended;
 use crate::shell::desk::Pending;
+
+#[cfg(feature = "serde")]
+mod report;
 
 /// How long the driver may not have turned before it counts as stalled. It turns at least once a
 /// second; a busy machine is not a dead process.
@@ -203,7 +206,7 @@ pub struct Health {
 
 impl Health {
     /// Whether a restart would not help: the answer to a *liveness* probe. An outage of the store is
-    /// none of its business, since restarting every worker then costs every one its seat.
+    /// none of its business, since restarting every worker then costs every one its slot.
     #[must_use]
     pub fn is_live(&self) -> bool {
         !self.has_impact(Impact::Dead)

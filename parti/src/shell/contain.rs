@@ -97,7 +97,7 @@ mod tests {
         }
     }
 
-    /// A task that ends without an answer leaves whoever waits for it waiting for ever.
+    /// A task that ends without an answer leaves its caller waiting for ever.
     #[tokio::test]
     async fn every_way_to_end_is_told() {
         let cut = || ready(());

@@ -416,7 +416,7 @@ impl Driver {
 
     fn answer(&mut self, request: RequestId, result: Result<Version, RequestError>) {
         if let Some(reply) = self.requests.remove(&request) {
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = reply.send(result);
         }
     }
@@ -467,7 +467,7 @@ impl Driver {
             match next {
                 Some(Input::Finished(finished)) => self.finished(finished),
                 Some(Input::Notice(notice)) => self.tell(notice),
-                // Whoever asks something else hears of the end.
+                // A caller that asks something else hears of the end.
                 Some(_) => {}
                 None => break,
             }

@@ -3,7 +3,8 @@
 //! Separate from the clock because it is a judgement on two clocks, as plain values. What always holds:
 //! only a wall clock that runs *ahead* counts. A machine that stood still without its monotonic
 //! clock, such as a virtual machine that its host paused, shows so as soon as its wall clock is set
-//! right; a lease then lasts longer than it may. A wall clock that is set back says nothing of the kind.
+//! right; a lease then lasts longer than it may. A wall clock that is stepped back says nothing of
+//! the kind.
 
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ mod tests {
 
     /// A time server that sets the clock back, or corrects it a little, must not cost the lease.
     #[test]
-    fn a_wall_clock_that_is_set_back_or_corrected_a_little_is_nothing() {
+    fn a_wall_clock_that_steps_back_or_is_corrected_a_little_is_nothing() {
         assert_eq!(looks(&[(0, 0), (1000, 1050), (2000, 2050)]), [0, 0, 0]);
         assert_eq!(looks(&[(10_000, 10_000), (11_000, 3000)]), [0, 0]);
         // What comes after a step back is measured from there.

@@ -88,7 +88,7 @@ impl Deadline {
 
 /// Whether an ownership is valid at some moment of this call.
 ///
-/// The deadline is looked at first. Whoever sees the deadline of a later session also sees that the
+/// The deadline is looked at first. A thread that sees the deadline of a later session also sees that the
 /// ownership had ended before; the other way round, a thread that is paused between the two looks
 /// would combine the old phase with the new deadline.
 pub(crate) fn is_valid(

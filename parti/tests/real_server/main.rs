@@ -1,5 +1,5 @@
 //! What operators and networks do to a group on a real server: in each case the health names what is wrong,
-//! and whoever lives keeps what it has.
+//! and a living worker keeps what it has.
 
 #![cfg(feature = "nats")]
 
@@ -60,8 +60,8 @@ fn config(expected: u32) -> Config {
     config.build().expect("coherent")
 }
 
-/// A quota that is too small for the next generation: its reason stood in no log and no health, and the step
-/// that was refused for certain was called one of unknown outcome.
+/// A quota that is too small for the next generation: its reason stood in no log and no health, and
+/// the step that was refused for certain was called one of unknown outcome.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_that_is_too_small_is_named_in_the_servers_words_and_owners_keep_theirs() {
     let server = server(
@@ -126,7 +126,7 @@ async fn a_quota_that_is_too_small_is_named_in_the_servers_words_and_owners_keep
 }
 
 /// Workers connect to the nearest of two servers, a hub and a leaf node with a JetStream of its own: both
-/// groups give everything an owner. Each has to say so, and the one option that mends it has to work.
+/// groups give everything an owner. Each has to say so, and the one option that repairs it has to work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_exists_twice_says_so_on_both_sides_until_the_domain_is_named() {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
@@ -204,8 +204,8 @@ async fn a_group_that_exists_twice_says_so_on_both_sides_until_the_domain_is_nam
     drop(std::fs::remove_dir_all(folder));
 }
 
-/// A program gives its own client, with little room for messages, and others write to the bucket: lists came
-/// short, and what was missing in them was taken for deleted, so that histories were lost.
+/// A program gives its own client, with little room for messages, and others write to the bucket:
+/// lists came short, and what was missing in them was taken for deleted, so that histories were lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_with_little_room_costs_nobody_a_partition() {
     const WORKERS: u32 = 6;

@@ -45,20 +45,16 @@ const EXEMPT: [&str; 3] = [
 ];
 
 /// Folders that have not been gone through yet. It only shrinks.
-const LATER: [&str; 14] = [
+const LATER: [&str; 10] = [
     "CHANGELOG.md",
-    "docs/METRICS.md",
-    "docs/OPERATIONS.md",
-    "docs/PROTOCOL.md",
     "docs/TIMING.md",
+    "docs/PROTOCOL.md",
     "docs/decisions/015",
-    "docs/observability/",
     "docs/ARCHITECTURE.md",
-    "docs/STATES.md",
     "docs/verification/",
-    "parti/",
+    "parti/src/shell",
+    "parti/src/observe/",
     "parti-core/",
-    "parti-nats/src/",
     "parti-testing/src/simulator",
 ];
 

@@ -87,7 +87,7 @@ fn restored_session(bug: Option<Planted>) -> bool {
     world.run(secs(40));
     assert_eq!(counts(&world), [4, 4, 4]);
     let again = world.nodes[victim].core.status().worker;
-    assert_eq!(again.as_ref(), Some(&worker), "the same seat");
+    assert_eq!(again.as_ref(), Some(&worker), "the same slot");
     world.nodes[victim].cut_off = true;
     world.plant(&key, &backup);
     is_owned_twice(&mut world, secs(5))
@@ -111,7 +111,7 @@ fn silent_watch(bug: Option<Planted>) -> bool {
     counts(&world).contains(&0)
 }
 
-/// Workers gather for their first assignment, and whoever leads is replaced by a fresh process before the
+/// Workers gather for their first assignment, and the leader is replaced by a fresh process before the
 /// window of 30 s is over. Whether nobody has been assigned anything after 80 s.
 fn short_terms(bug: Option<Planted>) -> bool {
     let mut world = World::new(12);
@@ -238,7 +238,7 @@ fn a_session_key_that_expires_frees_nothing_before_its_lease_is_over() {
 
 /// A leader that hears nothing any more must find out by itself, or nobody is ever added again.
 #[test]
-fn a_watch_that_falls_silent_is_begun_anew() {
+fn a_watch_that_falls_silent_is_begun_again() {
     assert!(!silent_watch(None));
     #[cfg(feature = "planted")]
     assert!(silent_watch(Some(Planted::NoRepair)));

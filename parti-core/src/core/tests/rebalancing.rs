@@ -1,6 +1,6 @@
 //! Rebalancing, scripted: when it happens, what it moves, and what it leaves alone.
 
-pub(super) mod averted;
+pub(super) mod cancelled;
 pub(super) mod emergencies;
 pub(super) mod limits;
 pub(super) mod misfits;

@@ -39,7 +39,7 @@ pub(super) struct Node {
     /// It does not run: nothing reaches it and nothing leaves it.
     pub(super) cut_off: bool,
     /// Its watches have fallen silent.
-    pub(super) deaf: bool,
+    pub(super) watch_silent: bool,
     /// What it reads to compare with its watch does not arrive.
     pub(super) blind: bool,
     /// What came while it did not run.
@@ -157,7 +157,7 @@ impl World {
             notices: Vec::new(),
             revoked: Vec::new(),
             cut_off: false,
-            deaf: false,
+            watch_silent: false,
             blind: false,
             backlog: Vec::new(),
             slow: false,
@@ -285,7 +285,7 @@ impl World {
             let compares =
                 matches!(&event, Event::Store { op, .. } if op.owner() == OpOwner::Reconcile);
             let watches = matches!(event, Event::Watch { .. });
-            if node.deaf && watches || node.blind && compares {
+            if node.watch_silent && watches || node.blind && compares {
                 continue;
             }
             self.nodes[index].core.handle(self.now, event);

@@ -116,7 +116,7 @@ fn each_condition_holds_from_its_own_time_on_and_for_itself() {
     }
 }
 
-/// What the core finds wrong must not be lost on the way to whoever asks.
+/// What the core finds wrong must not be lost on the way to the caller.
 #[test]
 fn every_problem_of_the_core_becomes_a_condition_of_its_own() {
     let config = config(Mode::Exclusive);
@@ -197,7 +197,7 @@ fn states_and_reasons_become_conditions() {
     assert_eq!(overlap, []);
 }
 
-/// Restarting every worker because the store is down costs every one its seat, and helps nobody.
+/// Restarting every worker because the store is down costs every one its slot, and helps nobody.
 #[test]
 fn nothing_that_the_store_can_cause_is_a_reason_to_restart() {
     let health = |ended: Option<&Ended>, change: &dyn Fn(&mut Status, &mut Vitals)| {

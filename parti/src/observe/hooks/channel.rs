@@ -87,7 +87,7 @@ impl ChannelHooks {
         if missed > 0 && self.sender.send(HookEvent::Missed(missed)).await.is_ok() {
             self.lost.fetch_sub(missed, Ordering::Relaxed);
         }
-        // Whoever read may have stopped.
+        // The reader may have stopped.
         let _ = self.sender.send(event).await;
         self.lost.fetch_sub(1, Ordering::Relaxed);
     }

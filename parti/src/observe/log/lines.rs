@@ -187,7 +187,7 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             term, version, %step, failures, reason, "a step failed"
         ),
         Notice::EvictionAverted { worker: other } => {
-            info!(worker, term, version, %other, "eviction averted by a renewal");
+            info!(worker, term, version, %other, "eviction cancelled by a renewal");
         }
         Notice::SuspicionCancelled { worker: other } => {
             info!(worker, term, version, %other, "suspicion cancelled by a renewal");

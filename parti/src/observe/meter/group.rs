@@ -24,7 +24,7 @@ pub(super) struct GroupMeter {
     handoff: ByLabel<Histogram>,
     overlap: Histogram,
     evictions: Counter,
-    evictions_averted: Counter,
+    evictions_cancelled: Counter,
     suspicions_cancelled: Counter,
     step_failures: ByLabel<Counter>,
     workers: Gauge,
@@ -66,7 +66,7 @@ impl GroupMeter {
             }),
             overlap: make.histogram(&names::OVERLAP, &[]),
             evictions: make.counter(&names::EVICTIONS, &[]),
-            evictions_averted: make.counter(&names::EVICTIONS_AVERTED, &[]),
+            evictions_cancelled: make.counter(&names::EVICTIONS_CANCELLED, &[]),
             suspicions_cancelled: make.counter(&names::SUSPICIONS_CANCELLED, &[]),
             step_failures: ByLabel::new(FailedStep::ALL.map(FailedStep::as_str), |step| {
                 make.counter(&names::STEP_FAILURES, &[step])
@@ -126,7 +126,7 @@ impl GroupMeter {
         self.overlap.record(took);
     }
 
-    /// The office is lost or the worker ends: what is open is not this worker's any more.
+    /// The leadership is lost or the worker ends: what is open is not this worker's any more.
     pub(super) fn give_up(&mut self, now: Instant) {
         self.planning = None;
         self.close(now, "abandoned");
@@ -171,7 +171,7 @@ impl GroupMeter {
                     failures.increment(1);
                 }
             }
-            Notice::EvictionAverted { .. } => self.evictions_averted.increment(1),
+            Notice::EvictionAverted { .. } => self.evictions_cancelled.increment(1),
             Notice::SuspicionCancelled { .. } => self.suspicions_cancelled.increment(1),
             _ => {}
         }

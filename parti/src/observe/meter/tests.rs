@@ -97,7 +97,7 @@ fn plain() -> Vec<(Notice, String)> {
         (Notice::LeaderChanged { leader, term }, "leader_changes"),
         (
             Notice::EvictionAverted { worker: worker() },
-            "evictions_averted",
+            "evictions_cancelled",
         ),
         (
             Notice::SuspicionCancelled { worker: worker() },

@@ -3,7 +3,7 @@
 //! alert.
 
 use crate::core::tests::deal::Rule;
-use crate::core::tests::store::deaf::leader;
+use crate::core::tests::store::silent_watch::leader;
 use crate::core::tests::*;
 use crate::io::event::StopMode;
 use crate::io::grant::Grant;
@@ -106,7 +106,7 @@ const CASES: &[Case] = &[
         before: four_with_a_stuck_one,
         fault: |world| {
             let leading = leader(world);
-            let dead = (0..4).find(|&node| node != leading && !world.nodes[node].deaf);
+            let dead = (0..4).find(|&node| node != leading && !world.nodes[node].watch_silent);
             cut_off(world, dead.expect("another"));
         },
         second: slow_plans,
@@ -217,7 +217,7 @@ fn four_with_a_stuck_one() -> World {
     world.run(secs(5));
     let leading = leader(&world);
     let stuck = (0..4).find(|&node| node != leading).expect("a follower");
-    world.nodes[stuck].deaf = true;
+    world.nodes[stuck].watch_silent = true;
     world.nodes[stuck].blind = true;
     world.run(secs(20));
     world

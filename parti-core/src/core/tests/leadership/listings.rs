@@ -106,7 +106,7 @@ fn a_list_that_contradicts_itself_is_refused_by_name_and_changes_nothing() {
 
 /// A leader that can never list is no leader: another one may reach the source.
 #[test]
-fn a_leader_without_any_list_gives_up_its_office_after_its_tries() {
+fn a_leader_without_any_list_steps_down_after_its_tries() {
     let mut world = World::new(4);
     world.source_fails = Some(unavailable());
     for _ in 0..2 {

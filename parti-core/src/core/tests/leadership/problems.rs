@@ -1,6 +1,6 @@
 //! What workers say is wrong with their group, in scripted trouble.
 
-use crate::core::tests::store::deaf::leader;
+use crate::core::tests::store::silent_watch::leader;
 use crate::core::tests::*;
 use crate::ports::source::SourceError;
 use crate::records::keys::{head_key, session_key};

@@ -10,7 +10,7 @@ use crate::io::event::{Event, RequestId, StopMode};
 use crate::model::state::Cause;
 use crate::model::time::Instant;
 
-/// Replaces whoever leads by a fresh process, every so often, until something holds. When it did.
+/// Replaces the leader by a fresh process, every so often, until something holds. Returns when it did.
 fn while_leaders_change(
     world: &mut World,
     every: Duration,
@@ -118,23 +118,23 @@ fn joiners_get_their_share_although_leaders_change() {
     assert!(after >= secs(10) && after <= secs(40), "after {after:?}");
 }
 
-/// Whoever is in quarantine stays there under the next leader, and the length of it is remembered.
+/// A worker in quarantine stays there under the next leader, and the length of it is remembered.
 #[test]
 fn a_quarantine_outlasts_the_leader_that_set_it() {
     let mut world = World::new(12);
     group(&mut world, 3);
     let leading = leader(&world);
-    let deaf = (0..3).find(|&node| node != leading).expect("a follower");
+    let stuck = (0..3).find(|&node| node != leading).expect("a follower");
     world.run(secs(5));
-    world.nodes[deaf].deaf = true;
-    world.nodes[deaf].blind = true;
+    world.nodes[stuck].watch_silent = true;
+    world.nodes[stuck].blind = true;
     world.start(|b| b);
     while world.evictions.is_empty() {
         world.run(secs(1));
     }
     let evicted = world.now;
-    world.nodes[deaf].deaf = false;
-    world.nodes[deaf].blind = false;
+    world.nodes[stuck].watch_silent = false;
+    world.nodes[stuck].blind = false;
     world.run(secs(2));
     world.tell(
         leading,
@@ -145,13 +145,13 @@ fn a_quarantine_outlasts_the_leader_that_set_it() {
     world.run(secs(7));
     assert!(world.nodes[leader(&world)].core.status().is_leader);
     assert_ne!(leader(&world), leading);
-    assert_eq!(counts(&world)[deaf], 0, "it sits out");
+    assert_eq!(counts(&world)[stuck], 0, "it is in quarantine");
     let ends = evicted + secs(11);
     world.run(ends.since(world.now));
-    assert_eq!(counts(&world)[deaf], 0, "for its whole time");
+    assert_eq!(counts(&world)[stuck], 0, "for its whole time");
     world.run(secs(30));
     assert!(
-        counts(&world)[deaf] > 0,
+        counts(&world)[stuck] > 0,
         "and no longer: {:?}",
         counts(&world)
     );
@@ -163,11 +163,11 @@ fn a_stuck_worker_is_evicted_although_leaders_change() {
     let mut world = World::new(12);
     group(&mut world, 3);
     let leading = leader(&world);
-    let deaf = (0..3).find(|&node| node != leading).expect("a follower");
+    let stuck = (0..3).find(|&node| node != leading).expect("a follower");
     world.run(secs(12));
-    let name = world.nodes[deaf].core.status().worker.expect("an ID");
-    world.nodes[deaf].deaf = true;
-    world.nodes[deaf].blind = true;
+    let name = world.nodes[stuck].core.status().worker.expect("an ID");
+    world.nodes[stuck].watch_silent = true;
+    world.nodes[stuck].blind = true;
     world.start(|b| b);
     let begun = world.now;
     let gone = |world: &World| world.evictions.iter().any(|(_, worker)| *worker == name);

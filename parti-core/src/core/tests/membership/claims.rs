@@ -78,7 +78,7 @@ fn a_store_out_of_reach_fails_the_start_after_its_time_with_the_last_error() {
 }
 
 /// A backend that mixes up its answers must look like one that is out of order, not like an empty
-/// store: seats that are not listed would be claimed.
+/// store: slots that are not listed would be claimed.
 #[test]
 fn answers_to_another_question_are_no_answers() {
     let wrong = || Ok(StoreReply::Entry(None));
@@ -86,7 +86,7 @@ fn answers_to_another_question_are_no_answers() {
     answer_all(&mut solo, |request| {
         assert!(
             !matches!(request, StoreOp::Commit { .. }),
-            "it knows of no seat yet"
+            "it knows of no slot yet"
         );
         wrong()
     });
@@ -107,7 +107,7 @@ fn answers_to_another_question_are_no_answers() {
         StoreOp::Info => Ok(StoreReply::Info(facts.clone())),
         StoreOp::List { .. } => wrong(),
         StoreOp::Get { .. } | StoreOp::Commit { .. } | StoreOp::Create => {
-            panic!("it knows of no seat yet")
+            panic!("it knows of no slot yet")
         }
     });
     let error = start_error(&solo).expect("it fails").to_string();
@@ -130,9 +130,9 @@ fn a_late_answer_to_a_claim_changes_nothing() {
     );
 }
 
-/// A process that is stopped while it claims must end, not go on to hold a seat for a lease.
+/// A process that is stopped while it claims must end, not go on to hold a slot for a lease.
 #[test]
-fn a_stop_while_claiming_ends_at_once_and_takes_no_seat() {
+fn a_stop_while_claiming_ends_at_once_and_takes_no_slot() {
     let mut solo = Solo::start(|builder| builder);
     solo.look_around();
     let (op, _) = solo.commit("w.worker-0");

@@ -16,21 +16,21 @@ pub(crate) fn evicted_alive(world: &mut World, bug: Option<Planted>) -> usize {
     }
     world.run(secs(1));
     let leading = leader(world);
-    let deaf = (0..3).find(|&node| node != leading).expect("a follower");
+    let stuck = (0..3).find(|&node| node != leading).expect("a follower");
     world.run(secs(5));
-    world.nodes[deaf].deaf = true;
-    world.nodes[deaf].blind = true;
-    world.nodes[deaf].slow = true;
+    world.nodes[stuck].watch_silent = true;
+    world.nodes[stuck].blind = true;
+    world.nodes[stuck].slow = true;
     world.start(with(bug));
     while world.evictions.is_empty() {
         world.run(Duration::from_millis(100));
     }
-    world.nodes[deaf].deaf = false;
-    world.nodes[deaf].blind = false;
-    while world.nodes[deaf].kept_back.is_empty() {
+    world.nodes[stuck].watch_silent = false;
+    world.nodes[stuck].blind = false;
+    while world.nodes[stuck].kept_back.is_empty() {
         world.run(Duration::from_millis(10));
     }
-    deaf
+    stuck
 }
 
 /// How many partitions that a node still has in callbacks others have begun already.

@@ -97,7 +97,7 @@ fn a_leader_goes_by_its_own_bound_of_a_hold() {
 }
 
 /// An operator who sees partitions without an owner has to be able to do something about it, and it
-/// has to stay done whoever leads.
+/// has to stay done whichever worker leads.
 #[test]
 fn a_rebalance_that_somebody_asks_for_ends_all_holds() {
     let mut world = World::new(12);

@@ -1,4 +1,4 @@
-//! Leaving: handoffs, held seats, stops that are bounded.
+//! Leaving: handoffs, held slots, stops that are bounded.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -36,7 +36,7 @@ fn a_handoff_moves_everything_before_the_worker_leaves() {
 
 /// A restart in place must move nothing.
 #[test]
-fn a_held_seat_is_inherited_and_nothing_moves() {
+fn a_held_slot_is_inherited_and_nothing_moves() {
     let mut world = World::new(9);
     group(&mut world, 3);
     let leaving = 1;
@@ -61,9 +61,9 @@ fn a_held_seat_is_inherited_and_nothing_moves() {
     );
 }
 
-/// A seat held for a replacement that never comes must be given away in the end.
+/// A slot held for a replacement that never comes must be given away in the end.
 #[test]
-fn a_held_seat_that_nobody_takes_is_given_up() {
+fn a_held_slot_that_nobody_takes_is_given_up() {
     let mut world = World::new(9);
     group(&mut world, 3);
     world.tell(

@@ -121,7 +121,7 @@ fn what_was_asked_under_a_lost_session_is_asked_again_under_the_next() {
     );
 }
 
-/// Another session takes the seat, and `worker-1` is claimed instead.
+/// Another session takes the slot, and `worker-1` is claimed instead.
 fn lose_identity(solo: &mut Solo) {
     solo.pass(secs(2));
     let (_, writes) = solo.commit("w.worker-0");

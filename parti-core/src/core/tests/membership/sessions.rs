@@ -41,18 +41,18 @@ fn rival(writes: &[Write], epoch: u64) -> Record {
 
 /// Until its next renewal a worker would go on under an identity that is somebody else's.
 #[test]
-fn another_session_in_the_own_seat_is_noticed_when_it_is_seen() {
+fn another_session_in_its_own_slot_is_noticed_when_it_is_seen() {
     let (mut solo, writes) = follower();
     solo.show(written(&writes[0], 5));
-    assert_eq!(identities_lost(&solo), 0, "the own claim comes back");
+    assert_eq!(identities_lost(&solo), 0, "its own claim comes back");
     solo.show(entry("w.worker-0", 9, &rival(&writes, 9)));
     assert_eq!(identities_lost(&solo), 1);
     assert_eq!(solo.core.deadline(), None);
 }
 
-/// A list that is older than the own claim shows who held the seat before: that is no loss.
+/// A list that is older than its own claim shows who held the slot before: that is no loss.
 #[test]
-fn whoever_held_the_seat_before_is_no_rival() {
+fn the_former_holder_of_the_slot_is_no_rival() {
     let (mut solo, writes) = follower();
     for revision in [3, 4] {
         solo.show(entry("w.worker-0", revision, &rival(&writes, revision)));

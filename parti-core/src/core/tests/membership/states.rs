@@ -245,7 +245,7 @@ fn a_silent_watch_degrades_without_losing_partitions_and_recovers() {
     group(&mut world, 3);
     world.run(secs(4));
     for node in &mut world.nodes {
-        node.deaf = true;
+        node.watch_silent = true;
     }
     world.run(secs(30));
     let reason = DegradedReason::WatchSilent;
@@ -261,7 +261,7 @@ fn a_silent_watch_degrades_without_losing_partitions_and_recovers() {
     );
     assert_eq!(world.evictions, []);
     for node in &mut world.nodes {
-        node.deaf = false;
+        node.watch_silent = false;
     }
     world.run(secs(15));
     for node in 0..3 {
@@ -279,31 +279,31 @@ fn a_join_that_the_watch_never_told_is_found_by_the_reconcile() {
     group(&mut world, 2);
     world.run(secs(2));
     let leading = leader(&world);
-    world.nodes[leading].deaf = true;
+    world.nodes[leading].watch_silent = true;
     world.start(expecting(3));
     world.run(millis(500));
-    world.nodes[leading].deaf = false;
+    world.nodes[leading].watch_silent = false;
     world.run(secs(75));
     assert_eq!(counts(&world), [2, 2, 2]);
     assert_eq!(world.evictions, []);
 }
 
-/// A rolling update that moves everything twice takes hours; with held seats it moves nothing.
+/// A rolling update that moves everything twice takes hours; with held slots it moves nothing.
 #[test]
-fn a_rolling_restart_of_ten_workers_with_held_seats_keeps_all_of_a_hundred_partitions() {
+fn a_rolling_restart_of_ten_workers_with_held_slots_keeps_all_of_a_hundred_partitions() {
     let mut world = World::new(100);
     group(&mut world, 10);
-    let mut seats: Vec<BTreeSet<_>> = Vec::new();
+    let mut slots: Vec<BTreeSet<_>> = Vec::new();
     for leaving in 0..10 {
-        seats.push(world.nodes[leaving].held.keys().cloned().collect());
+        slots.push(world.nodes[leaving].held.keys().cloned().collect());
         let hold = secs(20);
         stop(&mut world, leaving, StopMode::Restart { hold });
         world.run(secs(2));
         world.start(expecting(10));
         world.run(secs(3));
     }
-    for (seat, before) in seats.iter().enumerate() {
-        let after: BTreeSet<_> = world.nodes[seat + 10].held.keys().cloned().collect();
+    for (slot, before) in slots.iter().enumerate() {
+        let after: BTreeSet<_> = world.nodes[slot + 10].held.keys().cloned().collect();
         assert_eq!((after.len(), &after), (10, before));
     }
     assert_eq!(world.evictions, []);

@@ -90,7 +90,7 @@ fn echo_alone(solo: &mut Solo, revision: &mut u64, duration: Duration) -> Durati
     end.since(last)
 }
 
-/// A worker that can write and hears no answer renewed its session for ever, vouching for partitions
+/// A worker that can write and hears no answer renewed its session for ever, keeping partitions
 /// that it did not work on: nobody else got them.
 #[test]
 fn a_valid_session_that_cannot_be_resumed_falls_silent_and_is_tried_again() {
@@ -106,7 +106,7 @@ fn a_valid_session_that_cannot_be_resumed_falls_silent_and_is_tried_again() {
     let silent = echo_alone(&mut solo, &mut revision, patience - config.lease());
     assert!(silent < config.lease(), "it may yet be of use");
     let silent = echo_alone(&mut solo, &mut revision, config.lease() + silence);
-    assert!(silent >= config.lease(), "whoever watches ends it");
+    assert!(silent >= config.lease(), "its observers end it");
     // Nobody did.
     let silent = echo_alone(&mut solo, &mut revision, config.detection_bound());
     assert!(silent < config.lease());

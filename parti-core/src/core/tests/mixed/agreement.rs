@@ -199,9 +199,12 @@ fn an_exclusive_worker_gets_nothing_before_everybody_obeys() {
     }
     world.run(secs(10));
     assert_eq!(head(&world).agreed.mode, Mode::Overlap);
-    let deaf = 1 - leader(&world);
-    assert_eq!(world.nodes[deaf].core.status().honours, Some(Mode::Overlap));
-    (world.nodes[deaf].deaf, world.nodes[deaf].blind) = (true, true);
+    let stuck = 1 - leader(&world);
+    assert_eq!(
+        world.nodes[stuck].core.status().honours,
+        Some(Mode::Overlap)
+    );
+    (world.nodes[stuck].watch_silent, world.nodes[stuck].blind) = (true, true);
     let strict = world.start(exclusive);
     world.run(secs(10));
     let agreed = head(&world).agreed;
@@ -219,8 +222,8 @@ fn an_exclusive_worker_gets_nothing_before_everybody_obeys() {
         (status.honours, status.holds),
         (Some(Mode::Exclusive), Some(Mode::Overlap))
     );
-    // The deaf one is ended after `apply_timeout`, and after its lease the rest is free.
-    (world.nodes[deaf].deaf, world.nodes[deaf].blind) = (false, false);
+    // The stuck one is ended after `apply_timeout`, and after its lease the rest is free.
+    (world.nodes[stuck].watch_silent, world.nodes[stuck].blind) = (false, false);
     world.run(secs(60));
     assert_eq!(head(&world).agreed.holds, Mode::Exclusive);
     assert!(!world.nodes[strict].held.is_empty());
@@ -294,7 +297,7 @@ fn a_lease_beyond_what_the_others_expect_is_refused() {
 
 /// A follower that beats four times as often as its leader challenged it over and over.
 #[test]
-fn a_leader_that_beats_more_slowly_than_a_follower_is_left_in_office() {
+fn a_leader_that_renews_more_slowly_than_a_follower_is_left_in_peace() {
     let mut world = World::new(4);
     let slow = |b: ConfigBuilder| b.heartbeat_interval(secs(5)).lease(secs(20));
     world.start(|b| slow(b).expected_workers(1));
@@ -305,7 +308,7 @@ fn a_leader_that_beats_more_slowly_than_a_follower_is_left_in_office() {
     assert_eq!(head(&world).term.get(), 1);
 }
 
-/// Whoever fell silent is judged by its own lease: a leader with a longer one must not wait for that,
+/// A silent worker is judged by its own lease: a leader with a longer one must not wait for that,
 /// and one with a shorter must not act before.
 #[test]
 fn a_silent_worker_is_judged_by_its_own_lease() {

@@ -67,7 +67,7 @@ fn workers_that_remain_are_never_an_emergency() {
     }
 }
 
-/// One of two has to be replaced by the other, whoever of them led.
+/// One of two has to be replaced by the other, whichever of them led.
 #[test]
 fn of_two_workers_either_may_disappear() {
     for leads in [false, true] {
@@ -363,7 +363,7 @@ fn most_of_five_are_missing() -> (World, Vec<usize>) {
     (world, victims)
 }
 
-/// Pods that restart together want their seats back; moving everything twice helps nobody.
+/// Pods that restart together want their slots back; moving everything twice helps nobody.
 #[test]
 fn the_restart_of_most_of_the_group_is_told_apart_from_failure() {
     let (mut world, victims) = most_of_five_are_missing();
@@ -394,7 +394,7 @@ fn the_first_to_return_from_a_restart_do_not_make_the_rest_an_emergency() {
 
 /// The one that never returns is replaced when the window of the restart ends.
 #[test]
-fn whoever_does_not_return_from_a_restart_is_lost_at_its_end() {
+fn a_worker_that_does_not_return_from_a_restart_is_lost_at_its_end() {
     let (mut world, victims) = most_of_five_are_missing();
     world.resume(victims[0]);
     world.resume(victims[1]);

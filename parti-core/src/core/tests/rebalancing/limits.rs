@@ -105,7 +105,7 @@ fn a_plan_that_is_incomplete_or_names_nobody_is_refused_before_anything_is_writt
     }
 }
 
-/// A report of what is wrong must not cost the lease of whoever writes it.
+/// A report of what is wrong must not cost the lease of its writer.
 #[test]
 fn a_session_leaves_out_words_that_do_not_fit() {
     let mut world = World::new(4);

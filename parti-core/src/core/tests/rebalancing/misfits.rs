@@ -1,6 +1,6 @@
 //! Partitions that a worker was given and cannot begin to process.
 
-use crate::core::tests::store::deaf::leader;
+use crate::core::tests::store::silent_watch::leader;
 use crate::core::tests::*;
 use crate::io::grant::Grant;
 use crate::model::id::Token;
@@ -112,7 +112,7 @@ fn a_partition_that_nobody_can_process_is_tried_by_everybody_once_and_parked_wit
     assert_eq!(counts(&world).iter().sum::<usize>(), 8);
 }
 
-/// A partition that was parked because nobody could process it was forgotten when its file was mended.
+/// A partition that was parked because nobody could process it was forgotten when its file was repaired.
 #[test]
 fn a_parked_partition_is_taken_up_again_by_a_restarted_worker_at_once_and_else_after_a_while() {
     for restarts in [false, true] {
@@ -129,14 +129,14 @@ fn a_parked_partition_is_taken_up_again_by_a_restarted_worker_at_once_and_else_a
         world.nodes[dead].cut_off = true;
         run(&mut world, secs(60), broken, &mut told);
         assert_eq!((told.len(), holder(&world, &key)), (3, Vec::new()));
-        let mended = |_: usize, _: &PartitionKey| false;
+        let repaired = |_: usize, _: &PartitionKey| false;
         if restarts {
             world.start(expecting(3));
-            run(&mut world, secs(20), mended, &mut told);
+            run(&mut world, secs(20), repaired, &mut told);
         } else {
-            run(&mut world, secs(200), mended, &mut told);
+            run(&mut world, secs(200), repaired, &mut told);
             assert_eq!(holder(&world, &key), [], "its time is not over");
-            run(&mut world, secs(60), mended, &mut told);
+            run(&mut world, secs(60), repaired, &mut told);
         }
         assert_eq!(holder(&world, &key).len(), 1, "restarts: {restarts}");
         let living = (0..3).find(|&node| node != dead).expect("two live");

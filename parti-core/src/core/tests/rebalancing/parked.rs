@@ -126,8 +126,8 @@ fn a_pool_without_workers_does_not_stop_repair_for_the_others() {
     assert_eq!(notices.filter(failed).count(), 0);
 }
 
-/// Whoever waits for a worker must have its partitions as soon as there is one: the cooldown is for
-/// partitions that are somewhere.
+/// A user who waits for a worker must get the partitions served as soon as there is one: the
+/// cooldown is for partitions that are somewhere.
 #[test]
 fn parked_partitions_are_granted_as_soon_as_somebody_may_own_them() {
     let mut world = pools(&["a", "a"]);
@@ -343,7 +343,7 @@ fn a_record_that_is_missing_for_a_new_leader_is_made_again() {
     assert_eq!(held(&world), names(EVEN));
 }
 
-/// Whoever reads only `head` must be able to say what has no owner, and since when.
+/// A reader of `head` alone must be able to say what has no owner, and since when.
 #[test]
 fn head_says_how_many_are_parked_and_since_when() {
     let world = pools(&["a"]);

@@ -20,7 +20,7 @@ fn with_a_stuck_follower(n: u32) -> (World, usize) {
         .find(|&node| node != leading)
         .expect("a follower");
     world.run(secs(5));
-    world.nodes[stuck].deaf = true;
+    world.nodes[stuck].watch_silent = true;
     world.nodes[stuck].blind = true;
     world.start(|b| b);
     (world, stuck)

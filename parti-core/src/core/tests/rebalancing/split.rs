@@ -39,7 +39,7 @@ fn piece_keys(world: &World, worker: &str) -> Vec<String> {
     keys.filter(|key| key.starts_with(&prefix)).collect()
 }
 
-/// The assignments as whoever reads the bucket finds them; `None` for one that is not whole.
+/// The assignments as a reader of the bucket finds them; `None` for one that is not whole.
 fn stored(world: &World) -> BTreeMap<String, Option<AssignmentRecord>> {
     let mut split: BTreeMap<String, Assembly> = BTreeMap::new();
     let mut found = BTreeMap::new();
@@ -201,8 +201,8 @@ fn a_large_assignment_is_granted_in_several_generations_when_commits_are_small()
     assert_eq!(failures(&world), Vec::<String>::new());
 }
 
-/// A store keeps a batch in memory until it is whole: one of 18 MB for a single worker once went out as one,
-/// although each of its values was small enough.
+/// A store keeps a batch in memory until it is whole: one of 18 MB for a single worker once went
+/// out as one, although each of its values was small enough.
 #[test]
 fn a_commit_holds_no_more_bytes_than_its_bound_and_the_rest_follows() {
     let mut world = World::new(0);

@@ -10,15 +10,15 @@ use crate::model::time::Instant;
 
 /// A group of three in which one follower no longer takes in anything: it hears neither its watch
 /// nor, between the evictions, its reconciling.
-fn with_a_deaf_follower() -> (World, usize) {
+fn with_a_stuck_follower() -> (World, usize) {
     let mut world = World::new(12);
     group(&mut world, 3);
     let leading = leader(&world);
-    let deaf = (0..3).find(|&node| node != leading).expect("a follower");
+    let stuck = (0..3).find(|&node| node != leading).expect("a follower");
     world.run(secs(5));
-    world.nodes[deaf].deaf = true;
-    world.nodes[deaf].blind = true;
-    (world, deaf)
+    world.nodes[stuck].watch_silent = true;
+    world.nodes[stuck].blind = true;
+    (world, stuck)
 }
 
 /// When somebody was taken out.
@@ -29,7 +29,7 @@ fn evicted(world: &World) -> Vec<Instant> {
 /// A worker that renews but never takes in what it is told blocked every handoff for good.
 #[test]
 fn a_worker_that_does_not_take_in_its_record_is_taken_out_within_apply_timeout() {
-    let (mut world, deaf) = with_a_deaf_follower();
+    let (mut world, stuck) = with_a_stuck_follower();
     let told = world.now;
     world.start(|b| b);
     world.run(secs(20));
@@ -42,14 +42,14 @@ fn a_worker_that_does_not_take_in_its_record_is_taken_out_within_apply_timeout()
         "after {patience:?}"
     );
     let others = counts(&world);
-    let held: usize = (0..4).filter(|&n| n != deaf).map(|n| others[n]).sum();
+    let held: usize = (0..4).filter(|&n| n != stuck).map(|n| others[n]).sum();
     assert_eq!(held, 12, "{others:?}");
 }
 
 /// A process that fails again after each return takes its share down each time.
 #[test]
 fn a_worker_that_fails_again_and_again_stays_out_longer_each_time() {
-    let (mut world, _) = with_a_deaf_follower();
+    let (mut world, _) = with_a_stuck_follower();
     world.start(|b| b);
     world.run(secs(600));
     let at = evicted(&world);
@@ -61,19 +61,19 @@ fn a_worker_that_fails_again_and_again_stays_out_longer_each_time() {
     assert!(gaps.iter().all(returns), "never for good: {gaps:?}");
 }
 
-/// Whoever was taken out for a passing trouble must get work again.
+/// A worker that was evicted for a passing trouble must get work again.
 #[test]
 fn a_worker_that_recovers_takes_part_again_after_its_time_out() {
-    let (mut world, deaf) = with_a_deaf_follower();
+    let (mut world, stuck) = with_a_stuck_follower();
     world.start(|b| b);
     world.run(secs(17));
     assert_eq!(world.evictions.len(), 1);
-    world.nodes[deaf].deaf = false;
-    world.nodes[deaf].blind = false;
+    world.nodes[stuck].watch_silent = false;
+    world.nodes[stuck].blind = false;
     world.run(secs(4));
-    let status = world.nodes[deaf].core.status();
+    let status = world.nodes[stuck].core.status();
     assert!(status.worker.is_some(), "it is a member again: {status:?}");
-    assert_eq!(counts(&world)[deaf], 0, "and sits out");
+    assert_eq!(counts(&world)[stuck], 0, "and is in quarantine");
     world.run(secs(40));
-    assert!(counts(&world)[deaf] > 0, "{:?}", counts(&world));
+    assert!(counts(&world)[stuck] > 0, "{:?}", counts(&world));
 }

@@ -248,7 +248,7 @@ fn a_list_that_grew_waits_for_the_cooldown_also_under_a_new_leader() {
     assert_eq!(counts(&world).iter().sum::<usize>(), 9);
 }
 
-/// Whoever takes over a `head` that was destroyed cannot know that everything has just been moved.
+/// A leader that takes over a `head` that was destroyed cannot know that everything has just been moved.
 #[test]
 fn a_destroyed_head_may_hide_a_rebalance_of_a_moment_ago() {
     let mut world = World::new(4);

@@ -78,7 +78,7 @@ fn a_candidate_that_lost_follows_the_winner_at_once() {
     assert_eq!(failures(&solo, FailedStep::TakeOver), Vec::<String>::new());
 }
 
-/// An election won after the lease was lost gives an office to somebody who may hold nothing.
+/// An election won after the lease was lost makes somebody a leader who may hold nothing.
 #[test]
 fn an_election_that_is_won_too_late_is_not_taken_up() {
     let mut solo = candidate();
@@ -130,7 +130,7 @@ fn a_rejected_renewal_is_told_and_tried_again_until_the_lease_is_over() {
     assert_eq!(said(&solo.notices, lost).len(), 0);
 }
 
-/// A release that the store refuses must be among the errors of the stop, or the seat is missed.
+/// A release that the store refuses must be among the errors of the stop, or the slot is missed.
 #[test]
 fn a_rejected_release_is_told_with_the_stop() {
     let mut solo = Solo::member();
@@ -162,9 +162,9 @@ fn a_rejected_release_is_told_with_the_stop() {
     assert!(ends, "{errors:?}");
 }
 
-/// Somebody takes the seat of a worker that is leaving: it must end, not claim a new one.
+/// Somebody takes the slot of a worker that is leaving: it must end, not claim a new one.
 #[test]
-fn a_worker_that_loses_its_seat_while_leaving_ends_without_claiming_again() {
+fn a_worker_that_loses_its_slot_while_leaving_ends_without_claiming_again() {
     let mut solo = Solo::member();
     solo.caught_up(1);
     solo.show(entry("head", 3, &head("worker-1", 2, 10)));

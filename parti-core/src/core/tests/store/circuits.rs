@@ -32,10 +32,10 @@ fn changes(world: &World, node: usize, wanted: Circuit) -> Vec<CircuitState> {
         .collect()
 }
 
-/// An outage once cost the leader its office and the group its leases: a minute of repair for three
+/// An outage once cost the leader its leadership and the group its leases: a minute of repair for three
 /// seconds of trouble.
 #[test]
-fn an_open_circuit_costs_neither_the_lease_nor_the_office_and_decides_nothing() {
+fn an_open_circuit_costs_neither_the_lease_nor_the_leadership_and_decides_nothing() {
     for kind in [StoreErrorKind::Unavailable, StoreErrorKind::Unknown] {
         let mut world = World::new(4);
         group(&mut world, 2);
@@ -116,18 +116,22 @@ fn a_watch_that_keeps_getting_lost_opens_its_own_circuit() {
     for _ in 0..5 {
         world.silence_watches(0);
         world.run(secs(4));
-        world.nodes[0].deaf = true;
+        world.nodes[0].watch_silent = true;
     }
     world.run(secs(30));
     assert!(changes(&world, 0, Circuit::Watch).contains(&CircuitState::Open));
     assert!(changes(&world, 0, Circuit::Store).is_empty());
-    let deaf = world.nodes[0].core.status();
-    assert!(deaf.watch_failures >= 5, "{} failures", deaf.watch_failures);
-    world.nodes[0].deaf = false;
+    let stuck = world.nodes[0].core.status();
+    assert!(
+        stuck.watch_failures >= 5,
+        "{} failures",
+        stuck.watch_failures
+    );
+    world.nodes[0].watch_silent = false;
     world.run(secs(20));
     let heard = world.nodes[0].core.status();
-    assert_eq!(heard.watch_failures, deaf.watch_failures);
-    assert!(heard.watch_successes > deaf.watch_successes);
+    assert_eq!(heard.watch_failures, stuck.watch_failures);
+    assert!(heard.watch_successes > stuck.watch_successes);
     assert_eq!(
         changes(&world, 0, Circuit::Watch).last(),
         Some(&CircuitState::Closed)

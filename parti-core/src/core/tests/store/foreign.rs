@@ -1,4 +1,4 @@
-//! What a foreign hand writes into the bucket: named, healed, and never a reason to own twice.
+//! What an external writer writes into the bucket: named, healed, and never a reason to own twice.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -13,7 +13,7 @@ use crate::io::notice::Notice;
 use crate::model::partition::PartitionKey;
 use crate::model::state::State;
 
-/// Whatever a foreign hand writes, it is named, counted, and changes nothing.
+/// Whatever an external writer writes, it is named, counted, and changes nothing.
 #[test]
 fn undecodable_records_are_named_and_harmless() {
     let mut world = World::new(6);

@@ -2,7 +2,7 @@
 //! and their office, not often enough to be in contact.
 //!
 //! At the defaults, the time between two renewals that come back: up to 3.0 s a leader is in contact
-//! and judges; from 4.0 s on it is challenged. In between it has to give up its office by itself.
+//! and judges; from 4.0 s on it is challenged. In between it has to step down by itself.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -80,7 +80,7 @@ fn a_dead_worker_is_replaced_however_its_leader_limps() {
 
 /// A leader that pauses once, for as long as its lease allows, is as good as any other.
 #[test]
-fn one_gap_in_its_contact_costs_nobody_the_office() {
+fn one_gap_in_its_contact_costs_nobody_the_leadership() {
     let mut world = World::new(12);
     group(&mut world, 3);
     let leading = leader(&world);

@@ -1,4 +1,4 @@
-//! Buckets that are deleted, created again, wiped or set back under a running group.
+//! Buckets that are deleted, created again, wiped or rolled back under a running group.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -68,7 +68,7 @@ impl World {
 
     /// Lets the group settle again; when the first partition was granted, and the tokens then. As long
     /// as a process is cut off it holds validly up to its deadline.
-    fn settle_anew(&mut self, before: &BTreeMap<PartitionKey, Token>) -> Instant {
+    fn settle_again(&mut self, before: &BTreeMap<PartitionKey, Token>) -> Instant {
         let mut first = None;
         for _ in 0..1_200 {
             self.run(Duration::from_millis(100));
@@ -143,7 +143,7 @@ fn a_recreated_bucket_is_noticed_at_the_next_renewal_and_quarantined_for_a_lease
         assert_eq!(world.nodes[node].core.status().state, State::Degraded);
     }
     assert!(world.entries.is_empty(), "nothing is written in quarantine");
-    let first = world.settle_anew(&before);
+    let first = world.settle_again(&before);
     assert!(first.since(lost) >= secs(6), "{:?}", first.since(lost));
     assert!(first.since(lost) < secs(20), "{:?}", first.since(lost));
     for (number, node) in world.nodes.iter().enumerate() {
@@ -153,14 +153,14 @@ fn a_recreated_bucket_is_noticed_at_the_next_renewal_and_quarantined_for_a_lease
         assert_eq!(
             worker.as_str(),
             alloc::format!("worker-{number}"),
-            "its old seat"
+            "its old slot"
         );
     }
 }
 
-/// A copy that lags a whole minute shows what a set-back shows; it must not end a group.
+/// A copy that lags a whole minute shows what a rollback shows; it must not end a group.
 #[test]
-fn lagging_reads_are_not_a_set_back() {
+fn lagging_reads_are_not_a_rollback() {
     let (mut world, before) = running();
     for _ in 0..20 {
         world.lag = Some(20);
@@ -178,7 +178,7 @@ fn lagging_reads_are_not_a_set_back() {
 /// What was acknowledged is gone, the bucket still has its old creation time: tokens must rise above
 /// those that only workers know.
 #[test]
-fn tokens_rise_across_a_set_back_that_lost_the_newest_generations() {
+fn tokens_rise_across_a_rollback_that_lost_the_newest_generations() {
     for lost_writes in [2, 10, 40] {
         let (mut world, _) = running();
         world.start(expecting(4));
@@ -189,15 +189,15 @@ fn tokens_rise_across_a_set_back_that_lost_the_newest_generations() {
         world.run(secs(3));
         let noticed = (0..4).filter(|&node| !world.losses(node).is_empty());
         assert!(noticed.count() > 0, "after {lost_writes} writes");
-        let first = world.settle_anew(&before);
+        let first = world.settle_again(&before);
         assert!(first.since_origin() > secs(57));
     }
 }
 
-/// In a history that was set back another process can claim the same seat with the same epoch: what is
+/// In a history that was rolled back another process can claim the same slot with the same epoch: what is
 /// granted to it, with its token, must not be taken in by the former holder as well.
 #[test]
-fn a_seat_that_was_claimed_anew_at_an_own_revision_proves_the_loss_at_once() {
+fn a_slot_that_was_claimed_again_at_an_own_revision_proves_the_loss_at_once() {
     let (mut world, _) = running();
     let follower = 1 - leader(&world).min(1);
     let (key, mut session) = stored_session(&world, follower);
@@ -221,7 +221,7 @@ fn a_wiped_bucket_is_noticed_by_what_is_missing() {
     let (mut world, before) = running();
     world.wipe();
     let lost = world.now;
-    let first = world.settle_anew(&before);
+    let first = world.settle_again(&before);
     assert!(first.since(lost) >= secs(6));
     assert!(matches!(
         world.losses(0)[..],
@@ -241,7 +241,7 @@ fn a_deleted_bucket_is_created_by_the_group_after_its_quarantine() {
     world.run(secs(5));
     assert!(world.missing, "nobody creates anything in quarantine");
     assert!((0..3).all(|node| world.losses(node) == [&HistoryLoss::Missing]));
-    world.settle_anew(&before);
+    world.settle_again(&before);
     assert!(!world.missing);
 }
 
@@ -303,7 +303,7 @@ fn a_worker_that_is_cut_off_keeps_its_partitions_until_its_lease_is_over() {
         }
         assert!(world.now.since(lost) > secs(40));
         world.resume(victim);
-        world.settle_anew(&before);
+        world.settle_again(&before);
     }
 }
 
@@ -402,7 +402,7 @@ impl World {
     }
 }
 
-/// Whoever seeds the next history must know the newest version of the last: each session tells it.
+/// The first leader of the next history must know the newest version of the last: each session tells it.
 #[test]
 fn sessions_tell_the_highest_version_their_process_knows() {
     let (mut world, before) = running();

@@ -20,7 +20,7 @@ const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
-/// A released seat is given away at once: whoever has said that it holds nothing must not begin to.
+/// A released slot is given away at once: a worker that has said that it holds nothing must not begin to.
 #[test]
 fn a_worker_that_is_releasing_its_session_takes_nothing_on() {
     let mut solo = Solo::member();
@@ -105,9 +105,9 @@ fn reads_that_lag_for_seconds_do_not_cost_the_identity() {
     );
 }
 
-/// A stale list that shows a taken seat as free must not make a busy loop of the claim.
+/// A stale list that shows a taken slot as free must not make a busy loop of the claim.
 #[test]
-fn a_seat_lost_to_another_is_not_tried_again_because_of_a_stale_list() {
+fn a_slot_lost_to_another_is_not_tried_again_because_of_a_stale_list() {
     let mut solo = Solo::start(|builder| builder);
     solo.look_around();
     let (op, writes) = solo.commit("w.worker-0");
@@ -125,9 +125,9 @@ fn a_seat_lost_to_another_is_not_tried_again_because_of_a_stale_list() {
     assert_eq!(writes[0].expect, Expect::Absent);
 }
 
-/// A seat whose key was deleted is free: expecting its old revision would fail for ever.
+/// A slot whose key was deleted is free: expecting its old revision would fail for ever.
 #[test]
-fn a_seat_deleted_by_hand_can_be_claimed_again() {
+fn a_slot_deleted_by_hand_can_be_claimed_again() {
     let mut solo = Solo::start(|b| b.worker_id_hint("worker-0").worker_id_range(0, 0));
     solo.look_around();
     let (op, writes) = solo.commit("w.worker-0");
@@ -433,10 +433,10 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
     }
 }
 
-/// A later epoch counts as proof that the seat's holder has ended. It is one, because whoever takes
-/// the seat of a worker that was evicted alive has waited for longer than that worker may go on.
+/// A later epoch counts as proof that the slot's holder has ended. It is one, because a process that takes
+/// the slot of a worker that was evicted alive has waited for longer than that worker may go on.
 #[test]
-fn the_seat_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
+fn the_slot_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
     let holder = Solo::member();
     let valid_until = holder.core.deadline().expect("it holds a session");
     let mut rival = Solo::start(|builder| builder.worker_id_range(0, 0));

@@ -66,7 +66,7 @@ fn a_leader_that_dies_after_its_head_vanished_is_replaced() {
     }
 }
 
-/// Whoever lives keeps what it has: a head that vanishes costs no partition.
+/// A living worker keeps what it has: a head that vanishes costs no partition.
 #[test]
 fn a_head_that_vanishes_under_a_living_group_moves_nothing() {
     let mut world = World::new(9);

@@ -17,12 +17,12 @@ pub(crate) fn leader(world: &World) -> usize {
 fn a_leader_that_hears_nothing_resigns_and_another_leads() {
     let mut world = World::new(6);
     group(&mut world, 3);
-    let deaf = leader(&world);
-    world.nodes[deaf].deaf = true;
+    let stuck = leader(&world);
+    world.nodes[stuck].watch_silent = true;
     world.run(secs(20));
     let next = leader(&world);
-    assert_ne!(next, deaf);
-    let noted = &world.nodes[deaf].notices;
+    assert_ne!(next, stuck);
+    let noted = &world.nodes[stuck].notices;
     let reason = noted.iter().find_map(|notice| {
         if let Notice::LeadershipLost { reason, .. } = notice {
             return Some(reason.to_string());
@@ -32,23 +32,23 @@ fn a_leader_that_hears_nothing_resigns_and_another_leads() {
     assert!(reason.expect("it says so").contains("do not come back"));
     // The group is led in fact: a worker that dies is replaced.
     let dead = (0..3)
-        .find(|&node| node != deaf && node != next)
+        .find(|&node| node != stuck && node != next)
         .expect("a third");
     world.nodes[dead].cut_off = true;
     world.run(secs(30));
     let held = |node: usize| world.nodes[node].held.len();
-    assert_eq!(held(deaf) + held(next), 6);
+    assert_eq!(held(stuck) + held(next), 6);
 }
 
-/// A short gap must not cost the office: the watch is begun again first.
+/// A short gap must not cost the leadership: the watch is begun again first.
 #[test]
 fn a_leader_that_misses_its_watch_for_a_moment_stays() {
     let mut world = World::new(6);
     group(&mut world, 3);
     let leads = leader(&world);
-    world.nodes[leads].deaf = true;
+    world.nodes[leads].watch_silent = true;
     world.run(secs(6));
-    world.nodes[leads].deaf = false;
+    world.nodes[leads].watch_silent = false;
     world.run(secs(20));
     assert_eq!(leader(&world), leads);
 }
@@ -59,12 +59,12 @@ fn a_worker_that_hears_nothing_reads_its_assignment() {
     let mut world = World::new(6);
     group(&mut world, 2);
     let leads = leader(&world);
-    let deaf = 1 - leads;
-    world.nodes[deaf].deaf = true;
+    let stuck = 1 - leads;
+    world.nodes[stuck].watch_silent = true;
     world.run(secs(10));
     let third = world.start(expecting(3));
     world.run(secs(60));
-    let held = [leads, deaf, third].map(|node| world.nodes[node].held.len());
+    let held = [leads, stuck, third].map(|node| world.nodes[node].held.len());
     assert_eq!(held, [2, 2, 2]);
     assert_eq!(world.evictions, []);
 }
@@ -112,7 +112,7 @@ fn a_head_that_a_snapshot_lacks_is_looked_up_at_once() {
     assert!(!looks_up(true));
 }
 
-/// Whoever adds up the notices must know what came back while its end was still being processed.
+/// A reader that adds up the notices must know what came back while its end was still being processed.
 #[test]
 fn what_begins_anew_after_its_end_is_told_like_everything_else() {
     let mut world = World::new(4);
@@ -151,7 +151,7 @@ fn a_degraded_leader_decides_nothing_until_it_hears_a_new_renewal() {
             .circuit_breaker(patient)
     });
     world.run(secs(30));
-    world.nodes[0].deaf = true;
+    world.nodes[0].watch_silent = true;
     world.run_until_written("w.worker-0");
     (world.fails, world.fails_for) = (
         Some(StoreErrorKind::Unavailable),
@@ -162,7 +162,7 @@ fn a_degraded_leader_decides_nothing_until_it_hears_a_new_renewal() {
     while !is_degraded(&world) {
         world.run(Duration::from_millis(10));
         if world.now == renewed + Duration::from_millis(1_900) {
-            world.nodes[0].deaf = false;
+            world.nodes[0].watch_silent = false;
             world.lose_watches(0);
         }
     }

@@ -22,15 +22,15 @@ fn about_to_evict() -> (World, usize, usize) {
     (world, leading, victim)
 }
 
-fn averted(world: &World, node: usize) -> Vec<&WorkerId> {
+fn cancelled(world: &World, node: usize) -> Vec<&WorkerId> {
     let notices = world.nodes[node].notices.iter();
-    let averted = notices.filter_map(|notice| {
+    let cancelled = notices.filter_map(|notice| {
         let Notice::EvictionAverted { worker } = notice else {
             return None;
         };
         Some(worker)
     });
-    averted.collect()
+    cancelled.collect()
 }
 
 fn identities_lost(world: &World) -> usize {
@@ -57,7 +57,7 @@ fn a_worker_that_renews_while_the_plan_is_made_is_not_evicted_by_it() {
         .status()
         .worker
         .expect("it goes on");
-    assert_eq!(averted(&world, leading), [&worker]);
+    assert_eq!(cancelled(&world, leading), [&worker]);
     assert_eq!(world.nodes[victim].core.status().epoch, before);
     assert_eq!(
         (counts(&world), identities_lost(&world)),
@@ -69,22 +69,22 @@ fn a_worker_that_renews_while_the_plan_is_made_is_not_evicted_by_it() {
 /// Between the last look and the commit a renewal can slip in: the store refuses the whole commit,
 /// and the leader must not insist. A plan that was dropped is a failed step that can be seen.
 #[test]
-fn a_renewal_that_slips_in_before_the_commit_averts_the_eviction() {
+fn a_renewal_that_slips_in_before_the_commit_cancels_the_eviction() {
     let (mut world, leading, victim) = about_to_evict();
-    world.nodes[leading].deaf = true;
+    world.nodes[leading].watch_silent = true;
     world.resume(victim);
     world.run(Duration::from_millis(50));
     assert_eq!(world.let_plans_go(), 1);
     // The leader asks the store until the refusal is certain; only then does it hear again.
     world.run(Duration::from_millis(300));
-    world.nodes[leading].deaf = false;
+    world.nodes[leading].watch_silent = false;
     world.run(secs(12));
     let worker = world.nodes[victim]
         .core
         .status()
         .worker
         .expect("it goes on");
-    assert!(averted(&world, leading).contains(&&worker));
+    assert!(cancelled(&world, leading).contains(&&worker));
     assert!(world.evictions.is_empty(), "{:?}", world.evictions);
     assert_eq!(
         (counts(&world), identities_lost(&world)),
