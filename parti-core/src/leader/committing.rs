@@ -9,6 +9,7 @@ use crate::io::notice::{FailedStep, Notice, StepDownReason};
 use crate::leader::committing::commit::{Commit, Draft, Order};
 use crate::leader::committing::ledger::{Step, advance};
 use crate::leader::committing::slots::{Evictions, Slots};
+use crate::leader::knowledge::committed::Generation;
 use crate::leader::knowledge::view::Fate;
 use crate::leader::office::Written;
 use crate::leader::planning::target::Judged;
@@ -226,11 +227,19 @@ impl Leader {
         self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
     }
 
-    fn committed(&mut self, cx: &mut Cx<'_>, mut commit: Commit, revision: Revision) {
+    fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
         cx.learn(commit.head.version);
         cx.adopt_format(commit.head.format);
         let transfers = commit.transfers(cx, &self.knowledge.view);
-        let before = self.knowledge.on_committed(cx, &mut commit, revision);
+        let written = Generation {
+            head: commit.head,
+            revision,
+            puts: commit.puts,
+            evicted: &commit.evicted,
+            parked: commit.parked,
+            requests: &commit.requests,
+        };
+        let before = self.knowledge.on_committed(cx, written);
         self.retry.reset();
         self.in_force.advance(None);
         cx.step_done(FailedStep::Commit);
