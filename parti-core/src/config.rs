@@ -263,7 +263,7 @@ setters! {
     /// How long a session counts without renewal (the roadmap's `heartbeat_ttl`). Too low: a pause
     /// or a fail-over of the store costs ownership. Too high: a crash is repaired later.
     lease: Duration,
-    /// The longest lease that any member of the group may have; default: the own lease. After the
+    /// The longest lease that any member of the group may have; default: its own lease. After the
     /// loss of the bucket nothing is granted for this long, since somebody may still rely on such a
     /// lease. Needed while a group is rolled from one lease to another.
     max_lease: Duration,
@@ -349,7 +349,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// What happens when the bucket was deleted, created again, wiped or set back while the worker
+    /// What happens when the bucket was deleted, created again, wiped or rolled back while the worker
     /// runs; default [`OnBucketLost::Recreate`].
     pub fn on_bucket_lost(mut self, policy: OnBucketLost) -> Self {
         self.on_bucket_lost = policy;

@@ -82,7 +82,7 @@ bugs! {
     12 SilenceGoesOn "silence-goes-on"
         "A renewal does not restart the count of silence.";
     13 UnconditionalRelease "unconditional-release"
-        "At shutdown the session is released whoever holds it by then.";
+        "At shutdown the session is released, whichever process holds it by then.";
     14 DirectMove "direct-move"
         "In exclusive mode a partition is granted in the generation that takes it away.";
     15 NoRepair "no-repair"
@@ -90,7 +90,7 @@ bugs! {
     16 AbsenceIsEnd "absence-is-end"
         "A session key that is gone, as after a time-to-live, counts as the end of the session.";
     17 UnseenLoss "unseen-loss"
-        "A bucket that was made again, wiped or set back passes for the one that was known.";
+        "A bucket that was made again, wiped or rolled back passes for the one that was known.";
     18 RetryRestartsLease "retry-restarts-lease"
         "Sending a renewal again moves the start of the local deadline.";
     19 StaleReadBelieved "stale-read-believed"
@@ -120,7 +120,7 @@ bugs! {
     31 AvertedIsDropped "averted-is-dropped"
         "A renewal that comes while the plan is made drops the plan, also one of a stuck worker.";
     32 LimpsForever "limps-forever"
-        "A leader that is in contact only now and then keeps its office.";
+        "A leader that is in contact only now and then goes on leading.";
     33 WindowPerLeader "window-per-leader"
         "Each leader begins the windows of a cold start and of joins again.";
     34 NoListNoLeader "no-list-no-leader"
@@ -132,13 +132,13 @@ bugs! {
     46 UnreadHeadVacant "unread-head-vacant"
         "A head of another release counts as damaged: it is written over at once, from what was known.";
     47 ReadersLease "readers-lease"
-        "A session of another release is judged by the lease of whoever judges.";
+        "A session of another release is judged by the lease of its observer.";
     58 MixedPieces "mixed-pieces"
         "A worker takes in the pieces it has, whether or not they are those of the manifest.";
     61 OwnMode "own-mode"
         "A worker's guards obey the mode it is configured with, whatever the group has agreed on.";
     62 OwnQuarantine "own-quarantine"
-        "After a lost history the own lease is waited for, although others may have a longer one.";
+        "After a lost history a worker waits for its own lease, although others may have a longer one.";
     63 LeaderMode "leader-mode"
         "A leader grants as it is configured, although a worker of a stricter mode lives.";
     71 IgnoredMisfits "ignored-misfits"

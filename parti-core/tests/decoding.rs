@@ -27,10 +27,7 @@ fn records() -> Vec<Record> {
         since: Version::new(number),
         parked: None,
     };
-    let partition = |number: u64| Partition {
-        key: key(number),
-        weight: number,
-    };
+    let partition = |number: u64| Partition::from(key(number)).with_weight(number);
     vec![
         Record::Control(Control {
             write: WRITE,

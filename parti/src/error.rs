@@ -141,6 +141,7 @@ impl std::error::Error for ReadError {
 
 /// What a clean stop leaves behind.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct StopReport {
     /// Partitions of this worker that nobody took because it was the last of its group: no other
     /// worker with any capacity takes part. They have an owner again as soon as somebody joins.
@@ -153,6 +154,7 @@ pub struct StopReport {
 /// A stop that was not clean: every step that failed, in order. The manager has stopped all the
 /// same; what a step did not give back ends by itself after one lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StopError {
     /// The steps that failed, at least one.
     pub failures: Vec<StopFailure>,

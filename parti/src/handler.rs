@@ -112,6 +112,7 @@ impl<E: std::error::Error> From<E> for HandlerError {
 
 /// Which callback of a [`PartitionHandler`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Callback {
     /// [`PartitionHandler::on_assigned`].
     Assigned,

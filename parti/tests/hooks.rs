@@ -57,7 +57,7 @@ async fn hooks_hear_the_whole_life_in_order_from_the_first_assignment_to_the_end
 
     let mut state = State::Init;
     for event in &events {
-        if let HookEvent::State(StateChange { from, to }) = event {
+        if let HookEvent::State(StateChange { from, to, .. }) = event {
             assert_eq!(*from, state, "no step is left out");
             state = *to;
         }

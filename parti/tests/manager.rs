@@ -210,7 +210,7 @@ async fn a_stop_lists_every_callback_that_failed() {
         .await
         .expect("starts");
     until("all begun", LIMIT, || handler.seen().assigned == 3).await;
-    let StopError { failures } = worker.stop(StopMode::Now).await.expect_err("not clean");
+    let StopError { failures, .. } = worker.stop(StopMode::Now).await.expect_err("not clean");
     let panicked = |failure: &&StopFailure| matches!(failure, StopFailure::CallbackPanicked { .. });
     assert_eq!(failures.iter().filter(panicked).count(), 3, "{failures:?}");
 }
@@ -239,7 +239,7 @@ async fn a_hanging_revocation_is_given_up_on_with_the_guard_invalid_first() {
         assert_eq!(handler.seen().overlaps, 0, "{behaviour:?}");
         assert_eq!(first.worker_id().expect("still held").as_str(), "worker-0");
         let stopped = first.stop(StopMode::Now).await;
-        let StopError { failures } = stopped.expect_err("the other partition hangs, too");
+        let StopError { failures, .. } = stopped.expect_err("the other partition hangs, too");
         assert!(
             matches!(failures[..], [StopFailure::DrainTimedOut { .. }]),
             "{failures:?}"

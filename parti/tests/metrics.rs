@@ -126,7 +126,7 @@ async fn a_manager_measures_exactly_the_catalogue_and_describes_it() {
     for metric in CATALOGUE {
         let unit = match metric.unit {
             MetricUnit::Seconds => Unit::Seconds,
-            MetricUnit::Count | MetricUnit::Boolean => Unit::Count,
+            MetricUnit::Count | MetricUnit::Boolean | _ => Unit::Count,
         };
         let expected = (metric.kind, Some(unit), metric.meaning.to_owned());
         assert_eq!(

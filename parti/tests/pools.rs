@@ -121,7 +121,7 @@ async fn who_leaves_as_the_last_of_its_pool_answers_with_what_nobody_could_take(
     );
     assert!(error.to_string().contains("gpu/0"), "{error}");
     // The last one of all has nobody to fail: it reports what the group leaves.
-    let StopReport { left_unowned } = main.stop(StopMode::Handoff).await.expect("clean");
+    let StopReport { left_unowned, .. } = main.stop(StopMode::Handoff).await.expect("clean");
     assert_eq!(left_unowned.len(), 9);
 }
 

@@ -31,7 +31,7 @@ impl Config {
         &self.settings.application
     }
 
-    /// How long a session with this lease and this clock drift has to be seen unchanged, on the own
+    /// How long a session with this lease and this clock drift has to be seen unchanged, on its own
     /// clock, until its holder cannot rely on it any more.
     ///
     /// A holder gives up twice its own drift early: its own error and one like it of the observer. An

@@ -30,14 +30,14 @@ impl Config {
         self.heartbeat_interval() * 3 / 2
     }
 
-    /// When the answer to a listing or a plan is lost. Whoever carries it out gives up after
+    /// When the answer to a listing or a plan is lost. The driver that carries it out gives up after
     /// `operation_timeout` and says so; twice that leaves no doubt.
     pub(crate) fn answer_bound(&self) -> Duration {
         self.operation_timeout().saturating_mul(2)
     }
 
     /// For how long a leader that is in contact only now and then, and so can judge nobody, keeps its
-    /// office: one gap in its contact, even of a whole lease, is not enough. Each term in a row that was
+    /// leadership: one gap in its contact, even of a whole lease, is not enough. Each term in a row that was
     /// given up doubles it.
     #[must_use]
     pub fn leader_patience(&self) -> Duration {
@@ -91,7 +91,7 @@ impl Config {
     /// It adds up, pessimistically: an old lease runs out and an ID is claimed, a leader is elected
     /// and sees the whole bucket, the dead are detected, windows (capped at twice their length) and
     /// the cooldown pass, a handoff whose holder never acknowledges is ended by eviction, and a
-    /// worker that repeatedly did not do what it was told sits out its longest time.
+    /// worker that repeatedly did not do what it was told is in quarantine for its longest time.
     #[must_use]
     pub fn convergence_bound(&self) -> Duration {
         let handoff = match self.mode() {

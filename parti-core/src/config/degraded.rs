@@ -7,6 +7,7 @@ use super::{millis, secs};
 
 /// A named set of thresholds for degraded mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum DegradedPreset {
     /// Enters after 30 s of trouble or 10 errors within 30 s, leaves after 10 s without, and judges
     /// nobody for 20 s afterwards.
@@ -20,6 +21,7 @@ pub enum DegradedPreset {
 
 /// The thresholds themselves. A lost lease is always degraded at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DegradedSettings {
     /// Trouble that lasts this long is degraded.
     pub enter: Duration,

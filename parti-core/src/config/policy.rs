@@ -3,6 +3,8 @@
 use core::fmt;
 
 /// What happens between an old and a new owner of a partition.
+///
+/// Closed: what it promises is decided by wherever two owners could meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Nobody is granted a partition while another worker may hold it: revoke, acknowledge, grant.
@@ -52,6 +54,8 @@ impl fmt::Display for Mode {
 
 /// What a worker does when the bucket was deleted, created again, wiped or set back while it ran. In
 /// either case it gives up everything it holds at once.
+///
+/// Closed: a worker takes part again or it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnBucketLost {
     /// It stays in quarantine for one lease, creates the bucket if there is none, and takes part again.

@@ -13,6 +13,7 @@ use crate::resilience::breaker::BreakerSettings;
 
 /// A named set of timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Preset {
     /// Heartbeat 2 s, lease 6 s: a crash is repaired within about 6 s.
     #[default]

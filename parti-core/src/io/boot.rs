@@ -6,6 +6,8 @@ use crate::model::time::Instant;
 use crate::ports::strategy::StrategyId;
 
 /// What a core is told once, when it is made.
+///
+/// Closed: a shell has to say all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boot {
     /// The time of the call.

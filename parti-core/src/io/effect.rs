@@ -11,6 +11,8 @@ use crate::ports::store::{StoreOp, WatchScope};
 use crate::ports::strategy::PlanInput;
 
 /// Why a partition is taken away.
+///
+/// Closed: a shell decides by it whether a guard ends at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RevokeCause {
     /// The leader gave it to somebody else, or it is no longer in the list.
@@ -43,6 +45,8 @@ impl fmt::Display for RevokeCause {
 }
 
 /// Something to do. Effects are to be begun in order; they need not be waited for.
+///
+/// Closed: a shell that leaves one out is wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Execute a store request and answer with [`Event::Store`](crate::Event::Store), exactly once,
@@ -101,6 +105,7 @@ pub enum Effect {
 
 /// Why the core wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum WakeReason {
     /// The session is to be renewed.
     Renewal,
@@ -135,6 +140,8 @@ pub enum WakeReason {
 }
 
 /// When to call [`Core::handle_timeout`](crate::Core::handle_timeout) next, and why.
+///
+/// Closed: a deadline and its reason, nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wake {
     /// When.

@@ -14,6 +14,7 @@ use core::time::Duration;
 
 /// The part of the core that asked; a late answer to a part that is gone finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum OpOwner {
     /// Taking an ID.
     Claim,
@@ -80,6 +81,8 @@ impl fmt::Display for WatchId {
 pub struct RequestId(pub u64);
 
 /// How to leave.
+///
+/// Closed: it is chosen by users and read by the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopMode {
     /// The leader takes the partitions away by the normal path first; bounded by `shutdown_timeout`.
@@ -96,6 +99,8 @@ pub enum StopMode {
 }
 
 /// Something happened.
+///
+/// Closed: a shell has to know what it can tell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Begin: claim an ID and take part. Ignored when begun already.

@@ -6,6 +6,8 @@ use crate::model::id::Token;
 use crate::model::partition::PartitionKey;
 
 /// The right to process a partition: what, and the fencing token of this ownership.
+///
+/// Closed: a right is a partition and a token.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Grant {
     /// The partition.

@@ -172,6 +172,7 @@ impl fmt::Display for DegradedReason {
 
 /// How urgent a lasting degradation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum AlertLevel {
     /// For half a minute.
     Info,

@@ -14,6 +14,7 @@ use crate::resilience::breaker::CircuitStatus;
 
 /// Where a core stands. Every value is as of the last `handle*` call.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// The public state.
     pub state: State,

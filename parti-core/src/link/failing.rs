@@ -1,6 +1,6 @@
 //! Steps that keep failing: since when, how often in a row, and why.
 //!
-//! They outlive the office in which they failed: a leader that resigns for its failures is the one
+//! They outlive the leadership in which they failed: a leader that resigns for its failures is the one
 //! that knows what they were. What always holds: whatever tells of a failed step notes it here, and
 //! a success forgets it.
 

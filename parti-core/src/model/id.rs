@@ -266,6 +266,8 @@ impl fmt::Debug for Nonce {
 ///
 /// Every stored value carries the one of the write that made it. A process that does not know
 /// whether its write happened reads the key and looks for its own.
+///
+/// Closed: a name and a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId {
     /// The session.
@@ -275,6 +277,8 @@ pub struct WriteId {
 }
 
 /// A range of formats of records.
+///
+/// Closed: a least and a newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Formats {
     /// The oldest.

@@ -262,11 +262,20 @@ impl fmt::Debug for PartitionKey {
 
 /// A partition of the shared list.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Partition {
     /// What it is called.
     pub key: PartitionKey,
     /// How heavy it is relative to the others; 0 counts as 1 where weights matter.
     pub weight: u64,
+}
+
+impl From<PartitionKey> for Partition {
+    /// A partition of default weight.
+    fn from(key: PartitionKey) -> Self {
+        let weight = Self::DEFAULT_WEIGHT;
+        Self { key, weight }
+    }
 }
 
 impl Partition {

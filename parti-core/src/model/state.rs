@@ -8,6 +8,7 @@ pub use transition::InvalidTransition;
 
 /// Where a worker stands, derived from its machine whenever asked, never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum State {
     /// Not started.
     Init,
@@ -58,6 +59,7 @@ impl fmt::Display for State {
 
 /// Why a generation was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Cause {
     /// A new leader took over; assignments are unchanged.
     Takeover,

@@ -6,6 +6,9 @@
 //! authoritative**; reads and watches may be stale.
 //!
 //! Keys consist of `A-Z a-z 0-9 _ - .`, values are opaque bytes.
+//!
+//! All of it is closed: a backend that does not know a request or leaves out a field is wrong, so that
+//! a change here is a change of the port.
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -3,6 +3,8 @@
 //! Partitions are ranks of a [`PartitionTable`], workers are indices of a [`WorkerTable`]; both
 //! orders are canonical, so a plan depends on nothing but its input. What always holds: the core
 //! checks every plan before anything is published ([`Plan::check`]).
+//!
+//! Input and plan are closed: a strategy looks at all of the one and fills in all of the other.
 
 mod anchors;
 mod unmet;

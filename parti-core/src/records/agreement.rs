@@ -78,6 +78,7 @@ impl Default for GroupSettings {
 
 /// What the group obeys, as `head` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Agreed {
     /// The mode that every worker is asked to obey: the strictest that anybody is configured with.
     pub mode: Mode,
@@ -317,6 +318,7 @@ impl fmt::Display for Difference {
 
 /// A difference, and the worker it is to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Disagreement {
     /// The other worker.
     pub worker: WorkerId,

@@ -1,9 +1,9 @@
 //! What a leader hands on to the next through `head`, whatever becomes of it.
 //!
 //! A term may last for seconds only, and what must outlast it is not to begin again with each leader.
-//! Nobody compares clocks: every time here is an age or a rest as of the write, and whoever takes over
-//! adds what has passed since it first saw that write. What always holds: an age that is handed on is
-//! never longer than the true one, so that no window and no cooldown ends early.
+//! Nobody compares clocks: every time here is an age or a rest as of the write, and the leader that
+//! takes over adds what has passed since it first saw that write. What always holds: an age that is
+//! handed on is never longer than the true one, so that no window and no cooldown ends early.
 
 use alloc::vec::Vec;
 use core::time::Duration;

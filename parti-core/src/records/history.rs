@@ -37,6 +37,7 @@ pub use explain::{Explanation, Gap, Generation, Leaving, Move, Owner, OwnerSessi
 /// # Ok::<(), parti_core::PartitionError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct History {
     /// Generations the ring still holds, oldest first.
     pub entries: Vec<AuditEntry>,
@@ -54,6 +55,7 @@ pub struct History {
 
 /// A key that does not hold the record its name promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unreadable {
     /// The key.
     pub key: String,

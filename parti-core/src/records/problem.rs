@@ -138,6 +138,8 @@ impl fmt::Display for ProblemKind {
 }
 
 /// Something that is wrong now.
+///
+/// Closed: what, since when, how often, in which words and who says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What.

@@ -1,5 +1,7 @@
 //! The records of the bucket as values of the domain; their bytes are the business of
 //! [`wire`](crate::records::wire).
+//!
+//! Records are closed: a writer fills in every field, and a new one is a decision about the format.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;

@@ -1,6 +1,6 @@
 //! A partition list as records: cut into pieces that fit one value each, and put together again.
 //!
-//! It is separate from whoever keeps a list in the bucket because it knows how large a record gets.
+//! It is separate from the sources that keep a list in the bucket because it knows how large a record gets.
 //! What always holds: pieces of different changes are never put together, and a list that comes
 //! back is the whole list that was cut.
 

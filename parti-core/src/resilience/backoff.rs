@@ -15,6 +15,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// How a pause is drawn from its interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Jitter {
     /// Anything up to the interval: spreads a herd best.
     #[default]

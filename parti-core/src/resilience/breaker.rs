@@ -11,6 +11,8 @@ use crate::model::time::Instant;
 use crate::ports::store::{StoreError, StoreErrorKind};
 
 /// Where a circuit stands.
+///
+/// Closed: a circuit has these three states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum CircuitState {
     /// Calls pass.
@@ -41,6 +43,8 @@ impl fmt::Display for CircuitState {
 }
 
 /// Which of the core's two ways to the store a circuit guards.
+///
+/// Closed: requests and the watch are all that the core asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Circuit {
     /// Requests: reads and commits.
@@ -68,6 +72,7 @@ impl fmt::Display for Circuit {
 
 /// A circuit as seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct CircuitStatus {
     /// Where it stands.
     pub state: CircuitState,
@@ -169,6 +174,8 @@ impl BreakerSettings {
 }
 
 /// The circuit let a call not pass. Nothing was begun.
+///
+/// Closed: since when it is open and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitOpen {
     /// Since when it has not been closed, on the clock of the breaker.
@@ -197,6 +204,8 @@ impl fmt::Display for CircuitOpen {
 impl core::error::Error for CircuitOpen {}
 
 /// How a call that had passed came out, as far as a circuit cares.
+///
+/// Closed: a call succeeds, fails, or says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallEnd {
     /// The other side answered; a refusal is an answer.

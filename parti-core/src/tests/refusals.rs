@@ -28,7 +28,7 @@ fn worker(number: u32) -> WorkerId {
     WorkerId::numbered("worker", number).expect("valid")
 }
 
-/// Each text must hold every part, or whoever reads it has to look the value up elsewhere.
+/// Each text must hold every part, or its reader has to look the value up elsewhere.
 fn says<const N: usize>(cases: [(String, &[&str]); N]) {
     for (text, parts) in cases {
         for part in parts {
@@ -167,7 +167,7 @@ fn a_lost_history_is_told_with_what_was_known_and_what_was_found() {
     ]);
 }
 
-/// A leader that leaves office without a reason looks like a bug in the election.
+/// A leader that resigns without a reason looks like a bug in the election.
 #[test]
 fn stepping_down_says_why() {
     let limping = StepDownReason::Limping(Duration::from_secs(18));

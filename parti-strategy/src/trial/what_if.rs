@@ -12,6 +12,7 @@ use parti_core::{
 
 /// A change of the group to try out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// So many workers of capacity 1 join under IDs of their own, `new-0`, `new-1`, ...
     Join(u32),
@@ -29,6 +30,7 @@ pub enum Change {
 
 /// What would happen.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Forecast {
     /// The situation after the change.
     pub input: PlanInput,
@@ -38,6 +40,7 @@ pub struct Forecast {
 
 /// A partition that would change hands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Move<'a> {
     /// The partition.
     pub partition: &'a Partition,

@@ -188,5 +188,6 @@ fn describe(event: &HookEvent) -> String {
         HookEvent::Degraded(change) => format!("{change:?}"),
         HookEvent::Error(trouble) => format!("dealt with {}", trouble.code()),
         HookEvent::Missed(count) => format!("missed {count} events"),
+        other => format!("{other:?}"),
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 /// What kind of metric it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum MetricKind {
     /// A number of events, which only rises.
     Counter,
@@ -29,6 +30,7 @@ impl fmt::Display for MetricKind {
 
 /// In what it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum MetricUnit {
     /// A number.
     Count,

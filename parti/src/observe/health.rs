@@ -30,6 +30,8 @@ mod report;
 const STALLED: Duration = Duration::from_secs(15);
 
 /// What a condition means for the probes of an orchestrator.
+///
+/// Closed: a probe has these answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Impact {
     /// For people: it heals by itself, and a restart would only make it worse.
@@ -175,6 +177,7 @@ impl fmt::Display for HealthCode {
 
 /// Something that is wrong now.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Condition {
     /// What.
     pub code: HealthCode,
@@ -199,6 +202,7 @@ impl fmt::Display for Condition {
 
 /// What is wrong with a worker: nothing, as a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Health {
     /// The conditions that hold, the gravest first.
     pub conditions: Vec<Condition>,

@@ -27,6 +27,7 @@ pub(crate) use run::{Limits, run};
 
 /// The public state changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StateChange {
     /// Before.
     pub from: State,
@@ -36,6 +37,7 @@ pub struct StateChange {
 
 /// What this worker has changed, or it has its first assignment, which may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AssignmentChange {
     /// The version of the assignment in force.
     pub version: Version,
@@ -51,6 +53,7 @@ pub struct AssignmentChange {
 
 /// Why an assignment changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChangeCause {
     /// A generation of the leader; why it was made, where this worker has seen that.
     Generation(Option<Cause>),
@@ -70,6 +73,7 @@ impl fmt::Display for ChangeCause {
 
 /// Who leads changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LeadershipChange {
     /// This worker leads.
     Gained {
@@ -94,6 +98,7 @@ pub enum LeadershipChange {
 
 /// Degraded mode began, goes on, or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DegradedChange {
     /// It began, or has another reason.
     Entered {
@@ -176,6 +181,7 @@ fn code(notice: &ManagerNotice) -> Option<&'static str> {
 
 /// What a hook is told.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum HookEvent {
     /// See [`Hooks::on_state`].
     State(StateChange),

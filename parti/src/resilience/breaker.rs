@@ -18,6 +18,7 @@ use crate::shell::clock::Clock;
 
 /// A change of a [`CircuitBreaker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CircuitChange {
     /// Before.
     pub from: CircuitState,
@@ -73,6 +74,8 @@ pub struct CircuitBreakerBuilder {
 }
 
 /// Why a call through a circuit breaker has no result.
+///
+/// Closed: a call was made or it was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError<E> {
     /// The circuit did not let it pass. Nothing was begun.

@@ -28,7 +28,7 @@ pub(super) const WORDS: [(&str, &str); 27] = [
     ("anew", "again, from the beginning"),
     ("how many -th", "the n-th"),
     ("stray*", "late, left over; to differ"),
-    ("limp*", "intermittent contact"),
+    ("limp*", "unsteady contact"),
     ("deaf*", "receives no answers"),
     ("avert*", "cancel"),
     ("office*", "leadership, term"),

@@ -7,6 +7,7 @@ use core::fmt;
 
 /// A step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum FailedStep {
     /// A leader's: listing the partitions.
     ListPartitions,

@@ -6,6 +6,7 @@ use crate::model::id::WorkerId;
 
 /// Partitions that a generation gave to a new owner, by the owner they had before.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Transfer {
     /// The former owner.
     pub from: WorkerId,
@@ -19,6 +20,8 @@ pub struct Transfer {
 }
 
 /// How an ownership ended before the next could begin.
+///
+/// Closed: an ownership was given up or lost, and the two are measured differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OwnerEnd {
     /// The worker said that it had ended its processing.

@@ -253,7 +253,7 @@ fn holders(ranks: usize, slots: &[Slot]) -> Vec<Held> {
         for &(rank, since) in &page.revoking {
             let held = &mut holders[rank as usize];
             if may_hold(slot, rank, since) {
-                // What is being taken away stays so, whoever writes the record.
+                // What is being taken away stays so, whichever leader writes the record.
                 *held = Held::Rewritable.max(*held);
             }
         }

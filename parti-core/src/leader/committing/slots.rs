@@ -27,7 +27,7 @@ pub(crate) struct Slots {
     /// The target slot by rank; partitions no longer listed follow without target.
     pub(crate) target: Vec<u32>,
     /// Partitions that are held but no longer listed; their ranks follow those of the table.
-    strays: Vec<PartitionKey>,
+    unlisted: Vec<PartitionKey>,
 }
 
 impl Slots {
@@ -50,7 +50,7 @@ impl Slots {
         let workers: Vec<WorkerId> = workers.into_iter().cloned().collect();
         let mut ranks = Ranks {
             table: &target.table,
-            strays: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
         };
         let slots = workers.iter().map(|worker| {
             let page = view.records.get(worker).map(|record| ranks.page(record));
@@ -72,7 +72,7 @@ impl Slots {
             }
         });
         let slots = slots.collect();
-        let strays = ranks.into_strays();
+        let unlisted = ranks.into_unlisted();
         let mut slot_of = target.workers.as_slice().iter().map(|worker| {
             workers
                 .binary_search(&worker.id)
@@ -91,12 +91,12 @@ impl Slots {
             }
         };
         let mut slots_by_rank: Vec<u32> = target.owners.iter().map(slot).collect();
-        slots_by_rank.resize(target.table.len() + strays.len(), NOBODY);
+        slots_by_rank.resize(target.table.len() + unlisted.len(), NOBODY);
         Self {
             workers,
             slots,
             target: slots_by_rank,
-            strays,
+            unlisted,
         }
     }
 
@@ -105,7 +105,7 @@ impl Slots {
         let rank = rank as usize;
         match table.as_slice().get(rank) {
             Some(partition) => &partition.key,
-            None => &self.strays[rank - table.len()],
+            None => &self.unlisted[rank - table.len()],
         }
     }
 
@@ -201,14 +201,14 @@ fn draining_before(
 /// Keys to ranks; keys that are not in the table get ranks behind it.
 struct Ranks<'a> {
     table: &'a PartitionTable,
-    strays: BTreeMap<PartitionKey, u32>,
+    unlisted: BTreeMap<PartitionKey, u32>,
 }
 
 impl Ranks<'_> {
     fn rank(&mut self, key: &PartitionKey) -> u32 {
         self.table.rank_of(key).unwrap_or_else(|| {
-            let next = (self.table.len() + self.strays.len()) as u32;
-            *self.strays.entry(key.clone()).or_insert(next)
+            let next = (self.table.len() + self.unlisted.len()) as u32;
+            *self.unlisted.entry(key.clone()).or_insert(next)
         })
     }
 
@@ -230,10 +230,10 @@ impl Ranks<'_> {
         }
     }
 
-    fn into_strays(self) -> Vec<PartitionKey> {
-        let mut strays: Vec<(PartitionKey, u32)> = self.strays.into_iter().collect();
-        strays.sort_unstable_by_key(|&(_, rank)| rank);
-        strays.into_iter().map(|(key, _)| key).collect()
+    fn into_unlisted(self) -> Vec<PartitionKey> {
+        let mut unlisted: Vec<(PartitionKey, u32)> = self.unlisted.into_iter().collect();
+        unlisted.sort_unstable_by_key(|&(_, rank)| rank);
+        unlisted.into_iter().map(|(key, _)| key).collect()
     }
 }
 

@@ -95,8 +95,8 @@ impl Knowledge {
         gathering.last = gathering.last.max(last.unwrap_or_default());
     }
 
-    /// Since when a worker has been waiting for its share: since it came, whoever led then, unless it
-    /// was there and had to wait for another reason.
+    /// Since when a worker has been waiting for its share: since it came, whichever worker led
+    /// then, unless it was there and had to wait for another reason.
     fn joined_at(
         &self,
         config: &Config,

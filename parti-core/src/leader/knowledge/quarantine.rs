@@ -13,7 +13,7 @@ use crate::model::id::WorkerId;
 use crate::model::time::Instant;
 use crate::records::carried::Quarantined;
 
-/// Who sits out, and until when.
+/// Who is in quarantine, and until when.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Quarantine {
     workers: BTreeMap<WorkerId, TimeOut>,
@@ -79,7 +79,7 @@ impl Quarantine {
         self.workers.retain(|_, last| now < last.forgiven);
     }
 
-    /// Who sits out now. `others_take_part` says whether anybody else could be planned for.
+    /// Who is in quarantine now. `others_take_part` says whether anybody else could be planned for.
     pub(crate) fn excluded(
         &self,
         now: Instant,

@@ -16,7 +16,7 @@ use crate::ports::strategy::{ParkReason, Unmet};
 use crate::records::record::ParkedGroup;
 
 /// The most partitions that are parked because nobody can process them: as many as one worker tells
-/// of. More than that have another cause, which moving or parking does not mend.
+/// of. More than that have another cause, which moving or parking does not cure.
 const MOST_PARKED: usize = 64;
 /// The longest time between two tries is this many times the shortest.
 const LONGEST: u32 = 8;

@@ -86,7 +86,7 @@ impl PartitionList {
 enum Listing {
     /// To be asked as soon as possible.
     Wanted,
-    /// Asked; `again` when a change was announced meanwhile. Whoever answers is bounded by
+    /// Asked; `again` when a change was announced meanwhile. The answer is bounded by
     /// `operation_timeout`; an answer that is missing at `give_up` is lost.
     Running {
         op: OpId,

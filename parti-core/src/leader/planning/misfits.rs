@@ -108,7 +108,7 @@ impl Barred {
         stuck.collect()
     }
 
-    /// Whoever is parked for so long may be tried again by whoever the strategy likes.
+    /// A partition that is parked for so long may be tried again by any worker the strategy likes.
     pub(crate) fn try_again(&mut self, futile: &FailedEverywhere) {
         self.by_key.retain(|key, _| !futile.is_due(key));
     }
@@ -131,7 +131,7 @@ impl Barred {
             let owner = plan.owners.get(rank as usize).copied();
             let owner = owner.and_then(|owner| input.workers.get(owner));
             if owner.is_some_and(|owner| by.contains(&owner.id)) {
-                // Whoever is barred for something else has not tried this one.
+                // A worker that is barred for something else has not tried this one.
                 let takers = input.workers.as_slice().iter().filter(|w| w.capacity > 0);
                 let mut barred = takers.filter(|worker| by.contains(&worker.id));
                 let failed = self.failed.get(key);

@@ -1,7 +1,8 @@
 //! What of a plan nobody's record has room for: parked, alone, and named.
 //!
-//! Separate because it is the only limit on a plan that comes from the store. What always holds: whoever
-//! has a partition keeps it, however little the store takes now, and what does not fit holds up nothing.
+//! Separate because it is the only limit on a plan that comes from the store. What always holds: a
+//! worker that has a partition keeps it, however little the store takes now, and what does not fit
+//! holds up nothing.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -187,7 +187,7 @@ fn answers_decide_only_what_they_prove() {
     assert_eq!(one("refused other5 refused own7"), "WRWR won 7");
     assert_eq!(one("unavailable unavailable ok7"), "WWW won 7");
     assert_eq!(one("unknown lost lost own8"), "WRRR won 8");
-    // The own name at the very revision expected is of an earlier history of the key.
+    // Its own name at the very revision expected is of an earlier history of the key.
     assert_eq!(one("unknown own5 ok7"), "WRW won 7");
 }
 
@@ -222,7 +222,7 @@ fn a_refusal_of_another_key_is_told_apart_from_a_spurious_one() {
     assert_eq!(many("unknown other5 refused other5 ok7"), "WRWRW won 7");
 }
 
-/// A key that must not exist is lost to whoever created it.
+/// A key that must not exist is lost to the process that created it.
 #[test]
 fn creating_a_key_is_lost_to_any_other_value() {
     let create = |answers| play(Expect::Absent, 1, answers);

@@ -11,6 +11,7 @@ use super::State;
 
 /// A step between two states that no worker can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct InvalidTransition {
     /// The state before.
     pub from: State,

@@ -286,7 +286,7 @@ impl Bins {
 }
 
 impl Bin {
-    /// In the order of the keys: the same partitions are the same piece, whoever writes it.
+    /// In the order of the keys: the same partitions are the same piece, whichever leader writes it.
     fn piece(mut self, record: &AssignmentRecord) -> AssignmentPiece {
         self.granted.sort_by(|a, b| a.partition.cmp(&b.partition));
         self.revoking

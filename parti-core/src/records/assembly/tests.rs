@@ -183,7 +183,7 @@ fn a_shrunken_assignment_leaves_pieces_over_and_becomes_one_record_again() {
     assert_eq!(few.after.leftovers().count(), before);
 }
 
-/// What a foreign hand did to a piece is undone by writing that piece.
+/// What an external writer did to a piece is undone by writing that piece.
 #[test]
 fn a_doubtful_piece_is_written_again_as_it_was() {
     let large = record(5, 0..300);

@@ -12,6 +12,7 @@ use crate::records::record::{AuditEntry, ParkedGroup, Revoking, SessionStatus};
 
 /// Why a partition is where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The partition.
     pub partition: PartitionKey,
@@ -29,6 +30,7 @@ pub struct Explanation {
 
 /// Whose a partition is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Owner {
     /// The worker.
     pub worker: WorkerId,
@@ -43,6 +45,7 @@ pub struct Owner {
 
 /// Where the session of an owner stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OwnerSession {
     /// It is there, as its status says.
     Present(SessionStatus),
@@ -54,6 +57,7 @@ pub enum OwnerSession {
 
 /// Why a partition is to have no owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Parking {
     /// Why.
     pub reason: ParkReason,
@@ -65,6 +69,7 @@ pub struct Parking {
 
 /// A worker that is told to stop processing a partition and has not said that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Leaving {
     /// The worker.
     pub worker: WorkerId,
@@ -74,6 +79,7 @@ pub struct Leaving {
 
 /// One change of hands.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Move {
     /// Whose it was; `None`: nobody's, as at a cold start.
     pub from: Option<WorkerId>,
@@ -90,6 +96,7 @@ pub struct Move {
 
 /// A generation, as far as it concerns one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Generation {
     /// The generation.
     pub version: Version,
@@ -111,6 +118,7 @@ pub struct Generation {
 
 /// Where something may be missing from the chain of moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Gap {
     /// The present ownership began at this version, which the ring no longer holds.
     BeyondTheRing {

@@ -47,7 +47,7 @@ impl fmt::Display for Owner {
             OwnerSession::Present(SessionStatus::Evicted { .. }) => {
                 f.write_str(", whose session has been evicted")
             }
-            OwnerSession::Replaced => f.write_str(", whose seat another session has taken"),
+            OwnerSession::Replaced => f.write_str(", whose slot another session has taken"),
             OwnerSession::Missing => f.write_str(", which has no readable session"),
         }
     }

@@ -79,7 +79,7 @@ fn word(effect: &Effect) -> String {
     }
 }
 
-/// Whoever adds up what is told must arrive at what is held; what is told for nothing hides the rest.
+/// A reader that adds up what is told must arrive at what is held; what is told for nothing hides the rest.
 #[test]
 fn what_a_record_changes_is_told_and_what_it_does_not_is_not() {
     let mut worker = Worker::new();
@@ -131,7 +131,7 @@ fn what_comes_back_while_its_processing_ends_begins_only_after_the_release() {
     );
 }
 
-/// A lost lease, and its return, are changes like any other to whoever counts partitions.
+/// A lost lease, and its return, are changes like any other to a reader that counts partitions.
 #[test]
 fn a_suspension_revokes_and_tells_everything_and_a_resumption_begins_it_again() {
     let mut worker = Worker::new();

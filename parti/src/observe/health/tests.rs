@@ -24,18 +24,16 @@ fn sound() -> (Status, Vitals) {
         software: String::new(),
     };
     let worker = WorkerId::new("worker-0").expect("valid");
-    let status = Status {
-        state: State::Stable,
-        worker: Some(worker.clone()),
-        nonce: Some(Nonce::new(1)),
-        deadline: Some(NOW + Duration::from_secs(5)),
-        honours: Some(Mode::Exclusive),
-        leader: Some(worker),
-        term: Term::new(1),
-        version: Version::new(9),
-        applied: Version::new(9),
-        ..Core::new(config(Mode::Exclusive), boot).status()
-    };
+    let mut status = Core::new(config(Mode::Exclusive), boot).status();
+    status.state = State::Stable;
+    status.worker = Some(worker.clone());
+    status.nonce = Some(Nonce::new(1));
+    status.deadline = Some(NOW + Duration::from_secs(5));
+    status.honours = Some(Mode::Exclusive);
+    status.leader = Some(worker);
+    status.term = Term::new(1);
+    status.version = Version::new(9);
+    status.applied = Version::new(9);
     let vitals = Vitals {
         turned: ago(10),
         ..Vitals::default()
@@ -121,9 +119,8 @@ fn each_condition_holds_from_its_own_time_on_and_for_itself() {
 fn every_problem_of_the_core_becomes_a_condition_of_its_own() {
     let config = config(Mode::Exclusive);
     let shown = |problem: Problem| {
-        let (status, vitals) = sound();
-        let problems = vec![problem];
-        let status = Status { problems, ..status };
+        let (mut status, vitals) = sound();
+        status.problems = vec![problem];
         judge(&config, NOW, None, &status, &vitals).conditions
     };
     let mut codes = Vec::new();

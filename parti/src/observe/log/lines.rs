@@ -170,6 +170,7 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
                     end,
                     partitions,
                     vacant,
+                    ..
                 } = transfer;
                 let (end, vacant_ms) = (end.as_str(), millis(*vacant));
                 info!(

@@ -27,10 +27,8 @@ fn meter() -> (Meter, Status, PrometheusHandle) {
         strategy: StrategyId::new("s"),
         software: String::new(),
     };
-    let status = Status {
-        deadline: Some(Instant::from_millis(6_000)),
-        ..Core::new(config, boot).status()
-    };
+    let mut status = Core::new(config, boot).status();
+    status.deadline = Some(Instant::from_millis(6_000));
     (meter, status, recorder.handle())
 }
 
@@ -49,10 +47,8 @@ fn renew(meter: &mut Meter, before: &Status, after: &Status) {
 #[test]
 fn measuring_a_renewal_allocates_next_to_nothing() {
     let (mut meter, before, _) = meter();
-    let after = Status {
-        deadline: Some(Instant::from_millis(8_000)),
-        ..before.clone()
-    };
+    let mut after = before.clone();
+    after.deadline = Some(Instant::from_millis(8_000));
     renew(&mut meter, &before, &after);
     let cost = allocation_counter::measure(|| {
         for _ in 0..RENEWALS {
@@ -186,17 +182,15 @@ fn a_circuit_is_shown_where_it_stands_and_how_often_it_came_there() {
 #[test]
 fn what_a_status_says_is_shown_as_it_is() {
     let (mut meter, before, text) = meter();
-    let after = Status {
-        term: Term::new(7),
-        version: Version::new(41),
-        applied: Version::new(40),
-        is_leader: true,
-        assigned: 5,
-        workers: 3,
-        partitions: 12,
-        unfinished: 2,
-        ..before.clone()
-    };
+    let mut after = before.clone();
+    after.term = Term::new(7);
+    after.version = Version::new(41);
+    after.applied = Version::new(40);
+    after.is_leader = true;
+    after.assigned = 5;
+    after.workers = 3;
+    after.partitions = 12;
+    after.unfinished = 2;
     let told = changed(&text, || meter.on_status(Instant::ORIGIN, &before, &after));
     let expected = [
         "parti_applied_version{group=\"g\"} 40",

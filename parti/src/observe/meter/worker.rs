@@ -156,14 +156,12 @@ impl WorkerMeter {
 
     /// Nothing is led or assigned any more, and the state is the last one.
     pub(super) fn end(&self, last: &Status) {
-        let ended = Status {
-            state: State::Shutdown,
-            is_leader: false,
-            assigned: 0,
-            holds: None,
-            differences: Vec::new(),
-            ..last.clone()
-        };
+        let mut ended = last.clone();
+        ended.state = State::Shutdown;
+        ended.is_leader = false;
+        ended.assigned = 0;
+        ended.holds = None;
+        ended.differences.clear();
         self.shows(last, &ended);
         self.pends(0);
         self.runs(Callback::Assigned, 0);

@@ -114,7 +114,7 @@ fn a_head_that_a_snapshot_lacks_is_looked_up_at_once() {
 
 /// A reader that adds up the notices must know what came back while its end was still being processed.
 #[test]
-fn what_begins_anew_after_its_end_is_told_like_everything_else() {
+fn what_begins_again_after_its_end_is_told_like_everything_else() {
     let mut world = World::new(4);
     group(&mut world, 1);
     world.nodes[0].slow = true;

@@ -138,7 +138,7 @@ fn an_evicted_worker_that_may_be_alive_still_blocks() {
 
 /// A replacement inherits its slot's partitions with new tokens: nothing else moves.
 #[test]
-fn a_new_incarnation_gets_its_seats_partitions_anew() {
+fn a_new_incarnation_gets_its_slots_partitions_again() {
     let replaced = Slot {
         standing: Standing::Ended,
         living: Some(Epoch::new(9)),
@@ -150,7 +150,7 @@ fn a_new_incarnation_gets_its_seats_partitions_anew() {
 
 /// A held slot keeps its partitions from everybody until it is taken or given up.
 #[test]
-fn a_reserved_seat_is_left_as_it_is() {
+fn a_reserved_slot_is_left_as_it_is() {
     let reserved = Slot {
         standing: Standing::Reserved,
         living: None,
@@ -162,7 +162,7 @@ fn a_reserved_seat_is_left_as_it_is() {
 
 /// A worker is not robbed for somebody who cannot take.
 #[test]
-fn nothing_is_taken_away_for_a_seat_that_is_gone() {
+fn nothing_is_taken_away_for_a_slot_that_is_gone() {
     let slots = [
         slot(&[0], &[], 1, &[]),
         Slot {
@@ -230,7 +230,7 @@ fn a_joiner_that_was_not_planned_for_gets_no_record_yet() {
     assert_eq!(run(Mode::Exclusive, &[], &slots), Step::default());
 }
 
-/// A record that a foreign hand deleted must not let its partitions be granted to somebody else,
+/// A record that an external writer deleted must not let its partitions be granted to somebody else,
 /// also when another record still tells that it gave one of them away.
 #[test]
 fn what_no_record_grants_waits_while_somebody_may_hold_it() {

@@ -169,7 +169,7 @@ const HOLDS: crate::records::agreement::Agreed = crate::records::agreement::Agre
 
 /// A slot that counts as ended too early has its partitions granted a second time.
 #[test]
-fn a_seat_is_bound_until_its_end_is_certain() {
+fn a_slot_is_bound_until_its_end_is_certain() {
     let says = |status, ms| standing(EXCLUSIVE, Some(session(10, status)), None, ms);
     let bound = "bound 4 [\"q\"]";
     assert_eq!(
@@ -269,7 +269,7 @@ fn partitions_that_are_no_longer_listed_follow_the_list_and_keep_their_names() {
 
 /// A worker that is in nobody's record yet has a slot as soon as it lives, and none when it is gone.
 #[test]
-fn seats_are_those_with_a_record_a_living_session_or_a_part_in_the_plan() {
+fn slots_are_those_with_a_record_a_living_session_or_a_part_in_the_plan() {
     let config = Config::builder("g").build().expect("coherent");
     let mut view = View::default();
     view.records.insert(id("a"), record(&["p"], &[]));

@@ -209,7 +209,7 @@ fn a_silent_worker_has_lost_its_partitions_if_anybody_else_is_heard() {
         look(&mut Unowned::default(), &view, 106, true, false),
         "3 since 100"
     );
-    // Whoever begins to look later does not date it back by more than a lease.
+    // A leader that begins to look later does not date it back by more than a lease.
     heard(&mut view, at(120));
     assert_eq!(
         look(&mut Unowned::default(), &view, 120, true, false),
@@ -243,7 +243,7 @@ fn the_time_is_that_of_each_partition_and_not_of_there_being_any() {
     );
 }
 
-/// What a leader knows ends with its office; the alarm must not begin again with every leader.
+/// What a leader knows ends with its leadership; the alarm must not begin again with every leader.
 #[test]
 fn a_new_leader_goes_on_with_what_it_was_told() {
     let told = || {

@@ -12,7 +12,7 @@ use crate::records::record::SessionRecord;
 #[derive(Clone, Debug)]
 pub(crate) struct SessionView {
     pub(crate) revision: Revision,
-    /// When this revision was first seen, on the own clock.
+    /// When this revision was first seen, on this worker's clock.
     pub(crate) since: Instant,
     /// When this session began, as far as is known: never earlier than it did.
     pub(crate) began: Instant,

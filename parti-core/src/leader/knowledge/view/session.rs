@@ -80,7 +80,7 @@ pub(crate) fn unknown_session(
         capacity: 0,
         labels: BTreeMap::new(),
         heartbeat_interval: Duration::ZERO,
-        // Whoever was evicted alive may rely on it for that long.
+        // A worker that was evicted alive may rely on it for that long.
         lease: outline.map_or(Duration::ZERO, |outline| outline.lease),
         software: String::new(),
         settings: GroupSettings {

@@ -39,7 +39,7 @@ fn plan(owners: Vec<u32>) -> Plan {
     plan
 }
 
-/// A limit that is lowered for a while must not take away what is stored already, and whoever comes
+/// A limit that is lowered for a while must not take away what is stored already, and a leader that comes
 /// must not push out those who are there.
 #[test]
 fn who_has_a_partition_keeps_it_and_the_rest_is_named() {

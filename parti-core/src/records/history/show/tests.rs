@@ -75,7 +75,7 @@ fn an_owner_says_what_became_of_its_session() {
         ),
         (
             OwnerSession::Replaced,
-            ", whose seat another session has taken",
+            ", whose slot another session has taken",
         ),
         (OwnerSession::Missing, ", which has no readable session"),
     ];

@@ -75,6 +75,7 @@ const fn can_wait(head: &Head) -> bool {
         | Cause::Resume
         | Cause::Unprocessed
         | Cause::Parked
-        | Cause::Settings => false,
+        | Cause::Settings
+        | _ => false,
     }
 }

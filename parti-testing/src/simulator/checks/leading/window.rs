@@ -286,7 +286,8 @@ impl Window {
             | Cause::Resume
             | Cause::Unprocessed
             | Cause::Parked
-            | Cause::Settings => return None,
+            | Cause::Settings
+            | _ => return None,
         };
         let (at, cause) = (decision.at, head.cause);
         (at + BLINK < until)

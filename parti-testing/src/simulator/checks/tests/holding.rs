@@ -123,14 +123,12 @@ fn what_a_caller_reads_agrees_with_what_was_told() {
             software: String::new(),
         };
         let config = Config::builder("g").build().expect("coherent");
-        let status = Status {
-            state: State::Degraded,
-            worker: Some(worker(A)),
-            deadline: Some(seconds(until)),
-            is_leader,
-            assigned,
-            ..Core::new(config, boot).status()
-        };
+        let mut status: Status = Core::new(config, boot).status();
+        status.state = State::Degraded;
+        status.worker = Some(worker(A));
+        status.deadline = Some(seconds(until));
+        status.is_leader = is_leader;
+        status.assigned = assigned;
         Fact::Settled {
             process: A,
             local: seconds(1),
