@@ -11,7 +11,7 @@ use crate::leader::committing::ledger::{Step, advance};
 use crate::leader::committing::slots::{Evictions, Slots};
 use crate::leader::knowledge::committed::Generation;
 use crate::leader::knowledge::view::Fate;
-use crate::leader::office::Written;
+use crate::leader::leadership::Written;
 use crate::leader::planning::target::Judged;
 use crate::leader::{Leader, Leading};
 use crate::link::attempt::Outcome;
@@ -44,7 +44,7 @@ impl Leader {
         if self.says_nothing(&order, &step) {
             cx.notify(Notice::PlanUnchanged { cause: order.cause });
             self.in_force.begin(order.target);
-            self.office.rest();
+            self.leadership.rest();
             return self.expect_advance(cx);
         }
         let carried = self.carried_after(cx, &order.evictions);
@@ -70,7 +70,7 @@ impl Leader {
             origin: self.list.origin,
         };
         match draft.send(cx) {
-            Ok(commit) => self.office.commit(commit),
+            Ok(commit) => self.leadership.commit(commit),
             Err(reason) => {
                 // The limits may have been raised since this process asked for them.
                 self.limits.asking = Some(cx.store(OpOwner::Leader, StoreOp::Info));
@@ -176,7 +176,7 @@ impl Leader {
             }
             return Leading::On;
         }
-        let attempt = self.office.attempt_mut();
+        let attempt = self.leadership.attempt_mut();
         let outcome = attempt.map(|attempt| attempt.on_reply(cx, op, result));
         self.on_outcome(cx, outcome.unwrap_or(Outcome::Pending))
     }
@@ -186,11 +186,11 @@ impl Leader {
             Outcome::Pending => Leading::On,
             Outcome::Lost(_) if cx.planted(Planted::NeverYields) => {
                 let until = cx.now + self.retry.backoff.next(cx.rng());
-                self.office.pause(until);
+                self.leadership.pause(until);
                 Leading::On
             }
             Outcome::Lost(entry) => Leading::Over(StepDownReason::Deposed, entry),
-            Outcome::Won(revision) => match self.office.take_written() {
+            Outcome::Won(revision) => match self.leadership.take_written() {
                 Some(Written::Generation(commit)) => {
                     self.committed(cx, *commit, revision);
                     Leading::On
@@ -214,7 +214,7 @@ impl Leader {
     /// Nothing was written: a worker renewed before it could be evicted, or the refusal is spurious.
     /// The view will tell; it is judged again after a moment.
     fn refused(&mut self, cx: &mut Cx<'_>, error: &StoreError) {
-        let commit = self.office.committing();
+        let commit = self.leadership.committing();
         let evicted = commit.map(|commit| commit.evicted.iter().map(|(worker, _)| worker.clone()));
         let evicted: Vec<WorkerId> = evicted.into_iter().flatten().collect();
         for worker in evicted {

@@ -11,7 +11,7 @@ use crate::io::notice::{FailedStep, Notice};
 use crate::leader::Leader;
 use crate::leader::committing::commit::Order;
 use crate::leader::judging::facts::Difference;
-use crate::leader::office::{Office, Work};
+use crate::leader::leadership::{Leadership, Work};
 use crate::leader::planning::failed_everywhere::FailedEverywhere;
 use crate::leader::planning::kept_out::KeptOut;
 use crate::leader::planning::misfits::{Barred, Reassignment};
@@ -120,7 +120,7 @@ impl Leader {
         question: PlanInput,
     ) {
         let op = cx.plan(question);
-        self.office = Office::Leading(Work::Planning {
+        self.leadership = Leadership::Leading(Work::Planning {
             op,
             brief,
             reassignment,
@@ -150,12 +150,12 @@ impl Leader {
         op: OpId,
         result: Result<Plan, PlanError>,
     ) {
-        let Office::Leading(Work::Planning {
+        let Leadership::Leading(Work::Planning {
             op: expected,
             brief,
             reassignment,
             ..
-        }) = &self.office
+        }) = &self.leadership
         else {
             return;
         };
@@ -163,7 +163,7 @@ impl Leader {
             return;
         }
         let (brief, reassignment) = (brief.clone(), reassignment.clone());
-        self.office.rest();
+        self.leadership.rest();
         let reassignment = match (reassignment, result) {
             (Some(mut reassignment), answer) => {
                 // What the strategy cannot place elsewhere stays: that is no failure.
@@ -250,7 +250,7 @@ impl Leader {
             due
         });
         if evictions.len() < before && cx.planted(Planted::AvertedIsDropped) {
-            self.office.pause(cx.now + Duration::from_millis(1));
+            self.leadership.pause(cx.now + Duration::from_millis(1));
             return;
         }
         let mut plan = brief.kept_out.restore(&mut brief.input, plan);

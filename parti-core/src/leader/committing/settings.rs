@@ -22,7 +22,7 @@ impl Leader {
     /// first generation says it.
     pub(crate) fn poll_agreement(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
         let in_contact = contact.is_held(cx.config(), cx.now) && cx.store_is_sound();
-        if !in_contact || self.knowledge.is_cold() || !self.office.is_idle() {
+        if !in_contact || self.knowledge.is_cold() || !self.leadership.is_idle() {
             return;
         }
         let found = self.knowledge.agreed(cx.config(), cx.now);
@@ -78,7 +78,7 @@ impl Leader {
         ];
         let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
         let patience = cx.config().operation_timeout().max(cx.config().lease());
-        self.office.commit(Commit {
+        self.leadership.commit(Commit {
             attempt,
             give_up: Wake::new(cx.now + patience, WakeReason::Retry),
             head,
