@@ -19,6 +19,7 @@ use crate::planted::Planted;
 use crate::ports::store::{StoreError, StoreReply};
 use crate::records::record::Verb;
 use crate::worker::claim::{Claim, Claimed, Claiming};
+use crate::worker::context::WorkerCx;
 use crate::worker::holdings::Holdings;
 use crate::worker::member::{Member, Membership};
 use crate::worker::requests::Requests;
@@ -126,7 +127,7 @@ impl Core {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Member(member) => member.deadline(&self.env.config),
+            Phase::Member(member) => member.deadline(&self.env.config, &self.env.link),
             Phase::Idle
             | Phase::Claiming(_)
             | Phase::Quarantined(_)
@@ -147,6 +148,8 @@ impl Core {
             | Phase::Stopped => None,
         };
         let head = member.and_then(|member| member.head());
+        let (store_circuit, watch_circuit) = self.env.link.circuits();
+        let (watch_successes, watch_failures) = self.env.link.watched();
         Status {
             state: self.state(),
             worker: member.map(|member| member.session.worker.clone()),
@@ -173,19 +176,14 @@ impl Core {
                 .map(|member| member.differences(&self.env.boot.strategy))
                 .unwrap_or_default(),
             ignored_records: self.env.ignored_records,
-            store_circuit: self.env.store.status(),
-            watch_circuit: self.env.watch.status(),
-            watch_successes: self.env.watch.successes(),
-            watch_failures: self.env.watch.failures(),
+            store_circuit,
+            watch_circuit,
+            watch_successes,
+            watch_failures,
             retries: self.env.retries,
             retries_exhausted: self.env.exhausted,
             problems: member.map_or_else(Vec::new, |member| {
-                member.problems(
-                    &self.env.config,
-                    self.now,
-                    &self.env.failing,
-                    &self.holdings,
-                )
+                member.problems(&self.env, self.now, &self.holdings)
             }),
         }
     }
@@ -219,7 +217,11 @@ impl Core {
     }
 
     fn fire(&mut self) {
-        let mut cx = self.env.cx(self.now);
+        let mut cx = WorkerCx {
+            cx: self.env.cx(self.now),
+            holdings: &mut self.holdings,
+            requests: &mut self.requests,
+        };
         match &mut self.phase {
             Phase::Idle | Phase::Stopped => {}
             Phase::Claiming(claim) => {
@@ -228,8 +230,8 @@ impl Core {
             }
             Phase::Member(member) => {
                 // The lease comes first: past it, nothing that follows may rely on it.
-                member.check_lease(&mut cx, &mut self.holdings);
-                let on = member.handle_timeout(&mut cx, &mut self.holdings, &mut self.requests);
+                member.check_lease(&mut cx);
+                let on = member.handle_timeout(&mut cx);
                 self.on_membership(on);
             }
             Phase::Quarantined(quarantine) => {
@@ -239,9 +241,9 @@ impl Core {
                 }
             }
             Phase::Ending { until, errors } => {
-                if self.holdings.is_empty() || cx.now >= *until {
+                if cx.holdings.is_empty() || cx.now >= *until {
                     let mut errors = core::mem::take(errors);
-                    if !self.holdings.is_empty() {
+                    if !cx.holdings.is_empty() {
                         errors.push("partitions were not released in time".into());
                     }
                     self.stop(errors);
@@ -292,16 +294,17 @@ impl Core {
             | Phase::Ending { .. }
             | Phase::Stopped => return,
         };
-        let mut cx = self.env.cx(self.now);
+        let mut cx = WorkerCx {
+            cx: self.env.cx(self.now),
+            holdings: &mut self.holdings,
+            requests: &mut self.requests,
+        };
         let membership = match event {
             Event::ClockJumped { by } => {
-                member.clock_jumped(&mut cx, &mut self.holdings, by);
+                member.clock_jumped(&mut cx, by);
                 Membership::On
             }
-            Event::Watch { id, event } => {
-                cx.continuity().on_watch(id, &event);
-                member.on_watch(&mut cx, &mut self.holdings, &mut self.requests, id, &event)
-            }
+            Event::Watch { id, event } => member.on_watch(&mut cx, id, &event),
             Event::Partitions { op, result } if op.owner() == OpOwner::Reconcile => {
                 member.on_own_list(&mut cx, op, result);
                 Membership::On
@@ -368,26 +371,23 @@ impl Core {
     }
 
     fn on_store(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
-        let (now, lease) = (self.now, self.env.config.lease());
-        let loss = self.env.continuity.on_reply(now, lease, op, result);
-        let loss = loss.filter(|_| !self.env.config.planted(Planted::UnseenLoss));
-        self.env.cx(self.now).answered(op, result);
-        if let Some(loss) = loss {
+        if let Some(loss) = self.env.cx(self.now).on_answer(op, result) {
             return self.lose_history(loss);
         }
-        let mut cx = self.env.cx(self.now);
+        let mut cx = WorkerCx {
+            cx: self.env.cx(self.now),
+            holdings: &mut self.holdings,
+            requests: &mut self.requests,
+        };
         match (op.owner(), &mut self.phase) {
             (OpOwner::Claim, Phase::Claiming(claim)) => {
                 let claiming = claim.on_reply(&mut cx, op, result);
                 self.on_claiming(claiming);
             }
             (owner, Phase::Member(member)) => {
-                let holdings = &mut self.holdings;
                 let membership = match owner {
-                    OpOwner::Session => member.on_session_reply(&mut cx, holdings, op, result),
-                    OpOwner::Reconcile => {
-                        member.on_reconciled(&mut cx, holdings, &mut self.requests, op, result)
-                    }
+                    OpOwner::Session => member.on_session_reply(&mut cx, op, result),
+                    OpOwner::Reconcile => member.on_reconciled(&mut cx, op, result),
                     OpOwner::Candidate => {
                         member.on_candidate_reply(&mut cx, op, result);
                         Membership::On
@@ -400,7 +400,7 @@ impl Core {
                         Membership::On
                     }
                     OpOwner::Request => {
-                        self.requests.on_reply(&mut cx, op, result);
+                        cx.requests.on_reply(&mut cx.cx, op, result);
                         Membership::On
                     }
                     OpOwner::Claim => Membership::On,
@@ -465,7 +465,7 @@ impl Core {
             Phase::Idle | Phase::Stopped => None,
             Phase::Claiming(claim) => claim.wake(),
             Phase::Member(member) => {
-                let wake = member.wake(self.now, &self.env.config, &self.env.continuity);
+                let wake = member.wake(self.now, &self.env.config, &self.env.link);
                 Wake::earlier(wake, self.requests.wake())
             }
             Phase::Quarantined(quarantine) => Some(Wake::new(quarantine.until, WakeReason::Claim)),
@@ -477,7 +477,7 @@ impl Core {
         match &self.phase {
             Phase::Idle => State::Init,
             Phase::Claiming(_) => State::ClaimingId,
-            Phase::Member(member) => member.state(&self.holdings),
+            Phase::Member(member) => member.state(&self.env.link, &self.holdings),
             Phase::Quarantined(_) => State::Degraded,
             Phase::Ending { .. } | Phase::Stopped => State::Shutdown,
         }

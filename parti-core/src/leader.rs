@@ -15,7 +15,7 @@ use crate::io::effect::{Wake, WakeReason};
 use crate::io::event::{OpId, OpOwner};
 use crate::io::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::link::attempt::Outcome;
-use crate::link::contact::{Contact, Sightings};
+use crate::link::contact::Sightings;
 use crate::link::continuity::Continuity;
 use crate::link::cx::Cx;
 use crate::model::id::{Nonce, Revision, Term, Version, WorkerId, WriteId};
@@ -26,6 +26,7 @@ use crate::records::agreement::Disagreement;
 use crate::records::carried::tries;
 use crate::records::problem::Problem;
 use crate::records::record::Head;
+use crate::records::seen::Seen;
 use crate::resilience::backoff::Backoff;
 
 mod committing;
@@ -197,8 +198,8 @@ impl Leader {
     }
 
     /// The watch or a list showed an entry.
-    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, contact: &Contact, entry: &Entry) -> News {
-        let news = self.knowledge.on_entry(cx, contact, entry);
+    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> News {
+        let news = self.knowledge.on_entry(cx, seen);
         match news {
             News::Nothing | News::Renewal => {}
             // Also the end of a session frees what it was still to acknowledge.
@@ -226,12 +227,13 @@ impl Leader {
 
     /// The own `head` write came back, or somebody else's. Only if the leader's own watch brought it,
     /// everything before has been delivered too.
-    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, entry: &Entry, watched: bool) -> Leading {
+    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>, watched: bool) -> Leading {
         let own = self.knowledge.head_revision;
-        if entry.revision < own || (entry.revision == own && !watched) {
+        let revision = seen.revision();
+        if revision < own || (revision == own && !watched) {
             return Leading::On;
         }
-        if entry.revision == own {
+        if revision == own {
             // Inside a snapshot, keys written after `head` are still to come.
             if !self.knowledge.view.is_in_snapshot() {
                 self.catch_up(cx.now);
@@ -241,8 +243,8 @@ impl Leader {
             return Leading::On;
         }
         let outcome = match self.leadership.attempt() {
-            Some(attempt) => attempt.on_seen(cx, entry),
-            None => Outcome::Lost(Some(entry.clone())),
+            Some(attempt) => attempt.on_seen(cx, seen),
+            None => Outcome::Lost(Some(seen.entry().clone())),
         };
         self.on_outcome(cx, outcome)
     }

@@ -10,5 +10,6 @@ pub(crate) mod keys;
 pub(crate) mod outline;
 pub(crate) mod problem;
 pub(crate) mod record;
+pub(crate) mod seen;
 pub(crate) mod stored_list;
 pub mod wire;

@@ -3,9 +3,9 @@
 //! What always holds: a worker relies on nothing past its deadline.
 
 pub(crate) mod claim;
+pub(crate) mod context;
 pub(crate) mod departure;
 pub(crate) mod follow;
-pub(crate) mod health;
 pub(crate) mod holdings;
 pub(crate) mod member;
 pub(crate) mod misfits;

@@ -15,8 +15,8 @@ use crate::worker::claim::Claim;
 #[derive(Clone, Debug)]
 pub(super) struct Quarantine {
     pub(super) until: Instant,
-    /// The seat of before.
-    seat: Option<(WorkerId, Nonce)>,
+    /// The slot of before.
+    slot: Option<(WorkerId, Nonce)>,
     /// When to give up claiming: only a process that has not started yet does.
     give_up_at: Option<Instant>,
 }
@@ -24,13 +24,13 @@ pub(super) struct Quarantine {
 impl Core {
     /// The history is gone, and with it the session.
     pub(super) fn lose_history(&mut self, loss: HistoryLoss) {
-        let (seat, give_up_at, leaving) = match &self.phase {
+        let (slot, give_up_at, leaving) = match &self.phase {
             Phase::Member(member) => {
                 let session = &member.session;
-                let seat = (session.worker.clone(), session.nonce);
-                (Some(seat), None, member.is_leaving())
+                let slot = (session.worker.clone(), session.nonce);
+                (Some(slot), None, member.is_leaving())
             }
-            Phase::Claiming(claim) => (claim.seat(), claim.give_up_at(), false),
+            Phase::Claiming(claim) => (claim.slot(), claim.give_up_at(), false),
             Phase::Idle | Phase::Quarantined(_) | Phase::Ending { .. } | Phase::Stopped => return,
         };
         let mode = self.asked();
@@ -57,7 +57,7 @@ impl Core {
         };
         self.phase = Phase::Quarantined(Quarantine {
             until: self.now + length,
-            seat,
+            slot,
             give_up_at,
         });
     }
@@ -83,9 +83,9 @@ impl Core {
         let mut cx = self.env.cx(self.now);
         cx.notify(Notice::Recovered);
         let Quarantine {
-            seat, give_up_at, ..
+            slot, give_up_at, ..
         } = quarantine;
-        let claim = Claim::after_loss(&mut cx, seat, give_up_at);
+        let claim = Claim::after_loss(&mut cx, slot, give_up_at);
         self.phase = Phase::Claiming(alloc::boxed::Box::new(claim));
     }
 }

@@ -5,7 +5,6 @@ use crate::io::notice::FailedStep;
 use crate::leader::Leader;
 use crate::leader::judging::verdict::{Verdict, judge};
 use crate::leader::leadership::{Ground, Leadership, Resigning, Step, Work};
-use crate::link::contact::Contact;
 use crate::link::cx::Cx;
 use crate::model::state::{Cause, State};
 
@@ -16,11 +15,11 @@ pub(crate) mod verdict;
 
 impl Leader {
     /// Goes on with what is under way; judges and acts if nothing is.
-    pub(crate) fn step(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
+    pub(crate) fn step(&mut self, cx: &mut Cx<'_>) {
         self.poll_work(cx);
         match &self.leadership {
             Leadership::CatchingUp { .. } => {}
-            Leadership::Leading(_) => self.lead(cx, contact),
+            Leadership::Leading(_) => self.lead(cx),
             Leadership::Resigning(_) => self.poll_resignation(cx),
         }
     }
@@ -55,7 +54,7 @@ impl Leader {
         }
     }
 
-    fn lead(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
+    fn lead(&mut self, cx: &mut Cx<'_>) {
         self.poll_listing(cx);
         if self.knowledge.view.take_settings_news() {
             self.knowledge.on_settings(cx);
@@ -64,7 +63,7 @@ impl Leader {
             // Somebody may rely on a lease of a history that is gone.
             return;
         }
-        let ground = self.ground(contact);
+        let ground = self.ground(cx);
         let again_at = self.judgement.again_at;
         match &mut self.leadership {
             Leadership::Leading(Work::Idle { judged })
@@ -76,22 +75,22 @@ impl Leader {
                 return;
             }
         }
-        self.poll_agreement(cx, contact);
+        self.poll_agreement(cx);
         if self.leadership.is_idle() {
-            self.judge(cx, contact);
+            self.judge(cx);
         }
     }
 
     /// What a judgement of this moment is made on.
-    const fn ground(&self, contact: &Contact) -> Ground {
+    fn ground(&self, cx: &Cx<'_>) -> Ground {
         Ground {
             knowledge: self.knowledge.generation(),
             list: self.list.generation(),
-            hears_since: contact.since(),
+            hears_since: cx.heard().since(),
         }
     }
 
-    fn judge(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
+    fn judge(&mut self, cx: &mut Cx<'_>) {
         let config = cx.shared_config();
         self.knowledge.poll(cx);
         let difference = self.difference(&config, cx.now);
@@ -99,7 +98,7 @@ impl Leader {
         self.knowledge
             .note_joins(&config, cx.now, (target, &difference));
         self.in_force.compare(&config, &self.knowledge, &self.list);
-        let facts = self.facts(cx, contact, &difference);
+        let facts = self.facts(cx, &difference);
         self.judgement = judge(&config, &facts);
         let has_list = self.list.table.is_some();
         match self.judgement.verdict.clone() {
@@ -109,7 +108,7 @@ impl Leader {
                     self.poll_handoff(cx);
                 }
                 if self.leadership.is_idle() {
-                    self.plan(cx, cause, &lost, contact, &difference);
+                    self.plan(cx, cause, &lost, &difference);
                 }
             }
             Verdict::Act { .. } => {
@@ -118,7 +117,7 @@ impl Leader {
                 }
             }
             Verdict::Quiet | Verdict::Wait(_) | Verdict::Settle { .. } => {
-                if self.retry.failures == 0 && has_list && contact.is_steady(&config, cx.now) {
+                if self.retry.failures == 0 && has_list && cx.link().is_steady(&config, cx.now) {
                     // It can do its work.
                     self.futile = 0;
                 }

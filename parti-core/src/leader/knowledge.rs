@@ -10,14 +10,14 @@ use alloc::string::String;
 use crate::config::Config;
 use crate::io::notice::HistoryLoss;
 use crate::leader::Inauguration;
-use crate::link::contact::{Contact, Sightings};
+use crate::link::contact::Sightings;
 use crate::link::cx::Cx;
 use crate::model::id::{Nonce, Revision, Version, WorkerId};
 use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::store::Entry;
-use crate::records::outline::SessionOutline;
 use crate::records::record::{Head, SessionRecord, SessionStatus};
+use crate::records::seen::Seen;
 
 pub(crate) mod agreement;
 pub(crate) mod committed;
@@ -116,13 +116,11 @@ impl Knowledge {
     }
 
     /// The watch or a list showed an entry.
-    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, contact: &Contact, entry: &Entry) -> News {
-        self.view.hears_since = contact
-            .is_held(cx.config(), cx.now)
-            .then(|| contact.since());
-        let news = self.view.on_entry(cx, entry);
+    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> News {
+        self.view.hears_since = cx.heard().since();
+        let news = self.view.on_entry(cx, seen);
         if news != News::Nothing {
-            self.compare_versions(cx, entry);
+            self.compare_versions(cx, seen);
         }
         if let Some((worker, revision, since)) = &self.predecessor {
             self.view.remember(worker, *revision, *since);
@@ -221,8 +219,8 @@ impl Knowledge {
     ///
     /// Had it known of 900 when it took over, then 900 would be no news: the view distrusts records up
     /// to 700 from the beginning.
-    fn compare_versions(&mut self, cx: &mut Cx<'_>, entry: &Entry) {
-        let Some(outline) = entry.value.as_deref().and_then(SessionOutline::of) else {
+    fn compare_versions(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) {
+        let Some(outline) = seen.outline() else {
             return;
         };
         let Versions { found, began, base } = self.versions;

@@ -55,8 +55,8 @@ pub(crate) struct Ground {
     /// The generations of what is known and of the partition list.
     pub(crate) knowledge: u64,
     pub(crate) list: u64,
-    /// Since when the own contact has been without a gap.
-    pub(crate) hears_since: Instant,
+    /// Since when the store has been heard without a gap, while it is.
+    pub(crate) hears_since: Option<Instant>,
 }
 
 /// A leader that gives up its leadership.

@@ -17,7 +17,6 @@ use crate::leader::planning::kept_out::KeptOut;
 use crate::leader::planning::misfits::{Barred, Reassignment};
 use crate::leader::planning::overflow::park_overflow;
 use crate::leader::planning::target::{Brief, Judged, Target, candidates, input};
-use crate::link::contact::Contact;
 use crate::link::cx::Cx;
 use crate::model::id::WorkerId;
 use crate::model::state::Cause;
@@ -40,7 +39,6 @@ impl Leader {
         cx: &mut Cx<'_>,
         cause: Cause,
         lost: &[WorkerId],
-        contact: &Contact,
         seen: &Difference,
     ) {
         let Some(table) = self.list.table.clone() else {
@@ -106,7 +104,7 @@ impl Leader {
         if workers.as_slice().iter().all(|worker| worker.capacity == 0) {
             // Nobody is left to own anything: everything is taken away, nothing is given.
             let plan = Plan::of_nobody(brief.input.partitions.len());
-            return self.begin(cx, contact, brief, plan);
+            return self.begin(cx, brief, plan);
         }
         let question = brief.input.clone();
         self.ask_strategy(cx, Box::new(brief), None, question);
@@ -146,7 +144,6 @@ impl Leader {
     pub(crate) fn on_planned(
         &mut self,
         cx: &mut Cx<'_>,
-        contact: &Contact,
         op: OpId,
         result: Result<Plan, PlanError>,
     ) {
@@ -186,7 +183,7 @@ impl Leader {
                 }
             }
         };
-        self.poll_reassignment(cx, contact, brief, reassignment);
+        self.poll_reassignment(cx, brief, reassignment);
     }
 
     /// What the plan has to go around, if anything.
@@ -203,13 +200,12 @@ impl Leader {
     fn poll_reassignment(
         &mut self,
         cx: &mut Cx<'_>,
-        contact: &Contact,
         brief: Box<Brief>,
         mut reassignment: Box<Reassignment>,
     ) {
         if let Some(question) = reassignment.next(&brief.input) {
-            if !self.hears(cx, contact) {
-                // As below: it is planned again when contact returns.
+            if !cx.heard().is_heard() {
+                // It is planned again when contact returns.
                 return;
             }
             return self.ask_strategy(cx, brief, Some(reassignment), question);
@@ -221,27 +217,21 @@ impl Leader {
         cx.step_done(FailedStep::Plan);
         let (cause, report) = (brief.cause, plan.report.clone());
         cx.notify(Notice::Planned { cause, report });
-        if self.hears(cx, contact) {
-            self.begin(cx, contact, *brief, plan);
+        if cx.heard().is_heard() {
+            self.begin(cx, *brief, plan);
         }
-    }
-
-    /// Whether anything may be decided now: a plan that arrives while nothing is heard is made again
-    /// when contact returns.
-    fn hears(&self, cx: &Cx<'_>, contact: &Contact) -> bool {
-        contact.is_held(cx.config(), cx.now) && cx.store_is_sound()
     }
 
     /// Commits the first generation of a new target. What was judged may have changed while the plan
     /// was made: whoever is not to be evicted any more keeps what it has, the rest of the plan goes on.
-    fn begin(&mut self, cx: &mut Cx<'_>, contact: &Contact, mut brief: Brief, plan: Plan) {
+    fn begin(&mut self, cx: &mut Cx<'_>, mut brief: Brief, plan: Plan) {
         let config = cx.shared_config();
         let stuck = self.knowledge.stuck(&config, cx.now);
         let mut evictions = core::mem::take(&mut brief.evictions);
         let before = evictions.len();
         let mut keep = core::mem::take(&mut brief.postponed);
         evictions.retain(|worker, judged| {
-            let due = self.is_still_due(cx, contact, worker, *judged, &stuck);
+            let due = self.is_still_due(cx, worker, *judged, &stuck);
             if !due {
                 keep.push(worker.clone());
                 let worker = worker.clone();
@@ -290,7 +280,6 @@ impl Leader {
     fn is_still_due(
         &self,
         cx: &Cx<'_>,
-        contact: &Contact,
         worker: &WorkerId,
         judged: Judged,
         stuck: &[WorkerId],
@@ -300,9 +289,9 @@ impl Leader {
         };
         match judged {
             Judged::Silent { revision } => {
-                let lost_at = self
-                    .knowledge
-                    .lost_at(cx.config(), contact, worker, session);
+                let lost_at =
+                    self.knowledge
+                        .lost_at(cx.config(), cx.link().contact(), worker, session);
                 session.revision == revision && lost_at <= cx.now
             }
             Judged::Stuck { epoch, revision } => {

@@ -19,7 +19,7 @@ use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::store::{Entry, Expect, StoreError, StoreErrorKind, StoreOp, StoreReply, Write};
 use crate::records::record::Record;
-use crate::records::wire;
+use crate::records::seen::Seen;
 use crate::resilience::backoff::Backoff;
 
 /// Reads that show less than what is known before the key counts as vanished, and only after a full
@@ -158,8 +158,8 @@ impl Attempt {
     }
 
     /// A watch or another read showed the first key.
-    pub(crate) fn on_seen(&self, cx: &mut Cx<'_>, entry: &Entry) -> Outcome {
-        let outcome = self.compare(entry);
+    pub(crate) fn on_seen(&self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> Outcome {
+        let outcome = self.compare(seen);
         if let (Outcome::Won(_), Phase::Writing(op) | Phase::Reading { op, .. }) =
             (&outcome, self.phase)
         {
@@ -169,9 +169,10 @@ impl Attempt {
         outcome
     }
 
-    fn compare(&self, entry: &Entry) -> Outcome {
+    fn compare(&self, seen: &Seen<'_>) -> Outcome {
+        let entry = seen.entry();
         // The same name at an older revision is of an earlier history of the key.
-        if self.is_own(entry) && self.is_later(entry) {
+        if seen.write() == Some(self.id) && self.is_later(entry) {
             Outcome::Won(entry.revision)
         } else if self.is_beyond(entry) {
             Outcome::Lost(Some(entry.clone()))
@@ -241,7 +242,7 @@ impl Attempt {
             }
         };
         if let Some(entry) = entry {
-            let seen = self.compare(entry);
+            let seen = self.compare(&cx.seen(entry));
             if matches!(seen, Outcome::Lost(_)) && cx.planted(Planted::BlindRebase) {
                 self.writes[0].expect = Expect::Revision(entry.revision);
             } else if !matches!(seen, Outcome::Pending) {
@@ -348,14 +349,6 @@ impl Attempt {
 
     fn first(&self) -> &Write {
         &self.writes[0]
-    }
-
-    fn is_own(&self, entry: &Entry) -> bool {
-        let value = entry.value.as_deref();
-        value
-            .and_then(|bytes| wire::envelope(bytes).ok())
-            .map(|envelope| envelope.write)
-            == Some(self.id)
     }
 
     /// Whether the key was written by somebody else after what the write expects.

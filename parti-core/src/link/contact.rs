@@ -1,4 +1,4 @@
-//! Whether this process itself has contact with the store: the ground for judging others.
+//! The own renewals: what was applied, and what came back. The ground for judging others.
 //!
 //! A renewal that comes back through the watch proves both ways at once: the write was applied, and
 //! the watch has delivered everything before it. Silence of others counts only from the time since
@@ -14,7 +14,7 @@ use crate::model::time::Instant;
 /// When versions of `head` were first seen: whatever was written in one of them is no younger.
 pub(crate) type Sightings = BTreeMap<Version, Instant>;
 
-/// The own contact with the store.
+/// What became of the own renewals.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contact {
     /// Since when there has been contact without a gap.
@@ -27,6 +27,10 @@ pub(crate) struct Contact {
     broken_off: bool,
     /// The newest renewal that has come back.
     newest: Revision,
+    /// When a renewal was last found to be applied, by its answer or by what came back.
+    applied_at: Instant,
+    /// Since when renewals have been applied without coming back.
+    unheard_since: Option<Instant>,
 }
 
 impl Contact {
@@ -37,45 +41,71 @@ impl Contact {
             after_gap: false,
             broken_off: false,
             newest: Revision::ZERO,
+            applied_at: now,
+            unheard_since: None,
         }
+    }
+
+    /// An own renewal was applied.
+    pub(super) fn on_applied(&mut self, config: &Config, now: Instant) {
+        self.applied_at = now;
+        if !self.is_held(config, now) {
+            self.unheard_since.get_or_insert(now);
+        }
+    }
+
+    /// When a renewal was last found to be applied.
+    pub(super) const fn applied_at(&self) -> Instant {
+        self.applied_at
+    }
+
+    /// When the acknowledgement of the next renewal is overdue.
+    pub(super) fn overdue_at(&self, config: &Config) -> Instant {
+        self.applied_at + config.overdue_after() + config.request_timeout()
+    }
+
+    /// Since when renewals have been applied without coming back.
+    pub(super) const fn unheard_since(&self) -> Option<Instant> {
+        self.unheard_since
     }
 
     /// Whether an own renewal came back for the first time. One that a new watch delivers once more
     /// proves nothing about the writes since.
-    pub(crate) fn is_news(&mut self, revision: Revision) -> bool {
+    pub(super) fn is_news(&mut self, revision: Revision) -> bool {
         let news = revision > self.newest;
         self.newest = revision.max(self.newest);
         news
     }
 
     /// An own renewal came back through the watch.
-    pub(crate) fn on_echo(&mut self, config: &Config, now: Instant) {
+    pub(super) fn on_echo(&mut self, config: &Config, now: Instant) {
         if !self.is_held(config, now) {
             self.since = now;
             self.after_gap = true;
         }
         self.echo = now;
         self.broken_off = false;
+        self.unheard_since = None;
     }
 
     /// The store is out of order: nothing that happens now is a sign of life or death, until an own
     /// renewal comes back.
-    pub(crate) const fn break_off(&mut self) {
+    pub(super) const fn break_off(&mut self) {
         self.broken_off = true;
     }
 
     /// Whether there is contact now.
-    pub(crate) fn is_held(&self, config: &Config, now: Instant) -> bool {
+    pub(super) fn is_held(&self, config: &Config, now: Instant) -> bool {
         !self.broken_off && now.since(self.echo) <= limit(config)
     }
 
     /// When contact counts as lost unless an echo comes.
-    pub(crate) fn lost_at(&self, config: &Config) -> Instant {
+    pub(super) fn lost_at(&self, config: &Config) -> Instant {
         self.echo + limit(config) + Duration::from_nanos(1)
     }
 
     /// When an own renewal last came back.
-    pub(crate) const fn echo(&self) -> Instant {
+    pub(super) const fn echo(&self) -> Instant {
         self.echo
     }
 
@@ -84,11 +114,10 @@ impl Contact {
         self.since
     }
 
-    /// Whether there has been contact for so long that somebody who fell silent with its beginning
-    /// could be judged by now.
-    pub(crate) fn is_steady(&self, config: &Config, now: Instant) -> bool {
-        let ripe = (self.since + config.lease()).max(self.judges_from(config));
-        self.is_held(config, now) && now >= ripe
+    /// From when on there has been contact for so long that somebody who fell silent with its
+    /// beginning could be judged.
+    pub(super) fn steady_from(&self, config: &Config) -> Instant {
+        (self.since + config.lease()).max(self.judges_from(config))
     }
 
     /// From when on others may be judged.
@@ -113,6 +142,7 @@ fn limit(config: &Config) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     /// A store that fails for everybody once looked like the death of everybody.
     #[test]
@@ -155,6 +185,26 @@ mod tests {
         assert_eq!(end, Instant::from_millis(5_000) + moment);
         assert!(contact.is_held(&config, end.saturating_sub(moment)));
         assert!(!contact.is_held(&config, end));
+    }
+
+    /// A leader that hears nothing back must know since when, or it leads for ever; one that was so
+    /// before must not give it up for that.
+    #[test]
+    fn renewals_that_do_not_come_back_are_counted_from_the_first_without_contact() {
+        let config = Config::builder("g").build().expect("coherent");
+        let at = Instant::from_millis;
+        let mut contact = Contact::new(at(0));
+        let mut unheard = Vec::new();
+        for ms in [2_000, 4_000, 6_000] {
+            contact.on_applied(&config, at(ms));
+            unheard.push(contact.unheard_since());
+        }
+        // Until 3 s there is contact.
+        assert_eq!(unheard, [None, Some(at(4_000)), Some(at(4_000))]);
+        contact.on_echo(&config, at(6_500));
+        assert_eq!(contact.unheard_since(), None);
+        let overdue = config.overdue_after() + config.request_timeout();
+        assert_eq!(contact.overdue_at(&config), at(6_000) + overdue);
     }
 
     /// While the store is out of order nothing is a sign of life or death, however fresh the echo.

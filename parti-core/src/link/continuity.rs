@@ -43,18 +43,18 @@ pub(crate) struct Continuity {
     known: Version,
     longest_lease: Duration,
     /// What was known when a loss was found: its quarantine has been kept.
-    atoned: Version,
+    quarantined: Version,
 }
 
 #[derive(Clone, Debug)]
 struct Sent {
     floor: Revision,
-    key: Option<Kept>,
+    key: Option<KnownKey>,
 }
 
 /// A key as known, of which no earlier write may be the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct KnownKey {
     pub(crate) key: String,
     pub(crate) revision: Revision,
     /// Whether nobody but this process removes the key.
@@ -76,7 +76,7 @@ struct Look {
     clean: Option<Instant>,
 }
 
-impl Kept {
+impl KnownKey {
     /// Whether a list that is complete up to a revision proves that the key is there no more.
     fn is_gone(&self, entries: &[Entry], upto: Revision) -> bool {
         upto >= self.revision && !entries.iter().any(|entry| entry.key == self.key)
@@ -134,13 +134,13 @@ impl Continuity {
                     last_revision,
                 }),
                 Some(Sent {
-                    key: Some(kept), ..
+                    key: Some(known), ..
                 }),
             ) => {
-                if let Some(loss) = contradiction(&kept, entries, *last_revision) {
+                if let Some(loss) = contradiction(&known, entries, *last_revision) {
                     self.look.found.get_or_insert(loss);
-                } else if kept.is_gone(entries, *last_revision) {
-                    self.gone.insert(kept.key, *last_revision);
+                } else if known.is_gone(entries, *last_revision) {
+                    self.gone.insert(known.key, *last_revision);
                 }
                 None
             }
@@ -152,7 +152,7 @@ impl Continuity {
             (Ok(_) | Err(_), _) => None,
         };
         if let Ok(reply) = result {
-            self.saw_reply(reply);
+            self.on_revisions_of(reply);
         }
         let concluded = looking && self.look.waiting.is_empty();
         loss.or_else(|| {
@@ -177,7 +177,7 @@ impl Continuity {
     }
 
     /// A look begins: the requests of it, of which those for a key name the key.
-    pub(crate) fn looking(&mut self, now: Instant, ops: Vec<(OpId, Option<Kept>)>) {
+    pub(crate) fn looking(&mut self, now: Instant, ops: Vec<(OpId, Option<KnownKey>)>) {
         self.look.due = None;
         self.look.begun = now;
         (self.look.informed, self.look.found) = (false, None);
@@ -220,12 +220,18 @@ impl Continuity {
 
     /// Whether a version above this one is known of whose loss no quarantine has been kept yet.
     pub(crate) fn misses(&self, found: Version) -> bool {
-        self.known > found.max(self.atoned)
+        self.known > found.max(self.quarantined)
     }
 
     /// From when on partitions may be granted: before, somebody may rely on a lease of a history
     /// that is gone. That there was one before a young bucket is a mere possibility; it may be
     /// `excluded`, since all workers there should be are in this one, or somebody has waited before.
+    ///
+    /// An example with a lease of 6 s. At 100 s a process reads that the bucket is 2 s old: whoever
+    /// relied on an earlier one may do so until 104 s. Unless that is excluded, nothing is granted
+    /// before. At 110 s it sees a version that this history does not have: its end was lost, and
+    /// whoever wrote it may rely on it until 116 s. Now nothing is granted before 116 s, and nothing
+    /// excludes that.
     pub(crate) fn grants_from(&self, excluded: impl FnOnce() -> bool) -> Instant {
         if self.grown_at > self.grants_from && !excluded() {
             self.grown_at
@@ -246,7 +252,7 @@ impl Continuity {
             before_op: op,
             before_watch: watch,
             known: self.known,
-            atoned: self.known,
+            quarantined: self.known,
             longest_lease: self.longest_lease,
             ..Self::default()
         };
@@ -256,7 +262,7 @@ impl Continuity {
         self.highest = self.highest.max(revision);
     }
 
-    fn saw_reply(&mut self, reply: &StoreReply) {
+    fn on_revisions_of(&mut self, reply: &StoreReply) {
         match reply {
             StoreReply::Entry(entry) => {
                 self.saw(entry.as_ref().map(|e| e.revision).unwrap_or_default());
@@ -331,16 +337,20 @@ impl Continuity {
 }
 
 /// What is wrong with a list of a key, if it is complete up to the revision the key is known at.
-pub(crate) fn contradiction(kept: &Kept, entries: &[Entry], upto: Revision) -> Option<HistoryLoss> {
-    if upto < kept.revision {
+pub(crate) fn contradiction(
+    known: &KnownKey,
+    entries: &[Entry],
+    upto: Revision,
+) -> Option<HistoryLoss> {
+    if upto < known.revision {
         return None;
     }
-    let entry = entries.iter().find(|entry| entry.key == kept.key);
+    let entry = entries.iter().find(|entry| entry.key == known.key);
     let gone = match entry {
-        Some(entry) => entry.revision < kept.revision,
-        None => kept.own,
+        Some(entry) => entry.revision < known.revision,
+        None => known.own,
     };
-    let (key, revision) = (kept.key.clone(), kept.revision);
+    let (key, revision) = (known.key.clone(), known.revision);
     gone.then_some(HistoryLoss::Vanished { key, revision })
 }
 

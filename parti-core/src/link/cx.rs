@@ -1,7 +1,7 @@
 //! The context every handler gets first: the time, the configuration, the randomness, the outbox.
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -11,18 +11,21 @@ use crate::io::boot::Boot;
 use crate::io::effect::Effect;
 use crate::io::event::{OpId, OpOwner, WatchId};
 use crate::io::notice::{FailedStep, Notice};
-use crate::link::circuits::{Gate, StoreCircuit, WatchCircuit};
+use crate::link::Link;
+use crate::link::circuits::Gate;
 use crate::link::continuity::Continuity;
 use crate::link::failing::Failing;
+use crate::link::heard::Heard;
 use crate::model::id::{Formats, Version};
 use crate::model::rng::Rng;
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::store::{StoreError, StoreOp, StoreReply, WatchScope};
+use crate::ports::store::{Entry, StoreOp};
 use crate::ports::strategy::PlanInput;
 use crate::records::record::Record;
-use crate::records::wire::{self, WireError};
-use crate::resilience::breaker::{CallEnd, Circuit, CircuitState};
+use crate::records::seen::Seen;
+use crate::records::wire;
+use crate::resilience::breaker::CircuitState;
 
 /// Everything about a core that is not its state machine.
 #[derive(Clone, Debug)]
@@ -34,9 +37,7 @@ pub(crate) struct Env {
     pub(crate) next_op: u64,
     pub(crate) next_watch: u64,
     pub(crate) ignored_records: u64,
-    pub(crate) continuity: Continuity,
-    pub(crate) store: StoreCircuit,
-    pub(crate) watch: WatchCircuit,
+    pub(crate) link: Link,
     pub(crate) retries: u64,
     pub(crate) exhausted: u64,
     /// The format in which the group writes, as far as this process knows.
@@ -47,17 +48,16 @@ pub(crate) struct Env {
 /// One step's view of the environment.
 pub(crate) struct Cx<'a> {
     pub(crate) now: Instant,
-    env: &'a mut Env,
+    pub(super) env: &'a mut Env,
 }
 
 impl Env {
     pub(crate) fn new(config: Config, boot: Boot) -> Self {
         let rng = Rng::new(boot.seed);
-        let (store, watch) = (StoreCircuit::new(&config), WatchCircuit::new(&config));
+        let mut link = Link::new(&config, boot.now);
         let format = config.formats().newest;
-        let mut continuity = Continuity::default();
         let right = config.max_lease();
-        continuity.learn_lease(config.unless_planted(
+        link.continuity.learn_lease(config.unless_planted(
             Planted::OwnQuarantine,
             right,
             config.lease(),
@@ -71,9 +71,7 @@ impl Env {
             next_op: 0,
             next_watch: 0,
             ignored_records: 0,
-            continuity,
-            store,
-            watch,
+            link,
             retries: 0,
             exhausted: 0,
             format,
@@ -95,7 +93,7 @@ impl Env {
             wall_ms: 0,
             seed,
             strategy: crate::ports::strategy::StrategyId::new("s"),
-            software: String::new(),
+            software: alloc::string::String::new(),
         };
         Self::new(config, boot)
     }
@@ -137,53 +135,48 @@ impl Cx<'_> {
             .saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
     }
 
+    /// How the store is used, and how far it is trusted.
+    pub(crate) fn link(&self) -> &Link {
+        &self.env.link
+    }
+
+    pub(super) fn link_mut(&mut self) -> &mut Link {
+        &mut self.env.link
+    }
+
+    /// How far the store is heard.
+    pub(crate) fn heard(&self) -> Heard {
+        self.env.link.heard(&self.env.config, self.now)
+    }
+
     pub(crate) fn store(&mut self, owner: OpOwner, request: StoreOp) -> OpId {
-        let op = self.op(owner);
-        self.env.continuity.on_request(op, &request);
-        let (now, before) = (self.now, self.env.store.state());
-        self.env.store.sent(op, now);
+        let (op, now) = (self.op(owner), self.now);
+        self.env.link.continuity.on_request(op, &request);
+        let before = self.env.link.requests.state();
+        self.env.link.requests.sent(op, now);
         self.env.out.push_back(Effect::Store { op, request });
-        self.tell_change(Circuit::Store, before, self.env.store.state());
+        self.on_requests(before);
         op
     }
 
     /// Whether this owner may ask the store now.
     pub(crate) fn gate(&self, owner: OpOwner) -> Gate {
-        self.env.store.gate(owner, self.now)
+        self.env.link.requests.gate(owner, self.now)
     }
 
     /// Whether requests pass without restriction.
     pub(crate) fn store_is_sound(&self) -> bool {
-        self.env.store.state() == CircuitState::Closed
-    }
-
-    /// Whether the circuit of the store is open.
-    pub(crate) fn store_is_out(&self) -> bool {
-        self.env.store.state() == CircuitState::Open
-    }
-
-    /// A request was answered, whoever asked.
-    pub(crate) fn answered(&mut self, op: OpId, result: &Result<StoreReply, StoreError>) {
-        let (now, before) = (self.now, self.env.store.state());
-        self.env.store.answered(op, now, result);
-        self.tell_change(Circuit::Store, before, self.env.store.state());
-    }
-
-    /// A request was carried out although no answer has come: what it wrote was seen.
-    pub(crate) fn proved(&mut self, op: OpId) {
-        let (now, before) = (self.now, self.env.store.state());
-        self.env.store.proved(op, now);
-        self.tell_change(Circuit::Store, before, self.env.store.state());
+        self.env.link.requests.state() == CircuitState::Closed
     }
 
     /// Whether there have been more failures of late than retries can be paid for.
     pub(crate) fn is_short_of_retries(&self) -> bool {
-        self.env.store.is_short()
+        self.env.link.requests.is_short()
     }
 
     /// Whether a retry may follow quickly; if not, it must wait as long as it can.
     pub(crate) fn may_hurry(&mut self) -> bool {
-        self.env.store.spend()
+        self.env.link.requests.spend()
     }
 
     /// A request will be tried again.
@@ -200,29 +193,6 @@ impl Cx<'_> {
     pub(crate) fn note_exhausted(&mut self, owner: OpOwner, tries: u32) {
         self.env.exhausted += 1;
         self.notify(Notice::RetriesExhausted { owner, tries });
-    }
-
-    /// When a watch may be begun; `None`: at once.
-    pub(crate) fn watch_opens_at(&self) -> Option<Instant> {
-        self.env.watch.opens_at(self.now)
-    }
-
-    /// Whether the circuit of the watch is closed.
-    pub(crate) fn watch_is_sound(&self) -> bool {
-        self.env.watch.state() == CircuitState::Closed
-    }
-
-    /// The watch gave a sign of life, or ended.
-    pub(crate) fn saw_watch(&mut self, end: CallEnd) {
-        let (now, before) = (self.now, self.env.watch.state());
-        self.env.watch.saw(now, end);
-        self.tell_change(Circuit::Watch, before, self.env.watch.state());
-    }
-
-    fn tell_change(&mut self, circuit: Circuit, from: CircuitState, to: CircuitState) {
-        if from != to {
-            self.notify(Notice::CircuitChanged { circuit, from, to });
-        }
     }
 
     pub(crate) fn list_partitions(&mut self) -> OpId {
@@ -244,11 +214,9 @@ impl Cx<'_> {
         op
     }
 
-    pub(crate) fn watch(&mut self, scope: WatchScope) -> WatchId {
+    pub(super) fn next_watch(&mut self) -> WatchId {
         self.env.next_watch += 1;
-        let id = WatchId(self.env.next_watch);
-        self.env.out.push_back(Effect::Watch { id, scope });
-        id
+        WatchId(self.env.next_watch)
     }
 
     pub(crate) fn push(&mut self, effect: Effect) {
@@ -271,30 +239,31 @@ impl Cx<'_> {
     }
 
     /// A record that changes nothing is counted and named: it may be a foreign hand's.
-    pub(crate) fn ignore(&mut self, key: String, reason: String) {
+    pub(crate) fn ignore(&mut self, seen: &Seen<'_>, reason: &str) {
         self.env.ignored_records += 1;
+        let (key, reason) = (seen.name().to_string(), reason.to_string());
         self.notify(Notice::RecordIgnored { key, reason });
     }
 
     /// What this process knows of the bucket's history.
     pub(crate) fn continuity(&mut self) -> &mut Continuity {
-        &mut self.env.continuity
+        &mut self.env.link.continuity
     }
 
     /// As [`Cx::continuity`], only to look at.
     pub(crate) fn history(&self) -> &Continuity {
-        &self.env.continuity
+        &self.env.link.continuity
     }
 
     /// Something was read that is old, or is of an earlier history: the store is to be asked.
     pub(crate) fn suspect(&mut self) {
         let (now, interval) = (self.now, self.env.config.heartbeat_interval());
-        self.env.continuity.suspect(now, interval);
+        self.env.link.continuity.suspect(now, interval);
     }
 
     /// A version was seen.
     pub(crate) fn learn(&mut self, version: Version) {
-        self.env.continuity.learn(version);
+        self.env.link.continuity.learn(version);
     }
 
     /// The formats of records that this process reads.
@@ -317,35 +286,35 @@ impl Cx<'_> {
         wire::encode_as(self.format(), record)
     }
 
-    /// The record in these bytes.
-    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Record, WireError> {
-        wire::decode_as(self.formats(), bytes)
+    /// An entry of the store, whose value is decoded when that is needed. The only door for them.
+    pub(crate) fn seen<'e>(&self, entry: &'e Entry) -> Seen<'e> {
+        Seen::new(self.formats(), entry)
     }
 
     /// The highest version seen by this process, in any history, or told of by a session.
     pub(crate) fn known(&self) -> Version {
-        self.env.continuity.known()
+        self.env.link.continuity.known()
     }
 
     /// A lease that somebody relies on was seen.
     pub(crate) fn learn_lease(&mut self, lease: Duration, drift_ppm: u32) {
         let lasts = self.env.config.outlasts(lease, drift_ppm);
         if !self.planted(Planted::OwnQuarantine) {
-            self.env.continuity.learn_lease(lasts);
+            self.env.link.continuity.learn_lease(lasts);
         }
     }
 
     /// How long anybody may rely on a lease of a history that is gone: the longest ever seen, and no
     /// less than the longest that the group allows.
     pub(crate) fn longest_lease(&self) -> Duration {
-        let longest = self.env.continuity.longest_lease();
+        let longest = self.env.link.continuity.longest_lease();
         longest.max(self.env.config.lease())
     }
 
     /// The number the next request and the next watch exceed.
     pub(crate) fn forget_history(&mut self) {
         let (op, watch) = (self.env.next_op, self.env.next_watch);
-        self.env.continuity.forget(op, watch);
+        self.env.link.continuity.forget(op, watch);
     }
 
     fn op(&mut self, owner: OpOwner) -> OpId {

@@ -1,9 +1,13 @@
 //! Keeping one watch alive: setting it up, noticing its loss, setting it up again with backoff.
 
+use alloc::string::ToString;
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::config::Config;
 use crate::io::effect::{Effect, Wake, WakeReason};
 use crate::io::event::WatchId;
+use crate::io::notice::Notice;
 use crate::link::cx::Cx;
 use crate::model::id::Revision;
 use crate::model::time::Instant;
@@ -12,7 +16,7 @@ use crate::records::keys::head_key;
 use crate::resilience::backoff::Backoff;
 use crate::resilience::breaker::CallEnd;
 
-/// A watch that is to be kept alive.
+/// The watch of a session, to be kept alive as long as there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Watching {
     scope: WatchScope,
@@ -26,6 +30,8 @@ pub(crate) struct Watching {
 
 #[derive(Clone, Copy, Debug)]
 enum WatchState {
+    /// There is no session that needs one.
+    Idle,
     Running {
         id: WatchId,
         caught_up: Option<Revision>,
@@ -36,17 +42,15 @@ enum WatchState {
 }
 
 impl Watching {
-    pub(crate) fn begin(cx: &mut Cx<'_>, scope: WatchScope) -> Self {
-        let most = cx.config().heartbeat_interval().min(Duration::from_secs(2));
-        let mut watching = Self {
-            scope,
-            state: WatchState::Lost { retry_at: cx.now },
-            since: cx.now,
+    pub(super) fn idle(config: &Config, now: Instant) -> Self {
+        let most = config.heartbeat_interval().min(Duration::from_secs(2));
+        Self {
+            scope: WatchScope::Keys(Vec::new()),
+            state: WatchState::Idle,
+            since: now,
             showed_head: false,
-            backoff: cx.config().retry().endless(most),
-        };
-        watching.start(cx);
-        watching
+            backoff: config.retry().endless(most),
+        }
     }
 
     /// Whether everything present when the watch began has been delivered.
@@ -60,11 +64,8 @@ impl Watching {
         )
     }
 
-    pub(crate) const fn scope(&self) -> &WatchScope {
-        &self.scope
-    }
-
-    pub(crate) const fn since(&self) -> Instant {
+    /// When the present watch was begun.
+    pub(super) const fn since(&self) -> Instant {
         self.since
     }
 
@@ -73,26 +74,64 @@ impl Watching {
         self.showed_head
     }
 
+    pub(super) const fn is_running(&self) -> bool {
+        matches!(self.state, WatchState::Running { .. })
+    }
+
+    /// Whether a watch that was lost is to be begun again.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, WatchState::Lost { retry_at } if now >= retry_at)
+    }
+
+    pub(super) const fn wake(&self) -> Option<Wake> {
+        match self.state {
+            WatchState::Lost { retry_at } => Some(Wake::new(retry_at, WakeReason::WatchRetry)),
+            WatchState::Running { .. } | WatchState::Idle => None,
+        }
+    }
+}
+
+impl Cx<'_> {
     /// Watches something else, or the same again.
-    pub(crate) fn change(&mut self, cx: &mut Cx<'_>, scope: WatchScope) {
-        self.end(cx);
-        self.scope = scope;
-        self.start(cx);
+    pub(crate) fn watch(&mut self, scope: WatchScope) {
+        self.end_watch();
+        self.link_mut().watching.scope = scope;
+        self.begin_watch();
     }
 
     /// Ends the watch.
-    pub(crate) fn end(&mut self, cx: &mut Cx<'_>) {
-        if let WatchState::Running { id, .. } = self.state {
-            cx.push(Effect::Unwatch { id });
+    pub(super) fn end_watch(&mut self) {
+        let watching = &mut self.link_mut().watching;
+        let before = core::mem::replace(&mut watching.state, WatchState::Idle);
+        if let WatchState::Running { id, .. } = before {
+            self.push(Effect::Unwatch { id });
         }
     }
 
-    /// Whether an event is of the present watch; keeps account of it.
-    pub(crate) fn accepts(&mut self, cx: &mut Cx<'_>, id: WatchId, event: &WatchEvent) -> bool {
+    pub(super) fn begin_watch(&mut self) {
+        let state = match self.link().watch.opens_at(self.now) {
+            Some(retry_at) => WatchState::Lost { retry_at },
+            None => {
+                let scope = self.link().watching.scope.clone();
+                let (id, caught_up) = (self.next_watch(), None);
+                self.push(Effect::Watch { id, scope });
+                WatchState::Running { id, caught_up }
+            }
+        };
+        let now = self.now;
+        let watching = &mut self.link_mut().watching;
+        (watching.since, watching.showed_head) = (now, false);
+        watching.state = state;
+    }
+
+    /// A watch said something. Whether it was the present one.
+    pub(crate) fn on_watch(&mut self, id: WatchId, event: &WatchEvent) -> bool {
+        let link = self.link_mut();
+        link.continuity.on_watch(id, event);
         let WatchState::Running {
             id: present,
             caught_up,
-        } = &mut self.state
+        } = &mut link.watching.state
         else {
             return false;
         };
@@ -100,47 +139,23 @@ impl Watching {
             return false;
         }
         match event {
-            WatchEvent::Entry(entry) => self.showed_head |= entry.key == head_key(),
+            WatchEvent::Entry(entry) => link.watching.showed_head |= entry.key == head_key(),
             WatchEvent::CaughtUp { revision } => {
                 *caught_up = Some(*revision);
-                self.backoff.reset();
-                cx.saw_watch(CallEnd::Succeeded);
+                link.watching.backoff.reset();
+                self.record_watch(CallEnd::Succeeded);
             }
-            WatchEvent::Lost { .. } => {
-                cx.saw_watch(CallEnd::Failed);
-                let retry_at = cx.now + self.backoff.next(cx.rng());
-                self.state = WatchState::Lost { retry_at };
+            WatchEvent::Lost { reason } => {
+                self.record_watch(CallEnd::Failed);
+                let (now, env) = (self.now, &mut *self.env);
+                let watching = &mut env.link.watching;
+                let retry_at = now + watching.backoff.next(&mut env.rng);
+                watching.state = WatchState::Lost { retry_at };
+                self.suspect();
+                let reason = reason.to_string();
+                self.notify(Notice::WatchRenewed { reason });
             }
         }
         true
-    }
-
-    /// Whether the watch was begun again.
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> bool {
-        match self.state {
-            WatchState::Lost { retry_at } if cx.now >= retry_at => {
-                self.start(cx);
-                true
-            }
-            WatchState::Lost { .. } | WatchState::Running { .. } => false,
-        }
-    }
-
-    pub(crate) const fn wake(&self) -> Option<Wake> {
-        match self.state {
-            WatchState::Lost { retry_at } => Some(Wake::new(retry_at, WakeReason::WatchRetry)),
-            WatchState::Running { .. } => None,
-        }
-    }
-
-    fn start(&mut self, cx: &mut Cx<'_>) {
-        (self.since, self.showed_head) = (cx.now, false);
-        self.state = match cx.watch_opens_at() {
-            Some(retry_at) => WatchState::Lost { retry_at },
-            None => WatchState::Running {
-                id: cx.watch(self.scope.clone()),
-                caught_up: None,
-            },
-        };
     }
 }

@@ -100,21 +100,15 @@ impl Default for Agreed {
     }
 }
 
-/// A worker that may hold partitions, as the leader sees it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen<'a> {
-    /// What its session says; `None` when it cannot be read.
-    pub(crate) said: Option<&'a SessionRecord>,
-}
-
-/// What the group obeys, given who may hold something. `contested` is asked only while it matters.
+/// What the group obeys, given what the sessions say of those who may hold something; `None` for one
+/// that cannot be read. `contested` is asked only while it matters.
 pub(crate) fn agree<'a>(
     before: &Agreed,
-    seen: impl Iterator<Item = Seen<'a>>,
+    sessions: impl Iterator<Item = Option<&'a SessionRecord>>,
     contested: impl FnOnce() -> bool,
 ) -> Agreed {
     let (mut mode, mut obeyed, mut longest_lease) = (None::<Mode>, true, Duration::ZERO);
-    for Seen { said } in seen {
+    for said in sessions {
         // Of what cannot be read nothing is known: it neither tightens nor loosens the rule.
         let asks = said.map_or(before.mode, |said| said.settings.mode);
         mode = Some(mode.map_or(asks, |mode| mode.stricter(asks)));

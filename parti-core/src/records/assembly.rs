@@ -159,15 +159,15 @@ impl Assembly {
     /// The whole record, if all pieces of the manifest are there.
     #[must_use]
     pub fn whole(&self) -> Option<AssignmentRecord> {
-        self.put_together(|number, digest| self.get(number, digest))
+        self.assemble(|number, digest| self.get(number, digest))
     }
 
     /// What the pieces say that happen to be there, of whichever generation: a planted bug.
     pub(crate) fn unmatched(&self) -> Option<AssignmentRecord> {
-        self.put_together(|number, _| self.pieces.get(&number)?.piece.as_deref())
+        self.assemble(|number, _| self.pieces.get(&number)?.piece.as_deref())
     }
 
-    fn put_together<'a>(
+    fn assemble<'a>(
         &'a self,
         piece: impl Fn(u32, u128) -> Option<&'a AssignmentPiece>,
     ) -> Option<AssignmentRecord> {

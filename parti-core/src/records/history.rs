@@ -105,13 +105,13 @@ impl History {
                 history.unreadable.push(Unreadable { key, reason });
             }
         }
-        history.put_together(split);
+        history.assemble(split);
         history.entries.sort_unstable_by_key(|entry| entry.version);
         history
     }
 
     /// Assignments that are stored in pieces. Those that were read while they changed are named.
-    fn put_together(&mut self, split: BTreeMap<WorkerId, Assembly>) {
+    fn assemble(&mut self, split: BTreeMap<WorkerId, Assembly>) {
         for (worker, assembly) in split {
             if assembly.manifest().is_none() {
                 continue;

@@ -16,7 +16,7 @@ use crate::ports::strategy::StrategyId;
 use crate::records::agreement::{Agreed, GroupSettings};
 use crate::records::carried::Carried;
 use crate::records::record::{Head, Parked, SessionRecord};
-use crate::records::wire::{self, Envelope, SessionClass, Summary};
+use crate::records::wire::{Envelope, SessionClass, Summary};
 
 /// What every release can read of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +33,6 @@ pub(crate) struct SessionOutline {
 }
 
 impl SessionOutline {
-    /// Of any session, if these bytes are one.
-    pub(crate) fn of(value: &[u8]) -> Option<Self> {
-        Self::from_envelope(&wire::envelope(value).ok()?)
-    }
-
     pub(crate) fn from_envelope(envelope: &Envelope) -> Option<Self> {
         let Summary::Session {
             epoch,

@@ -114,14 +114,28 @@ pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
 /// # Errors
 /// [`WireError`]; the bytes are then not a record that this release reads.
 pub fn decode_as(formats: Formats, bytes: &[u8]) -> Result<Record, WireError> {
-    let (envelope, rest) = Envelope::open(bytes)?;
+    let (envelope, rest) = open(bytes)?;
+    decode_body(formats, &envelope, rest)
+}
+
+/// The envelope of a record, and the bytes of its body.
+pub(crate) fn open(bytes: &[u8]) -> Result<(Envelope, &[u8]), WireError> {
+    Envelope::open(bytes)
+}
+
+/// The record that consists of this envelope and this body.
+pub(crate) fn decode_body(
+    formats: Formats,
+    envelope: &Envelope,
+    rest: &[u8],
+) -> Result<Record, WireError> {
     if !formats.contains(envelope.format) {
-        return Err(WireError::OtherRelease(Box::new(envelope)));
+        return Err(WireError::OtherRelease(Box::new(envelope.clone())));
     }
     let (wire, extensions) = body::read(envelope.kind(), rest)?;
-    let record = convert::from_wire(&envelope, wire)?;
+    let record = convert::from_wire(envelope, wire)?;
     // Whatever else would read as this record is damage, or an attempt at something.
-    let canonical = Envelope::of(envelope.format, &record) == envelope
+    let canonical = Envelope::of(envelope.format, &record) == *envelope
         && body::is(&convert::to_wire(&record), &extensions, rest);
     if canonical {
         Ok(record)

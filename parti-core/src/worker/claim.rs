@@ -25,13 +25,14 @@ use crate::records::agreement::Disagreement;
 use crate::records::keys::{Key, SESSION_PREFIX, session_key};
 use crate::records::outline::{self, SessionOutline};
 use crate::records::record::{Record, SessionRecord};
+use crate::records::seen::Seen;
 use crate::resilience::backoff::Backoff;
 
 mod agree;
 pub(crate) mod choice;
 mod observe;
 
-use choice::{Choice, Claimant, Pending, Seat, Wish};
+use choice::{Choice, Claimant, Pending, Slot, Wish};
 
 /// A claim under way.
 #[derive(Clone, Debug)]
@@ -48,9 +49,9 @@ pub(crate) struct Claim {
     /// When to give up; a claim after a lost identity never does.
     give_up_at: Option<Instant>,
     info: Option<StoreInfo>,
-    /// Each seat at its highest revision seen, and since when. Lists can be stale: an older entry
+    /// Each slot at its highest revision seen, and since when. Lists can be stale: an older entry
     /// changes nothing.
-    seats: BTreeMap<WorkerId, Seat>,
+    slots: BTreeMap<WorkerId, Slot>,
     step: Step,
     last_error: Option<StoreError>,
     backoff: Backoff,
@@ -123,7 +124,7 @@ impl Claim {
         Self::begin(cx, wish, former, draining, None)
     }
 
-    /// Begins a claim after the history was lost: the old seat first, whatever is left of it.
+    /// Begins a claim after the history was lost: the old slot first, whatever is left of it.
     pub(crate) fn after_loss(
         cx: &mut Cx<'_>,
         lost: Option<(WorkerId, Nonce)>,
@@ -138,8 +139,8 @@ impl Claim {
         }
     }
 
-    /// The seat this process had in a history that is gone.
-    pub(crate) fn seat(&self) -> Option<(WorkerId, Nonce)> {
+    /// The slot this process had in a history that is gone.
+    pub(crate) fn slot(&self) -> Option<(WorkerId, Nonce)> {
         self.wish.worker().cloned().zip(self.survivor)
     }
 
@@ -155,7 +156,7 @@ impl Claim {
         draining: Vec<PartitionKey>,
         give_up_at: Option<Instant>,
     ) -> Self {
-        let (seats, started) = (BTreeMap::new(), cx.now);
+        let (slots, started) = (BTreeMap::new(), cx.now);
         let (info, last_error, exhausted) = (None, None, None);
         let most = cx.config().heartbeat_interval();
         let mut claim = Self {
@@ -166,7 +167,7 @@ impl Claim {
             started,
             give_up_at,
             info,
-            seats,
+            slots,
             step: Step::Pausing { until: started },
             last_error,
             backoff: cx.config().retry().endless(most),
@@ -282,9 +283,10 @@ impl Claim {
                 entries,
                 last_revision,
             }) => {
-                let empty = !entries
+                let seen: Vec<Seen<'_>> = entries.iter().map(|entry| cx.seen(entry)).collect();
+                let empty = !seen
                     .iter()
-                    .any(|entry| matches!(Key::parse(&entry.key), Key::Session(_)));
+                    .any(|seen| matches!(seen.key(), Key::Session(_)));
                 if empty && *last_revision > Revision::ZERO {
                     // Sessions are never removed: where writes were and no session is left, it was
                     // wiped, and leases of it may be relied on.
@@ -292,8 +294,8 @@ impl Claim {
                     cx.continuity().hold_back(until);
                 }
                 self.backoff.reset();
-                self.observe(cx, entries);
-                adopt_format(cx, entries);
+                self.observe(cx, &seen);
+                adopt_format(cx, &seen);
                 self.forget_deleted(entries, *last_revision);
                 self.join(cx)
             }
@@ -309,12 +311,12 @@ impl Claim {
         }
     }
 
-    /// A seat that a list should show and does not was deleted: its revision is not to be expected.
+    /// A slot that a list should show and does not was deleted: its revision is not to be expected.
     fn forget_deleted(&mut self, entries: &[Entry], upto: Revision) {
         let living = entries.iter().filter(|entry| entry.value.is_some());
         let listed: BTreeSet<_> = living.map(|entry| entry.key.as_str()).collect();
-        self.seats.retain(|worker, seat| {
-            seat.revision > upto || listed.contains(session_key(worker).as_str())
+        self.slots.retain(|worker, slot| {
+            slot.revision > upto || listed.contains(session_key(worker).as_str())
         });
     }
 
@@ -323,7 +325,7 @@ impl Claim {
             wish: &self.wish,
             draining: !self.draining.is_empty() && !cx.planted(Planted::RetakenTooEarly),
         };
-        match choice::choose(cx.config(), claimant, &self.seats, cx.now) {
+        match choice::choose(cx.config(), claimant, &self.slots, cx.now) {
             Choice::Take {
                 worker,
                 expect,
@@ -415,10 +417,10 @@ impl Claim {
                 let worker = worker.clone();
                 match lost {
                     // The next list may be older than this.
-                    Outcome::Lost(Some(winner)) => self.observe(cx, &[winner]),
-                    // What was seen of the seat is not there any more: it is looked at afresh.
+                    Outcome::Lost(Some(winner)) => self.observe(cx, &[cx.seen(&winner)]),
+                    // What was seen of the slot is not there any more: it is looked at afresh.
                     Outcome::Lost(None) => {
-                        self.seats.remove(&worker);
+                        self.slots.remove(&worker);
                     }
                     Outcome::Pending
                     | Outcome::Won(_)
@@ -466,11 +468,9 @@ fn hinted(config: &Config, dead: bool, by: Option<Instant>) -> Option<Wish> {
 }
 
 /// The first write of a session must be readable for those that are there.
-fn adopt_format(cx: &mut Cx<'_>, entries: &[Entry]) {
-    let values = entries.iter().filter_map(|entry| entry.value.as_deref());
-    let living = values
-        .filter_map(SessionOutline::of)
-        .filter(SessionOutline::is_living);
+fn adopt_format(cx: &mut Cx<'_>, seen: &[Seen<'_>]) {
+    let outlines = seen.iter().filter_map(Seen::outline);
+    let living = outlines.filter(SessionOutline::is_living);
     let format = outline::common_format(cx.formats(), living.map(|seen| seen.reads));
     cx.adopt_format(format);
 }

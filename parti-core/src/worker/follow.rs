@@ -1,7 +1,6 @@
 //! Following: what every member knows of `head` and of the leader's session.
 
 use alloc::collections::VecDeque;
-use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,13 +13,14 @@ use crate::model::id::{Epoch, Revision, Term, Version, WorkerId};
 use crate::model::state::Cause;
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::store::{Entry, Expect, WatchScope};
+use crate::ports::store::{Expect, WatchScope};
 use crate::records::carried::{Carried, patience};
 use crate::records::keys::{assignment_key, control_key, head_key, session_key};
-use crate::records::outline::{self, SessionOutline};
+use crate::records::outline;
 use crate::records::problem::{Bulletin, Problem, ProblemKind};
 use crate::records::record::{Head, Record, Verb};
-use crate::records::wire::{Envelope, WireError};
+use crate::records::seen::{Content, Seen};
+use crate::records::wire::Envelope;
 
 /// How many terms within a minute are too many.
 const MANY_TERMS: usize = 4;
@@ -208,40 +208,35 @@ impl Follow {
     }
 
     /// An entry of `head`. Whether it is news.
-    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> bool {
-        if entry.revision <= self.head_revision {
+    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> bool {
+        if seen.revision() <= self.head_revision {
             return false;
         }
         let before = self.leader().cloned();
-        self.head_revision = entry.revision;
+        self.head_revision = seen.revision();
         self.head_since = cx.now;
         self.unread = None;
         self.head_gone = false;
-        let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
-            Some(Ok(Record::Head(head))) => {
-                if !matches!(head.cause, Cause::Takeover | Cause::Resignation) {
-                    cx.failing().leave_to_others();
+        match seen.content() {
+            Content::Record(record) => {
+                if let Record::Head(head) = &**record {
+                    if !matches!(head.cause, Cause::Takeover | Cause::Resignation) {
+                        cx.failing().leave_to_others();
+                    }
+                    self.take_head(cx, head.clone());
                 }
-                self.take_head(cx, head);
-                None
             }
-            Some(Err(WireError::OtherRelease(envelope))) if self.take_outline(cx, &envelope) => {
-                let reason = WireError::OtherRelease(envelope).to_string();
-                cx.ignore(entry.key.clone(), reason);
-                None
+            Content::Nothing => self.vacate(cx.now),
+            Content::Unreadable { reason, other } => {
+                let outline = other.as_deref();
+                let taken = outline.is_some_and(|envelope| self.take_outline(cx, envelope));
+                cx.ignore(seen, reason);
+                if !taken {
+                    // A damaged head names nobody: a new leader writes a readable one over it, with
+                    // the term and version known from before.
+                    self.vacate(cx.now);
+                }
             }
-            None => {
-                self.vacate(cx.now);
-                None
-            }
-            Some(Ok(_)) => Some("it is not a head record".to_string()),
-            Some(Err(error)) => Some(error.to_string()),
-        };
-        if let Some(reason) = reason {
-            // A damaged head names nobody: a new leader writes a readable one over it, with the
-            // term and version known from before.
-            cx.ignore(entry.key.clone(), reason);
-            self.vacate(cx.now);
         }
         if self.leader() != before.as_ref() {
             let leader = self.leader().cloned();
@@ -322,19 +317,21 @@ impl Follow {
     }
 
     /// An entry of the leader's session.
-    pub(crate) fn on_leader_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, entry: &Entry) {
+    pub(crate) fn on_leader_session(
+        &mut self,
+        cx: &mut Cx<'_>,
+        worker: &WorkerId,
+        seen: &Seen<'_>,
+    ) {
         let known = self.leader.as_ref().filter(|seen| seen.worker == *worker);
-        if known.is_some_and(|seen| seen.revision >= entry.revision) {
+        if known.is_some_and(|known| known.revision >= seen.revision()) {
             return;
         }
-        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
-            Some(Ok(Record::Session(record))) => Some(record),
-            Some(Ok(_) | Err(_)) | None => None,
-        };
-        if let Some(bulletin) = record.as_ref().and_then(|record| record.bulletin.as_ref()) {
+        let record = seen.session();
+        if let Some(bulletin) = record.and_then(|record| record.bulletin.as_ref()) {
             self.take_bulletin(cx, worker, bulletin);
         }
-        let outline = entry.value.as_deref().and_then(SessionOutline::of);
+        let outline = seen.outline();
         let own_epoch = outline
             .as_ref()
             .map(|seen| seen.epoch)
@@ -342,9 +339,9 @@ impl Follow {
         let ended = outline.is_some_and(|seen| !seen.is_living());
         self.leader = Some(Observed {
             worker: worker.clone(),
-            revision: entry.revision,
+            revision: seen.revision(),
             since: cx.now,
-            epoch: own_epoch.unwrap_or_else(|| Epoch::from(entry.revision)),
+            epoch: own_epoch.unwrap_or_else(|| Epoch::from(seen.revision())),
             ended,
             interval: record.map_or(Duration::ZERO, |record| record.heartbeat_interval),
         });

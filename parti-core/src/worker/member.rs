@@ -11,29 +11,26 @@ use crate::io::effect::{RevokeCause, Wake, WakeReason};
 use crate::io::event::{OpId, StopMode};
 use crate::io::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::leader::Leader;
+use crate::link::Link;
 use crate::link::attempt::Attempt;
-use crate::link::contact::Contact;
-use crate::link::continuity::Continuity;
 use crate::link::cx::Cx;
-use crate::link::watching::Watching;
 use crate::model::id::{Revision, Version};
 use crate::model::state::State;
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::store::{StoreError, StoreErrorKind, StoreInfo, StoreReply};
+use crate::ports::store::{StoreError, StoreInfo, StoreReply};
 use crate::records::record::{Head, SessionStatus};
 use crate::worker::claim::Claimed;
+use crate::worker::context::WorkerCx;
 use crate::worker::departure::{Departure, Todo};
 use crate::worker::follow::Follow;
-use crate::worker::health::Health;
 use crate::worker::holdings::Holdings;
-use crate::worker::requests::Requests;
-use crate::worker::session::{Kept, Session};
+use crate::worker::session::{Session, SessionNews};
 
 mod agree;
 mod candidacy;
 mod entries;
-mod hearing;
+mod limping;
 mod look;
 mod office;
 mod own_list;
@@ -41,7 +38,7 @@ mod own_record;
 mod problems;
 mod reconcile;
 
-use hearing::Unsteady;
+use limping::Unsteady;
 use own_list::OwnList;
 use own_record::OwnRecord;
 use reconcile::Reconcile;
@@ -53,9 +50,7 @@ pub(crate) struct Member {
     info: StoreInfo,
     /// Since when the store says that something about it is unfit.
     unfit_since: Option<Instant>,
-    contact: Contact,
     follow: Follow,
-    watching: Watching,
     candidacy: Candidacy,
     /// Random part of the delay before standing, drawn again with each `head`.
     jitter: Duration,
@@ -64,17 +59,11 @@ pub(crate) struct Member {
     leader: Option<Box<Leader>>,
     reconcile: Reconcile,
     departure: Option<Departure>,
-    /// Whether the lease ran out and nothing may be held.
-    suspended: bool,
-    /// Since when own renewals have been applied without coming back through the watch.
-    unheard_since: Option<Instant>,
     /// Since when it has led without steady contact, and whether that was told.
     unsteady: Option<Unsteady>,
-    suspended_at: Instant,
     /// The revision of the assignment record taken in last.
     record_revision: Revision,
     own_record: OwnRecord,
-    health: Health,
     /// The mode that held in the group when last looked at, and since when.
     holds: Option<(Mode, Instant)>,
     own_list: OwnList,
@@ -105,28 +94,22 @@ impl Member {
     pub(crate) fn new(cx: &mut Cx<'_>, claimed: &Claimed) -> Self {
         let session = Session::new(cx, claimed);
         let follow = Follow::default();
-        let watching = Watching::begin(cx, follow.scope(&session.worker));
+        cx.open_link(follow.scope(&session.worker));
         let jitter = cx.config().election_jitter();
         Self {
             session,
             info: claimed.info.clone(),
             unfit_since: None,
-            contact: Contact::new(cx.now),
             follow,
-            watching,
             candidacy: Candidacy::Waiting,
             jitter: cx.rng().duration_below(jitter),
             stand_not_before: Instant::ORIGIN,
             leader: None,
             reconcile: Reconcile::new(cx),
             departure: None,
-            suspended: false,
-            unheard_since: None,
             unsteady: None,
-            suspended_at: Instant::ORIGIN,
             record_revision: Revision::ZERO,
             own_record: OwnRecord::default(),
-            health: Health::default(),
             holds: None,
             own_list: OwnList::default(),
         }
@@ -143,12 +126,12 @@ impl Member {
     }
 
     /// Until when guards are valid.
-    pub(crate) fn deadline(&self, config: &Config) -> Option<Instant> {
+    pub(crate) fn deadline(&self, config: &Config, link: &Link) -> Option<Instant> {
         let deadline = match self.honours(config) {
             Mode::Exclusive => self.session.deadline,
             Mode::Overlap => Instant::FAR_FUTURE,
         };
-        (!self.suspended).then_some(deadline)
+        link.suspended_at().is_none().then_some(deadline)
     }
 
     /// Whether a stop is under way.
@@ -162,11 +145,12 @@ impl Member {
     }
 
     /// The lease comes before everything else: past it, nothing may be relied on.
-    pub(crate) fn check_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+    pub(crate) fn check_lease(&mut self, cx: &mut WorkerCx<'_>) {
         // In overlap mode work goes on until somebody else is known to have the identity.
         let exclusive = self.honours(cx.config()) == Mode::Exclusive;
-        if exclusive && !self.suspended && cx.now >= self.session.deadline {
-            self.lose_lease(cx, holdings);
+        let suspended = cx.link().suspended_at().is_some();
+        if exclusive && !suspended && cx.now >= self.session.deadline {
+            self.lose_lease(cx);
         }
     }
 
@@ -174,25 +158,19 @@ impl Member {
     ///
     /// Only the own lease is shortened. What was seen of others was seen longer ago than the clock
     /// says, so that everything counted from it is only waited for longer.
-    pub(crate) fn clock_jumped(
-        &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        by: Option<Duration>,
-    ) {
+    pub(crate) fn clock_jumped(&mut self, cx: &mut WorkerCx<'_>, by: Option<Duration>) {
         let by = cx.unless_planted(Planted::IgnoredJump, by, by.map(|_| Duration::ZERO));
         self.session.distrust(cx.now, by);
-        self.check_lease(cx, holdings);
+        self.check_lease(cx);
     }
 
-    fn lose_lease(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        (self.suspended, self.suspended_at) = (true, cx.now);
-        cx.suspect();
-        holdings.suspend(cx, RevokeCause::LeaseLost);
+    fn lose_lease(&mut self, cx: &mut WorkerCx<'_>) {
+        cx.suspend_link();
+        cx.holdings.suspend(&mut cx.cx, RevokeCause::LeaseLost);
         cx.notify(Notice::LeaseLost {
             worker: self.session.worker.clone(),
         });
-        self.watch_over_health(cx);
+        cx.poll_health();
         self.step_down(cx, StepDownReason::SessionLost);
     }
 
@@ -209,80 +187,67 @@ impl Member {
     }
 
     /// Does whatever is due.
-    pub(crate) fn handle_timeout(
-        &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        requests: &mut Requests,
-    ) -> Membership {
-        if cx.store_is_out() {
-            self.contact.break_off();
-        }
-        self.keep_promise(cx);
+    pub(crate) fn handle_timeout(&mut self, cx: &mut WorkerCx<'_>) -> Membership {
+        self.poll_promise(cx);
         if self.session.is_due(cx.now) {
-            self.post_bulletin(cx);
+            self.poll_bulletin(cx);
         }
-        self.session.handle_timeout(cx, holdings);
-        self.mind_what_is_gone(cx);
-        self.keep_looking(cx);
-        self.resume_if_intact(cx, holdings);
-        if self.watching.handle_timeout(cx) {
+        self.session.handle_timeout(&mut cx.cx, cx.holdings);
+        self.on_vanished(cx);
+        self.poll_look(cx);
+        self.resume_if_intact(cx);
+        if cx.poll_watch() {
             self.snapshot_begins();
         }
-        self.watch_over_watch(cx);
-        self.watch_over_health(cx);
-        self.keep_reconciling(cx, requests);
-        self.keep_reading_pieces(cx);
-        self.keep_comparing_lists(cx);
-        requests.handle_timeout(cx, &self.session);
-        self.keep_candidacy(cx);
-        self.mind_deafness(cx);
-        self.mind_limping(cx);
+        cx.poll_health();
+        self.poll_reconcile(cx);
+        self.poll_pieces(cx);
+        self.poll_own_list(cx);
+        cx.requests.handle_timeout(&mut cx.cx, &self.session);
+        self.poll_candidacy(cx);
+        self.poll_one_way(cx);
+        self.poll_limping(cx);
         if let Some(leader) = &mut self.leader {
-            leader.step(cx, &self.contact);
+            leader.step(cx);
         }
-        self.keep_leaving(cx, holdings)
+        self.poll_departure(cx)
     }
 
-    pub(crate) fn wake(
-        &self,
-        now: Instant,
-        config: &Config,
-        continuity: &Continuity,
-    ) -> Option<Wake> {
-        let lease = self.deadline(config).filter(|&at| at < Instant::FAR_FUTURE);
+    pub(crate) fn wake(&self, now: Instant, config: &Config, link: &Link) -> Option<Wake> {
+        let lease = self
+            .deadline(config, link)
+            .filter(|&at| at < Instant::FAR_FUTURE);
         let lease = lease.map(|at| Wake::new(at, WakeReason::LeaseDeadline));
         let candidacy = match &self.candidacy {
             Candidacy::Standing { attempt, .. } => attempt.wake(),
             Candidacy::Waiting => self
-                .stands_at(config, now)
+                .stands_at(config, link, now)
                 .map(|at| Wake::new(at, WakeReason::Election)),
         };
         let leader = self.leader.as_ref();
-        let leader = leader.and_then(|leader| leader.wake(now, config, continuity));
-        let look = continuity.look_at();
+        let leader = leader.and_then(|leader| leader.wake(now, config, link.history()));
+        let limps = self.limping_wake(config, now);
         let all = [
             lease,
             self.session.wake(),
-            self.watching.wake(),
+            link.wake(config, now),
             candidacy,
             leader,
             self.reconcile.wake(),
             self.own_record.wake(),
             self.own_list.wake(),
-            look.map(|at| Wake::new(at, WakeReason::Reconcile)),
-            self.health_wake(config, now),
+            limps.map(|at| Wake::new(at, WakeReason::Reconcile)),
             self.departure.as_ref().and_then(Departure::wake),
         ];
         all.into_iter().flatten().min()
     }
 
     /// The public state.
-    pub(crate) fn state(&self, holdings: &Holdings) -> State {
+    pub(crate) fn state(&self, link: &Link, holdings: &Holdings) -> State {
         if self.departure.is_some() {
             return State::Shutdown;
         }
-        if self.health.is_degraded() {
+        if link.is_degraded() {
             return State::Degraded;
         }
         if let Some(state) = self.leader.as_ref().and_then(|leader| leader.state()) {
@@ -310,34 +275,23 @@ impl Member {
     /// An answer about the session.
     pub(crate) fn on_session_reply(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
+        cx: &mut WorkerCx<'_>,
         op: OpId,
         result: &Result<StoreReply, StoreError>,
     ) -> Membership {
-        match result {
-            Ok(_) => self.health.on_success(),
-            Err(error) => match error.kind {
-                StoreErrorKind::Unknown | StoreErrorKind::Unavailable | StoreErrorKind::Missing => {
-                    self.health.on_error(cx.now, &cx.config().degraded());
-                }
-                StoreErrorKind::Refused | StoreErrorKind::Rejected => {}
-            },
-        }
-        let kept = self.session.on_reply(cx, op, result);
-        self.on_kept(cx, holdings, kept)
+        let news = self.session.on_reply(cx, op, result);
+        self.on_session_news(cx, news)
     }
 
-    pub(crate) fn on_kept(
+    pub(crate) fn on_session_news(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        kept: Kept,
+        cx: &mut WorkerCx<'_>,
+        news: SessionNews,
     ) -> Membership {
-        match kept {
-            Kept::Pending => Membership::On,
-            Kept::Lost => Membership::Lost,
-            Kept::Rejected(reason) => {
+        match news {
+            SessionNews::Pending => Membership::On,
+            SessionNews::Lost => Membership::Lost,
+            SessionNews::Rejected(reason) => {
                 let step = FailedStep::RenewSession;
                 cx.notify(Notice::StepFailed {
                     step,
@@ -349,13 +303,10 @@ impl Member {
                 }
                 Membership::On
             }
-            Kept::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
-            Kept::Renewed(_) => {
+            SessionNews::Renewed(SessionStatus::Released { .. }) => Membership::Stopped,
+            SessionNews::Renewed(_) => {
                 cx.step_done(FailedStep::RenewSession);
-                if !self.contact.is_held(cx.config(), cx.now) {
-                    self.unheard_since.get_or_insert(cx.now);
-                }
-                self.resume_if_intact(cx, holdings);
+                self.resume_if_intact(cx);
                 Membership::On
             }
         }
@@ -363,31 +314,31 @@ impl Member {
 
     // Leaving.
 
-    fn keep_leaving(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) -> Membership {
+    fn poll_departure(&mut self, cx: &mut WorkerCx<'_>) -> Membership {
         let leading = self.leader.is_some();
         let Some(departure) = &mut self.departure else {
             return Membership::On;
         };
-        match departure.next(cx.now, holdings, leading) {
+        match departure.next(cx.now, cx.holdings, leading) {
             Todo::Nothing => Membership::On,
             Todo::Revoke => {
-                holdings.abandon(cx);
-                self.keep_leaving(cx, holdings)
+                cx.holdings.abandon(&mut cx.cx);
+                self.poll_departure(cx)
             }
             Todo::Resign => {
                 // Whoever is leaving for good must not be given anything on the way out.
-                holdings.abandon(cx);
+                cx.holdings.abandon(&mut cx.cx);
                 if let Some(leader) = &mut self.leader {
                     leader.resign(StepDownReason::Stopping);
-                    leader.step(cx, &self.contact);
+                    leader.step(cx);
                 }
                 Membership::On
             }
             Todo::Release(hold) => {
-                holdings.abandon(cx);
+                cx.holdings.abandon(&mut cx.cx);
                 self.session
                     .set_status(cx, SessionStatus::Released { hold });
-                self.session.handle_timeout(cx, holdings);
+                self.session.handle_timeout(&mut cx.cx, cx.holdings);
                 Membership::On
             }
             Todo::End => Membership::Stopped,
@@ -397,7 +348,7 @@ impl Member {
     /// Ends everything of this membership that would go on by itself.
     pub(crate) fn end(mut self, cx: &mut Cx<'_>) -> Vec<String> {
         self.step_down(cx, StepDownReason::SessionLost);
-        self.watching.end(cx);
+        cx.close_link();
         let Some(departure) = self.departure else {
             return Vec::new();
         };

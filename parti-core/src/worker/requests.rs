@@ -14,9 +14,10 @@ use crate::io::notice::Notice;
 use crate::link::attempt::{Attempt, Outcome};
 use crate::link::cx::Cx;
 use crate::model::id::{Revision, Version, WorkerId, WriteId};
-use crate::ports::store::{Entry, Expect, StoreError, StoreReply, Write};
+use crate::ports::store::{Expect, StoreError, StoreReply, Write};
 use crate::records::keys::control_key;
 use crate::records::record::{Control, Record, Verb};
+use crate::records::seen::Seen;
 use crate::worker::session::Session;
 
 /// The most requests of one verb that wait at once.
@@ -102,18 +103,18 @@ impl Requests {
         &mut self,
         cx: &mut Cx<'_>,
         verb: Verb,
-        entry: &Entry,
+        seen: &Seen<'_>,
         version: Version,
     ) {
         let Some(line) = self.lines.get_mut(&verb) else {
             return;
         };
         if let Some((attempt, _)) = &line.writing {
-            let outcome = attempt.on_seen(cx, entry);
+            let outcome = attempt.on_seen(cx, seen);
             line.on_outcome(cx, outcome);
         }
-        if entry.value.is_none() {
-            line.removed = Some((entry.revision, version));
+        if seen.value().is_none() {
+            line.removed = Some((seen.revision(), version));
             line.settle(cx);
         }
     }

@@ -19,11 +19,12 @@ use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::store::{Entry, Expect, StoreError, StoreInfo, StoreReply, Write};
+use crate::ports::store::{Expect, StoreError, StoreInfo, StoreReply, Write};
 use crate::records::agreement::GroupSettings;
 use crate::records::keys::session_key;
 use crate::records::problem::Bulletin;
 use crate::records::record::{Predecessor, Record, Remains, SessionRecord, SessionStatus};
+use crate::records::seen::Seen;
 use crate::worker::claim::Claimed;
 use crate::worker::claim::choice::Pending;
 use crate::worker::holdings::Holdings;
@@ -43,8 +44,6 @@ pub(crate) struct Session {
     /// Renewals sent up to this prove nothing. A clock that stood still shows the same time before
     /// and after.
     trusted_from: Instant,
-    /// When the last applied write was acknowledged.
-    pub(crate) acknowledged_at: Instant,
     seq: u64,
     status: SessionStatus,
     /// What the next renewal says that the guards obey, and what the last one that counts said.
@@ -54,7 +53,7 @@ pub(crate) struct Session {
     list: Option<u128>,
     renewal: Renewal,
     /// When to renew out of turn because there is something to say.
-    speak_at: Option<Instant>,
+    acknowledge_at: Option<Instant>,
     /// The largest value the store takes.
     max_value: usize,
     /// The last version said to be taken in, and what was still worked on of what it took away.
@@ -79,7 +78,7 @@ enum Renewal {
 
 /// What an answer meant for the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum SessionNews {
     /// Nothing new.
     Pending,
     /// A renewal was applied; it carried this status.
@@ -108,14 +107,13 @@ impl Session {
             revision: claimed.revision,
             deadline: valid_until,
             trusted_from: claimed.trusted_from,
-            acknowledged_at: cx.now,
             seq: 0,
             status: SessionStatus::Active,
             promise: Mode::Exclusive,
             promised: Mode::Exclusive,
             list: None,
             renewal: Renewal::Due(renew_at),
-            speak_at: None,
+            acknowledge_at: None,
             max_value: claimed.info.max_value,
             told: (Version::ZERO, Vec::new()),
             idle_since: None,
@@ -125,7 +123,7 @@ impl Session {
     }
 
     /// What the store said about itself.
-    pub(crate) const fn inform(&mut self, info: &StoreInfo) {
+    pub(crate) const fn on_info(&mut self, info: &StoreInfo) {
         self.max_value = info.max_value;
     }
 
@@ -139,7 +137,7 @@ impl Session {
     /// Whether it is valid and of no use now, which must not last: a session that is renewed vouches
     /// for partitions that nobody works on. After `apply_timeout` it falls silent for long enough to
     /// be ended; if nobody ends it, it is tried again.
-    pub(crate) fn mind_idleness(&mut self, cx: &Cx<'_>, idle: bool) {
+    pub(crate) fn set_idle(&mut self, cx: &Cx<'_>, idle: bool) {
         self.idle_since = idle.then(|| self.idle_since.unwrap_or(cx.now));
         let given_up = self.idle_since.is_some_and(|since| {
             let patience = cx.config().apply_timeout();
@@ -147,14 +145,14 @@ impl Session {
         });
         if given_up && matches!(self.renewal, Renewal::Due(_)) {
             self.renewal = Renewal::Due(cx.now + cx.config().detection_bound());
-            (self.speak_at, self.idle_since) = (None, None);
+            (self.acknowledge_at, self.idle_since) = (None, None);
         }
     }
 
     /// There is something to acknowledge: renew soon, together with what else comes meanwhile.
-    pub(crate) fn speak(&mut self, cx: &Cx<'_>) {
+    pub(crate) fn acknowledge_soon(&mut self, cx: &Cx<'_>) {
         let at = cx.now + cx.config().acknowledge_delay();
-        self.speak_at = Some(self.speak_at.map_or(at, |earlier| earlier.min(at)));
+        self.acknowledge_at = Some(self.acknowledge_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// Changes what the guards are to obey. A stricter mode is obeyed from the moment it is sent, a
@@ -162,7 +160,7 @@ impl Session {
     pub(crate) fn set_promise(&mut self, cx: &Cx<'_>, promise: Mode) {
         if self.promise != promise {
             self.promise = promise;
-            self.speak(cx);
+            self.acknowledge_soon(cx);
         }
     }
 
@@ -170,14 +168,14 @@ impl Session {
     pub(crate) fn set_list(&mut self, cx: &Cx<'_>, list: Option<u128>) {
         if self.list != list {
             self.list = list;
-            self.speak(cx);
+            self.acknowledge_soon(cx);
         }
     }
 
     /// Changes the status and says so at once.
     pub(crate) fn set_status(&mut self, cx: &Cx<'_>, status: SessionStatus) {
         self.status = status;
-        self.speak_at = Some(cx.now);
+        self.acknowledge_at = Some(cx.now);
     }
 
     pub(crate) fn on_reply(
@@ -185,9 +183,9 @@ impl Session {
         cx: &mut Cx<'_>,
         op: OpId,
         result: &Result<StoreReply, StoreError>,
-    ) -> Kept {
+    ) -> SessionNews {
         let Renewal::Running { attempt, .. } = &mut self.renewal else {
-            return Kept::Pending;
+            return SessionNews::Pending;
         };
         let outcome = attempt.on_reply(cx, op, result);
         if result.is_err() && cx.planted(Planted::TimeoutIsSuccess) {
@@ -198,20 +196,23 @@ impl Session {
 
     /// Whether a write of somebody else cannot have been there in the history this session is of. Each
     /// of its own writes expects the one before, so that nobody comes in between them.
-    pub(crate) fn is_contradicted_by(&self, entry: &Entry) -> bool {
-        Epoch::from(entry.revision) >= self.epoch && entry.revision <= self.revision
+    ///
+    /// An example: it was created at revision 10 and written last at 15. Somebody else's write at 12
+    /// contradicts it. One at 9 is of an earlier session of the slot; one at 16 has taken the slot.
+    pub(crate) fn is_contradicted_by(&self, revision: Revision) -> bool {
+        Epoch::from(revision) >= self.epoch && revision <= self.revision
     }
 
     /// The watch or another read showed the own key.
-    pub(crate) fn on_seen(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> Kept {
+    pub(crate) fn on_seen(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> SessionNews {
         if let Renewal::Running { attempt, .. } = &self.renewal {
-            let outcome = attempt.on_seen(cx, entry);
+            let outcome = attempt.on_seen(cx, seen);
             return self.on_outcome(cx, outcome);
         }
-        if entry.revision > self.revision && !self.adopt(cx, entry) {
-            Kept::Lost
+        if seen.revision() > self.revision && !self.adopt(cx, seen) {
+            SessionNews::Lost
         } else {
-            Kept::Pending
+            SessionNews::Pending
         }
     }
 
@@ -219,12 +220,12 @@ impl Session {
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         match &self.renewal {
             Renewal::Running { .. } => false,
-            Renewal::Due(at) => now >= *at || self.speak_at.is_some_and(|at| now >= at),
+            Renewal::Due(at) => now >= *at || self.acknowledge_at.is_some_and(|at| now >= at),
         }
     }
 
     /// What the next renewals are to tell everybody.
-    pub(crate) fn post(&mut self, bulletin: Option<Bulletin>) {
+    pub(crate) fn set_bulletin(&mut self, bulletin: Option<Bulletin>) {
         self.bulletin = bulletin;
     }
 
@@ -232,12 +233,12 @@ impl Session {
         match &mut self.renewal {
             Renewal::Running { attempt, .. } => attempt.handle_timeout(cx),
             Renewal::Due(at) => {
-                if cx.now < *at && self.speak_at.is_none_or(|at| cx.now < at) {
+                if cx.now < *at && self.acknowledge_at.is_none_or(|at| cx.now < at) {
                     return;
                 }
                 if let Gate::Until(until) = cx.gate(OpOwner::Session) {
                     *at = until;
-                    self.speak_at = self.speak_at.map(|at| at.max(until));
+                    self.acknowledge_at = self.acknowledge_at.map(|at| at.max(until));
                 } else {
                     self.renew(cx, holdings);
                 }
@@ -250,7 +251,7 @@ impl Session {
             Renewal::Running { attempt, .. } => attempt.wake(),
             Renewal::Due(at) => Wake::earlier(
                 Some(Wake::new(*at, WakeReason::Renewal)),
-                self.speak_at
+                self.acknowledge_at
                     .map(|at| Wake::new(at, WakeReason::Acknowledge)),
             ),
         }
@@ -258,7 +259,7 @@ impl Session {
 
     fn renew(&mut self, cx: &mut Cx<'_>, holdings: &Holdings) {
         self.seq += 1;
-        self.speak_at = None;
+        self.acknowledge_at = None;
         let id = WriteId {
             nonce: self.nonce,
             seq: self.seq,
@@ -366,39 +367,38 @@ impl Session {
 
     /// An earlier renewal of this very session that was given up and applied late after all: the
     /// session goes on from it. It gives no validity, for nobody knows any more when it was sent.
-    fn adopt(&mut self, cx: &Cx<'_>, entry: &Entry) -> bool {
-        let record = entry.value.as_deref().map(|value| cx.decode(value));
-        let Some(Ok(Record::Session(record))) = record else {
+    fn adopt(&mut self, cx: &Cx<'_>, seen: &Seen<'_>) -> bool {
+        let Some(record) = seen.session() else {
             // What this process wrote it can read.
             return false;
         };
         let own = record.nonce() == self.nonce && record.status.is_living();
         if own {
             self.promised = record.honours;
-            self.revision = entry.revision;
+            self.revision = seen.revision();
             self.renewal = Renewal::Due(cx.now);
         }
         own
     }
 
-    fn on_outcome(&mut self, cx: &Cx<'_>, outcome: Outcome) -> Kept {
+    fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) -> SessionNews {
         let Renewal::Running {
             attempt,
             status,
             promise,
         } = &self.renewal
         else {
-            return Kept::Pending;
+            return SessionNews::Pending;
         };
         let first_sent = attempt.first_sent();
         let first_sent = cx.unless_planted(Planted::DeadlineFromAnswer, first_sent, cx.now);
         match outcome {
-            Outcome::Pending => Kept::Pending,
+            Outcome::Pending => SessionNews::Pending,
             Outcome::Won(revision) => {
                 let status = *status;
                 self.promised = *promise;
                 self.revision = revision;
-                self.acknowledged_at = cx.now;
+                cx.on_renewal_applied();
                 let mut due = first_sent + cx.config().heartbeat_interval();
                 if is_trusted(first_sent, self.trusted_from) {
                     self.deadline = self.deadline.max(first_sent + cx.config().hold());
@@ -410,14 +410,14 @@ impl Session {
                     due += cx.config().heartbeat_interval() / 4;
                 }
                 self.renewal = Renewal::Due(due.max(cx.now + Duration::from_millis(1)));
-                Kept::Renewed(status)
+                SessionNews::Renewed(status)
             }
-            Outcome::Lost(Some(entry)) if self.adopt(cx, &entry) => Kept::Pending,
-            Outcome::Lost(_) => Kept::Lost,
+            Outcome::Lost(Some(entry)) if self.adopt(cx, &cx.seen(&entry)) => SessionNews::Pending,
+            Outcome::Lost(_) => SessionNews::Lost,
             Outcome::Refused(error) | Outcome::Rejected(error) => {
                 let pause = cx.config().heartbeat_interval();
                 self.renewal = Renewal::Due(cx.now + pause);
-                Kept::Rejected(alloc::format!("{error}"))
+                SessionNews::Rejected(alloc::format!("{error}"))
             }
         }
     }

@@ -9,7 +9,6 @@ use crate::io::event::OpOwner;
 use crate::leader::Leader;
 use crate::leader::committing::commit::Commit;
 use crate::link::attempt::Attempt;
-use crate::link::contact::Contact;
 use crate::link::cx::Cx;
 use crate::model::state::Cause;
 use crate::ports::store::{Expect, Write};
@@ -20,9 +19,8 @@ use crate::records::wire;
 impl Leader {
     /// Writes down what the group obeys when that has changed. In a group that holds nothing yet, the
     /// first generation says it.
-    pub(crate) fn poll_agreement(&mut self, cx: &mut Cx<'_>, contact: &Contact) {
-        let in_contact = contact.is_held(cx.config(), cx.now) && cx.store_is_sound();
-        if !in_contact || self.knowledge.is_cold() || !self.leadership.is_idle() {
+    pub(crate) fn poll_agreement(&mut self, cx: &mut Cx<'_>) {
+        if !cx.heard().is_heard() || self.knowledge.is_cold() || !self.leadership.is_idle() {
             return;
         }
         let found = self.knowledge.agreed(cx.config(), cx.now);

@@ -10,7 +10,6 @@ use crate::leader::judging::verdict::Facts;
 use crate::leader::knowledge::view::{Fate, View};
 use crate::leader::planning::misfits::Barred;
 use crate::leader::planning::target::{Requested, Target};
-use crate::link::contact::Contact;
 use crate::link::cx::Cx;
 use crate::model::id::{Epoch, WorkerId};
 use crate::model::time::Instant;
@@ -130,7 +129,7 @@ impl Leader {
     }
 
     /// The facts of this moment.
-    pub(crate) fn facts(&self, cx: &Cx<'_>, contact: &Contact, difference: &Difference) -> Facts {
+    pub(crate) fn facts(&self, cx: &Cx<'_>, difference: &Difference) -> Facts {
         let (config, now, knowledge) = (cx.config(), cx.now, &self.knowledge);
         let view = &knowledge.view;
         let cold = knowledge.is_cold();
@@ -139,11 +138,11 @@ impl Leader {
         let expiry = knowledge.next_expiry(config, now);
         Facts {
             now,
-            in_contact: contact.is_held(config, now) && cx.store_is_sound(),
+            in_contact: cx.heard().is_heard(),
             group: view.sessions.values().filter(|s| s.is_living()).count(),
             complete: knowledge.is_complete(config),
             cold: knowledge.joins.gathering().filter(|_| cold),
-            silent: knowledge.silent(config, contact),
+            silent: knowledge.silent(config, cx.link().contact()),
             cut_off: !difference.cut_off.is_empty() || knowledge.has_stuck(config, now),
             left: !difference.left.is_empty(),
             replaced: !difference.replaced.is_empty(),

@@ -7,7 +7,6 @@ use crate::leader::Leader;
 use crate::leader::judging::unowned::{Sight, Unowned};
 use crate::leader::judging::verdict::Verdict;
 use crate::leader::planning::misfits::Barred;
-use crate::link::contact::Contact;
 use crate::link::cx::Cx;
 use crate::model::id::Version;
 use crate::model::time::Instant;
@@ -43,9 +42,9 @@ impl GroupHealth {
 
 impl Leader {
     /// Looks at the group, before a renewal says what there is to say.
-    pub(crate) fn poll_health(&mut self, cx: &Cx<'_>, contact: &Contact) {
+    pub(crate) fn poll_health(&mut self, cx: &Cx<'_>) {
         let (now, config) = (cx.now, cx.config());
-        let judges = contact.is_held(config, now) && now >= contact.judges_from(config);
+        let judges = cx.heard().is_heard() && now >= cx.link().contact().judges_from(config);
         let before = self.health.not_judging;
         self.health.not_judging = (!judges).then(|| before.unwrap_or(now));
         if !self.leadership.is_informed() {

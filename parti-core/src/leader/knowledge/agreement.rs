@@ -16,9 +16,7 @@ use crate::link::cx::Cx;
 use crate::model::id::{Epoch, Version, WorkerId};
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::records::agreement::{
-    Agreed, Difference, Disagreement, Seen, agree, compare, is_contested,
-};
+use crate::records::agreement::{Agreed, Difference, Disagreement, agree, compare, is_contested};
 use crate::records::problem::{Problem, ProblemKind};
 use crate::records::record::SessionRecord;
 
@@ -100,12 +98,12 @@ impl Knowledge {
             let said = session.record.as_ref();
             // Damaged bytes under the key of a worker without an assignment hold nothing.
             let counts = said.is_some() || session.unread.is_some() || self.view.may_own(worker);
-            (may_hold && counts).then_some(Seen { said })
+            (may_hold && counts).then_some(said)
         });
         // Of an earlier session of a slot that may still hold something nothing is known any more.
         let before = self.view.sessions.values();
         let before = before.filter(|session| session.ends.values().any(|&at| now < at));
-        let seen = seen.chain(before.map(|_| Seen { said: None }));
+        let seen = seen.chain(before.map(|_| None));
         let records = self.view.records.iter().filter_map(|(worker, record)| {
             let fate = self.view.fate(config, worker, record.epoch);
             let bound = matches!(fate, Fate::Living | Fate::EndsAt(_));

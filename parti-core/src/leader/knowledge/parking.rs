@@ -16,10 +16,10 @@ use crate::model::id::Nonce;
 use crate::model::partition::PartitionKey;
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
-use crate::ports::store::Entry;
 use crate::ports::strategy::{ParkReason, Unmet};
 use crate::records::problem::{Problem, ProblemKind};
 use crate::records::record::{Parked, ParkedGroup, ParkedRecord, Record};
+use crate::records::seen::{Content, Seen};
 
 /// The most bytes the names of parked partitions take in a record.
 const MAX_NAMES: usize = 128 << 10;
@@ -70,26 +70,27 @@ impl Parking {
     pub(crate) fn on_entry(
         &mut self,
         cx: &mut Cx<'_>,
-        entry: &Entry,
+        seen: &Seen<'_>,
         author: Option<Nonce>,
     ) -> News {
-        let reason = match entry.value.as_deref().map(|value| cx.decode(value)) {
-            Some(Ok(Record::Parked(record)))
-                if author.is_none_or(|author| author == record.write.nonce) =>
-            {
-                self.set(cx.now, record.groups);
-                return News::Change;
+        let reason = match seen.content() {
+            Content::Record(record) => {
+                if let Record::Parked(record) = &**record
+                    && author.is_none_or(|author| author == record.write.nonce)
+                {
+                    self.set(cx.now, record.groups.clone());
+                    return News::Change;
+                }
+                "it was written by somebody who does not lead"
             }
-            None if author.is_none() || self.groups.is_empty() => {
+            Content::Nothing if author.is_none() || self.groups.is_empty() => {
                 self.set(cx.now, Vec::new());
                 return News::Change;
             }
-            Some(Ok(Record::Parked(_))) => "it was written by somebody who does not lead".into(),
-            None => "it was deleted by somebody who does not lead".into(),
-            Some(Ok(_)) => "it is not a record of parked partitions".into(),
-            Some(Err(error)) => error.to_string(),
+            Content::Nothing => "it was deleted by somebody who does not lead",
+            Content::Unreadable { reason, .. } => reason,
         };
-        cx.ignore(entry.key.clone(), reason);
+        cx.ignore(seen, reason);
         self.damaged = true;
         News::Change
     }

@@ -20,9 +20,8 @@ use crate::planted::Planted;
 use crate::ports::store::{Entry, Expect};
 use crate::records::assembly::Assembly;
 use crate::records::keys::Key;
-use crate::records::outline::SessionOutline;
-use crate::records::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
-use crate::records::wire::WireError;
+use crate::records::record::{AssignmentRecord, Head, SessionRecord, SessionStatus, Verb};
+use crate::records::seen::{Content, Seen};
 
 mod absence;
 mod assignments;
@@ -168,68 +167,57 @@ impl View {
     }
 
     /// Takes in an entry of the watch or of a list.
-    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
+    pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> News {
         if let Some(mentioned) = &mut self.mentioned {
-            mentioned.insert(entry.key.clone());
+            mentioned.insert(seen.name().to_string());
         }
         let known = self
             .revisions
-            .entry(entry.key.clone())
+            .entry(seen.name().to_string())
             .or_insert(Revision::ZERO);
-        if entry.revision <= *known {
+        if seen.revision() <= *known {
             return News::Nothing;
         }
-        *known = entry.revision;
-        self.apply(cx, entry)
+        *known = seen.revision();
+        self.apply(cx, seen)
     }
 
-    fn apply(&mut self, cx: &mut Cx<'_>, entry: &Entry) -> News {
-        match Key::parse(&entry.key) {
-            Key::Session(worker) => self.on_session(cx, worker, entry),
-            Key::Assignment(worker) => self.on_assignment(cx, worker, entry),
-            Key::Piece(worker, number) => self.on_piece(cx, worker, number, entry),
+    fn apply(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> News {
+        match seen.key() {
+            Key::Session(worker) => self.on_session(cx, worker, seen),
+            Key::Assignment(worker) => self.on_assignment(cx, worker, seen),
+            Key::Piece(worker, number) => self.on_piece(cx, worker, *number, seen),
             Key::Control(verb, worker) => {
-                match entry.value {
-                    Some(_) => self.controls.insert((verb, worker), entry.revision),
-                    None => self.controls.remove(&(verb, worker)),
+                let request = (*verb, worker.clone());
+                match seen.value() {
+                    Some(_) => self.controls.insert(request, seen.revision()),
+                    None => self.controls.remove(&request),
                 };
                 News::Change
             }
-            Key::Parked => self.parking.on_entry(cx, entry, self.author),
+            Key::Parked => self.parking.on_entry(cx, seen, self.author),
             Key::Head | Key::Audit(_) | Key::Source | Key::Foreign => News::Nothing,
         }
     }
 
-    fn on_session(&mut self, cx: &mut Cx<'_>, worker: WorkerId, entry: &Entry) -> News {
-        let mut unread = None;
-        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
-            Some(Ok(Record::Session(record))) => Some(record),
-            Some(Ok(_)) => {
-                cx.ignore(entry.key.clone(), "it is not a session".to_string());
-                None
-            }
-            Some(Err(error)) => {
-                if let WireError::OtherRelease(envelope) = &error {
-                    unread = SessionOutline::from_envelope(envelope);
-                }
-                cx.ignore(entry.key.clone(), error.to_string());
-                None
-            }
-            None => None,
-        };
-        let expect = match &entry.value {
-            Some(_) => Expect::Revision(entry.revision),
+    fn on_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, seen: &Seen<'_>) -> News {
+        let (record, unread) = (seen.session().cloned(), seen.other_release());
+        if let Content::Unreadable { reason, .. } = seen.content() {
+            cx.ignore(seen, reason);
+        }
+        let expect = match seen.value() {
+            Some(_) => Expect::Revision(seen.revision()),
             None => Expect::Absent,
         };
         let before = self
             .sessions
-            .get(&worker)
+            .get(worker)
             .and_then(|session| session.record.as_ref());
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
                 let alike = a.settings == b.settings && a.honours == b.honours;
                 self.settings_news |= !alike;
-                self.note_return(cx, &worker);
+                self.note_return(cx, worker);
                 let same = alike && a.applied == b.applied && a.draining == b.draining;
                 if same && a.predecessors == b.predecessors && a.misfits == b.misfits {
                     News::Renewal
@@ -237,18 +225,18 @@ impl View {
                     News::Acknowledgement
                 }
             }
-            (None, None) if self.is_renewed_unread(&worker, unread.as_ref()) => News::Renewal,
+            (None, None) if self.is_renewed_unread(worker, unread.as_ref()) => News::Renewal,
             (_, _) => {
                 self.settings_news = true;
                 News::Change
             }
         };
-        let said = self.sessions.get(&worker).map(|session| session.said);
-        let ends = predecessors::ends(self.sessions.get(&worker), record.as_ref(), cx.now);
-        let known = self.sessions.get(&worker).map_or(cx.now, |s| s.since);
-        let began = self.began(cx.now, &worker, record.as_ref());
+        let said = self.sessions.get(worker).map(|session| session.said);
+        let ends = predecessors::ends(self.sessions.get(worker), record.as_ref(), cx.now);
+        let known = self.sessions.get(worker).map_or(cx.now, |s| s.since);
+        let began = self.began(cx.now, worker, record.as_ref());
         let session = SessionView {
-            revision: entry.revision,
+            revision: seen.revision(),
             since: cx.unless_planted(Planted::SilenceGoesOn, cx.now, known),
             began,
             heard: cx.now,
@@ -262,7 +250,7 @@ impl View {
                 None | Some(_) => ends,
             },
         };
-        self.sessions.insert(worker, session);
+        self.sessions.insert(worker.clone(), session);
         news
     }
 

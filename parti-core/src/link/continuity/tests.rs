@@ -66,12 +66,12 @@ fn look(
     continuity: &mut Continuity,
     seq: u64,
     facts: Result<StoreReply, StoreError>,
-    key: Option<(Kept, Result<StoreReply, StoreError>)>,
+    key: Option<(KnownKey, Result<StoreReply, StoreError>)>,
 ) -> Option<HistoryLoss> {
     let mut ops = vec![(op(seq), None)];
     ops.extend(
         key.iter()
-            .map(|(kept, _)| (op(seq + 1), Some(kept.clone()))),
+            .map(|(known, _)| (op(seq + 1), Some(known.clone()))),
     );
     continuity.looking(at(seq * 1_000), ops);
     let mut loss = continuity.on_reply(at(seq * 1_000), LEASE, op(seq), &facts);
@@ -121,14 +121,14 @@ fn an_old_read_is_no_set_back() {
         let old = Ok(StoreReply::Entry(None));
         assert_eq!(continuity.on_reply(at(seq), LEASE, op(seq), &old), None);
     }
-    let kept = |own| Kept {
+    let key_of = |own| KnownKey {
         key: "w.a".into(),
         revision: Revision::new(90),
         own,
     };
     // A list that does not reach the revision says nothing about it, however often it is read.
     for seq in [100, 110, 120] {
-        let old = (kept(true), list(&[], 89));
+        let old = (key_of(true), list(&[], 89));
         assert_eq!(look(&mut continuity, seq, info(7, 100), Some(old)), None);
     }
     // One that does, twice in a row, does.
@@ -142,7 +142,7 @@ fn an_old_read_is_no_set_back() {
     ];
     for (own, entries, lost) in cases {
         let mut continuity = known();
-        let gone = (kept(own), list(entries, 100));
+        let gone = (key_of(own), list(entries, 100));
         assert_eq!(
             look(&mut continuity, 10, info(7, 100), Some(gone.clone())),
             None
@@ -263,7 +263,7 @@ fn a_version_above_the_found_one_is_missed_until_a_quarantine_was_kept_for_it() 
         version(7),
         "what must never be repeated"
     );
-    assert!(!continuity.misses(version(0)), "it was atoned for");
+    assert!(!continuity.misses(version(0)), "it was quarantined for");
     continuity.learn(version(9));
     assert!(continuity.misses(version(8)));
     // Nothing has been looked at in the new history.
@@ -274,9 +274,9 @@ fn a_version_above_the_found_one_is_missed_until_a_quarantine_was_kept_for_it() 
 #[test]
 fn a_list_that_ends_where_a_key_was_written_has_to_show_it() {
     let (key, revision, own) = ("w.a".into(), Revision::new(5), true);
-    let kept = Kept { key, revision, own };
-    assert_eq!(contradiction(&kept, &[], Revision::new(4)), None);
-    let lost = contradiction(&kept, &[], Revision::new(5));
+    let known = KnownKey { key, revision, own };
+    assert_eq!(contradiction(&known, &[], Revision::new(4)), None);
+    let lost = contradiction(&known, &[], Revision::new(5));
     assert!(
         matches!(lost, Some(HistoryLoss::Vanished { .. })),
         "{lost:?}"

@@ -136,9 +136,7 @@ fn head(mode: Mode, holds: Mode) -> Agreed {
 }
 
 fn rule(before: Mode, sessions: &[Option<SessionRecord>], contested: bool) -> (Mode, Mode) {
-    let seen = sessions.iter().map(|said| Seen {
-        said: said.as_ref(),
-    });
+    let seen = sessions.iter().map(Option::as_ref);
     let agreed = agree(&head(before, before), seen, || contested);
     (agreed.mode, agreed.holds)
 }
@@ -212,7 +210,7 @@ fn what_cannot_be_read_changes_no_rule() {
 fn the_longest_lease_is_told() {
     let of = |lease| session(|session| session.lease = Duration::from_secs(lease));
     let (short, long) = (of(6), of(60));
-    let seen = [&short, &long].map(|said| Seen { said: Some(said) });
+    let seen = [&short, &long].map(Some);
     let agreed = agree(&Agreed::default(), seen.into_iter(), || false);
     assert_eq!(agreed.longest_lease, Duration::from_secs(60));
 }

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Step;
-use super::choice::{SIGNS_OF_LIFE, Seat};
+use super::choice::{SIGNS_OF_LIFE, Slot};
 use crate::config::{Config, Mode};
 
 /// Whether this process fits to those it sees.
@@ -31,26 +31,26 @@ pub(super) enum Fit {
     No(Disagreement),
 }
 
-/// Compares what would be written with what the seats say.
+/// Compares what would be written with what the slots say.
 pub(super) fn fit(
     config: &Config,
     own: &SessionRecord,
-    seats: &BTreeMap<WorkerId, Seat>,
+    slots: &BTreeMap<WorkerId, Slot>,
     now: Instant,
 ) -> Fit {
     let mut doubtful: Option<(Instant, Disagreement)> = None;
-    for (worker, seat) in seats.iter().filter(|(_, seat)| !seat.own) {
-        let Some(said) = seat.said.as_ref().filter(|said| said.status.is_living()) else {
+    for (worker, slot) in slots.iter().filter(|(_, slot)| !slot.own) {
+        let Some(said) = slot.said.as_ref().filter(|said| said.status.is_living()) else {
             continue;
         };
-        let ends = seat.since + config.outlasts(said.lease, said.settings.clock_drift_ppm);
+        let ends = slot.since + config.outlasts(said.lease, said.settings.clock_drift_ppm);
         let difference = compare(own, said).into_iter().find(|d| d.refuses());
         let Some(difference) = difference.filter(|_| now < ends) else {
             continue;
         };
         let worker = worker.clone();
         let disagreement = Disagreement { worker, difference };
-        if seat.signs >= SIGNS_OF_LIFE {
+        if slot.signs >= SIGNS_OF_LIFE {
             return Fit::No(disagreement);
         }
         let earlier = doubtful.as_ref().is_none_or(|(at, _)| ends < *at);
@@ -66,10 +66,10 @@ pub(super) fn fit(
 impl Claim {
     /// Goes on with the claim if this process may join.
     pub(super) fn join(&mut self, cx: &mut Cx<'_>) -> Claiming {
-        for said in self.seats.values().filter_map(|seat| seat.said.as_ref()) {
+        for said in self.slots.values().filter_map(|slot| slot.said.as_ref()) {
             cx.learn_lease(said.lease, said.settings.clock_drift_ppm);
         }
-        let fit = fit(cx.config(), &own(cx), &self.seats, cx.now);
+        let fit = fit(cx.config(), &own(cx), &self.slots, cx.now);
         let interval = cx.config().heartbeat_interval();
         match fit {
             Fit::Yes => {
@@ -102,8 +102,8 @@ impl Claim {
         let own = own(cx);
         let mut told: Vec<&'static str> = Vec::new();
         let mut notices = Vec::new();
-        for (worker, seat) in self.seats.iter().filter(|(worker, _)| *worker != claimed) {
-            let living = seat.said.as_ref().filter(|said| said.status.is_living());
+        for (worker, slot) in self.slots.iter().filter(|(worker, _)| *worker != claimed) {
+            let living = slot.said.as_ref().filter(|said| said.status.is_living());
             for difference in living.into_iter().flat_map(|said| compare(&own, said)) {
                 if !told.contains(&difference.as_str()) {
                     told.push(difference.as_str());

@@ -31,7 +31,7 @@ pub(super) const SIGNS_OF_LIFE: u32 = 2;
 
 /// A slot as the list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
+pub(crate) struct Slot {
     pub(crate) revision: Revision,
     /// What was written then.
     pub(crate) value: Vec<u8>,
@@ -46,7 +46,7 @@ pub(crate) struct Seat {
     pub(crate) signs: u32,
 }
 
-impl Seat {
+impl Slot {
     fn status(&self) -> SessionStatus {
         let said = self.said.as_ref();
         said.map_or(SessionStatus::Active, |said| said.status)
@@ -127,30 +127,30 @@ pub(crate) struct Claimant<'a> {
 }
 
 /// When a slot may be taken as one whose session has ended.
-fn free_at(config: &Config, seat: &Seat) -> Instant {
-    if seat.own {
+fn free_at(config: &Config, slot: &Slot) -> Instant {
+    if slot.own {
         return Instant::ORIGIN;
     }
-    match seat.status() {
+    match slot.status() {
         SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Instant::ORIGIN,
         SessionStatus::Active
         | SessionStatus::Draining
-        | SessionStatus::Evicted { silent: false } => seat.since + seat.outlasts(config),
+        | SessionStatus::Evicted { silent: false } => slot.since + slot.outlasts(config),
     }
 }
 
 pub(crate) fn choose(
     config: &Config,
     claimant: Claimant<'_>,
-    seats: &BTreeMap<WorkerId, Seat>,
+    slots: &BTreeMap<WorkerId, Slot>,
     now: Instant,
 ) -> Choice {
     let (min, max) = config.worker_id_range();
     let pool = || (min..=max).filter_map(|number| config.worker_id(number));
     let take = |worker: WorkerId| {
-        let seat = seats.get(&worker);
-        let expect = seat.map_or(Expect::Absent, |s| Expect::Revision(s.revision));
-        let predecessors = seat.map(|seat| predecessors(config, seat, claimant.draining, now));
+        let slot = slots.get(&worker);
+        let expect = slot.map_or(Expect::Absent, |s| Expect::Revision(s.revision));
+        let predecessors = slot.map(|slot| predecessors(config, slot, claimant.draining, now));
         Choice::Take {
             worker,
             expect,
@@ -158,41 +158,41 @@ pub(crate) fn choose(
         }
     };
     let is_free = |worker: &WorkerId| {
-        seats
+        slots
             .get(worker)
-            .is_none_or(|seat| free_at(config, seat) <= now)
+            .is_none_or(|slot| free_at(config, slot) <= now)
     };
     if let Some(worker) = claimant.wish.worker() {
         if is_free(worker) {
             return take(worker.clone());
         }
-        let seat = seats.get(worker);
-        match seat.and_then(|seat| worth_waiting_for(config, claimant.wish, seat)) {
+        let slot = slots.get(worker);
+        match slot.and_then(|slot| worth_waiting_for(config, claimant.wish, slot)) {
             Some(until) if until <= now => return take(worker.clone()),
             Some(until) => return Choice::Await { until },
             None => {}
         }
     }
     let held = pool().find(|worker| {
-        let status = seats.get(worker).map(Seat::status);
+        let status = slots.get(worker).map(Slot::status);
         matches!(status, Some(SessionStatus::Released { hold }) if !hold.is_zero())
     });
     let ended = || {
         pool().find(|worker| {
-            seats
+            slots
                 .get(worker)
-                .is_some_and(|seat| free_at(config, seat) == Instant::ORIGIN)
+                .is_some_and(|slot| free_at(config, slot) == Instant::ORIGIN)
         })
     };
-    let unused = || pool().find(|worker| !seats.contains_key(worker));
+    let unused = || pool().find(|worker| !slots.contains_key(worker));
     let silent = || pool().find(is_free);
     let ended = held.or_else(ended);
     if let Some(worker) = ended.or_else(unused).or_else(silent) {
         return take(worker);
     }
     let taken = pool()
-        .filter_map(|worker| seats.get(&worker))
-        .map(|seat| free_at(config, seat));
+        .filter_map(|worker| slots.get(&worker))
+        .map(|slot| free_at(config, slot));
     let until = taken.min().unwrap_or(Instant::FAR_FUTURE);
     Choice::Wait {
         until,
@@ -204,32 +204,32 @@ pub(crate) fn choose(
 ///
 /// A holder that is declared dead and has been written since is waited for until it is overdue: its
 /// last renewal may have been on its way when it died. One that renews again lives and wins.
-fn worth_waiting_for(config: &Config, wish: &Wish, seat: &Seat) -> Option<Instant> {
+fn worth_waiting_for(config: &Config, wish: &Wish, slot: &Slot) -> Option<Instant> {
     let Wish::Hinted { dead, by, .. } = wish else {
         return None;
     };
-    let said = seat.said.as_ref();
+    let said = slot.said.as_ref();
     let room = said.filter(|said| said.predecessors.len() < MAX_PREDECESSORS);
-    let free = free_at(config, seat);
+    let free = free_at(config, slot);
     let at = match room.filter(|_| *dead) {
-        Some(_) if seat.signs == 0 => Instant::ORIGIN,
+        Some(_) if slot.signs == 0 => Instant::ORIGIN,
         Some(said) => {
             let interval = said.heartbeat_interval.max(config.heartbeat_interval());
-            free.min(seat.since + interval * 3 / 2)
+            free.min(slot.since + interval * 3 / 2)
         }
         None => free,
     };
-    (seat.signs < SIGNS_OF_LIFE && by.is_none_or(|by| at < by)).then_some(at)
+    (slot.signs < SIGNS_OF_LIFE && by.is_none_or(|by| at < by)).then_some(at)
 }
 
 /// The sessions of a slot that may not have ended when it is taken now.
-fn predecessors(config: &Config, seat: &Seat, draining: bool, now: Instant) -> Vec<Pending> {
-    let Some(said) = &seat.said else {
+fn predecessors(config: &Config, slot: &Slot, draining: bool, now: Instant) -> Vec<Pending> {
+    let Some(said) = &slot.said else {
         return Vec::new();
     };
     let inherited = said.predecessors.iter().map(|named| {
         // What the former holder listed as draining is not known to anybody else.
-        let remains = if seat.own {
+        let remains = if slot.own {
             named.remains
         } else {
             Remains::Everything
@@ -238,24 +238,24 @@ fn predecessors(config: &Config, seat: &Seat, draining: bool, now: Instant) -> V
             remains,
             ..named.clone()
         };
-        (predecessor, seat.since + named.lease)
+        (predecessor, slot.since + named.lease)
     });
     let remains = match said.status {
         SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => None,
         SessionStatus::Active
         | SessionStatus::Draining
         | SessionStatus::Evicted { silent: false } => {
-            if seat.own {
+            if slot.own {
                 draining.then_some((Remains::Draining, now + said.lease))
             } else {
-                Some((Remains::Everything, free_at(config, seat)))
+                Some((Remains::Everything, free_at(config, slot)))
             }
         }
     };
     let itself = remains.map(|(remains, until)| {
         let predecessor = Predecessor {
-            epoch: seat.epoch,
-            revision: seat.revision,
+            epoch: slot.epoch,
+            revision: slot.revision,
             lease: said.lease,
             applied: said.applied,
             remains,

@@ -1,6 +1,6 @@
 //! What a member concludes from `head` and the leader's session, seen in any order.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::io::effect::Effect;
 use crate::link::cx::Env;
 use crate::model::id::{Nonce, Term, WriteId};
 use crate::model::state::Cause;
+use crate::ports::store::Entry;
 use crate::ports::strategy::StrategyId;
 use crate::records::record::{LeaderName, Parked, SessionStatus};
 use crate::records::wire;
@@ -165,7 +166,8 @@ impl Sees {
     fn head(&mut self, ms: u64, revision: u64, head: Head) -> bool {
         let entry = entry("head", revision, Some(&Record::Head(head)));
         let mut cx = self.env.cx(Instant::from_millis(ms));
-        self.follow.on_head(&mut cx, &entry)
+        let seen = cx.seen(&entry);
+        self.follow.on_head(&mut cx, &seen)
     }
 
     fn wrote(&mut self, ms: u64, revision: u64, head: Head) {
@@ -189,7 +191,8 @@ impl Sees {
         let entry = entry(&alloc::format!("w.{worker}"), revision, record);
         let worker = WorkerId::new(worker).expect("valid");
         let mut cx = self.env.cx(Instant::from_millis(ms));
-        self.follow.on_leader_session(&mut cx, &worker, &entry);
+        let seen = cx.seen(&entry);
+        self.follow.on_leader_session(&mut cx, &worker, &seen);
     }
 
     /// The leader's session as it was last seen: the worker, its revision, and when.

@@ -64,7 +64,7 @@ impl Member {
     }
 
     /// Says what the guards obey, if that has changed.
-    pub(super) fn keep_promise(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_promise(&mut self, cx: &mut Cx<'_>) {
         let promise = cx.config().mode().stricter(self.asked());
         self.session.set_promise(cx, promise);
         if let Some(head) = self.head() {

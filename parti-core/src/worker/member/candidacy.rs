@@ -8,6 +8,7 @@ use super::{Candidacy, Member};
 use crate::config::Config;
 use crate::io::event::{OpId, OpOwner};
 use crate::io::notice::{FailedStep, Notice};
+use crate::link::Link;
 use crate::link::attempt::{Attempt, Outcome};
 use crate::link::cx::Cx;
 use crate::model::id::{Term, Version, WriteId};
@@ -21,17 +22,17 @@ use crate::worker::departure::Departure;
 
 impl Member {
     /// When this member may stand; `None`: not as things are.
-    pub(super) fn stands_at(&self, config: &Config, now: Instant) -> Option<Instant> {
+    pub(super) fn stands_at(&self, config: &Config, link: &Link, now: Instant) -> Option<Instant> {
         if self.leader.is_some()
-            || self.suspended
+            || link.suspended_at().is_some()
             || !self.may_lead()
-            || !self.watching.is_caught_up()
-            || !self.contact.is_held(config, now)
+            || !link.watching().is_caught_up()
+            || !link.heard(config, now).is_heard()
         {
             return None;
         }
         let me = (&self.session.worker, self.session.epoch);
-        let vacant = self.follow.vacant_at(config, &self.contact, me)?;
+        let vacant = self.follow.vacant_at(config, link.contact(), me)?;
         // Whoever is leaving stands only if nobody else does: to hand over what is left.
         let last = if self.departure.is_some() {
             config.election_jitter() * 2
@@ -46,11 +47,11 @@ impl Member {
         self.departure.as_ref().is_none_or(Departure::is_draining)
     }
 
-    pub(super) fn keep_candidacy(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_candidacy(&mut self, cx: &mut Cx<'_>) {
         if let Candidacy::Standing { attempt, .. } = &mut self.candidacy {
             return attempt.handle_timeout(cx);
         }
-        let at = self.stands_at(&cx.shared_config(), cx.now);
+        let at = self.stands_at(cx.config(), cx.link(), cx.now);
         if at.is_none_or(|at| cx.now < at) {
             return;
         }
@@ -124,17 +125,17 @@ impl Member {
                 let Candidacy::Standing { head, .. } = won else {
                     return;
                 };
-                if self.suspended || self.is_releasing() {
+                if cx.link().suspended_at().is_some() || self.is_releasing() {
                     // Won too late to be of use: the next who stands takes over.
                     self.follow.wrote_head(cx, *head, revision);
                 } else {
-                    self.elected(cx, *head, revision);
+                    self.on_elected(cx, *head, revision);
                 }
             }
             Outcome::Lost(entry) => {
                 self.candidacy = Candidacy::Waiting;
                 if let Some(entry) = entry {
-                    self.see_head(cx, &entry, false);
+                    self.on_head_entry(cx, &cx.seen(&entry), false);
                 }
             }
             Outcome::Refused(error) | Outcome::Rejected(error) => {

@@ -6,84 +6,75 @@ use crate::io::notice::HistoryLoss;
 use crate::leader::Leading;
 use crate::link::cx::Cx;
 use crate::model::id::{Revision, WorkerId};
-use crate::ports::store::{Entry, WatchEvent};
+use crate::ports::store::WatchEvent;
 use crate::records::keys::Key;
-use crate::records::outline::SessionOutline;
 use crate::records::record::Verb;
-use crate::resilience::breaker::CallEnd;
-use crate::worker::holdings::Holdings;
-use crate::worker::requests::Requests;
+use crate::records::seen::Seen;
+use crate::worker::context::WorkerCx;
+use alloc::string::ToString;
 
 impl Member {
     pub(crate) fn on_watch(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        requests: &mut Requests,
+        cx: &mut WorkerCx<'_>,
         id: WatchId,
         event: &WatchEvent,
     ) -> Membership {
-        if !self.watching.accepts(cx, id, event) {
+        if !cx.on_watch(id, event) {
             return Membership::On;
         }
         match event {
-            WatchEvent::Entry(entry) => self.on_entry(cx, holdings, requests, entry, true),
+            WatchEvent::Entry(entry) => self.on_entry(cx, &cx.seen(entry), true),
             WatchEvent::CaughtUp { revision } => {
                 self.follow.on_caught_up(cx.now);
-                if self.follow.head_revision() > Revision::ZERO && !self.watching.showed_head() {
+                if self.follow.head_revision() > Revision::ZERO
+                    && !cx.link().watching().showed_head()
+                {
                     let soon = cx.now + cx.config().acknowledge_delay();
                     self.reconcile.hasten(soon);
                 }
                 if let Some(leader) = &mut self.leader {
                     leader.on_caught_up(cx, *revision);
                 }
-                self.look_at_requests(cx, requests);
+                self.look_at_requests(cx);
                 Membership::On
             }
-            WatchEvent::Lost { reason } => {
-                cx.suspect();
-                cx.notify(crate::io::notice::Notice::WatchRenewed {
-                    reason: reason.clone(),
-                });
-                Membership::On
-            }
+            WatchEvent::Lost { .. } => Membership::On,
         }
     }
 
     /// Takes in an entry; `echoed` when the watch brought it, so that it proves contact.
     pub(super) fn on_entry(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        requests: &mut Requests,
-        entry: &Entry,
+        cx: &mut WorkerCx<'_>,
+        seen: &Seen<'_>,
         echoed: bool,
     ) -> Membership {
         if let Some(leader) = &mut self.leader {
-            leader.on_entry(cx, &self.contact, entry);
+            leader.on_entry(cx, seen);
         }
-        match Key::parse(&entry.key) {
+        match seen.key() {
             Key::Head => {
-                self.see_head(cx, entry, echoed);
+                self.on_head_entry(cx, seen, echoed);
                 Membership::On
             }
-            Key::Session(worker) if worker == self.session.worker => {
-                self.on_own_session(cx, holdings, entry, echoed)
+            Key::Session(worker) if *worker == self.session.worker => {
+                self.on_own_session(cx, seen, echoed)
             }
             Key::Session(worker) => {
-                self.on_other_session(cx, &worker, entry);
+                self.on_other_session(cx, worker, seen);
                 Membership::On
             }
-            Key::Assignment(worker) if worker == self.session.worker => {
-                self.take_in(cx, holdings, entry);
+            Key::Assignment(worker) if *worker == self.session.worker => {
+                self.take_in(cx, seen);
                 Membership::On
             }
-            Key::Piece(worker, number) if worker == self.session.worker => {
-                self.take_piece(cx, holdings, number, entry);
+            Key::Piece(worker, number) if *worker == self.session.worker => {
+                self.on_piece(cx, *number, seen);
                 Membership::On
             }
-            Key::Control(verb, worker) if worker == self.session.worker => {
-                self.on_control(cx, requests, verb, entry);
+            Key::Control(verb, worker) if *worker == self.session.worker => {
+                self.on_control(cx, *verb, seen);
                 Membership::On
             }
             Key::Assignment(_)
@@ -96,13 +87,7 @@ impl Member {
         }
     }
 
-    pub(super) fn on_control(
-        &mut self,
-        cx: &mut Cx<'_>,
-        requests: &mut Requests,
-        verb: Verb,
-        entry: &Entry,
-    ) {
+    pub(super) fn on_control(&mut self, cx: &mut WorkerCx<'_>, verb: Verb, seen: &Seen<'_>) {
         let known = self
             .follow
             .head()
@@ -113,61 +98,52 @@ impl Member {
             .as_ref()
             .map(|l| l.head().0.version)
             .unwrap_or_default();
-        requests.on_entry(cx, verb, entry, known.max(own));
+        cx.requests.on_entry(&mut cx.cx, verb, seen, known.max(own));
     }
 
     /// The own session came back, or somebody else's in its place.
     fn on_own_session(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        entry: &Entry,
+        cx: &mut WorkerCx<'_>,
+        seen: &Seen<'_>,
         echoed: bool,
     ) -> Membership {
-        let outline = entry.value.as_deref().and_then(SessionOutline::of);
-        let own = outline.is_some_and(|outline| outline.nonce == self.session.nonce);
+        let own = seen.outline().map(|outline| outline.nonce) == Some(self.session.nonce);
         if own && echoed {
-            cx.saw_watch(CallEnd::Succeeded);
+            cx.on_echo(seen.revision(), self.session.revision);
         }
         // Epochs come again in another history: a record may be for the same seat and epoch and yet
         // be another's.
-        if !own && self.session.is_contradicted_by(entry) {
-            let (key, revision) = (entry.key.clone(), self.session.revision);
+        if !own && self.session.is_contradicted_by(seen.revision()) {
+            let (key, revision) = (seen.name().to_string(), self.session.revision);
             return Membership::HistoryLost(HistoryLoss::Vanished { key, revision });
         }
-        let echo = own && echoed && entry.revision >= self.session.revision;
-        // Even what comes while the store is out is no news when it comes again.
-        if echo && self.contact.is_news(entry.revision) && !cx.store_is_out() {
-            let config = cx.shared_config();
-            self.contact.on_echo(&config, cx.now);
-            self.unheard_since = None;
-        }
-        let kept = self.session.on_seen(cx, entry);
-        self.on_kept(cx, holdings, kept)
+        let news = self.session.on_seen(cx, seen);
+        self.on_session_news(cx, news)
     }
 
-    fn on_other_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, entry: &Entry) {
+    fn on_other_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, seen: &Seen<'_>) {
         if self.follow.leader() == Some(worker) {
-            self.follow.on_leader_session(cx, worker, entry);
+            self.follow.on_leader_session(cx, worker, seen);
         }
     }
 
     /// Processing has ended for some partitions.
     pub(crate) fn on_released(&mut self, cx: &Cx<'_>) {
-        self.session.speak(cx);
+        self.session.acknowledge_soon(cx);
     }
 
     /// Takes in an entry of `head`; `watched` when the present watch brought it.
-    pub(super) fn see_head(&mut self, cx: &mut Cx<'_>, entry: &Entry, watched: bool) {
+    pub(super) fn on_head_entry(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>, watched: bool) {
         let before = self.is_leader();
         if let Candidacy::Standing { attempt, .. } = &self.candidacy {
-            let outcome = attempt.on_seen(cx, entry);
+            let outcome = attempt.on_seen(cx, seen);
             self.on_candidacy(cx, outcome);
         }
         // The watch that shows an election is not yet the one a leader decides on.
         let watched = watched && before == self.is_leader();
         if let Some(leader) = &mut self.leader {
-            let leading = leader.on_head(cx, entry, watched);
+            let leading = leader.on_head(cx, seen, watched);
             let over = matches!(leading, Leading::Over(..) | Leading::Resigned(..));
             self.on_leading(cx, leading);
             if !over {
@@ -175,12 +151,11 @@ impl Member {
             }
         }
         let before = self.follow.leader().cloned();
-        if self.follow.on_head(cx, entry) {
+        if self.follow.on_head(cx, seen) {
             let jitter = cx.config().election_jitter();
             self.jitter = cx.rng().duration_below(jitter);
             if self.leader.is_none() && self.follow.leader() != before.as_ref() {
-                self.watching
-                    .change(cx, self.follow.scope(&self.session.worker));
+                cx.watch(self.follow.scope(&self.session.worker));
             }
         }
     }

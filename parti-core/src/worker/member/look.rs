@@ -5,12 +5,12 @@ use alloc::vec;
 use super::Member;
 use crate::io::event::OpOwner;
 use crate::io::notice::Notice;
-use crate::link::continuity::Kept;
+use crate::link::continuity::KnownKey;
 use crate::link::cx::Cx;
 use crate::model::id::Revision;
 use crate::ports::store::{StoreInfo, StoreOp};
 use crate::records::keys::{assignment_key, head_key, session_key};
-use crate::worker::holdings::Holdings;
+use crate::worker::context::WorkerCx;
 
 impl Member {
     /// What the store says of itself: limits and settings can change while a worker runs.
@@ -22,14 +22,14 @@ impl Member {
             cx.notify(Notice::StoreUnfit { faults });
         }
         self.info = info.clone();
-        self.session.inform(info);
+        self.session.on_info(info);
         if let Some(leader) = &mut self.leader {
             leader.on_info(info.clone());
         }
     }
 
     /// Takes note of what the last look did not find.
-    pub(super) fn mind_what_is_gone(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn on_vanished(&mut self, cx: &mut Cx<'_>) {
         for (key, upto) in cx.continuity().take_gone() {
             if key == head_key() {
                 self.head_is_gone(cx, upto);
@@ -38,34 +38,34 @@ impl Member {
     }
 
     /// Begins a look when one is due: the facts, and the three keys this member knows best.
-    pub(super) fn keep_looking(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_look(&mut self, cx: &mut Cx<'_>) {
         if cx.continuity().look_at().is_none_or(|at| cx.now < at) {
             return;
         }
         let head = self.leader.as_ref().map(|leader| leader.head().1);
         let head = head.unwrap_or_default().max(self.follow.head_revision());
-        let kept = |key, revision, own| Kept { key, revision, own };
+        let known = |key, revision, own| KnownKey { key, revision, own };
         let keys = [
-            kept(
+            known(
                 session_key(&self.session.worker),
                 self.session.revision,
                 true,
             ),
-            kept(
+            known(
                 assignment_key(&self.session.worker),
                 self.record_revision,
                 false,
             ),
-            kept(head_key(), head, false),
+            known(head_key(), head, false),
         ];
         let mut ops = vec![(cx.store(OpOwner::Reconcile, StoreOp::Info), None)];
-        for kept in keys
+        for known in keys
             .into_iter()
-            .filter(|kept| kept.revision > Revision::ZERO)
+            .filter(|known| known.revision > Revision::ZERO)
         {
-            let prefix = kept.key.clone();
+            let prefix = known.key.clone();
             let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
-            ops.push((op, Some(kept)));
+            ops.push((op, Some(known)));
         }
         let now = cx.now;
         cx.continuity().looking(now, ops);
@@ -73,19 +73,19 @@ impl Member {
 
     /// After the lease was lost, the same session goes on once it is renewed *and* the history is
     /// known to be the one in which its partitions were granted.
-    pub(super) fn resume_if_intact(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
-        let valid = cx.now < self.session.deadline;
-        if !self.suspended || !valid || self.departure.is_some() {
-            self.session.mind_idleness(cx, false);
+    pub(super) fn resume_if_intact(&mut self, cx: &mut WorkerCx<'_>) {
+        let valid = cx.now < self.session.deadline && self.departure.is_none();
+        let Some(since) = cx.link().suspended_at().filter(|_| valid) else {
+            self.session.set_idle(cx, false);
             return;
-        }
-        if cx.continuity().is_intact_since(self.suspended_at) {
-            self.suspended = false;
-            self.session.mind_idleness(cx, false);
-            holdings.resume(cx);
+        };
+        if cx.history().is_intact_since(since) {
+            cx.resume_link();
+            self.session.set_idle(cx, false);
+            cx.holdings.resume(&mut cx.cx);
         } else {
             cx.suspect();
-            self.session.mind_idleness(cx, true);
+            self.session.set_idle(cx, true);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::records::record::Head;
 use alloc::boxed::Box;
 
 impl Member {
-    pub(super) fn elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
+    pub(super) fn on_elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
         let start = Inauguration {
             worker: self.session.worker.clone(),
             nonce: self.session.nonce,
@@ -40,7 +40,7 @@ impl Member {
         };
         cx.notify(change);
         self.leader = Some(Box::new(leader));
-        self.watching.change(cx, WatchScope::All);
+        cx.watch(WatchScope::All);
         self.snapshot_begins();
         self.reconcile.lead(cx);
     }
@@ -52,9 +52,8 @@ impl Member {
         op: OpId,
         result: Result<Plan, PlanError>,
     ) {
-        let contact = self.contact;
         if let Some(leader) = self.leader_mut() {
-            leader.on_planned(cx, &contact, op, result);
+            leader.on_planned(cx, op, result);
         }
     }
 
@@ -64,7 +63,7 @@ impl Member {
             Leading::Over(reason, entry) => {
                 self.step_down(cx, reason);
                 if let Some(entry) = entry {
-                    self.see_head(cx, &entry, false);
+                    self.on_head_entry(cx, &cx.seen(&entry), false);
                 }
             }
             Leading::Resigned(reason, head, revision) => {
@@ -94,8 +93,7 @@ impl Member {
             let jitter = cx.config().election_jitter();
             self.jitter = cx.rng().duration_below(jitter);
             if self.leader.is_none() {
-                self.watching
-                    .change(cx, self.follow.scope(&self.session.worker));
+                cx.watch(self.follow.scope(&self.session.worker));
             }
         }
     }
@@ -104,14 +102,13 @@ impl Member {
         let Some(mut leader) = self.leader.take() else {
             return;
         };
-        leader.poll_health(cx, &self.contact);
+        leader.poll_health(cx);
         self.follow.remember(leader.problems());
         let (head, revision) = leader.head();
         let term = leader.term();
         self.follow.wrote_head(cx, head.clone(), revision);
         cx.notify(Notice::LeadershipLost { term, reason });
-        self.watching
-            .change(cx, self.follow.scope(&self.session.worker));
+        cx.watch(self.follow.scope(&self.session.worker));
         self.reconcile.follow(cx);
     }
 }

@@ -79,7 +79,7 @@ impl Member {
     }
 
     /// Compares with what the group has now, and asks the source when it is time.
-    pub(super) fn keep_comparing_lists(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_own_list(&mut self, cx: &mut Cx<'_>) {
         let head = self.head().filter(|head| head.planned > Version::ZERO);
         let group = head.map(|head| head.digest);
         if self.is_leader() || self.is_leaving() || group.is_none() {

@@ -5,7 +5,6 @@
 //! the last.
 
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::Member;
@@ -17,11 +16,12 @@ use crate::link::cx::Cx;
 use crate::model::id::{Epoch, Revision, Version};
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::store::{Entry, StoreOp};
+use crate::ports::store::StoreOp;
 use crate::records::assembly::Assembly;
 use crate::records::keys::{piece_key, pieces_prefix};
 use crate::records::record::{AssignmentRecord, Record};
-use crate::worker::holdings::Holdings;
+use crate::records::seen::{Content, Seen};
+use crate::worker::context::WorkerCx;
 
 /// More missing pieces than this are read with one list of all.
 const MANY: usize = 8;
@@ -53,27 +53,25 @@ impl OwnRecord {
 
 impl Member {
     /// Takes in a record of the own assignment, if it is for this session and newer.
-    pub(super) fn take_in(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings, entry: &Entry) {
-        let record = match entry.value.as_deref().map(|value| cx.decode(value)) {
-            None => return,
-            Some(Ok(record)) => record,
-            Some(Err(error)) => {
-                return cx.ignore(entry.key.clone(), alloc::format!("{error}"));
-            }
+    pub(super) fn take_in(&mut self, cx: &mut WorkerCx<'_>, seen: &Seen<'_>) {
+        let record = match seen.content() {
+            Content::Nothing => return,
+            Content::Record(record) => &**record,
+            Content::Unreadable { reason, .. } => return cx.ignore(seen, reason),
         };
         match record {
             Record::Assignment(record) => {
-                if self.is_news(cx, holdings, (record.epoch, record.version), entry) {
+                if self.is_news(cx, (record.epoch, record.version), seen) {
                     self.own_record = OwnRecord::default();
-                    self.apply(cx, holdings, &record, entry.revision);
+                    self.apply(cx, record, seen.revision());
                 }
             }
             Record::Manifest(manifest) => {
-                if self.is_news(cx, holdings, (manifest.epoch, manifest.version), entry) {
-                    self.own_record.stored.expect(Some(manifest));
-                    self.own_record.revision = entry.revision;
+                if self.is_news(cx, (manifest.epoch, manifest.version), seen) {
+                    self.own_record.stored.expect(Some(manifest.clone()));
+                    self.own_record.revision = seen.revision();
                     self.own_record.read_at = Some(cx.now);
-                    self.put_together(cx, holdings);
+                    self.assemble(cx);
                 }
             }
             Record::Head(_)
@@ -82,64 +80,52 @@ impl Member {
             | Record::Audit(_)
             | Record::Control(_)
             | Record::Source(_)
-            | Record::Parked(_) => {
-                cx.ignore(entry.key.clone(), "it is not an assignment".to_string());
-            }
+            | Record::Parked(_) => {}
         }
     }
 
     fn is_news(
         &self,
-        cx: &mut Cx<'_>,
-        holdings: &Holdings,
+        cx: &mut WorkerCx<'_>,
         (epoch, version): (Epoch, Version),
-        entry: &Entry,
+        seen: &Seen<'_>,
     ) -> bool {
         if epoch != self.session.epoch && !cx.planted(Planted::NameWithoutEpoch) {
             if epoch > self.session.epoch {
                 let reason = alloc::format!("it is for the later session {epoch}");
-                cx.ignore(entry.key.clone(), reason);
+                cx.ignore(seen, &reason);
             }
             return false;
         }
-        let known = holdings.applied().max(self.own_record.awaited());
+        let known = cx.holdings.applied().max(self.own_record.awaited());
         version > known || cx.planted(Planted::OldRecord)
     }
 
     /// Takes in a piece of the own assignment.
-    pub(super) fn take_piece(
-        &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        number: u32,
-        entry: &Entry,
-    ) {
+    pub(super) fn on_piece(&mut self, cx: &mut WorkerCx<'_>, number: u32, seen: &Seen<'_>) {
         let known = self.own_record.revisions.entry(number).or_default();
-        if entry.revision <= *known {
+        if seen.revision() <= *known {
             return;
         }
-        *known = entry.revision;
-        match entry.value.as_deref().map(|value| cx.decode(value)) {
-            // In which format it is stored is of interest to the leader alone.
-            Some(Ok(Record::Piece(piece))) => self.own_record.stored.take(number, 0, piece),
-            Some(Ok(_)) => {
-                cx.ignore(
-                    entry.key.clone(),
-                    "it is not a piece of an assignment".to_string(),
-                );
+        *known = seen.revision();
+        match seen.content() {
+            Content::Record(record) => {
+                if let Record::Piece(piece) = &**record {
+                    // In which format it is stored is of interest to the leader alone.
+                    self.own_record.stored.take(number, 0, piece.clone());
+                }
+            }
+            Content::Unreadable { reason, .. } => {
+                cx.ignore(seen, reason);
                 self.own_record.stored.spoil(number);
             }
-            Some(Err(error)) => {
-                cx.ignore(entry.key.clone(), alloc::format!("{error}"));
-                self.own_record.stored.spoil(number);
-            }
-            None => self.own_record.stored.lose(number),
+            Content::Nothing => self.own_record.stored.lose(number),
         }
-        self.put_together(cx, holdings);
+        self.assemble(cx);
     }
 
     /// Takes in what is awaited once all of it is there.
-    fn put_together(&mut self, cx: &mut Cx<'_>, holdings: &mut Holdings) {
+    fn assemble(&mut self, cx: &mut WorkerCx<'_>) {
         if self.own_record.read_at.is_none() {
             return;
         }
@@ -157,27 +143,21 @@ impl Member {
         for number in of_no_use {
             self.own_record.stored.lose(number);
         }
-        self.apply(cx, holdings, &record, self.own_record.revision);
+        self.apply(cx, &record, self.own_record.revision);
     }
 
-    fn apply(
-        &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        record: &AssignmentRecord,
-        revision: Revision,
-    ) {
+    fn apply(&mut self, cx: &mut WorkerCx<'_>, record: &AssignmentRecord, revision: Revision) {
         cx.learn(record.version);
         self.record_revision = revision;
         if let Some(departure) = &mut self.departure {
             departure.note_unowned(&record.revoking);
         }
-        holdings.take_in(cx, record);
-        self.session.speak(cx);
+        cx.holdings.take_in(&mut cx.cx, record);
+        self.session.acknowledge_soon(cx);
     }
 
     /// Reads the pieces that are missing, again and again until all are there.
-    pub(super) fn keep_reading_pieces(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_pieces(&mut self, cx: &mut Cx<'_>) {
         if self.own_record.read_at.is_none_or(|at| cx.now < at) {
             return;
         }

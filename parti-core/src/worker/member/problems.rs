@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use super::Member;
 use crate::config::Config;
-use crate::link::cx::Cx;
-use crate::link::failing::Failing;
+use crate::link::Link;
+use crate::link::cx::{Cx, Env};
 use crate::model::time::Instant;
 use crate::ports::strategy::ParkReason;
 use crate::records::problem::{Problem, ProblemKind};
@@ -13,14 +13,9 @@ use crate::worker::holdings::Holdings;
 
 impl Member {
     /// Everything that is wrong now, each kind at most once, ordered by kind.
-    pub(crate) fn problems(
-        &self,
-        config: &Config,
-        now: Instant,
-        failing: &Failing,
-        holdings: &Holdings,
-    ) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = failing.problems().collect();
+    pub(crate) fn problems(&self, env: &Env, now: Instant, holdings: &Holdings) -> Vec<Problem> {
+        let (config, link) = (&env.config, &env.link);
+        let mut problems: Vec<Problem> = env.failing.problems().collect();
         if self.leader.is_none() {
             problems.extend(holdings.misfits().problem());
         }
@@ -33,7 +28,7 @@ impl Member {
                         problems.push(told.clone());
                     }
                 }
-                problems.extend(self.leader_silent(config, now));
+                problems.extend(self.leader_silent(config, link, now));
             }
         }
         problems.extend(self.follow.leaders_change(now));
@@ -77,20 +72,20 @@ impl Member {
     }
 
     /// The leader gives no sign of life although this member hears the store.
-    fn leader_silent(&self, config: &Config, now: Instant) -> Option<Problem> {
+    fn leader_silent(&self, config: &Config, link: &Link, now: Instant) -> Option<Problem> {
         let (leader, since) = self.follow.leader_heard()?;
-        let since = since.max(self.contact.since());
-        let silent = self.contact.is_held(config, now) && now.since(since) > config.lease();
+        let since = since.max(link.heard(config, now).since()?);
+        let silent = now.since(since) > config.lease();
         let detail = alloc::format!("{leader} is the leader and gives no sign of life");
         silent.then(|| Problem::new(ProblemKind::LeaderSilent, since, 1, detail))
     }
 
     /// A leader looks at its group before its renewal tells everybody of it.
-    pub(super) fn post_bulletin(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn poll_bulletin(&mut self, cx: &mut Cx<'_>) {
         let bulletin = self.leader.as_mut().and_then(|leader| {
-            leader.poll_health(cx, &self.contact);
+            leader.poll_health(cx);
             leader.bulletin(cx)
         });
-        self.session.post(bulletin);
+        self.session.set_bulletin(bulletin);
     }
 }

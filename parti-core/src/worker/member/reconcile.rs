@@ -18,8 +18,7 @@ use crate::planted::Planted;
 use crate::ports::store::{Entry, StoreError, StoreOp, StoreReply};
 use crate::records::keys::{Key, assignment_key, head_key, session_key};
 use crate::records::record::Verb;
-use crate::worker::holdings::Holdings;
-use crate::worker::requests::Requests;
+use crate::worker::context::WorkerCx;
 
 /// Reads under way and when the next are due.
 #[derive(Clone, Debug)]
@@ -102,9 +101,9 @@ impl Reconcile {
 }
 
 impl Member {
-    pub(super) fn keep_reconciling(&mut self, cx: &mut Cx<'_>, requests: &Requests) {
+    pub(super) fn poll_reconcile(&mut self, cx: &mut WorkerCx<'_>) {
         // A follower whose watch stays silent reads instead, or it would never hear of its assignment.
-        let polls = self.unheard_since.is_some() && self.leader.is_none();
+        let polls = cx.heard().is_one_way() && self.leader.is_none();
         let in_a_heartbeat = cx.now + cx.config().heartbeat_interval();
         let poll_at = self.reconcile.poll_at.unwrap_or(in_a_heartbeat);
         self.reconcile.poll_at = polls.then_some(poll_at);
@@ -126,7 +125,7 @@ impl Member {
         if cx.planted(Planted::NoRepair) {
             return;
         }
-        self.look_at_requests(cx, requests);
+        self.look_at_requests(cx);
         if self.leader.is_some() {
             let prefix = String::new();
             let op = cx.store(OpOwner::Reconcile, StoreOp::List { prefix });
@@ -140,8 +139,8 @@ impl Member {
     }
 
     /// A request that neither the watch nor a snapshot answers was removed in between, or still waits.
-    pub(super) fn look_at_requests(&mut self, cx: &mut Cx<'_>, requests: &Requests) {
-        for request in requests.asked(&self.session.worker) {
+    pub(super) fn look_at_requests(&mut self, cx: &mut WorkerCx<'_>) {
+        for request in cx.requests.asked(&self.session.worker) {
             self.reconcile.look_at(cx, request);
         }
     }
@@ -149,9 +148,7 @@ impl Member {
     /// An answer to a read; an error is made good by the next one.
     pub(crate) fn on_reconciled(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        requests: &mut Requests,
+        cx: &mut WorkerCx<'_>,
         op: OpId,
         result: &Result<StoreReply, StoreError>,
     ) -> Membership {
@@ -168,20 +165,21 @@ impl Member {
                     last_revision,
                 }),
                 None,
-            ) if listing => self.on_listed(cx, holdings, requests, entries, *last_revision),
+            ) if listing => self.on_listed(cx, entries, *last_revision),
             (Ok(StoreReply::Info(info)), _) => {
                 self.learn_facts(cx, info);
                 Membership::On
             }
             (Ok(StoreReply::Entry(Some(entry))), Some(Reading::Record)) => {
-                self.on_entry(cx, holdings, requests, entry, false)
+                self.on_entry(cx, &cx.seen(entry), false)
             }
             (Ok(StoreReply::Entries { entries, .. }), Some(Reading::Pieces)) => {
                 for entry in entries {
-                    if let Key::Piece(worker, number) = Key::parse(&entry.key)
-                        && worker == self.session.worker
+                    let seen = cx.seen(entry);
+                    if let Key::Piece(worker, number) = seen.key()
+                        && *worker == self.session.worker
                     {
-                        self.take_piece(cx, holdings, number, entry);
+                        self.on_piece(cx, *number, &seen);
                     }
                 }
                 Membership::On
@@ -200,7 +198,7 @@ impl Member {
                         revision: asked.next(),
                         value: None,
                     };
-                    self.on_control(cx, requests, verb, &gone);
+                    self.on_control(cx, verb, &cx.seen(&gone));
                 }
                 Membership::On
             }
@@ -210,9 +208,7 @@ impl Member {
 
     fn on_listed(
         &mut self,
-        cx: &mut Cx<'_>,
-        holdings: &mut Holdings,
-        requests: &mut Requests,
+        cx: &mut WorkerCx<'_>,
         entries: &[Entry],
         last_revision: Revision,
     ) -> Membership {
@@ -227,7 +223,7 @@ impl Member {
         let mut entries: Vec<&Entry> = entries.iter().collect();
         entries.sort_by_key(|entry| (entry.key != own, entry.key != head_key()));
         for entry in &entries {
-            let membership = self.on_entry(cx, holdings, requests, entry, false);
+            let membership = self.on_entry(cx, &cx.seen(entry), false);
             if membership != Membership::On {
                 return membership;
             }

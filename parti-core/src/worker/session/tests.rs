@@ -53,8 +53,8 @@ fn deadline(jumps_at: Option<u64>) -> Instant {
         .for_each(|ms| session.distrust(at(ms), None));
     let revisions = Vec::from([Revision::new(6)]);
     let result = Ok(StoreReply::Committed { revisions });
-    let kept = session.on_reply(&mut env.cx(at(4_000)), op, &result);
-    assert_eq!(kept, Kept::Renewed(SessionStatus::Active));
+    let news = session.on_reply(&mut env.cx(at(4_000)), op, &result);
+    assert_eq!(news, SessionNews::Renewed(SessionStatus::Active));
     session.deadline
 }
 

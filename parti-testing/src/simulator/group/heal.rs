@@ -55,6 +55,16 @@ impl World<'_> {
         let futile = head.map_or(0, |head| head.carried.futile);
         let turns = (2 << futile.min(4)).max(4);
         let late = late + self.plan_time() * SLOW_PLANS + patience * limping * turns;
+        // A leader left without its watch gives up its office after as many leases more.
+        let unheard = |node: &NodePlan| match node.after {
+            Aftermath::Deaf | Aftermath::Cut { watch: true, .. } => true,
+            Aftermath::Healed
+            | Aftermath::Paused
+            | Aftermath::Limping { .. }
+            | Aftermath::Cut { .. } => false,
+        };
+        let deaf = u32::from(self.plan.nodes.iter().any(unheard));
+        let late = late + longest(&Config::lease) * deaf * ((1 << futile.min(4)) - 1);
         // What prefers a pool that is gone waits for it before anybody else will do.
         let late = late + self.plan.settings.pools.grace();
         // Whoever cannot process something has to find out first.

@@ -33,12 +33,12 @@ impl View {
     }
 
     /// Whether it is the key of a piece that an assignment names and that is known to be stored.
-    fn is_needed(&self, key: &str) -> bool {
-        let Key::Piece(worker, number) = Key::parse(key) else {
+    fn is_needed(&self, key: &Key) -> bool {
+        let Key::Piece(worker, number) = key else {
             return false;
         };
-        let stored = self.pieces.get(&worker);
-        self.author.is_some() && stored.is_some_and(|stored| stored.is_stored(number))
+        let stored = self.pieces.get(worker);
+        self.author.is_some() && stored.is_some_and(|stored| stored.is_stored(*number))
     }
 
     /// Keys that a complete view up to `revision` does not mention were removed, or they were
@@ -62,11 +62,12 @@ impl View {
         });
         let gone: Vec<Entry> = gone.collect();
         for entry in gone {
-            if self.is_needed(&entry.key) {
+            let seen = cx.seen(&entry);
+            if self.is_needed(seen.key()) {
                 let key = entry.key.clone();
                 cx.notify(Notice::RecordVanished { key });
             }
-            self.apply(cx, &entry);
+            self.apply(cx, &seen);
         }
         let lost = self.records.keys().filter(|worker| {
             let key = assignment_key(worker);

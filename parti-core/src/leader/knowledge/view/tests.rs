@@ -8,7 +8,8 @@ use super::*;
 use crate::io::effect::Effect;
 use crate::link::cx::Env;
 use crate::model::id::WriteId;
-use crate::records::record::Control;
+use crate::ports::store::Entry;
+use crate::records::record::{Control, Record};
 use crate::records::wire;
 
 fn id(name: &str) -> WorkerId {
@@ -76,7 +77,8 @@ impl Sees {
             value: record.map(wire::encode),
         };
         let mut cx = self.env.cx(Instant::from_millis(ms));
-        self.view.on_entry(&mut cx, &entry)
+        let seen = cx.seen(&entry);
+        self.view.on_entry(&mut cx, &seen)
     }
 
     fn end_snapshot(&mut self, revision: u64) {

@@ -15,7 +15,7 @@ fn id(number: u32) -> WorkerId {
 }
 
 /// A slot seen since then, of epoch 5, whose lease is 6 s.
-fn seat(revision: u64, status: SessionStatus, since: u64) -> Seat {
+fn slot(revision: u64, status: SessionStatus, since: u64) -> Slot {
     let nonce = Nonce::new(u128::from(revision));
     let said = SessionRecord {
         write: WriteId { nonce, seq: 1 },
@@ -37,7 +37,7 @@ fn seat(revision: u64, status: SessionStatus, since: u64) -> Seat {
         misfits: Vec::new(),
         bulletin: None,
     };
-    Seat {
+    Slot {
         revision: Revision::new(revision),
         value: Vec::new(),
         epoch: said.epoch,
@@ -62,14 +62,14 @@ fn former(number: u32) -> Wish {
 }
 
 /// What a claimer without callbacks chooses of a pool of three.
-fn check(seats: &[(u32, SessionStatus, u64)], wish: &Wish, now_ms: u64) -> Choice {
-    let seats = seats.iter().map(|&(number, status, since)| {
+fn check(slots: &[(u32, SessionStatus, u64)], wish: &Wish, now_ms: u64) -> Choice {
+    let slots = slots.iter().map(|&(number, status, since)| {
         let revision = u64::from(number) + 10;
-        (id(number), seat(revision, status, since))
+        (id(number), slot(revision, status, since))
     });
     let draining = false;
     let claimant = Claimant { wish, draining };
-    choose(&config(), claimant, &seats.collect(), at(now_ms))
+    choose(&config(), claimant, &slots.collect(), at(now_ms))
 }
 
 fn take(number: u32, expect: Option<u64>) -> Choice {
@@ -81,7 +81,7 @@ fn take(number: u32, expect: Option<u64>) -> Choice {
     }
 }
 
-/// A seat taken too early makes two processes with one identity; one passed over moves partitions.
+/// A slot taken too early makes two processes with one identity; one passed over moves partitions.
 #[test]
 fn ended_seats_come_first_then_unused_then_silent_ones() {
     let evicted = |silent| SessionStatus::Evicted { silent };
@@ -109,16 +109,16 @@ fn ended_seats_come_first_then_unused_then_silent_ones() {
     assert_eq!(check(&full, &former(1), 6_500), take(1, Some(11)));
 }
 
-/// A replacement that takes the seat of a crashed worker instead lets the hold run out, and the
+/// A replacement that takes the slot of a crashed worker instead lets the hold run out, and the
 /// partitions move after all.
 #[test]
 fn a_held_seat_comes_before_those_of_the_crashed() {
     let evicted = SessionStatus::Evicted { silent: true };
     let hold = Duration::from_secs(1);
     let held = SessionStatus::Released { hold };
-    let seats = [(0, evicted, 0), (1, RELEASED, 0), (2, held, 0)];
-    assert_eq!(check(&seats, &Wish::Any, 100), take(2, Some(12)));
-    assert_eq!(check(&seats[..2], &Wish::Any, 100), take(0, Some(10)));
+    let slots = [(0, evicted, 0), (1, RELEASED, 0), (2, held, 0)];
+    assert_eq!(check(&slots, &Wish::Any, 100), take(2, Some(12)));
+    assert_eq!(check(&slots[..2], &Wish::Any, 100), take(0, Some(10)));
 }
 
 /// A worker that was cut off while alive would go on under another ID, and whoever counts its
@@ -126,13 +126,13 @@ fn a_held_seat_comes_before_those_of_the_crashed() {
 #[test]
 fn the_own_former_slot_may_be_taken_at_once() {
     let choose = |own| {
-        let seat = Seat {
+        let slot = Slot {
             own,
-            ..seat(10, SessionStatus::Evicted { silent: false }, 0)
+            ..slot(10, SessionStatus::Evicted { silent: false }, 0)
         };
-        let seats = BTreeMap::from([(id(2), seat)]);
+        let slots = BTreeMap::from([(id(2), slot)]);
         let (wish, draining) = (&former(2), false);
-        super::choose(&config(), Claimant { wish, draining }, &seats, at(1))
+        super::choose(&config(), Claimant { wish, draining }, &slots, at(1))
     };
     assert_eq!(choose(true), take(2, Some(10)));
     assert_eq!(choose(false), take(0, None));
@@ -160,10 +160,10 @@ fn hinted(dead: bool) -> Wish {
 }
 
 /// What a claimer with a hint for a slot chooses at 1 s.
-fn with_hint(dead: bool, seat: Seat) -> Choice {
+fn with_hint(dead: bool, slot: Slot) -> Choice {
     let wish = &hinted(dead);
-    let (draining, seats) = (false, BTreeMap::from([(id(1), seat)]));
-    choose(&config(), Claimant { wish, draining }, &seats, at(1_000))
+    let (draining, slots) = (false, BTreeMap::from([(id(1), slot)]));
+    choose(&config(), Claimant { wish, draining }, &slots, at(1_000))
 }
 
 /// Who took another slot instead would have all its partitions moved; who waits for a holder that
@@ -171,9 +171,9 @@ fn with_hint(dead: bool, seat: Seat) -> Choice {
 #[test]
 fn a_hinted_slot_is_waited_for_unless_its_holder_shows_that_it_lives() {
     let until = at(6_500);
-    let seen = |signs| Seat {
+    let seen = |signs| Slot {
         signs,
-        ..seat(10, ACTIVE, 500)
+        ..slot(10, ACTIVE, 500)
     };
     assert_eq!(with_hint(false, seen(0)), Choice::Await { until });
     assert_eq!(with_hint(false, seen(1)), Choice::Await { until });
@@ -185,9 +185,9 @@ fn a_hinted_slot_is_waited_for_unless_its_holder_shows_that_it_lives() {
     // Beyond the time for the start, another one is better than none.
     let late = [(1, ACTIVE, 25_000)];
     assert_eq!(check(&late, &hinted(false), 25_000), take(0, None));
-    let unreadable = Seat {
+    let unreadable = Slot {
         said: None,
-        ..seat(10, ACTIVE, 500)
+        ..slot(10, ACTIVE, 500)
     };
     assert_eq!(with_hint(true, unreadable), Choice::Await { until });
 }
@@ -215,24 +215,24 @@ fn named(choice: Choice) -> Vec<(u64, Remains, Instant)> {
 fn a_slot_whose_holder_is_declared_dead_is_taken_at_once_and_the_holder_named() {
     let all = Remains::Everything;
     assert_eq!(
-        named(with_hint(true, seat(10, ACTIVE, 500))),
+        named(with_hint(true, slot(10, ACTIVE, 500))),
         [(5, all, at(6_500))]
     );
     let evicted = SessionStatus::Evicted { silent: false };
     assert_eq!(
-        named(with_hint(true, seat(10, evicted, 500))),
+        named(with_hint(true, slot(10, evicted, 500))),
         [(5, all, at(6_500))]
     );
     // What has ended for certain need not be named.
     for ended in [RELEASED, SessionStatus::Evicted { silent: true }] {
-        assert_eq!(named(with_hint(true, seat(10, ended, 500))), []);
-        assert_eq!(named(with_hint(false, seat(10, ended, 500))), []);
+        assert_eq!(named(with_hint(true, slot(10, ended, 500))), []);
+        assert_eq!(named(with_hint(false, slot(10, ended, 500))), []);
     }
     assert_eq!(named(check(&[(1, ACTIVE, 0)], &hinted(true), 6_000)), []);
     // One renewal may have been on its way when it died: it is waited for until it is overdue.
-    let seen = |signs, since| Seat {
+    let seen = |signs, since| Slot {
         signs,
-        ..seat(10, ACTIVE, since)
+        ..slot(10, ACTIVE, since)
     };
     let until = at(3_500);
     assert_eq!(with_hint(true, seen(1, 500)), Choice::Await { until });
@@ -250,10 +250,10 @@ fn a_claim_names_what_the_former_session_named_as_long_as_its_lease_is_not_over(
         remains,
     };
     let chain = |status, predecessors: &[Predecessor]| {
-        let mut seat = seat(10, status, 500);
-        let said = seat.said.as_mut().expect("readable");
+        let mut slot = slot(10, status, 500);
+        let said = slot.said.as_mut().expect("readable");
         said.predecessors = predecessors.to_vec();
-        seat
+        slot
     };
     let (all, draining) = (Remains::Everything, Remains::Draining);
     let two = [before(3, 20, draining), before(4, 0, all)];
@@ -276,15 +276,15 @@ fn a_claim_names_what_the_former_session_named_as_long_as_its_lease_is_not_over(
 #[test]
 fn the_own_former_session_is_named_while_its_callbacks_run() {
     let claim = |status, draining| {
-        let own = Seat {
+        let own = Slot {
             own: true,
-            ..seat(10, status, 0)
+            ..slot(10, status, 0)
         };
-        let (wish, seats) = (&former(1), BTreeMap::from([(id(1), own)]));
+        let (wish, slots) = (&former(1), BTreeMap::from([(id(1), own)]));
         named(choose(
             &config(),
             Claimant { wish, draining },
-            &seats,
+            &slots,
             at(1_000),
         ))
     };

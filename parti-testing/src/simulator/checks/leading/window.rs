@@ -250,6 +250,10 @@ impl Window {
                 let heard = ear.and_then(|ear| ear.sessions.get(worker));
                 office.ended.get(worker) <= heard.map(|heard| &heard.revision)
             });
+            if head.planned == head.version && all.len() != head.workers as usize {
+                // Somebody was left out, and nothing says who: then nobody counts as planned for.
+                all.clear();
+            }
             office.proposed = Some((proposal.write, all));
             return None;
         };
