@@ -218,14 +218,14 @@ impl Leader {
         self.knowledge.on_list(cx, keys, upto);
     }
 
-    /// The watch delivered the own `head` write, and with it everything before.
+    /// The watch delivered this leader's own `head` write, and with it everything before.
     fn catch_up(&mut self, now: Instant) {
         if self.leadership.caught_up() {
             self.knowledge.become_whole(now, self.author.nonce);
         }
     }
 
-    /// The own `head` write came back, or somebody else's. Only if the leader's own watch brought it,
+    /// Its own `head` write came back, or somebody else's. Only if the leader's own watch brought it,
     /// everything before has been delivered too.
     pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>, watched: bool) -> Leading {
         let own = self.knowledge.head_revision;

@@ -72,7 +72,7 @@ impl Link {
         self.heard(config, now).is_heard() && now >= self.contact.steady_from(config)
     }
 
-    /// The own renewals: what was applied, and what came back.
+    /// This worker's renewals: what was applied, and what came back.
     pub(crate) const fn contact(&self) -> &Contact {
         &self.contact
     }

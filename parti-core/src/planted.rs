@@ -119,7 +119,7 @@ bugs! {
         "A slot is held for as long as the leaving worker asked, whatever the group allows.";
     31 AvertedIsDropped "averted-is-dropped"
         "A renewal that comes while the plan is made drops the plan, also one of a stuck worker.";
-    32 LimpsForever "limps-forever"
+    32 LimpsForever "unsteady-forever"
         "A leader that is in contact only now and then goes on leading.";
     33 WindowPerLeader "window-per-leader"
         "Each leader begins the windows of a cold start and of joins again.";

@@ -49,8 +49,8 @@ pub use judging::situations::SITUATIONS;
 pub use plans::generate::FaultClass;
 pub use plans::nemesis::Nemesis;
 pub use plans::plan::{
-    Action, Aftermath, Denial, Faults, Hand, Handoff, KeyKind, Leave, Loss, NodePlan, Pace, Plan,
-    Planner, Pools, Releases, Settings, Target, TimedAction, Weights,
+    Action, Aftermath, Denial, ExternalWrite, Faults, Handoff, KeyKind, Leave, Loss, NodePlan,
+    Pace, Plan, Planner, Pools, Releases, Settings, Target, TimedAction, Weights,
 };
 pub use plans::shrink::shrink;
 pub use scenario::{Report, Scenario, ScenarioBuilder};
@@ -99,13 +99,13 @@ impl Plan {
             | Action::ClockJump { .. }
             | Action::Outage { .. }
             | Action::LoseHistory { .. }
-            | Action::Cut { .. }
+            | Action::NetworkPartition { .. }
             | Action::Deafen { .. }
-            | Action::Limp { .. }
-            | Action::Freeze { .. }
+            | Action::Throttle { .. }
+            | Action::Suspend { .. }
             | Action::ClockBack { .. }
             | Action::Slow { .. }
-            | Action::Clog { .. }
+            | Action::Stall { .. }
             | Action::Reconnect { .. }
             | Action::Deny { .. }
             | Action::StuckLeader { .. }
@@ -113,7 +113,7 @@ impl Plan {
             | Action::PayloadLimit { .. }
             | Action::BreakHandler { .. }
             | Action::SourceDown { .. }
-            | Action::Foreign { .. } => false,
+            | Action::ExternalWrite { .. } => false,
         };
         let seats = self.settings.pool as usize;
         self.faults == Faults::none()

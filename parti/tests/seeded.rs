@@ -15,7 +15,7 @@ use parti::{
     Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
     StopMode, Token, async_trait,
 };
-use parti_testing::kit::chaos::{ChaosInjector, Cut, FaultyStores, Share};
+use parti_testing::kit::chaos::{Blocked, ChaosInjector, FaultyStores, Share};
 use parti_testing::kit::memory_store::MemoryStore;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -240,7 +240,8 @@ impl Group {
         let late = |random: &mut Random| Duration::from_millis(random.below(300));
         match self.random.below(9) {
             0 | 1 => {
-                let cut = [Cut::Both, Cut::Requests, Cut::Answers][self.random.below(3) as usize];
+                let cut = [Blocked::Both, Blocked::Requests, Blocked::Replies]
+                    [self.random.below(3) as usize];
                 self.stores
                     .partition_network(&[worker], cut)
                     .expect("known");
@@ -307,8 +308,7 @@ impl Group {
             let words = format!("not everything is owned {RECOVERY:?} after the faults");
             locked(&self.judge).violations.push(words);
         }
-        let violations = core::mem::take(&mut locked(&self.judge).violations);
-        violations
+        core::mem::take(&mut locked(&self.judge).violations)
     }
 
     /// Whether everything is owned for a while.

@@ -52,7 +52,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What a worker does when the bucket was deleted, created again, wiped or set back while it ran. In
+/// What a worker does when the bucket was deleted, created again, wiped or rolled back while it ran. In
 /// either case it gives up everything it holds at once.
 ///
 /// Closed: a worker takes part again or it does not.

@@ -99,7 +99,7 @@ pub enum Effect {
         /// What to begin.
         grants: Vec<Grant>,
     },
-    /// Tell whoever listens.
+    /// Tell the listeners.
     Notify(Notice),
 }
 

@@ -87,7 +87,7 @@ pub struct RequestId(pub u64);
 pub enum StopMode {
     /// The leader takes the partitions away by the normal path first; bounded by `shutdown_timeout`.
     Handoff,
-    /// Everything is revoked at once and the seat is held for a replacement: if one claims it in
+    /// Everything is revoked at once and the slot is held for a replacement: if one claims it in
     /// time, nothing moves.
     Restart {
         /// How long the leader keeps the slot; at most [`max_hold`](crate::Config::max_hold). A

@@ -142,7 +142,7 @@ impl fmt::Display for HistoryLoss {
 pub enum DegradedReason {
     /// Renewals are not acknowledged.
     WritesFailing,
-    /// The watch does not bring back its own renewals.
+    /// The watch does not bring back this worker's renewals.
     WatchSilent,
     /// The lease ran out; everything was revoked until the store is back.
     LeaseLost,

@@ -63,10 +63,10 @@ pub(crate) struct Knowledge {
     generation: u64,
 }
 
-/// The versions around the own take-over.
+/// The versions around this leader's take-over.
 #[derive(Clone, Copy, Debug)]
 struct Versions {
-    /// The highest version known before the own take-over, or told of by a session since.
+    /// The highest version known before this leader's take-over, or told of by a session since.
     found: Version,
     /// The version of the take-over, and of the `head` it was elected over.
     began: Version,
@@ -150,7 +150,7 @@ impl Knowledge {
         self.changed();
     }
 
-    /// Everything before the own take-over is known: from now on only this session writes assignments.
+    /// Everything before this leader's take-over is known: from now on only this session writes assignments.
     pub(crate) fn become_whole(&mut self, now: Instant, author: Nonce) {
         self.view.note_orphans(now);
         self.view.trust_only(author);
@@ -212,9 +212,9 @@ impl Knowledge {
     ///
     /// * A session tells of 650 or 700: nothing follows, this history has it.
     /// * Of 900: *between*. What was written from 701 to 900 is gone. Records up to 700 are left over from
-    ///   before, and whoever holds one may have been told otherwise since.
+    ///   before, and their holders may have been told otherwise since.
     /// * Of 10 000 or 10 001: nothing follows, this leader wrote it.
-    /// * Of 10 500: *beyond*. The store was set back to 10 001 after somebody had gone on to 10 500. All
+    /// * Of 10 500: *beyond*. The store was rolled back to 10 001 after somebody had gone on to 10 500. All
     ///   records up to 10 001 are left over.
     ///
     /// Had it known of 900 when it took over, then 900 would be no news: the view distrusts records up

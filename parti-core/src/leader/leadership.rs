@@ -18,7 +18,7 @@ use crate::records::record::Head;
 /// Where a term stands.
 #[derive(Clone, Debug)]
 pub(crate) enum Leadership {
-    /// The watch has not yet delivered the own take-over, and with it everything before.
+    /// The watch has not yet delivered this leader's take-over, and with it everything before.
     CatchingUp {
         /// Whether it has shown it, perhaps within a snapshot that is still being delivered.
         head_seen: bool,
@@ -59,7 +59,7 @@ pub(crate) struct Ground {
     pub(crate) hears_since: Option<Instant>,
 }
 
-/// A leader that gives up its leadership.
+/// A leader that steps down.
 #[derive(Clone, Debug)]
 pub(crate) struct Resigning {
     pub(crate) reason: StepDownReason,
@@ -108,7 +108,7 @@ impl Leadership {
         matches!(self, Self::Leading(Work::Planning { .. })) || self.committing().is_some()
     }
 
-    /// Whether everything before the own take-over is known.
+    /// Whether everything before this leader's take-over is known.
     pub(crate) const fn is_informed(&self) -> bool {
         match self {
             Self::CatchingUp { .. } => false,
@@ -117,7 +117,7 @@ impl Leadership {
         }
     }
 
-    /// Everything before the own take-over is known. Whether that is news.
+    /// Everything before this leader's take-over is known. Whether that is news.
     pub(crate) fn caught_up(&mut self) -> bool {
         let news = matches!(self, Self::CatchingUp { .. });
         if news {

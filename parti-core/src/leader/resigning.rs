@@ -1,4 +1,4 @@
-//! What a leader hands on to the next, and giving up the leadership in order: one last `head` that names
+//! What a leader hands on to the next, and resigning in order: one last `head` that names
 //! nobody, so that others need not wait.
 
 use alloc::boxed::Box;

@@ -1,7 +1,7 @@
 //! One conditional write and the resolution of its outcome.
 //!
 //! A commit can be done, refused, or *unknown*, and a refusal can be spurious. Whatever is not
-//! clear is resolved by reading the first key of the commit: the own [`WriteId`] there means won;
+//! clear is resolved by reading the first key of the commit: its own [`WriteId`] there means won;
 //! the expected revision means that the very same write may be sent again (at most one can win);
 //! anything newer means lost, for good. Old content is never tried on a new revision.
 

@@ -1,4 +1,4 @@
-//! The own renewals: what was applied, and what came back. The ground for judging others.
+//! This worker's renewals: what was applied, and what came back. The ground for judging others.
 //!
 //! A renewal that comes back through the watch proves both ways at once: the write was applied, and
 //! the watch has delivered everything before it. Silence of others counts only from the time since
@@ -14,7 +14,7 @@ use crate::model::time::Instant;
 /// When versions of `head` were first seen: whatever was written in one of them is no younger.
 pub(crate) type Sightings = BTreeMap<Version, Instant>;
 
-/// What became of the own renewals.
+/// What became of this worker's renewals.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contact {
     /// Since when there has been contact without a gap.
@@ -131,7 +131,7 @@ impl Contact {
 }
 
 /// A renewal comes back at most this long after the one before, or contact is lost. It must stay
-/// below the lease less an interval, so that a store that fails for everybody breaks the own
+/// below the lease less an interval, so that a store that fails for everybody breaks this worker's
 /// contact before anybody seems to have been silent for a lease.
 fn limit(config: &Config) -> Duration {
     let interval = config.heartbeat_interval();

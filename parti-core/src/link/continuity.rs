@@ -1,5 +1,5 @@
 //! Whether the bucket still has the history this process knows: has it been created again, wiped, or
-//! set back to an earlier revision?
+//! rolled back to an earlier revision?
 //!
 //! Reads may be old, so that an old answer proves nothing. What always holds: a loss is concluded
 //! only from what staleness cannot explain. That is a write acknowledged at a revision that was
@@ -227,10 +227,10 @@ impl Continuity {
     /// that is gone. That there was one before a young bucket is a mere possibility; it may be
     /// `excluded`, since all workers there should be are in this one, or somebody has waited before.
     ///
-    /// An example with a lease of 6 s. At 100 s a process reads that the bucket is 2 s old: whoever
+    /// An example with a lease of 6 s. At 100 s a process reads that the bucket is 2 s old: a worker that
     /// relied on an earlier one may do so until 104 s. Unless that is excluded, nothing is granted
     /// before. At 110 s it sees a version that this history does not have: its end was lost, and
-    /// whoever wrote it may rely on it until 116 s. Now nothing is granted before 116 s, and nothing
+    /// its writer may rely on it until 116 s. Now nothing is granted before 116 s, and nothing
     /// excludes that.
     pub(crate) fn grants_from(&self, excluded: impl FnOnce() -> bool) -> Instant {
         if self.grown_at > self.grants_from && !excluded() {

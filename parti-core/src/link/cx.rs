@@ -238,7 +238,7 @@ impl Cx<'_> {
         &mut self.env.failing
     }
 
-    /// A record that changes nothing is counted and named: it may be a foreign hand's.
+    /// A record that changes nothing is counted and named: it may be an external writer's.
     pub(crate) fn ignore(&mut self, seen: &Seen<'_>, reason: &str) {
         self.env.ignored_records += 1;
         let (key, reason) = (seen.name().to_string(), reason.to_string());

@@ -1,4 +1,4 @@
-//! How far the store is heard: one question with one answer, derived anew from what was seen.
+//! How far the store is heard: one question with one answer, derived from what was seen.
 //!
 //! It is separate because everybody asks: who may judge others, who may stand for election, which
 //! leader must give up, and what is told of the health. What always holds: the answer is
@@ -172,10 +172,10 @@ mod tests {
         }
     }
 
-    /// Whoever is not heard by the store must be told to be in trouble, whatever the reason: a group
+    /// A worker that does not hear the store must be told to be in trouble, whatever the reason: a group
     /// stood still for an hour in a state that nobody was told of.
     #[test]
-    fn whoever_does_not_hear_is_in_trouble_and_only_whoever_is_sound_is_in_none() {
+    fn a_worker_that_does_not_hear_is_in_trouble_and_only_a_sound_one_is_in_none() {
         use CircuitState::{HalfOpen, Open};
         let states = [CLOSED, HalfOpen, Open];
         let flags = [false, true];

@@ -1,7 +1,7 @@
 //! What changes how far the store is heard, and what follows from it at once.
 //!
 //! It is separate from the answer itself so that the answer stays a pure function. What always holds:
-//! whoever uses the link says what it has seen, and never what another part should conclude from it.
+//! a user of the link says what it has seen, and never what another part should conclude from it.
 
 use alloc::string::ToString;
 
@@ -67,7 +67,7 @@ impl Cx<'_> {
         self.end_watch();
     }
 
-    /// A request was answered, whoever asked. The loss of the history, if it proves one.
+    /// A request was answered, whichever part of the core asked. The loss of the history, if it proves one.
     pub(crate) fn on_answer(
         &mut self,
         op: OpId,

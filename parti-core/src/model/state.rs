@@ -63,13 +63,13 @@ impl fmt::Display for State {
 pub enum Cause {
     /// A new leader took over; assignments are unchanged.
     Takeover,
-    /// A leader gave up its office; assignments are unchanged.
+    /// A leader stepped down; assignments are unchanged.
     Resignation,
     /// The first assignment of a group.
     ColdStart,
     /// Workers joined.
     PlannedScale,
-    /// A new incarnation took a seat, or most of the group went silent at once.
+    /// A new incarnation took a slot, or most of the group went silent at once.
     Restart,
     /// A worker was lost.
     Emergency,

@@ -180,7 +180,7 @@ pub struct Report {
     pub total_weight: u64,
     /// The weight per unit of capacity to which all but giants can be levelled, rounded down.
     pub level: u64,
-    /// Partitions so heavy that whoever owns one cannot be level.
+    /// Partitions so heavy that the owner of one cannot be level.
     pub giants: u32,
     /// The weight by which loads are outside what the strategy tolerates, together. A further plan
     /// may lower it only if this one is not settled.

@@ -1,7 +1,7 @@
 //! What workers of one group must agree on, and what follows when they do not.
 //!
 //! Each session tells its [`GroupSettings`]; `head` tells what the group obeys ([`Agreed`]). It is
-//! separate because a comparison is a pure function of two records, whoever makes it: a process that
+//! separate because a comparison is a pure function of two records, whichever side makes it: a process that
 //! wants to join, or the leader. What always holds: the stricter mode is in force as long as somebody
 //! who may hold something asks for it.
 
@@ -150,27 +150,27 @@ pub(crate) fn is_contested<'a>(
     granted.values().any(|&times| times > 1) || leaving.any(|key| granted.contains_key(key))
 }
 
-/// Two workers of one group that are not configured alike: the own value first.
+/// Two workers of one group that are not configured alike: this worker's value first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Difference {
     /// Another mode, and neither of the two declares a change from one to the other.
     Mode {
-        /// The own mode.
+        /// Its own mode.
         own: Mode,
         /// The other's.
         other: Mode,
     },
     /// Another application.
     Application {
-        /// The own label.
+        /// Its own label.
         own: String,
         /// The other's.
         other: String,
     },
-    /// The own lease is longer than the other expects of anybody.
+    /// Its own lease is longer than the other expects of anybody.
     OwnLease {
-        /// The own lease.
+        /// Its own lease.
         lease: Duration,
         /// The longest the other expects.
         max_lease: Duration,
@@ -184,35 +184,35 @@ pub enum Difference {
     },
     /// Another strategy: partitions move to and fro with every change of the leader.
     Strategy {
-        /// The own strategy.
+        /// Its own strategy.
         own: StrategyId,
         /// The other's.
         other: StrategyId,
     },
-    /// Another partition list: whoever leads assigns its own.
+    /// Another partition list: the leader assigns its own.
     List {
-        /// Digest of the own list.
+        /// Digest of this worker's own list.
         own: u128,
         /// Digest of the other's, or of the one that is in force.
         other: u128,
     },
     /// Another answer to the loss of the bucket: some would stop, others go on.
     OnBucketLost {
-        /// The own answer.
+        /// Its own answer.
         own: OnBucketLost,
         /// The other's.
         other: OnBucketLost,
     },
     /// Another heartbeat interval: it is noticed later, or more is written.
     Heartbeat {
-        /// The own interval.
+        /// Its own interval.
         own: Duration,
         /// The other's.
         other: Duration,
     },
     /// Another lease, within what everybody expects: losses are noticed at different speeds.
     Lease {
-        /// The own lease.
+        /// Its own lease.
         own: Duration,
         /// The other's.
         other: Duration,
@@ -295,7 +295,7 @@ impl fmt::Display for Difference {
             Self::Strategy { own, other } => write!(f, "strategy {own} here and {other} there"),
             Self::List { own, other } => write!(
                 f,
-                "the own source lists other partitions (digest {own:032x}) than the group has \
+                "its own source lists other partitions (digest {own:032x}) than the group has \
                  ({other:032x})"
             ),
             Self::OnBucketLost { own, other } => {

@@ -1,7 +1,7 @@
 //! An assignment that is stored in pieces, put together again.
 //!
 //! Pieces and manifest arrive one by one, in any order and mixed from several generations. Separate
-//! because leaders, their workers and whoever reads the bucket have to agree on when they are one
+//! because leaders, their workers and other readers of the bucket have to agree on when they are one
 //! record. What always holds: only a set that matches the newest manifest, digest by digest, is a
 //! record; what matches nothing is kept, since its manifest may be on its way.
 
@@ -90,7 +90,7 @@ impl Assembly {
     }
 
     /// Takes over that a piece was written as it is known, in a format.
-    pub(crate) fn mended(&mut self, number: u32, format: u16) {
+    pub(crate) fn repaired(&mut self, number: u32, format: u16) {
         if let Some(stored) = self.pieces.get_mut(&number) {
             stored.format = format;
         }

@@ -56,7 +56,7 @@ impl SessionOutline {
         })
     }
 
-    /// A record that claimers treat as they must: whoever it may hold partitions for is waited for, and
+    /// A record that claimers treat as they must: a session it may hold partitions for is waited for, and
     /// it has taken in whatever it knows of. Its settings are not known and forbid nothing.
     pub(crate) fn into_record(self, mode: Mode) -> SessionRecord {
         SessionRecord {

@@ -82,7 +82,7 @@ pub struct Head {
     pub version: Version,
     /// The format in which the group writes its records: the newest that all living sessions read.
     pub format: u16,
-    /// The lease of whoever wrote it: a release that cannot read it stands no sooner than that.
+    /// The lease of its writer: a release that cannot read it stands no sooner than that.
     pub lease: Duration,
     /// Why it was written.
     pub cause: Cause,
@@ -128,7 +128,7 @@ pub enum SessionStatus {
     Draining,
     /// Ended by its own worker, which holds nothing any more.
     Released {
-        /// How long the leader is asked to keep the seat; zero: not at all.
+        /// How long the leader is asked to keep the slot; zero: not at all.
         hold: Duration,
     },
     /// Ended by a leader.
@@ -254,7 +254,7 @@ pub struct Revoking {
     /// The version that took it away: once the worker has applied it and does not list the
     /// partition as draining, it is free.
     pub since: Version,
-    /// Why nobody gets it, if nobody does: whoever leaves must be able to say what it leaves behind.
+    /// Why nobody gets it, if nobody does: a worker that leaves must be able to say what it leaves behind.
     pub parked: Option<ParkReason>,
 }
 

@@ -249,7 +249,7 @@ mod tests {
         assert!(other.is_some());
     }
 
-    /// Damage and absence must never be taken for each other: one is removed, the other mended.
+    /// Damage and absence must never be taken for each other: one is removed, the other repaired.
     #[test]
     fn damage_is_unreadable_and_absence_is_nothing() {
         let mut bytes = wire::encode(&control());

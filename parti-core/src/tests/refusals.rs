@@ -170,14 +170,14 @@ fn a_lost_history_is_told_with_what_was_known_and_what_was_found() {
 /// A leader that resigns without a reason looks like a bug in the election.
 #[test]
 fn stepping_down_says_why() {
-    let limping = StepDownReason::Limping(Duration::from_secs(18));
+    let unsteady = StepDownReason::Limping(Duration::from_secs(18));
     let failing = StepDownReason::Failing("no servers".to_string());
     says([
         (StepDownReason::Deposed.to_string(), &["another worker"]),
         (StepDownReason::SessionLost.to_string(), &["session ended"]),
         (StepDownReason::Stopping.to_string(), &["stopping"]),
         (failing.to_string(), &["kept failing", "no servers"]),
-        (limping.to_string(), &["too late", "18s", "judge nobody"]),
+        (unsteady.to_string(), &["too late", "18s", "judge nobody"]),
     ]);
 }
 

@@ -111,7 +111,7 @@ impl Claim {
     }
 
     /// Begins a claim after the identity was lost. What was said of a predecessor at the start says
-    /// nothing of whoever has the slot now: two processes must not take it from each other in turns.
+    /// nothing of the process that has the slot now: two processes must not take it from each other in turns.
     pub(crate) fn again(
         cx: &mut Cx<'_>,
         lost: &WorkerId,

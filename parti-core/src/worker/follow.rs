@@ -45,7 +45,7 @@ pub(crate) struct Follow {
     /// When the last versions were first seen.
     sightings: Sightings,
     leader: Option<Observed>,
-    /// The lease of whoever wrote a `head` that this release cannot read, while it is in force.
+    /// The lease of the leader that wrote a `head` that this release cannot read, while it is in force.
     unread: Option<Duration>,
     /// What the last leader that told anything told to be wrong.
     told: Vec<Problem>,
@@ -131,7 +131,7 @@ impl Follow {
         };
         let mut carried = head.carried.after(now.since(self.head_since));
         let most = patience(config.leader_patience(), carried.futile);
-        // Whoever died in office after a long term could do its work, or would have given it up.
+        // A leader that died after a long term could do its work, or would have given it up.
         if head.leader.is_some() && self.term.is_some_and(|(_, at)| now.since(at) > most * 2) {
             carried.futile = 0;
         }
@@ -156,7 +156,7 @@ impl Follow {
         self.told.iter().find(unowned).cloned()
     }
 
-    /// The own office ends: what it knew is the last that is known until the next leader tells.
+    /// Its own office ends: what it knew is the last that is known until the next leader tells.
     pub(crate) fn remember(&mut self, problems: impl Iterator<Item = Problem>) {
         self.told = problems.collect();
     }
@@ -411,7 +411,7 @@ impl Follow {
             return Some(self.head_since);
         };
         if leader.worker == *me.0 {
-            // Either this incarnation was leading and gave up, or it took over the leader's seat.
+            // Either this incarnation was leading and gave up, or it took over the leader's slot.
             return Some(self.head_since);
         }
         let seen = self

@@ -30,18 +30,18 @@ use crate::worker::session::{Session, SessionNews};
 mod agree;
 mod candidacy;
 mod entries;
-mod limping;
 mod look;
 mod office;
 mod own_list;
 mod own_record;
 mod problems;
 mod reconcile;
+mod unsteady;
 
-use limping::Unsteady;
 use own_list::OwnList;
 use own_record::OwnRecord;
 use reconcile::Reconcile;
+use unsteady::Unsteady;
 
 /// A process with a session.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ impl Member {
 
     /// Time passed that the clock did not show: whatever was sent before it proves nothing now.
     ///
-    /// Only the own lease is shortened. What was seen of others was seen longer ago than the clock
+    /// Only its own lease is shortened. What was seen of others was seen longer ago than the clock
     /// says, so that everything counted from it is only waited for longer.
     pub(crate) fn clock_jumped(&mut self, cx: &mut WorkerCx<'_>, by: Option<Duration>) {
         let by = cx.unless_planted(Planted::IgnoredJump, by, by.map(|_| Duration::ZERO));
@@ -206,7 +206,7 @@ impl Member {
         cx.requests.handle_timeout(&mut cx.cx, &self.session);
         self.poll_candidacy(cx);
         self.poll_one_way(cx);
-        self.poll_limping(cx);
+        self.poll_unsteady_contact(cx);
         if let Some(leader) = &mut self.leader {
             leader.step(cx);
         }
@@ -226,7 +226,7 @@ impl Member {
         };
         let leader = self.leader.as_ref();
         let leader = leader.and_then(|leader| leader.wake(now, config, link.history()));
-        let limps = self.limping_wake(config, now);
+        let unsteady = self.unsteady_wake(config, now);
         let all = [
             lease,
             self.session.wake(),
@@ -236,7 +236,7 @@ impl Member {
             self.reconcile.wake(),
             self.own_record.wake(),
             self.own_list.wake(),
-            limps.map(|at| Wake::new(at, WakeReason::Reconcile)),
+            unsteady.map(|at| Wake::new(at, WakeReason::Reconcile)),
             self.departure.as_ref().and_then(Departure::wake),
         ];
         all.into_iter().flatten().min()
@@ -326,7 +326,7 @@ impl Member {
                 self.poll_departure(cx)
             }
             Todo::Resign => {
-                // Whoever is leaving for good must not be given anything on the way out.
+                // A worker that is leaving for good must not be given anything on the way out.
                 cx.holdings.abandon(&mut cx.cx);
                 if let Some(leader) = &mut self.leader {
                     leader.resign(StepDownReason::Stopping);

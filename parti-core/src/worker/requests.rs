@@ -1,4 +1,4 @@
-//! Passing a caller's trigger or refresh to whoever leads, through the store.
+//! Passing a caller's trigger or refresh to the leader, through the store.
 //!
 //! The request is a key of its own; the leader removes it in the generation that contains it, and
 //! its removal, seen through the watch, is the answer. It is the same on a leader and a follower.

@@ -49,7 +49,7 @@ pub(crate) struct Session {
     /// What the next renewal says that the guards obey, and what the last one that counts said.
     promise: Mode,
     pub(crate) promised: Mode,
-    /// Digest of the partition list of the own source, if it is another than the group's.
+    /// Digest of the partition list of this worker's own source, if it is another than the group's.
     list: Option<u128>,
     renewal: Renewal,
     /// When to renew out of turn because there is something to say.
@@ -164,7 +164,7 @@ impl Session {
         }
     }
 
-    /// Tells that the own source lists something else than the group has, or that it does not.
+    /// Tells that its own source lists something else than the group has, or that it does not.
     pub(crate) fn set_list(&mut self, cx: &Cx<'_>, list: Option<u128>) {
         if self.list != list {
             self.list = list;
@@ -203,7 +203,7 @@ impl Session {
         Epoch::from(revision) >= self.epoch && revision <= self.revision
     }
 
-    /// The watch or another read showed the own key.
+    /// The watch or another read showed this worker's key.
     pub(crate) fn on_seen(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> SessionNews {
         if let Renewal::Running { attempt, .. } = &self.renewal {
             let outcome = attempt.on_seen(cx, seen);
@@ -351,7 +351,7 @@ impl Session {
     }
 
     /// The earlier sessions of the slot that have not been proven to have ended: their lease is not
-    /// over on the own clock, or their callbacks run in this very process.
+    /// over on this worker's clock, or their callbacks run in this very process.
     fn unproven(&self, now: Instant, holdings: &Holdings) -> Vec<Predecessor> {
         let unproven = self.predecessors.iter().filter(|pending| {
             let remains = match pending.predecessor.remains {

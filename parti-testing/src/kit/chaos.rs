@@ -11,14 +11,14 @@
 //! ```
 //! use std::time::Duration;
 //! use parti_core::{Store, StoreOp};
-//! use parti_testing::kit::chaos::{ChaosInjector, Cut, FaultyStores};
+//! use parti_testing::kit::chaos::{ChaosInjector, Blocked, FaultyStores};
 //! use parti_testing::kit::memory_store::MemoryStore;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let chaos = FaultyStores::new(MemoryStore::new(), 7);
 //! let (a, b) = (chaos.worker("a"), chaos.worker("b"));
-//! chaos.partition_network(&["a".to_owned()], Cut::Both)?;
+//! chaos.partition_network(&["a".to_owned()], Blocked::Both)?;
 //! assert!(a.execute(StoreOp::Info).await.is_err());
 //! b.execute(StoreOp::Info).await?; // b does not notice
 //! chaos.heal();
@@ -31,7 +31,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use parti_testing::kit::chaos::{ChaosError, ChaosInjector, Cut, Share};
+//! use parti_testing::kit::chaos::{ChaosError, ChaosInjector, Blocked, Share};
 //!
 //! mockall::mock! {
 //!     Chaos {}
@@ -42,7 +42,7 @@
 //!         fn duplicate_messages(&self, worker: &str, share: Share) -> Result<(), ChaosError>;
 //!         fn reorder_messages(&self, worker: &str, within: Duration) -> Result<(), ChaosError>;
 //!         fn slow_down_worker(&self, worker: &str, each: Duration) -> Result<(), ChaosError>;
-//!         fn partition_network(&self, workers: &[String], cut: Cut) -> Result<(), ChaosError>;
+//!         fn partition_network(&self, workers: &[String], cut: Blocked) -> Result<(), ChaosError>;
 //!         fn heal(&self);
 //!     }
 //! }
@@ -113,7 +113,7 @@ pub trait ChaosInjector: Send + Sync {
     ///
     /// # Errors
     /// [`ChaosError`] when one of them is unknown; nobody is cut off then.
-    fn partition_network(&self, workers: &[String], cut: Cut) -> Result<(), ChaosError>;
+    fn partition_network(&self, workers: &[String], cut: Blocked) -> Result<(), ChaosError>;
 
     /// Ends every fault of every worker.
     fn heal(&self);
@@ -121,22 +121,22 @@ pub trait ChaosInjector: Send + Sync {
 
 /// Which way is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum Blocked {
     /// Nothing passes.
     Both,
     /// What the worker sends does not arrive; what the store sends does.
     Requests,
     /// What the worker sends arrives; it hears nothing.
-    Answers,
+    Replies,
 }
 
-impl Cut {
+impl Blocked {
     pub(crate) const fn holds_requests(self) -> bool {
         matches!(self, Self::Both | Self::Requests)
     }
 
     pub(crate) const fn holds_answers(self) -> bool {
-        matches!(self, Self::Both | Self::Answers)
+        matches!(self, Self::Both | Self::Replies)
     }
 }
 

@@ -59,14 +59,14 @@ struct Shared {
     created_again: bool,
     deleted: bool,
     unavailable: bool,
-    failures: VecDeque<Failure>,
+    failures: VecDeque<InjectedFailure>,
     watches: Vec<Weak<Mutex<Feed>>>,
     counts: BTreeMap<OpKind, u64>,
 }
 
 /// A failure that is to come.
 #[derive(Clone, Copy, Debug)]
-struct Failure {
+struct InjectedFailure {
     kind: StoreErrorKind,
     applied: bool,
 }
@@ -103,7 +103,7 @@ impl MemoryStore {
     /// Lets the next `count` requests fail in this way. With `applied` they are carried out all the
     /// same, which is what [`StoreErrorKind::Unknown`] may mean.
     pub fn fail_next(&self, count: usize, kind: StoreErrorKind, applied: bool) {
-        let failures = std::iter::repeat_n(Failure { kind, applied }, count);
+        let failures = std::iter::repeat_n(InjectedFailure { kind, applied }, count);
         self.lock().failures.extend(failures);
     }
 
@@ -236,7 +236,7 @@ impl Shared {
         };
         match self.failure(kind) {
             None => self.carry_out(op),
-            Some(Failure { kind, applied }) => {
+            Some(InjectedFailure { kind, applied }) => {
                 if applied {
                     // The caller is not told: that is the point.
                     let _ = self.carry_out(op);
@@ -246,9 +246,9 @@ impl Shared {
         }
     }
 
-    fn failure(&mut self, kind: OpKind) -> Option<Failure> {
+    fn failure(&mut self, kind: OpKind) -> Option<InjectedFailure> {
         *self.counts.entry(kind).or_default() += 1;
-        let unavailable = Failure {
+        let unavailable = InjectedFailure {
             kind: StoreErrorKind::Unavailable,
             applied: false,
         };

@@ -102,7 +102,7 @@ pub async fn run(
     faults: impl Future<Output = ()>,
 ) -> Result<History, NotSettled> {
     let recorder = Arc::new(Recorder::default());
-    let (phase, phases) = watch::channel(Phase::Mixing);
+    let (phase, phases) = watch::channel(TrafficPhase::Mixing);
     let (mut writers, mut watchers) = (JoinSet::new(), JoinSet::new());
     let names = clients.iter().enumerate();
     for (number, store) in names {
@@ -120,7 +120,7 @@ pub async fn run(
         watchers.spawn(client("w").follow());
     }
     tokio::join!(sleep(options.duration), faults);
-    phase.send_replace(Phase::Ending);
+    phase.send_replace(TrafficPhase::Ending);
     while writers.join_next().await.is_some() {}
     let deadline = Instant::now() + SETTLE_MAX;
     let mut last = Client {
@@ -134,7 +134,9 @@ pub async fn run(
         written: 0,
     };
     let ends = timeout_at(deadline, last.write_all()).await;
-    phase.send_replace(Phase::Settling(ends.map_err(|_| not("a last commit"))?));
+    phase.send_replace(TrafficPhase::Settling(
+        ends.map_err(|_| not("a last commit"))?,
+    ));
     loop {
         match timeout_at(deadline, watchers.join_next()).await {
             Ok(Some(_)) => {}
@@ -150,7 +152,7 @@ fn not(what: &str) -> NotSettled {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
+enum TrafficPhase {
     Mixing,
     /// No new requests.
     Ending,
@@ -161,7 +163,7 @@ enum Phase {
 struct Client {
     store: Arc<dyn Store>,
     recorder: Arc<Recorder>,
-    phases: watch::Receiver<Phase>,
+    phases: watch::Receiver<TrafficPhase>,
     options: WorkloadOptions,
     name: String,
     random: Random,
@@ -172,7 +174,7 @@ struct Client {
 
 impl Client {
     async fn mix(mut self) {
-        while *self.phases.borrow() == Phase::Mixing {
+        while *self.phases.borrow() == TrafficPhase::Mixing {
             let pause = self.random.part_of(self.options.pause);
             sleep(pause).await;
             match self.random.below(10) {
@@ -356,7 +358,7 @@ impl Client {
         let mut shown = Revision::ZERO;
         let complete = loop {
             let phase = self.phases.borrow_and_update().clone();
-            if let Phase::Settling(last) = phase {
+            if let TrafficPhase::Settling(last) = phase {
                 let in_scope = last.iter().filter(|(key, _)| scope.contains(key));
                 let last = in_scope.map(|(_, revision)| *revision).max();
                 if last.is_none_or(|last| last <= shown) {

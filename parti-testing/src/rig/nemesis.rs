@@ -23,7 +23,7 @@ use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::kit::chaos::{ChaosInjector, Cut};
+use crate::kit::chaos::{Blocked, ChaosInjector};
 use crate::kit::random::Random;
 use crate::rig::nats_cluster::NatsCluster;
 use crate::rig::nats_server::{ServerError, ServerOptions};
@@ -47,11 +47,11 @@ pub enum Fault {
     /// The node that leads the stream is killed, and started again after the failover.
     CrashLeader,
     /// The client is cut off, in one direction or both.
-    Cut {
+    NetworkPartition {
         /// Which client.
         client: usize,
-        /// Which direction.
-        cut: Cut,
+        /// What does not arrive.
+        blocked: Blocked,
     },
     /// The client's connections are reset, several times.
     Reset {
@@ -63,8 +63,8 @@ pub enum Fault {
         /// Which client.
         client: usize,
     },
-    /// The client's messages are late and slow.
-    Slow {
+    /// The client's messages are late.
+    Delay {
         /// Which client.
         client: usize,
     },
@@ -72,7 +72,7 @@ pub enum Fault {
 
 /// A fault, how long it lasts, and how long it is calm after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct ScheduledFault {
     /// The fault.
     pub fault: Fault,
     /// How long it lasts.
@@ -81,7 +81,7 @@ pub struct Step {
     pub calm: Duration,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ScheduledFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} for {} ms", self.fault, self.lasts.as_millis())
     }
@@ -89,7 +89,12 @@ impl fmt::Display for Step {
 
 /// The faults of a seed, about as long as asked for in all.
 #[must_use]
-pub fn schedule(seed: u64, duration: Duration, clients: usize, nodes: usize) -> Vec<Step> {
+pub fn schedule(
+    seed: u64,
+    duration: Duration,
+    clients: usize,
+    nodes: usize,
+) -> Vec<ScheduledFault> {
     let mut random = Random::new(seed, "schedule");
     let (mut steps, mut spent) = (Vec::new(), Duration::ZERO);
     // Every kind comes once before one comes again.
@@ -107,13 +112,14 @@ pub fn schedule(seed: u64, duration: Duration, clients: usize, nodes: usize) -> 
             2 => Fault::CrashLeader,
             3 => Fault::Reset { client },
             4 => Fault::HalfOpen { client },
-            5 => Fault::Slow { client },
+            5 => Fault::Delay { client },
             _ => {
-                let cut = [Cut::Both, Cut::Requests, Cut::Answers][random.below(3) as usize];
-                Fault::Cut { client, cut }
+                let blocked =
+                    [Blocked::Both, Blocked::Requests, Blocked::Replies][random.below(3) as usize];
+                Fault::NetworkPartition { client, blocked }
             }
         };
-        let step = Step {
+        let step = ScheduledFault {
             fault,
             lasts: Duration::from_millis(150 + random.below(1350)),
             calm: Duration::from_millis(100 + random.below(600)),
@@ -188,8 +194,8 @@ impl Arena {
     /// When a server does not come back; the others are healed.
     pub fn run_faults(
         &mut self,
-        steps: &[Step],
-        tell: &mut dyn FnMut(&Step),
+        steps: &[ScheduledFault],
+        tell: &mut dyn FnMut(&ScheduledFault),
     ) -> Result<(), ServerError> {
         for step in steps {
             tell(step);
@@ -200,7 +206,7 @@ impl Arena {
         self.cluster.wait_until_whole()
     }
 
-    fn carry_out(&mut self, step: &Step) -> Result<(), ServerError> {
+    fn carry_out(&mut self, step: &ScheduledFault) -> Result<(), ServerError> {
         match step.fault {
             Fault::Pause { node } => {
                 self.cluster.node(node).pause()?;
@@ -212,9 +218,9 @@ impl Arena {
                 let leader = self.cluster.wait_for_stream_leader(&self.stream)?;
                 self.crash(leader, step.lasts)?;
             }
-            Fault::Cut { client, cut } => {
-                let cut = self.proxies.partition_network(&[name(client)], cut);
-                cut.map_err(io::Error::other)?;
+            Fault::NetworkPartition { client, blocked } => {
+                let done = self.proxies.partition_network(&[name(client)], blocked);
+                done.map_err(io::Error::other)?;
                 sleep(step.lasts);
             }
             Fault::Reset { client } => {
@@ -227,7 +233,7 @@ impl Arena {
                 self.proxies(client, Proxy::half_open)?;
                 sleep(step.lasts);
             }
-            Fault::Slow { client } => {
+            Fault::Delay { client } => {
                 let (delay, jitter) = (Duration::from_millis(40), Duration::from_millis(200));
                 let delayed = self.proxies.delay_messages(&name(client), delay, jitter);
                 delayed.map_err(io::Error::other)?;
@@ -271,10 +277,10 @@ mod tests {
             |fault| *fault == Fault::CrashLeader,
             |fault| matches!(fault, Fault::Pause { node } if *node < 3),
             |fault| matches!(fault, Fault::Crash { node } if *node < 3),
-            |fault| matches!(fault, Fault::Cut { client, .. } if *client < 4),
+            |fault| matches!(fault, Fault::NetworkPartition { client, .. } if *client < 4),
             |fault| matches!(fault, Fault::Reset { client } if *client < 4),
             |fault| matches!(fault, Fault::HalfOpen { client } if *client < 4),
-            |fault| matches!(fault, Fault::Slow { client } if *client < 4),
+            |fault| matches!(fault, Fault::Delay { client } if *client < 4),
         ];
         for (number, kind) in kinds.into_iter().enumerate() {
             assert!(steps.iter().any(|step| kind(&step.fault)), "{number}");

@@ -9,14 +9,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::kit::chaos::{ChaosError, ChaosInjector, Cut, Share};
+use crate::kit::chaos::{Blocked, ChaosError, ChaosInjector, Share};
 use crate::rig::proxy::{BOTH, Direction, Link, Pace, Proxy};
 
 /// The proxies of a group's workers.
 ///
 /// ```
 /// use std::time::Duration;
-/// use parti_testing::kit::chaos::{ChaosError, ChaosInjector, Cut, Share};
+/// use parti_testing::kit::chaos::{ChaosError, ChaosInjector, Blocked, Share};
 /// use parti_testing::rig::proxies::Proxies;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,7 +25,7 @@ use crate::rig::proxy::{BOTH, Direction, Link, Pace, Proxy};
 /// let chaos = Proxies::new(vec![server], 7);
 /// let url = chaos.url("a")?; // the worker connects to it
 /// chaos.delay_messages("a", Duration::from_millis(50), Duration::from_millis(20))?;
-/// chaos.partition_network(&["a".to_owned()], Cut::Answers)?;
+/// chaos.partition_network(&["a".to_owned()], Blocked::Replies)?;
 /// let some = chaos.drop_messages("a", Share::percent(10)?);
 /// assert!(matches!(some, Err(ChaosError::Unsupported { .. })));
 /// chaos.heal();
@@ -145,7 +145,7 @@ impl ChaosInjector for Proxies {
         self.each(worker, |proxy| change(proxy, |link| link.pace(pace)))
     }
 
-    fn partition_network(&self, workers: &[String], cut: Cut) -> Result<(), ChaosError> {
+    fn partition_network(&self, workers: &[String], cut: Blocked) -> Result<(), ChaosError> {
         for worker in workers {
             self.each(worker, |_| {})?;
         }

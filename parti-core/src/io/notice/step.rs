@@ -1,7 +1,7 @@
 //! The steps of a worker that can fail, by name.
 //!
 //! They are apart from the notices because they are a label of metrics, too: a closed list, so that
-//! whoever counts failures has a place for each of them.
+//! a counter of failures has a place for each of them.
 
 use core::fmt;
 

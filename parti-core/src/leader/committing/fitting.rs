@@ -48,7 +48,7 @@ pub(crate) enum What {
     Removed,
     /// It stays as it is: pieces of it are written again, or what is left over of earlier ones is
     /// deleted.
-    Mended,
+    Repaired,
 }
 
 /// What of the changes fits.
@@ -271,7 +271,7 @@ impl Draft<'_> {
             Ok(room.holds(&put).then_some((part, put)))
         };
         let Some(mut best) = fits(0)? else {
-            return Ok((self.mend(index, &base, room), Share::Nothing));
+            return Ok((self.repair(index, &base, room), Share::Nothing));
         };
         let (mut low, mut high) = (0, items.len());
         while low < high {
@@ -334,14 +334,14 @@ impl Draft<'_> {
         }
     }
 
-    /// A record that is too large to be written again at once is mended piece by piece.
-    fn mend(&self, index: usize, base: &Page, room: Room) -> Option<Put> {
+    /// A record that is too large to be written again at once is repaired piece by piece.
+    fn repair(&self, index: usize, base: &Page, room: Room) -> Option<Put> {
         let worker = &self.slots.workers[index];
         let mut after = self.view.stored(worker)?.clone();
         let whole = self.put(index, base).ok()?;
         let mut put = Put {
             worker: worker.clone(),
-            what: What::Mended,
+            what: What::Repaired,
             writes: Vec::new(),
             keys: Vec::new(),
             after: Assembly::default(),
@@ -357,7 +357,7 @@ impl Draft<'_> {
                 put.writes.pop();
                 break;
             }
-            after.mended(number, self.format);
+            after.repaired(number, self.format);
         }
         put.after = after;
         (!put.writes.is_empty()).then_some(put)
@@ -373,7 +373,7 @@ impl Draft<'_> {
         {
             puts.push(Put {
                 worker: worker.clone(),
-                what: What::Mended,
+                what: What::Repaired,
                 writes: Vec::new(),
                 keys: Vec::new(),
                 after: self.view.stored(worker).cloned().unwrap_or_default(),

@@ -42,7 +42,7 @@ impl Knowledge {
             match &put.what {
                 What::Written(record) => self.confirmations.expect(cx.now, worker, record.version),
                 What::Removed => self.confirmations.forget(worker),
-                What::Mended => {}
+                What::Repaired => {}
             }
             self.view.wrote(written.revision, self.head.format, put);
         }

@@ -1,7 +1,7 @@
 //! Parked partitions: what has no owner because nobody may own it, and for how long.
 //!
 //! Separate because it outlives leaders: the record is written in the commit of the plan that placed
-//! not everything, and whoever leads next counts on from it. What always holds: a record is small
+//! not everything, and the next leader counts on from it. What always holds: a record is small
 //! enough to be stored however much is parked; what it cannot name it counts.
 
 use alloc::collections::{BTreeMap, BTreeSet};

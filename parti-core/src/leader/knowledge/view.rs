@@ -69,7 +69,7 @@ pub(crate) struct View {
     pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
     /// What has no owner.
     pub(crate) parking: Parking,
-    /// Workers whose record was overwritten by a foreign hand and has to be written again.
+    /// Workers whose record was overwritten by an external writer and has to be written again.
     pub(crate) damaged: BTreeSet<WorkerId>,
     /// Assignments that this release cannot read, and for which incarnation they are.
     pub(crate) unread: BTreeMap<WorkerId, Epoch>,
@@ -82,10 +82,10 @@ pub(crate) struct View {
     /// Once the view is whole, assignments have one author: this leader's session.
     author: Option<Nonce>,
     revisions: BTreeMap<String, Revision>,
-    /// Since when the own contact has been without a gap, while there is contact: only then silence is
+    /// Since when this leader's contact has been without a gap, while there is contact: only then silence is
     /// the other's.
     pub(crate) hears_since: Option<Instant>,
-    /// Records up to this version are what a set-back left over: later ones are known to have been.
+    /// Records up to this version are what a rollback left over: later ones are known to have been.
     pub(crate) distrusted: Option<Version>,
     /// Whether a session was seen whose settings or standing may be news.
     settings_news: bool,
@@ -94,7 +94,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// An empty view in which records up to a version are what a set-back left over.
+    /// An empty view in which records up to a version are what a rollback left over.
     pub(crate) fn distrusting(distrusted: Option<Version>) -> Self {
         Self {
             distrusted,
@@ -107,13 +107,13 @@ impl View {
         self.author = Some(author);
     }
 
-    /// Whether everything before the own take-over is known.
+    /// Whether everything before this leader's take-over is known.
     pub(crate) const fn is_whole(&self) -> bool {
         self.author.is_some()
     }
 
     /// If what the records grant, what is on its way and what is parked are not all partitions of the
-    /// last generation, a record was destroyed: whoever was there then and has none may hold what is
+    /// last generation, a record was destroyed: a worker that was there then and has none may hold what is
     /// missing, even if it has not said so yet.
     pub(crate) fn suspect(&mut self, head: &Head) {
         let grants = self.records.values().flat_map(|record| &record.granted);
@@ -318,7 +318,7 @@ impl View {
     }
 
     /// Sessions that have taken in an assignment of which there is no record, or may have: what they
-    /// hold is not known, until they end. Only a foreign hand can bring this about, or a loss of
+    /// hold is not known, until they end. Only an external writer can bring this about, or a loss of
     /// writes. When each ends for certain, if that is known.
     ///
     /// An example. Epoch 40 of `worker-1` says that it has applied version 9:
@@ -326,10 +326,10 @@ impl View {
     /// * There is a record for epoch 40 of version 9 or later: it is known what it holds. It is not here.
     /// * The record is of version 7, or for epoch 30, or there is none: version 9 granted it something
     ///   that is written nowhere. It is here, without an end while it lives; so the leader evicts it as
-    ///   it does whoever is stuck, and from then on with the end of its lease.
+    ///   it does a worker that is stuck, and from then on with the end of its lease.
     /// * It has applied nothing and there is no record: it holds nothing. It is not here, unless records
     ///   are known to be missing from before it came (a suspect).
-    /// * The record is of version 9, but the store was set back and versions above 9 are known to have
+    /// * The record is of version 9, but the store was rolled back and versions above 9 are known to have
     ///   been: version 12 may have granted it more, or the same to somebody else. It is here.
     /// * Epoch 41 has taken the slot and names epoch 40 as a predecessor that may not have ended: the
     ///   slot is here until the end that was counted for epoch 40, however well epoch 41 is known.
@@ -347,7 +347,7 @@ impl View {
             let page = page.filter(|page| page.epoch == session.epoch());
             let left_over = page.is_some_and(|page| Some(page.version) <= self.distrusted);
             let known = page.is_some_and(|page| page.version >= record.applied);
-            // Whoever was evicted alive and has no record was one of them already.
+            // A worker that was evicted alive and has no record was one of them already.
             let suspect = self.is_suspect(worker, session.epoch())
                 || record.status == SessionStatus::Evicted { silent: false };
             let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());

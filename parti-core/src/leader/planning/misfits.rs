@@ -52,8 +52,8 @@ impl Barred {
     pub(crate) fn find(view: &View) -> Self {
         let said = view.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
-            let speaks = record.status.is_living() && !record.misfits.is_empty();
-            speaks.then_some((worker, record.misfits.as_slice()))
+            let tells = record.status.is_living() && !record.misfits.is_empty();
+            tells.then_some((worker, record.misfits.as_slice()))
         });
         let said: Vec<(&WorkerId, &[Misfit])> = said.collect();
         let mut barred = Self::default();

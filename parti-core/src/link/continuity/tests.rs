@@ -83,7 +83,7 @@ fn look(
 
 /// A write that is acknowledged at a revision seen before is of another history, whatever else is old.
 #[test]
-fn a_write_at_a_revision_that_was_passed_proves_a_set_back() {
+fn a_write_at_a_revision_that_was_passed_proves_a_rollback() {
     for (revision, lost) in [(101, false), (100, true), (3, true)] {
         let mut continuity = known();
         continuity.on_request(op(2), &commit());
@@ -107,7 +107,7 @@ fn a_write_at_a_revision_that_was_passed_proves_a_set_back() {
 
 /// Copies lag by a minute; a group that begins again for each such read would never come to rest.
 #[test]
-fn an_old_read_is_no_set_back() {
+fn an_old_read_is_no_rollback() {
     let mut continuity = known();
     for seq in 2..50 {
         continuity.on_request(

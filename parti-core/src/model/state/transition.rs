@@ -120,7 +120,7 @@ impl State {
     /// Checks one step.
     ///
     /// # Errors
-    /// [`InvalidTransition`] names both states; it is a defect of whoever made the step.
+    /// [`InvalidTransition`] names both states; it is a defect of the code that made the step.
     pub fn transition(from: Self, to: Self) -> Result<(), InvalidTransition> {
         if from.can_become(to) {
             Ok(())

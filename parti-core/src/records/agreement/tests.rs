@@ -90,7 +90,7 @@ fn another_application_is_refused_and_none_fits_any() {
     assert_eq!(kinds(&of("orders"), &of("")), [""; 0]);
 }
 
-/// Whoever waits for the longest lease it knows of must know of the longest.
+/// A worker that waits for the longest lease it knows of must know of the longest.
 #[test]
 fn a_lease_longer_than_the_other_expects_is_refused_either_way() {
     let of = |lease, max| {

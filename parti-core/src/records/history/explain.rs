@@ -49,7 +49,7 @@ pub struct Owner {
 pub enum OwnerSession {
     /// It is there, as its status says.
     Present(SessionStatus),
-    /// Another session has taken the seat; the partition is granted again to it soon.
+    /// Another session has taken the slot; the partition is granted again to it soon.
     Replaced,
     /// There is no session, or it cannot be read.
     Missing,

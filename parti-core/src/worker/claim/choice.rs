@@ -1,8 +1,8 @@
 //! Which ID to take: a pure function of what the list shows.
 //!
 //! A slot may be taken when its session has ended for certain: released, evicted after a full lease
-//! of silence, or seen unchanged for a full lease on the own clock. The slot of the own former
-//! session may be taken at once: whoever was cut off keeps its ID. A hinted slot is waited for, and
+//! of silence, or seen unchanged for a full lease on this process's clock. The slot of its former
+//! session may be taken at once: a worker that was cut off keeps its ID. A hinted slot is waited for, and
 //! taken at once where its predecessor was declared dead. Whenever the end of an earlier session is
 //! not certain, the claim names it. Ended slots come before unused ones, because they may still own
 //! partitions: a replacement inherits them and nothing moves. Held ones come first of all, since
@@ -40,7 +40,7 @@ pub(crate) struct Slot {
     pub(crate) epoch: Epoch,
     /// Whether its session was this process's own, which it has given up.
     pub(crate) own: bool,
-    /// When this revision was first seen, on the own clock.
+    /// When this revision was first seen, on this process's clock.
     pub(crate) since: Instant,
     /// How often it was written by a living holder while it was looked at.
     pub(crate) signs: u32,
@@ -93,7 +93,7 @@ impl Wish {
     }
 }
 
-/// An earlier session of a slot, and when it has ended for certain on the own clock.
+/// An earlier session of a slot, and when it has ended for certain on this process's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
     pub(crate) predecessor: Predecessor,

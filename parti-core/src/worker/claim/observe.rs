@@ -15,7 +15,7 @@ impl Claim {
             let (Key::Session(worker), Some(value)) = (entry.key(), entry.value()) else {
                 continue;
             };
-            // After a set-back another write can have the same revision.
+            // After a rollback another write can have the same revision.
             let seen = self.slots.get(worker).is_some_and(|slot| {
                 slot.revision > entry.revision()
                     || (slot.revision == entry.revision() && slot.value == *value)

@@ -226,7 +226,7 @@ fn entry(key: &str, revision: u64, record: Option<&Record>) -> Entry {
 
 /// Reads and watches overtake each other: an older `head` must not bring an old leader back.
 #[test]
-fn an_older_head_changes_nothing_whoever_shows_it() {
+fn an_older_head_changes_nothing_wherever_it_is_seen() {
     let mut sees = Sees::nothing();
     sees.follow.on_caught_up(Instant::from_millis(10));
     assert!(sees.head(100, 5, head_of(Some("b"), 2, 0)));
@@ -327,7 +327,7 @@ fn only_the_end_of_the_leaders_session_frees_the_office_at_once() {
     assert_eq!(
         sees.vacant_at(),
         Some(300),
-        "a later session holds the seat"
+        "a later session holds the slot"
     );
 }
 

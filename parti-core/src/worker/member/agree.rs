@@ -2,7 +2,7 @@
 //!
 //! What always holds: whatever its session said last, seen by anybody, is no more than what its guards
 //! obey. A stricter mode is obeyed from the moment `head` asks for it, before the renewal that says so
-//! is sent; a looser one only after a renewal that says so was applied. So whoever ends a session at
+//! is sent; a looser one only after a renewal that says so was applied. So a leader that ends a session at
 //! the revision it judged knows what the guards of that session obey.
 
 use alloc::vec::Vec;

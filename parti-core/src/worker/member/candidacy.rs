@@ -33,7 +33,7 @@ impl Member {
         }
         let me = (&self.session.worker, self.session.epoch);
         let vacant = self.follow.vacant_at(config, link.contact(), me)?;
-        // Whoever is leaving stands only if nobody else does: to hand over what is left.
+        // A worker that is leaving is a candidate only if no other is: to hand over what is left.
         let last = if self.departure.is_some() {
             config.election_jitter() * 2
         } else {

@@ -101,7 +101,7 @@ impl Member {
         cx.requests.on_entry(&mut cx.cx, verb, seen, known.max(own));
     }
 
-    /// The own session came back, or somebody else's in its place.
+    /// Its own session came back, or somebody else's in its place.
     fn on_own_session(
         &mut self,
         cx: &mut WorkerCx<'_>,
@@ -112,7 +112,7 @@ impl Member {
         if own && echoed {
             cx.on_echo(seen.revision(), self.session.revision);
         }
-        // Epochs come again in another history: a record may be for the same seat and epoch and yet
+        // Epochs are repeated in another history: a record may be for the same slot and epoch and yet
         // be another's.
         if !own && self.session.is_contradicted_by(seen.revision()) {
             let (key, revision) = (seen.name().to_string(), self.session.revision);

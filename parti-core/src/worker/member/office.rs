@@ -76,7 +76,7 @@ impl Member {
         }
     }
 
-    /// A complete view up to a revision does not have `head`. It names nobody then, and whoever leads
+    /// A complete view up to a revision does not have `head`. It names nobody then, and a worker that leads
     /// could commit nothing any more: the next one begins a new chain of heads, above all versions
     /// that are known.
     pub(super) fn head_is_gone(&mut self, cx: &mut Cx<'_>, upto: Revision) {

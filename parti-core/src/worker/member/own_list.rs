@@ -1,4 +1,4 @@
-//! Whether the own partition source lists what the group has: two applications that share a group by
+//! Whether this worker's own source lists what the group has: two applications that share a group by
 //! mistake would otherwise get each other's partitions in silence.
 //!
 //! Only a leader's list is ever planned with; this one is compared and forgotten. What always holds: a
@@ -23,13 +23,13 @@ use crate::ports::source::SourceError;
 use crate::records::agreement::{Difference, Disagreement};
 use crate::records::problem::{Problem, ProblemKind};
 
-/// What is known of the own list.
+/// What is known of this worker's own list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnList {
     asked: Option<OpId>,
     /// When to ask, if that is due some day.
     ask_at: Option<Instant>,
-    /// Digest of the own list.
+    /// Digest of this worker's own list.
     own: Option<u128>,
     /// Digest of the group's list that it was compared with last.
     group: Option<u128>,
@@ -64,7 +64,7 @@ fn grace(config: &Config) -> Duration {
 }
 
 impl Member {
-    /// The own source announced a change.
+    /// Its own source announced a change.
     pub(crate) fn source_changed(&mut self, cx: &mut Cx<'_>) {
         if self.own_list.group.is_some() {
             self.ask_for_own_list(cx);

@@ -1,4 +1,4 @@
-//! The own assignment: taken in as a whole, also when it is stored in pieces.
+//! This worker's assignment: taken in as a whole, also when it is stored in pieces.
 //!
 //! A watch follows the manifest alone; its pieces are read when it names some that are not known. What
 //! always holds: only a record that is complete is taken in and acknowledged, and only a newer one than
@@ -26,7 +26,7 @@ use crate::worker::context::WorkerCx;
 /// More missing pieces than this are read with one list of all.
 const MANY: usize = 8;
 
-/// What is known of the own assignment while it is in pieces.
+/// What is known of this worker's assignment while it is in pieces.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnRecord {
     stored: Assembly,
@@ -52,7 +52,7 @@ impl OwnRecord {
 }
 
 impl Member {
-    /// Takes in a record of the own assignment, if it is for this session and newer.
+    /// Takes in a record of this worker's assignment, if it is for this session and newer.
     pub(super) fn take_in(&mut self, cx: &mut WorkerCx<'_>, seen: &Seen<'_>) {
         let record = match seen.content() {
             Content::Nothing => return,
@@ -101,7 +101,7 @@ impl Member {
         version > known || cx.planted(Planted::OldRecord)
     }
 
-    /// Takes in a piece of the own assignment.
+    /// Takes in a piece of this worker's assignment.
     pub(super) fn on_piece(&mut self, cx: &mut WorkerCx<'_>, number: u32, seen: &Seen<'_>) {
         let known = self.own_record.revisions.entry(number).or_default();
         if seen.revision() <= *known {

@@ -34,7 +34,7 @@ pub(crate) struct Reconcile {
 #[derive(Clone, Debug)]
 pub(super) enum Reading {
     Record,
-    /// All pieces of the own assignment.
+    /// All pieces of this worker's assignment.
     Pieces,
     Request {
         verb: Verb,
@@ -217,7 +217,7 @@ impl Member {
         {
             return Membership::HistoryLost(loss);
         }
-        // Keys come in their order. What the own session and the head say decides what the records are
+        // Keys come in their order. What its own session and the head say decides what the records are
         // worth: nothing is begun that the next entry ends.
         let own = session_key(&self.session.worker);
         let mut entries: Vec<&Entry> = entries.iter().collect();

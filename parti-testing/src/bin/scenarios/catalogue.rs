@@ -4,7 +4,7 @@
 //! for all histories, see `Group::judge`. The table in docs/verification/SCENARIOS.md has the same names.
 
 use super::group::{Group, SCALED, Setup, Step, Timing};
-use super::{crashes, hands, network, outages, restarts, scale, splits};
+use super::{crashes, external_writes, network, outages, restarts, scale, splits};
 
 /// One way in which production goes wrong.
 pub(super) struct Scenario {
@@ -264,7 +264,7 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
         faults: "keys of a running group deleted, overwritten and added, one after another",
         holds: "even and every record repaired within 3 leases of each",
         setup: of(4),
-        run: hands::external_writes,
+        run: external_writes::external_writes,
     },
     Scenario {
         name: "bucket-deleted",
@@ -272,7 +272,7 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
         faults: "STREAM.DELETE",
         holds: "nothing is relied on after a lease",
         setup: of(4),
-        run: hands::bucket_deleted,
+        run: external_writes::bucket_deleted,
     },
     Scenario {
         name: "deleted-and-back",
@@ -280,7 +280,7 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
         faults: "STREAM.DELETE",
         holds: "everything owned again by itself, with higher tokens",
         setup: of(4),
-        run: hands::bucket_deleted_and_back,
+        run: external_writes::bucket_deleted_and_back,
     },
 ];
 

@@ -15,7 +15,7 @@ use parti_testing::rig::nats_server::ServerOptions;
 use parti_testing::rig::proxy::{BOTH, Direction, Link, Proxy};
 use parti_testing::rig::worker_logs::{Life, Line, takeover_since};
 
-use super::worker::{Standing, Worker, now_ms};
+use super::worker::{ProcessState, Worker, now_ms};
 
 mod bucket;
 mod setup;
@@ -184,7 +184,7 @@ impl Group {
     /// Everybody who runs and is meant to.
     pub(super) fn living(&self) -> Vec<usize> {
         let workers = self.workers.iter().enumerate();
-        let living = workers.filter(|(_, worker)| worker.standing == Standing::Running);
+        let living = workers.filter(|(_, worker)| worker.standing == ProcessState::Running);
         living.map(|(number, _)| number).collect()
     }
 

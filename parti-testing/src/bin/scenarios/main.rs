@@ -15,10 +15,10 @@ use programs::Server;
 mod board;
 mod catalogue;
 mod crashes;
+mod external_writes;
 #[path = "../shared/failure.rs"]
 mod failure;
 mod group;
-mod hands;
 mod network;
 mod outages;
 #[path = "../shared/programs.rs"]

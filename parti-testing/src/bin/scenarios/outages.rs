@@ -1,7 +1,7 @@
 //! Processes and servers that stand still or are killed and come back.
 
+use super::external_writes::delete_bucket;
 use super::group::{Group, Step, ensure, words};
-use super::hands::delete_bucket;
 use super::worker::now_ms;
 
 /// How long an outage of the full set lasts beyond the leases, in milliseconds.

@@ -16,7 +16,7 @@ use parti_testing::rig::worker_logs::{Life, Line};
 
 /// What was done to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ProcessState {
     /// It runs and is meant to.
     Running,
     /// It was asked to end and may still run.
@@ -30,7 +30,7 @@ pub(super) struct Worker {
     process: OwnProcess,
     life: Arc<Mutex<Life>>,
     reader: Option<JoinHandle<()>>,
-    pub(super) standing: Standing,
+    pub(super) standing: ProcessState,
 }
 
 impl Worker {
@@ -58,7 +58,7 @@ impl Worker {
             process,
             life,
             reader: Some(reader),
-            standing: Standing::Running,
+            standing: ProcessState::Running,
         })
     }
 
@@ -72,13 +72,13 @@ impl Worker {
 
     /// Whether it ended although nobody asked it to.
     pub(super) fn is_missing(&self) -> bool {
-        self.standing == Standing::Running && !self.process.is_running().unwrap_or(false)
+        self.standing == ProcessState::Running && !self.process.is_running().unwrap_or(false)
     }
 
     /// Ends it as a power failure does.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         self.life().killed_at_ms = Some(now_ms());
-        self.standing = Standing::Ended;
+        self.standing = ProcessState::Ended;
         self.process.kill()?;
         self.hear_out();
         Ok(())
@@ -86,14 +86,14 @@ impl Worker {
 
     /// Asks it to end, as an orchestrator does.
     pub(super) fn terminate(&mut self) -> io::Result<()> {
-        self.standing = Standing::Leaving;
+        self.standing = ProcessState::Leaving;
         self.process.terminate()
     }
 
     /// Waits for the end that was asked for.
     pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.process.wait()?;
-        self.standing = Standing::Ended;
+        self.standing = ProcessState::Ended;
         self.hear_out();
         Ok(status)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{ChaosError, ChaosInjector, Cut, Share};
+use super::{Blocked, ChaosError, ChaosInjector, Share};
 use crate::kit::random::Random;
 
 /// The way a message takes.
@@ -31,7 +31,7 @@ pub(super) enum Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
     Open,
-    Cut,
+    Blocked,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct Faults {
     repeated: Share,
     reorder: Duration,
     each: Duration,
-    cut: Option<Cut>,
+    cut: Option<Blocked>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,7 +107,11 @@ impl Control {
             Way::Request => cut.holds_requests(),
             Way::Answer => cut.holds_answers(),
         });
-        if holds { Passage::Cut } else { Passage::Open }
+        if holds {
+            Passage::Blocked
+        } else {
+            Passage::Open
+        }
     }
 
     /// Whether the worker knows that it is cut off, so that it does not send at all. Some clients
@@ -115,7 +119,7 @@ impl Control {
     pub(super) fn notices_cut(&self, name: &str) -> bool {
         let mut workers = self.lock();
         workers.get_mut(name).is_some_and(|worker| {
-            let cut = worker.faults.cut.is_some_and(Cut::holds_requests);
+            let cut = worker.faults.cut.is_some_and(Blocked::holds_requests);
             cut && worker.draw(Share(25))
         })
     }
@@ -183,7 +187,7 @@ impl ChaosInjector for Control {
         self.change(worker, |faults| faults.each = each)
     }
 
-    fn partition_network(&self, workers: &[String], cut: Cut) -> Result<(), ChaosError> {
+    fn partition_network(&self, workers: &[String], cut: Blocked) -> Result<(), ChaosError> {
         for worker in workers {
             self.change(worker, |_| {})?;
         }

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::faults::{Control, Passage, Sent, Way};
-use super::{ChaosError, ChaosInjector, Cut, Share};
+use super::{Blocked, ChaosError, ChaosInjector, Share};
 
 /// How long a request waits for its answer unless told otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,7 +86,7 @@ impl ChaosInjector for FaultyStores {
         self.control.slow_down_worker(worker, each)
     }
 
-    fn partition_network(&self, workers: &[String], cut: Cut) -> Result<(), ChaosError> {
+    fn partition_network(&self, workers: &[String], cut: Blocked) -> Result<(), ChaosError> {
         self.control.partition_network(workers, cut)
     }
 
@@ -185,7 +185,7 @@ impl FaultyStore {
         if control.passage(&self.worker, way) == Passage::Open {
             return true;
         }
-        while control.passage(&self.worker, way) == Passage::Cut {
+        while control.passage(&self.worker, way) == Passage::Blocked {
             if changes.changed().await.is_err() {
                 return false;
             }
@@ -247,7 +247,7 @@ impl FaultyWatch {
             &mut self.passage,
             control.passage(&self.store.worker, Way::Answer),
         );
-        let healed = before == Passage::Cut && self.passage == Passage::Open;
+        let healed = before == Passage::Blocked && self.passage == Passage::Open;
         if healed && control.is_lost_by_cut(&self.store.worker) {
             self.source = Source::Lost("the connection broke while it was cut".to_owned());
         }

@@ -105,14 +105,14 @@ async fn a_commit_whose_answer_is_late_or_cut_off_is_unknown_and_stored() {
     assert!(memory.entry("late").is_some(), "applied late");
     chaos.heal();
     chaos
-        .partition_network(&names(&["a"]), Cut::Answers)
+        .partition_network(&names(&["a"]), Blocked::Replies)
         .expect("known");
     let error = put(&a, "no-answers").await.expect_err("no answer");
     assert_eq!(error.kind, StoreErrorKind::Unknown);
     assert!(memory.entry("no-answers").is_some());
     chaos.heal();
     chaos
-        .partition_network(&names(&["a"]), Cut::Requests)
+        .partition_network(&names(&["a"]), Blocked::Requests)
         .expect("known");
     let mut kinds = BTreeSet::new();
     for _ in 0..30 {
@@ -135,7 +135,7 @@ async fn what_a_cut_held_arrives_after_the_heal_or_never() {
         let (a, b) = (chaos.worker("a"), chaos.worker("b"));
         let mut watch = watch(&a).await;
         chaos
-            .partition_network(&names(&["a"]), Cut::Both)
+            .partition_network(&names(&["a"]), Blocked::Both)
             .expect("known");
         // Once it is sent and not only noticed.
         while put(&a, "a").await.expect_err("cut off").kind == StoreErrorKind::Unavailable {}
@@ -268,7 +268,7 @@ async fn what_cannot_be_done_is_an_error_on_either_side() {
             matches!(unknown, Err(ChaosError::UnknownWorker { .. })),
             "{unknown:?}"
         );
-        let partly = chaos.partition_network(&names(&["a", "z"]), Cut::Both);
+        let partly = chaos.partition_network(&names(&["a", "z"]), Blocked::Both);
         assert!(partly.is_err());
         chaos.delay_messages("a", SECOND, SECOND).expect("can");
         chaos.drop_messages("a", Share::ALL).expect("can");

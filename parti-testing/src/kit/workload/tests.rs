@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use parti_core::{StoreError, Watch};
 
 use super::*;
-use crate::kit::chaos::{ChaosInjector, Cut, FaultyStores, Share};
+use crate::kit::chaos::{Blocked, ChaosInjector, FaultyStores, Share};
 use crate::kit::history::{Batches, Promise, Reads, Tally, check};
 use crate::kit::memory_store::MemoryStore;
 use crate::simulator::{Manner, SimulatedStore};
@@ -91,7 +91,7 @@ async fn the_faulty_store_is_accepted_under_every_fault() {
 async fn inject(chaos: &FaultyStores, names: &[String]) {
     let (some, ms) = (Share::percent(20).expect("a share"), Duration::from_millis);
     for (number, name) in names.iter().enumerate() {
-        let cut = [Cut::Both, Cut::Requests, Cut::Answers][number % 3];
+        let cut = [Blocked::Both, Blocked::Requests, Blocked::Replies][number % 3];
         chaos.delay_messages(name, ms(20), ms(150)).expect("known");
         chaos.duplicate_messages(name, some).expect("known");
         sleep(ms(300)).await;

@@ -17,7 +17,7 @@ use super::tasks::{Ask, Shared, TaskId, Tasks};
 use super::{App, Cx};
 use crate::simulator::checks::Process;
 use crate::simulator::group::clock::Clock;
-use crate::simulator::plans::dice::{Dice, Purpose, mix};
+use crate::simulator::plans::dice::{Dice, Purpose, scramble};
 use crate::simulator::plans::plan::Faults;
 
 /// Tells the randomness of handlers from that of the library.
@@ -122,7 +122,7 @@ impl<'a> Apps<'a> {
     pub(in super::super) fn new(setup: Setup<'a>) -> Self {
         Self {
             setup,
-            dice: Dice::new(mix(setup.seed ^ SALT)),
+            dice: Dice::new(scramble(setup.seed ^ SALT)),
             hosts: BTreeMap::new(),
             resources: setup.resources.to_vec(),
             checks: OwnChecks::new(setup.mode),
@@ -437,6 +437,6 @@ impl<'a> Apps<'a> {
     }
 
     fn fold(&mut self, value: u64) {
-        self.out.digest = mix(self.out.digest ^ value);
+        self.out.digest = scramble(self.out.digest ^ value);
     }
 }

@@ -141,7 +141,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "plans move no more than they must, and generations do what was planned",
         why: "every change of the group would interrupt work that has nothing to do with it",
         applies: ALWAYS,
-        make: |_| Box::<ownership::movement::Movement>::default(),
+        make: |_| Box::<ownership::movement::MinimalMovement>::default(),
     },
     Property {
         id: "S19",
@@ -274,56 +274,71 @@ pub const PROPERTIES: &[Property] = &[
         name: "after the faults everybody who must be served gets an ID",
         why: "a worker that cannot start is missing until somebody looks",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::Claimed, rules)),
+        make: |rules| Box::new(recovery::liveness::RecoveryStep::new(Stage::Claimed, rules)),
     },
     Property {
         id: "L2",
         name: "after the faults somebody leads",
         why: "nothing is decided any more",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::Elected, rules)),
+        make: |rules| Box::new(recovery::liveness::RecoveryStep::new(Stage::Elected, rules)),
     },
     Property {
         id: "L3",
         name: "after the faults the leader goes on from the newest generation",
         why: "its commits would be refused for ever",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::Seen, rules)),
+        make: |rules| Box::new(recovery::liveness::RecoveryStep::new(Stage::Seen, rules)),
     },
     Property {
         id: "L4",
         name: "after the faults the dead are known to be dead",
         why: "their partitions would stay unprocessed",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::Detected, rules)),
+        make: |rules| {
+            Box::new(recovery::liveness::RecoveryStep::new(
+                Stage::Detected,
+                rules,
+            ))
+        },
     },
     Property {
         id: "L5",
         name: "after the faults everybody is planned for",
         why: "workers would stand idle",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::Decided, rules)),
+        make: |rules| Box::new(recovery::liveness::RecoveryStep::new(Stage::Decided, rules)),
     },
     Property {
         id: "L6",
         name: "after the faults everybody takes in its record",
         why: "what was decided would not happen",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::Applied, rules)),
+        make: |rules| Box::new(recovery::liveness::RecoveryStep::new(Stage::Applied, rules)),
     },
     Property {
         id: "L7",
         name: "after the faults handoffs are completed",
         why: "partitions would wait for an owner for ever",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::HandedOver, rules)),
+        make: |rules| {
+            Box::new(recovery::liveness::RecoveryStep::new(
+                Stage::HandedOver,
+                rules,
+            ))
+        },
     },
     Property {
         id: "L8",
         name: "after the faults nobody keeps partitions that it does not confirm",
         why: "a worker that can only write would swallow partitions",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::Confirmed, rules)),
+        make: |rules| {
+            Box::new(recovery::liveness::RecoveryStep::new(
+                Stage::Confirmed,
+                rules,
+            ))
+        },
     },
     Property {
         id: "L9",
@@ -351,6 +366,11 @@ pub const PROPERTIES: &[Property] = &[
         name: "after the faults nobody stays degraded",
         why: "operators would be alarmed by something that is over",
         applies: ALWAYS,
-        make: |rules| Box::new(recovery::liveness::Step::new(Stage::Recovered, rules)),
+        make: |rules| {
+            Box::new(recovery::liveness::RecoveryStep::new(
+                Stage::Recovered,
+                rules,
+            ))
+        },
     },
 ];

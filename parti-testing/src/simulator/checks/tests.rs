@@ -38,11 +38,8 @@ fn judged(rules: &Rules, facts: &[Fact]) -> BTreeSet<&'static str> {
     let mut violated = BTreeSet::new();
     let mut findings = Findings::default();
     for (second, fact) in facts.iter().enumerate() {
-        let looking = checks
-            .iter_mut()
-            .filter(|(_, check)| check.sees().contains(&fact.kind()));
-        for (id, check) in looking {
-            check.observe(seconds(second as u64 + 1), fact, &mut findings);
+        for (id, check) in &mut checks {
+            fact.tell(seconds(second as u64 + 1), &mut **check, &mut findings);
             if !findings.take().is_empty() {
                 violated.insert(*id);
             }
@@ -90,9 +87,11 @@ fn self_fence_wants_the_revocation_first() {
     check(&["S3"], &[&held[..], &[settled(A, 20)]].concat());
     let late = Fact::Assign {
         process: A,
-        grants: grants(1),
-        local: seconds(9),
-        deadline: Some(seconds(9)),
+        assigned: Assigned {
+            grants: grants(1),
+            local: seconds(9),
+            deadline: Some(seconds(9)),
+        },
     };
     check(&["S3"], &[step(A, 9), late, revoke(A, 1), settled(A, 20)]);
 }
@@ -317,12 +316,11 @@ fn callbacks_alternate() {
 fn a_core_settles() {
     let wants = |at, effects| Fact::Settled {
         process: A,
-        local: seconds(1),
-        deadline: None,
-        until: None,
-        wake: Some(Wake::new(at, WakeReason::Retry)),
-        effects,
-        status: None,
+        end: StepEnd {
+            wake: Some(Wake::new(at, WakeReason::Retry)),
+            effects,
+            ..idle(1)
+        },
     };
     check(&[], &[wants(seconds(2), 10)]);
     check(&["SPIN"], &[wants(seconds(1), 10)]);

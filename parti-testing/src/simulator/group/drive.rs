@@ -15,7 +15,7 @@ mod user;
 use describe::{brief, describe};
 use tell::{Shown, created};
 
-use crate::simulator::checks::{Fact, Process};
+use crate::simulator::checks::{Assigned, Fact, Process, StepEnd};
 use crate::simulator::group::clock::Clock;
 use crate::simulator::group::node::{Holding, Input, Running};
 use crate::simulator::group::panics;
@@ -39,7 +39,7 @@ struct Done {
 }
 
 /// Why a step did not end as usual.
-enum Cut {
+enum StepFailure {
     /// The core panicked, in words.
     Panic(String),
     /// The process died on the way.
@@ -172,21 +172,21 @@ impl World<'_> {
         if self.nodes[node].is_paused(self.now) {
             return;
         }
-        // When the faults end, a freeze may end before its time.
-        let early = self.nodes[node].frozen_until.since(self.now);
-        let frozen = core::mem::take(&mut self.nodes[node].frozen).saturating_sub(early);
+        // When the faults end, a suspend may end before its time.
+        let early = self.nodes[node].suspended_until.since(self.now);
+        let suspended = core::mem::take(&mut self.nodes[node].suspended).saturating_sub(early);
         let Some(running) = &mut self.nodes[node].running else {
             return;
         };
         let process = running.process;
-        running.clock.stood_still(frozen);
+        running.clock.stood_still(suspended);
         let inbox = core::mem::take(&mut running.inbox);
-        if !frozen.is_zero() {
+        if !suspended.is_zero() {
             // The driver compares its clocks before it does anything else.
             self.judge.situations.count("clock_stood_still");
             running.armed = None;
             // A wall clock that is right again tells how long it was; there may be none.
-            let by = frozen.as_millis().is_multiple_of(2).then_some(frozen);
+            let by = suspended.as_millis().is_multiple_of(2).then_some(suspended);
             if by.is_some() {
                 self.judge.situations.count("clock_jump_of_known_length");
             }
@@ -257,11 +257,11 @@ impl World<'_> {
                 }
                 self.settle(process, judged, done);
             }
-            Err(Cut::Panic(message)) => {
+            Err(StepFailure::Panic(message)) => {
                 self.judge
                     .observe(now, &Fact::Panicked { process, message });
             }
-            Err(Cut::Death) => self.crash(node, Duration::from_secs(1)),
+            Err(StepFailure::Death) => self.crash(node, Duration::from_secs(1)),
         }
     }
 
@@ -271,7 +271,7 @@ impl World<'_> {
         process: Process,
         (local, judged): (Instant, Instant),
         input: Input,
-    ) -> Result<Done, Cut> {
+    ) -> Result<Done, StepFailure> {
         let node = usize::from(process.node);
         let Some(running) = self.nodes[node].process(process) else {
             return Ok(Done::default());
@@ -289,19 +289,19 @@ impl World<'_> {
                 (effects, core.poll_timeout())
             })
         }))
-        .map_err(|payload| Cut::Panic(panics::message(payload.as_ref())))?;
+        .map_err(|payload| StepFailure::Panic(panics::message(payload.as_ref())))?;
         running.wake = wake;
         let deadline = running.core.deadline();
         let dies_after = running.dies_after.take().map(|after| after as usize);
         let count = effects.len();
         for (index, effect) in effects.into_iter().enumerate() {
             if dies_after == Some(index) {
-                return Err(Cut::Death);
+                return Err(StepFailure::Death);
             }
             self.carry_out(process, judged, deadline, effect);
         }
         if dies_after.is_some_and(|after| after >= count) {
-            return Err(Cut::Death);
+            return Err(StepFailure::Death);
         }
         Ok(Done {
             effects: count,
@@ -324,12 +324,14 @@ impl World<'_> {
         let status = worth.then(|| Box::new(running.core.status()));
         let fact = Fact::Settled {
             process,
-            local,
-            deadline,
-            until,
-            wake,
-            effects,
-            status,
+            end: StepEnd {
+                local,
+                deadline,
+                until,
+                wake,
+                effects,
+                status,
+            },
         };
         self.judge.observe(now, &fact);
         if self.nodes[node]
@@ -392,15 +394,13 @@ impl World<'_> {
                 }
                 self.assign_hosted(process, &grants);
                 self.begin_processing(process, &grants);
-                self.judge.observe(
-                    now,
-                    &Fact::Assign {
-                        process,
-                        grants,
-                        local,
-                        deadline,
-                    },
-                );
+                let assigned = Assigned {
+                    grants,
+                    local,
+                    deadline,
+                };
+                let assigned = Fact::Assign { process, assigned };
+                self.judge.observe(now, &assigned);
             }
             Effect::Notify(notice) => {
                 if matches!(notice, Notice::Stopped { .. } | Notice::StartFailed(_))

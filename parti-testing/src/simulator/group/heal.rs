@@ -46,22 +46,22 @@ impl World<'_> {
         } else {
             Duration::ZERO
         };
-        let limps = |node: &&NodePlan| matches!(node.after, Aftermath::Limping { .. });
-        let limping = self.plan.nodes.iter().filter(limps).count() as u32;
+        let throttled = |node: &&NodePlan| matches!(node.after, Aftermath::Throttled { .. });
+        let throttled = self.plan.nodes.iter().filter(throttled).count() as u32;
         // Each of them may be elected, and elected again while others wait their turn.
         let patience = longest(&|config| config.leader_patience() + config.election_timeout() * 3);
         // The terms given up before the faults ended have made them patient.
         let head = self.store.stored().head;
         let futile = head.map_or(0, |head| head.carried.futile);
         let turns = (2 << futile.min(4)).max(4);
-        let late = late + self.plan_time() * SLOW_PLANS + patience * limping * turns;
+        let late = late + self.plan_time() * SLOW_PLANS + patience * throttled * turns;
         // A leader left without its watch gives up its office after as many leases more.
         let unheard = |node: &NodePlan| match node.after {
-            Aftermath::Deaf | Aftermath::Cut { watch: true, .. } => true,
+            Aftermath::Deaf | Aftermath::NetworkPartition { watch: true, .. } => true,
             Aftermath::Healed
             | Aftermath::Paused
-            | Aftermath::Limping { .. }
-            | Aftermath::Cut { .. } => false,
+            | Aftermath::Throttled { .. }
+            | Aftermath::NetworkPartition { .. } => false,
         };
         let deaf = u32::from(self.plan.nodes.iter().any(unheard));
         let late = late + longest(&Config::lease) * deaf * ((1 << futile.min(4)) - 1);
@@ -105,11 +105,11 @@ impl World<'_> {
             }
         };
         let (requests, replies, watch) = match after {
-            Aftermath::Healed | Aftermath::Paused | Aftermath::Limping { .. } => {
+            Aftermath::Healed | Aftermath::Paused | Aftermath::Throttled { .. } => {
                 (false, false, false)
             }
             Aftermath::Deaf => (false, false, true),
-            Aftermath::Cut {
+            Aftermath::NetworkPartition {
                 requests,
                 replies,
                 watch,
@@ -119,7 +119,7 @@ impl World<'_> {
         at.replies_cut_until = cut(replies);
         at.watch_cut_until = cut(watch);
         at.deaf_until = cut(after == Aftermath::Deaf);
-        at.clogged_until = Instant::ORIGIN;
+        at.stalled_until = Instant::ORIGIN;
         at.disconnected_until = Instant::ORIGIN;
         if let Some(slow) = &mut at.slow {
             slow.until = Instant::ORIGIN;
@@ -150,12 +150,12 @@ impl World<'_> {
         let (now, at) = (self.now, &mut self.nodes[node]);
         at.paused_until = Instant::ORIGIN;
         // A machine that wakes early has stood still for less than was planned.
-        at.frozen = at.frozen.saturating_sub(at.frozen_until.since(now));
-        at.frozen_until = Instant::ORIGIN;
-        self.nodes[node].limping = None;
+        at.suspended = at.suspended.saturating_sub(at.suspended_until.since(now));
+        at.suspended_until = Instant::ORIGIN;
+        self.nodes[node].throttled = None;
         self.resume(node);
-        if let Aftermath::Limping { pause_ms } = after {
-            self.limp(node, None, Duration::from_millis(pause_ms));
+        if let Aftermath::Throttled { pause_ms } = after {
+            self.throttle(node, None, Duration::from_millis(pause_ms));
         }
         if watch {
             self.break_watches(node);
@@ -257,10 +257,10 @@ fn detection(config: &Config) -> Duration {
 const fn standing(after: Aftermath) -> Standing {
     match after {
         Aftermath::Healed => Standing::Core,
-        Aftermath::Paused | Aftermath::Cut { requests: true, .. } => Standing::CutOff,
+        Aftermath::Paused | Aftermath::NetworkPartition { requests: true, .. } => Standing::CutOff,
         Aftermath::Deaf
-        | Aftermath::Limping { .. }
-        | Aftermath::Cut {
+        | Aftermath::Throttled { .. }
+        | Aftermath::NetworkPartition {
             requests: false, ..
         } => Standing::Reaching,
     }

@@ -121,15 +121,15 @@ pub(in crate::simulator) struct Node {
     /// Its reads are not answered until then.
     pub(in crate::simulator) deaf_until: Instant,
     /// It stands still for so long each time, until then.
-    pub(in crate::simulator) limping: Option<(Duration, Instant)>,
+    pub(in crate::simulator) throttled: Option<(Duration, Instant)>,
     /// Messages wait until then and come at once.
-    pub(in crate::simulator) clogged_until: Instant,
+    pub(in crate::simulator) stalled_until: Instant,
     /// The client has no connection until then.
     pub(in crate::simulator) disconnected_until: Instant,
     /// How long the clock stood still during the present pause.
-    pub(in crate::simulator) frozen: Duration,
+    pub(in crate::simulator) suspended: Duration,
     /// When its clock goes on. Freezes that overlap are one.
-    pub(in crate::simulator) frozen_until: Instant,
+    pub(in crate::simulator) suspended_until: Instant,
     pub(in crate::simulator) slow: Option<Slowness>,
     /// No process starts here any more.
     pub(in crate::simulator) retired: bool,
@@ -153,11 +153,11 @@ impl Node {
             replies_cut_until: Instant::ORIGIN,
             watch_cut_until: Instant::ORIGIN,
             deaf_until: Instant::ORIGIN,
-            limping: None,
-            clogged_until: Instant::ORIGIN,
+            throttled: None,
+            stalled_until: Instant::ORIGIN,
             disconnected_until: Instant::ORIGIN,
-            frozen: Duration::ZERO,
-            frozen_until: Instant::ORIGIN,
+            suspended: Duration::ZERO,
+            suspended_until: Instant::ORIGIN,
             slow: None,
             retired: false,
             unstopped: Vec::new(),

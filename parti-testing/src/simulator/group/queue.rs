@@ -74,8 +74,8 @@ pub(in crate::simulator) enum Item {
     Unlimited,
     /// A paused process may go on.
     Resume { node: usize },
-    /// A process that limps stands still again.
-    Limp { node: usize },
+    /// A process that throttled stands still again.
+    Throttle { node: usize },
     /// Every fault ends.
     Heal,
     /// Look whether the group has settled.

@@ -13,7 +13,7 @@ use parti_core::{
 };
 
 mod act;
-mod foreign;
+mod external;
 mod handlers;
 mod loss;
 
@@ -209,7 +209,7 @@ impl<'plan> World<'plan> {
             Item::Unlimited => self.store.limit_values(None),
             Item::Act { index } => self.act(index),
             Item::Resume { node } => self.resume(node),
-            Item::Limp { node } => self.limp_on(node),
+            Item::Throttle { node } => self.throttle_again(node),
             Item::Heal => self.heal(),
             Item::Look => self.look(),
             Item::Milestone { stage } => self.milestone(stage),

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 
 use parti_core::{Instant, Revision};
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, PROPERTIES, Rules};
-use crate::simulator::judging::movement::Movement;
+use crate::simulator::checks::{AppliedCommit, Check, Fact, Findings, PROPERTIES, Rules};
+use crate::simulator::judging::movement::MoveCount;
 use crate::simulator::judging::situations::Situations;
-use crate::simulator::plans::dice::mix;
+use crate::simulator::plans::dice::scramble;
 
 /// How many lines of the trace are kept.
 const TRACE_LINES: usize = 80;
@@ -44,12 +44,14 @@ impl fmt::Display for Violation {
 
 pub(in crate::simulator) struct Judge {
     checks: Vec<(&'static str, Box<dyn Check>)>,
-    /// Who looks at which kind of fact, as indices of `checks`.
-    seeing: [Vec<usize>; Kind::COUNT],
+    /// Who still judges, as indices of `checks`.
+    judging: Vec<usize>,
+    /// Those of them that look at each kind of frequent fact, once they have shown whether they do.
+    heeding: [Vec<usize>; Fact::FREQUENT],
     findings: Findings,
     pub(in crate::simulator) violations: Vec<Violation>,
     pub(in crate::simulator) situations: Situations,
-    pub(in crate::simulator) moves: Movement,
+    pub(in crate::simulator) moves: MoveCount,
     pub(in crate::simulator) digest: u64,
     /// Requests and watches begun before everything healed.
     pub(in crate::simulator) requests: u64,
@@ -58,7 +60,7 @@ pub(in crate::simulator) struct Judge {
     full: bool,
     rules: Rules,
     /// Every commit of the present history, if a history may be lost.
-    commits: Option<Vec<(Instant, Fact)>>,
+    commits: Option<Vec<AppliedCommit>>,
 }
 
 impl Judge {
@@ -69,19 +71,16 @@ impl Judge {
         let checks: Vec<_> = applying
             .map(|property| (property.id, (property.make)(rules)))
             .collect();
-        let mut seeing = [const { Vec::new() }; Kind::COUNT];
-        for (index, (_, check)) in checks.iter().enumerate() {
-            for kind in check.sees() {
-                seeing[*kind as usize].push(index);
-            }
-        }
+        let judging: Vec<usize> = (0..checks.len()).collect();
+        let heeding = core::array::from_fn(|_| judging.clone());
         Self {
             checks,
-            seeing,
+            judging,
+            heeding,
             findings: Findings::default(),
             violations: Vec::new(),
             situations: Situations::new(rules),
-            moves: Movement::default(),
+            moves: MoveCount::default(),
             digest: 0,
             requests: 0,
             healed: false,
@@ -94,7 +93,11 @@ impl Judge {
 
     /// The largest revision up to the given one at which a commit ends.
     pub(in crate::simulator) fn whole_commits(&self, upto: Revision) -> Revision {
-        let ends = self.commits.iter().flatten().map(|(_, fact)| last_of(fact));
+        let ends = self
+            .commits
+            .iter()
+            .flatten()
+            .map(AppliedCommit::last_revision);
         ends.filter(|&end| end <= upto).max().unwrap_or_default()
     }
 
@@ -102,7 +105,7 @@ impl Judge {
     /// judged from these on.
     pub(in crate::simulator) fn lose_history(&mut self, kept: Revision) {
         let commits = self.commits.get_or_insert_default();
-        commits.retain(|(_, fact)| last_of(fact) <= kept);
+        commits.retain(|commit| commit.last_revision() <= kept);
         for (id, check) in &mut self.checks {
             let property = PROPERTIES.iter().find(|property| property.id == *id);
             let Some(property) = property.filter(|_| PER_HISTORY.contains(id)) else {
@@ -110,53 +113,60 @@ impl Judge {
                 continue;
             };
             *check = (property.make)(&self.rules);
-            for (at, fact) in commits.iter() {
-                if check.sees().contains(&fact.kind()) {
-                    check.observe(*at, fact, &mut self.findings);
-                }
+            for commit in commits.iter() {
+                self.findings.begin(commit.at);
+                check.on_commit(commit.process, &commit.writes, &mut self.findings);
             }
         }
-        let checks = &self.checks;
-        for seeing in &mut self.seeing {
-            seeing.retain(|index| !NOT_AFTER_A_LOSS.contains(&checks[*index].0));
-        }
+        let goes_on = |index: &usize| !NOT_AFTER_A_LOSS.contains(&self.checks[*index].0);
+        self.judging.retain(goes_on);
+        self.heeding
+            .iter_mut()
+            .for_each(|told| told.retain(goes_on));
         self.findings.take();
         self.findings.take_situations();
         self.situations.begin_history(commits);
     }
 
     pub(in crate::simulator) fn observe(&mut self, at: Instant, fact: &Fact) {
-        if let (Fact::Commit { .. }, Some(commits)) = (fact, &mut self.commits) {
-            commits.push((at, fact.clone()));
-        }
         self.line(at, || describe(fact));
-        self.situations.observe(at, fact);
-        self.moves.observe(fact);
-        self.healed |= matches!(fact, Fact::Healed);
-        self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
-        if let Fact::Settled {
-            local,
-            wake,
-            effects,
-            ..
-        } = fact
-        {
-            self.fold(local.as_nanos());
-            self.fold(wake.map_or(0, |wake| wake.at.as_nanos()));
-            self.fold(*effects as u64);
-        }
-        for index in &self.seeing[fact.kind() as usize] {
-            let (id, check) = &mut self.checks[*index];
+        self.keep(at, fact);
+        let kind = fact.frequent();
+        let told = kind.map(|kind| &mut self.heeding[kind]);
+        told.unwrap_or(&mut self.judging).retain(|&index| {
+            let (id, check) = &mut self.checks[index];
             let id = *id;
-            check.observe(at, fact, &mut self.findings);
+            fact.tell(at, &mut **check, &mut self.findings);
             if !self.findings.is_empty() {
                 let found = self.findings.take().into_iter();
                 self.violations
                     .extend(found.map(|reason| Violation { id, at, reason }));
             }
-        }
+            kind.is_none() || self.findings.is_heeded()
+        });
         for situation in self.findings.take_situations() {
             self.situations.count(situation);
+        }
+    }
+
+    /// Keeps what is needed besides the checkers.
+    fn keep(&mut self, at: Instant, fact: &Fact) {
+        if let Fact::Settled { end, .. } = fact {
+            self.fold(end.local.as_nanos());
+            self.fold(end.wake.map_or(0, |wake| wake.at.as_nanos()));
+            self.fold(end.effects as u64);
+        }
+        if let (Fact::Commit(commit), Some(commits)) = (fact, &mut self.commits) {
+            commits.push(commit.clone());
+        }
+        self.healed |= matches!(fact, Fact::Healed);
+        self.requests += u64::from(!self.healed && matches!(fact, Fact::Request { .. }));
+        if !matches!(
+            fact,
+            Fact::Step { .. } | Fact::Settled { .. } | Fact::Heard { .. }
+        ) {
+            fact.tell(at, &mut self.situations, &mut self.findings);
+            fact.tell(at, &mut self.moves, &mut self.findings);
         }
     }
 
@@ -166,7 +176,7 @@ impl Judge {
     }
 
     pub(in crate::simulator) const fn fold(&mut self, value: u64) {
-        self.digest = mix(self.digest ^ value).wrapping_add(value);
+        self.digest = scramble(self.digest ^ value).wrapping_add(value);
     }
 
     /// Adds a line to the trace, if one is kept.
@@ -203,15 +213,6 @@ pub enum Tracing {
     Full,
 }
 
-/// The revision of the last write of a commit.
-fn last_of(fact: &Fact) -> Revision {
-    let Fact::Commit { writes, .. } = fact else {
-        return Revision::ZERO;
-    };
-    let revisions = writes.iter().map(|write| write.revision);
-    revisions.max().unwrap_or_default()
-}
-
 /// A time with a microsecond's resolution, such as `12.500000s`.
 fn seconds(at: Instant) -> String {
     let micros = at.as_nanos() / 1000;
@@ -223,9 +224,9 @@ fn describe(fact: &Fact) -> Option<String> {
     Some(match fact {
         Fact::Began { process } => format!("{process} begins"),
         Fact::Ended { process } => format!("{process} ends"),
-        Fact::Commit { process, writes } => {
-            let mut line = format!("store: {process} commits");
-            for write in writes {
+        Fact::Commit(commit) => {
+            let mut line = format!("store: {} commits", commit.process);
+            for write in &commit.writes {
                 let (name, revision) = (&write.name, write.revision);
                 line.push_str(&format!("\n{:>12}{name}@{revision} = ", ""));
                 line.push_str(&match write.record() {
@@ -235,23 +236,17 @@ fn describe(fact: &Fact) -> Option<String> {
             }
             line
         }
-        Fact::Assign {
-            process,
-            grants,
-            deadline,
-            ..
-        } => {
+        Fact::Assign { process, assigned } => {
+            let (grants, deadline) = (&assigned.grants, assigned.deadline);
             format!("{process} assigns {grants:?}, deadline {deadline:?}")
         }
-        Fact::Revoke {
-            process,
-            grants,
-            cause,
-        } => format!("{process} revokes {grants:?}: {cause}"),
+        Fact::Revoke { process, revoked } => {
+            format!("{process} revokes {:?}: {}", revoked.grants, revoked.cause)
+        }
         Fact::Released { process, grants } => format!("{process} has released {grants:?}"),
         Fact::Notice { process, notice } => format!("{process} notes {notice:?}"),
         Fact::Panicked { process, message } => format!("{process} panics: {message}"),
-        Fact::Foreign { writes } => {
+        Fact::External { writes } => {
             let names = writes.iter().map(|w| format!("{}@{}", w.name, w.revision));
             let names: Vec<_> = names.collect();
             format!("somebody writes {}", names.join(" "))
@@ -260,9 +255,7 @@ fn describe(fact: &Fact) -> Option<String> {
         Fact::Due(_) => "the group must have settled".to_owned(),
         Fact::Over(_) => "the calm is over".to_owned(),
         Fact::Asked { process, request } => format!("{process} is asked {request:?}"),
-        Fact::Planned {
-            process, planning, ..
-        } => format!("{process} plans {:?}", planning.owners),
+        Fact::Planned { process, planning } => format!("{process} plans {:?}", planning.owners),
         Fact::Milestone(stage, _) => format!("time is up: {stage:?}"),
         Fact::Step { .. }
         | Fact::Heard { .. }

@@ -8,32 +8,17 @@ use std::collections::BTreeMap;
 
 use parti_core::{Key, PartitionKey, Record, WorkerId};
 
-use crate::simulator::checks::Fact;
+use crate::simulator::checks::{Check, Findings, Process, Written};
 
 #[derive(Debug, Default)]
-pub(in crate::simulator) struct Movement {
+pub(in crate::simulator) struct MoveCount {
     owners: BTreeMap<PartitionKey, WorkerId>,
     count: u64,
 }
 
-impl Movement {
+impl MoveCount {
     pub(in crate::simulator) const fn count(&self) -> u64 {
         self.count
-    }
-
-    pub(in crate::simulator) fn observe(&mut self, fact: &Fact) {
-        let Fact::Commit { writes, .. } = fact else {
-            return;
-        };
-        for write in writes {
-            if let (Key::Assignment(worker), Some(Record::Assignment(record))) =
-                (&write.key, write.record())
-            {
-                for grant in &record.granted {
-                    self.grant(&grant.partition, worker);
-                }
-            }
-        }
     }
 
     fn grant(&mut self, partition: &PartitionKey, worker: &WorkerId) {
@@ -45,6 +30,20 @@ impl Movement {
             }
             None => {
                 self.owners.insert(partition.clone(), worker.clone());
+            }
+        }
+    }
+}
+
+impl Check for MoveCount {
+    fn on_commit(&mut self, _: Process, writes: &[Written], _: &mut Findings) {
+        for write in writes {
+            if let (Key::Assignment(worker), Some(Record::Assignment(record))) =
+                (&write.key, write.record())
+            {
+                for grant in &record.granted {
+                    self.grant(&grant.partition, worker);
+                }
             }
         }
     }

@@ -92,7 +92,7 @@ pub const HUNTS: &[Hunt] = &[
     scripted(
         Planted::StaleEvidence,
         "a_restored_session_record_ends_no_later_session",
-        "a leader's view never goes back: only a foreign hand brings old evidence",
+        "a leader's view never goes back: only an external writer brings old evidence",
     ),
     // A token seen in two sessions shows it before two workers are valid at once.
     seeds(Planted::NameWithoutEpoch, 50, &["S6", "S4", "S29"]),

@@ -13,7 +13,7 @@ use parti_core::{
 };
 
 use crate::simulator::checks::basis::ledger::{Freed, Ledger};
-use crate::simulator::checks::{Fact, Planning, Process, Rules, Written};
+use crate::simulator::checks::{AppliedCommit, Check, Findings, Planning, Process, Rules, Written};
 
 /// The names of everything that is counted.
 pub const SITUATIONS: &[&str] = &[
@@ -46,7 +46,7 @@ pub const SITUATIONS: &[&str] = &[
     "commit_takeover",
     "commit_unprocessed",
     "commit_weights_changed",
-    "cut_swizzled",
+    "network_partition_rolling",
     "deafened",
     "degraded",
     "died_in_callback",
@@ -55,14 +55,14 @@ pub const SITUATIONS: &[&str] = &[
     "evicted_silent",
     "eviction_averted",
     "flushed_at_reconnect",
-    "foreign_damaged",
-    "foreign_delete",
-    "foreign_junk",
-    "foreign_newer_format",
-    "foreign_vanish",
-    "foreign_worker",
-    "foreign_worker_ended",
-    "foreign_wrong_kind",
+    "external_damaged",
+    "external_delete",
+    "external_junk",
+    "external_newer_format",
+    "external_vanish",
+    "external_worker",
+    "external_worker_ended",
+    "external_wrong_kind",
     "format_lowered",
     "format_raised",
     "grant_after_acknowledgement",
@@ -77,7 +77,7 @@ pub const SITUATIONS: &[&str] = &[
     "leader_replaced",
     "lease_lost",
     "lease_lost_in_pause",
-    "limped",
+    "throttled",
     "misfit_judged",
     "mixed_contended",
     "mode_held",
@@ -194,50 +194,17 @@ impl Situations {
             .collect()
     }
 
-    pub(in crate::simulator) fn observe(&mut self, at: Instant, fact: &Fact) {
-        match fact {
-            Fact::Commit { process, writes } => self.commit(at, *process, writes),
-            Fact::Notice { process, notice } => self.notice(*process, notice),
-            Fact::Planned {
-                process, planning, ..
-            } if self.max_batch.is_some() => {
-                self.plans.insert(*process, Planning::clone(planning));
-            }
-            Fact::Began { process } => {
-                self.running.insert(*process);
-            }
-            Fact::Ended { process } => {
-                self.running.remove(process);
-                self.leaders.remove(process);
-                self.plans.remove(process);
-            }
-            Fact::Step { .. }
-            | Fact::Request { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
-        }
-    }
-
     /// Another history begins with these commits.
-    pub(in crate::simulator) fn begin_history(&mut self, commits: &[(Instant, Fact)]) {
+    pub(in crate::simulator) fn begin_history(&mut self, commits: &[AppliedCommit]) {
         (self.ledger, self.sessions) = (Ledger::default(), BTreeMap::new());
         self.claims.clear();
-        for (at, fact) in commits {
-            if let Fact::Commit { process, writes } = fact {
-                self.ledger.take_in(*at, self.lease, *process, writes);
-            }
+        for AppliedCommit {
+            at,
+            process,
+            writes,
+        } in commits
+        {
+            self.ledger.take_in(*at, self.lease, *process, writes);
         }
     }
 
@@ -251,46 +218,6 @@ impl Situations {
         let crowd = self.claims.entry(seat).or_default();
         if crowd.insert(process) && crowd.len() == CROWD {
             self.count("seat_contended");
-        }
-    }
-
-    fn commit(&mut self, at: Instant, by: Process, writes: &[Written]) {
-        for write in writes {
-            match (&write.key, write.record()) {
-                (Key::Head, Some(Record::Head(head))) => {
-                    self.generations += 1;
-                    self.count(situation(head.cause));
-                    let before = self.format.replace(head.format);
-                    match before.unwrap_or(head.format).cmp(&head.format) {
-                        Ordering::Less => self.count("format_raised"),
-                        Ordering::Equal => {}
-                        Ordering::Greater => self.count("format_lowered"),
-                    }
-                    self.head(at, head);
-                }
-                (Key::Session(worker), Some(Record::Session(record))) => {
-                    self.session(worker, record.status, write);
-                    if record.epoch == Epoch::ZERO {
-                        self.claimed(by, worker, record);
-                    }
-                }
-                (Key::Session(worker), _) => {
-                    self.sessions.remove(worker);
-                }
-                _ => {}
-            }
-        }
-        for grant in self.ledger.take_in(at, self.lease, by, writes) {
-            self.count(match grant.freed {
-                None => "grant_of_fresh_partition",
-                Some(Freed::Acknowledged) => "grant_after_acknowledgement",
-                Some(Freed::Evicted) => "grant_after_eviction",
-                Some(Freed::Released) => "grant_after_release",
-                Some(Freed::Replaced) => "grant_after_replacement",
-            });
-        }
-        if self.max_batch == Some(writes.len()) && self.is_split(by, writes) {
-            self.count("commit_split");
         }
     }
 
@@ -377,8 +304,67 @@ impl Situations {
             self.count("group_empty");
         }
     }
+}
 
-    fn notice(&mut self, process: Process, notice: &Notice) {
+impl Check for Situations {
+    fn on_began(&mut self, process: Process) {
+        self.running.insert(process);
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.running.remove(&process);
+        self.leaders.remove(&process);
+        self.plans.remove(&process);
+    }
+
+    fn on_commit(&mut self, by: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
+        for write in writes {
+            match (&write.key, write.record()) {
+                (Key::Head, Some(Record::Head(head))) => {
+                    self.generations += 1;
+                    self.count(situation(head.cause));
+                    let before = self.format.replace(head.format);
+                    match before.unwrap_or(head.format).cmp(&head.format) {
+                        Ordering::Less => self.count("format_raised"),
+                        Ordering::Equal => {}
+                        Ordering::Greater => self.count("format_lowered"),
+                    }
+                    self.head(at, head);
+                }
+                (Key::Session(worker), Some(Record::Session(record))) => {
+                    self.session(worker, record.status, write);
+                    if record.epoch == Epoch::ZERO {
+                        self.claimed(by, worker, record);
+                    }
+                }
+                (Key::Session(worker), _) => {
+                    self.sessions.remove(worker);
+                }
+                _ => {}
+            }
+        }
+        for grant in self.ledger.take_in(at, self.lease, by, writes) {
+            self.count(match grant.freed {
+                None => "grant_of_fresh_partition",
+                Some(Freed::Acknowledged) => "grant_after_acknowledgement",
+                Some(Freed::Evicted) => "grant_after_eviction",
+                Some(Freed::Released) => "grant_after_release",
+                Some(Freed::Replaced) => "grant_after_replacement",
+            });
+        }
+        if self.max_batch == Some(writes.len()) && self.is_split(by, writes) {
+            self.count("commit_split");
+        }
+    }
+
+    fn on_planned(&mut self, process: Process, planning: &Planning, _: &mut Findings) {
+        if self.max_batch.is_some() {
+            self.plans.insert(process, planning.clone());
+        }
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
         let name = match notice {
             Notice::LeadershipGained { .. } => {
                 self.leaders.insert(process);

@@ -31,13 +31,13 @@ pub(crate) enum Purpose {
     Source,
     Timer,
     Spurious,
-    Hug,
+    AtLimit,
     VeryLate,
     SnapshotCut,
     Strategy,
     Stuck,
     SlowStore,
-    Foreign,
+    External,
     Fail,
 }
 
@@ -54,9 +54,9 @@ impl Dice {
 
     /// The decision number `number` of `who` about `purpose`.
     pub(crate) fn roll(self, purpose: Purpose, who: u64, number: u64) -> Roll {
-        let salted = mix(self.seed ^ (purpose as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let keyed = mix(salted ^ who.wrapping_mul(0xc2b2_ae3d_27d4_eb4f));
-        Roll(mix(keyed ^ number.wrapping_mul(0x1656_67b1_9e37_79f9)))
+        let salted = scramble(self.seed ^ (purpose as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let keyed = scramble(salted ^ who.wrapping_mul(0xc2b2_ae3d_27d4_eb4f));
+        Roll(scramble(keyed ^ number.wrapping_mul(0x1656_67b1_9e37_79f9)))
     }
 }
 
@@ -71,7 +71,7 @@ impl Roll {
 
     /// A second value that follows from this one.
     pub(crate) const fn again(self) -> Self {
-        Self(mix(self.0 ^ 0x27d4_eb2f_1656_67c5))
+        Self(scramble(self.0 ^ 0x27d4_eb2f_1656_67c5))
     }
 
     /// A number below `bound`; zero when the bound is zero.
@@ -116,7 +116,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-pub(crate) const fn mix(value: u64) -> u64 {
+pub(crate) const fn scramble(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)

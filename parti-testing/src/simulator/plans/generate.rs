@@ -42,7 +42,7 @@ pub(in crate::simulator) struct Shape {
 
 /// The plan of a seed within a shape. What is given leaves the other decisions as they are.
 pub(in crate::simulator) fn shaped(seed: u64, mode: Mode, shape: &Shape) -> Plan {
-    let mut draft = Draft::new(seed, mode);
+    let mut draft = PlanDraft::new(seed, mode);
     draft.fit(shape);
     let drawn = draft.classes();
     let classes = match &shape.classes {
@@ -64,7 +64,7 @@ pub(in crate::simulator) fn shaped(seed: u64, mode: Mode, shape: &Shape) -> Plan
 }
 
 /// A plan in the making.
-struct Draft {
+struct PlanDraft {
     dice: Dice,
     /// Which stream of decisions is drawn from, and how many were.
     stream: u64,
@@ -77,7 +77,7 @@ struct Draft {
     plan: Plan,
 }
 
-impl Draft {
+impl PlanDraft {
     fn new(seed: u64, mode: Mode) -> Self {
         let plan = Plan {
             seed,
@@ -208,7 +208,7 @@ impl Draft {
 
     /// What follows from the classes as a whole.
     fn settle_for(&mut self, chosen: &[FaultClass]) {
-        let dishonest = [FaultClass::WallSkew, FaultClass::Freeze];
+        let dishonest = [FaultClass::WallSkew, FaultClass::Suspend];
         self.honest_clocks = !dishonest.iter().any(|class| chosen.contains(class));
         if chosen.iter().all(|class| class.is_workload()) {
             // Death is a fault too: without faults everybody survives.
@@ -228,7 +228,7 @@ impl Draft {
             FaultClass::DropReply => self.plan.faults.drop_reply_ppm = self.chance(),
             FaultClass::Duplicate => self.plan.faults.duplicate_ppm = self.chance(),
             FaultClass::Refuse => self.plan.faults.refuse_ppm = self.chance() / 3,
-            FaultClass::Hug => self.plan.faults.hug_ppm = self.chance() / 3,
+            FaultClass::AtLimit => self.plan.faults.at_limit_ppm = self.chance() / 3,
             FaultClass::VeryLate => self.very_late(),
             FaultClass::Drift => self.drift(),
             FaultClass::Timers => self.timers(),
@@ -262,7 +262,7 @@ impl Draft {
             | FaultClass::MixedSettings
             | FaultClass::SlowPlans
             | FaultClass::Releases => self.shape(class),
-            FaultClass::Swizzle
+            FaultClass::RollingNetworkPartition
             | FaultClass::Reconnect
             | FaultClass::Scale
             | FaultClass::RollingUpdate
@@ -273,24 +273,24 @@ impl Draft {
             FaultClass::Crash
             | FaultClass::Pause
             | FaultClass::Outage
-            | FaultClass::Cut
+            | FaultClass::NetworkPartition
             | FaultClass::ClockJump
             | FaultClass::Leave
             | FaultClass::Partitions
             | FaultClass::Requests
-            | FaultClass::Clog
+            | FaultClass::Stall
             | FaultClass::Slow
             | FaultClass::Zombie
             | FaultClass::NewerRelease
-            | FaultClass::Freeze
+            | FaultClass::Suspend
             | FaultClass::ClockBack
             | FaultClass::Deny
             | FaultClass::PayloadLimit
             | FaultClass::StuckLeader
             | FaultClass::SlowStore
-            | FaultClass::Foreign
+            | FaultClass::ExternalWrite
             | FaultClass::Deaf
-            | FaultClass::Limping => self.add_actions(class),
+            | FaultClass::Throttled => self.add_actions(class),
         }
     }
 
@@ -401,7 +401,7 @@ impl Draft {
                 let links = [0, 0b111, 0b001, 0b010, 0b100, 0b110, 0b101, 0b011_u8];
                 self.plan.nodes[node].after = match self.roll().pick(&links) {
                     0 => Aftermath::Paused,
-                    links => Aftermath::Cut {
+                    links => Aftermath::NetworkPartition {
                         requests: links & 1 != 0,
                         replies: links & 2 != 0,
                         watch: links & 4 != 0,

@@ -61,7 +61,11 @@ impl Nemesis {
     /// What workers write to stays in reach: a cut-off owner can still do harm.
     #[must_use]
     pub fn partitions() -> Self {
-        Self::only(&[FaultClass::Cut, FaultClass::Outage, FaultClass::Delay])
+        Self::only(&[
+            FaultClass::NetworkPartition,
+            FaultClass::Outage,
+            FaultClass::Delay,
+        ])
     }
 
     /// Messages are slow, lost, or carried out though the answer is lost.

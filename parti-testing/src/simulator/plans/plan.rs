@@ -11,7 +11,9 @@ mod details;
 mod faults;
 mod releases;
 
-pub use details::{Aftermath, Denial, Hand, KeyKind, Leave, Loss, Planner, Pools, Target, Weights};
+pub use details::{
+    Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Planner, Pools, Target, Weights,
+};
 pub use faults::Faults;
 pub use releases::Releases;
 
@@ -302,7 +304,7 @@ pub enum Action {
         answers: bool,
     },
     /// Some links of a node are cut.
-    Cut {
+    NetworkPartition {
         /// The node.
         node: usize,
         /// How long.
@@ -323,7 +325,7 @@ pub enum Action {
         for_ms: u64,
     },
     /// A process stands still and runs for a moment, in turn, as a throttled container does.
-    Limp {
+    Throttle {
         /// The node.
         node: usize,
         /// How long this lasts.
@@ -340,7 +342,7 @@ pub enum Action {
     },
     /// The machine of a node is suspended: neither its process nor its clock goes on. The driver
     /// notices it when it wakes up.
-    Freeze {
+    Suspend {
         /// The node.
         node: usize,
         /// How long.
@@ -365,7 +367,7 @@ pub enum Action {
         each_ms: u64,
     },
     /// What is sent to and from a node waits, and arrives all at once.
-    Clog {
+    Stall {
         /// The node.
         node: usize,
         /// How long.
@@ -409,9 +411,9 @@ pub enum Action {
         for_ms: u64,
     },
     /// Somebody who is not part of the group writes into its bucket.
-    Foreign {
+    ExternalWrite {
         /// What.
-        hand: Hand,
+        write: ExternalWrite,
     },
     /// A handler cannot begin with a partition.
     BreakHandler {
@@ -467,13 +469,13 @@ impl Action {
             | Self::Pause { node, .. }
             | Self::Stop { node, .. }
             | Self::ClockJump { node }
-            | Self::Cut { node, .. }
+            | Self::NetworkPartition { node, .. }
             | Self::Deafen { node, .. }
-            | Self::Limp { node, .. }
-            | Self::Freeze { node, .. }
+            | Self::Throttle { node, .. }
+            | Self::Suspend { node, .. }
             | Self::ClockBack { node, .. }
             | Self::Slow { node, .. }
-            | Self::Clog { node, .. }
+            | Self::Stall { node, .. }
             | Self::Reconnect { node, .. }
             | Self::Refresh { node }
             | Self::Trigger { node } => Some(*node),
@@ -487,7 +489,7 @@ impl Action {
             | Self::StuckLeader { .. }
             | Self::SlowStore { .. }
             | Self::PayloadLimit { .. }
-            | Self::Foreign { .. }
+            | Self::ExternalWrite { .. }
             | Self::Weigh { .. } => None,
         }
     }

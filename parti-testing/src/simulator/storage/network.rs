@@ -13,7 +13,7 @@ use parti_core::{
 mod watches;
 
 use crate::kit::kv::Applied;
-use crate::simulator::checks::{Fact, Process};
+use crate::simulator::checks::{AppliedCommit, Fact, Process};
 use crate::simulator::group::node::WatchStage;
 use crate::simulator::group::queue::Item;
 use crate::simulator::group::world::World;
@@ -118,7 +118,7 @@ impl World<'_> {
         let roll = |purpose| self.dice.roll(purpose, who, number);
         let mut dropped = roll(Purpose::RequestDrop).ppm(self.faults.drop_request_ppm);
         let mut arrival = now + self.delay(roll(Purpose::RequestDelay));
-        if let Some(moment) = self.moment(process, roll(Purpose::Hug), answer_by) {
+        if let Some(moment) = self.moment(process, roll(Purpose::AtLimit), answer_by) {
             arrival = moment;
         }
         let late = roll(Purpose::VeryLate);
@@ -136,7 +136,7 @@ impl World<'_> {
         }
         let node = &self.nodes[usize::from(process.node)];
         dropped |= now < node.requests_cut_until;
-        arrival = arrival.max(node.clogged_until);
+        arrival = arrival.max(node.stalled_until);
         if now < node.disconnected_until {
             self.judge.situations.count("flushed_at_reconnect");
             arrival = arrival.max(node.disconnected_until);
@@ -151,7 +151,7 @@ impl World<'_> {
 
     /// A moment at which something ends, or the one before or after, if the roll says so.
     fn moment(&self, process: Process, roll: Roll, answer_by: Instant) -> Option<Instant> {
-        if !roll.ppm(self.faults.hug_ppm) {
+        if !roll.ppm(self.faults.at_limit_ppm) {
             return None;
         }
         let node = &self.nodes[usize::from(process.node)];
@@ -221,16 +221,20 @@ impl World<'_> {
         let node = &self.nodes[usize::from(process.node)];
         let mut dropped = now < node.replies_cut_until || now < node.disconnected_until;
         dropped |= now < node.deaf_until && !matches!(request, StoreOp::Commit { .. });
-        let clogged_until = node.clogged_until;
+        let stalled_until = node.stalled_until;
         let roll = self.dice.roll(Purpose::ReplyDrop, who, number);
         dropped |= roll.ppm(self.faults.drop_reply_ppm);
         let failed = self.dice.roll(Purpose::Fail, who, number);
         dropped |= !failed.ppm(self.faults.fail_ppm)
             && matches!(&result, Err(error) if error.kind == StoreErrorKind::Unknown);
         let delay = self.delay(self.dice.roll(Purpose::ReplyDelay, who, number));
-        let hug = self.dice.roll(Purpose::Hug, who, number).again().again();
+        let hug = self
+            .dice
+            .roll(Purpose::AtLimit, who, number)
+            .again()
+            .again();
         let moment = self.moment(process, hug, answer_by);
-        let at = moment.unwrap_or(now + delay).max(clogged_until);
+        let at = moment.unwrap_or(now + delay).max(stalled_until);
         if dropped || at >= answer_by {
             self.note_unknown(process, &result);
             self.answer(process, op, answer_by, Err(unknown()));
@@ -403,7 +407,12 @@ impl World<'_> {
         for write in &writes {
             self.judge.fold(write.revision.get());
         }
-        self.judge.observe(now, &Fact::Commit { process, writes });
+        let commit = AppliedCommit {
+            at: now,
+            process,
+            writes,
+        };
+        self.judge.observe(now, &Fact::Commit(commit));
         self.fan_out(applied);
     }
 

@@ -115,7 +115,7 @@ const CASES: &[Case] = &[
     },
     Case {
         number: 6,
-        what: "the leader limps and a worker dies",
+        what: "the leader has unsteady contact and a worker dies",
         before: three,
         fault: |world| {
             let leading = leader(world);
@@ -123,7 +123,7 @@ const CASES: &[Case] = &[
             let mine = world.nodes[leading].core.status().worker.expect("an ID");
             world.run_until_written(&session_key(&mine));
         },
-        second: limp,
+        second: unsteady,
         wrong: Wrong::WhileOrphaned,
         names: &[Is::NotJudging, Is::Unowned, Is::LeadersChange],
     },
@@ -246,7 +246,7 @@ fn slow_plans(world: &mut World) {
 }
 
 /// A leader comes to itself often enough to be challenged by nobody, and too seldom to judge.
-fn limp(world: &mut World) {
+fn unsteady(world: &mut World) {
     let leads = |node: &world::Node| node.core.status().is_leader;
     let leading = world.nodes.iter().position(leads).unwrap_or_default();
     let before = world.nodes[leading].cut_off;

@@ -1,7 +1,7 @@
 //! Assignments as a leader sees them, stored whole or in pieces.
 //!
 //! It is separate because a record in pieces is known only when all of it is there. What always holds:
-//! once the view is whole, what is known stays in force, whatever a foreign hand does to its keys.
+//! once the view is whole, what is known stays in force, whatever an external writer does to its keys.
 
 use super::{News, View};
 use crate::link::cx::Cx;

@@ -33,7 +33,7 @@ impl View {
             What::Removed => {
                 self.records.remove(&worker);
             }
-            What::Mended => return,
+            What::Repaired => return,
         }
         self.damaged.remove(&worker);
         self.unread.remove(&worker);

@@ -103,7 +103,7 @@ impl Sees {
     }
 }
 
-/// A record that a foreign hand changed or deleted must not free what the leader has granted.
+/// A record that an external writer changed or deleted must not free what the leader has granted.
 #[test]
 fn once_the_view_is_whole_only_the_leader_writes_and_deletes_assignments() {
     let mut sees = Sees::nothing();
@@ -374,7 +374,7 @@ fn patience_is_the_longer_of_the_grace_and_the_lease_of_the_worker() {
     assert_eq!(
         patience(1, 3, 1),
         (3, 1),
-        "the own lease is longer: that is no reason to wait"
+        "its own lease is longer: that is no reason to wait"
     );
 }
 
@@ -400,7 +400,7 @@ fn only_a_complete_list_with_an_older_revision_contradicts_what_is_known() {
     assert_eq!(shows(3, 5), vanished);
 }
 
-/// What a set-back left over was superseded once: a view that took it for new would free partitions.
+/// What a rollback left over was superseded once: a view that took it for new would free partitions.
 #[test]
 fn a_view_remembers_up_to_which_version_it_distrusts_records() {
     let version = Some(Version::new(7));

@@ -83,7 +83,7 @@ fn take(number: u32, expect: Option<u64>) -> Choice {
 
 /// A slot taken too early makes two processes with one identity; one passed over moves partitions.
 #[test]
-fn ended_seats_come_first_then_unused_then_silent_ones() {
+fn ended_slots_come_first_then_unused_then_silent_ones() {
     let evicted = |silent| SessionStatus::Evicted { silent };
     assert_eq!(check(&[], &Wish::Any, 0), take(0, None));
     assert_eq!(check(&[(0, ACTIVE, 0)], &Wish::Any, 100), take(1, None));
@@ -112,7 +112,7 @@ fn ended_seats_come_first_then_unused_then_silent_ones() {
 /// A replacement that takes the slot of a crashed worker instead lets the hold run out, and the
 /// partitions move after all.
 #[test]
-fn a_held_seat_comes_before_those_of_the_crashed() {
+fn a_held_slot_comes_before_those_of_the_crashed() {
     let evicted = SessionStatus::Evicted { silent: true };
     let hold = Duration::from_secs(1);
     let held = SessionStatus::Released { hold };
@@ -121,7 +121,7 @@ fn a_held_seat_comes_before_those_of_the_crashed() {
     assert_eq!(check(&slots[..2], &Wish::Any, 100), take(0, Some(10)));
 }
 
-/// A worker that was cut off while alive would go on under another ID, and whoever counts its
+/// A worker that was cut off while alive would go on under another ID, and an operator who counts its
 /// failures would lose count.
 #[test]
 fn the_own_former_slot_may_be_taken_at_once() {

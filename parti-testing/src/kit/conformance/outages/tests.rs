@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parti_core::Entry;
 
 use super::*;
-use crate::kit::chaos::{ChaosInjector, Cut, FaultyStore, FaultyStores};
+use crate::kit::chaos::{Blocked, ChaosInjector, FaultyStore, FaultyStores};
 use crate::kit::memory_store::MemoryStore;
 
 /// What a store does wrong over an outage.
@@ -65,7 +65,9 @@ impl Rig for MemoryRig {
     }
 
     async fn freeze(&mut self) -> Result<(), Unable> {
-        let cut = self.chaos.partition_network(&["a".to_owned()], Cut::Both);
+        let cut = self
+            .chaos
+            .partition_network(&["a".to_owned()], Blocked::Both);
         cut.map_err(|error| Unable::Failed(error.to_string()))
     }
 

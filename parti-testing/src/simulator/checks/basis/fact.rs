@@ -11,6 +11,7 @@ use parti_core::{
 };
 
 use crate::simulator::checks::basis::coverage::{Coverage, Stage};
+use crate::simulator::checks::{Check, Findings};
 
 /// One process: the node it runs on and how many ran there before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,15 +80,10 @@ pub enum Fact {
         /// Which.
         process: Process,
     },
-    /// The store applied a commit; who sent it may be gone by now.
-    Commit {
-        /// Who sent it.
-        process: Process,
-        /// What it wrote.
-        writes: Vec<Written>,
-    },
+    /// The store applied a commit.
+    Commit(AppliedCommit),
     /// Somebody who is not part of the group wrote into its bucket.
-    Foreign {
+    External {
         /// What.
         writes: Vec<Written>,
     },
@@ -127,8 +123,6 @@ pub enum Fact {
     Planned {
         /// Whose.
         process: Process,
-        /// The time on its clock.
-        local: Instant,
         /// What was asked, and what the strategy answers.
         planning: Box<Planning>,
     },
@@ -136,8 +130,6 @@ pub enum Fact {
     Proposes {
         /// Whose.
         process: Process,
-        /// The time on its clock.
-        local: Instant,
         /// What.
         proposal: Box<Proposal>,
     },
@@ -146,20 +138,14 @@ pub enum Fact {
         /// Whose.
         process: Process,
         /// What.
-        grants: Vec<Grant>,
-        /// The time on its clock.
-        local: Instant,
-        /// The deadline of its session on its clock.
-        deadline: Option<Instant>,
+        assigned: Assigned,
     },
     /// A core asked to end processing.
     Revoke {
         /// Whose.
         process: Process,
-        /// What.
-        grants: Vec<Grant>,
-        /// Why.
-        cause: RevokeCause,
+        /// What, and why.
+        revoked: Revoked,
     },
     /// The processing of partitions ended.
     Released {
@@ -179,18 +165,8 @@ pub enum Fact {
     Settled {
         /// Whose.
         process: Process,
-        /// The time on its clock.
-        local: Instant,
-        /// The deadline of its session on its clock.
-        deadline: Option<Instant>,
-        /// The deadline in true time.
-        until: Option<Instant>,
-        /// When it wants to be woken.
-        wake: Option<Wake>,
-        /// How many effects there were.
-        effects: usize,
-        /// What a caller would read now; left out when nothing can have changed.
-        status: Option<Box<Status>>,
+        /// How.
+        end: StepEnd,
     },
     /// A core panicked.
     Panicked {
@@ -209,88 +185,142 @@ pub enum Fact {
     Over(Coverage),
 }
 
-/// What a fact is about, without its details: checkers name what they look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// [`Fact::Began`].
-    Began,
-    /// [`Fact::Ended`].
-    Ended,
-    /// [`Fact::Commit`].
-    Commit,
-    /// [`Fact::Foreign`].
-    Foreign,
-    /// [`Fact::Step`].
-    Step,
-    /// [`Fact::Heard`].
-    Heard,
-    /// [`Fact::Asked`].
-    Asked,
-    /// [`Fact::Request`].
-    Request,
-    /// [`Fact::Planned`].
-    Planned,
-    /// [`Fact::Proposes`].
-    Proposes,
-    /// [`Fact::Assign`].
-    Assign,
-    /// [`Fact::Revoke`].
-    Revoke,
-    /// [`Fact::Released`].
-    Released,
-    /// [`Fact::Notice`].
-    Notice,
-    /// [`Fact::Settled`].
-    Settled,
-    /// [`Fact::Panicked`].
-    Panicked,
-    /// [`Fact::Healed`].
-    Healed,
-    /// [`Fact::Milestone`].
-    Milestone,
-    /// [`Fact::Due`].
-    Due,
-    /// [`Fact::Over`].
-    Over,
-}
-
-impl Kind {
-    /// How many kinds there are.
-    pub const COUNT: usize = Self::Over as usize + 1;
-}
-
 impl Fact {
-    /// What it is about.
+    /// How many kinds of facts are frequent.
+    pub const FREQUENT: usize = 6;
+
+    /// The number of its kind, if there are many of it: whoever [ignores](Findings::ignore) one is not
+    /// told of others.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn frequent(&self) -> Option<usize> {
         match self {
-            Self::Began { .. } => Kind::Began,
-            Self::Ended { .. } => Kind::Ended,
-            Self::Commit { .. } => Kind::Commit,
-            Self::Foreign { .. } => Kind::Foreign,
-            Self::Step { .. } => Kind::Step,
-            Self::Heard { .. } => Kind::Heard,
-            Self::Asked { .. } => Kind::Asked,
-            Self::Request { .. } => Kind::Request,
-            Self::Planned { .. } => Kind::Planned,
-            Self::Proposes { .. } => Kind::Proposes,
-            Self::Assign { .. } => Kind::Assign,
-            Self::Revoke { .. } => Kind::Revoke,
-            Self::Released { .. } => Kind::Released,
-            Self::Notice { .. } => Kind::Notice,
-            Self::Settled { .. } => Kind::Settled,
-            Self::Panicked { .. } => Kind::Panicked,
-            Self::Healed => Kind::Healed,
-            Self::Milestone(..) => Kind::Milestone,
-            Self::Due(..) => Kind::Due,
-            Self::Over(..) => Kind::Over,
+            Self::Step { .. } => Some(0),
+            Self::Settled { .. } => Some(1),
+            Self::Request { .. } => Some(2),
+            Self::Heard { .. } => Some(3),
+            Self::Commit(_) => Some(4),
+            Self::Notice { .. } => Some(5),
+            Self::Began { .. }
+            | Self::Ended { .. }
+            | Self::External { .. }
+            | Self::Asked { .. }
+            | Self::Planned { .. }
+            | Self::Proposes { .. }
+            | Self::Assign { .. }
+            | Self::Revoke { .. }
+            | Self::Released { .. }
+            | Self::Panicked { .. }
+            | Self::Healed
+            | Self::Milestone(..)
+            | Self::Due(_)
+            | Self::Over(_) => None,
         }
     }
+
+    /// Calls the method of a checker that is for this fact.
+    #[inline]
+    pub fn tell(&self, at: Instant, check: &mut dyn Check, findings: &mut Findings) {
+        findings.begin(at);
+        match self {
+            Self::Began { process } => check.on_began(*process),
+            Self::Ended { process } => check.on_ended(*process),
+            Self::Commit(commit) => check.on_commit(commit.process, &commit.writes, findings),
+            Self::External { writes } => check.on_external(at, writes),
+            Self::Step {
+                process,
+                local,
+                created,
+            } => check.on_step(*process, *local, *created, findings),
+            Self::Heard {
+                process,
+                local,
+                revision,
+                watched,
+            } => check.on_heard(*process, *local, *revision, *watched, findings),
+            Self::Asked { process, request } => check.on_asked(*process, *request),
+            Self::Request { process } => check.on_request(*process, findings),
+            Self::Planned { process, planning } => check.on_planned(*process, planning, findings),
+            Self::Proposes { process, proposal } => {
+                check.on_proposes(*process, proposal, findings);
+            }
+            Self::Assign { process, assigned } => {
+                check.on_assign(*process, assigned, findings);
+            }
+            Self::Revoke { process, revoked } => check.on_revoke(*process, revoked, findings),
+            Self::Released { process, grants } => check.on_released(*process, grants),
+            Self::Notice { process, notice } => check.on_notice(*process, notice, findings),
+            Self::Settled { process, end } => check.on_settled(*process, end, findings),
+            Self::Panicked { process, message } => check.on_panicked(*process, message, findings),
+            Self::Healed => check.on_healed(),
+            Self::Milestone(stage, coverage) => check.on_milestone(*stage, coverage, findings),
+            Self::Due(coverage) => check.on_due(coverage, findings),
+            Self::Over(coverage) => check.on_over(coverage, findings),
+        }
+    }
+}
+
+/// A commit that the store applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppliedCommit {
+    /// When, in true time.
+    pub at: Instant,
+    /// Who sent it; it may be gone by now.
+    pub process: Process,
+    /// What it wrote.
+    pub writes: Vec<Written>,
+}
+
+impl AppliedCommit {
+    /// The revision of the last write.
+    #[must_use]
+    pub fn last_revision(&self) -> Revision {
+        let revisions = self.writes.iter().map(|write| write.revision);
+        revisions.max().unwrap_or_default()
+    }
+}
+
+/// What a core was asked to begin with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assigned {
+    /// What.
+    pub grants: Vec<Grant>,
+    /// The time on the clock of the process.
+    pub local: Instant,
+    /// The deadline of its session on its clock.
+    pub deadline: Option<Instant>,
+}
+
+/// What a core was asked to end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revoked {
+    /// What.
+    pub grants: Vec<Grant>,
+    /// Why.
+    pub cause: RevokeCause,
+}
+
+/// How a step of a core ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepEnd {
+    /// The time on the clock of the process.
+    pub local: Instant,
+    /// The deadline of its session on its clock.
+    pub deadline: Option<Instant>,
+    /// The deadline in true time.
+    pub until: Option<Instant>,
+    /// When it wants to be woken.
+    pub wake: Option<Wake>,
+    /// How many effects there were.
+    pub effects: usize,
+    /// What a caller would read now; left out when nothing can have changed.
+    pub status: Option<Box<Status>>,
 }
 
 /// A plan that was asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planning {
+    /// The time on the clock of the process.
+    pub local: Instant,
     /// Who plans.
     pub strategy: StrategyId,
     /// What was asked.
@@ -302,6 +332,8 @@ pub struct Planning {
 /// A commit of `head` on its way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proposal {
+    /// The time on the clock of the process.
+    pub local: Instant,
     /// The write; sent again, it keeps its name.
     pub write: WriteId,
     /// What `head` is to be.

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Written};
+use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, StepEnd, Written};
 use parti_core::{
-    Epoch, Grant, Instant, Key, Notice, PartitionKey, Record, RevokeCause, Token, Version, WorkerId,
+    Epoch, Grant, Key, Notice, PartitionKey, Record, RevokeCause, Token, Version, WorkerId,
 };
 
 #[derive(Debug, Default)]
@@ -34,46 +34,6 @@ pub(in crate::simulator) struct Fold {
 }
 
 impl Fold {
-    fn commit(&mut self, writes: &[Written]) {
-        for write in writes {
-            if let (Key::Assignment(worker), Some(Record::Assignment(record))) =
-                (&write.key, write.record())
-            {
-                let granted = record.granted.iter();
-                let granted = granted.map(|grant| (grant.partition.clone(), grant.token));
-                self.records
-                    .entry((worker.clone(), record.epoch))
-                    .or_default()
-                    .insert(record.version, granted.collect());
-            }
-        }
-    }
-
-    fn notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
-        let folded = self.processes.entry(process).or_default();
-        if let Notice::Claimed { worker, epoch, .. } = notice {
-            folded.seat = Some((worker.clone(), *epoch));
-            folded.suspended = false;
-            self.records
-                .retain(|(of, at), _| of != worker || at >= epoch);
-        } else if let Notice::AssignmentChanged {
-            version,
-            added,
-            removed,
-            total,
-        } = notice
-        {
-            if (folded.total + added).checked_sub(*removed) != Some(*total) {
-                let before = folded.total;
-                findings.report(format!(
-                    "{process} had {before}, gained {added}, lost {removed} and says {total}"
-                ));
-            }
-            folded.total = *total;
-            folded.version = Some(*version);
-        }
-    }
-
     /// Compares at the end of a step that changed something.
     fn settle(&mut self, process: Process, findings: &mut Findings) {
         let Some(folded) = self.processes.get_mut(&process) else {
@@ -116,74 +76,81 @@ impl Fold {
             ));
         }
     }
+}
 
-    fn revoke(&mut self, process: Process, grants: &[Grant], cause: RevokeCause) {
+impl Check for Fold {
+    fn on_commit(&mut self, _: Process, writes: &[Written], _: &mut Findings) {
+        for write in writes {
+            if let (Key::Assignment(worker), Some(Record::Assignment(record))) =
+                (&write.key, write.record())
+            {
+                let granted = record.granted.iter();
+                let granted = granted.map(|grant| (grant.partition.clone(), grant.token));
+                self.records
+                    .entry((worker.clone(), record.epoch))
+                    .or_default()
+                    .insert(record.version, granted.collect());
+            }
+        }
+    }
+
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, _: &mut Findings) {
+        let folded = self.processes.entry(process).or_default();
+        folded.suspended = false;
+        for grant in &assigned.grants {
+            folded.assigned.insert(grant.partition.clone(), grant.token);
+        }
+    }
+
+    fn on_revoke(&mut self, process: Process, revoked: &Revoked, _: &mut Findings) {
+        let cause = revoked.cause;
         let folded = self.processes.entry(process).or_default();
         folded.suspended |= cause != RevokeCause::Reassigned;
-        for grant in grants {
+        for grant in &revoked.grants {
             folded.assigned.remove(&grant.partition);
             folded.ending.insert(grant.partition.clone());
         }
     }
-}
 
-impl Check for Fold {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Commit,
-            Kind::Assign,
-            Kind::Revoke,
-            Kind::Released,
-            Kind::Notice,
-            Kind::Settled,
-            Kind::Ended,
-        ]
+    fn on_released(&mut self, process: Process, grants: &[Grant]) {
+        let folded = self.processes.entry(process).or_default();
+        for grant in grants {
+            folded.ending.remove(&grant.partition);
+        }
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Commit { writes, .. } => self.commit(writes),
-            Fact::Assign {
-                process, grants, ..
-            } => {
-                let folded = self.processes.entry(*process).or_default();
-                folded.suspended = false;
-                for grant in grants {
-                    folded.assigned.insert(grant.partition.clone(), grant.token);
-                }
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        let folded = self.processes.entry(process).or_default();
+        if let Notice::Claimed { worker, epoch, .. } = notice {
+            folded.seat = Some((worker.clone(), *epoch));
+            folded.suspended = false;
+            self.records
+                .retain(|(of, at), _| of != worker || at >= epoch);
+        } else if let Notice::AssignmentChanged {
+            version,
+            added,
+            removed,
+            total,
+        } = notice
+        {
+            if (folded.total + added).checked_sub(*removed) != Some(*total) {
+                let before = folded.total;
+                findings.report(format!(
+                    "{process} had {before}, gained {added}, lost {removed} and says {total}"
+                ));
             }
-            Fact::Revoke {
-                process,
-                grants,
-                cause,
-            } => self.revoke(*process, grants, *cause),
-            Fact::Released { process, grants } => {
-                let folded = self.processes.entry(*process).or_default();
-                for grant in grants {
-                    folded.ending.remove(&grant.partition);
-                }
-            }
-            Fact::Notice { process, notice } => self.notice(*process, notice, findings),
-            Fact::Settled {
-                process, effects, ..
-            } if *effects > 0 => self.settle(*process, findings),
-            Fact::Ended { process } => {
-                self.processes.remove(process);
-            }
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+            folded.total = *total;
+            folded.version = Some(*version);
         }
+    }
+
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        if end.effects > 0 {
+            self.settle(process, findings);
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.processes.remove(&process);
     }
 }

@@ -7,20 +7,9 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use parti_core::{Epoch, Instant, Key, Record, Revision, SessionStatus, WorkerId};
+use parti_core::{Epoch, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId};
 
-use crate::simulator::checks::{Fact, Kind, Process, Rules, Written};
-
-/// What a checker of decisions looks at: what is heard, and what is planned and sent upon it.
-pub(in crate::simulator) const DECISIONS: &[Kind] = &[
-    Kind::Commit,
-    Kind::Foreign,
-    Kind::Heard,
-    Kind::Notice,
-    Kind::Ended,
-    Kind::Planned,
-    Kind::Proposes,
-];
+use crate::simulator::checks::{Check, Findings, Process, Rules, Written};
 
 /// A write of a session, as the store applied it.
 #[derive(Clone, Debug)]
@@ -95,53 +84,6 @@ impl Hearing {
         self.ears.get(&process)
     }
 
-    pub(in crate::simulator) fn take_in(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Commit { process, writes } => {
-                for write in writes {
-                    self.note(*process, write);
-                }
-            }
-            Fact::Foreign { writes } => {
-                for write in writes {
-                    self.note_foreign(write);
-                }
-            }
-            Fact::Heard {
-                process,
-                local,
-                revision,
-                watched,
-            } => self.hear(*process, *local, *revision, *watched),
-            Fact::Notice {
-                process,
-                notice: parti_core::Notice::Claimed { .. },
-            } => {
-                // A new session begins with a contact of its own.
-                self.ears.entry(*process).or_default().contact = None;
-            }
-            Fact::Ended { process } => {
-                self.ears.remove(process);
-            }
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
-        }
-    }
-
     fn note(&mut self, by: Process, write: &Written) {
         let (Key::Session(worker), Some(Record::Session(record))) = (&write.key, write.record())
         else {
@@ -162,7 +104,7 @@ impl Hearing {
     }
 
     /// What somebody else wrote over a session is silent like any other, and takes no part.
-    fn note_foreign(&mut self, write: &Written) {
+    fn note_external(&mut self, write: &Written) {
         let Key::Session(worker) = &write.key else {
             return;
         };
@@ -193,8 +135,29 @@ impl Hearing {
         }
         self.notes[index] = Some(note);
     }
+}
 
-    fn hear(&mut self, process: Process, local: Instant, revision: Revision, watched: bool) {
+impl Check for Hearing {
+    fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
+        for write in writes {
+            self.note(process, write);
+        }
+    }
+
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
+        for write in writes {
+            self.note_external(write);
+        }
+    }
+
+    fn on_heard(
+        &mut self,
+        process: Process,
+        local: Instant,
+        revision: Revision,
+        watched: bool,
+        _: &mut Findings,
+    ) {
         let note = self.notes.get(revision.get() as usize);
         let Some(note) = note.and_then(Option::as_ref) else {
             return;
@@ -225,6 +188,17 @@ impl Hearing {
                 ear.sessions.insert(note.worker.clone(), heard);
             }
         }
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        if let Notice::Claimed { .. } = notice {
+            // A new session begins with a contact of its own.
+            self.ears.entry(process).or_default().contact = None;
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.ears.remove(&process);
     }
 }
 

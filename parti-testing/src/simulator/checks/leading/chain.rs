@@ -1,6 +1,6 @@
 //! S7: applied writes of `head` form one chain, and assignments are written only together with it.
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Value};
+use crate::simulator::checks::{Check, Findings, Process, Value, Written};
 use parti_core::{Expect, Instant, Key, Record, Revision, Term, Version};
 
 #[derive(Debug, Default)]
@@ -14,31 +14,8 @@ pub(in crate::simulator) struct Chain {
     broken: bool,
 }
 
-impl Chain {
-    fn note_foreign(&mut self, fact: &Fact) {
-        let Fact::Foreign { writes } = fact else {
-            return;
-        };
-        self.broken |= writes.iter().any(|write| write.key == Key::Head);
-        let mut deletions = writes
-            .iter()
-            .filter(|write| write.key == Key::Head && write.value == Value::Tombstone);
-        if let Some(write) = deletions.next_back() {
-            self.deleted = write.revision;
-        }
-    }
-}
-
 impl Check for Chain {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Foreign]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Commit { process, writes } = fact else {
-            self.note_foreign(fact);
-            return;
-        };
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         let mut version = None;
         for write in writes.iter().filter(|write| write.key == Key::Head) {
             let conditional = match write.expect {
@@ -74,6 +51,16 @@ impl Check for Chain {
                     "{process} wrote {} of version {} in a commit with the head version {version:?}",
                     write.name, record.version
                 ));
+            }
+        }
+    }
+
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
+        let heads = writes.iter().filter(|write| write.key == Key::Head);
+        for write in heads {
+            self.broken = true;
+            if write.value == Value::Tombstone {
+                self.deleted = write.revision;
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Rules};
+use crate::simulator::checks::{Check, Findings, Process, Rules, Written};
 use parti_core::{Cause, Head, Instant, Key, Record, Version};
 
 #[derive(Debug)]
@@ -25,21 +25,8 @@ impl Cooldown {
 }
 
 impl Check for Cooldown {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Foreign]
-    }
-
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        if let Fact::Foreign { writes } = fact {
-            // Only `head` says when the last rebalance was.
-            if writes.iter().any(|write| write.key == Key::Head) {
-                self.last = None;
-            }
-            return;
-        }
-        let Fact::Commit { process, writes } = fact else {
-            return;
-        };
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
         for write in writes {
             let Some(Record::Head(head)) = write.record() else {
                 continue;
@@ -58,6 +45,13 @@ impl Check for Cooldown {
                     head.version
                 ));
             }
+        }
+    }
+
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
+        // Only `head` says when the last rebalance was.
+        if writes.iter().any(|write| write.key == Key::Head) {
+            self.last = None;
         }
     }
 }

@@ -6,8 +6,7 @@
 use core::time::Duration;
 
 use crate::simulator::checks::basis::ledger::{Ledger, NewGrant};
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Rules};
-use parti_core::Instant;
+use crate::simulator::checks::{AppliedCommit, Check, Findings, Process, Rules, Written};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct Justified {
@@ -27,30 +26,11 @@ impl Justified {
 }
 
 impl Check for Justified {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit]
-    }
-
-    fn lose_history(&mut self, kept: &[(Instant, Fact)]) {
-        let mut ledger = Ledger::default();
-        for (at, fact) in kept {
-            if let Fact::Commit { process, writes } = fact {
-                ledger.take_in(*at, self.lease, *process, writes);
-            }
-        }
-        if kept.is_empty() {
-            self.ledgers.clear();
-        }
-        self.ledgers.insert(0, ledger);
-    }
-
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Commit { process, writes } = fact else {
-            return;
-        };
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
         let mut found: Vec<Vec<NewGrant>> = Vec::new();
         for ledger in &mut self.ledgers {
-            found.push(ledger.take_in(at, self.lease, *process, writes));
+            found.push(ledger.take_in(at, self.lease, process, writes));
         }
         let Some((present, earlier)) = found.split_first() else {
             return;
@@ -68,5 +48,16 @@ impl Check for Justified {
                 ));
             }
         }
+    }
+
+    fn lose_history(&mut self, kept: &[AppliedCommit]) {
+        let mut ledger = Ledger::default();
+        for commit in kept {
+            ledger.take_in(commit.at, self.lease, commit.process, &commit.writes);
+        }
+        if kept.is_empty() {
+            self.ledgers.clear();
+        }
+        self.ledgers.insert(0, ledger);
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Proposal};
-use parti_core::{Expect, Instant, Notice, Revision};
+use crate::simulator::checks::{Check, Findings, Process, Proposal};
+use parti_core::{Expect, Notice, Revision};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Monotone {
     expected: BTreeMap<Process, BTreeMap<String, Revision>>,
 }
 
-impl Monotone {
-    fn propose(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
+impl Check for Monotone {
+    fn on_proposes(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
         let expected = self.expected.entry(process).or_default();
         for (key, expect) in &proposal.expects {
             let Expect::Revision(revision) = *expect else {
@@ -26,43 +26,14 @@ impl Monotone {
             *known = revision;
         }
     }
-}
 
-impl Check for Monotone {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Proposes, Kind::Ended, Kind::Notice]
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        if let Notice::Claimed { .. } = notice {
+            self.expected.remove(&process);
+        }
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Proposes {
-                process, proposal, ..
-            } => self.propose(*process, proposal, findings),
-            Fact::Ended { process }
-            | Fact::Notice {
-                process,
-                notice: Notice::Claimed { .. },
-            } => {
-                self.expected.remove(process);
-            }
-            Fact::Began { .. }
-            | Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
-        }
+    fn on_ended(&mut self, process: Process) {
+        self.expected.remove(&process);
     }
 }

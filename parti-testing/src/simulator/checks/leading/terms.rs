@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
+use crate::simulator::checks::{Check, Findings, Process, Written};
 use parti_core::{Instant, Key, Nonce, Record, Term};
 
 #[derive(Debug, Default)]
@@ -11,25 +11,12 @@ pub(in crate::simulator) struct Terms {
 }
 
 impl Check for Terms {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Foreign]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        if let Fact::Foreign { writes } = fact
-            && writes.iter().any(|write| write.key == Key::Head)
-        {
-            // Whoever leads next may not know which terms there were.
-            self.owners.clear();
-        }
-        let Fact::Commit { process, writes } = fact else {
-            return;
-        };
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         for write in writes {
             let Some(Record::Head(head)) = write.record() else {
                 continue;
             };
-            let writer = (head.write.nonce, *process);
+            let writer = (head.write.nonce, process);
             let owner = *self.owners.entry(head.term).or_insert(writer);
             if owner != writer {
                 findings.report(format!(
@@ -37,6 +24,13 @@ impl Check for Terms {
                     writer.0, head.version, head.term, owner.1, owner.0
                 ));
             }
+        }
+    }
+
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
+        if writes.iter().any(|write| write.key == Key::Head) {
+            // Whoever leads next may not know which terms there were.
+            self.owners.clear();
         }
     }
 }

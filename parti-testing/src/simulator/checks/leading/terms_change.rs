@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules, Written};
+use crate::simulator::checks::{AppliedCommit, Check, Findings, Process, Rules, Written};
 use parti_core::{Instant, Key, Notice, Record, StepDownReason, Version, WorkerId};
 
 /// What a simulated source says when it is down for everybody.
@@ -25,10 +25,7 @@ pub(in crate::simulator) struct SourceIsNoReason {
 }
 
 impl SourceIsNoReason {
-    fn take_in(&mut self, fact: &Fact) {
-        let (Fact::Commit { writes, .. } | Fact::Foreign { writes }) = fact else {
-            return;
-        };
+    fn take_in(&mut self, writes: &[Written]) {
         for write in writes {
             if write.key == Key::Head {
                 self.planned = matches!(write.record(),
@@ -48,40 +45,33 @@ impl SourceIsNoReason {
 }
 
 impl Check for SourceIsNoReason {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Foreign, Kind::Notice]
+    fn on_commit(&mut self, _: Process, writes: &[Written], _: &mut Findings) {
+        self.take_in(writes);
     }
 
-    fn lose_history(&mut self, kept: &[(Instant, Fact)]) {
-        self.granted.clear();
-        self.planned = false;
-        kept.iter().for_each(|(_, fact)| self.take_in(fact));
+    fn on_external(&mut self, _: Instant, writes: &[Written]) {
+        self.take_in(writes);
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        self.take_in(fact);
-        if let Fact::Notice {
-            process,
-            notice: Notice::RecordIgnored { .. },
-        } = fact
-        {
-            self.puzzled.insert(*process);
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        if let Notice::RecordIgnored { .. } = notice {
+            self.puzzled.insert(process);
         }
-        if let Fact::Notice {
-            process,
-            notice:
-                Notice::LeadershipLost {
-                    reason: StepDownReason::Failing(last),
-                    ..
-                },
-        } = fact
+        if let Notice::LeadershipLost { reason, .. } = notice
+            && let StepDownReason::Failing(last) = reason
             && last.contains(SOURCE_DOWN)
             && self.planned
             && !self.granted.is_empty()
-            && !self.puzzled.contains(process)
+            && !self.puzzled.contains(&process)
         {
             findings.report(format!("{process} gives up its office: {last}"));
         }
+    }
+
+    fn lose_history(&mut self, kept: &[AppliedCommit]) {
+        self.granted.clear();
+        self.planned = false;
+        kept.iter().for_each(|commit| self.take_in(&commit.writes));
     }
 }
 
@@ -120,14 +110,8 @@ impl ColdStartEnds {
 }
 
 impl Check for ColdStartEnds {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit]
-    }
-
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Commit { writes, .. } = fact else {
-            return;
-        };
+    fn on_commit(&mut self, _: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
         self.take_in(at, writes);
         if self.done {
             return;

@@ -5,10 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Rules, Value, Written};
-use parti_core::{
-    AssignmentRecord, Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId,
-};
+use crate::simulator::checks::{Check, Findings, Process, Rules, Value, Written};
+use parti_core::{AssignmentRecord, Epoch, Key, Mode, PartitionKey, Record, Token, WorkerId};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct WellFormed {
@@ -30,14 +28,7 @@ impl WellFormed {
 }
 
 impl Check for WellFormed {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Commit { process, writes } = fact else {
-            return;
-        };
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         let mut changed = Vec::new();
         for write in writes {
             if let Value::Undecodable(reason) = &write.value {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::checks::basis::hearing::{Ear, Hearing};
 use crate::simulator::checks::{
-    Check, Eviction, Fact, Findings, Kind, Process, Proposal, Rules, Written,
+    Check, Eviction, Findings, Planning, Process, Proposal, Rules, StepEnd, Written,
 };
 use parti_core::{
     Cause, Epoch, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId, WriteId,
@@ -135,7 +135,7 @@ impl Window {
         }
     }
 
-    fn on_notice(&mut self, process: Process, notice: &Notice) {
+    fn note(&mut self, process: Process, notice: &Notice) {
         if matches!(notice, Notice::LeadershipGained { .. }) {
             let office = Office {
                 gained: Instant::FAR_FUTURE,
@@ -317,75 +317,69 @@ fn present(ear: Option<&Ear>, evictions: &[Eviction]) -> BTreeSet<WorkerId> {
 }
 
 impl Check for Window {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Commit,
-            Kind::Foreign,
-            Kind::Heard,
-            Kind::Notice,
-            Kind::Ended,
-            Kind::Planned,
-            Kind::Proposes,
-            Kind::Settled,
-        ]
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
+        self.hearing.on_commit(process, writes, findings);
+        self.commit(at, process, writes);
     }
 
-    fn observe(&mut self, now: Instant, fact: &Fact, findings: &mut Findings) {
-        self.hearing.take_in(fact);
-        match fact {
-            Fact::Settled { process, local, .. } if !self.gaining.is_empty() => {
-                self.gaining.retain(|gaining| gaining != process);
-                if let Some(office) = self.offices.get_mut(process)
-                    && office.gained == Instant::FAR_FUTURE
-                {
-                    office.gained = *local;
-                }
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        self.hearing.on_external(at, writes);
+        // Whoever leads next may not know of that record.
+        for write in writes {
+            if let Key::Assignment(worker) = &write.key {
+                self.recorded.remove(worker);
             }
-            Fact::Commit { process, writes } => self.commit(now, *process, writes),
-            Fact::Foreign { writes } => {
-                // Whoever leads next may not know of that record.
-                for write in writes {
-                    if let Key::Assignment(worker) = &write.key {
-                        self.recorded.remove(worker);
-                    }
-                }
-                self.note_cold(now);
-            }
-            Fact::Notice { process, notice } => self.on_notice(*process, notice),
-            Fact::Planned {
-                process,
-                local,
-                planning,
-            } => {
-                let workers = planning.input.workers.as_slice().iter();
-                let workers = workers.map(|worker| worker.id.clone()).collect();
-                self.decide(now, *process, *local, workers);
-            }
-            Fact::Proposes {
-                process, proposal, ..
-            } => {
-                if let Some(reason) = self.propose(*process, proposal, findings) {
-                    findings.report(reason);
-                }
-            }
-            Fact::Ended { process } => {
-                self.offices.remove(process);
-                self.unread.remove(process);
-            }
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
         }
+        self.note_cold(at);
+    }
+
+    fn on_heard(
+        &mut self,
+        process: Process,
+        local: Instant,
+        revision: Revision,
+        watched: bool,
+        findings: &mut Findings,
+    ) {
+        self.hearing
+            .on_heard(process, local, revision, watched, findings);
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        self.hearing.on_notice(process, notice, findings);
+        self.note(process, notice);
+    }
+
+    fn on_planned(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {
+        let at = findings.now();
+        let local = planning.local;
+        let workers = planning.input.workers.as_slice().iter();
+        let workers = workers.map(|worker| worker.id.clone()).collect();
+        self.decide(at, process, local, workers);
+    }
+
+    fn on_proposes(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
+        if let Some(reason) = self.propose(process, proposal, findings) {
+            findings.report(reason);
+        }
+    }
+
+    fn on_settled(&mut self, process: Process, end: &StepEnd, _: &mut Findings) {
+        if self.gaining.is_empty() {
+            return;
+        }
+        self.gaining.retain(|gaining| *gaining != process);
+        if let Some(office) = self.offices.get_mut(&process)
+            && office.gained == Instant::FAR_FUTURE
+        {
+            office.gained = end.local;
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.hearing.on_ended(process);
+        self.offices.remove(&process);
+        self.unread.remove(&process);
     }
 }

@@ -3,92 +3,62 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Instant, Notice, PartitionKey, Token};
+use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked};
+use parti_core::{Grant, Notice, PartitionKey, Token};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum CallbackStage {
     Assigned,
     Revoking,
 }
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Callbacks {
-    stages: BTreeMap<Process, BTreeMap<PartitionKey, (Stage, Token)>>,
+    stages: BTreeMap<Process, BTreeMap<PartitionKey, (CallbackStage, Token)>>,
 }
 
 impl Check for Callbacks {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Ended,
-            Kind::Assign,
-            Kind::Revoke,
-            Kind::Released,
-            Kind::Notice,
-        ]
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
+        let stages = self.stages.entry(process).or_default();
+        for grant in &assigned.grants {
+            let next = (CallbackStage::Assigned, grant.token);
+            if let Some(before) = stages.insert(grant.partition.clone(), next) {
+                findings.report(format!("{process} assigns {grant:?} while {before:?}"));
+            }
+        }
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Ended { process } => {
-                self.stages.remove(process);
+    fn on_revoke(&mut self, process: Process, revoked: &Revoked, findings: &mut Findings) {
+        let stages = self.stages.entry(process).or_default();
+        for grant in &revoked.grants {
+            let next = (CallbackStage::Revoking, grant.token);
+            let before = stages.insert(grant.partition.clone(), next);
+            if before != Some((CallbackStage::Assigned, grant.token)) {
+                findings.report(format!("{process} revokes {grant:?} while {before:?}"));
             }
-            Fact::Assign {
-                process, grants, ..
-            } => {
-                let stages = self.stages.entry(*process).or_default();
-                for grant in grants {
-                    let next = (Stage::Assigned, grant.token);
-                    if let Some(before) = stages.insert(grant.partition.clone(), next) {
-                        findings.report(format!("{process} assigns {grant:?} while {before:?}"));
-                    }
-                }
-            }
-            Fact::Revoke {
-                process, grants, ..
-            } => {
-                let stages = self.stages.entry(*process).or_default();
-                for grant in grants {
-                    let next = (Stage::Revoking, grant.token);
-                    let before = stages.insert(grant.partition.clone(), next);
-                    if before != Some((Stage::Assigned, grant.token)) {
-                        findings.report(format!("{process} revokes {grant:?} while {before:?}"));
-                    }
-                }
-            }
-            Fact::Released { process, grants } => {
-                let stages = self.stages.entry(*process).or_default();
-                for grant in grants {
-                    stages.remove(&grant.partition);
-                }
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::Stopped { errors },
-            } => {
-                let mut held = self.stages.remove(process).unwrap_or_default();
-                // A callback that does not return is given up, and said so.
-                held.retain(|_, (stage, _)| errors.is_empty() || *stage == Stage::Assigned);
-                if !held.is_empty() {
-                    findings.report(format!("{process} has stopped and still holds {held:?}"));
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Request { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
         }
+    }
+
+    fn on_released(&mut self, process: Process, grants: &[Grant]) {
+        let stages = self.stages.entry(process).or_default();
+        for grant in grants {
+            stages.remove(&grant.partition);
+        }
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        let Notice::Stopped { errors } = notice else {
+            return;
+        };
+        let mut held = self.stages.remove(&process).unwrap_or_default();
+        // A callback that does not return is given up, and said so.
+        held.retain(|_, (stage, _)| errors.is_empty() || *stage == CallbackStage::Assigned);
+        if !held.is_empty() {
+            findings.report(format!("{process} has stopped and still holds {held:?}"));
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.stages.remove(&process);
     }
 }

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use crate::simulator::checks::ownership::misfits::futile;
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Instant, Key, NO_OWNER, Notice, ParkReason, PartitionKey, Record, WorkerId};
+use crate::simulator::checks::{Check, Findings, Planning, Process, Written};
+use parti_core::{Key, NO_OWNER, Notice, ParkReason, PartitionKey, Record, WorkerId};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Complete {
@@ -45,36 +45,29 @@ impl Complete {
 }
 
 impl Check for Complete {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Planned, Kind::Notice]
+    fn on_planned(&mut self, process: Process, planning: &Planning, _: &mut Findings) {
+        let workers = planning.input.workers.as_slice();
+        let takers = workers.iter().any(|worker| worker.capacity > 0);
+        let owners = planning.owners.iter().flatten();
+        let unplaced = owners.filter(|owner| **owner == NO_OWNER).count() as u32;
+        self.plans
+            .insert(process, (workers.len(), takers, unplaced));
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        if let Fact::Planned {
-            process, planning, ..
-        } = fact
-        {
-            let workers = planning.input.workers.as_slice();
-            let takers = workers.iter().any(|worker| worker.capacity > 0);
-            let owners = planning.owners.iter().flatten();
-            let unplaced = owners.filter(|owner| **owner == NO_OWNER).count() as u32;
-            self.plans
-                .insert(*process, (workers.len(), takers, unplaced));
-        }
-        if let Fact::Notice {
-            process,
-            notice:
-                Notice::StepFailed { .. }
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        let given_up = matches!(
+            notice,
+            Notice::StepFailed { .. }
                 | Notice::PlanUnchanged { .. }
                 | Notice::EvictionAverted { .. }
-                | Notice::LeadershipLost { .. },
-        } = fact
-        {
-            self.plans.remove(process);
+                | Notice::LeadershipLost { .. }
+        );
+        if given_up {
+            self.plans.remove(&process);
         }
-        let Fact::Commit { process, writes } = fact else {
-            return;
-        };
+    }
+
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         let mut finished = None;
         for write in writes {
             match (&write.key, write.record()) {
@@ -90,7 +83,7 @@ impl Check for Complete {
                 (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
                     // Without a plan there was nobody to give anything to. A plan made before for
                     // others was given up.
-                    let plan = self.plans.remove(process);
+                    let plan = self.plans.remove(&process);
                     let plan =
                         plan.filter(|plan| (plan.0, plan.1) == (head.workers as usize, true));
                     let plan = plan.filter(|_| head.unfinished == 0);

@@ -7,8 +7,8 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules};
-use parti_core::{Instant, PartitionKey};
+use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, Rules, StepEnd};
+use parti_core::{Grant, Instant, PartitionKey};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct Drain {
@@ -28,90 +28,51 @@ impl Drain {
             running: BTreeMap::new(),
         }
     }
-
-    fn begin(
-        &mut self,
-        at: Instant,
-        process: Process,
-        partition: &PartitionKey,
-        findings: &mut Findings,
-    ) {
-        let others = self.running.get(partition).into_iter().flatten();
-        for (other, until) in others.filter(|(other, until)| **other != process && at < **until) {
-            findings.report(format!(
-                "{process} begins {partition} while the callback of {other} runs, which has until \
-                 {until}"
-            ));
-        }
-    }
 }
 
 impl Check for Drain {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Ended,
-            Kind::Assign,
-            Kind::Revoke,
-            Kind::Released,
-            Kind::Settled,
-        ]
+    fn on_settled(&mut self, process: Process, end: &StepEnd, _: &mut Findings) {
+        if let Some(until) = end.until {
+            self.until.insert(process, until);
+        }
     }
 
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Settled {
-                process,
-                until: Some(until),
-                ..
-            } => {
-                self.until.insert(*process, *until);
+    fn on_revoke(&mut self, process: Process, revoked: &Revoked, findings: &mut Findings) {
+        let at = findings.now();
+        let valid = self.until.get(&process).copied().unwrap_or_default();
+        let until = valid.min(at + self.least);
+        for grant in revoked.grants.iter().filter(|_| at < until) {
+            let running = self.running.entry(grant.partition.clone()).or_default();
+            running.insert(process, until);
+        }
+    }
+
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
+        let at = findings.now();
+        for Grant { partition, .. } in &assigned.grants {
+            let others = self.running.get(partition).into_iter().flatten();
+            for (other, until) in others.filter(|(other, until)| **other != process && at < **until)
+            {
+                findings.report(format!(
+                    "{process} begins {partition} while the callback of {other} runs, which has \
+                     until {until}"
+                ));
             }
-            Fact::Revoke {
-                process, grants, ..
-            } => {
-                let valid = self.until.get(process).copied().unwrap_or_default();
-                let until = valid.min(at + self.least);
-                for grant in grants.iter().filter(|_| at < until) {
-                    let running = self.running.entry(grant.partition.clone()).or_default();
-                    running.insert(*process, until);
-                }
+        }
+    }
+
+    fn on_released(&mut self, process: Process, grants: &[Grant]) {
+        for grant in grants {
+            if let Some(running) = self.running.get_mut(&grant.partition) {
+                running.remove(&process);
             }
-            Fact::Assign {
-                process, grants, ..
-            } => {
-                for grant in grants {
-                    self.begin(at, *process, &grant.partition, findings);
-                }
-            }
-            Fact::Released { process, grants } => {
-                for grant in grants {
-                    if let Some(running) = self.running.get_mut(&grant.partition) {
-                        running.remove(process);
-                    }
-                }
-            }
-            Fact::Ended { process } => {
-                self.until.remove(process);
-                for running in self.running.values_mut() {
-                    running.remove(process);
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.until.remove(&process);
+        for running in self.running.values_mut() {
+            running.remove(&process);
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Written};
+use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, StepEnd, Written};
 use parti_core::{Grant, Instant, Key, Mode, PartitionKey, Record, RevokeCause, WorkerId};
 
 #[derive(Debug, Default)]
@@ -99,69 +99,50 @@ impl Said {
 }
 
 impl Check for Exclusion {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Commit,
-            Kind::Ended,
-            Kind::Assign,
-            Kind::Released,
-            Kind::Step,
-            Kind::Revoke,
-            Kind::Settled,
-        ]
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
+        let at = findings.now();
+        for grant in &assigned.grants {
+            self.begin(at, process, grant, findings);
+        }
     }
 
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Ended { process } => self.end(*process),
-            Fact::Assign {
-                process, grants, ..
-            } => {
-                for grant in grants {
-                    self.begin(at, *process, grant, findings);
-                }
-            }
-            Fact::Released { process, grants } => {
-                for grant in grants {
-                    self.release(*process, &grant.partition);
-                }
-            }
-            Fact::Step { process, .. } if !self.is_valid(at, *process) => self.lapse(*process),
-            Fact::Revoke {
-                process,
-                grants,
-                cause: RevokeCause::LeaseLost | RevokeCause::IdentityLost,
-            } => {
-                for grant in grants {
-                    self.release(*process, &grant.partition);
-                }
-            }
-            Fact::Settled { process, until, .. } => {
-                self.until
-                    .insert(*process, until.unwrap_or(Instant::ORIGIN));
-                self.check_contested(at, *process, findings);
-            }
-            Fact::Commit { process, writes } => {
-                if let Some(said) = &mut self.said {
-                    said.listen(*process, writes);
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Request { .. }
-            | Fact::Revoke { .. }
-            | Fact::Notice { .. }
-            | Fact::Panicked { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+    fn on_released(&mut self, process: Process, grants: &[Grant]) {
+        for grant in grants {
+            self.release(process, &grant.partition);
         }
+    }
+
+    fn on_revoke(&mut self, process: Process, revoked: &Revoked, _: &mut Findings) {
+        let cause = revoked.cause;
+        let grants = &revoked.grants;
+        if let RevokeCause::LeaseLost | RevokeCause::IdentityLost = cause {
+            self.on_released(process, grants);
+        }
+    }
+
+    fn on_step(&mut self, process: Process, _: Instant, _: Option<u64>, findings: &mut Findings) {
+        if !self.is_valid(findings.now(), process) {
+            self.lapse(process);
+        }
+    }
+
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        let at = findings.now();
+        self.until
+            .insert(process, end.until.unwrap_or(Instant::ORIGIN));
+        self.check_contested(at, process, findings);
+    }
+
+    fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
+        if let Some(said) = &mut self.said {
+            said.listen(process, writes);
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.lapse(process);
+        self.until.remove(&process);
+        self.holding.remove(&process);
     }
 }
 
@@ -219,12 +200,6 @@ impl Exclusion {
                 self.contested.remove(partition);
             }
         }
-    }
-
-    fn end(&mut self, process: Process) {
-        self.lapse(process);
-        self.until.remove(&process);
-        self.holding.remove(&process);
     }
 
     /// Whatever the process holds is invalid from now on.

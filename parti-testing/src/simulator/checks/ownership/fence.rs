@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
+use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, StepEnd};
 use parti_core::{Instant, PartitionKey};
 
 #[derive(Debug, Default)]
@@ -22,75 +22,45 @@ pub(in crate::simulator) struct SelfFence {
 }
 
 impl Check for SelfFence {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Ended,
-            Kind::Step,
-            Kind::Request,
-            Kind::Assign,
-            Kind::Revoke,
-            Kind::Settled,
-        ]
+    fn on_step(&mut self, process: Process, local: Instant, _: Option<u64>, _: &mut Findings) {
+        let holder = self.holders.entry(process).or_default();
+        let passed = holder.deadline.is_none_or(|deadline| deadline <= local);
+        holder.overdue = passed && !holder.held.is_empty();
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Ended { process } => {
-                self.holders.remove(process);
-            }
-            Fact::Step { process, local, .. } => {
-                let holder = self.holders.entry(*process).or_default();
-                let passed = holder.deadline.is_none_or(|deadline| deadline <= *local);
-                holder.overdue = passed && !holder.held.is_empty();
-            }
-            Fact::Request { process } => self.first(*process, "a request", findings),
-            Fact::Assign {
-                process,
-                grants,
-                local,
-                deadline,
-            } => {
-                self.first(*process, "an assignment", findings);
-                if deadline.is_none_or(|deadline| deadline <= *local) {
-                    findings.report(format!(
-                        "{process} at {local} assigns {grants:?} with the deadline {deadline:?}"
-                    ));
-                }
-                let holder = self.holders.entry(*process).or_default();
-                holder
-                    .held
-                    .extend(grants.iter().map(|grant| grant.partition.clone()));
-            }
-            Fact::Revoke {
-                process, grants, ..
-            } => {
-                let holder = self.holders.entry(*process).or_default();
-                for grant in grants {
-                    holder.held.remove(&grant.partition);
-                }
-                holder.overdue &= !holder.held.is_empty();
-            }
-            Fact::Settled {
-                process, deadline, ..
-            } => {
-                self.first(*process, "the end of the step", findings);
-                self.holders.entry(*process).or_default().deadline = *deadline;
-            }
-            Fact::Began { .. }
-            | Fact::Commit { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Panicked { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+    fn on_request(&mut self, process: Process, findings: &mut Findings) {
+        self.first(process, "a request", findings);
+    }
+
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
+        self.first(process, "an assignment", findings);
+        let (grants, local, deadline) = (&assigned.grants, assigned.local, assigned.deadline);
+        if deadline.is_none_or(|deadline| deadline <= local) {
+            findings.report(format!(
+                "{process} at {local} assigns {grants:?} with the deadline {deadline:?}"
+            ));
         }
+        let holder = self.holders.entry(process).or_default();
+        holder
+            .held
+            .extend(grants.iter().map(|grant| grant.partition.clone()));
+    }
+
+    fn on_revoke(&mut self, process: Process, revoked: &Revoked, _: &mut Findings) {
+        let holder = self.holders.entry(process).or_default();
+        for grant in &revoked.grants {
+            holder.held.remove(&grant.partition);
+        }
+        holder.overdue &= !holder.held.is_empty();
+    }
+
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        self.first(process, "the end of the step", findings);
+        self.holders.entry(process).or_default().deadline = end.deadline;
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.holders.remove(&process);
     }
 }
 

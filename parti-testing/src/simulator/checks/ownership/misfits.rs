@@ -6,7 +6,9 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules, Written};
+use crate::simulator::checks::{
+    Assigned, Check, Coverage, Findings, Process, Revoked, Rules, Written,
+};
 use parti_core::{Instant, Notice, ParkReason, ParkedGroup, PartitionKey, Record, Token};
 
 /// What is parked because every worker failed with it, according to a record.
@@ -24,14 +26,7 @@ pub(in crate::simulator) fn futile(record: Option<&Record>) -> impl Iterator<Ite
 pub(in crate::simulator) struct Fits;
 
 impl Check for Fits {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Due]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Due(coverage) = fact else {
-            return;
-        };
+    fn on_due(&mut self, coverage: &Coverage, findings: &mut Findings) {
         for (partition, unfit) in &coverage.unfit {
             if unfit.able.is_empty() || coverage.homeless.contains(partition) {
                 continue;
@@ -73,8 +68,20 @@ impl NotInCircles {
             held: BTreeSet::new(),
         }
     }
+}
 
-    fn listen(&mut self, at: Instant, process: Process, writes: &[Written]) {
+impl NotInCircles {
+    /// Whoever joins again is not known to have failed.
+    fn forget(&mut self, process: Process) {
+        self.said.retain(|(by, _), _| *by != process);
+        self.given.retain(|(by, _), _| *by != process);
+        self.held.retain(|(by, _)| *by != process);
+    }
+}
+
+impl Check for NotInCircles {
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
         for write in writes {
             let Some(Record::Session(record)) = write.record() else {
                 continue;
@@ -87,82 +94,47 @@ impl NotInCircles {
             }
         }
     }
-}
 
-impl Check for NotInCircles {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Commit,
-            Kind::Assign,
-            Kind::Revoke,
-            Kind::Notice,
-            Kind::Ended,
-        ]
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
+        let at = findings.now();
+        for grant in &assigned.grants {
+            let place = (process, grant.partition.clone());
+            self.held.insert(place.clone());
+            if self.given.insert(place.clone(), grant.token) == Some(grant.token) {
+                continue;
+            }
+            let Some((since, again)) = self.said.get_mut(&place) else {
+                continue;
+            };
+            if at.since(*since) >= self.least {
+                // It may be tried again, and counts again once it has failed.
+                self.said.remove(&place);
+                continue;
+            }
+            *again += 1;
+            if *again > 1 {
+                findings.report(format!(
+                    "{process} is given {} for the third time since {since}, though it said \
+                     that it cannot process it",
+                    grant.partition
+                ));
+            }
+        }
     }
 
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Commit { process, writes } => self.listen(at, *process, writes),
-            Fact::Assign {
-                process, grants, ..
-            } => {
-                for grant in grants {
-                    let place = (*process, grant.partition.clone());
-                    self.held.insert(place.clone());
-                    if self.given.insert(place.clone(), grant.token) == Some(grant.token) {
-                        continue;
-                    }
-                    let Some((since, again)) = self.said.get_mut(&place) else {
-                        continue;
-                    };
-                    if at.since(*since) >= self.least {
-                        // It may be tried again, and counts again once it has failed.
-                        self.said.remove(&place);
-                        continue;
-                    }
-                    *again += 1;
-                    if *again > 1 {
-                        findings.report(format!(
-                            "{process} is given {} for the third time since {since}, though it said \
-                             that it cannot process it",
-                            grant.partition
-                        ));
-                    }
-                }
-            }
-            Fact::Revoke {
-                process, grants, ..
-            } => {
-                for grant in grants {
-                    self.held.remove(&(*process, grant.partition.clone()));
-                }
-            }
-            // Whoever joins again is not known to have failed.
-            Fact::Notice {
-                process,
-                notice: Notice::Claimed { .. },
-            }
-            | Fact::Ended { process } => {
-                self.said.retain(|(by, _), _| by != process);
-                self.given.retain(|(by, _), _| by != process);
-                self.held.retain(|(by, _)| by != process);
-            }
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+    fn on_revoke(&mut self, process: Process, revoked: &Revoked, _: &mut Findings) {
+        for grant in &revoked.grants {
+            self.held.remove(&(process, grant.partition.clone()));
         }
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        if let Notice::Claimed { .. } = notice {
+            self.forget(process);
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.forget(process);
     }
 }

@@ -7,16 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::checks::ownership::misfits::futile;
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Planning, Process, Written};
+use crate::simulator::checks::{Check, Findings, Planning, Process, Written};
 use parti_core::{
-    Epoch, Head, Instant, Key, Notice, PartitionKey, Record, SessionStatus, WorkerId, WorkerInfo,
+    Epoch, Head, Key, Notice, PartitionKey, Record, SessionStatus, WorkerId, WorkerInfo,
 };
 
 /// The strategy whose movements have this bound.
 const BALANCED_BY_NUMBER: &str = "keep-then-fill/1";
 
 #[derive(Debug, Default)]
-pub(in crate::simulator) struct Movement {
+pub(in crate::simulator) struct MinimalMovement {
     planned: BTreeMap<Process, Planning>,
     /// The plan that the last generation of a leader followed.
     followed: BTreeMap<Process, Planning>,
@@ -31,15 +31,7 @@ pub(in crate::simulator) struct Movement {
     left: BTreeMap<Process, BTreeSet<WorkerId>>,
 }
 
-impl Movement {
-    fn plan(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {
-        if let Some(reason) = judge(planning) {
-            findings.report(format!("{process}: {reason}"));
-        }
-        self.planned.insert(process, planning.clone());
-        self.left.insert(process, self.leaving.clone());
-    }
-
+impl MinimalMovement {
     fn note_sessions(&mut self, writes: &[Written]) {
         for write in writes {
             let Key::Session(worker) = &write.key else {
@@ -198,60 +190,40 @@ fn judge(planning: &Planning) -> Option<String> {
     None
 }
 
-impl Check for Movement {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Planned, Kind::Ended, Kind::Notice]
+impl MinimalMovement {
+    fn forget_plans(&mut self, process: Process) {
+        self.planned.remove(&process);
+        self.followed.remove(&process);
+    }
+}
+
+impl Check for MinimalMovement {
+    fn on_planned(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {
+        if let Some(reason) = judge(planning) {
+            findings.report(format!("{process}: {reason}"));
+        }
+        self.planned.insert(process, planning.clone());
+        self.left.insert(process, self.leaving.clone());
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Planned {
-                process, planning, ..
-            } => self.plan(*process, planning, findings),
-            Fact::Commit { process, writes } => {
-                self.note_sessions(writes);
-                self.commit(*process, writes, findings);
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::ListInherited { .. },
-            } => {
-                self.inherited.insert(*process, BTreeMap::new());
-            }
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        self.note_sessions(writes);
+        self.commit(process, writes, findings);
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        if let Notice::ListInherited { .. } = notice {
+            self.inherited.insert(process, BTreeMap::new());
+        } else if let Notice::PlanUnchanged { .. } = notice {
             // From then on it is followed, as it was pinned: nobody else knows how.
-            Fact::Notice {
-                process,
-                notice: Notice::PlanUnchanged { .. },
-            } => {
-                self.planned.remove(process);
-                self.followed.remove(process);
-            }
-            Fact::Ended { process }
-            | Fact::Notice {
-                process,
-                notice: Notice::LeadershipGained { .. } | Notice::LeadershipLost { .. },
-            } => {
-                self.planned.remove(process);
-                self.followed.remove(process);
-                self.inherited.remove(process);
-            }
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Proposes { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+            self.forget_plans(process);
+        } else if let Notice::LeadershipGained { .. } | Notice::LeadershipLost { .. } = notice {
+            self.on_ended(process);
         }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.forget_plans(process);
+        self.inherited.remove(&process);
     }
 }

@@ -3,21 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::simulator::checks::{Check, Coverage, Fact, Findings, Kind};
-use parti_core::{Instant, Parked, ParkedRecord, PartitionKey};
+use crate::simulator::checks::{Check, Coverage, Findings};
+use parti_core::{Parked, ParkedRecord, PartitionKey};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct OnlyTheHomeless;
 
 impl Check for OnlyTheHomeless {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Due, Kind::Over]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let (Fact::Due(coverage) | Fact::Over(coverage)) = fact else {
-            return;
-        };
+    fn on_due(&mut self, coverage: &Coverage, findings: &mut Findings) {
         // Whether it settles at all is judged elsewhere; a group that is restless may have moved on.
         if coverage.restless || !coverage.pending().is_empty() {
             return;
@@ -28,6 +21,10 @@ impl Check for OnlyTheHomeless {
         for reason in judge(coverage) {
             findings.report(reason);
         }
+    }
+
+    fn on_over(&mut self, coverage: &Coverage, findings: &mut Findings) {
+        self.on_due(coverage, findings);
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Instant, PartitionKey};
+use crate::simulator::checks::{Assigned, Check, Findings, Process};
+use parti_core::{Grant, PartitionKey};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Processing {
@@ -14,50 +14,26 @@ pub(in crate::simulator) struct Processing {
 }
 
 impl Check for Processing {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Assign, Kind::Released, Kind::Ended]
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
+        for Grant { partition, .. } in &assigned.grants {
+            let before = self.by.insert(partition.clone(), process);
+            if let Some(other) = before.filter(|other| *other != process) {
+                findings.report(format!(
+                    "{process} begins {partition} while {other} still processes it"
+                ));
+            }
+        }
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Assign {
-                process, grants, ..
-            } => {
-                for grant in grants {
-                    let partition = &grant.partition;
-                    let before = self.by.insert(partition.clone(), *process);
-                    if let Some(other) = before.filter(|other| other != process) {
-                        findings.report(format!(
-                            "{process} begins {partition} while {other} still processes it"
-                        ));
-                    }
-                }
+    fn on_released(&mut self, process: Process, grants: &[Grant]) {
+        for grant in grants {
+            if self.by.get(&grant.partition) == Some(&process) {
+                self.by.remove(&grant.partition);
             }
-            Fact::Released { process, grants } => {
-                for grant in grants {
-                    if self.by.get(&grant.partition) == Some(process) {
-                        self.by.remove(&grant.partition);
-                    }
-                }
-            }
-            Fact::Ended { process } => self.by.retain(|_, by| by != process),
-            Fact::Began { .. }
-            | Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Revoke { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
         }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.by.retain(|_, by| *by != process);
     }
 }

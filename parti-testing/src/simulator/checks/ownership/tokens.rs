@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules};
-use parti_core::{Epoch, Instant, Key, Mode, PartitionKey, Record, Token, WorkerId};
+use crate::simulator::checks::{AppliedCommit, Assigned, Check, Findings, Process, Rules, Written};
+use parti_core::{Epoch, Key, Mode, PartitionKey, Record, Token, WorkerId};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct Tokens {
@@ -55,77 +55,45 @@ impl Tokens {
 }
 
 impl Check for Tokens {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Assign]
-    }
-
-    fn lose_history(&mut self, kept: &[(Instant, Fact)]) {
-        for (_, fact) in kept {
-            let Fact::Commit { writes, .. } = fact else {
-                continue;
-            };
-            for write in writes {
-                if let Some(Record::Assignment(record)) = write.record() {
-                    let grants = record.granted.iter();
-                    self.survived
-                        .extend(grants.map(|grant| (grant.partition.clone(), grant.token)));
+    fn on_commit(&mut self, _: Process, writes: &[Written], findings: &mut Findings) {
+        for write in writes {
+            if let (Key::Assignment(worker), Some(Record::Assignment(record))) =
+                (&write.key, write.record())
+            {
+                for grant in &record.granted {
+                    let next = (grant.token, worker.clone(), record.epoch);
+                    self.record(&grant.partition, next, findings);
                 }
             }
         }
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Commit { writes, .. } => {
-                for write in writes {
-                    if let (Key::Assignment(worker), Some(Record::Assignment(record))) =
-                        (&write.key, write.record())
-                    {
-                        for grant in &record.granted {
-                            let next = (grant.token, worker.clone(), record.epoch);
-                            self.record(&grant.partition, next, findings);
-                        }
-                    }
-                }
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
+        for grant in &assigned.grants {
+            let next = (grant.token, process);
+            let before = self.assigned.get(&grant.partition).copied();
+            let before = before.unwrap_or((Token::ZERO, process));
+            let shared = before.0 == next.0 && before.1 != next.1;
+            let survived = self
+                .survived
+                .contains(&(grant.partition.clone(), grant.token));
+            if shared || (self.ordered && next.0 < before.0 && !survived) {
+                let partition = &grant.partition;
+                findings.report(format!("{partition} begins as {next:?} after {before:?}"));
             }
-            Fact::Assign {
-                process, grants, ..
-            } => {
-                for grant in grants {
-                    let next = (grant.token, *process);
-                    let before = self.assigned.get(&grant.partition).copied();
-                    let before = before.unwrap_or((Token::ZERO, *process));
-                    let shared = before.0 == next.0 && before.1 != next.1;
-                    let survived = self
-                        .survived
-                        .contains(&(grant.partition.clone(), grant.token));
-                    if shared || (self.ordered && next.0 < before.0 && !survived) {
-                        let partition = &grant.partition;
-                        findings.report(format!("{partition} begins as {next:?} after {before:?}"));
-                    }
-                    if next.0 >= before.0 {
-                        self.assigned.insert(grant.partition.clone(), next);
-                    }
-                }
+            if next.0 >= before.0 {
+                self.assigned.insert(grant.partition.clone(), next);
             }
-            Fact::Began { .. }
-            | Fact::Ended { .. }
-            | Fact::Step { .. }
-            | Fact::Request { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+        }
+    }
+
+    fn lose_history(&mut self, kept: &[AppliedCommit]) {
+        for write in kept.iter().flat_map(|commit| &commit.writes) {
+            if let Some(Record::Assignment(record)) = write.record() {
+                let grants = record.granted.iter();
+                self.survived
+                    .extend(grants.map(|grant| (grant.partition.clone(), grant.token)));
+            }
         }
     }
 }

@@ -2,60 +2,35 @@
 //!
 //! It runs only in plans without faults, where every alarm is a false one by definition.
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind};
-use parti_core::{Cause, Instant, Notice, Record};
+use crate::simulator::checks::{Check, Findings, Process, Written};
+use parti_core::{Cause, Notice, Record};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct NoAlarm;
 
 impl Check for NoAlarm {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Notice, Kind::Commit]
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        let alarm = matches!(
+            notice,
+            Notice::LeaseLost { .. }
+                | Notice::IdentityLost { .. }
+                | Notice::Degraded { .. }
+                | Notice::StartFailed(_)
+                | Notice::EvictionAverted { .. }
+        );
+        if alarm {
+            findings.report(format!("{process} raised {notice:?} though nothing failed"));
+        }
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Notice { process, notice } => {
-                let alarm = matches!(
-                    notice,
-                    Notice::LeaseLost { .. }
-                        | Notice::IdentityLost { .. }
-                        | Notice::Degraded { .. }
-                        | Notice::StartFailed(_)
-                        | Notice::EvictionAverted { .. }
-                );
-                if alarm {
-                    findings.report(format!("{process} raised {notice:?} though nothing failed"));
-                }
-            }
-            Fact::Commit { process, writes } => {
-                let emergency = writes.iter().any(|write| {
-                    matches!(write.record(), Some(Record::Head(head)) if head.cause == Cause::Emergency)
-                });
-                if emergency {
-                    findings.report(format!(
-                        "{process} committed an emergency though nobody failed"
-                    ));
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Ended { .. }
-            | Fact::Step { .. }
-            | Fact::Request { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let emergency = writes.iter().any(|write| {
+            matches!(write.record(), Some(Record::Head(head)) if head.cause == Cause::Emergency)
+        });
+        if emergency {
+            findings.report(format!(
+                "{process} committed an emergency though nobody failed"
+            ));
         }
     }
 }

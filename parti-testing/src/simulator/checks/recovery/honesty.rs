@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules};
+use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, Rules, StepEnd};
 use parti_core::{Instant, Mode, Notice, State, Status};
 
 #[derive(Debug, Default)]
@@ -57,67 +57,35 @@ impl Honesty {
 }
 
 impl Check for Honesty {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Assign,
-            Kind::Revoke,
-            Kind::Notice,
-            Kind::Ended,
-            Kind::Settled,
-        ]
+    fn on_assign(&mut self, process: Process, assigned: &Assigned, _: &mut Findings) {
+        self.told.entry(process).or_default().assigned += assigned.grants.len();
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Assign {
-                process, grants, ..
-            } => self.told.entry(*process).or_default().assigned += grants.len(),
-            Fact::Revoke {
-                process, grants, ..
-            } => {
-                let told = self.told.entry(*process).or_default();
-                told.assigned = told.assigned.saturating_sub(grants.len());
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::LeadershipGained { .. },
-            } => self.told.entry(*process).or_default().leads = true,
-            Fact::Notice {
-                process,
-                notice: Notice::LeadershipLost { .. },
-            } => self.told.entry(*process).or_default().leads = false,
-            Fact::Ended { process } => {
-                self.told.remove(process);
-            }
-            Fact::Settled {
-                process,
-                local,
-                status: Some(status),
-                ..
-            } => {
-                let told = self.told.entry(*process).or_default();
-                let told = Told { ..*told };
-                if let Some(reason) = self.judge(*local, &told, status) {
-                    findings.report(format!("{process} {reason}"));
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+    fn on_revoke(&mut self, process: Process, revoked: &Revoked, _: &mut Findings) {
+        let grants = &revoked.grants;
+        let told = self.told.entry(process).or_default();
+        told.assigned = told.assigned.saturating_sub(grants.len());
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        if let Notice::LeadershipGained { .. } | Notice::LeadershipLost { .. } = notice {
+            let leads = matches!(notice, Notice::LeadershipGained { .. });
+            self.told.entry(process).or_default().leads = leads;
         }
+    }
+
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        let Some(status) = &end.status else {
+            return;
+        };
+        let told = self.told.entry(process).or_default();
+        let told = Told { ..*told };
+        if let Some(reason) = self.judge(end.local, &told, status) {
+            findings.report(format!("{process} {reason}"));
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.told.remove(&process);
     }
 }

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Cause, Instant, Key, Record};
+use crate::simulator::checks::{Check, Coverage, Findings, Process, Written};
+use parti_core::{Cause, Key, Record};
 
 /// Generations that any group may need: take-overs, restarts, a cold start, a list that changed.
 const BASE: usize = 20;
@@ -24,51 +24,32 @@ pub(in crate::simulator) struct Livelock {
 }
 
 impl Check for Livelock {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Healed, Kind::Commit, Kind::Due]
+    fn on_healed(&mut self) {
+        self.healed = true;
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Healed => self.healed = true,
-            Fact::Commit { process, writes } if self.healed => {
-                self.processes.insert(*process);
-                let head = writes.iter().find(|write| write.key == Key::Head);
-                if let Some(Record::Head(head)) = head.and_then(|write| write.record()) {
-                    let begins = head.planned == head.version;
-                    if begins || head.unfinished >= self.unfinished {
-                        self.causes.push(head.cause);
-                    }
-                    self.unfinished = head.unfinished;
-                }
+    fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
+        if !self.healed {
+            return;
+        }
+        self.processes.insert(process);
+        let head = writes.iter().find(|write| write.key == Key::Head);
+        if let Some(Record::Head(head)) = head.and_then(|write| write.record()) {
+            let begins = head.planned == head.version;
+            if begins || head.unfinished >= self.unfinished {
+                self.causes.push(head.cause);
             }
-            Fact::Due(_) => {
-                let (count, most) = (self.causes.len(), BASE + EACH * self.processes.len());
-                if count > most {
-                    let last = &self.causes[count.saturating_sub(20)..];
-                    findings.report(format!(
-                        "{count} generations since the faults, more than {most}; the last: {last:?}"
-                    ));
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Ended { .. }
-            | Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Milestone(..)
-            | Fact::Over(_) => {}
+            self.unfinished = head.unfinished;
+        }
+    }
+
+    fn on_due(&mut self, _: &Coverage, findings: &mut Findings) {
+        let (count, most) = (self.causes.len(), BASE + EACH * self.processes.len());
+        if count > most {
+            let last = &self.causes[count.saturating_sub(20)..];
+            findings.report(format!(
+                "{count} generations since the faults, more than {most}; the last: {last:?}"
+            ));
         }
     }
 }

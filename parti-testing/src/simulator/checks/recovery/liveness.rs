@@ -6,21 +6,21 @@
 
 use core::time::Duration;
 
-use crate::simulator::checks::{Check, Coverage, Fact, Findings, Kind, Rules, Stage, Standing};
-use parti_core::{Instant, State};
+use crate::simulator::checks::{Check, Coverage, Findings, Rules, Stage, Standing};
+use parti_core::State;
 
 /// What is still missing for a step, in words.
 type Pending = fn(&Coverage, Duration) -> Vec<String>;
 
 #[derive(Debug)]
-pub(in crate::simulator) struct Step {
+pub(in crate::simulator) struct RecoveryStep {
     stage: Stage,
     pending: Pending,
     /// How long a record may wait for its effect.
     patience: Duration,
 }
 
-impl Step {
+impl RecoveryStep {
     pub(in crate::simulator) fn new(stage: Stage, rules: &Rules) -> Self {
         let pending: Pending = match stage {
             Stage::Claimed => claimed,
@@ -41,17 +41,10 @@ impl Step {
     }
 }
 
-impl Check for Step {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Milestone]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Milestone(stage, coverage) = fact else {
-            return;
-        };
+impl Check for RecoveryStep {
+    fn on_milestone(&mut self, stage: Stage, coverage: &Coverage, findings: &mut Findings) {
         // A group that has settled before its time may be on its way to the next change.
-        if *stage != self.stage || coverage.settled {
+        if stage != self.stage || coverage.settled {
             return;
         }
         let pending = (self.pending)(coverage, self.patience);

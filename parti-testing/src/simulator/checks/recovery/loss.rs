@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
+use crate::simulator::checks::{Check, Findings, Process, StepEnd};
 use parti_core::{Instant, Notice, State};
 
 /// What a process knows of the creation of its bucket.
@@ -35,43 +35,36 @@ impl Loss {
             self.told = Some((process, created));
         }
     }
-
-    fn give_up(&mut self, process: Process) {
-        let known = self.known.entry(process).or_default();
-        known.lost.extend(known.created.take());
-        self.told = self.told.filter(|(told, _)| *told != process);
-    }
 }
 
 impl Check for Loss {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Step, Kind::Notice, Kind::Settled, Kind::Ended]
+    fn on_step(&mut self, process: Process, _: Instant, created: Option<u64>, _: &mut Findings) {
+        if let Some(created) = created {
+            self.tell(process, created);
+        }
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        if let Fact::Step {
-            process, created, ..
-        } = fact
-        {
-            if let Some(created) = created {
-                self.tell(*process, *created);
-            }
-        } else if let Fact::Settled { process, .. } = fact {
-            if let Some((_, found)) = self.told.take_if(|(told, _)| told == process) {
-                findings.report(format!(
-                    "{process} is told of a bucket created at {found} ns and goes on with the one \
-                     it knew"
-                ));
-            }
-        } else if let Fact::Ended { process } = fact {
-            self.known.remove(process);
-            self.told = self.told.filter(|(told, _)| told != process);
-        } else if let Fact::Notice { process, notice } = fact {
-            if let Notice::HistoryLost { .. } = notice {
-                self.give_up(*process);
-            } else if let Notice::StateChanged { to, .. } = notice {
-                self.known.entry(*process).or_default().ending |= *to == State::Shutdown;
-            }
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        if let Notice::HistoryLost { .. } = notice {
+            let known = self.known.entry(process).or_default();
+            known.lost.extend(known.created.take());
+            self.told = self.told.filter(|(told, _)| *told != process);
+        } else if let Notice::StateChanged { to, .. } = notice {
+            self.known.entry(process).or_default().ending |= *to == State::Shutdown;
         }
+    }
+
+    fn on_settled(&mut self, process: Process, _: &StepEnd, findings: &mut Findings) {
+        if let Some((_, found)) = self.told.take_if(|(told, _)| *told == process) {
+            findings.report(format!(
+                "{process} is told of a bucket created at {found} ns and goes on with the one \
+                 it knew"
+            ));
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.known.remove(&process);
+        self.told = self.told.filter(|(told, _)| *told != process);
     }
 }

@@ -5,7 +5,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
+use crate::simulator::checks::{Check, Findings, Process, StepEnd};
 use parti_core::Instant;
 
 /// The most effects of one step.
@@ -20,33 +20,18 @@ pub(in crate::simulator) struct NoSpin {
 }
 
 impl Check for NoSpin {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Settled, Kind::Ended]
-    }
-
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Settled {
-            process,
-            local,
-            wake,
-            effects,
-            ..
-        } = fact
-        else {
-            if let Fact::Ended { process } = fact {
-                self.windows.remove(process);
-            }
-            return;
-        };
-        if let Some(wake) = wake.filter(|wake| wake.at <= *local) {
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        let at = findings.now();
+        let (local, effects) = (end.local, end.effects);
+        if let Some(wake) = end.wake.filter(|wake| wake.at <= local) {
             findings.report(format!(
                 "{process} at {local} wants to be woken at {wake:?}"
             ));
         }
-        if *effects > MAX_EFFECTS {
+        if effects > MAX_EFFECTS {
             findings.report(format!("{process} wants {effects} effects in one step"));
         }
-        let (since, steps) = self.windows.entry(*process).or_insert((at, 0));
+        let (since, steps) = self.windows.entry(process).or_insert((at, 0));
         if at.since(*since) >= WINDOW {
             (*since, *steps) = (at, 0);
         }
@@ -54,5 +39,9 @@ impl Check for NoSpin {
         if *steps == MAX_STEPS {
             findings.report(format!("{process} made {steps} steps since {since}"));
         }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.windows.remove(&process);
     }
 }

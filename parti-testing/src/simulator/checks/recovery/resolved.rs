@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::{Check, Coverage, Fact, Findings, Kind, Process, Standing};
-use parti_core::{Instant, Notice, RequestId};
+use crate::simulator::checks::{Check, Coverage, Findings, Process, Standing};
+use parti_core::{Notice, RequestId};
 
 #[derive(Debug, Default)]
 struct Open {
@@ -17,8 +17,33 @@ pub(in crate::simulator) struct Resolved {
     open: BTreeMap<Process, Open>,
 }
 
-impl Resolved {
-    fn due(&self, coverage: &Coverage, findings: &mut Findings) {
+impl Check for Resolved {
+    fn on_began(&mut self, process: Process) {
+        self.open.insert(process, Open::default());
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.open.remove(&process);
+    }
+
+    fn on_asked(&mut self, process: Process, request: RequestId) {
+        let open = self.open.entry(process).or_default();
+        open.requests.insert(request);
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        let open = self.open.entry(process).or_default();
+        if matches!(notice, Notice::Claimed { .. } | Notice::StartFailed(_)) {
+            open.started = true;
+        } else if let Notice::RequestDone { request, .. } | Notice::RequestFailed { request, .. } =
+            notice
+            && !open.requests.remove(request)
+        {
+            findings.report(format!("{process} answers {request:?} twice"));
+        }
+    }
+
+    fn on_due(&mut self, coverage: &Coverage, findings: &mut Findings) {
         for worker in &coverage.workers {
             let Some(open) = self.open.get(&worker.process) else {
                 continue;
@@ -36,60 +61,6 @@ impl Resolved {
                 let requests = &open.requests;
                 findings.report(format!("{} never answered {requests:?}", worker.process));
             }
-        }
-    }
-}
-
-impl Check for Resolved {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Began,
-            Kind::Ended,
-            Kind::Asked,
-            Kind::Notice,
-            Kind::Due,
-        ]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Began { process } => {
-                self.open.insert(*process, Open::default());
-            }
-            Fact::Ended { process } => {
-                self.open.remove(process);
-            }
-            Fact::Asked { process, request } => {
-                let open = self.open.entry(*process).or_default();
-                open.requests.insert(*request);
-            }
-            Fact::Notice { process, notice } => {
-                let open = self.open.entry(*process).or_default();
-                if matches!(notice, Notice::Claimed { .. } | Notice::StartFailed(_)) {
-                    open.started = true;
-                } else if let Notice::RequestDone { request, .. }
-                | Notice::RequestFailed { request, .. } = notice
-                    && !open.requests.remove(request)
-                {
-                    findings.report(format!("{process} answers {request:?} twice"));
-                }
-            }
-            Fact::Due(coverage) => self.due(coverage, findings),
-            Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Over(_) => {}
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind};
-use parti_core::{Instant, Nonce, Record, Version};
+use crate::simulator::checks::{Check, Findings, Process, Written};
+use parti_core::{Nonce, Record, Version};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Applied {
@@ -13,14 +13,7 @@ pub(in crate::simulator) struct Applied {
 }
 
 impl Check for Applied {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Commit { process, writes } = fact else {
-            return;
-        };
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         for write in writes {
             let Some(Record::Session(record)) = write.record() else {
                 continue;

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::basis::hearing::{DECISIONS, Hearing};
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules};
-use parti_core::{Cause, Instant, WriteId};
+use crate::simulator::checks::basis::hearing::Hearing;
+use crate::simulator::checks::{Check, Findings, Planning, Process, Proposal, Rules, Written};
+use parti_core::{Cause, Instant, Notice, Revision, WriteId};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct InContact {
@@ -42,51 +42,50 @@ impl InContact {
 }
 
 impl Check for InContact {
-    fn sees(&self) -> &[Kind] {
-        DECISIONS
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        self.hearing.on_commit(process, writes, findings);
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        self.hearing.take_in(fact);
-        match fact {
-            Fact::Planned { process, local, .. } => {
-                self.planned.insert(*process, ());
-                self.judge(*process, *local, "plans", findings);
-            }
-            Fact::Proposes {
-                process,
-                local,
-                proposal,
-            } => {
-                let again = self.proposed.insert(*process, proposal.write) == Some(proposal.write);
-                let head = &proposal.head;
-                let was_planned = !again && self.planned.remove(process).is_some();
-                let office = matches!(head.cause, Cause::Takeover | Cause::Resignation);
-                if !again && !was_planned && !office {
-                    self.judge(*process, *local, "commits", findings);
-                }
-            }
-            Fact::Ended { process } => {
-                self.planned.remove(process);
-                self.proposed.remove(process);
-            }
-            Fact::Began { .. }
-            | Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        self.hearing.on_external(at, writes);
+    }
+
+    fn on_heard(
+        &mut self,
+        process: Process,
+        local: Instant,
+        revision: Revision,
+        watched: bool,
+        findings: &mut Findings,
+    ) {
+        self.hearing
+            .on_heard(process, local, revision, watched, findings);
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        self.hearing.on_notice(process, notice, findings);
+    }
+
+    fn on_planned(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {
+        let local = planning.local;
+        self.planned.insert(process, ());
+        self.judge(process, local, "plans", findings);
+    }
+
+    fn on_proposes(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
+        let local = proposal.local;
+        let again = self.proposed.insert(process, proposal.write) == Some(proposal.write);
+        let head = &proposal.head;
+        let was_planned = !again && self.planned.remove(&process).is_some();
+        let office = matches!(head.cause, Cause::Takeover | Cause::Resignation);
+        if !again && !was_planned && !office {
+            self.judge(process, local, "commits", findings);
         }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.hearing.on_ended(process);
+        self.planned.remove(&process);
+        self.proposed.remove(&process);
     }
 }

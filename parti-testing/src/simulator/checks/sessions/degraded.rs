@@ -12,10 +12,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Proposal, Rules, Written};
+use crate::simulator::checks::{
+    Check, Findings, Planning, Process, Proposal, Revoked, Rules, StepEnd, Written,
+};
 use parti_core::{
-    Cause, DegradedReason, Instant, Key, Mode, Notice, Record, Revision, RevokeCause, Status,
-    WriteId,
+    Cause, DegradedReason, Instant, Key, Mode, Notice, Record, Revision, RevokeCause, WriteId,
 };
 
 #[derive(Debug, Default)]
@@ -121,7 +122,30 @@ impl Degraded {
         }
     }
 
-    fn hear(&mut self, process: Process, revision: Revision) {
+    fn is_deaf(&self, process: Process) -> bool {
+        self.patients.get(&process).is_some_and(|p| p.deaf)
+    }
+}
+
+impl Check for Degraded {
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
+        self.wrote(process, writes);
+        self.strict.write(at, Some(process), writes);
+    }
+
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        self.strict.write(at, None, writes);
+    }
+
+    fn on_heard(
+        &mut self,
+        process: Process,
+        _: Instant,
+        revision: Revision,
+        _: bool,
+        _: &mut Findings,
+    ) {
         self.strict.hear(process, revision);
         let writer = self.writers.get(revision.get() as usize).copied().flatten();
         if writer != Some(process) {
@@ -133,7 +157,23 @@ impl Degraded {
         }
     }
 
-    fn propose(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        if let Notice::Degraded { reason } = notice {
+            let patient = self.patients.entry(process).or_default();
+            patient.deaf = self.hearing != Some(process);
+            patient.lost = *reason == DegradedReason::LeaseLost && self.mode == Mode::Exclusive;
+        } else if let Notice::Recovered | Notice::IdentityLost { .. } = notice {
+            self.patients.remove(&process);
+        }
+    }
+
+    fn on_planned(&mut self, process: Process, _: &Planning, findings: &mut Findings) {
+        if self.is_deaf(process) {
+            findings.report(format!("{process} plans while it is degraded"));
+        }
+    }
+
+    fn on_proposes(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
         // What was sent before may be sent again until its outcome is clear.
         let again = self.proposed.insert(process, proposal.write) == Some(proposal.write);
         let evictions = &proposal.evictions;
@@ -146,12 +186,23 @@ impl Degraded {
         }
     }
 
-    fn is_deaf(&self, process: Process) -> bool {
-        self.patients.get(&process).is_some_and(|p| p.deaf)
+    fn on_revoke(&mut self, process: Process, revoked: &Revoked, findings: &mut Findings) {
+        let at = findings.now();
+        let cause = revoked.cause;
+        let grants = &revoked.grants;
+        if cause == RevokeCause::LeaseLost
+            && self.mode == Mode::Overlap
+            && !self.strict.excuses(at, process, self.lease)
+        {
+            findings.report(format!(
+                "{process} gives up {grants:?} though it is to go on without the store"
+            ));
+        }
     }
 
-    fn settle(&mut self, process: Process, status: &Status, findings: &mut Findings) {
-        let Some(patient) = self.patients.get_mut(&process) else {
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        self.hearing = None;
+        let (Some(status), Some(patient)) = (&end.status, self.patients.get_mut(&process)) else {
             return;
         };
         if core::mem::take(&mut patient.lost) && status.assigned > 0 {
@@ -161,92 +212,9 @@ impl Degraded {
             ));
         }
     }
-}
 
-impl Check for Degraded {
-    fn sees(&self) -> &[Kind] {
-        &[
-            Kind::Commit,
-            Kind::Foreign,
-            Kind::Heard,
-            Kind::Notice,
-            Kind::Ended,
-            Kind::Planned,
-            Kind::Proposes,
-            Kind::Revoke,
-            Kind::Settled,
-        ]
-    }
-
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Commit { process, writes } => {
-                self.wrote(*process, writes);
-                self.strict.write(at, Some(*process), writes);
-            }
-            Fact::Foreign { writes } => self.strict.write(at, None, writes),
-            Fact::Heard {
-                process, revision, ..
-            } => {
-                self.hear(*process, *revision);
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::Degraded { reason },
-            } => {
-                let patient = self.patients.entry(*process).or_default();
-                patient.deaf = self.hearing != Some(*process);
-                patient.lost = *reason == DegradedReason::LeaseLost && self.mode == Mode::Exclusive;
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::Recovered | Notice::IdentityLost { .. },
-            } => {
-                self.patients.remove(process);
-            }
-            Fact::Ended { process } => {
-                self.patients.remove(process);
-                self.proposed.remove(process);
-            }
-            Fact::Planned { process, .. } if self.is_deaf(*process) => {
-                findings.report(format!("{process} plans while it is degraded"));
-            }
-            Fact::Proposes {
-                process, proposal, ..
-            } => {
-                self.propose(*process, proposal, findings);
-            }
-            Fact::Revoke {
-                process,
-                grants,
-                cause: RevokeCause::LeaseLost,
-            } if self.mode == Mode::Overlap && !self.strict.excuses(at, *process, self.lease) => {
-                findings.report(format!(
-                    "{process} gives up {grants:?} though it is to go on without the store"
-                ));
-            }
-            Fact::Settled {
-                process, status, ..
-            } => {
-                self.hearing = None;
-                if let Some(status) = status {
-                    self.settle(*process, status, findings);
-                }
-            }
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Asked { .. }
-            | Fact::Planned { .. }
-            | Fact::Request { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Panicked { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
-        }
+    fn on_ended(&mut self, process: Process) {
+        self.patients.remove(&process);
+        self.proposed.remove(&process);
     }
 }

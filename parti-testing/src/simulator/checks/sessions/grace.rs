@@ -7,9 +7,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::basis::hearing::{DECISIONS, Ear, Hearing};
-use crate::simulator::checks::{Check, Eviction, Fact, Findings, Kind, Process, Rules};
-use parti_core::{Instant, Notice, WriteId};
+use crate::simulator::checks::basis::hearing::{Ear, Hearing};
+use crate::simulator::checks::{
+    Check, Eviction, Findings, Planning, Process, Proposal, Rules, Written,
+};
+use parti_core::{Instant, Notice, Revision, WriteId};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct Grace {
@@ -37,7 +39,7 @@ impl Grace {
     /// From when on the eviction is right, if it ever is.
     fn due(&self, ear: &Ear, eviction: &Eviction) -> Result<Option<Instant>, &'static str> {
         let Some(judged) = eviction.judged else {
-            // The key was removed by a foreign hand: there is no revision to count from.
+            // The key was removed by an external writer: there is no revision to count from.
             return Ok(None);
         };
         match ear.sessions.get(&eviction.worker) {
@@ -92,59 +94,55 @@ impl Grace {
 }
 
 impl Check for Grace {
-    fn sees(&self) -> &[Kind] {
-        DECISIONS
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        self.hearing.on_commit(process, writes, findings);
     }
 
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        self.hearing.take_in(fact);
-        match fact {
-            Fact::Planned { process, local, .. } => {
-                let ear = self.hearing.of(*process).cloned().unwrap_or_default();
-                self.decided.insert(*process, (*local, ear));
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::StepFailed { .. } | Notice::PlanUnchanged { .. },
-            } => {
-                self.decided.remove(process);
-            }
-            Fact::Proposes {
-                process,
-                local,
-                proposal,
-            } => {
-                if self.proposed.insert(*process, proposal.write) != Some(proposal.write) {
-                    // What is decided without a plan is sent at once.
-                    let now = || {
-                        let ear = self.hearing.of(*process).cloned();
-                        (*local, ear.unwrap_or_default())
-                    };
-                    let decided = self.decided.remove(process).unwrap_or_else(now);
-                    self.judge(*process, &decided, &proposal.evictions, findings);
-                }
-            }
-            Fact::Ended { process } => {
-                self.decided.remove(process);
-                self.proposed.remove(process);
-            }
-            Fact::Began { .. }
-            | Fact::Commit { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Settled { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        self.hearing.on_external(at, writes);
+    }
+
+    fn on_heard(
+        &mut self,
+        process: Process,
+        local: Instant,
+        revision: Revision,
+        watched: bool,
+        findings: &mut Findings,
+    ) {
+        self.hearing
+            .on_heard(process, local, revision, watched, findings);
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        self.hearing.on_notice(process, notice, findings);
+        if let Notice::StepFailed { .. } | Notice::PlanUnchanged { .. } = notice {
+            self.decided.remove(&process);
         }
+    }
+
+    fn on_planned(&mut self, process: Process, planning: &Planning, _: &mut Findings) {
+        let local = planning.local;
+        let ear = self.hearing.of(process).cloned().unwrap_or_default();
+        self.decided.insert(process, (local, ear));
+    }
+
+    fn on_proposes(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
+        let local = proposal.local;
+        if self.proposed.insert(process, proposal.write) != Some(proposal.write) {
+            // What is decided without a plan is sent at once.
+            let now = || {
+                let ear = self.hearing.of(process).cloned();
+                (local, ear.unwrap_or_default())
+            };
+            let decided = self.decided.remove(&process).unwrap_or_else(now);
+            self.judge(process, &decided, &proposal.evictions, findings);
+        }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.hearing.on_ended(process);
+        self.decided.remove(&process);
+        self.proposed.remove(&process);
     }
 }

@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules, Written};
+use crate::simulator::checks::{Check, Findings, Process, Rules, Written};
 use parti_core::{Epoch, Instant, Key, Notice, Record, WorkerId};
 
 #[derive(Clone, Copy, Debug)]
@@ -38,23 +38,22 @@ impl Identity {
 }
 
 impl Check for Identity {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Foreign, Kind::Notice]
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
+        self.take_in_all(at, Some(process), writes);
     }
 
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        // Whoever overwrites a session has taken it, somebody from outside as well.
-        if let Fact::Commit { process, writes } = fact {
-            self.take_in_all(at, Some(*process), writes);
-        } else if let Fact::Foreign { writes } = fact {
-            self.take_in_all(at, None, writes);
-        } else if let Fact::Notice {
-            process,
-            notice: Notice::IdentityLost { worker, epoch },
-        } = fact
+    /// Whoever overwrites a session has taken it, somebody from outside as well.
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        self.take_in_all(at, None, writes);
+    }
+
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        let at = findings.now();
+        if let Notice::IdentityLost { worker, epoch } = notice
             && let Some(session) = self.sessions.get(worker)
             && session.epoch == *epoch
-            && session.by == Some(*process)
+            && session.by == Some(process)
             && session.living
             && at.since(session.before) < self.least
         {

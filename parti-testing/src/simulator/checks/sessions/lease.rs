@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules};
+use crate::simulator::checks::{Check, Findings, Process, Rules, StepEnd, Written};
 use parti_core::{Instant, Record};
 
 #[derive(Debug)]
@@ -26,34 +26,28 @@ impl Lease {
 }
 
 impl Check for Lease {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Ended, Kind::Commit, Kind::Settled]
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
+        if writes.iter().filter_map(|w| w.record()).any(is_renewal) {
+            self.renewed.insert(process, at);
+        }
     }
 
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        if let Fact::Ended { process } = fact {
-            self.renewed.remove(process);
-        } else if let Fact::Commit { process, writes } = fact {
-            if writes.iter().filter_map(|w| w.record()).any(is_renewal) {
-                self.renewed.insert(*process, at);
-            }
-        } else if let Fact::Settled {
-            process,
-            until: Some(until),
-            ..
-        } = fact
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        let at = findings.now();
+        if let (Some(until), Some(renewed)) = (end.until, self.renewed.get(&process))
+            && until > at
+            && until > *renewed + self.least
         {
-            let renewed = self.renewed.get(process).copied();
-            if let Some(renewed) = renewed
-                && *until > at
-                && *until > renewed + self.least
-            {
-                findings.report(format!(
-                    "{process} relies on its session until {until}, but its last renewal was \
-                     applied at {renewed}"
-                ));
-            }
+            findings.report(format!(
+                "{process} relies on its session until {until}, but its last renewal was \
+                 applied at {renewed}"
+            ));
         }
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.renewed.remove(&process);
     }
 }
 

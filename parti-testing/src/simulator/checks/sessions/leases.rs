@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Written};
+use crate::simulator::checks::{Check, Findings, Process, StepEnd, Written};
 use parti_core::{Epoch, Instant, Key, Notice, Record, SessionStatus, WorkerId};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Leases {
-    seats: BTreeMap<Process, WorkerId>,
+    /// The seat of each process, and until when it relied on it last.
+    seats: BTreeMap<Process, (WorkerId, Option<Instant>)>,
     /// Who has claimed a seat and not lost it yet, and until when it relies on it.
     holders: BTreeMap<WorkerId, BTreeMap<Process, Instant>>,
     /// The latest epoch that a later session of the same slot names as its predecessor.
@@ -17,7 +18,7 @@ pub(in crate::simulator) struct Leases {
 
 impl Leases {
     fn leave(&mut self, process: Process) {
-        if let Some(worker) = self.seats.remove(&process)
+        if let Some((worker, _)) = self.seats.remove(&process)
             && let Some(holders) = self.holders.get_mut(&worker)
         {
             holders.remove(&process);
@@ -49,10 +50,14 @@ impl Leases {
         until: Option<Instant>,
         findings: &mut Findings,
     ) {
-        let Some(worker) = self.seats.get(&process) else {
+        let until = until.unwrap_or(Instant::ORIGIN);
+        let Some((worker, known)) = self.seats.get_mut(&process) else {
             return;
         };
-        let until = until.unwrap_or(Instant::ORIGIN);
+        // Most steps renew nothing.
+        if known.replace(until) == Some(until) {
+            return;
+        }
         let Some(holders) = self.holders.get_mut(worker) else {
             self.holders
                 .insert(worker.clone(), [(process, until)].into());
@@ -70,60 +75,40 @@ impl Leases {
 }
 
 impl Check for Leases {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Notice, Kind::Ended, Kind::Commit, Kind::Settled]
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
+        if let Notice::Claimed { worker, epoch, .. } = notice {
+            self.leave(process);
+            // It may learn of its claim after a later session has named it.
+            if self.named.get(worker).is_none_or(|named| epoch > named) {
+                self.seats.insert(process, (worker.clone(), None));
+            }
+        } else if let Notice::IdentityLost { .. } | Notice::Stopped { .. } = notice {
+            self.leave(process);
+        }
     }
 
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        match fact {
-            Fact::Notice {
-                process,
-                notice: Notice::Claimed { worker, epoch, .. },
-            } => {
-                self.leave(*process);
-                // It may learn of its claim after a later session has named it.
-                if self.named.get(worker).is_none_or(|named| epoch > named) {
-                    self.seats.insert(*process, worker.clone());
-                }
-            }
-            Fact::Notice {
-                process,
-                notice: Notice::IdentityLost { .. } | Notice::Stopped { .. },
-            }
-            | Fact::Ended { process } => self.leave(*process),
-            Fact::Commit { process, writes } => {
-                // Whoever gives its seat back holds nothing any more, even if it never learns that the
-                // store has taken its word.
-                let released = writes.iter().any(|write| {
-                    matches!(write.record(), Some(Record::Session(record))
-                        if matches!(record.status, SessionStatus::Released { .. }))
-                });
-                if released {
-                    self.leave(*process);
-                }
-                for write in writes {
-                    self.name(*process, write);
-                }
-            }
-            Fact::Settled { process, until, .. } => self.extend(at, *process, *until, findings),
-            Fact::Began { .. }
-            | Fact::Step { .. }
-            | Fact::Heard { .. }
-            | Fact::Asked { .. }
-            | Fact::Request { .. }
-            | Fact::Planned { .. }
-            | Fact::Proposes { .. }
-            | Fact::Assign { .. }
-            | Fact::Revoke { .. }
-            | Fact::Released { .. }
-            | Fact::Notice { .. }
-            | Fact::Panicked { .. }
-            | Fact::Foreign { .. }
-            | Fact::Healed
-            | Fact::Milestone(..)
-            | Fact::Due(_)
-            | Fact::Over(_) => {}
+    fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
+        // Whoever gives its seat back holds nothing any more, even if it never learns that the
+        // store has taken its word.
+        let released = writes.iter().any(|write| {
+            matches!(write.record(), Some(Record::Session(record))
+                if matches!(record.status, SessionStatus::Released { .. }))
+        });
+        if released {
+            self.leave(process);
         }
+        for write in writes {
+            self.name(process, write);
+        }
+    }
+
+    fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
+        let at = findings.now();
+        self.extend(at, process, end.until, findings);
+    }
+
+    fn on_ended(&mut self, process: Process) {
+        self.leave(process);
     }
 }
 
@@ -133,27 +118,19 @@ pub(in crate::simulator) struct Epochs {
 }
 
 impl Check for Epochs {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Notice]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Notice {
-            process,
-            notice: Notice::Claimed { worker, epoch, .. },
-        } = fact
-        else {
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
+        let Notice::Claimed { worker, epoch, .. } = notice else {
             return;
         };
         // A process may learn late that it won a seat which it has lost again since: only the pair
         // must be its own.
         match self.last.get(worker) {
-            Some((last, owner)) if last == epoch && owner != process => findings.report(format!(
+            Some((last, owner)) if last == epoch && *owner != process => findings.report(format!(
                 "{process} and {owner} both are {worker} of the epoch {epoch}"
             )),
             Some((last, _)) if last > epoch => {}
             Some(_) | None => {
-                self.last.insert(worker.clone(), (*epoch, *process));
+                self.last.insert(worker.clone(), (*epoch, process));
             }
         }
     }

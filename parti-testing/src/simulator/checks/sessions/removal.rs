@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process, Rules, Written};
+use crate::simulator::checks::{Check, Findings, Process, Rules, Written};
 use parti_core::{
     Epoch, Expect, Instant, Key, Nonce, Record, Revision, SessionRecord, SessionStatus, WorkerId,
 };
@@ -34,37 +34,6 @@ impl Removal {
         Self {
             lease: rules.shortest_lease(),
             sessions: BTreeMap::new(),
-        }
-    }
-
-    /// A session that somebody else wrote counts from then on, as nobody's.
-    fn note_foreign(&mut self, at: Instant, fact: &Fact) {
-        let Fact::Foreign { writes } = fact else {
-            return;
-        };
-        for write in writes {
-            let Key::Session(worker) = &write.key else {
-                continue;
-            };
-            // One of another release says for how long it counts. Clocks run at different rates.
-            let (status, lease, epoch) = match write.record() {
-                Some(Record::Session(record)) => {
-                    (record.status, record.lease / 10 * 9, record.epoch)
-                }
-                Some(_) | None => (SessionStatus::Active, Duration::ZERO, Epoch::ZERO),
-            };
-            let session = Session {
-                nonce: Nonce::new(0),
-                epoch: epoch_of(epoch, write.revision),
-                process: Process {
-                    node: u16::MAX,
-                    run: 0,
-                },
-                status,
-                lease,
-                written: at,
-            };
-            self.sessions.insert(worker.clone(), session);
         }
     }
 
@@ -143,21 +112,14 @@ fn judge_successor(
 }
 
 impl Check for Removal {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Commit, Kind::Foreign]
-    }
-
-    fn observe(&mut self, at: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Commit { process, writes } = fact else {
-            self.note_foreign(at, fact);
-            return;
-        };
+    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
+        let at = findings.now();
         for write in writes {
             let Key::Session(worker) = &write.key else {
                 continue;
             };
             let before = self.sessions.get(worker);
-            if let Some(reason) = self.judge(at, before, write, *process) {
+            if let Some(reason) = self.judge(at, before, write, process) {
                 let expect = write.expect;
                 findings.report(format!(
                     "{process} wrote the session of {worker} {reason}: {expect:?}, {:?}, before it \
@@ -174,12 +136,40 @@ impl Check for Removal {
             let mut session = kept.unwrap_or(Session {
                 nonce: record.nonce(),
                 epoch: epoch_of(record.epoch, write.revision),
-                process: *process,
+                process,
                 status: record.status,
                 lease: Duration::ZERO,
                 written: at,
             });
             session.status = record.status;
+            self.sessions.insert(worker.clone(), session);
+        }
+    }
+
+    /// A session that somebody else wrote counts from then on, as nobody's.
+    fn on_external(&mut self, at: Instant, writes: &[Written]) {
+        for write in writes {
+            let Key::Session(worker) = &write.key else {
+                continue;
+            };
+            // One of another release says for how long it counts. Clocks run at different rates.
+            let (status, lease, epoch) = match write.record() {
+                Some(Record::Session(record)) => {
+                    (record.status, record.lease / 10 * 9, record.epoch)
+                }
+                Some(_) | None => (SessionStatus::Active, Duration::ZERO, Epoch::ZERO),
+            };
+            let session = Session {
+                nonce: Nonce::new(0),
+                epoch: epoch_of(epoch, write.revision),
+                process: Process {
+                    node: u16::MAX,
+                    run: 0,
+                },
+                status,
+                lease,
+                written: at,
+            };
             self.sessions.insert(worker.clone(), session);
         }
     }

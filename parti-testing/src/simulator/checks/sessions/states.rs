@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Check, Fact, Findings, Kind, Process};
-use parti_core::{Instant, Notice, State};
+use crate::simulator::checks::{Check, Findings, Process};
+use parti_core::{Notice, State};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct States {
@@ -13,18 +13,11 @@ pub(in crate::simulator) struct States {
 }
 
 impl Check for States {
-    fn sees(&self) -> &[Kind] {
-        &[Kind::Notice]
-    }
-
-    fn observe(&mut self, _: Instant, fact: &Fact, findings: &mut Findings) {
-        let Fact::Notice { process, notice } = fact else {
-            return;
-        };
+    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
         let Notice::StateChanged { from, to } = notice else {
             return;
         };
-        let before = self.shown.insert(*process, *to).unwrap_or(State::Init);
+        let before = self.shown.insert(process, *to).unwrap_or(State::Init);
         if before != *from {
             findings.report(format!(
                 "{process} was {before} and says that it left {from}"

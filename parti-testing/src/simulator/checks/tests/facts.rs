@@ -45,21 +45,24 @@ pub(super) fn step(process: Process, local: u64) -> Fact {
 }
 
 pub(super) fn assign(process: Process, token: u64) -> Fact {
-    let deadline = Some(seconds(1000));
-    Fact::Assign {
-        process,
+    let assigned = Assigned {
         grants: grants(token),
         local: seconds(1),
-        deadline,
-    }
+        deadline: Some(seconds(1000)),
+    };
+    Fact::Assign { process, assigned }
 }
 
 pub(super) fn revoke(process: Process, token: u64) -> Fact {
-    Fact::Revoke {
-        process,
+    revoke_for(RevokeCause::Reassigned, process, token)
+}
+
+pub(super) fn revoke_for(cause: RevokeCause, process: Process, token: u64) -> Fact {
+    let revoked = Revoked {
         grants: grants(token),
-        cause: RevokeCause::Reassigned,
-    }
+        cause,
+    };
+    Fact::Revoke { process, revoked }
 }
 
 pub(super) fn released(process: Process, token: u64) -> Fact {
@@ -71,13 +74,22 @@ pub(super) fn released(process: Process, token: u64) -> Fact {
 
 pub(super) fn settled(process: Process, until: u64) -> Fact {
     let until = Some(seconds(until));
-    let wake = Some(Wake::new(seconds(2), WakeReason::Renewal));
-    Fact::Settled {
-        process,
-        local: seconds(1),
+    let end = StepEnd {
         deadline: until,
         until,
-        wake,
+        wake: Some(Wake::new(seconds(2), WakeReason::Renewal)),
+        ..idle(1)
+    };
+    Fact::Settled { process, end }
+}
+
+/// A step at this second that did nothing and wants nothing.
+pub(super) fn idle(second: u64) -> StepEnd {
+    StepEnd {
+        local: seconds(second),
+        deadline: None,
+        until: None,
+        wake: None,
         effects: 0,
         status: None,
     }
@@ -233,7 +245,11 @@ pub(super) fn changed(head: &Written, change: impl FnOnce(&mut Head)) -> Written
 }
 
 pub(super) fn commit(process: Process, writes: Vec<Written>) -> Fact {
-    Fact::Commit { process, writes }
+    Fact::Commit(AppliedCommit {
+        at: Instant::ORIGIN,
+        process,
+        writes,
+    })
 }
 
 pub(super) fn coverage(held: &[Process]) -> Coverage {

@@ -57,15 +57,11 @@ fn changed(version: u64, added: usize, removed: usize, total: usize) -> Fact {
 }
 
 fn step_ends() -> Fact {
-    Fact::Settled {
-        process: A,
-        local: seconds(1),
-        deadline: None,
-        until: None,
-        wake: None,
+    let end = StepEnd {
         effects: 1,
-        status: None,
-    }
+        ..idle(1)
+    };
+    Fact::Settled { process: A, end }
 }
 
 /// A consumer that follows the notices must know what is its own.
@@ -95,8 +91,8 @@ fn what_a_session_relies_on_never_goes_back() {
         let revision = Revision::new(number);
         Fact::Proposes {
             process: A,
-            local: seconds(1),
             proposal: Box::new(Proposal {
+                local: seconds(1),
                 write: head.write,
                 head: head.clone(),
                 expects: vec![("head".to_owned(), Expect::Revision(revision))],
@@ -129,15 +125,13 @@ fn what_a_caller_reads_agrees_with_what_was_told() {
         status.deadline = Some(seconds(until));
         status.is_leader = is_leader;
         status.assigned = assigned;
-        Fact::Settled {
-            process: A,
-            local: seconds(1),
+        let end = StepEnd {
             deadline: Some(seconds(until)),
             until: Some(seconds(until)),
-            wake: None,
-            effects: 0,
             status: Some(Box::new(status)),
-        }
+            ..idle(1)
+        };
+        Fact::Settled { process: A, end }
     };
     passes("S26", &[assign(A, 1), reads(1, false, 9)]);
     fails("S26", &[assign(A, 1), reads(0, false, 9)]);
@@ -173,11 +167,7 @@ fn while_both_modes_live_the_stricter_holds_for_who_relies_on_it() {
 /// What a worker writes last must not meet its successor, although its own guard is invalid.
 #[test]
 fn the_next_owner_waits_for_the_callback_of_the_one_before() {
-    let lost = Fact::Revoke {
-        process: A,
-        grants: grants(1),
-        cause: parti_core::RevokeCause::IdentityLost,
-    };
+    let lost = revoke_for(parti_core::RevokeCause::IdentityLost, A, 1);
     let held = [settled(A, 100), assign(A, 1), lost];
     fails("S28", &[&held[..], &[assign(B, 2)]].concat());
     passes(

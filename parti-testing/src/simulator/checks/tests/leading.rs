@@ -34,8 +34,8 @@ fn plans(at_ms: u64, previous: &[u32], owners: &[u32]) -> Fact {
     };
     Fact::Planned {
         process: A,
-        local: ms(at_ms),
         planning: Box::new(Planning {
+            local: ms(at_ms),
             strategy: StrategyId::new("keep-then-fill/1"),
             input,
             owners: Some(owners.to_vec()),
@@ -56,8 +56,8 @@ fn proposes(at_ms: u64, cause: Cause, evicts: &[(Process, u64)]) -> Fact {
     });
     Fact::Proposes {
         process: A,
-        local: ms(at_ms),
         proposal: Box::new(Proposal {
+            local: ms(at_ms),
             write: head.write,
             head: head.clone(),
             expects: Vec::new(),
@@ -165,14 +165,9 @@ fn whoever_was_ended_before_a_generation_for_nobody_joins_after_it() {
 #[test]
 fn windows_are_waited_for() {
     let gained = notice(A, Notice::LeadershipGained { term: Term::new(1) });
-    let settled_at = |seconds_: u64| Fact::Settled {
+    let settled_at = |second: u64| Fact::Settled {
         process: A,
-        local: seconds(seconds_),
-        deadline: None,
-        until: None,
-        wake: None,
-        effects: 0,
-        status: None,
+        end: idle(second),
     };
     let decides = |at, cause| {
         let facts = [gained.clone(), settled_at(1)];
@@ -302,11 +297,7 @@ fn a_degraded_worker_keeps_to_its_mode() {
         ]
         .concat(),
     );
-    let lost = Fact::Revoke {
-        process: A,
-        grants: grants(1),
-        cause: RevokeCause::LeaseLost,
-    };
+    let lost = revoke_for(RevokeCause::LeaseLost, A, 1);
     // Its lease may count from a renewal that said exclusive, until it has said overlap for long enough.
     let overlaps = active(A, 1, 0, 0).saying(|said| said.honours = Mode::Overlap);
     let after = |seconds| {

@@ -78,13 +78,9 @@ impl World<'_> {
             let sometimes = &mut self.judge.situations;
             sometimes.claim(process, &seat.key, seat.expect);
         }
-        if let Some(proposal) = proposal(writes) {
+        if let Some(proposal) = proposal(local, writes) {
             let proposal = Box::new(proposal);
-            let fact = Fact::Proposes {
-                process,
-                local,
-                proposal,
-            };
+            let fact = Fact::Proposes { process, proposal };
             self.judge.observe(self.now, &fact);
         }
     }
@@ -176,7 +172,7 @@ pub(super) const fn created(input: &Input) -> Option<u64> {
 }
 
 /// What a commit proposes, if it contains `head`.
-fn proposal(writes: &[Write]) -> Option<Proposal> {
+fn proposal(local: Instant, writes: &[Write]) -> Option<Proposal> {
     let (mut head, mut evictions) = (None, Vec::new());
     if writes.first()?.key != head_key() {
         return None;
@@ -208,6 +204,7 @@ fn proposal(writes: &[Write]) -> Option<Proposal> {
     let expects = writes.iter().map(|write| (write.key.clone(), write.expect));
     let head = head?;
     Some(Proposal {
+        local,
         write: head.write,
         head,
         expects: expects.collect(),

@@ -10,7 +10,7 @@ use parti_core::{
 };
 
 use crate::simulator::checks::leading::terms_change::SOURCE_DOWN;
-use crate::simulator::checks::{Fact, Planning, Process};
+use crate::simulator::checks::{Fact, Planning, Process, Revoked};
 use crate::simulator::group::node::Holding;
 use crate::simulator::group::queue::Item;
 use crate::simulator::group::world::World;
@@ -79,15 +79,12 @@ impl World<'_> {
             }
         }
         let planning = Box::new(Planning {
+            local,
             strategy: self.strategy.id(),
             input,
             owners,
         });
-        let fact = Fact::Planned {
-            process,
-            local,
-            planning,
-        };
+        let fact = Fact::Planned { process, planning };
         self.judge.observe(self.now, &fact);
         let time = self.plan_time();
         if time > Duration::ZERO {
@@ -130,12 +127,8 @@ impl World<'_> {
             self.queue.push(at, Item::Die { process });
         }
         if self.revoke_hosted(process, &grants, cause) {
-            let fact = Fact::Revoke {
-                process,
-                grants,
-                cause,
-            };
-            self.judge.observe(now, &fact);
+            let revoked = Revoked { grants, cause };
+            self.judge.observe(now, &Fact::Revoke { process, revoked });
             return;
         }
         let (mut quick, mut failed, mut hanging) = (Vec::new(), Vec::new(), Vec::new());
@@ -143,10 +136,10 @@ impl World<'_> {
         for grant in &grants {
             each = each.again();
             match self.fate(each) {
-                Fate::Quick => quick.push(grant.clone()),
-                Fate::Fails => failed.push(grant.clone()),
-                Fate::Hangs => hanging.push(grant.clone()),
-                Fate::Slow => {
+                CallbackFate::Quick => quick.push(grant.clone()),
+                CallbackFate::Fails => failed.push(grant.clone()),
+                CallbackFate::Hangs => hanging.push(grant.clone()),
+                CallbackFate::Slow => {
                     let at = now + each.again().duration(longest);
                     if at > given_up {
                         self.judge.situations.count("callback_slow");
@@ -155,14 +148,8 @@ impl World<'_> {
                 }
             }
         }
-        self.judge.observe(
-            now,
-            &Fact::Revoke {
-                process,
-                grants,
-                cause,
-            },
-        );
+        let revoked = Revoked { grants, cause };
+        self.judge.observe(now, &Fact::Revoke { process, revoked });
         for (name, grants) in [("callback_failed", &failed), ("callback_hung", &hanging)] {
             if !grants.is_empty() {
                 self.judge.situations.count(name);
@@ -175,17 +162,17 @@ impl World<'_> {
         self.release(given_up, process, hanging);
     }
 
-    fn fate(&self, roll: Roll) -> Fate {
+    fn fate(&self, roll: Roll) -> CallbackFate {
         let faults = &self.faults;
         let unusual = roll.again().again();
         if roll.ppm(faults.callback_slow_ppm) {
-            Fate::Slow
+            CallbackFate::Slow
         } else if unusual.ppm(faults.callback_hang_ppm) {
-            Fate::Hangs
+            CallbackFate::Hangs
         } else if unusual.again().ppm(faults.callback_fail_ppm) {
-            Fate::Fails
+            CallbackFate::Fails
         } else {
-            Fate::Quick
+            CallbackFate::Quick
         }
     }
 
@@ -197,7 +184,7 @@ impl World<'_> {
 }
 
 /// How a callback ends.
-enum Fate {
+enum CallbackFate {
     Quick,
     Slow,
     Fails,

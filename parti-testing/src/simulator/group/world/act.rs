@@ -46,15 +46,15 @@ impl World<'_> {
                 self.lose_history(loss, Duration::from_millis(for_ms));
             }
             Action::Outage { for_ms, answers } => self.cut_store_off(ms(for_ms), answers),
-            Action::Cut {
+            Action::NetworkPartition {
                 node,
                 for_ms,
                 requests,
                 replies,
                 watch,
             } => self.cut(node, ms(for_ms), [requests, replies, watch]),
-            Action::Limp { .. } | Action::Deafen { .. } => self.hinder(action),
-            Action::Freeze { node, for_ms } => self.freeze(node, ms(for_ms)),
+            Action::Throttle { .. } | Action::Deafen { .. } => self.hinder(action),
+            Action::Suspend { node, for_ms } => self.suspend(node, ms(for_ms)),
             Action::ClockBack { node, by_ms, steps } => {
                 if let Some(running) = &mut self.nodes[node].running {
                     running.set_back = Some((steps, ms(by_ms)));
@@ -65,7 +65,7 @@ impl World<'_> {
                 for_ms,
                 each_ms,
             } => self.slow_down(node, ms(for_ms), ms(each_ms)),
-            Action::Clog { node, for_ms } => self.clog(node, ms(for_ms)),
+            Action::Stall { node, for_ms } => self.stall(node, ms(for_ms)),
             Action::Reconnect { node, for_ms } => self.disconnect(node, ms(for_ms)),
             Action::Deny { .. }
             | Action::StuckLeader { .. }
@@ -74,7 +74,7 @@ impl World<'_> {
             Action::BreakHandler { .. }
             | Action::SourceDown { .. }
             | Action::ReplaceLeader { .. } => self.fail_users(action),
-            Action::Foreign { hand } => self.foreign_hand(hand),
+            Action::ExternalWrite { write } => self.external_write(write),
             Action::Weigh { weights } => self.list_anew(self.listed.0, self.listed.1, weights),
             Action::Partitions { first, count } => self.list_anew(first, count, self.listed.2),
             Action::Refresh { node } => {
@@ -138,13 +138,13 @@ impl World<'_> {
         }
     }
 
-    fn freeze(&mut self, node: usize, length: Duration) {
+    fn suspend(&mut self, node: usize, length: Duration) {
         if self.nodes[node].running.is_some() {
             let until = self.now + length;
             let at = &mut self.nodes[node];
-            let from = at.frozen_until.max(self.now);
-            at.frozen += until.since(from);
-            at.frozen_until = until.max(from);
+            let from = at.suspended_until.max(self.now);
+            at.suspended += until.since(from);
+            at.suspended_until = until.max(from);
             self.pause(node, length);
         }
     }
@@ -167,10 +167,10 @@ impl World<'_> {
         }
     }
 
-    fn clog(&mut self, node: usize, length: Duration) {
+    fn stall(&mut self, node: usize, length: Duration) {
         let until = self.now + length;
         let at = &mut self.nodes[node];
-        at.clogged_until = at.clogged_until.max(until);
+        at.stalled_until = at.stalled_until.max(until);
     }
 
     fn disconnect(&mut self, node: usize, length: Duration) {
@@ -185,7 +185,7 @@ impl World<'_> {
         let until = self.now + length;
         let mut cut = self.nodes.iter().map(|node| node.requests_cut_until);
         if links[0] && cut.any(|end| end > until) {
-            self.judge.situations.count("cut_swizzled");
+            self.judge.situations.count("network_partition_rolling");
         }
         let at = &mut self.nodes[node];
         let ends = [
@@ -202,26 +202,27 @@ impl World<'_> {
     }
 
     /// The process of a node stands still and runs in turn, for so long or for ever.
-    pub(in crate::simulator) fn limp(
+    pub(in crate::simulator) fn throttle(
         &mut self,
         node: usize,
         length: Option<Duration>,
         pause: Duration,
     ) {
-        self.judge.situations.count("limped");
+        self.judge.situations.count("throttled");
         let until = length.map_or(Instant::FAR_FUTURE, |length| self.now + length);
-        self.nodes[node].limping = Some((pause, until));
-        self.queue.push(self.now, Item::Limp { node });
+        self.nodes[node].throttled = Some((pause, until));
+        self.queue.push(self.now, Item::Throttle { node });
     }
 
-    pub(in crate::simulator) fn limp_on(&mut self, node: usize) {
+    pub(in crate::simulator) fn throttle_again(&mut self, node: usize) {
         let at = &self.nodes[node];
-        let Some((pause, _)) = at.limping.filter(|(_, until)| self.now < *until) else {
+        let Some((pause, _)) = at.throttled.filter(|(_, until)| self.now < *until) else {
             return;
         };
         let run = at.config.heartbeat_interval() / 20;
         self.pause(node, pause);
-        self.queue.push(self.now + pause + run, Item::Limp { node });
+        self.queue
+            .push(self.now + pause + run, Item::Throttle { node });
     }
 
     /// What lets a process renew and do little else.
@@ -230,13 +231,13 @@ impl World<'_> {
         if let Action::Deafen { node, for_ms } = *action {
             self.deafen(node, ms(for_ms));
         }
-        if let Action::Limp {
+        if let Action::Throttle {
             node,
             for_ms,
             pause_ms,
         } = *action
         {
-            self.limp(node, Some(ms(for_ms)), ms(pause_ms));
+            self.throttle(node, Some(ms(for_ms)), ms(pause_ms));
         }
     }
 
@@ -312,8 +313,8 @@ impl World<'_> {
             return;
         };
         at.paused_until = Instant::ORIGIN;
-        at.frozen = Duration::ZERO;
-        at.frozen_until = Instant::ORIGIN;
+        at.suspended = Duration::ZERO;
+        at.suspended_until = Instant::ORIGIN;
         let process = running.process;
         if running.leaving.is_some_and(|leaving| leaving.by < self.now) {
             at.unstopped.push(process);

@@ -2,17 +2,17 @@
 //!
 //! They are separate from campaigns, whose actions belong together.
 
-use super::{Draft, FaultClass};
+use super::{FaultClass, PlanDraft};
 use crate::simulator::plans::plan::{
-    Action, Aftermath, Denial, Hand, KeyKind, Leave, Loss, Pace, Target, TimedAction,
+    Action, Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Pace, Target, TimedAction,
 };
 
 /// Makes an action on a node, for so long if it lasts.
-type Deed = fn(&mut Draft, usize, u64) -> Action;
+type MakeAction = fn(&mut PlanDraft, usize, u64) -> Action;
 
 /// What each class does.
-const DEEDS: &[(FaultClass, Deed)] = &[
-    (FaultClass::Crash, Draft::crash),
+const MAKERS: &[(FaultClass, MakeAction)] = &[
+    (FaultClass::Crash, PlanDraft::crash),
     (FaultClass::Pause, |_, node, for_ms| Action::Pause {
         node,
         for_ms,
@@ -20,58 +20,62 @@ const DEEDS: &[(FaultClass, Deed)] = &[
     (FaultClass::ClockJump, |_, node, _| Action::ClockJump {
         node,
     }),
-    (FaultClass::Freeze, |_, node, for_ms| Action::Freeze {
+    (FaultClass::Suspend, |_, node, for_ms| Action::Suspend {
         node,
         for_ms,
     }),
-    (FaultClass::ClockBack, Draft::clock_back),
-    (FaultClass::Outage, Draft::outage),
-    (FaultClass::Cut, Draft::cut),
-    (FaultClass::Zombie, Draft::zombie),
-    (FaultClass::Clog, |_, node, for_ms| Action::Clog {
+    (FaultClass::ClockBack, PlanDraft::clock_back),
+    (FaultClass::Outage, PlanDraft::outage),
+    (FaultClass::NetworkPartition, PlanDraft::cut),
+    (FaultClass::Zombie, PlanDraft::zombie),
+    (FaultClass::Stall, |_, node, for_ms| Action::Stall {
         node,
         for_ms,
     }),
-    (FaultClass::Slow, Draft::slow),
-    (FaultClass::Deny, Draft::deny),
-    (FaultClass::PayloadLimit, Draft::payload_limit),
+    (FaultClass::Slow, PlanDraft::slow),
+    (FaultClass::Deny, PlanDraft::deny),
+    (FaultClass::PayloadLimit, PlanDraft::payload_limit),
     (FaultClass::StuckLeader, |_, _, for_ms| {
         Action::StuckLeader { for_ms }
     }),
-    (FaultClass::SlowStore, Draft::slow_store),
-    (FaultClass::Foreign, |draft, _, _| Action::Foreign {
-        hand: draft.hand(false),
+    (FaultClass::SlowStore, PlanDraft::slow_store),
+    (FaultClass::ExternalWrite, |draft, _, _| {
+        Action::ExternalWrite {
+            write: draft.external_write(false),
+        }
     }),
-    (FaultClass::NewerRelease, |draft, _, _| Action::Foreign {
-        hand: draft.hand(true),
+    (FaultClass::NewerRelease, |draft, _, _| {
+        Action::ExternalWrite {
+            write: draft.external_write(true),
+        }
     }),
     (FaultClass::Deaf, |_, node, for_ms| Action::Deafen {
         node,
         for_ms: for_ms * 4,
     }),
-    (FaultClass::Limping, Draft::limp),
-    (FaultClass::Leave, Draft::leave),
-    (FaultClass::Partitions, Draft::list),
-    (FaultClass::Requests, Draft::request),
+    (FaultClass::Throttled, PlanDraft::throttle),
+    (FaultClass::Leave, PlanDraft::leave),
+    (FaultClass::Partitions, PlanDraft::list),
+    (FaultClass::Requests, PlanDraft::request),
 ];
 
-impl Draft {
+impl PlanDraft {
     pub(super) fn add_actions(&mut self, class: FaultClass) {
-        let deed = DEEDS.iter().find(|(of, _)| *of == class);
+        let make = MAKERS.iter().find(|(of, _)| *of == class);
         let count = self.roll().within(1, 8);
-        for (_, deed) in deed.iter().cycle().take(count as usize) {
+        for (_, make) in make.iter().cycle().take(count as usize) {
             let at_ms = self.roll().below(self.plan.safety_ms * 9 / 10);
             let node = self.roll().below(self.plan.nodes.len() as u64) as usize;
             let for_ms = self.span();
-            let action = deed(self, node, for_ms);
+            let action = make(self, node, for_ms);
             self.plan.actions.push(TimedAction { at_ms, action });
         }
         if class == FaultClass::Deaf {
             self.stays_broken(Aftermath::Deaf);
         }
-        if class == FaultClass::Limping {
-            let pause_ms = self.limping_pause();
-            self.stays_broken(Aftermath::Limping { pause_ms });
+        if class == FaultClass::Throttled {
+            let pause_ms = self.throttled_pause();
+            self.stays_broken(Aftermath::Throttled { pause_ms });
         }
     }
 
@@ -86,7 +90,7 @@ impl Draft {
     fn cut(&mut self, node: usize, for_ms: u64) -> Action {
         let links = [0b111, 0b111, 0b001, 0b010, 0b100, 0b110, 0b011_u8];
         let links = self.roll().pick(&links);
-        Action::Cut {
+        Action::NetworkPartition {
             node,
             for_ms,
             requests: links & 1 != 0,
@@ -95,17 +99,17 @@ impl Draft {
         }
     }
 
-    fn limp(&mut self, node: usize, for_ms: u64) -> Action {
-        Action::Limp {
+    fn throttle(&mut self, node: usize, for_ms: u64) -> Action {
+        Action::Throttle {
             node,
             for_ms: for_ms * 4,
-            pause_ms: self.limping_pause(),
+            pause_ms: self.throttled_pause(),
         }
     }
 
     /// From an interval of renewals to more than the silence for which a leader is challenged; mostly
     /// what is in between.
-    fn limping_pause(&mut self) -> u64 {
+    fn throttled_pause(&mut self) -> u64 {
         let percent = self
             .roll()
             .pick(&[100, 140, 155, 165, 175, 185, 192, 220_u64]);
@@ -132,7 +136,7 @@ impl Draft {
     /// Writes that never arrive, or that arrive without its knowing, for some leases.
     fn zombie(&mut self, node: usize, _: u64) -> Action {
         let requests = self.roll().below(2) == 0;
-        Action::Cut {
+        Action::NetworkPartition {
             node,
             for_ms: self.roll().within(self.lease * 2, self.lease * 6),
             requests,
@@ -243,8 +247,8 @@ impl Draft {
             .pick(&[Denial::Unavailable, Denial::Unknown, Denial::Rejected])
     }
 
-    /// A deed of a foreign hand; of one that is only newer, or of any.
-    pub(super) fn hand(&mut self, newer: bool) -> Hand {
+    /// What an external writer does; of one that is only newer, or of any.
+    pub(super) fn external_write(&mut self, newer: bool) -> ExternalWrite {
         let worker = self.roll().below(self.plan.nodes.len() as u64 + 2) as u32;
         // Of one worker only one record is damaged: without both nobody can know what it holds.
         let (worker, other) = (worker & !1, worker | 1);
@@ -268,19 +272,19 @@ impl Draft {
         let which = self.roll().below(5);
         if newer {
             return match which {
-                0 | 1 => Hand::Alien { worker, for_ms },
-                _ => Hand::NewerFormat { target },
+                0 | 1 => ExternalWrite::Alien { worker, for_ms },
+                _ => ExternalWrite::NewerFormat { target },
             };
         }
         match (which, target) {
             // Whoever deletes a living session by hand takes it away without a trace.
-            (0, Target::Session { .. }) | (1, _) => Hand::Damaged { target },
-            (0, _) => Hand::Delete { target },
-            (2, _) => Hand::WrongKind { target },
-            (4, _) => Hand::Vanish {
+            (0, Target::Session { .. }) | (1, _) => ExternalWrite::Damaged { target },
+            (0, _) => ExternalWrite::Delete { target },
+            (2, _) => ExternalWrite::WrongKind { target },
+            (4, _) => ExternalWrite::Vanish {
                 target: self.gone(head, other, slot),
             },
-            (_, _) => Hand::Junk {
+            (_, _) => ExternalWrite::Junk {
                 count: 1 + slot % 40,
             },
         }

@@ -46,7 +46,7 @@ pub enum FaultClass {
     /// The store out of reach for everybody.
     Outage,
     /// A node cut off, in some directions or all.
-    Cut,
+    NetworkPartition,
     /// Clocks that jump.
     ClockJump,
     /// Late timers and wake-ups without a reason.
@@ -60,11 +60,11 @@ pub enum FaultClass {
     /// Users who ask for refreshes and rebalances.
     Requests,
     /// Messages that arrive at the very moment of a limit.
-    Hug,
+    AtLimit,
     /// Links that stall and then deliver everything.
-    Clog,
+    Stall,
     /// Nodes cut off one by one and healed in another order.
-    Swizzle,
+    RollingNetworkPartition,
     /// Clients that lose their connection.
     Reconnect,
     /// Requests carried out minutes later.
@@ -84,7 +84,7 @@ pub enum FaultClass {
     /// Wall clocks that are off.
     WallSkew,
     /// Machines that are suspended.
-    Freeze,
+    Suspend,
     /// Clocks that go back.
     ClockBack,
     /// Snapshots that break off.
@@ -97,8 +97,8 @@ pub enum FaultClass {
     StuckLeader,
     /// Commits that take long.
     SlowStore,
-    /// Foreign hands in the bucket.
-    Foreign,
+    /// External writers in the bucket.
+    ExternalWrite,
     /// A bucket with rubbish in it at the start.
     Garbage,
     /// Many workers leaving and coming back together.
@@ -138,7 +138,7 @@ pub enum FaultClass {
     /// Workers that go on renewing and hear nothing, some of them for ever.
     Deaf,
     /// Processes that run only now and then, some of them for ever.
-    Limping,
+    Throttled,
     /// Workers of both modes and with two leases in one group, as in a rolling change.
     MixedSettings,
     /// Two releases in one group, and nodes that are updated and downgraded.
@@ -172,16 +172,16 @@ impl FaultClass {
         Self::SlowCallback,
         Self::Drift,
         Self::Outage,
-        Self::Cut,
+        Self::NetworkPartition,
         Self::ClockJump,
         Self::Timers,
         Self::Source,
         Self::Leave,
         Self::Partitions,
         Self::Requests,
-        Self::Hug,
-        Self::Clog,
-        Self::Swizzle,
+        Self::AtLimit,
+        Self::Stall,
+        Self::RollingNetworkPartition,
         Self::Reconnect,
         Self::VeryLate,
         Self::Slow,
@@ -191,14 +191,14 @@ impl FaultClass {
         Self::Twins,
         Self::NewerRelease,
         Self::WallSkew,
-        Self::Freeze,
+        Self::Suspend,
         Self::ClockBack,
         Self::SnapshotCut,
         Self::Deny,
         Self::PayloadLimit,
         Self::StuckLeader,
         Self::SlowStore,
-        Self::Foreign,
+        Self::ExternalWrite,
         Self::Garbage,
         Self::Scale,
         Self::RollingUpdate,
@@ -217,7 +217,7 @@ impl FaultClass {
         Self::Restart,
         Self::SlowPlans,
         Self::Deaf,
-        Self::Limping,
+        Self::Throttled,
         Self::MixedSettings,
         Self::Releases,
         Self::Pools,

@@ -2,7 +2,7 @@
 //!
 //! What always holds: after a campaign every node it touched may run again.
 
-use super::{Draft, FaultClass};
+use super::{FaultClass, PlanDraft};
 use crate::simulator::plans::plan::{
     Action, Leave, Planner, Pools, Releases, TimedAction, Weights,
 };
@@ -10,7 +10,7 @@ use crate::simulator::plans::plan::{
 /// When joiners come, in percent of the window, if each is to extend it until it may last no longer.
 const TRICKLE: [u64; 4] = [0, 80, 120, 160];
 
-impl Draft {
+impl PlanDraft {
     /// What the group, its settings and its bucket are like.
     pub(super) fn shape(&mut self, class: FaultClass) {
         let nodes = self.plan.nodes.len();
@@ -27,8 +27,8 @@ impl Draft {
         if class == FaultClass::Garbage {
             for _ in 0..self.roll().within(1, 6) {
                 let newer = self.roll().below(2) == 0;
-                let hand = self.hand(newer);
-                let action = Action::Foreign { hand };
+                let write = self.external_write(newer);
+                let action = Action::ExternalWrite { write };
                 self.plan.actions.push(TimedAction { at_ms: 0, action });
             }
             // The bucket is like that before anybody comes.
@@ -191,8 +191,8 @@ impl Draft {
         let rounds = self.roll().within(1, 3);
         for _ in 0..rounds {
             let start = self.roll().below(self.plan.safety_ms * 3 / 4);
-            if class == FaultClass::Swizzle {
-                self.swizzle(start);
+            if class == FaultClass::RollingNetworkPartition {
+                self.rolling_network_partition(start);
             }
             if class == FaultClass::Reconnect {
                 self.reconnect(start);
@@ -219,11 +219,11 @@ impl Draft {
     }
 
     /// Cuts one node after the other; each comes back after another time.
-    fn swizzle(&mut self, start: u64) {
+    fn rolling_network_partition(&mut self, start: u64) {
         let pause = self.span() / 4;
         for node in 0..self.plan.nodes.len() {
             let for_ms = self.span() + pause;
-            let action = Action::Cut {
+            let action = Action::NetworkPartition {
                 node,
                 for_ms,
                 requests: true,
@@ -355,7 +355,7 @@ impl Draft {
         let [alive, silent] = self.roll().pick(&[[90, 110], [110, 90], [30, 130]]);
         let period = self.lease * (alive + silent) / 100;
         for round in 0..self.roll().within(2, 8) {
-            let action = Action::Cut {
+            let action = Action::NetworkPartition {
                 node,
                 for_ms: self.lease * silent / 100,
                 requests: true,

@@ -1,4 +1,4 @@
-//! The details of actions and settings: which keys, what a foreign hand writes, who plans, what
+//! The details of actions and settings: which keys, what an external writer writes, who plans, what
 //! partitions weigh.
 //!
 //! They are separate from the actions because several of them share one; all are plain data that
@@ -98,7 +98,7 @@ pub enum Denial {
     Rejected,
 }
 
-/// A key that a foreign hand writes.
+/// A key that an external writer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
@@ -146,7 +146,7 @@ impl Target {
 /// What somebody writes who is not part of the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Hand {
+pub enum ExternalWrite {
     /// A record in a format of a later release.
     NewerFormat {
         /// Where.
@@ -335,12 +335,12 @@ pub enum Aftermath {
     /// It renews for ever and never hears anything.
     Deaf,
     /// It stands still for so long, runs for a moment, and so on for ever.
-    Limping {
+    Throttled {
         /// How long it stands still each time, in milliseconds.
         pause_ms: u64,
     },
     /// Some of its links stay cut for good.
-    Cut {
+    NetworkPartition {
         /// Requests do not arrive.
         requests: bool,
         /// Answers do not arrive.

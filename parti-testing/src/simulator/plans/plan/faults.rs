@@ -52,7 +52,7 @@ pub struct Faults {
     pub spurious_wake_ppm: u32,
     /// Messages that arrive within a moment of a limit: the bound of the request, the deadline of the
     /// sender's session, a lease later.
-    pub hug_ppm: u32,
+    pub at_limit_ppm: u32,
     /// Requests that are carried out long after everybody has given up on them.
     pub very_late_ppm: u32,
     /// The longest of these.

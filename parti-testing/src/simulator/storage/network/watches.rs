@@ -155,7 +155,7 @@ impl World<'_> {
         let number = self.nodes[node].next_message();
         let roll = self.dice.roll(Purpose::WatchDelay, node as u64, number);
         let mean = Duration::from_micros(self.faults.watch_delay_mean_us);
-        let clogged_until = self.nodes[node].clogged_until;
+        let stalled_until = self.nodes[node].stalled_until;
         let Some(running) = self.nodes[node].process(process) else {
             return;
         };
@@ -163,7 +163,7 @@ impl World<'_> {
             return;
         };
         let at = (now + roll.exponential(mean)).max(watching.delivered_by);
-        let at = at.max(clogged_until);
+        let at = at.max(stalled_until);
         watching.delivered_by = at;
         let skippable = skip == Skip::Allowed && roll.again().ppm(self.faults.watch_skip_ppm);
         self.queue.push(

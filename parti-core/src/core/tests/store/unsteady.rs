@@ -28,7 +28,7 @@ fn stutter(world: &mut World, nodes: &[usize], pause: Duration, length: Duration
 }
 
 fn gave_up(world: &World, node: usize) -> usize {
-    let limped = |notice: &&Notice| {
+    let unsteady = |notice: &&Notice| {
         matches!(
             notice,
             Notice::LeadershipLost {
@@ -37,12 +37,12 @@ fn gave_up(world: &World, node: usize) -> usize {
             }
         )
     };
-    world.nodes[node].notices.iter().filter(limped).count()
+    world.nodes[node].notices.iter().filter(unsteady).count()
 }
 
 /// A dead worker was not replaced in 900 s: its leader was never challenged, and never judged.
 #[test]
-fn a_dead_worker_is_replaced_however_its_leader_limps() {
+fn a_dead_worker_is_replaced_however_unsteady_its_leader() {
     for pause in [
         1_000, 1_500, 2_000, 2_500, 2_900, 3_000, 3_100, 3_200, 3_400, 3_600, 3_800, 3_900, 4_000,
         4_200, 4_500,
@@ -97,8 +97,8 @@ fn one_gap_in_its_contact_costs_nobody_the_leadership() {
     assert_eq!(gave_up(&world, leading), 0);
 }
 
-/// When everybody limps, giving up in turn helps nobody and costs everybody: terms become longer and
-/// longer, and it is told.
+/// When everybody has unsteady contact, giving up in turn helps nobody and costs everybody: terms
+/// become longer and longer, and it is told.
 #[test]
 fn when_everybody_limps_the_office_is_not_passed_round() {
     let mut world = World::new(12);

@@ -32,8 +32,8 @@ impl Member {
     }
 
     /// A leader whose renewals come back too late for its contact to hold, and soon enough for everybody
-    /// else, judges nobody and is not challenged: it has to give up its office itself.
-    pub(super) fn poll_limping(&mut self, cx: &mut Cx<'_>) {
+    /// else, judges nobody and is not challenged: it has to step down itself.
+    pub(super) fn poll_unsteady_contact(&mut self, cx: &mut Cx<'_>) {
         let config = cx.shared_config();
         let Some(leader) = &mut self.leader else {
             self.unsteady = None;
@@ -66,7 +66,7 @@ impl Member {
     }
 
     /// When a leader without steady contact is to be looked at again.
-    pub(super) fn limping_wake(&self, config: &Config, now: Instant) -> Option<Instant> {
+    pub(super) fn unsteady_wake(&self, config: &Config, now: Instant) -> Option<Instant> {
         let (unsteady, leader) = (self.unsteady.as_ref()?, self.leader.as_ref()?);
         let once = config.leader_patience();
         let times = [once, patience(once, leader.futile())].map(|after| unsteady.since + after);

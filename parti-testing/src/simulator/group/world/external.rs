@@ -16,25 +16,25 @@ use super::World;
 use crate::simulator::checks::{Fact, Value, Written};
 use crate::simulator::group::queue::Item;
 use crate::simulator::plans::dice::Purpose;
-use crate::simulator::plans::plan::{Hand, Target};
+use crate::simulator::plans::plan::{ExternalWrite, Target};
 use crate::simulator::storage::store::{any_release, written};
 
 /// The format of a release after the next.
 const NEWER_FORMAT: u16 = Formats::NEXT_RELEASE.newest + 1;
 
 impl World<'_> {
-    pub(super) fn foreign_hand(&mut self, hand: Hand) {
-        self.judge.situations.count(match hand {
-            Hand::NewerFormat { .. } => "foreign_newer_format",
-            Hand::Damaged { .. } => "foreign_damaged",
-            Hand::WrongKind { .. } => "foreign_wrong_kind",
-            Hand::Delete { .. } => "foreign_delete",
-            Hand::Vanish { .. } => "foreign_vanish",
-            Hand::Junk { .. } => "foreign_junk",
-            Hand::Alien { .. } => "foreign_worker",
+    pub(super) fn external_write(&mut self, write: ExternalWrite) {
+        self.judge.situations.count(match write {
+            ExternalWrite::NewerFormat { .. } => "external_newer_format",
+            ExternalWrite::Damaged { .. } => "external_damaged",
+            ExternalWrite::WrongKind { .. } => "external_wrong_kind",
+            ExternalWrite::Delete { .. } => "external_delete",
+            ExternalWrite::Vanish { .. } => "external_vanish",
+            ExternalWrite::Junk { .. } => "external_junk",
+            ExternalWrite::Alien { .. } => "external_worker",
         });
-        match hand {
-            Hand::NewerFormat { target } => {
+        match write {
+            ExternalWrite::NewerFormat { target } => {
                 let present = self.store.present_entry(&self.key_of(target));
                 let value = present.and_then(|entry| entry.value.as_deref());
                 let value = match value.map(any_release) {
@@ -52,7 +52,7 @@ impl World<'_> {
                 };
                 self.overwrite(target, Some(value));
             }
-            Hand::Damaged { target } => {
+            ExternalWrite::Damaged { target } => {
                 let present = self.store.present_entry(&self.key_of(target));
                 let mut value = present
                     .and_then(|entry| entry.value.clone())
@@ -60,7 +60,7 @@ impl World<'_> {
                 value.truncate(value.len() / 2);
                 self.overwrite(target, Some(value));
             }
-            Hand::WrongKind { target } => {
+            ExternalWrite::WrongKind { target } => {
                 let write = WriteId {
                     nonce: Nonce::new(1),
                     seq: 1,
@@ -73,10 +73,10 @@ impl World<'_> {
                 });
                 self.overwrite(target, Some(wire::encode(&record)));
             }
-            Hand::Delete { target } => self.overwrite(target, None),
-            Hand::Vanish { target } => self.vanish(&self.key_of(target)),
-            Hand::Junk { count } => self.litter(count),
-            Hand::Alien { worker, for_ms } => {
+            ExternalWrite::Delete { target } => self.overwrite(target, None),
+            ExternalWrite::Vanish { target } => self.vanish(&self.key_of(target)),
+            ExternalWrite::Junk { count } => self.litter(count),
+            ExternalWrite::Alien { worker, for_ms } => {
                 let until = self.now + Duration::from_millis(for_ms);
                 self.alien(worker, Epoch::ZERO, Revision::ZERO, until);
             }
@@ -104,7 +104,7 @@ impl World<'_> {
         if value.is_none() && present.is_none_or(|entry| entry.value.is_none()) {
             return;
         }
-        let _ = self.write_as_foreigner(Write { key, value, expect });
+        let _ = self.write_as_external(Write { key, value, expect });
     }
 
     /// No revision tells of it; checkers are told of a deletion.
@@ -122,7 +122,7 @@ impl World<'_> {
         };
         self.judge.fold(previous.get());
         let writes = vec![gone];
-        self.judge.observe(self.now, &Fact::Foreign { writes });
+        self.judge.observe(self.now, &Fact::External { writes });
     }
 
     /// Keys without a meaning, and keys that look almost like ours.
@@ -136,7 +136,7 @@ impl World<'_> {
             let key = format!("{name}.{}", number / 8);
             let value = Some(self.noise(wire::ENVELOPE, size));
             let expect = Expect::Any;
-            let _ = self.write_as_foreigner(Write { key, value, expect });
+            let _ = self.write_as_external(Write { key, value, expect });
         }
     }
 
@@ -155,8 +155,8 @@ impl World<'_> {
             Revision::ZERO => Expect::Absent,
             last => Expect::Revision(last),
         };
-        let Ok(last) = self.write_as_foreigner(Write { key, value, expect }) else {
-            self.judge.situations.count("foreign_worker_ended");
+        let Ok(last) = self.write_as_external(Write { key, value, expect }) else {
+            self.judge.situations.count("external_worker_ended");
             return;
         };
         let epoch = match epoch {
@@ -178,7 +178,7 @@ impl World<'_> {
     /// Bytes that mean nothing, after a format byte.
     fn noise(&self, format: u8, size: u64) -> Vec<u8> {
         let number = self.store.last_revision().get();
-        let roll = |index| self.dice.roll(Purpose::Foreign, index, number);
+        let roll = |index| self.dice.roll(Purpose::External, index, number);
         // Large values are there for their size: one roll is enough for eight bytes.
         let words = (0..size.div_ceil(8)).map(|index| roll(index).bits().to_le_bytes());
         let mut bytes = vec![format];
@@ -187,13 +187,13 @@ impl World<'_> {
         bytes
     }
 
-    fn write_as_foreigner(&mut self, write: Write) -> Result<Revision, StoreError> {
+    fn write_as_external(&mut self, write: Write) -> Result<Revision, StoreError> {
         let applied = self.store.commit(self.now, &[write])?;
         let writes: Vec<_> = applied.iter().map(written).collect();
         for write in &writes {
             self.judge.fold(write.revision.get());
         }
-        self.judge.observe(self.now, &Fact::Foreign { writes });
+        self.judge.observe(self.now, &Fact::External { writes });
         self.fan_out(&applied);
         Ok(self.store.last_revision())
     }
