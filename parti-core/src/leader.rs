@@ -1,7 +1,7 @@
 //! Leading: what only the worker named in `head` does.
 //!
 //! The rooms are `knowledge` (what is known), `judging` (what is to be done), `planning` (how),
-//! `committing` (doing it) and `resigning`; `office` says where the term stands. What always holds: one
+//! `committing` (doing it) and `resigning`; `leadership` says where the term stands. What always holds: one
 //! commit is in flight at a time, every commit expects the previous `head`, and a refused `head` ends the
 //! leadership.
 
@@ -32,7 +32,7 @@ use crate::resilience::backoff::Backoff;
 mod committing;
 mod judging;
 mod knowledge;
-mod office;
+mod leadership;
 mod planning;
 mod resigning;
 
@@ -40,7 +40,7 @@ use judging::problems::GroupHealth;
 use judging::verdict::Judgement;
 use knowledge::Knowledge;
 use knowledge::view::News;
-use office::Office;
+use leadership::Leadership;
 use planning::in_force::InForce;
 use planning::listing::PartitionList;
 
@@ -70,7 +70,7 @@ pub(crate) struct Inauguration {
 pub(crate) struct Leader {
     author: Author,
     limits: Limits,
-    office: Office,
+    leadership: Leadership,
     knowledge: Knowledge,
     list: PartitionList,
     in_force: InForce,
@@ -156,7 +156,7 @@ impl Leader {
                 info: start.info.clone(),
                 asking: None,
             },
-            office: Office::CatchingUp { head_seen: false },
+            leadership: Leadership::CatchingUp { head_seen: false },
             list: PartitionList::wanted(),
             in_force: InForce::default(),
             judgement: Judgement::none(),
@@ -181,7 +181,7 @@ impl Leader {
 
     /// A snapshot of the watch begins.
     pub(crate) fn on_snapshot(&mut self) {
-        if let Office::CatchingUp { head_seen } = &mut self.office {
+        if let Leadership::CatchingUp { head_seen } = &mut self.leadership {
             // A snapshot that broke off proves nothing about the next, which may be older.
             *head_seen = false;
         }
@@ -191,7 +191,7 @@ impl Leader {
     /// The watch has delivered everything up to a revision.
     pub(crate) fn on_caught_up(&mut self, cx: &mut Cx<'_>, revision: Revision) {
         self.knowledge.on_caught_up(cx, revision);
-        let own = matches!(self.office, Office::CatchingUp { head_seen: true });
+        let own = matches!(self.leadership, Leadership::CatchingUp { head_seen: true });
         if own || revision >= self.knowledge.head_revision {
             self.catch_up(cx.now);
         }
@@ -220,7 +220,7 @@ impl Leader {
 
     /// The watch delivered this leader's own `head` write, and with it everything before.
     fn catch_up(&mut self, now: Instant) {
-        if self.office.caught_up() {
+        if self.leadership.caught_up() {
             self.knowledge.become_whole(now, self.author.nonce);
         }
     }
@@ -237,12 +237,12 @@ impl Leader {
             // Inside a snapshot, keys written after `head` are still to come.
             if !self.knowledge.view.is_in_snapshot() {
                 self.catch_up(cx.now);
-            } else if let Office::CatchingUp { head_seen } = &mut self.office {
+            } else if let Leadership::CatchingUp { head_seen } = &mut self.leadership {
                 *head_seen = true;
             }
             return Leading::On;
         }
-        let outcome = match self.office.attempt() {
+        let outcome = match self.leadership.attempt() {
             Some(attempt) => attempt.on_seen(cx, seen),
             None => Outcome::Lost(Some(seen.entry().clone())),
         };
@@ -266,12 +266,12 @@ impl Leader {
 
     /// When to be woken.
     pub(crate) fn wake(&self, now: Instant, config: &Config, history: &Continuity) -> Option<Wake> {
-        match &self.office {
-            Office::CatchingUp { .. } => None,
-            Office::Resigning(resigning) => resigning.step.wake(),
-            Office::Leading(work) => {
+        match &self.leadership {
+            Leadership::CatchingUp { .. } => None,
+            Leadership::Resigning(resigning) => resigning.step.wake(),
+            Leadership::Leading(work) => {
                 let held_back_until = self.knowledge.held_back_until(config, history);
-                let waits = self.office.is_idle() && now < held_back_until;
+                let waits = self.leadership.is_idle() && now < held_back_until;
                 let window = waits.then(|| Wake::new(held_back_until, WakeReason::Window));
                 let next = window.or_else(|| work.wake(self.judgement.again_at));
                 Wake::earlier(next, self.list.wake())
@@ -303,7 +303,7 @@ impl Leader {
             cx.note_exhausted(OpOwner::Leader, failures);
             self.resign(StepDownReason::Failing(reason));
         }
-        self.office
+        self.leadership
             .pause(cx.now + self.retry.backoff.next(cx.rng()));
     }
 }

@@ -73,3 +73,4 @@ pub use resilience::breaker::{
     Breaker, BreakerError, BreakerSettings, CallEnd, Circuit, CircuitOpen, CircuitState,
     CircuitStatus, Judged, Permit,
 };
+pub use worker::callbacks;

@@ -1,7 +1,8 @@
-//! Being one worker: claim, session, following, partitions held, requests and departure.
+//! Being one worker: callbacks, claim, session, following, partitions held, requests and departure.
 //!
 //! What always holds: a worker relies on nothing past its deadline.
 
+pub mod callbacks;
 pub(crate) mod claim;
 pub(crate) mod context;
 pub(crate) mod departure;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use parti_core::{PartitionKey, RevokeCause};
 use parti_testing::simulator::{
-    App, Cx, FencedResource, Fencing, Nemesis, Report, Scenario, SimGuard, WriteError, async_trait,
+    App, Cx, FencedResource, Fencing, HandlerError, Nemesis, Report, Scenario, SimGuard,
+    WriteError, async_trait,
 };
 
 /// Counts what it processes: reads the count once, keeps it in memory, and stores each step.
@@ -17,7 +18,7 @@ struct Counter;
 
 #[async_trait(?Send)]
 impl App for Counter {
-    async fn on_assigned(&self, cx: Cx, guard: SimGuard) {
+    async fn on_assigned(&self, cx: Cx, guard: SimGuard) -> Result<(), HandlerError> {
         let work = cx.clone();
         cx.spawn(async move {
             // The read carries the token: from here on the storage takes nothing of earlier owners, not
@@ -45,6 +46,7 @@ impl App for Counter {
                 work.sleep(Duration::from_millis(200)).await;
             }
         });
+        Ok(())
     }
 
     async fn on_revoked(&self, _: Cx, _: SimGuard, _: RevokeCause) {}

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use parti_core::{Instant, PartitionKey, RevokeCause};
 use parti_testing::simulator::{
-    App, Cx, FencedResource, Nemesis, Report, Scenario, SimGuard, async_trait,
+    App, Cx, FencedResource, HandlerError, Nemesis, Report, Scenario, SimGuard, async_trait,
 };
 
 const WORKERS: u32 = 10;
@@ -25,7 +25,7 @@ struct Work;
 
 #[async_trait(?Send)]
 impl App for Work {
-    async fn on_assigned(&self, cx: Cx, guard: SimGuard) {
+    async fn on_assigned(&self, cx: Cx, guard: SimGuard) -> Result<(), HandlerError> {
         let work = cx.clone();
         cx.spawn(async move {
             while guard.is_valid() && !guard.is_revoking() {
@@ -33,6 +33,7 @@ impl App for Work {
                 work.sleep(STEP).await;
             }
         });
+        Ok(())
     }
 
     async fn on_revoked(&self, _: Cx, _: SimGuard, _: RevokeCause) {}

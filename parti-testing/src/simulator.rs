@@ -36,6 +36,8 @@ mod scenario;
 mod tests;
 
 pub use async_trait::async_trait;
+#[doc(inline)]
+pub use parti_core::callbacks::HandlerError;
 
 pub use app::{
     Accepted, App, Cx, FencedResource, Fencing, OWN_PROPERTIES, OwnProperty, SimGuard, Stored,

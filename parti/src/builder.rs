@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parti_core::callbacks::Limits;
 use parti_core::{AssignmentStrategy, Boot, Config, Core, PartitionSource, Store};
 use tokio::sync::{broadcast, mpsc};
 use tracing::{Instrument as _, Span};
@@ -22,16 +23,6 @@ use crate::shell::partition_tasks::{PartitionTasks, Work};
 use crate::shell::shared::Shared;
 use crate::stores::local_store::LocalStore;
 
-/// How many callbacks of a kind run at once unless set.
-const CONCURRENCY: usize = 64;
-
-/// How long `on_assigned` may take unless set: longer than loading state takes, and an end.
-const ASSIGN_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// How often `on_assigned` may fail in a row before its partition is given to another worker, unless
-/// set.
-const ASSIGN_ATTEMPTS: u32 = 3;
-
 /// How long a hook may take unless set.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -44,9 +35,7 @@ pub struct ManagerBuilder {
     store: StoreChoice,
     strategy: Arc<dyn AssignmentStrategy>,
     clock: Clock,
-    concurrency: usize,
-    assign_timeout: Option<Duration>,
-    assign_attempts: u32,
+    limits: Limits,
     hooks: Option<Arc<dyn Hooks>>,
     hook_timeout: Duration,
     metric_labels: Vec<(String, String)>,
@@ -72,6 +61,7 @@ impl ManagerBuilder {
         source: Arc<dyn PartitionSource>,
         handling: Handling,
     ) -> Self {
+        let limits = Limits::new(config.drain_timeout());
         Self {
             config,
             source,
@@ -79,9 +69,7 @@ impl ManagerBuilder {
             store: StoreChoice::Given(Arc::new(LocalStore::new())),
             strategy: Arc::new(parti_strategy::Sticky::new()),
             clock: Clock::boot(),
-            concurrency: CONCURRENCY,
-            assign_timeout: Some(ASSIGN_TIMEOUT),
-            assign_attempts: ASSIGN_ATTEMPTS,
+            limits,
             hooks: None,
             hook_timeout: HOOK_TIMEOUT,
             metric_labels: Vec::new(),
@@ -154,7 +142,7 @@ impl ManagerBuilder {
 
     /// How many `on_assigned`, and how many `on_revoked`, run at once; default 64, at least 1.
     pub fn concurrency(mut self, concurrency: usize) -> Self {
-        self.concurrency = concurrency;
+        self.limits.concurrency = concurrency;
         self
     }
 
@@ -164,7 +152,7 @@ impl ManagerBuilder {
     /// Whatever it is, a worker is not ready while a partition of its own has not begun within
     /// `drain_timeout`.
     pub fn assign_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.assign_timeout = limit.into();
+        self.limits.assign = limit.into();
         self
     }
 
@@ -172,7 +160,7 @@ impl ManagerBuilder {
     /// to another worker; default 3, at least 1. Until somebody else has it, it is tried again here,
     /// after pauses from 1 s up to a minute.
     pub fn assign_attempts(mut self, attempts: u32) -> Self {
-        self.assign_attempts = attempts;
+        self.limits.attempts = attempts;
         self
     }
 
@@ -263,9 +251,7 @@ impl ManagerBuilder {
             source: self.source,
             strategy: self.strategy,
             handler,
-            concurrency: self.concurrency,
-            assign_timeout: self.assign_timeout,
-            assign_attempts: self.assign_attempts,
+            limits: self.limits,
             observer,
         };
         let ends = (sender.clone(), inbox);
@@ -338,7 +324,7 @@ impl fmt::Debug for ManagerBuilder {
         f.debug_struct("ManagerBuilder")
             .field("config", &self.config)
             .field("strategy", &self.strategy.id())
-            .field("concurrency", &self.concurrency)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }

@@ -4,10 +4,11 @@
 //! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first. A program that
 //! only wants to know takes [`Hooks`](crate::events::Hooks), which no handoff waits for.
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+#[doc(inline)]
+pub use parti_core::callbacks::{Callback, HandlerError};
 use parti_core::{PartitionKey, RevokeCause};
 
 use crate::shell::guard::Guard;
@@ -65,68 +66,5 @@ impl<H: PartitionHandler + ?Sized> PartitionHandler for Arc<H> {
 
     async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
         (**self).on_revoked(partition, guard, cause).await;
-    }
-}
-
-/// Why the processing of a partition could not begin, in words. Every error becomes one by `?`.
-///
-/// ```
-/// use parti::HandlerError;
-///
-/// fn port(text: &str) -> Result<u16, HandlerError> {
-///     if text.is_empty() {
-///         return Err(HandlerError::new("there is no port"));
-///     }
-///     Ok(text.parse()?)
-/// }
-/// assert_eq!(port("70000").unwrap_err().to_string(), "number too large to fit in target type");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HandlerError(String);
-
-impl HandlerError {
-    /// An error that says this.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
-
-impl fmt::Display for HandlerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// It is not an `Error` itself, so that this can hold for every one that is.
-impl<E: std::error::Error> From<E> for HandlerError {
-    fn from(error: E) -> Self {
-        let mut reason = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
-        Self(reason)
-    }
-}
-
-/// Which callback of a [`PartitionHandler`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Callback {
-    /// [`PartitionHandler::on_assigned`].
-    Assigned,
-    /// [`PartitionHandler::on_revoked`].
-    Revoked,
-}
-
-impl Callback {
-    /// The name of the method.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Assigned => "on_assigned",
-            Self::Revoked => "on_revoked",
-        }
     }
 }

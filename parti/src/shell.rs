@@ -2,9 +2,9 @@
 //!
 //! What always holds: what a user's code does, a panic included, ends as an answer to the core.
 
+pub(crate) mod callbacks;
 pub(crate) mod clock;
 pub(crate) mod contain;
-pub(crate) mod desk;
 pub(crate) mod driver;
 pub(crate) mod guard;
 pub(crate) mod jump;

@@ -9,8 +9,9 @@ use crate::io::notice::{FailedStep, Notice, StepDownReason};
 use crate::leader::committing::commit::{Commit, Draft, Order};
 use crate::leader::committing::ledger::{Step, advance};
 use crate::leader::committing::slots::{Evictions, Slots};
+use crate::leader::knowledge::committed::Generation;
 use crate::leader::knowledge::view::Fate;
-use crate::leader::office::Written;
+use crate::leader::leadership::Written;
 use crate::leader::planning::target::Judged;
 use crate::leader::{Leader, Leading};
 use crate::link::attempt::Outcome;
@@ -43,7 +44,7 @@ impl Leader {
         if self.says_nothing(&order, &step) {
             cx.notify(Notice::PlanUnchanged { cause: order.cause });
             self.in_force.begin(order.target);
-            self.office.rest();
+            self.leadership.rest();
             return self.expect_advance(cx);
         }
         let carried = self.carried_after(cx, &order.evictions);
@@ -69,7 +70,7 @@ impl Leader {
             origin: self.list.origin,
         };
         match draft.send(cx) {
-            Ok(commit) => self.office.commit(commit),
+            Ok(commit) => self.leadership.commit(commit),
             Err(reason) => {
                 // The limits may have been raised since this process asked for them.
                 self.limits.asking = Some(cx.store(OpOwner::Leader, StoreOp::Info));
@@ -106,16 +107,25 @@ impl Leader {
     }
 
     /// Whether nothing is left of a new plan but that it was made. One that only parks or unparks does
-    /// say something: taken for nothing it would be made again for ever.
+    /// say something, and so does one with another list: taken for nothing it would be made again for
+    /// ever.
     fn says_nothing(&self, order: &Order, step: &Step) -> bool {
-        let (said, limit) = (self.knowledge.head.parked, self.limits.info.max_value);
-        let (parking, parked) = (&self.knowledge.view.parking, &order.target.parked);
+        let (head, target) = (&self.knowledge.head, &order.target);
         let moves =
             !(order.evictions.is_empty() && order.requests.is_empty() && step.changes.is_empty());
         let first_look =
             order.cause == Cause::Parked && self.in_force.target().is_none_or(|t| t.unsure);
-        let repeated = first_look || !order.target.kept.is_empty();
-        order.begins && !moves && repeated && parking.rewritten(parked, said, limit).is_none()
+        let repeated = first_look || !target.kept.is_empty();
+        let digests = (target.table.digest(), target.table.weights_digest());
+        let same_list =
+            self.list.origin.is_partial() || digests == (head.digest, head.weights_digest);
+        let (parking, limit) = (&self.knowledge.view.parking, self.limits.info.max_value);
+        let parks = || {
+            parking
+                .rewritten(&target.parked, head.parked, limit)
+                .is_some()
+        };
+        order.begins && !moves && repeated && same_list && !parks()
     }
 
     /// What the next leader is to go on with once these workers are evicted.
@@ -166,7 +176,7 @@ impl Leader {
             }
             return Leading::On;
         }
-        let attempt = self.office.attempt_mut();
+        let attempt = self.leadership.attempt_mut();
         let outcome = attempt.map(|attempt| attempt.on_reply(cx, op, result));
         self.on_outcome(cx, outcome.unwrap_or(Outcome::Pending))
     }
@@ -176,11 +186,11 @@ impl Leader {
             Outcome::Pending => Leading::On,
             Outcome::Lost(_) if cx.planted(Planted::NeverYields) => {
                 let until = cx.now + self.retry.backoff.next(cx.rng());
-                self.office.pause(until);
+                self.leadership.pause(until);
                 Leading::On
             }
             Outcome::Lost(entry) => Leading::Over(StepDownReason::Deposed, entry),
-            Outcome::Won(revision) => match self.office.take_written() {
+            Outcome::Won(revision) => match self.leadership.take_written() {
                 Some(Written::Generation(commit)) => {
                     self.committed(cx, *commit, revision);
                     Leading::On
@@ -204,7 +214,7 @@ impl Leader {
     /// Nothing was written: a worker renewed before it could be evicted, or the refusal is spurious.
     /// The view will tell; it is judged again after a moment.
     fn refused(&mut self, cx: &mut Cx<'_>, error: &StoreError) {
-        let commit = self.office.committing();
+        let commit = self.leadership.committing();
         let evicted = commit.map(|commit| commit.evicted.iter().map(|(worker, _)| worker.clone()));
         let evicted: Vec<WorkerId> = evicted.into_iter().flatten().collect();
         for worker in evicted {
@@ -217,11 +227,19 @@ impl Leader {
         self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
     }
 
-    fn committed(&mut self, cx: &mut Cx<'_>, mut commit: Commit, revision: Revision) {
+    fn committed(&mut self, cx: &mut Cx<'_>, commit: Commit, revision: Revision) {
         cx.learn(commit.head.version);
         cx.adopt_format(commit.head.format);
         let transfers = commit.transfers(cx, &self.knowledge.view);
-        let before = self.knowledge.on_committed(cx, &mut commit, revision);
+        let written = Generation {
+            head: commit.head,
+            revision,
+            puts: commit.puts,
+            evicted: &commit.evicted,
+            parked: commit.parked,
+            requests: &commit.requests,
+        };
+        let before = self.knowledge.on_committed(cx, written);
         self.retry.reset();
         self.in_force.advance(None);
         cx.step_done(FailedStep::Commit);

@@ -4,7 +4,7 @@
 use crate::io::notice::FailedStep;
 use crate::leader::Leader;
 use crate::leader::judging::verdict::{Verdict, judge};
-use crate::leader::office::{Ground, Office, Resigning, Step, Work};
+use crate::leader::leadership::{Ground, Leadership, Resigning, Step, Work};
 use crate::link::cx::Cx;
 use crate::model::state::{Cause, State};
 
@@ -17,16 +17,16 @@ impl Leader {
     /// Goes on with what is under way; judges and acts if nothing is.
     pub(crate) fn step(&mut self, cx: &mut Cx<'_>) {
         self.poll_work(cx);
-        match &self.office {
-            Office::CatchingUp { .. } => {}
-            Office::Leading(_) => self.lead(cx),
-            Office::Resigning(_) => self.poll_resignation(cx),
+        match &self.leadership {
+            Leadership::CatchingUp { .. } => {}
+            Leadership::Leading(_) => self.lead(cx),
+            Leadership::Resigning(_) => self.poll_resignation(cx),
         }
     }
 
     /// What is under way goes on, or has taken too long.
     fn poll_work(&mut self, cx: &mut Cx<'_>) {
-        if let Some(commit) = self.office.committing_mut()
+        if let Some(commit) = self.leadership.committing_mut()
             && cx.now >= commit.give_up.at
         {
             if cx.store_is_sound() {
@@ -39,16 +39,18 @@ impl Leader {
             }
             return;
         }
-        if let Some(attempt) = self.office.attempt_mut() {
+        if let Some(attempt) = self.leadership.attempt_mut() {
             return attempt.handle_timeout(cx);
         }
-        match &self.office {
-            Office::Leading(Work::Pausing { until }) if cx.now >= *until => self.office.rest(),
-            Office::Leading(Work::Planning { give_up, .. }) if cx.now >= *give_up => {
+        match &self.leadership {
+            Leadership::Leading(Work::Pausing { until }) if cx.now >= *until => {
+                self.leadership.rest()
+            }
+            Leadership::Leading(Work::Planning { give_up, .. }) if cx.now >= *give_up => {
                 let lost = "no answer, not even that it failed".into();
                 self.fail(cx, FailedStep::Plan, lost);
             }
-            Office::CatchingUp { .. } | Office::Leading(_) | Office::Resigning(_) => {}
+            Leadership::CatchingUp { .. } | Leadership::Leading(_) | Leadership::Resigning(_) => {}
         }
     }
 
@@ -63,16 +65,18 @@ impl Leader {
         }
         let ground = self.ground(cx);
         let again_at = self.judgement.again_at;
-        match &mut self.office {
-            Office::Leading(Work::Idle { judged })
+        match &mut self.leadership {
+            Leadership::Leading(Work::Idle { judged })
                 if *judged != Some(ground) || again_at.is_some_and(|wake| cx.now >= wake.at) =>
             {
                 *judged = Some(ground);
             }
-            Office::CatchingUp { .. } | Office::Leading(_) | Office::Resigning(_) => return,
+            Leadership::CatchingUp { .. } | Leadership::Leading(_) | Leadership::Resigning(_) => {
+                return;
+            }
         }
         self.poll_agreement(cx);
-        if self.office.is_idle() {
+        if self.leadership.is_idle() {
             self.judge(cx);
         }
     }
@@ -103,7 +107,7 @@ impl Leader {
                     // A plan that keeps failing must not hold up the handoff under way.
                     self.poll_handoff(cx);
                 }
-                if self.office.is_idle() {
+                if self.leadership.is_idle() {
                     self.plan(cx, cause, &lost, &difference);
                 }
             }
@@ -135,14 +139,16 @@ impl Leader {
     pub(crate) fn state(&self) -> Option<State> {
         let head = &self.knowledge.head;
         let handoff = (head.unfinished > 0).then_some(head.cause);
-        let cause = match &self.office {
-            Office::Leading(Work::Planning { brief, .. }) => Some(brief.cause),
-            Office::Leading(Work::Committing(commit))
-            | Office::Resigning(Resigning {
+        let cause = match &self.leadership {
+            Leadership::Leading(Work::Planning { brief, .. }) => Some(brief.cause),
+            Leadership::Leading(Work::Committing(commit))
+            | Leadership::Resigning(Resigning {
                 step: Step::Committing(commit),
                 ..
             }) => Some(commit.head.cause).filter(|cause| *cause != Cause::Settings),
-            Office::CatchingUp { .. } | Office::Leading(_) | Office::Resigning(_) => handoff,
+            Leadership::CatchingUp { .. } | Leadership::Leading(_) | Leadership::Resigning(_) => {
+                handoff
+            }
         };
         match (cause, &self.judgement.verdict) {
             (Some(Cause::Emergency), _) => Some(State::Emergency),

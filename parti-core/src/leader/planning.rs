@@ -11,8 +11,9 @@ use crate::io::notice::{FailedStep, Notice};
 use crate::leader::Leader;
 use crate::leader::committing::commit::Order;
 use crate::leader::judging::facts::Difference;
-use crate::leader::office::{Office, Work};
+use crate::leader::leadership::{Leadership, Work};
 use crate::leader::planning::failed_everywhere::FailedEverywhere;
+use crate::leader::planning::kept_out::KeptOut;
 use crate::leader::planning::misfits::{Barred, Reassignment};
 use crate::leader::planning::overflow::park_overflow;
 use crate::leader::planning::target::{Brief, Judged, Target, candidates, input};
@@ -25,6 +26,7 @@ use crate::ports::strategy::{Plan, PlanError, PlanInput, WorkerTable};
 pub(crate) mod failed_everywhere;
 pub(crate) mod in_force;
 pub(crate) mod inherited;
+pub(crate) mod kept_out;
 pub(crate) mod listing;
 pub(crate) mod misfits;
 pub(crate) mod overflow;
@@ -77,6 +79,7 @@ impl Leader {
             self.in_force.target(),
         );
         input.waited = self.knowledge.view.parking.waited(cx.now, cx.wall_ms());
+        let kept_out = KeptOut::from_input(&config, &self.knowledge.view, &excluded, &mut input);
         let mut triggers = seen.triggers(lost, &requests);
         triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
         let waited = self
@@ -90,6 +93,7 @@ impl Leader {
         let brief = Brief {
             cause,
             input,
+            kept_out,
             epochs,
             evictions,
             postponed,
@@ -99,7 +103,7 @@ impl Leader {
         };
         if workers.as_slice().iter().all(|worker| worker.capacity == 0) {
             // Nobody is left to own anything: everything is taken away, nothing is given.
-            let plan = Plan::of_nobody(table.len());
+            let plan = Plan::of_nobody(brief.input.partitions.len());
             return self.begin(cx, brief, plan);
         }
         let question = brief.input.clone();
@@ -114,7 +118,7 @@ impl Leader {
         question: PlanInput,
     ) {
         let op = cx.plan(question);
-        self.office = Office::Leading(Work::Planning {
+        self.leadership = Leadership::Leading(Work::Planning {
             op,
             brief,
             reassignment,
@@ -143,12 +147,12 @@ impl Leader {
         op: OpId,
         result: Result<Plan, PlanError>,
     ) {
-        let Office::Leading(Work::Planning {
+        let Leadership::Leading(Work::Planning {
             op: expected,
             brief,
             reassignment,
             ..
-        }) = &self.office
+        }) = &self.leadership
         else {
             return;
         };
@@ -156,7 +160,7 @@ impl Leader {
             return;
         }
         let (brief, reassignment) = (brief.clone(), reassignment.clone());
-        self.office.rest();
+        self.leadership.rest();
         let reassignment = match (reassignment, result) {
             (Some(mut reassignment), answer) => {
                 // What the strategy cannot place elsewhere stays: that is no failure.
@@ -236,10 +240,11 @@ impl Leader {
             due
         });
         if evictions.len() < before && cx.planted(Planted::RenewalDropsPlan) {
-            self.office.pause(cx.now + Duration::from_millis(1));
+            self.leadership.pause(cx.now + Duration::from_millis(1));
             return;
         }
-        let mut plan = plan;
+        let mut plan = brief.kept_out.restore(&mut brief.input, plan);
+        let kept_out = core::mem::take(&mut brief.kept_out.workers);
         park_overflow(&mut plan, &brief.input, &self.limits.info);
         let (cause, requests) = (brief.cause, brief.requests.clone());
         let table = &brief.input.partitions;
@@ -249,11 +254,12 @@ impl Leader {
             .parking
             .after(&plan.unmet, table, cx.wall_ms());
         let mut target = Target::new(cx.boot().strategy.clone(), brief, plan, parked);
-        for worker in &keep {
-            if let Some(record) = self.knowledge.view.records.get(worker)
-                && self.knowledge.view.may_work(&config, worker)
-            {
-                target.keep(self.knowledge.view.info(worker), record);
+        let view = &self.knowledge.view;
+        keep.retain(|worker| view.may_work(&config, worker));
+        // What became of these meanwhile is found by comparing with this target.
+        for worker in keep.iter().chain(&kept_out) {
+            if let Some(record) = view.records.get(worker) {
+                target.keep(view.info(worker), record);
             }
         }
         self.pin(&config, &mut target);

@@ -7,7 +7,7 @@ use alloc::vec;
 use crate::io::event::OpOwner;
 use crate::io::notice::StepDownReason;
 use crate::leader::Leader;
-use crate::leader::office::{Office, Resigning, Step};
+use crate::leader::leadership::{Leadership, Resigning, Step};
 use crate::link::attempt::Attempt;
 use crate::link::cx::Cx;
 use crate::model::state::Cause;
@@ -21,7 +21,7 @@ impl Leader {
     /// What the next leader is to go on with.
     pub(crate) fn carried(&self, now: Instant) -> Carried {
         let knowledge = &self.knowledge;
-        if !self.office.is_informed() {
+        if !self.leadership.is_informed() {
             // It has not seen enough to know better than the one before.
             return knowledge.head.carried.clone();
         }
@@ -39,9 +39,9 @@ impl Leader {
         self.futile
     }
 
-    /// Gives up the office as soon as no commit is in flight.
+    /// Gives up the leadership as soon as no commit is in flight.
     pub(crate) fn resign(&mut self, reason: StepDownReason) {
-        self.office.resign(reason);
+        self.leadership.resign(reason);
     }
 
     /// What the next leader is to go on with after this one gave up.
@@ -53,7 +53,7 @@ impl Leader {
 
     /// Writes the last `head` when it is time to.
     pub(crate) fn poll_resignation(&mut self, cx: &mut Cx<'_>) {
-        let Office::Resigning(Resigning { reason, step, .. }) = &self.office else {
+        let Leadership::Resigning(Resigning { reason, step, .. }) = &self.leadership else {
             return;
         };
         match step {
@@ -82,7 +82,7 @@ impl Leader {
             expect,
         }];
         let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
-        if let Office::Resigning(resigning) = &mut self.office {
+        if let Leadership::Resigning(resigning) = &mut self.leadership {
             resigning.step = Step::Writing {
                 attempt: Box::new(attempt),
                 head: Box::new(head),

@@ -12,12 +12,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use async_trait::async_trait;
+use parti_core::callbacks::HandlerError;
 use parti_core::{Instant, PartitionKey, RevokeCause, Token};
 
 use crate::simulator::checks::Process;
 
+mod callbacks;
 mod checks;
-mod desk;
 mod guard;
 mod host;
 mod resource;
@@ -34,15 +35,15 @@ use tasks::{Ask, Shared};
 
 /// What a worker does with its partitions, run by the simulator in virtual time.
 ///
-/// The two callbacks are those of `parti::PartitionHandler` and are called under the same rules: for
-/// one partition they never overlap and alternate, a revocation waits for the `on_assigned` before it
-/// up to `drain_timeout`, and an `on_revoked` that takes longer is dropped. One value is made for each
-/// process; when the process crashes, its futures are dropped wherever they are.
+/// The two callbacks are those of `parti::PartitionHandler`, and the same callback scheduler decides when
+/// they are called, how many run at once, when one is dropped and when an `on_assigned` that failed is
+/// tried again. One value is made for each process; when the process crashes, its futures are dropped
+/// wherever they are.
 ///
 /// # Cancellation safety
-/// A crash drops the futures wherever they are, as the end of a process does. A callback is bounded by
-/// `drain_timeout`, as in a real worker: then `on_revoked` is dropped, and `on_assigned` when its
-/// partition has waited that long to be revoked.
+/// A crash drops the futures wherever they are, as the end of a process does. `on_revoked` is bounded by
+/// `drain_timeout`, `on_assigned` by the scenario's `assign_timeout`; it is also dropped when its
+/// partition has waited `drain_timeout` to be revoked.
 ///
 /// # Determinism
 /// The code may use anything that needs no runtime: futures, `select`, channels, mutexes. Time, tasks
@@ -53,13 +54,15 @@ use tasks::{Ask, Shared};
 /// ```
 /// use core::time::Duration;
 /// use parti_core::RevokeCause;
-/// use parti_testing::simulator::{App, Cx, FencedResource, Nemesis, Scenario, SimGuard, async_trait};
+/// use parti_testing::simulator::{
+///     App, Cx, FencedResource, HandlerError, Nemesis, Scenario, SimGuard, async_trait,
+/// };
 ///
 /// struct Work;
 ///
 /// #[async_trait(?Send)]
 /// impl App for Work {
-///     async fn on_assigned(&self, cx: Cx, guard: SimGuard) {
+///     async fn on_assigned(&self, cx: Cx, guard: SimGuard) -> Result<(), HandlerError> {
 ///         let work = cx.clone();
 ///         cx.spawn(async move {
 ///             // `is_valid` and the write that follows happen at the same instant.
@@ -68,6 +71,7 @@ use tasks::{Ask, Shared};
 ///                 work.sleep(Duration::from_millis(200)).await;
 ///             }
 ///         });
+///         Ok(())
 ///     }
 ///     async fn on_revoked(&self, _: Cx, _: SimGuard, _: RevokeCause) {}
 /// }
@@ -83,7 +87,11 @@ use tasks::{Ask, Shared};
 pub trait App: 'static {
     /// The partition is this worker's: begin to process it and return, as a rule after spawning a task
     /// that holds the guard.
-    async fn on_assigned(&self, cx: Cx, guard: SimGuard);
+    ///
+    /// # Errors
+    /// [`HandlerError`] says that the processing has not begun: it is tried again after a pause, and
+    /// a partition for which it keeps failing is given to another worker.
+    async fn on_assigned(&self, cx: Cx, guard: SimGuard) -> Result<(), HandlerError>;
 
     /// The partition is being taken away, or is lost (`cause`): end its processing, then return.
     async fn on_revoked(&self, cx: Cx, guard: SimGuard, cause: RevokeCause);

@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use parti_core::callbacks::Limits;
 use parti_core::{AssignmentStrategy, ConfigError, Mode};
 
 use super::app::{App, FencedResource, Setup};
@@ -54,6 +55,7 @@ pub struct Scenario {
     progress: bool,
     finally: Option<Finally>,
     strategy: Option<Arc<dyn AssignmentStrategy>>,
+    limits: Limits,
     command: Option<String>,
 }
 
@@ -120,6 +122,27 @@ impl ScenarioBuilder {
         self
     }
 
+    /// How many `on_assigned`, and how many `on_revoked`, run at once in a process; the default is that of
+    /// `parti::ManagerBuilder::concurrency`.
+    pub const fn concurrency(mut self, concurrency: usize) -> Self {
+        self.0.limits.concurrency = concurrency;
+        self
+    }
+
+    /// How long one call of `on_assigned` may take before it is dropped and counts as failed; the default
+    /// is that of `parti::ManagerBuilder::assign_timeout`.
+    pub const fn assign_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.0.limits.assign = limit;
+        self
+    }
+
+    /// How often in a row `on_assigned` may fail before the partition is given to another worker; the
+    /// default is that of `parti::ManagerBuilder::assign_attempts`.
+    pub const fn assign_attempts(mut self, attempts: u32) -> Self {
+        self.0.limits.attempts = attempts;
+        self
+    }
+
     /// The command that reports name after `PARTI_SIM_SEED=...`. The default is `cargo test` with the
     /// package and the test that is running.
     pub fn command(mut self, command: &str) -> Self {
@@ -152,6 +175,7 @@ impl Scenario {
             progress: false,
             finally: None,
             strategy: None,
+            limits: Limits::new(Duration::ZERO),
             command: None,
         })
     }
@@ -205,6 +229,7 @@ impl Scenario {
             seed: plan.seed,
             mode: plan.settings.mode.into(),
             traced: tracing != Tracing::Off,
+            limits: self.limits,
         };
         let extras = Extras {
             adjust: None,

@@ -15,12 +15,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use parti_core::callbacks::Pending;
 use parti_core::{
     CircuitState, Config, DegradedReason, Instant, Mode, ProblemKind, State, Status, Version,
 };
 
 use crate::error::Ended;
-use crate::shell::desk::Pending;
 
 #[cfg(feature = "serde")]
 mod report;

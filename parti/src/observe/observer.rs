@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parti_core::callbacks::{End, Pending};
 use parti_core::{
     Config, Effect, Event, Grant, Instant, Notice, PartitionKey, RevokeCause, Status,
     StoreErrorKind, Token, Version,
@@ -22,7 +23,7 @@ use crate::observe::instrument::{ByLabel, Gauge, Instruments};
 use crate::observe::log::Log;
 use crate::observe::meter::{self, Meter};
 use crate::observe::subscription::ManagerNotice;
-use crate::shell::desk::{End, Finished, Job, Pending};
+use crate::shell::callbacks::{Finished, Job};
 use crate::shell::shared::Shared;
 
 /// How often the health is turned into numbers.
@@ -157,7 +158,7 @@ impl Observer {
 
     /// A callback begins.
     pub(crate) fn on_call(&mut self, now: Instant, job: &Job) {
-        let (key, callback) = (job.guard().partition().clone(), job.callback());
+        let (key, callback) = (job.partition().clone(), job.callback());
         self.running.insert((key, callback), now);
         self.meter.on_callback(callback, self.count(callback));
         self.note_oldest();
@@ -165,24 +166,14 @@ impl Observer {
 
     /// A callback has ended.
     pub(crate) fn on_finished(&mut self, now: Instant, finished: &Finished) {
-        let (key, callback) = (finished.job.guard().partition(), finished.job.callback());
+        let (key, callback) = (finished.job.partition(), finished.job.callback());
         let since = self.running.remove(&(key.clone(), callback)).unwrap_or(now);
         let running = self.count(callback);
         self.note_oldest();
-        match &finished.end {
-            End::NotBegun => {
-                self.meter.on_callback(callback, running);
-                tracing::warn!(partition = %key, "a callback was not begun: its guard was invalid");
-                return;
-            }
-            End::CutShort | End::CutShortPanicking(_) if callback == Callback::Assigned => {
-                tracing::warn!(partition = %key, "on_assigned was cut short to give its partition away");
-            }
-            End::Returned
-            | End::Failed(_)
-            | End::Panicked(_)
-            | End::CutShort
-            | End::CutShortPanicking(_) => {}
+        if finished.end == End::NotBegun {
+            self.meter.on_callback(callback, running);
+            tracing::warn!(partition = %key, "a callback was not begun: its guard was invalid");
+            return;
         }
         self.meter.on_finished(now, (key, callback), since, running);
     }

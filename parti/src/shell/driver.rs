@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Ended, RequestError, StopFailure};
 use crate::observe::subscription::ManagerNotice;
-use crate::shell::desk::{Desk, Finished, Told};
+use crate::shell::callbacks::{Callbacks, Finished};
 use crate::shell::guard::Guard;
 use crate::shell::jump::Jumps;
 use crate::shell::shared::{Outcome, Shared};
@@ -29,7 +29,7 @@ mod tasks;
 mod tests;
 
 pub(crate) use parts::Parts;
-use tasks::{Asking, CallLimits, told};
+use tasks::{Asking, told};
 
 /// The longest sleep. A suspended machine's timers are late by the suspension; this bounds for how
 /// long after it the driver does not look at the clock.
@@ -74,7 +74,7 @@ pub(crate) struct Driver {
     sender: mpsc::Sender<Input>,
     tasks: JoinSet<Input>,
     watches: BTreeMap<WatchId, AbortHandle>,
-    desk: Desk,
+    callbacks: Callbacks,
     jumps: Jumps,
     requests: BTreeMap<RequestId, oneshot::Sender<Result<Version, RequestError>>>,
     last_request: u64,
@@ -106,8 +106,7 @@ impl Driver {
         notices: broadcast::Sender<Arc<ManagerNotice>>,
         (sender, inbox): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     ) -> Self {
-        let drain = parts.config.drain_timeout();
-        let desk = Desk::new(drain, parts.concurrency, parts.assign_attempts);
+        let callbacks = Callbacks::new(parts.limits);
         let jumps = Jumps::new(&parts.config);
         Self {
             core,
@@ -118,7 +117,7 @@ impl Driver {
             sender,
             tasks: JoinSet::new(),
             watches: BTreeMap::new(),
-            desk,
+            callbacks,
             jumps,
             requests: BTreeMap::new(),
             last_request: 0,
@@ -146,7 +145,7 @@ impl Driver {
         }
     }
 
-    /// Waits for an input, but not beyond the next deadline of the core or the desk.
+    /// Waits for an input, but not beyond the next deadline of the core or the callbacks.
     async fn next_input(&mut self) -> Input {
         let sleep = tokio::time::sleep(self.time_to_sleep());
         tokio::select! {
@@ -157,8 +156,12 @@ impl Driver {
     }
 
     fn time_to_sleep(&self) -> Duration {
-        let core = self.core.poll_timeout().map(|wake| wake.at);
-        let deadline = core.into_iter().chain(self.desk.deadline()).min();
+        let core = match self.phase {
+            Phase::Running | Phase::Stopping { .. } => self.core.poll_timeout(),
+            Phase::Done(_) => None,
+        };
+        let core = core.map(|wake| wake.at);
+        let deadline = core.into_iter().chain(self.callbacks.deadline()).min();
         let now = self.parts.clock.now();
         deadline.map_or(LONGEST_SLEEP, |at| {
             at.since(now).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
@@ -184,7 +187,7 @@ impl Driver {
             Input::Nothing => {}
         }
         let now = self.parts.clock.now();
-        self.desk.expire(now);
+        self.callbacks.expire(now);
         self.tell_released();
         if self.core.poll_timeout().is_some_and(|wake| wake.at <= now) {
             self.core.handle_timeout(now);
@@ -192,14 +195,14 @@ impl Driver {
             self.tell_released();
         }
         self.begin_callbacks();
-        self.parts.observer.on_pending(self.desk.pending());
+        self.parts.observer.on_pending(self.callbacks.pending());
         self.parts.observer.turned(now);
     }
 
     fn finished(&mut self, finished: Finished) {
         let now = self.parts.clock.now();
         self.parts.observer.on_finished(now, &finished);
-        self.desk.finish(now, finished);
+        self.callbacks.finish(now, finished);
     }
 
     fn request(&mut self, kind: Request, reply: oneshot::Sender<Result<Version, RequestError>>) {
@@ -236,10 +239,10 @@ impl Driver {
         self.settle(now);
     }
 
-    /// Tells the core what the desk has released, until there is nothing more.
+    /// Tells the core what the callbacks have released, until there is nothing more.
     fn tell_released(&mut self) {
         loop {
-            let grants = self.desk.take_released();
+            let grants = self.callbacks.take_released();
             if grants.is_empty() {
                 break;
             }
@@ -248,10 +251,10 @@ impl Driver {
             self.parts.observer.on_released(now, &grants);
             self.feed(Event::Released { grants });
         }
-        for Told { grant, failing } in self.desk.take_told() {
-            self.feed(Event::Processing { grant, failing });
+        for event in self.callbacks.take_told() {
+            self.feed(event);
         }
-        for notice in self.desk.take_notices() {
+        for notice in self.callbacks.take_notices() {
             self.tell(notice);
         }
     }
@@ -313,7 +316,7 @@ impl Driver {
             }
             Effect::Revoke { grants, cause } => {
                 for grant in grants {
-                    self.desk.revoke(now, grant, cause);
+                    self.callbacks.revoke(now, grant, cause);
                 }
             }
             Effect::Assign { grants } => self.assign(now, grants),
@@ -334,7 +337,7 @@ impl Driver {
         for grant in grants {
             let guard = Guard::new(grant, Arc::clone(&self.shared.lease));
             self.shared.hold(&guard);
-            self.desk.assign(now, guard);
+            self.callbacks.assign(now, guard);
         }
     }
 
@@ -350,14 +353,11 @@ impl Driver {
 
     fn begin_callbacks(&mut self) {
         let now = self.parts.clock.now();
-        for call in self.desk.calls() {
+        let lease_lasts = self.shared.lease.lasts();
+        for call in self.callbacks.calls(now, lease_lasts) {
             self.parts.observer.on_call(now, &call.job);
             let handler = Arc::clone(&self.parts.handler);
-            let limits = CallLimits {
-                assign: self.parts.assign_timeout,
-                drain: self.parts.config.drain_timeout(),
-            };
-            self.tasks.spawn(tasks::call(handler, call, limits));
+            self.tasks.spawn(tasks::call(handler, call));
         }
     }
 
@@ -457,21 +457,20 @@ impl Driver {
         let drain = self.parts.config.drain_timeout();
         let mut late = pin!(tokio::time::sleep(drain.saturating_mul(2)));
         self.begin_callbacks();
-        while !self.desk.is_idle() {
+        while !self.callbacks.is_idle() {
             let next = tokio::select! {
                 biased;
-                Some(input) = self.inbox.recv() => Some(input),
-                done = self.tasks.join_next() => done.map(told),
-                () = &mut late => None,
+                next = self.next_input() => next,
+                () = &mut late => break,
             };
             match next {
-                Some(Input::Finished(finished)) => self.finished(finished),
-                Some(Input::Notice(notice)) => self.tell(notice),
+                Input::Finished(finished) => self.finished(finished),
+                Input::Notice(notice) => self.tell(notice),
                 // A caller that asks something else hears of the end.
-                Some(_) => {}
-                None => break,
+                Input::Event(_) | Input::Request { .. } | Input::Stop { .. } | Input::Nothing => {}
             }
-            for notice in self.desk.take_notices() {
+            self.callbacks.expire(self.parts.clock.now());
+            for notice in self.callbacks.take_notices() {
                 self.tell(notice);
             }
             self.begin_callbacks();

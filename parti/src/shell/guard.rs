@@ -93,11 +93,6 @@ impl Guard {
         &self.0.grant
     }
 
-    /// Whether both are guards of the same ownership, not just of the same grant.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     pub(crate) fn begin_revoking(&self) {
         self.advance(Phase::Revoking);
     }
@@ -168,6 +163,11 @@ impl Lease {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.deadline.has_ended()
+    }
+
+    /// Whether an ownership that is not over is valid.
+    pub(crate) fn lasts(&self) -> bool {
+        self.deadline.lasts(|| self.clock.now().as_nanos())
     }
 }
 

@@ -1,8 +1,8 @@
 //! One task per partition: the handler that most workers need, so that nobody has to write it again.
 //!
-//! It is separate from the desk because it is a handler like any other. What always holds: `on_revoked`
-//! returns after the task has ended, and a task that ends while its partition is not being revoked is told
-//! and begun again.
+//! It is separate from the callback scheduler because it is a handler like any other. What always
+//! holds: `on_revoked` returns after the task has ended, and a task that ends while its partition is not
+//! being revoked is told and begun again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -72,7 +72,7 @@ impl Deadline {
     }
 
     /// The clock is read after the deadline: a thread that is paused in between sees the later time.
-    fn lasts(&self, now: impl FnOnce() -> u64) -> bool {
+    pub(crate) fn lasts(&self, now: impl FnOnce() -> u64) -> bool {
         let deadline = self.0.load(Ordering::Acquire);
         deadline != Self::ENDED && now() < deadline
     }

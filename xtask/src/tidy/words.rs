@@ -45,17 +45,11 @@ const EXEMPT: [&str; 3] = [
 ];
 
 /// Folders that have not been gone through yet. It only shrinks.
-const LATER: [&str; 10] = [
-    "CHANGELOG.md",
-    "docs/TIMING.md",
-    "docs/PROTOCOL.md",
-    "docs/decisions/015",
+const LATER: [&str; 4] = [
     "docs/ARCHITECTURE.md",
-    "docs/verification/",
     "parti/src/shell",
-    "parti/src/observe/",
     "parti-core/",
-    "parti-testing/src/simulator",
+    "parti-testing/src/simulator/app",
 ];
 
 /// A word of a text in lower case, one part of an identifier at a time.

@@ -20,7 +20,7 @@ impl Leader {
     /// Writes down what the group obeys when that has changed. In a group that holds nothing yet, the
     /// first generation says it.
     pub(crate) fn poll_agreement(&mut self, cx: &mut Cx<'_>) {
-        if !cx.heard().is_heard() || self.knowledge.is_cold() || !self.office.is_idle() {
+        if !cx.heard().is_heard() || self.knowledge.is_cold() || !self.leadership.is_idle() {
             return;
         }
         let found = self.knowledge.agreed(cx.config(), cx.now);
@@ -76,7 +76,7 @@ impl Leader {
         ];
         let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
         let patience = cx.config().operation_timeout().max(cx.config().lease());
-        self.office.commit(Commit {
+        self.leadership.commit(Commit {
             attempt,
             give_up: Wake::new(cx.now + patience, WakeReason::Retry),
             head,

@@ -165,8 +165,11 @@ impl Leader {
             weights_changed,
             last_rebalance: self.last_rebalance,
             restarting: self.judgement.verdict.restarting(),
-            advance_at: self.in_force.advance_at(),
-            expires_at: expiry.into_iter().chain(difference.next_end).min(),
+            expires_at: expiry
+                .into_iter()
+                .chain(difference.next_end)
+                .chain(self.in_force.advance_at().filter(|&at| at > now))
+                .min(),
         }
     }
 

@@ -47,7 +47,7 @@ impl Leader {
         let judges = cx.heard().is_heard() && now >= cx.link().contact().judges_from(config);
         let before = self.health.not_judging;
         self.health.not_judging = (!judges).then(|| before.unwrap_or(now));
-        if !self.office.is_informed() {
+        if !self.leadership.is_informed() {
             return;
         }
         self.health.barred = Barred::find(&self.knowledge.view);
@@ -70,7 +70,7 @@ impl Leader {
         let digest = self.list.table.as_ref().map(|table| table.digest());
         let same_list = planned && digest.is_none_or(|digest| digest == self.knowledge.head.digest);
         // A first commit on its way is no problem either.
-        let first = !planned && self.office.is_busy();
+        let first = !planned && self.leadership.is_busy();
         self.health.unowned.look(&Sight {
             config,
             now,
@@ -116,7 +116,7 @@ impl Leader {
         let now = cx.now;
         let problems = cx.failing().problems().chain(self.problems());
         let problems: Vec<_> = problems.map(|problem| problem.told(now)).collect();
-        self.office.is_informed().then_some(Bulletin {
+        self.leadership.is_informed().then_some(Bulletin {
             term: self.knowledge.head.term,
             problems,
         })

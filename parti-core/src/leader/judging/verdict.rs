@@ -61,10 +61,8 @@ pub(crate) struct Facts {
     pub(crate) last_rebalance: Option<Instant>,
     /// Most of the group was lost at once: until when those still missing may come back.
     pub(crate) restarting: Option<Instant>,
-    /// When a handoff under way is to go on.
-    pub(crate) advance_at: Option<Instant>,
     /// When one of these facts changes although nothing happens: a patience, a quarantine, a rest or
-    /// a hold is over.
+    /// a hold is over, or a handoff is to go on.
     pub(crate) expires_at: Option<Instant>,
 }
 
@@ -142,10 +140,7 @@ pub(crate) fn judge(config: &Config, facts: &Facts) -> Judgement {
     let verdict = verdict(config, facts);
     let lost = facts.silent.iter().map(|silent| silent.lost_at);
     let times = verdict.until().into_iter().chain(lost);
-    let times = times
-        .chain(facts.parked_until)
-        .chain(facts.advance_at)
-        .chain(facts.expires_at);
+    let times = times.chain(facts.parked_until).chain(facts.expires_at);
     let next = times.filter(|&at| at > facts.now).min();
     let again_at = next.map(|at| Wake::new(at, verdict.wake_reason()));
     Judgement { verdict, again_at }

@@ -1,27 +1,35 @@
 //! What a generation of this leader makes of what it knows: known at once, without waiting for the watch.
 
-use crate::leader::committing::commit::Commit;
-use crate::leader::committing::fitting::What;
+use alloc::vec::Vec;
+
+use crate::leader::committing::fitting::{Put, What};
 use crate::leader::knowledge::Knowledge;
+use crate::leader::planning::target::Requested;
 use crate::link::cx::Cx;
-use crate::model::id::Revision;
+use crate::model::id::{Revision, WorkerId};
 use crate::records::agreement::Agreed;
-use crate::records::record::SessionStatus;
+use crate::records::record::{Head, ParkedGroup, SessionRecord, SessionStatus};
+
+/// A generation that is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Generation<'a> {
+    pub(crate) head: Head,
+    pub(crate) revision: Revision,
+    pub(crate) puts: Vec<Put>,
+    pub(crate) evicted: &'a [(WorkerId, SessionRecord)],
+    pub(crate) parked: Option<Vec<ParkedGroup>>,
+    pub(crate) requests: &'a [Requested],
+}
 
 impl Knowledge {
-    /// A generation was written, its `head` at this revision. What the group obeyed before.
-    pub(crate) fn on_committed(
-        &mut self,
-        cx: &mut Cx<'_>,
-        commit: &mut Commit,
-        revision: Revision,
-    ) -> Agreed {
-        cx.learn(commit.head.version);
-        cx.adopt_format(commit.head.format);
-        let before = core::mem::replace(&mut self.head, commit.head.clone());
-        self.head_revision = revision;
+    /// A generation was written. What the group obeyed before.
+    pub(crate) fn on_committed(&mut self, cx: &mut Cx<'_>, written: Generation<'_>) -> Agreed {
+        cx.learn(written.head.version);
+        cx.adopt_format(written.head.format);
+        let before = core::mem::replace(&mut self.head, written.head);
+        self.head_revision = written.revision;
         self.on_rule(cx.now, &before.agreed);
-        for (worker, record) in &commit.evicted {
+        for (worker, record) in written.evicted {
             self.view.evicted(cx.now, worker, record.clone());
             self.postponed.forget(worker);
             if record.status == (SessionStatus::Evicted { silent: false }) {
@@ -29,20 +37,20 @@ impl Knowledge {
                 self.quarantine.add(cx.now, worker, first);
             }
         }
-        for put in core::mem::take(&mut commit.puts) {
+        for put in written.puts {
             let worker = &put.worker;
             match &put.what {
                 What::Written(record) => self.confirmations.expect(cx.now, worker, record.version),
                 What::Removed => self.confirmations.forget(worker),
                 What::Repaired => {}
             }
-            self.view.wrote(revision, self.head.format, put);
+            self.view.wrote(written.revision, self.head.format, put);
         }
-        if let Some(parked) = commit.parked.take() {
+        if let Some(parked) = written.parked {
             self.view.parking.tell(cx, &parked);
             self.view.parking.set(cx.now, parked);
         }
-        for (verb, worker, _) in &commit.requests {
+        for (verb, worker, _) in written.requests {
             self.view.controls.remove(&(*verb, worker.clone()));
         }
         self.changed();

@@ -225,7 +225,7 @@ impl Leader {
     }
 
     fn listing_failed(&mut self, cx: &mut Cx<'_>, reason: String) {
-        let idle = self.office.is_idle();
+        let idle = self.leadership.is_idle();
         // A leader with a list can go on without a fresh one; one without cannot do its job.
         if !self.inherit_list(cx) && idle {
             self.fail(cx, FailedStep::ListPartitions, reason);

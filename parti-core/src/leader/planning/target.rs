@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::leader::knowledge::view::{Fate, View};
+use crate::leader::planning::kept_out::KeptOut;
 use crate::model::id::{Epoch, Revision, Token, WorkerId};
 use crate::model::state::Cause;
 use crate::model::table::PartitionTable;
@@ -27,6 +28,8 @@ pub(crate) type Requested = (Verb, WorkerId, Revision);
 pub(crate) struct Brief {
     pub(crate) cause: Cause,
     pub(crate) input: PlanInput,
+    /// What is left alone, for the sessions of those who have it cannot be read.
+    pub(crate) kept_out: KeptOut,
     /// The incarnation of each worker that is planned for.
     pub(crate) epochs: BTreeMap<WorkerId, Epoch>,
     /// Workers to evict in the same commit, and what was judged of each.
@@ -180,8 +183,7 @@ fn name(input: &PlanInput, owner: u32) -> Option<WorkerId> {
     }
 }
 
-/// Workers a plan may use, with their incarnation: those that take part, held slots, and those whose
-/// session cannot be read just now. Absence is not evidence: their silence has to end them.
+/// Workers a plan may use, with their incarnation: those that take part, and held slots.
 pub(crate) fn candidates(
     config: &Config,
     now: Instant,
@@ -193,14 +195,7 @@ pub(crate) fn candidates(
         .iter()
         .filter(|(worker, _)| !excluded.contains(*worker));
     let usable = usable.filter_map(|(worker, session)| {
-        let Some(record) = &session.record else {
-            let epoch = view.records.get(worker)?.epoch;
-            let unread = session.unread.as_ref();
-            if unread.is_some_and(|seen| !seen.is_living() || session.epoch() != epoch) {
-                return None;
-            }
-            return Some((worker.clone(), (epoch, WorkerInfo::new(worker.clone()))));
-        };
+        let record = session.record.as_ref()?;
         let epoch = session.epoch();
         let held = match view.fate(config, worker, epoch) {
             Fate::Reserved { until } => now < until && view.records.contains_key(worker),

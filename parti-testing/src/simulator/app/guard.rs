@@ -19,8 +19,6 @@ pub struct SimGuard(Rc<Inner>);
 
 struct Inner {
     grant: Grant,
-    /// Tells it from another ownership with the same token: a session that resumes keeps its tokens.
-    serial: u64,
     shared: Rc<Shared>,
     phase: Cell<Phase>,
     waiting: RefCell<Vec<Waker>>,
@@ -38,7 +36,6 @@ impl SimGuard {
     pub(super) fn new(grant: Grant, shared: Rc<Shared>) -> Self {
         Self(Rc::new(Inner {
             grant,
-            serial: shared.number(),
             shared,
             phase: Cell::new(Phase::Owned),
             waiting: RefCell::default(),
@@ -91,10 +88,6 @@ impl SimGuard {
 
     pub(super) fn grant(&self) -> &Grant {
         &self.0.grant
-    }
-
-    pub(super) fn serial(&self) -> u64 {
-        self.0.serial
     }
 
     pub(super) fn begin_revoking(&self) {

@@ -4,19 +4,21 @@
 //! always holds: nothing of a process runs here after its end; its requests on the way still arrive.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use parti_core::{Grant, Instant, Mode, PartitionKey, RevokeCause};
+use parti_core::callbacks::Limits;
+use parti_core::{Event, Grant, Instant, Mode, PartitionKey, RevokeCause};
 
+use super::App;
+use super::callbacks::Callbacks;
 use super::checks::{self, Found, OwnChecks};
-use super::desk::{Desk, Job, Next};
 use super::guard::SimGuard;
 use super::resource::{FencedResource, Reply, Request};
-use super::tasks::{Ask, Shared, TaskId, Tasks};
-use super::{App, Cx};
+use super::tasks::{Ask, Shared, Tasks};
 use crate::simulator::checks::Process;
 use crate::simulator::group::clock::Clock;
+use crate::simulator::group::world::Handlers;
 use crate::simulator::plans::dice::{Dice, Purpose, scramble};
 use crate::simulator::plans::plan::Faults;
 
@@ -35,6 +37,8 @@ pub(in super::super) struct Setup<'a> {
     pub(in super::super) seed: u64,
     pub(in super::super) mode: Mode,
     pub(in super::super) traced: bool,
+    /// Of callbacks; the drain time is that of the node.
+    pub(in super::super) limits: Limits,
 }
 
 /// Something that happens to a process of a handler.
@@ -46,13 +50,8 @@ pub(in super::super) enum AppEvent {
     Woke { number: u64, until: Instant },
     /// What was asked for is answered.
     Answered { number: u64, reply: Reply },
-    /// A drain time is over.
-    Drained {
-        partition: PartitionKey,
-        serial: u64,
-    },
-    /// The limit of an `on_revoked` is over.
-    Overdue { task: TaskId },
+    /// A deadline of the callback scheduler has come.
+    Due { deadline: Instant },
 }
 
 /// A request that reaches its resource.
@@ -71,16 +70,29 @@ pub(in super::super) struct Moment<'a> {
     pub(in super::super) clock: Clock,
     /// The true end of its lease.
     pub(in super::super) until: Instant,
-    pub(in super::super) drain_timeout: Duration,
     pub(in super::super) request_timeout: Duration,
     pub(in super::super) faults: &'a Faults,
+    /// What handlers cannot begin with.
+    pub(in super::super) handlers: &'a Handlers,
 }
 
 impl Moment<'_> {
+    pub(super) fn local(&self) -> Instant {
+        self.clock.local(self.now)
+    }
+
+    pub(super) fn lease_lasts(&self) -> bool {
+        self.now < self.until
+    }
+
+    /// How long it takes to fail to begin with a partition here, if it fails.
+    pub(super) fn broken(&self, process: Process, key: &PartitionKey) -> Option<Duration> {
+        let node = usize::from(process.node);
+        self.handlers.failing(self.now, node, key)
+    }
+
     fn after(&self, local: Duration) -> Instant {
-        self.clock
-            .true_time(self.clock.local(self.now) + local)
-            .max(self.now)
+        self.clock.true_time(self.local() + local).max(self.now)
     }
 }
 
@@ -90,6 +102,8 @@ pub(in super::super) struct Out {
     pub(in super::super) events: Vec<(Instant, Process, AppEvent)>,
     pub(in super::super) calls: Vec<(Instant, Call)>,
     pub(in super::super) released: Vec<(Process, Grant)>,
+    /// What cores are told of their handlers.
+    pub(in super::super) told: Vec<(Process, Event)>,
     pub(in super::super) found: Vec<(&'static str, String)>,
     /// Kept only if there is a trace.
     pub(in super::super) lines: Vec<String>,
@@ -99,11 +113,13 @@ pub(in super::super) struct Out {
 /// All handlers of a run and what they write to.
 pub(in super::super) struct Apps<'a> {
     setup: Setup<'a>,
-    dice: Dice,
-    hosts: BTreeMap<Process, Host>,
+    pub(super) dice: Dice,
+    pub(super) hosts: BTreeMap<Process, Host>,
     pub(in super::super) resources: Vec<FencedResource>,
-    checks: OwnChecks,
+    pub(super) checks: OwnChecks,
     pub(in super::super) out: Out,
+    /// Partitions of which a core was told that they cannot be begun.
+    pub(in super::super) failing: BTreeSet<PartitionKey>,
     /// Requests so far, by sender: the number that keys their fate.
     sent: BTreeMap<Process, u64>,
     /// When the last request of a process reached a resource, since they do not overtake each other.
@@ -111,11 +127,11 @@ pub(in super::super) struct Apps<'a> {
 }
 
 /// The handler of one process.
-struct Host {
-    app: Rc<dyn App>,
-    shared: Rc<Shared>,
-    tasks: Tasks,
-    desk: Desk,
+pub(super) struct Host {
+    pub(super) app: Rc<dyn App>,
+    pub(super) shared: Rc<Shared>,
+    pub(super) tasks: Tasks,
+    pub(super) callbacks: Callbacks,
 }
 
 impl<'a> Apps<'a> {
@@ -127,17 +143,22 @@ impl<'a> Apps<'a> {
             resources: setup.resources.to_vec(),
             checks: OwnChecks::new(setup.mode),
             out: Out::default(),
+            failing: BTreeSet::new(),
             sent: BTreeMap::new(),
             arrivals: BTreeMap::new(),
         }
     }
 
-    pub(in super::super) fn begin(&mut self, process: Process) {
+    pub(in super::super) fn begin(&mut self, process: Process, drain: Duration) {
+        let limits = Limits {
+            drain,
+            ..self.setup.limits
+        };
         let host = Host {
             app: (self.setup.factory)(process),
             shared: Shared::new(process, self.dice),
             tasks: Tasks::new(),
-            desk: Desk::default(),
+            callbacks: Callbacks::new(limits),
         };
         self.hosts.insert(process, host);
     }
@@ -154,8 +175,9 @@ impl<'a> Apps<'a> {
         let guard = SimGuard::new(grant, Rc::clone(&host.shared));
         self.checks
             .assigned(process, guard.partition(), guard.token());
-        let next = host.desk.assign(guard);
-        self.follow(at, process, next);
+        let scheduler = &mut host.callbacks.scheduler;
+        scheduler.assign(at.local(), guard.grant().clone(), guard);
+        self.follow(at, process);
         self.soon(at, process);
     }
 
@@ -169,8 +191,9 @@ impl<'a> Apps<'a> {
         let Some(host) = self.hosts.get_mut(&process) else {
             return;
         };
-        let next = host.desk.revoke(grant, cause);
-        self.follow(at, process, next);
+        let scheduler = &mut host.callbacks.scheduler;
+        scheduler.revoke(at.local(), grant, cause);
+        self.follow(at, process);
         self.soon(at, process);
     }
 
@@ -186,16 +209,17 @@ impl<'a> Apps<'a> {
             // The clock stood still meanwhile.
             AppEvent::Woke { number, until } => self.sleep(at, process, number, until),
             AppEvent::Answered { number, reply } => host.shared.answer(number, reply),
-            AppEvent::Drained { partition, serial } => {
-                let next = host.desk.time_out(&partition, serial);
-                self.follow(at, process, next);
-            }
-            AppEvent::Overdue { task } => {
-                host.tasks.cut(task);
-                self.finish(at, process, task);
-            }
+            AppEvent::Due { deadline } => host.callbacks.disarm(deadline),
         }
         self.run(at, process);
+    }
+
+    /// The core of a process has taken a step: there may be a lease again.
+    pub(in super::super) fn stepped(&mut self, at: &Moment<'_>, process: Process) {
+        let host = self.hosts.get(&process);
+        if host.is_some_and(|host| host.callbacks.may_go_on(at.lease_lasts())) {
+            self.soon(at, process);
+        }
     }
 
     /// A request reaches its resource, whether or not its sender still runs.
@@ -244,7 +268,10 @@ impl<'a> Apps<'a> {
     pub(in super::super) fn over(&mut self, holders: &BTreeMap<PartitionKey, Process>) {
         self.compare();
         if self.setup.progress {
-            let found = self.checks.progress(holders);
+            // What cannot be begun is not worked on, wherever it is.
+            let mut holders = holders.clone();
+            holders.retain(|key, _| !self.failing.contains(key));
+            let found = self.checks.progress(&holders);
             self.find(found);
         }
     }
@@ -255,7 +282,9 @@ impl<'a> Apps<'a> {
             .hosts
             .iter()
             .filter_map(|(process, host)| {
-                says(host).map(|says| checks::notified(*process, &says, host.desk.at_rest()))
+                says(host).map(|says| {
+                    checks::notified(*process, &says, host.callbacks.scheduler.partitions())
+                })
             })
             .collect();
         found.into_iter().for_each(|found| self.find(found));
@@ -265,87 +294,20 @@ impl<'a> Apps<'a> {
         self.out.events.push((at.now, process, AppEvent::Run));
     }
 
-    fn follow(&mut self, at: &Moment<'_>, process: Process, next: Vec<Next>) {
-        for next in next {
-            match next {
-                Next::Begin(job) => self.call(at, process, job),
-                Next::Cut(task) => {
-                    if let Some(host) = self.hosts.get_mut(&process) {
-                        host.tasks.cut(task);
-                    }
-                }
-                Next::Release(grant) => self.out.released.push((process, grant)),
-                Next::Drain(guard) => {
-                    let (partition, serial) = (guard.partition().clone(), guard.serial());
-                    let drained = AppEvent::Drained { partition, serial };
-                    let over = at.after(at.drain_timeout);
-                    self.out.events.push((over, process, drained));
-                }
-            }
-        }
-    }
-
-    /// Begins a callback as a task; a slow one waits first.
-    fn call(&mut self, at: &Moment<'_>, process: Process, job: Job) {
-        let number = self.number(process);
-        let Some(host) = self.hosts.get_mut(&process) else {
-            return;
-        };
-        let roll = self
-            .dice
-            .roll(Purpose::Callback, u64::from(process.node), number);
-        let longest = Duration::from_millis(at.faults.callback_ms);
-        let slow = roll
-            .ppm(at.faults.callback_slow_ppm)
-            .then(|| roll.again().duration(longest));
-        let hangs = roll.again().again().ppm(at.faults.callback_hang_ppm);
-        let (app, cx) = (Rc::clone(&host.app), Cx::new(Rc::clone(&host.shared)));
-        let key = match &job {
-            Job::Assigned(guard) | Job::Revoked(guard, _) => guard.partition().clone(),
-        };
-        let limited = matches!(job, Job::Revoked(..));
-        let task = host.tasks.add(Box::pin(async move {
-            if let Some(slow) = slow {
-                cx.sleep(slow).await;
-            }
-            if hangs && limited {
-                core::future::pending::<()>().await;
-            }
-            match job {
-                Job::Assigned(guard) => app.on_assigned(cx, guard).await,
-                Job::Revoked(guard, cause) => app.on_revoked(cx, guard, cause).await,
-            }
-        }));
-        host.desk.began(&key, task);
-        if limited {
-            let over = at.after(at.drain_timeout);
-            self.out
-                .events
-                .push((over, process, AppEvent::Overdue { task }));
-        }
-    }
-
-    fn finish(&mut self, at: &Moment<'_>, process: Process, task: TaskId) {
-        let host = self.hosts.get_mut(&process);
-        let Some((guard, revocation, next)) = host.and_then(|host| host.desk.finish(task)) else {
-            return;
-        };
-        if revocation {
-            self.checks
-                .revoked(process, guard.partition(), guard.token());
-        }
-        self.follow(at, process, next);
-    }
-
+    /// Runs the tasks of a process until none can go on and no callback is to begin.
     fn run(&mut self, at: &Moment<'_>, process: Process) {
-        while let Some(host) = self.hosts.get_mut(&process) {
-            host.shared.local.set(at.clock.local(at.now));
+        loop {
+            self.schedule(at, process);
+            let Some(host) = self.hosts.get_mut(&process) else {
+                return;
+            };
+            host.shared.local.set(at.local());
             host.shared.lease.set((at.now, at.until));
             let ran = host.tasks.run(&host.shared);
             for ask in ran.asks {
                 self.ask(at, process, ask);
             }
-            if let Some(message) = ran.panicked {
+            if let Some(message) = &ran.panicked {
                 self.find(Some((checks::PANIC, format!("{process}: {message}"))));
             }
             if ran.spins {
@@ -358,7 +320,7 @@ impl<'a> Apps<'a> {
             }
             // The end of a callback may begin the next one.
             for task in ran.finished {
-                self.finish(at, process, task);
+                self.finish(at, process, task, ran.panicked.as_ref());
             }
         }
     }
@@ -419,14 +381,14 @@ impl<'a> Apps<'a> {
         self.out.calls.push((arrival, call));
     }
 
-    fn number(&mut self, process: Process) -> u64 {
+    pub(super) fn number(&mut self, process: Process) -> u64 {
         // Processes of a node share its number in the dice, so runs are told apart here.
         let number = self.sent.entry(process).or_default();
         *number += 1;
         (u64::from(process.run) << 40) | *number
     }
 
-    fn line(&mut self, line: impl FnOnce() -> String) {
+    pub(super) fn line(&mut self, line: impl FnOnce() -> String) {
         if self.setup.traced {
             self.out.lines.push(line());
         }

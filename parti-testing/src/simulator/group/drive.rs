@@ -334,6 +334,7 @@ impl World<'_> {
             },
         };
         self.judge.observe(now, &fact);
+        self.stepped_hosted(process);
         if self.nodes[node]
             .process(process)
             .is_some_and(|running| running.exited)

@@ -28,7 +28,7 @@ impl World<'_> {
     pub(in crate::simulator) fn heal(&mut self) {
         self.healed_at = Some(self.now);
         self.faults = Faults::none();
-        self.mend_handlers();
+        self.repair_handlers();
         self.source_down_until = Instant::ORIGIN;
         self.outage = None;
         self.trouble = Trouble::default();
@@ -160,7 +160,7 @@ impl World<'_> {
         if watch {
             self.break_watches(node);
         } else {
-            self.mend_watches(node);
+            self.repair_watches(node);
         }
     }
 

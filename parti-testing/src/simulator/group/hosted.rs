@@ -27,9 +27,9 @@ impl World<'_> {
             now: self.now,
             clock: running.clock,
             until: running.until,
-            drain_timeout: node.config.drain_timeout(),
             request_timeout: node.config.request_timeout(),
             faults: &self.faults,
+            handlers: &self.handlers,
         };
         act(apps, &moment);
         self.carry_out_hosted();
@@ -58,11 +58,15 @@ impl World<'_> {
             let grants = vec![grant];
             self.queue.push(now, Item::Release { process, grants });
         }
+        for (process, event) in out.told {
+            self.queue.push(now, Item::Deliver { process, event });
+        }
     }
 
     pub(in crate::simulator) fn begin_hosted(&mut self, process: Process) {
         if let Some(apps) = &mut self.apps {
-            apps.begin(process);
+            let node = &self.nodes[usize::from(process.node)];
+            apps.begin(process, node.config.drain_timeout());
         }
     }
 
@@ -91,6 +95,13 @@ impl World<'_> {
             });
         }
         self.apps.is_some()
+    }
+
+    /// The core of a process has taken a step.
+    pub(in crate::simulator) fn stepped_hosted(&mut self, process: Process) {
+        if self.apps.is_some() {
+            self.hosted(process, |apps, at| apps.stepped(at, process));
+        }
     }
 
     pub(in crate::simulator) fn app_event(&mut self, process: Process, event: AppEvent) {

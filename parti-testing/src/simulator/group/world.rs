@@ -17,7 +17,7 @@ mod external;
 mod handlers;
 mod loss;
 
-use handlers::Handlers;
+pub(in crate::simulator) use handlers::Handlers;
 
 use crate::simulator::app::{Apps, Setup};
 use crate::simulator::checks::{Fact, Process, Rules};

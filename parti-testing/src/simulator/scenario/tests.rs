@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use parti_core::{PartitionKey, RevokeCause};
 
-use super::super::{App, Cx, FaultClass, FencedResource, Nemesis, OWN_PROPERTIES, SimGuard};
+use super::super::{
+    App, Cx, FaultClass, FencedResource, HandlerError, Nemesis, OWN_PROPERTIES, SimGuard,
+};
 use super::*;
 
 /// A handler that writes again and again, with one defect or none.
@@ -48,7 +50,7 @@ impl Writer {
 
 #[async_trait(?Send)]
 impl App for Writer {
-    async fn on_assigned(&self, cx: Cx, guard: SimGuard) {
+    async fn on_assigned(&self, cx: Cx, guard: SimGuard) -> Result<(), HandlerError> {
         self.holding.borrow_mut().insert(guard.partition().clone());
         self.assigned.set(self.assigned.get() + 1);
         match self.defect {
@@ -97,6 +99,7 @@ impl App for Writer {
                 work.sleep(Duration::from_millis(300)).await;
             }
         });
+        Ok(())
     }
 
     async fn on_revoked(&self, _: Cx, guard: SimGuard, _: RevokeCause) {
@@ -224,4 +227,88 @@ fn a_failing_scenario_shrinks_and_still_fails_alike() {
     assert_eq!(id(&again), id(&report));
     let size = |plan: &Plan| (plan.partitions as usize) + plan.nodes.len() + plan.actions.len();
     assert!(size(&smaller) < size(&report.plan), "{smaller:?}");
+}
+
+/// A handler that takes a while to load, with at most so many loads at once, and fails to at first; on
+/// the first node it never loads one of the partitions.
+struct Loads {
+    most: usize,
+    running: Cell<usize>,
+    tried: RefCell<BTreeSet<PartitionKey>>,
+}
+
+impl Loads {
+    fn at_most(most: usize) -> Self {
+        Self {
+            most,
+            running: Cell::default(),
+            tried: RefCell::default(),
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl App for Loads {
+    async fn on_assigned(&self, cx: Cx, guard: SimGuard) -> Result<(), HandlerError> {
+        self.running.set(self.running.get() + 1);
+        if self.running.get() > self.most {
+            cx.fail(format!("{} at once", self.running.get()));
+        }
+        cx.sleep(Duration::from_millis(50)).await;
+        self.running.set(self.running.get() - 1);
+        let key = guard.partition();
+        let broken = cx.process().node == 0 && key.to_string().starts_with("p3");
+        if self.tried.borrow_mut().insert(key.clone()) || broken {
+            return Err(HandlerError::new("no database"));
+        }
+        let work = cx.clone();
+        cx.spawn(async move {
+            while guard.is_valid() && !guard.is_revoking() {
+                let _ = work.write("ledger", &guard, 1).await;
+                work.sleep(Duration::from_millis(300)).await;
+            }
+        });
+        Ok(())
+    }
+
+    async fn on_revoked(&self, _: Cx, _: SimGuard, _: RevokeCause) {}
+}
+
+fn loading(most: usize) -> ScenarioBuilder {
+    Scenario::builder("loads", move |_| Loads::at_most(most))
+        .nemesis(Nemesis::calm())
+        .workers(3)
+        .partitions(12)
+        .resource(checking())
+        .expect_progress()
+}
+
+/// A database that takes two connections from a worker got sixteen, in production only.
+#[test]
+fn no_more_callbacks_run_at_once_than_a_worker_allows() {
+    loading(2).concurrency(2).build().check(2);
+    let unbounded = loading(2).build().hunt(0..2).expect("coherent");
+    let id = unbounded.and_then(|report| report.violation().map(|violation| violation.id));
+    assert_eq!(id, Some("OWN-CLAIM"));
+}
+
+/// What happens when loading fails was tried out for the first time in production: the partition is
+/// tried again where it is, and given to somebody else when that does not help.
+#[test]
+fn what_a_handler_cannot_begin_is_tried_again_and_then_elsewhere() {
+    let scenario = loading(usize::MAX).build();
+    let report = scenario.run(1).expect("coherent");
+    assert_eq!(report.violation(), None, "{report}");
+    let ledger = report.resource("ledger").expect("in the scenario");
+    let worked: BTreeSet<_> = ledger.accepted().iter().map(|w| &w.partition).collect();
+    assert_eq!(worked.len(), 12, "everything was begun somewhere");
+    let owners = report.outcome.owners.len();
+    assert_eq!(owners, 12, "and is owned");
+    for nemesis in [Nemesis::swarm(), Nemesis::crashes()] {
+        let scenario = loading(usize::MAX).nemesis(nemesis);
+        scenario
+            .faults_last(Duration::from_secs(10))
+            .build()
+            .check(2);
+    }
 }

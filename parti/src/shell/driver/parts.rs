@@ -1,8 +1,8 @@
 //! What a driver is put together from: the user's choices, gathered by the builder.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use parti_core::callbacks::Limits;
 use parti_core::{AssignmentStrategy, Config, PartitionSource, Store};
 
 use crate::handler::PartitionHandler;
@@ -17,8 +17,6 @@ pub(crate) struct Parts {
     pub(crate) source: Arc<dyn PartitionSource>,
     pub(crate) strategy: Arc<dyn AssignmentStrategy>,
     pub(crate) handler: Arc<dyn PartitionHandler>,
-    pub(crate) concurrency: usize,
-    pub(crate) assign_timeout: Option<Duration>,
-    pub(crate) assign_attempts: u32,
+    pub(crate) limits: Limits,
     pub(crate) observer: Observer,
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parti_core::callbacks::End;
 use parti_core::{
     AssignmentStrategy, Event, OpId, PartitionSource, PlanError, PlanInput, SourceError, Store,
     StoreError, StoreErrorKind, StoreOp, WatchEvent, WatchId, WatchScope,
@@ -16,11 +17,11 @@ use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 
 use super::Input;
-use crate::handler::{Callback, PartitionHandler};
+use crate::handler::PartitionHandler;
 use crate::observe::meter::{Operation, StoreMeter};
+use crate::shell::callbacks::{Call, Finished, Job};
 use crate::shell::clock::Clock;
 use crate::shell::contain::{Ran, answer, run};
-use crate::shell::desk::{Call, End, Finished, Job};
 
 /// The least time between two announcements of a source, so that one whose `changed` returns at
 /// once costs little.
@@ -189,63 +190,31 @@ pub(super) async fn announce(
     }
 }
 
-/// How long callbacks may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CallLimits {
-    pub(super) assign: Option<Duration>,
-    pub(super) drain: Duration,
-}
-
-/// Runs a callback to its end, or until it is cut short: by its limit, and `on_assigned` also when its
-/// partition has waited too long to be revoked. An `on_assigned` whose guard has become invalid since
-/// it was its turn, as after a blocked runtime, is not begun.
-pub(super) async fn call(
-    handler: Arc<dyn PartitionHandler>,
-    call: Call,
-    limits: CallLimits,
-) -> Input {
+/// Runs a callback to its end, or until it is cut short. An `on_assigned` whose guard has become invalid
+/// since it was its turn, as after a blocked runtime, is not begun.
+pub(super) async fn call(handler: Arc<dyn PartitionHandler>, call: Call) -> Input {
     let Call { job, cut } = call;
-    let too_long = async {
-        match (job.callback(), limits.assign) {
-            (Callback::Revoked, _) => {
-                sleep(limits.drain).await;
-                None
-            }
-            // The sender is dropped to say so.
-            (Callback::Assigned, None) => {
-                drop(cut.await);
-                None
-            }
-            (Callback::Assigned, Some(limit)) => match timeout(limit, cut).await {
-                Ok(_) => None,
-                Err(_) => Some(format!("it did not return within {limit:?}")),
-            },
-        }
-    };
-    let mut late = None;
-    let too_long = async { late = too_long.await };
-    let end = match run(call_handler(&*handler, &job), too_long).await {
+    // The sender is dropped to say so.
+    let cut = async { drop(cut.await) };
+    let end = match run(call_handler(&*handler, &job), cut).await {
         Ran::Done(end) => end,
         Ran::Panicked(words) => End::Panicked(words),
-        Ran::Cut { panic: Some(words) } => End::CutShortPanicking(words),
-        Ran::Cut { panic: None } => late.map_or(End::CutShort, End::Failed),
+        Ran::Cut { panic: Some(words) } => End::CutPanicking(words),
+        Ran::Cut { panic: None } => End::Cut,
     };
     Input::Finished(Finished { job, end })
 }
 
 async fn call_handler(handler: &dyn PartitionHandler, job: &Job) -> End {
+    let (partition, guard) = (job.partition(), job.ownership().guard.clone());
     match job {
-        Job::Assigned { guard } if !guard.is_valid() => return End::NotBegun,
-        Job::Assigned { guard } => {
-            let begun = handler.on_assigned(guard.partition(), guard.clone()).await;
-            if let Err(error) = begun {
+        Job::Assigned { .. } if !guard.is_valid() => return End::NotBegun,
+        Job::Assigned { .. } => {
+            if let Err(error) = handler.on_assigned(partition, guard).await {
                 return End::Failed(error.to_string());
             }
         }
-        Job::Revoked { guard, cause } => {
-            let ended = guard.clone();
-            handler.on_revoked(guard.partition(), ended, *cause).await;
-        }
+        Job::Revoked { cause, .. } => handler.on_revoked(partition, guard, *cause).await,
     }
     End::Returned
 }

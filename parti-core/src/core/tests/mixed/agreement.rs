@@ -7,10 +7,10 @@ use crate::config::{ConfigBuilder, Mode};
 use crate::core::tests::world::World;
 use crate::core::tests::{counts, group, leader, secs};
 use crate::io::notice::{Notice, StartError};
-use crate::model::id::Revision;
+use crate::model::id::{Epoch, Formats, Nonce, Revision, WorkerId};
 use crate::model::partition::PartitionKey;
 use crate::records::agreement::Difference;
-use crate::records::keys::head_key;
+use crate::records::keys::{head_key, session_key};
 use crate::records::record::{Head, Record};
 use crate::records::wire;
 
@@ -332,4 +332,41 @@ fn a_silent_worker_is_judged_by_its_own_lease() {
             "{evicted:?}"
         );
     }
+}
+
+/// A worker of a later release had just come and could not be read: the group loosened its mode as if
+/// nobody were there, while that worker relied on the stricter one.
+#[test]
+fn a_session_that_cannot_be_read_keeps_the_mode_from_being_loosened() {
+    let mut world = World::new(4);
+    world.start(|b| b.expected_workers(1));
+    world.run(secs(5));
+    let last = world.start(overlap);
+    world.run(secs(30));
+    assert_eq!(counts(&world), [2, 2]);
+    let own = world.nodes[last].core.status().worker.expect("id");
+    let value = world.entries[&session_key(&own)].value.clone();
+    let Some(Ok(Record::Session(mut session))) = value.as_deref().map(wire::decode) else {
+        panic!("not a session")
+    };
+    // It has no assignment: what it asks for is all there is of it.
+    let unread = session_key(&WorkerId::numbered("worker", 9).expect("valid"));
+    session.write.nonce = Nonce::new(99);
+    session.epoch = Epoch::ZERO;
+    let stop = crate::io::event::StopMode::Handoff;
+    let newest = Formats::NEXT_RELEASE.newest;
+    for round in 0..4 {
+        session.write.seq += 1;
+        let record = Record::Session(session.clone());
+        world.plant(&unread, &wire::encode_as(newest, &record));
+        if round == 0 {
+            world.tell(0, crate::io::event::Event::Stop { mode: stop });
+        }
+        world.run(secs(2));
+        assert_eq!(head(&world).agreed.mode, Mode::Exclusive, "round {round}");
+    }
+    assert_eq!(counts(&world), [0, 4], "the first one has left");
+    // It is gone: nobody asks for the stricter mode any more.
+    world.run(secs(30));
+    assert_eq!(head(&world).agreed.mode, Mode::Overlap);
 }

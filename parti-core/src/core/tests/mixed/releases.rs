@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::ConfigBuilder;
+use crate::core::tests::rebalancing::parked::pools;
 use crate::core::tests::world::World;
 use crate::core::tests::{counts, expecting, group, leader, secs};
-use crate::io::event::{Event, StopMode};
+use crate::io::event::{Event, RequestId, StopMode};
 use crate::io::notice::Notice;
 use crate::model::id::{Formats, Version};
 use crate::records::keys::{Key, assignment_key, head_key, session_key};
@@ -314,4 +315,77 @@ fn an_older_worker_that_joins_lowers_the_format_of_everything_in_force() {
     }
     assert_eq!(counts(&world)[joined], 12);
     assert_eq!(leader(&world), joined);
+}
+
+fn parked(world: &World, node: usize) -> u32 {
+    world.nodes[node].core.status().parked.count
+}
+
+/// A worker of a pool of its own was updated: while nobody could read its labels, every plan took its
+/// partitions away, for nobody was known who may own them.
+#[test]
+fn a_worker_whose_session_cannot_be_read_keeps_what_it_has_until_it_can_be() {
+    let mut world = pools(&["a", "a", "b"]);
+    let (leading, other) = (leader(&world), 2);
+    assert_ne!(leading, other, "the first one leads");
+    world.run(secs(10));
+    let key = session_key(&world.nodes[other].core.status().worker.expect("id"));
+    let assignment = assignment_key(&world.nodes[other].core.status().worker.expect("id"));
+    let (odd, before) = (world.nodes[other].held.clone(), world.value(&assignment));
+    assert_eq!(odd.len(), 4, "all that need its pool");
+    let Record::Session(mut session) = world.record(&key) else {
+        panic!("not a session")
+    };
+    world.nodes[other].cut_off = true;
+    let plans = world.plans.len();
+    for round in 0..5 {
+        session.write.seq += 1;
+        world.plant_next(&key, &Record::Session(session.clone()));
+        if round == 1 {
+            let request = RequestId(1);
+            world.tell(leading, Event::Trigger { request });
+        }
+        world.run(secs(2));
+        assert_eq!(parked(&world, leading), 0, "nothing waits");
+    }
+    assert!(world.plans.len() > plans, "the group was planned for");
+    assert_eq!(world.value(&assignment), before, "its record is as it was");
+    assert_eq!(
+        counts(&world)[..2].iter().sum::<usize>(),
+        5,
+        "the others have theirs"
+    );
+    // It can be read again: it takes part in the next plan, which finds it where it was.
+    let plans = world.plans.len();
+    for _ in 0..70 {
+        session.write.seq += 1;
+        let readable = wire::encode_as(1, &Record::Session(session.clone()));
+        world.plant(&key, &readable);
+        world.run(secs(2));
+    }
+    assert!(world.plans.len() > plans, "it was planned for");
+    assert_eq!(world.value(&assignment), before, "nothing was moved");
+    assert_eq!(parked(&world, leading), 0);
+}
+
+/// Whoever is gone is not waited for, however little is known of it: its partitions go to the others.
+#[test]
+fn a_worker_whose_session_cannot_be_read_and_is_gone_is_replaced() {
+    let mut world = World::new(6);
+    group(&mut world, 3);
+    world.run(secs(10));
+    let leading = leader(&world);
+    let other = (0..3).find(|&node| node != leading).expect("a follower");
+    let id = world.nodes[other].core.status().worker.expect("id");
+    let Record::Session(session) = world.record(&session_key(&id)) else {
+        panic!("not a session")
+    };
+    world.nodes[other].cut_off = true;
+    world.plant_next(&session_key(&id), &Record::Session(session));
+    let request = RequestId(1);
+    world.tell(leading, Event::Trigger { request });
+    world.run(secs(3));
+    assert_eq!(counts(&world).iter().sum::<usize>(), 6, "it keeps its own");
+    world.run(secs(20));
+    assert_eq!(counts(&world)[leading], 3, "its lease is over");
 }

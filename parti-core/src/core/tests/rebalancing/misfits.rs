@@ -193,3 +193,40 @@ fn failures_of_an_earlier_ownership_are_not_told() {
     world.run(secs(10));
     assert_eq!((says(&world, 1), counts(&world)), (None, before));
 }
+
+/// What everybody had failed with came back before its time whenever somebody failed with something
+/// else: the first who had failed with it was out of quarantine, and barred for the other.
+#[test]
+fn what_is_parked_does_not_come_back_early_because_somebody_fails_with_something_else() {
+    let mut world = World::new(9);
+    group(&mut world, 3);
+    let mut told = BTreeSet::new();
+    run(&mut world, secs(20), |_, _| false, &mut told);
+    let key = world.partitions[4].key.clone();
+    // It goes round slowly: a minute with each, which makes the first the first to try again.
+    let mut bad: Vec<usize> = Vec::new();
+    for _ in 0..3 {
+        bad.extend(holder(&world, &key));
+        let broken = |node: usize, k: &PartitionKey| *k == key && bad.contains(&node);
+        run(&mut world, secs(60), broken, &mut told);
+    }
+    assert_eq!(
+        (told.len(), holder(&world, &key)),
+        (3, Vec::new()),
+        "parked"
+    );
+    let all = |_: usize, k: &PartitionKey| *k == key;
+    run(&mut world, secs(130), all, &mut told);
+    // The first one is out of quarantine, five minutes after it failed, and fails with another one.
+    let first = bad[0];
+    let other = world.nodes[first].held.keys().next().expect("some").clone();
+    let broken = |node: usize, k: &PartitionKey| *k == key || (*k == other && node == first);
+    run(&mut world, secs(10), broken, &mut told);
+    let now = holder(&world, &other);
+    assert!(now.len() == 1 && now[0] != first, "it has moved: {now:?}");
+    assert_eq!(holder(&world, &key), [], "its time is not over");
+    assert_eq!(told.len(), 4, "nobody was given it");
+    // Its own time comes all the same.
+    run(&mut world, secs(180), broken, &mut told);
+    assert!(told.len() > 4, "it is tried again");
+}

@@ -12,11 +12,12 @@ use crate::core::tests::world::World;
 use crate::core::tests::{counts, leader, secs};
 use crate::io::event::{Event, StopMode};
 use crate::io::notice::Notice;
+use crate::model::id::{Epoch, Nonce, WorkerId};
 use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::ports::strategy::ParkReason;
-use crate::records::keys::parked_key;
-use crate::records::record::{Parked, ParkedRecord, Record};
+use crate::records::keys::{parked_key, session_key};
+use crate::records::record::{Parked, ParkedRecord, Record, SessionStatus};
 use crate::records::wire;
 
 /// Workers with a label each, by value; nine partitions.
@@ -351,4 +352,42 @@ fn head_says_how_many_are_parked_and_since_when() {
     assert_eq!(head.parked, Parked { count: 4, since_ms });
     assert_eq!(world.nodes[0].core.status().parked, head.parked);
     assert_eq!(counts(&world), [5]);
+}
+
+/// A plan that placed what was parked, while nothing could be granted yet, was adopted without being
+/// written: `head` said ever after that it was parked.
+#[test]
+fn a_plan_that_only_unparks_is_written() {
+    let mut world = pools(&["a", "a"]);
+    world.run(secs(10));
+    assert_eq!((held(&world), parked(&world)), (names(EVEN), 4));
+    let leaving = leader(&world);
+    let next = 1 - leaving;
+    let (own, before) = (counts(&world)[next], head(&world).planned);
+    let mode = StopMode::Restart { hold: secs(60) };
+    world.tell(leaving, Event::Stop { mode });
+    // Somebody who was ended alive may still hold anything: for a lease nothing new is granted.
+    let worker = world.nodes[next].core.status().worker.expect("id");
+    let value = world.entries[&session_key(&worker)].value.clone();
+    let Some(Ok(Record::Session(mut ended))) = value.as_deref().map(wire::decode) else {
+        panic!("not a session")
+    };
+    (ended.write.nonce, ended.epoch) = (Nonce::new(99), Epoch::ZERO);
+    ended.status = SessionStatus::Evicted { silent: false };
+    ended.lease = secs(30);
+    let key = session_key(&WorkerId::numbered("worker", 9).expect("valid"));
+    world.plant(&key, &wire::encode_as(1, &Record::Session(ended)));
+    // The next leader has a rule that lets anybody own everything.
+    world.rule = None;
+    let plans = world.plans.len();
+    world.run(secs(10));
+    assert_eq!(leader(&world), next);
+    let head = head(&world);
+    assert!(head.planned > before, "the plan is written");
+    assert_eq!((head.parked.count, stored(&world)), (0, None));
+    assert_eq!(counts(&world)[next], own, "and grants nothing yet");
+    assert_eq!(world.plans.len(), plans + 1, "it is made once");
+    world.run(secs(40));
+    assert!(counts(&world)[next] > own, "then it does");
+    assert_eq!(world.nodes[next].core.status().parked.count, 0);
 }

@@ -52,6 +52,44 @@ fn check(facts: &Facts) -> String {
     }
 }
 
+/// When to judge again, in milliseconds.
+fn again(facts: &Facts) -> Option<u64> {
+    let config = Config::builder("g").build().expect("coherent");
+    let wake = judge(&config, facts).again_at?;
+    Some(wake.at.as_nanos() / 1_000_000)
+}
+
+/// A leader that names its next deadline too late lets a dead worker's partitions lie; one that names a
+/// past one spins.
+#[test]
+fn a_judgement_names_the_first_time_at_which_it_may_change_and_never_a_past_one() {
+    let none = facts(10_000);
+    assert_eq!(again(&none), None, "nothing is foreseeable");
+    let lost = Facts {
+        silent: vec![silent(1, 15_000), silent(2, 12_000)],
+        ..none.clone()
+    };
+    assert_eq!(again(&lost), Some(12_000), "the first who may be lost");
+    let patience = Facts {
+        expires_at: Some(at(11_000)),
+        parked_until: Some(at(11_500)),
+        ..lost.clone()
+    };
+    assert_eq!(again(&patience), Some(11_000), "a patience is over before");
+    let window = Facts {
+        joined: changing(9_000, 9_000),
+        ..lost.clone()
+    };
+    assert_eq!(again(&window), Some(12_000), "the window ends at 19 000");
+    let past = Facts {
+        in_contact: false,
+        silent: vec![silent(1, 9_000)],
+        expires_at: Some(at(10_000)),
+        ..none
+    };
+    assert_eq!(again(&past), None, "it waits for contact");
+}
+
 /// Nothing to do must be nothing: a calm group is never rebalanced.
 #[test]
 fn a_calm_group_is_left_alone() {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::{Brief, Target, imbalance, input};
 use crate::leader::knowledge::view::View;
+use crate::leader::planning::kept_out::KeptOut;
 use crate::model::id::{Epoch, Nonce, Token, Version, WorkerId, WriteId};
 use crate::model::partition::Partition;
 use crate::model::state::Cause;
@@ -57,6 +58,7 @@ fn grant(view: &mut View, table: &PartitionTable, worker: &str, ranks: &[(u32, O
 
 fn target(view: &View, table: &Arc<PartitionTable>, owners: Vec<u32>) -> Target {
     let brief = Brief {
+        kept_out: KeptOut::default(),
         postponed: Vec::new(),
         cause: Cause::Emergency,
         input: input(table, workers(&[("a", 1), ("b", 1)]), view, None),

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::simulator::checks::ownership::misfits::futile;
 use crate::simulator::checks::{Check, Findings, Planning, Process, Written};
 use parti_core::{
-    Epoch, Head, Key, Notice, PartitionKey, Record, SessionStatus, WorkerId, WorkerInfo,
+    Epoch, Head, Key, Notice, ParkedGroup, PartitionKey, Record, SessionStatus, WorkerId,
+    WorkerInfo,
 };
 
 /// The strategy whose movements have this bound.
@@ -26,6 +27,8 @@ pub(in crate::simulator) struct MinimalMovement {
     inherited: BTreeMap<Process, BTreeMap<PartitionKey, WorkerId>>,
     /// What is parked because every worker failed with it, whatever the plan says.
     futile: BTreeSet<PartitionKey>,
+    /// Whether its names are not all in the record, for want of room.
+    futile_unnamed: bool,
     /// Workers that are leaving or gone, and those that were at some time since a leader's last plan.
     leaving: BTreeSet<WorkerId>,
     left: BTreeMap<Process, BTreeSet<WorkerId>>,
@@ -88,8 +91,10 @@ impl MinimalMovement {
             };
         }
         if let Some(parked) = writes.iter().find(|write| write.key == Key::Parked) {
-            let futile = futile(parked.record()).flat_map(|group| &group.partitions);
-            self.futile = futile.cloned().collect();
+            let groups = || futile(parked.record());
+            let named = |group: &ParkedGroup| group.count as usize == group.partitions.len();
+            self.futile_unnamed = !groups().all(named);
+            self.futile = groups().flat_map(|g| &g.partitions).cloned().collect();
         }
         for write in writes {
             match (&write.key, write.record()) {
@@ -131,7 +136,10 @@ impl MinimalMovement {
             Some(_) | None => &nothing,
         };
         for lost in before.difference(&next.1) {
-            if owner(lost) == Some(Some(worker)) && !self.futile.contains(lost) {
+            if owner(lost) == Some(Some(worker))
+                && !self.futile.contains(lost)
+                && !self.futile_unnamed
+            {
                 findings.report(format!(
                     "{process} takes {lost} from {worker}, to whom the plan gives it"
                 ));

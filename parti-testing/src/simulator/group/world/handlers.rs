@@ -45,7 +45,12 @@ pub(in crate::simulator) struct Handlers {
 
 impl Handlers {
     /// How long an attempt takes to fail; `None` if it does not.
-    fn failing(&self, now: Instant, node: usize, key: &PartitionKey) -> Option<Duration> {
+    pub(in crate::simulator) fn failing(
+        &self,
+        now: Instant,
+        node: usize,
+        key: &PartitionKey,
+    ) -> Option<Duration> {
         let here = |broken: &&Broken| {
             broken.key == *key && now < broken.until && broken.node.is_none_or(|at| at == node)
         };
@@ -117,7 +122,7 @@ impl World<'_> {
     }
 
     /// What is repaired with the other faults: everything that does not last for ever.
-    pub(in crate::simulator) fn mend_handlers(&mut self) {
+    pub(in crate::simulator) fn repair_handlers(&mut self) {
         let lasts = |broken: &Broken| broken.until == Instant::FAR_FUTURE;
         for broken in &mut self.handlers.broken {
             if !lasts(broken) {
@@ -152,7 +157,9 @@ impl World<'_> {
 
     fn try_to_begin(&mut self, process: Process, grant: Grant) {
         let (now, node) = (self.now, usize::from(process.node));
-        if let Some(hangs) = self.handlers.failing(now, node, &grant.partition) {
+        // Handlers of a scenario find out by themselves.
+        let failing = self.handlers.failing(now, node, &grant.partition);
+        if let Some(hangs) = failing.filter(|_| self.apps.is_none()) {
             self.judge.situations.count("handler_failed");
             let place = (process, grant.partition.clone());
             self.handlers.trying.insert(place, (grant.token, 0));
@@ -221,6 +228,14 @@ impl World<'_> {
 
     /// What cannot be processed now, by whom, and who could.
     pub(in crate::simulator) fn note_unfit(&self, coverage: &mut Coverage) {
+        if let Some(apps) = &self.apps {
+            // Who could begin with it, and when, only the handlers know.
+            let failing = !apps.failing.is_empty();
+            coverage.restless |= failing;
+            coverage.uneven |= failing;
+            coverage.homeless.extend(apps.failing.iter().cloned());
+            return;
+        }
         let pools = self.plan.settings.pools;
         let keys = self.list.iter().map(|partition| &partition.key);
         for key in keys.filter(|key| self.handlers.broken.iter().any(|b| b.key == **key)) {

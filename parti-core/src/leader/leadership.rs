@@ -1,4 +1,4 @@
-//! The office: where a term stands, from the take-over to the last `head`.
+//! The leadership: where a term stands, from the take-over to the last `head`.
 //!
 //! It is separate so that each state carries what only it needs. What always holds: one write of `head`
 //! is in flight at a time; a leader that gives up plans nothing more, but ends the write under way.
@@ -17,7 +17,7 @@ use crate::records::record::Head;
 
 /// Where a term stands.
 #[derive(Clone, Debug)]
-pub(crate) enum Office {
+pub(crate) enum Leadership {
     /// The watch has not yet delivered this leader's take-over, and with it everything before.
     CatchingUp {
         /// Whether it has shown it, perhaps within a snapshot that is still being delivered.
@@ -92,7 +92,7 @@ pub(crate) enum Written {
     Resignation(StepDownReason, Box<Head>),
 }
 
-impl Office {
+impl Leadership {
     /// A leader with nothing under way.
     const fn idle() -> Self {
         Self::Leading(Work::Idle { judged: None })
@@ -126,7 +126,7 @@ impl Office {
         news
     }
 
-    /// The office is to be given up. A plan is dropped; what is being written is ended first.
+    /// The leadership is to be given up. A plan is dropped; what is being written is ended first.
     pub(crate) fn resign(&mut self, reason: StepDownReason) {
         let (informed, step) = match core::mem::replace(self, Self::idle()) {
             Self::Resigning(resigning) => {

@@ -1,45 +1,36 @@
-//! Trials: partitions that are this worker's and whose processing has not begun.
+//! Retries: partitions that are this worker's and whose processing has not begun.
 //!
 //! They are separate from the order of callbacks because owned is not processed: a partition waits for
 //! its turn, is in `on_assigned`, or has failed there and waits for its next try. What always holds: a
-//! partition is on trial from its grant until `on_assigned` returned `Ok` or it was released; the
-//! pauses between tries double up to a limit; each run of failures is told once, when it is long
-//! enough, and its end is told if its beginning was.
+//! partition is here from its grant until `on_assigned` returned `Ok` or it was released; the pauses
+//! between tries double up to a limit.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
 
-use parti_core::{Grant, Instant, PartitionKey};
-
-use crate::shell::guard::Guard;
+use super::Ownership;
+use crate::model::partition::PartitionKey;
+use crate::model::time::Instant;
 
 /// The pause after the first failure; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What the core is to know of a partition's processing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) grant: Grant,
-    /// Why it cannot begin here; `None` when it has begun after all.
-    pub(crate) failing: Option<String>,
-}
-
 /// How many partitions are not processed, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pending {
+pub struct Pending {
     /// Since when the one that has waited for longest is this worker's.
-    pub(crate) since: Instant,
+    pub since: Instant,
     /// How many.
-    pub(crate) partitions: usize,
+    pub partitions: usize,
     /// How many of them have failed.
-    pub(crate) failed: usize,
+    pub failed: usize,
 }
 
-#[derive(Debug)]
-pub(super) struct Trials {
-    /// After how many failures in a row they are told.
+#[derive(Clone, Debug)]
+pub(super) struct Retries {
+    /// After how many failures in a row the core is told.
     attempts: u32,
     open: BTreeMap<PartitionKey, Trial>,
     /// How many of them have failed.
@@ -47,35 +38,34 @@ pub(super) struct Trials {
     oldest: BTreeSet<(Instant, PartitionKey)>,
     /// When a further try is due.
     resting: BTreeSet<(Instant, PartitionKey)>,
-    told: Vec<Told>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Trial {
-    guard: Guard,
+    /// The number of the ownership.
+    number: u64,
     since: Instant,
     failures: u32,
     resting: Option<Instant>,
 }
 
-impl Trials {
-    pub(super) fn new(attempts: u32) -> Self {
+impl Retries {
+    pub(super) const fn new(attempts: u32) -> Self {
         Self {
-            attempts: attempts.max(1),
+            attempts,
             open: BTreeMap::new(),
             failed: 0,
             oldest: BTreeSet::new(),
             resting: BTreeSet::new(),
-            told: Vec::new(),
         }
     }
 
     /// A partition became this worker's.
-    pub(super) fn begin(&mut self, now: Instant, guard: &Guard) {
-        let key = guard.partition();
+    pub(super) fn begin<G>(&mut self, now: Instant, ownership: &Ownership<G>) {
+        let key = &ownership.grant.partition;
         self.remove(key);
         let trial = Trial {
-            guard: guard.clone(),
+            number: ownership.number(),
             since: now,
             failures: 0,
             resting: None,
@@ -84,22 +74,19 @@ impl Trials {
         self.open.insert(key.clone(), trial);
     }
 
-    /// `on_assigned` returned `Ok`, or there is nothing to try any more.
-    pub(super) fn end(&mut self, guard: &Guard, processed: bool) {
-        if self.find(guard).is_none() {
-            return;
+    /// `on_assigned` returned `Ok`, or there is nothing to try any more. Whether it was processed after
+    /// the core had been told that it cannot be.
+    pub(super) fn end<G>(&mut self, ownership: &Ownership<G>, processed: bool) -> bool {
+        if self.find(ownership).is_none() {
+            return false;
         }
-        let failures = self.remove(guard.partition());
-        if processed && failures.is_some_and(|failures| failures >= self.attempts) {
-            let (grant, failing) = (guard.grant().clone(), None);
-            self.told.push(Told { grant, failing });
-        }
+        let failures = self.remove(&ownership.grant.partition);
+        processed && failures.is_some_and(|failures| failures >= self.attempts)
     }
 
     /// `on_assigned` failed: how often in a row now, and after which pause it is tried again.
-    pub(super) fn fail(&mut self, now: Instant, guard: &Guard, why: &str) -> (u32, Duration) {
-        let attempts = self.attempts;
-        let Some(trial) = self.find(guard) else {
+    pub(super) fn fail<G>(&mut self, now: Instant, ownership: &Ownership<G>) -> (u32, Duration) {
+        let Some(trial) = self.find(ownership) else {
             return (0, Duration::ZERO);
         };
         trial.failures = trial.failures.saturating_add(1);
@@ -108,12 +95,8 @@ impl Trials {
         let pause = doubled.min(LONGEST_PAUSE);
         trial.resting = Some(now + pause);
         self.failed += usize::from(failures == 1);
-        self.resting
-            .insert((now + pause, guard.partition().clone()));
-        if failures == attempts {
-            let (grant, failing) = (guard.grant().clone(), Some(why.to_owned()));
-            self.told.push(Told { grant, failing });
-        }
+        let key = ownership.grant.partition.clone();
+        self.resting.insert((now + pause, key));
         (failures, pause)
     }
 
@@ -124,9 +107,9 @@ impl Trials {
     }
 
     /// Whether `on_assigned` has been called for an ownership and failed.
-    pub(super) fn has_failed(&self, guard: &Guard) -> bool {
-        let trial = self.open.get(guard.partition());
-        trial.is_some_and(|trial| trial.guard.is(guard) && trial.failures > 0)
+    pub(super) fn has_failed<G>(&self, ownership: &Ownership<G>) -> bool {
+        let trial = self.open.get(&ownership.grant.partition);
+        trial.is_some_and(|trial| trial.number == ownership.number() && trial.failures > 0)
     }
 
     /// The next partition that has rested for long enough.
@@ -142,7 +125,7 @@ impl Trials {
         Some(key)
     }
 
-    /// When [`Trials::take_due`] has something.
+    /// When [`Retries::take_due`] has something.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.resting.first().map(|(at, _)| *at)
     }
@@ -157,14 +140,9 @@ impl Trials {
         })
     }
 
-    /// What the core is to know.
-    pub(super) fn take_told(&mut self) -> Vec<Told> {
-        std::mem::take(&mut self.told)
-    }
-
-    fn find(&mut self, guard: &Guard) -> Option<&mut Trial> {
-        let trial = self.open.get_mut(guard.partition())?;
-        trial.guard.is(guard).then_some(trial)
+    fn find<G>(&mut self, ownership: &Ownership<G>) -> Option<&mut Trial> {
+        let trial = self.open.get_mut(&ownership.grant.partition)?;
+        (trial.number == ownership.number()).then_some(trial)
     }
 
     /// How often it had failed.

@@ -1,0 +1,224 @@
+//! What goes in and out of the callback scheduler: jobs, how they end, and what a shell is to do.
+//!
+//! It is separate because it is all that a shell has to know. What always holds: plain data; the
+//! shell's guard is handed back as it came.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use crate::io::effect::RevokeCause;
+use crate::io::grant::Grant;
+use crate::model::partition::PartitionKey;
+
+/// Which callback of a partition's handler. Closed: a handler has these two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Callback {
+    /// `on_assigned`.
+    Assigned,
+    /// `on_revoked`.
+    Revoked,
+}
+
+impl Callback {
+    /// The name of the method.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Assigned => "on_assigned",
+            Self::Revoked => "on_revoked",
+        }
+    }
+}
+
+/// How long and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long `on_revoked` may take, and how long a partition that is being revoked is waited for.
+    pub drain: Duration,
+    /// How long `on_assigned` may take; `None` is no limit.
+    pub assign: Option<Duration>,
+    /// How many `on_assigned`, and how many `on_revoked`, run at once; at least 1.
+    pub concurrency: usize,
+    /// After how many failures of `on_assigned` in a row the core is told; at least 1.
+    pub attempts: u32,
+}
+
+impl Limits {
+    /// The limits that hold unless something else is said.
+    #[must_use]
+    pub const fn new(drain: Duration) -> Self {
+        Self {
+            drain,
+            assign: Some(Duration::from_secs(5 * 60)),
+            concurrency: 64,
+            attempts: 3,
+        }
+    }
+}
+
+/// One ownership of a partition. A session that resumes gets the same grant again: that is another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership<G> {
+    /// What is owned, with which token.
+    pub grant: Grant,
+    /// The shell's guard.
+    pub guard: G,
+    /// Tells it from others of the same grant.
+    number: u64,
+}
+
+impl<G> Ownership<G> {
+    pub(super) const fn new(grant: Grant, number: u64, guard: G) -> Self {
+        Self {
+            grant,
+            guard,
+            number,
+        }
+    }
+
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) const fn is(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+/// A call of a callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job<G> {
+    /// Call `on_assigned`, unless the guard is invalid by then ([`End::NotBegun`]).
+    Assigned {
+        /// What begins.
+        ownership: Ownership<G>,
+    },
+    /// Call `on_revoked`.
+    Revoked {
+        /// What ends.
+        ownership: Ownership<G>,
+        /// Why.
+        cause: RevokeCause,
+    },
+}
+
+impl<G> Job<G> {
+    /// Which callback.
+    #[must_use]
+    pub const fn callback(&self) -> Callback {
+        match self {
+            Self::Assigned { .. } => Callback::Assigned,
+            Self::Revoked { .. } => Callback::Revoked,
+        }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub const fn ownership(&self) -> &Ownership<G> {
+        match self {
+            Self::Assigned { ownership } | Self::Revoked { ownership, .. } => ownership,
+        }
+    }
+
+    /// The partition.
+    #[must_use]
+    pub const fn partition(&self) -> &PartitionKey {
+        &self.ownership().grant.partition
+    }
+
+    pub(super) const fn begins(&self, what: &Ownership<G>) -> bool {
+        matches!(self, Self::Assigned { ownership } if ownership.is(what))
+    }
+
+    pub(super) const fn ends(&self, what: &Ownership<G>) -> bool {
+        matches!(self, Self::Revoked { ownership, .. } if ownership.is(what))
+    }
+}
+
+/// How a callback ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It returned.
+    Returned,
+    /// `on_assigned` returned an error: it has not begun. In words.
+    Failed(String),
+    /// It panicked; with what words.
+    Panicked(String),
+    /// It was dropped where it waited, as [`Action::Cut`] asked.
+    Cut,
+    /// It was dropped, and panicked then; with what words.
+    CutPanicking(String),
+    /// Its guard had become invalid before it could begin, as after a blocked runtime.
+    NotBegun,
+}
+
+impl End {
+    pub(super) const fn panic(&self) -> Option<&String> {
+        match self {
+            Self::Panicked(words) | Self::CutPanicking(words) => Some(words),
+            Self::Returned | Self::Failed(_) | Self::Cut | Self::NotBegun => None,
+        }
+    }
+}
+
+/// Why a callback is cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutReason {
+    /// It has taken too long itself.
+    Limit,
+    /// It is an `on_assigned` whose partition has waited too long to be revoked.
+    Drain,
+}
+
+/// What a shell is to do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action<G> {
+    /// Begin a callback, and report its end with [`Scheduler::finish`](super::Scheduler::finish),
+    /// exactly once.
+    Begin(Job<G>),
+    /// Drop the callback of a partition where it waits. Its end is still to be reported.
+    Cut {
+        /// The partition.
+        partition: PartitionKey,
+        /// Which of its callbacks.
+        callback: Callback,
+        /// Why.
+        why: CutReason,
+    },
+    /// The guard says from now on that its partition is being taken away.
+    Revoking(G),
+    /// The guard is invalid from now on, for good.
+    Invalidate(G),
+    /// Tell the core with [`Event::Released`](crate::Event::Released).
+    Release(Grant),
+    /// Tell the core with [`Event::Processing`](crate::Event::Processing).
+    Processing {
+        /// What was assigned.
+        grant: Grant,
+        /// Why it cannot begin here; `None` when it has begun after all.
+        failing: Option<String>,
+    },
+    /// Tell the listeners: `on_assigned` failed and is tried again.
+    AssignFailed {
+        /// What was assigned.
+        grant: Grant,
+        /// How often in a row.
+        failures: u32,
+        /// The reason in words.
+        reason: String,
+        /// After how long it is tried again.
+        pause: Duration,
+    },
+    /// Tell the listeners: a callback panicked. An `on_revoked` counts as returned, an `on_assigned`
+    /// as failed.
+    Panicked {
+        /// The partition.
+        partition: PartitionKey,
+        /// Which callback.
+        callback: Callback,
+        /// What the panic said.
+        message: String,
+    },
+    /// Tell the listeners: this was not released within its drain time, and counts as released.
+    DrainTimedOut(Grant),
+}
