@@ -16,11 +16,11 @@ use crate::ports::strategy::{ParkReason, PlanError, Report, StrategyId};
 use crate::records::agreement::Disagreement;
 use crate::resilience::breaker::{Circuit, CircuitState};
 
-mod office;
+mod leadership;
 mod step;
 mod transfer;
 
-pub use office::StepDownReason;
+pub use leadership::StepDownReason;
 pub use step::FailedStep;
 pub use transfer::{OwnerEnd, Transfer};
 

@@ -1,5 +1,5 @@
 //! Leaders that run only now and then, as throttled containers do: often enough to keep their lease
-//! and their office, not often enough to be in contact.
+//! and their leadership, not often enough to be in contact.
 //!
 //! At the defaults, the time between two renewals that come back: up to 3.0 s a leader is in contact
 //! and judges; from 4.0 s on it is challenged. In between it has to step down by itself.
