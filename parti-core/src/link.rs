@@ -2,7 +2,7 @@
 //!
 //! What always holds: every request goes out here, and how far the store is heard has one answer,
 //! [`Heard`](heard::Heard). Degraded mode, who may judge, who may stand and who has to give up its
-//! office follow from it.
+//! leadership follow from it.
 
 use crate::config::Config;
 use crate::model::time::Instant;

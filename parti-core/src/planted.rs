@@ -117,9 +117,9 @@ bugs! {
         "A process takes its slot again without saying which of its callbacks still run.";
     30 HoldWithoutEnd "hold-without-end"
         "A slot is held for as long as the leaving worker asked, whatever the group allows.";
-    31 AvertedIsDropped "averted-is-dropped"
+    31 RenewalDropsPlan "renewal-drops-plan"
         "A renewal that comes while the plan is made drops the plan, also one of a stuck worker.";
-    32 LimpsForever "unsteady-forever"
+    32 UnsteadyForever "unsteady-forever"
         "A leader that is in contact only now and then goes on leading.";
     33 WindowPerLeader "window-per-leader"
         "Each leader begins the windows of a cold start and of joins again.";

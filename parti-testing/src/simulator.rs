@@ -102,7 +102,7 @@ impl Plan {
             | Action::Outage { .. }
             | Action::LoseHistory { .. }
             | Action::NetworkPartition { .. }
-            | Action::Deafen { .. }
+            | Action::LoseAnswers { .. }
             | Action::Throttle { .. }
             | Action::Suspend { .. }
             | Action::ClockBack { .. }
@@ -117,9 +117,9 @@ impl Plan {
             | Action::SourceDown { .. }
             | Action::ExternalWrite { .. } => false,
         };
-        let seats = self.settings.pool as usize;
+        let slots = self.settings.pool as usize;
         self.faults == Faults::none()
-            && self.nodes.len() <= seats
+            && self.nodes.len() <= slots
             && self
                 .nodes
                 .iter()

@@ -16,11 +16,11 @@ use crate::ports::strategy::{ParkReason, PlanError, Report, StrategyId};
 use crate::records::agreement::Disagreement;
 use crate::resilience::breaker::{Circuit, CircuitState};
 
-mod office;
+mod leadership;
 mod step;
 mod transfer;
 
-pub use office::StepDownReason;
+pub use leadership::StepDownReason;
 pub use step::FailedStep;
 pub use transfer::{OwnerEnd, Transfer};
 
@@ -100,7 +100,7 @@ pub enum HistoryLoss {
         found: u64,
     },
     /// The last revision is one that was passed before: acknowledged writes are gone.
-    SetBack {
+    RolledBack {
         /// A revision known to have been written.
         before: Revision,
         /// The last one of the store, or the one it gave to a later write.
@@ -124,7 +124,7 @@ impl fmt::Display for HistoryLoss {
                 f,
                 "the bucket was created again: at {found} ns, the one known before at {before} ns"
             ),
-            Self::SetBack { before, found } => write!(
+            Self::RolledBack { before, found } => write!(
                 f,
                 "the bucket was rolled back: revision {before} was written, and {found} came after it"
             ),
@@ -426,13 +426,13 @@ pub enum Notice {
         missing: usize,
     },
     /// The eviction of a worker was refused: it renewed in the last moment.
-    EvictionAverted {
+    EvictionCancelled {
         /// The worker.
         worker: WorkerId,
     },
     /// This leader is out of contact again and again and judges nobody. It stays, for those before it
     /// could not do their work either: nobody would be the better for another one.
-    LeaderLimps {
+    UnsteadyContact {
         /// For how long.
         lasting: Duration,
         /// How many terms in a row were given up before this one.

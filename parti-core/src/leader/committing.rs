@@ -222,7 +222,7 @@ impl Leader {
             self.knowledge
                 .postponed
                 .refused(cx.config(), cx.now, &worker);
-            cx.notify(Notice::EvictionAverted { worker });
+            cx.notify(Notice::EvictionCancelled { worker });
         }
         self.fail(cx, FailedStep::Commit, alloc::format!("{error}"));
     }

@@ -223,7 +223,7 @@ impl Leader {
     }
 
     /// Commits the first generation of a new target. What was judged may have changed while the plan
-    /// was made: whoever is not to be evicted any more keeps what it has, the rest of the plan goes on.
+    /// was made: a worker that is not to be evicted any more keeps what it has, the rest of the plan goes on.
     fn begin(&mut self, cx: &mut Cx<'_>, mut brief: Brief, plan: Plan) {
         let config = cx.shared_config();
         let stuck = self.knowledge.stuck(&config, cx.now);
@@ -235,11 +235,11 @@ impl Leader {
             if !due {
                 keep.push(worker.clone());
                 let worker = worker.clone();
-                cx.notify(Notice::EvictionAverted { worker });
+                cx.notify(Notice::EvictionCancelled { worker });
             }
             due
         });
-        if evictions.len() < before && cx.planted(Planted::AvertedIsDropped) {
+        if evictions.len() < before && cx.planted(Planted::RenewalDropsPlan) {
             self.leadership.pause(cx.now + Duration::from_millis(1));
             return;
         }
@@ -296,7 +296,7 @@ impl Leader {
             }
             Judged::Stuck { epoch, revision } => {
                 let same = session.epoch() == epoch && stuck.contains(worker);
-                same && (session.revision == revision || !cx.planted(Planted::AvertedIsDropped))
+                same && (session.revision == revision || !cx.planted(Planted::RenewalDropsPlan))
             }
         }
     }

@@ -285,7 +285,7 @@ impl Continuity {
     fn on_committed(&self, floor: Revision, revisions: &[Revision]) -> Option<HistoryLoss> {
         let &found = revisions.iter().min()?;
         let before = floor;
-        (found <= before).then_some(HistoryLoss::SetBack { before, found })
+        (found <= before).then_some(HistoryLoss::RolledBack { before, found })
     }
 
     fn on_info(
@@ -309,7 +309,7 @@ impl Continuity {
             let (before, found) = (floor, info.last_revision);
             self.look
                 .found
-                .get_or_insert(HistoryLoss::SetBack { before, found });
+                .get_or_insert(HistoryLoss::RolledBack { before, found });
         }
         None
     }

@@ -156,7 +156,7 @@ fn a_lost_history_is_told_with_what_was_known_and_what_was_found() {
             &["again", "at 9 ns", "at 5 ns"],
         ),
         (
-            L::SetBack { before, found }.to_string(),
+            L::RolledBack { before, found }.to_string(),
             &["rolled back", "70", "12"],
         ),
         (L::Missing.to_string(), &["bucket was deleted"]),
@@ -170,7 +170,7 @@ fn a_lost_history_is_told_with_what_was_known_and_what_was_found() {
 /// A leader that resigns without a reason looks like a bug in the election.
 #[test]
 fn stepping_down_says_why() {
-    let unsteady = StepDownReason::Limping(Duration::from_secs(18));
+    let unsteady = StepDownReason::UnsteadyContact(Duration::from_secs(18));
     let failing = StepDownReason::Failing("no servers".to_string());
     says([
         (StepDownReason::Deposed.to_string(), &["another worker"]),

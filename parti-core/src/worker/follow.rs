@@ -156,7 +156,7 @@ impl Follow {
         self.told.iter().find(unowned).cloned()
     }
 
-    /// Its own office ends: what it knew is the last that is known until the next leader tells.
+    /// Its own leadership ends: what it knew is the last that is known until the next leader tells.
     pub(crate) fn remember(&mut self, problems: impl Iterator<Item = Problem>) {
         self.told = problems.collect();
     }

@@ -134,8 +134,8 @@ impl Session {
         self.deadline = by.map_or(now, |by| self.deadline.saturating_sub(by));
     }
 
-    /// Whether it is valid and of no use now, which must not last: a session that is renewed vouches
-    /// for partitions that nobody works on. After `apply_timeout` it falls silent for long enough to
+    /// Whether it is valid and of no use now, which must not last: a session that is renewed keeps
+    /// partitions that nobody works on. After `apply_timeout` it falls silent for long enough to
     /// be ended; if nobody ends it, it is tried again.
     pub(crate) fn set_idle(&mut self, cx: &Cx<'_>, idle: bool) {
         self.idle_since = idle.then(|| self.idle_since.unwrap_or(cx.now));

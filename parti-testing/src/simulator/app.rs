@@ -137,7 +137,7 @@ impl Cx {
         Self { shared }
     }
 
-    /// The process this code runs in: the node, and the how many-th process on it.
+    /// The process this code runs in: the node, and the n-th process on it.
     #[must_use]
     pub fn process(&self) -> Process {
         self.shared.process

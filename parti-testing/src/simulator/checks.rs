@@ -174,7 +174,7 @@ pub trait Check: Send {
     /// The time of calm that must follow is over: who holds what.
     fn on_over(&mut self, coverage: &Coverage, findings: &mut Findings) {}
 
-    /// The store lost its history but for these commits. Whoever judges each history by itself is made
+    /// The store lost its history but for these commits. A checker that judges each history by itself is made
     /// again instead.
     fn lose_history(&mut self, kept: &[AppliedCommit]) {}
 }

@@ -84,21 +84,21 @@ fn a_failing_plan_shrinks_to_what_it_takes() {
     assert_eq!((smaller.nodes.len(), smaller.actions.len()), (1, 0));
 }
 
-/// Two who want a seat are usual; a crowd is what the rule of one winner has to stand.
+/// Two who want a slot are usual; a crowd is what the rule of one winner has to stand.
 #[test]
-fn three_who_claim_a_seat_at_the_same_revision_contend_for_it() {
+fn three_who_claim_a_slot_at_the_same_revision_contend_for_it() {
     let config = parti_core::Config::builder("g").build().expect("coherent");
     let mut sometimes = judging::situations::Situations::new(&Rules::new(&config, false));
     let mut claim = |node, key, revision| {
         let expect = Expect::Revision(Revision::new(revision));
         sometimes.claim(Process { node, run: 1 }, key, expect);
-        sometimes.counts()["seat_contended"]
+        sometimes.counts()["slot_contended"]
     };
     assert_eq!(claim(0, "w.worker-0", 7), 0);
     assert_eq!(claim(1, "w.worker-0", 7), 0);
     assert_eq!(claim(1, "w.worker-0", 7), 0, "one that tries again");
     assert_eq!(claim(2, "w.worker-0", 8), 0, "a later session");
-    assert_eq!(claim(2, "w.worker-1", 7), 0, "another seat");
+    assert_eq!(claim(2, "w.worker-1", 7), 0, "another slot");
     assert_eq!(claim(2, "w.worker-0", 7), 1);
     assert_eq!(claim(3, "w.worker-0", 7), 1, "one crowd");
 }

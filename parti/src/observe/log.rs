@@ -158,7 +158,7 @@ impl Log {
             | Notice::PlanFailed { .. }
             | Notice::PlanUnchanged { .. }
             | Notice::StepFailed { .. }
-            | Notice::EvictionAverted { .. }
+            | Notice::EvictionCancelled { .. }
             | Notice::Committed { .. } => self.rebalance.as_ref().map(|r| &r.span),
             Notice::Degraded { .. } | Notice::DegradedAlert { .. } | Notice::Recovered => {
                 self.degraded.as_ref().map(|(span, _)| span)

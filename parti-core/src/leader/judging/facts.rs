@@ -153,7 +153,7 @@ impl Leader {
                 || view.parking.is_spoiled(knowledge.head.parked)
                 // Somebody has come who does not read what the group writes.
                 || knowledge.head.format > view.format(cx),
-            // Whoever waits for a share waits for the source.
+            // A worker that waits for a share waits for the source.
             joined: knowledge
                 .joins
                 .window()

@@ -148,7 +148,7 @@ pub(crate) fn judge(config: &Config, facts: &Facts) -> Judgement {
 
 fn verdict(config: &Config, facts: &Facts) -> Verdict {
     if !facts.in_contact {
-        // Whoever hears nothing itself may not call others silent. Contact returns with an event.
+        // A leader that hears nothing itself may not call others silent. Contact returns with an event.
         return Verdict::Quiet;
     }
     emergency(config, facts)

@@ -170,7 +170,7 @@ mod tests {
 
     /// A bad worker is better than none: partitions without an owner are served by nobody.
     #[test]
-    fn nobody_sits_out_when_nobody_else_could_play() {
+    fn nobody_is_quarantined_when_nobody_else_could_work() {
         let mut quarantine = Quarantine::default();
         let now = Instant::from_millis(0);
         quarantine.add(now, &worker(1), FIRST);

@@ -227,7 +227,7 @@ pub(crate) fn input(
             let Some(rank) = table.rank_of(&grant.partition) else {
                 continue;
             };
-            // Two records that list one partition are the work of a foreign hand: the later counts.
+            // Two records that list one partition are the work of an external writer: the later counts.
             if grant.token <= tokens[rank as usize] {
                 continue;
             }

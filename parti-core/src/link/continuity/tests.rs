@@ -162,7 +162,7 @@ fn facts_count_when_they_are_repeated_and_another_creation_time_at_once() {
     assert_eq!(look(&mut continuity, 30, info(7, 99), None), None);
     let before = Revision::new(100);
     let found = Revision::new(99);
-    let expected = HistoryLoss::SetBack { before, found };
+    let expected = HistoryLoss::RolledBack { before, found };
     assert_eq!(look(&mut continuity, 40, info(7, 99), None), Some(expected));
 
     let (before, found) = (7, 8);

@@ -74,7 +74,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
 
 /// Standing too early makes elections out of nothing, too late leaves a group without a leader.
 #[test]
-fn the_office_is_vacant_when_its_holder_has_ended_or_is_silent() {
+fn the_leadership_is_vacant_when_its_holder_has_ended_or_is_silent() {
     let timeout = 4_000;
     assert_eq!(vacant(None, None), Some(1_000), "nobody leads");
     assert_eq!(vacant(Some("worker-0"), None), Some(1_000), "it is mine");
@@ -293,9 +293,9 @@ fn what_was_seen_of_a_leader_is_kept_for_it_and_dropped_for_the_next() {
     assert_eq!(sees.observed(), Some(("b".into(), 2, 700)));
 }
 
-/// An office is free when its holder has ended; a deleted or damaged key is no end.
+/// The leadership is free when its holder has ended; a deleted or damaged key is no end.
 #[test]
-fn only_the_end_of_the_leaders_session_frees_the_office_at_once() {
+fn only_the_end_of_the_leaders_session_frees_the_leadership_at_once() {
     let hold = Duration::ZERO;
     let ends = [
         (session_of(2, SessionStatus::Active), false),

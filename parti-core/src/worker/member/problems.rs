@@ -1,4 +1,4 @@
-//! What a member knows to be wrong: by itself, from its own office, or because the leader tells it.
+//! What a member knows to be wrong: by itself, from its own leadership, or because the leader tells it.
 
 use alloc::vec::Vec;
 

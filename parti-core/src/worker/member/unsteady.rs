@@ -39,7 +39,7 @@ impl Member {
             self.unsteady = None;
             return;
         };
-        let blind = cx.planted(Planted::LimpsForever) || cx.planted(Planted::NoRepair);
+        let blind = cx.planted(Planted::UnsteadyForever) || cx.planted(Planted::NoRepair);
         if cx.link().is_steady(&config, cx.now) || blind {
             self.unsteady = None;
             return;
@@ -58,10 +58,10 @@ impl Member {
         }
         let (lasting, futile) = (cx.now.since(unsteady.since), leader.futile());
         if lasting >= patience(once, futile) {
-            leader.resign(StepDownReason::Limping(lasting));
+            leader.resign(StepDownReason::UnsteadyContact(lasting));
         } else if lasting >= once && !unsteady.told {
             unsteady.told = true;
-            cx.notify(Notice::LeaderLimps { lasting, futile });
+            cx.notify(Notice::UnsteadyContact { lasting, futile });
         }
     }
 

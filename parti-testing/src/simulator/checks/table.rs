@@ -12,7 +12,7 @@ const ALIKE: fn(&Rules) -> bool = |rules| !rules.mixed;
 pub const PROPERTIES: &[Property] = &[
     Property {
         id: "S1",
-        name: "no two processes rely on the same seat at the same true time",
+        name: "no two processes rely on the same slot at the same true time",
         why: "two workers under one name would both renew and both be granted",
         applies: EXCLUSIVE,
         make: |_| Box::<sessions::leases::Leases>::default(),
@@ -26,7 +26,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "S2",
-        name: "an incarnation of a seat belongs to one process",
+        name: "an incarnation of a slot belongs to one process",
         why: "records made for one process would be taken in by another",
         applies: ALWAYS,
         make: |_| Box::<sessions::leases::Epochs>::default(),
@@ -82,7 +82,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "S9",
-        name: "a grant is justified: whoever had the partition acknowledged or ended before",
+        name: "a grant is justified: every earlier holder of the partition acknowledged or ended before",
         why: "exclusion would rest on luck with timing instead of on the history of the store",
         applies: EXCLUSIVE,
         make: |rules| Box::new(leading::justified::Justified::new(rules)),
@@ -208,7 +208,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "S27",
-        name: "whoever is told that the bucket is another one gives everything up in that step",
+        name: "a worker that is told that the bucket is another one gives everything up in that step",
         why: "a worker would rely on sessions and grants that exist no more",
         applies: ALWAYS,
         make: |_| Box::<recovery::loss::Loss>::default(),
@@ -257,7 +257,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "S33",
-        name: "nobody gives up its office for a source that fails, while the records name a list",
+        name: "nobody steps down for a source that fails, while the records name a list",
         why: "leaders would resign in turn, and nobody would replace a worker that dies meanwhile",
         applies: ALWAYS,
         make: |_| Box::<leading::terms_change::SourceIsNoReason>::default(),

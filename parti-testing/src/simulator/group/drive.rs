@@ -102,7 +102,7 @@ impl World<'_> {
             leaving: None,
             dies_after: None,
             dies_in_callback: false,
-            set_back: None,
+            step_back: None,
             latest: Instant::ORIGIN,
             inbox: Default::default(),
             shown: Default::default(),
@@ -210,10 +210,10 @@ impl World<'_> {
         let now = self.now;
         let running = self.nodes[usize::from(process.node)].process(process)?;
         let local = running.clock.local(now);
-        let Some((steps, by)) = running.set_back.filter(|_| dates_nothing) else {
+        let Some((steps, by)) = running.step_back.filter(|_| dates_nothing) else {
             return Some(local);
         };
-        running.set_back = (steps > 1).then_some((steps - 1, by));
+        running.step_back = (steps > 1).then_some((steps - 1, by));
         self.judge.situations.count("clock_went_back");
         Some(local.saturating_sub(by))
     }

@@ -28,7 +28,7 @@ impl World<'_> {
     pub(in crate::simulator) fn heal(&mut self) {
         self.healed_at = Some(self.now);
         self.faults = Faults::none();
-        self.mend_handlers();
+        self.repair_handlers();
         self.source_down_until = Instant::ORIGIN;
         self.outage = None;
         self.trouble = Trouble::default();
@@ -55,19 +55,19 @@ impl World<'_> {
         let futile = head.map_or(0, |head| head.carried.futile);
         let turns = (2 << futile.min(4)).max(4);
         let late = late + self.plan_time() * SLOW_PLANS + patience * throttled * turns;
-        // A leader left without its watch gives up its office after as many leases more.
+        // A leader left without its watch steps down after as many leases more.
         let unheard = |node: &NodePlan| match node.after {
-            Aftermath::Deaf | Aftermath::NetworkPartition { watch: true, .. } => true,
+            Aftermath::NoAnswers | Aftermath::NetworkPartition { watch: true, .. } => true,
             Aftermath::Healed
             | Aftermath::Paused
             | Aftermath::Throttled { .. }
             | Aftermath::NetworkPartition { .. } => false,
         };
-        let deaf = u32::from(self.plan.nodes.iter().any(unheard));
-        let late = late + longest(&Config::lease) * deaf * ((1 << futile.min(4)) - 1);
+        let no_echo = u32::from(self.plan.nodes.iter().any(unheard));
+        let late = late + longest(&Config::lease) * no_echo * ((1 << futile.min(4)) - 1);
         // What prefers a pool that is gone waits for it before anybody else will do.
         let late = late + self.plan.settings.pools.grace();
-        // Whoever cannot process something has to find out first.
+        // A worker that cannot process something has to find out first.
         let late = late + self.handlers_time();
         let bound = longest(&Config::convergence_bound) + late;
         let calm = longest(&|config| config.reconcile_interval() + config.heartbeat_interval() * 5);
@@ -108,7 +108,7 @@ impl World<'_> {
             Aftermath::Healed | Aftermath::Paused | Aftermath::Throttled { .. } => {
                 (false, false, false)
             }
-            Aftermath::Deaf => (false, false, true),
+            Aftermath::NoAnswers => (false, false, true),
             Aftermath::NetworkPartition {
                 requests,
                 replies,
@@ -118,7 +118,7 @@ impl World<'_> {
         at.requests_cut_until = cut(requests);
         at.replies_cut_until = cut(replies);
         at.watch_cut_until = cut(watch);
-        at.deaf_until = cut(after == Aftermath::Deaf);
+        at.no_answers_until = cut(after == Aftermath::NoAnswers);
         at.stalled_until = Instant::ORIGIN;
         at.disconnected_until = Instant::ORIGIN;
         if let Some(slow) = &mut at.slow {
@@ -134,7 +134,7 @@ impl World<'_> {
         if let Some(running) = &mut at.running {
             running.dies_after = None;
             running.dies_in_callback = false;
-            running.set_back = None;
+            running.step_back = None;
         }
         if survives && after == Aftermath::Paused {
             at.paused_until = Instant::FAR_FUTURE;
@@ -160,7 +160,7 @@ impl World<'_> {
         if watch {
             self.break_watches(node);
         } else {
-            self.mend_watches(node);
+            self.repair_watches(node);
         }
     }
 
@@ -258,7 +258,7 @@ const fn standing(after: Aftermath) -> Standing {
     match after {
         Aftermath::Healed => Standing::Core,
         Aftermath::Paused | Aftermath::NetworkPartition { requests: true, .. } => Standing::CutOff,
-        Aftermath::Deaf
+        Aftermath::NoAnswers
         | Aftermath::Throttled { .. }
         | Aftermath::NetworkPartition {
             requests: false, ..

@@ -78,7 +78,7 @@ pub(in crate::simulator) struct Running {
     /// It dies while its next callback runs.
     pub(in crate::simulator) dies_in_callback: bool,
     /// For how many steps its clock shows how much too early a time.
-    pub(in crate::simulator) set_back: Option<(u32, Duration)>,
+    pub(in crate::simulator) step_back: Option<(u32, Duration)>,
     /// The latest time its core was told.
     pub(in crate::simulator) latest: Instant,
     /// What waits while it is paused.
@@ -119,7 +119,7 @@ pub(in crate::simulator) struct Node {
     pub(in crate::simulator) replies_cut_until: Instant,
     pub(in crate::simulator) watch_cut_until: Instant,
     /// Its reads are not answered until then.
-    pub(in crate::simulator) deaf_until: Instant,
+    pub(in crate::simulator) no_answers_until: Instant,
     /// It stands still for so long each time, until then.
     pub(in crate::simulator) throttled: Option<(Duration, Instant)>,
     /// Messages wait until then and come at once.
@@ -152,7 +152,7 @@ impl Node {
             requests_cut_until: Instant::ORIGIN,
             replies_cut_until: Instant::ORIGIN,
             watch_cut_until: Instant::ORIGIN,
-            deaf_until: Instant::ORIGIN,
+            no_answers_until: Instant::ORIGIN,
             throttled: None,
             stalled_until: Instant::ORIGIN,
             disconnected_until: Instant::ORIGIN,

@@ -1,7 +1,7 @@
 //! The strategies of the simulated group: those that are shipped, and one of its own that keeps
 //! previous owners as far as the balance allows.
 //!
-//! The own one is the plainest that keeps most partitions where they are, so that a run can judge
+//! The simulator's own one is the plainest that keeps most partitions where they are, so that a run can judge
 //! the core without the strategies of another crate.
 
 use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, Report, StrategyId};

@@ -100,7 +100,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::EventBeforeLease, 300, &["S3"]),
     seeds(Planted::EarlyAcknowledgement, 50, &["S4", "S19", "S29"]),
     seeds(Planted::BlindHead, 100, &["S7", "S8"]),
-    // A claim that is rebased takes a seat, a take-over the chain of heads.
+    // A claim that is rebased takes a slot, a take-over the chain of heads.
     seeds(Planted::BlindRebase, 200, &["S10", "S7", "S8", "S9"]),
     seeds(
         Planted::DeadlineFromAnswer,
@@ -114,7 +114,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::DirectMove, 50, &["S9", "S4", "S29"]),
     scripted(
         Planted::NoRepair,
-        "a_watch_that_falls_silent_is_begun_anew",
+        "a_watch_that_falls_silent_is_begun_again",
         "the simulated network announces every lost watch in the end",
     ),
     scripted(
@@ -149,8 +149,8 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4", "S29"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
     seeds(Planted::HoldWithoutEnd, 300, &["L9", "L7", "L5"]),
-    seeds(Planted::AvertedIsDropped, 1_000, &["L8", "L4", "L9", "L5"]),
-    seeds(Planted::LimpsForever, 1_000, &["L4", "L5", "L8", "L9"]),
+    seeds(Planted::RenewalDropsPlan, 1_000, &["L8", "L4", "L9", "L5"]),
+    seeds(Planted::UnsteadyForever, 1_000, &["L4", "L5", "L8", "L9"]),
     seeds(Planted::WindowPerLeader, 1_000, &["S34", "L9", "L5"]),
     seeds(Planted::NoListNoLeader, 1_000, &["S33", "L2", "L9"]),
     seeds(Planted::VanishedHead, 1_000, &["L2", "L9", "L12"]),

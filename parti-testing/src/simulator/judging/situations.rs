@@ -47,13 +47,13 @@ pub const SITUATIONS: &[&str] = &[
     "commit_unprocessed",
     "commit_weights_changed",
     "network_partition_rolling",
-    "deafened",
+    "answers_lost",
     "degraded",
     "died_in_callback",
     "emergency_in_cooldown",
     "evicted_alive",
     "evicted_silent",
-    "eviction_averted",
+    "eviction_cancelled",
     "flushed_at_reconnect",
     "external_damaged",
     "external_delete",
@@ -72,7 +72,7 @@ pub const SITUATIONS: &[&str] = &[
     "grant_of_fresh_partition",
     "group_empty",
     "handler_failed",
-    "handler_mended",
+    "handler_repaired",
     "identity_lost",
     "leader_replaced",
     "lease_lost",
@@ -103,8 +103,8 @@ pub const SITUATIONS: &[&str] = &[
     "resignation",
     "resumed_by_new_leader",
     "rollback_detected",
-    "seat_contended",
-    "seat_inherited",
+    "slot_contended",
+    "slot_inherited",
     "session_taken_over",
     "slow_commit",
     "snapshot_cut_short",
@@ -130,7 +130,7 @@ pub const SITUATIONS: &[&str] = &[
     "zombie_refused",
 ];
 
-/// So many processes that want one seat at the same time are a crowd.
+/// So many processes that want one slot at the same time are a crowd.
 const CROWD: usize = 3;
 
 #[derive(Debug)]
@@ -141,7 +141,7 @@ pub(in crate::simulator) struct Situations {
     mode: Mode,
     /// How many writes the store takes at once, if that is few.
     pub(in crate::simulator) max_batch: Option<usize>,
-    /// Who claimed each seat, by the revision they expect: of them one wins.
+    /// Who claimed each slot, by the revision they expect: of them one wins.
     claims: BTreeMap<(String, Revision), BTreeSet<Process>>,
     /// What each process planned last.
     plans: BTreeMap<Process, Planning>,
@@ -208,16 +208,16 @@ impl Situations {
         }
     }
 
-    /// A process asks for a seat of which it knows this last revision.
+    /// A process asks for a slot of which it knows this last revision.
     pub(in crate::simulator) fn claim(&mut self, process: Process, key: &str, expect: Expect) {
         let revision = match expect {
             Expect::Revision(revision) => revision,
             Expect::Absent | Expect::Any => Revision::ZERO,
         };
-        let seat = (key.to_owned(), revision);
-        let crowd = self.claims.entry(seat).or_default();
+        let slot = (key.to_owned(), revision);
+        let crowd = self.claims.entry(slot).or_default();
         if crowd.insert(process) && crowd.len() == CROWD {
-            self.count("seat_contended");
+            self.count("slot_contended");
         }
     }
 
@@ -292,7 +292,7 @@ impl Situations {
             (_, SessionStatus::Evicted { silent: true }) => self.count("evicted_silent"),
             (_, SessionStatus::Evicted { silent: false }) => self.count("evicted_alive"),
             (Some(SessionStatus::Released { .. }), SessionStatus::Active) => {
-                self.count("seat_inherited");
+                self.count("slot_inherited");
             }
             (Some(SessionStatus::Active | SessionStatus::Draining), _) if created => {
                 self.count("session_taken_over");
@@ -380,11 +380,11 @@ impl Check for Situations {
             Notice::HistoryLost { loss, .. } => match loss {
                 HistoryLoss::Missing => "bucket_missing_detected",
                 HistoryLoss::Recreated { .. } => "recreation_detected",
-                HistoryLoss::SetBack { .. } | HistoryLoss::Vanished { .. } | _ => {
+                HistoryLoss::RolledBack { .. } | HistoryLoss::Vanished { .. } | _ => {
                     "rollback_detected"
                 }
             },
-            Notice::EvictionAverted { .. } => "eviction_averted",
+            Notice::EvictionCancelled { .. } => "eviction_cancelled",
             Notice::SuspicionCancelled { .. } => "suspicion_cancelled",
             Notice::LeaseLost { .. } => "lease_lost",
             Notice::IdentityLost { .. } => "identity_lost",

@@ -289,7 +289,7 @@ impl PlanDraft {
             | FaultClass::StuckLeader
             | FaultClass::SlowStore
             | FaultClass::ExternalWrite
-            | FaultClass::Deaf
+            | FaultClass::NoAnswers
             | FaultClass::Throttled => self.add_actions(class),
         }
     }

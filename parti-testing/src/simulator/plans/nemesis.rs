@@ -85,7 +85,7 @@ impl Nemesis {
         Self::only(&[FaultClass::Drift, FaultClass::ClockJump, FaultClass::Timers])
     }
 
-    /// One worker after the other leaves with its seat held for `hold`, and its successor comes two
+    /// One worker after the other leaves with its slot held for `hold`, and its successor comes two
     /// seconds later. Nothing else happens, so the seed changes little.
     #[must_use]
     pub fn rolling_update_with_held_slots(hold: Duration, every: Duration) -> Self {

@@ -318,7 +318,7 @@ pub enum Action {
     },
     /// A process hears nothing: its watches fall silent and its reads are not answered, but its
     /// commits are. It goes on renewing.
-    Deafen {
+    LoseAnswers {
         /// The node.
         node: usize,
         /// How long.
@@ -426,7 +426,7 @@ pub enum Action {
         /// How long each attempt takes to fail.
         hangs_ms: u64,
     },
-    /// Whoever leads is told to leave, and another process starts on its node afterwards.
+    /// The leader is told to leave, and another process starts on its node afterwards.
     ReplaceLeader {
         /// How long after the end of the process.
         rejoin_ms: u64,
@@ -470,7 +470,7 @@ impl Action {
             | Self::Stop { node, .. }
             | Self::ClockJump { node }
             | Self::NetworkPartition { node, .. }
-            | Self::Deafen { node, .. }
+            | Self::LoseAnswers { node, .. }
             | Self::Throttle { node, .. }
             | Self::Suspend { node, .. }
             | Self::ClockBack { node, .. }

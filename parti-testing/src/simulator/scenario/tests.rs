@@ -179,7 +179,7 @@ fn each_property_finds_the_defect_it_is_about() {
     assert_eq!(seen, all, "every property has been broken");
 }
 
-/// Whoever looks for a failure that does not come back has to learn that it cannot.
+/// A developer who looks for a failure that does not come back has to learn that it cannot.
 #[test]
 fn a_handler_that_no_seed_determines_is_said_to_be_one() {
     let report = found(Defect::OutsideWorld, Nemesis::calm(), checking(), 1);

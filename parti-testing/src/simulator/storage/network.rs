@@ -220,7 +220,7 @@ impl World<'_> {
         };
         let node = &self.nodes[usize::from(process.node)];
         let mut dropped = now < node.replies_cut_until || now < node.disconnected_until;
-        dropped |= now < node.deaf_until && !matches!(request, StoreOp::Commit { .. });
+        dropped |= now < node.no_answers_until && !matches!(request, StoreOp::Commit { .. });
         let stalled_until = node.stalled_until;
         let roll = self.dice.roll(Purpose::ReplyDrop, who, number);
         dropped |= roll.ppm(self.faults.drop_reply_ppm);

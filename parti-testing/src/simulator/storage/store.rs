@@ -123,7 +123,7 @@ impl SimStore {
                 self.by_key.clear();
                 self.wiped = self.kv.last_revision();
             }
-            Loss::SetBack { .. } => {
+            Loss::RollBack { .. } => {
                 // What is read from a backup is there again.
                 self.vanished.clear();
                 self.log.truncate(kept.get() as usize);

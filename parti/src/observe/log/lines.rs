@@ -187,7 +187,7 @@ fn leadership(worker: &str, status: &Status, notice: &Notice) {
             worker,
             term, version, %step, failures, reason, "a step failed"
         ),
-        Notice::EvictionAverted { worker: other } => {
+        Notice::EvictionCancelled { worker: other } => {
             info!(worker, term, version, %other, "eviction cancelled by a renewal");
         }
         Notice::SuspicionCancelled { worker: other } => {
@@ -274,7 +274,7 @@ fn requests(worker: &str, status: &Status, notice: &Notice) {
                 version, partitions, missing, "begins with the list of the records"
             );
         }
-        Notice::LeaderLimps { lasting, futile } => {
+        Notice::UnsteadyContact { lasting, futile } => {
             warn!(
                 worker,
                 version,

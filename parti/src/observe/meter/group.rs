@@ -171,7 +171,7 @@ impl GroupMeter {
                     failures.increment(1);
                 }
             }
-            Notice::EvictionAverted { .. } => self.evictions_cancelled.increment(1),
+            Notice::EvictionCancelled { .. } => self.evictions_cancelled.increment(1),
             Notice::SuspicionCancelled { .. } => self.suspicions_cancelled.increment(1),
             _ => {}
         }

@@ -92,7 +92,7 @@ fn plain() -> Vec<(Notice, String)> {
         (Notice::LeaseLost { worker: worker() }, "leases_lost"),
         (Notice::LeaderChanged { leader, term }, "leader_changes"),
         (
-            Notice::EvictionAverted { worker: worker() },
+            Notice::EvictionCancelled { worker: worker() },
             "evictions_cancelled",
         ),
         (

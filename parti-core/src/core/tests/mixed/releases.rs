@@ -368,7 +368,7 @@ fn a_worker_whose_session_cannot_be_read_keeps_what_it_has_until_it_can_be() {
     assert_eq!(parked(&world, leading), 0);
 }
 
-/// Whoever is gone is not waited for, however little is known of it: its partitions go to the others.
+/// A worker that is gone is not waited for, however little is known of it: its partitions go to the others.
 #[test]
 fn a_worker_whose_session_cannot_be_read_and_is_gone_is_replaced() {
     let mut world = World::new(6);

@@ -25,7 +25,7 @@ fn about_to_evict() -> (World, usize, usize) {
 fn cancelled(world: &World, node: usize) -> Vec<&WorkerId> {
     let notices = world.nodes[node].notices.iter();
     let cancelled = notices.filter_map(|notice| {
-        let Notice::EvictionAverted { worker } = notice else {
+        let Notice::EvictionCancelled { worker } = notice else {
             return None;
         };
         Some(worker)

@@ -34,7 +34,7 @@ impl World {
     }
 
     /// Every write after a revision is lost.
-    fn set_back(&mut self, to: Revision) {
+    fn roll_back(&mut self, to: Revision) {
         self.log.retain(|entry| entry.revision <= to);
         self.last = to;
         self.entries.clear();
@@ -185,7 +185,7 @@ fn tokens_rise_across_a_rollback_that_lost_the_newest_generations() {
         world.run(secs(20));
         let before = world.tokens();
         let to = Revision::new(world.last.get() - lost_writes);
-        world.set_back(to);
+        world.roll_back(to);
         world.run(secs(3));
         let noticed = (0..4).filter(|&node| !world.losses(node).is_empty());
         assert!(noticed.count() > 0, "after {lost_writes} writes");
@@ -203,7 +203,7 @@ fn a_slot_that_was_claimed_again_at_an_own_revision_proves_the_loss_at_once() {
     let (key, mut session) = stored_session(&world, follower);
     world.run(Duration::from_millis(1));
     assert!(world.losses(follower).is_empty());
-    world.set_back(Revision::new(session.epoch.get() - 1));
+    world.roll_back(Revision::new(session.epoch.get() - 1));
     session.write.nonce = Nonce::new(session.write.nonce.get() ^ 1);
     session.epoch = Epoch::ZERO;
     world.plant(&key, &wire::encode(&Record::Session(session)));
@@ -372,7 +372,7 @@ fn a_grant_that_only_its_owner_knows_is_not_given_to_another_meanwhile() {
     let before = world.tokens();
     let dead = leader(&world);
     world.nodes[dead].cut_off = true;
-    world.set_back(before_join);
+    world.roll_back(before_join);
     world.settle_until_nobody_shares(dead, &before);
 }
 

@@ -1,5 +1,5 @@
 //! Leaders that run only now and then, as throttled containers do: often enough to keep their lease
-//! and their office, not often enough to be in contact.
+//! and their leadership, not often enough to be in contact.
 //!
 //! At the defaults, the time between two renewals that come back: up to 3.0 s a leader is in contact
 //! and judges; from 4.0 s on it is challenged. In between it has to step down by itself.
@@ -32,7 +32,7 @@ fn gave_up(world: &World, node: usize) -> usize {
         matches!(
             notice,
             Notice::LeadershipLost {
-                reason: StepDownReason::Limping(_),
+                reason: StepDownReason::UnsteadyContact(_),
                 ..
             }
         )
@@ -100,7 +100,7 @@ fn one_gap_in_its_contact_costs_nobody_the_leadership() {
 /// When everybody has unsteady contact, giving up in turn helps nobody and costs everybody: terms
 /// become longer and longer, and it is told.
 #[test]
-fn when_everybody_limps_the_office_is_not_passed_round() {
+fn when_everybody_is_unsteady_the_leadership_is_not_passed_on() {
     let mut world = World::new(12);
     group(&mut world, 3);
     world.run(secs(10));
@@ -116,7 +116,7 @@ fn when_everybody_limps_the_office_is_not_passed_round() {
         all.iter()
             .all(|&n| world.nodes[n].core.status().futile_terms >= 2)
     );
-    let told = |notice: &&Notice| matches!(notice, Notice::LeaderLimps { futile: 1.., .. });
+    let told = |notice: &&Notice| matches!(notice, Notice::UnsteadyContact { futile: 1.., .. });
     let told = all
         .iter()
         .flat_map(|&n| &world.nodes[n].notices)

@@ -263,7 +263,7 @@ fn requests_audit_entries_and_parked_records_may_vanish_at_every_moment() {
 
 /// A limit that is set while workers run removes records hours later: it has to be named at once.
 #[test]
-fn a_store_that_becomes_unfit_is_named_by_every_worker_until_it_is_mended() {
+fn a_store_that_becomes_unfit_is_named_by_every_worker_until_it_is_repaired() {
     let mut world = World::new(6);
     group(&mut world, 2);
     let unfit = |world: &World, node: usize| {

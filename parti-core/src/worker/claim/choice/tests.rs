@@ -124,7 +124,7 @@ fn a_held_slot_comes_before_those_of_the_crashed() {
 /// A worker that was cut off while alive would go on under another ID, and an operator who counts its
 /// failures would lose count.
 #[test]
-fn the_own_former_slot_may_be_taken_at_once() {
+fn its_own_former_slot_may_be_taken_at_once() {
     let choose = |own| {
         let slot = Slot {
             own,
@@ -274,7 +274,7 @@ fn a_claim_names_what_the_former_session_named_as_long_as_its_lease_is_not_over(
 /// A worker that was cut off while alive runs its callbacks to the end: their partitions are not
 /// free because it has another session.
 #[test]
-fn the_own_former_session_is_named_while_its_callbacks_run() {
+fn its_own_former_session_is_named_while_its_callbacks_run() {
     let claim = |status, draining| {
         let own = Slot {
             own: true,

@@ -189,7 +189,7 @@ impl Fact {
     /// How many kinds of facts are frequent.
     pub const FREQUENT: usize = 6;
 
-    /// The number of its kind, if there are many of it: whoever [ignores](Findings::ignore) one is not
+    /// The number of its kind, if there are many of it: a checker that [ignores](Findings::ignore) one is not
     /// told of others.
     #[must_use]
     pub const fn frequent(&self) -> Option<usize> {

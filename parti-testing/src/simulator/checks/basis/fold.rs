@@ -1,4 +1,4 @@
-//! S20: whoever adds up what a core tells knows what is assigned: the effects and the notices agree
+//! S20: a reader that adds up what a core tells knows what is assigned: the effects and the notices agree
 //! with each other, and with the record that was taken in.
 //!
 //! What a record grants may be missing only while its revocation before is still ending, or while the
@@ -13,7 +13,7 @@ use parti_core::{
 
 #[derive(Debug, Default)]
 struct Folded {
-    seat: Option<(WorkerId, Epoch)>,
+    slot: Option<(WorkerId, Epoch)>,
     assigned: BTreeMap<PartitionKey, Token>,
     ending: BTreeSet<PartitionKey>,
     /// What the notices add up to.
@@ -45,7 +45,7 @@ impl Fold {
                 "{process} was assigned {assigned} partitions, its notices add up to {total}"
             ));
         }
-        let (Some(version), Some(seat)) = (folded.version.take(), &folded.seat) else {
+        let (Some(version), Some(slot)) = (folded.version.take(), &folded.slot) else {
             return;
         };
         if folded.suspended {
@@ -57,7 +57,7 @@ impl Fold {
             }
             return;
         }
-        let Some(records) = self.records.get_mut(seat) else {
+        let Some(records) = self.records.get_mut(slot) else {
             return;
         };
         *records = records.split_off(&version);
@@ -122,7 +122,7 @@ impl Check for Fold {
     fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
         let folded = self.processes.entry(process).or_default();
         if let Notice::Claimed { worker, epoch, .. } = notice {
-            folded.seat = Some((worker.clone(), *epoch));
+            folded.slot = Some((worker.clone(), *epoch));
             folded.suspended = false;
             self.records
                 .retain(|(of, at), _| of != worker || at >= epoch);

@@ -37,7 +37,7 @@ pub(in crate::simulator) struct Heard {
     pub(in crate::simulator) earlier: Instant,
 }
 
-/// The own contact of a process with the store.
+/// The contact of a process with the store.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::simulator) struct Contact {
     /// Since when there was no gap.

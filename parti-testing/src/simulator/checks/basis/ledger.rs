@@ -272,7 +272,7 @@ impl Ledger {
                 });
             }
         }
-        // A record for a session that has ended is a seat that is kept: nobody may act on it.
+        // A record for a session that has ended is a slot that is kept: nobody may act on it.
         let counts = !ended || self.lingering.contains_key(&holder);
         if counts && !claims.is_empty() {
             let waits = claims.values().any(|claim| *claim != Claim::Granted);

@@ -11,7 +11,7 @@ use crate::simulator::checks::{AppliedCommit, Check, Findings, Process, Rules, W
 #[derive(Debug)]
 pub(in crate::simulator) struct Justified {
     lease: Duration,
-    /// The ledger of the present history; after a set-back also the one that goes on as if nothing had
+    /// The ledger of the present history; after a rollback also the one that goes on as if nothing had
     /// been lost: what was acknowledged in the lost part was let go of all the same.
     ledgers: Vec<Ledger>,
 }

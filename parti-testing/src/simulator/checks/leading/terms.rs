@@ -29,7 +29,7 @@ impl Check for Terms {
 
     fn on_external(&mut self, _: Instant, writes: &[Written]) {
         if writes.iter().any(|write| write.key == Key::Head) {
-            // Whoever leads next may not know which terms there were.
+            // The next leader may not know which terms there were.
             self.owners.clear();
         }
     }

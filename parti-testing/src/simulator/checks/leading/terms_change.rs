@@ -1,6 +1,6 @@
 //! S33 and S34: what has to go on although leaders follow each other.
 //!
-//! S33: nobody gives up its office for a source that fails, while the records name a list: the next
+//! S33: nobody steps down for a source that fails, while the records name a list: the next
 //! leader would ask the same source. S34: without faults the first plan comes within the windows of a
 //! cold start, however many leaders there are meanwhile.
 
@@ -64,7 +64,7 @@ impl Check for SourceIsNoReason {
             && !self.granted.is_empty()
             && !self.puzzled.contains(&process)
         {
-            findings.report(format!("{process} gives up its office: {last}"));
+            findings.report(format!("{process} steps down: {last}"));
         }
     }
 

@@ -17,7 +17,7 @@ use parti_core::{
     Cause, Epoch, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId, WriteId,
 };
 
-/// The clock of a leader may be set back a little between hearing and judging.
+/// The clock of a leader may step back a little between hearing and judging.
 const BLINK: Duration = Duration::from_micros(500);
 
 /// A decision to plan.
@@ -36,7 +36,7 @@ struct Decision {
 
 /// What a leader has planned.
 #[derive(Debug, Default)]
-struct Office {
+struct Leadership {
     gained: Instant,
     decided: Option<Decision>,
     /// The write that is on its way, and for whom it plans.
@@ -65,10 +65,10 @@ pub(in crate::simulator) struct Window {
     began: BTreeMap<WorkerId, Instant>,
     /// Since when there have been sessions and no records, in true time.
     cold_since: Option<Instant>,
-    offices: BTreeMap<Process, Office>,
+    leaderships: BTreeMap<Process, Leadership>,
     /// Workers whose record a process was shown and could not read.
     unread: BTreeMap<Process, BTreeSet<WorkerId>>,
-    /// Who has just gained the office: its time is told at the end of the step.
+    /// Who has just begun to lead: its time is told at the end of the step.
     gaining: Vec<Process>,
 }
 
@@ -82,7 +82,7 @@ impl Window {
             recorded: BTreeSet::new(),
             began: BTreeMap::new(),
             cold_since: None,
-            offices: BTreeMap::new(),
+            leaderships: BTreeMap::new(),
             unread: BTreeMap::new(),
             gaining: Vec::new(),
         }
@@ -106,19 +106,22 @@ impl Window {
                 (Key::Session(worker), Some(Record::Session(record)))
                     if !record.status.is_living() =>
                 {
-                    if let Some(office) = self.offices.get_mut(&process) {
-                        office.ended.insert(worker.clone(), write.revision);
+                    if let Some(leadership) = self.leaderships.get_mut(&process) {
+                        leadership.ended.insert(worker.clone(), write.revision);
                     }
                 }
                 (Key::Head, Some(Record::Head(head))) => {
-                    let Some(office) = self.offices.get_mut(&process) else {
+                    let Some(leadership) = self.leaderships.get_mut(&process) else {
                         continue;
                     };
-                    if let Some((_, basis)) = office.proposed.take_if(|(id, _)| *id == head.write)
+                    if let Some((_, basis)) =
+                        leadership.proposed.take_if(|(id, _)| *id == head.write)
                         && head.planned == head.version
                     {
-                        office.spared.retain(|worker, _| !basis.contains(worker));
-                        office.basis = Some(basis);
+                        leadership
+                            .spared
+                            .retain(|worker, _| !basis.contains(worker));
+                        leadership.basis = Some(basis);
                     }
                 }
                 _ => {}
@@ -137,30 +140,30 @@ impl Window {
 
     fn note(&mut self, process: Process, notice: &Notice) {
         if matches!(notice, Notice::LeadershipGained { .. }) {
-            let office = Office {
+            let leadership = Leadership {
                 gained: Instant::FAR_FUTURE,
-                ..Office::default()
+                ..Leadership::default()
             };
             self.gaining.push(process);
-            self.offices.insert(process, office);
+            self.leaderships.insert(process, leadership);
         }
         if let Notice::RecordIgnored { key, .. } = notice
             && let Key::Assignment(worker) = Key::parse(key)
         {
             self.unread.entry(process).or_default().insert(worker);
         }
-        let Some(office) = self.offices.get_mut(&process) else {
+        let Some(leadership) = self.leaderships.get_mut(&process) else {
             return;
         };
-        let decided = office.decided.as_ref().map(|decision| decision.at);
+        let decided = leadership.decided.as_ref().map(|decision| decision.at);
         match (notice, decided) {
             (Notice::LeadershipLost { .. }, _) => {
-                self.offices.remove(&process);
+                self.leaderships.remove(&process);
             }
-            (Notice::ListInherited { .. }, _) => office.inherited = true,
-            (Notice::PlanUnchanged { .. }, _) => office.decided = None,
-            (Notice::EvictionAverted { worker }, Some(at)) => {
-                office.spared.entry(worker.clone()).or_insert(at);
+            (Notice::ListInherited { .. }, _) => leadership.inherited = true,
+            (Notice::PlanUnchanged { .. }, _) => leadership.decided = None,
+            (Notice::EvictionCancelled { worker }, Some(at)) => {
+                leadership.spared.entry(worker.clone()).or_insert(at);
             }
             (_, _) => {}
         }
@@ -168,7 +171,7 @@ impl Window {
 
     fn decide(&mut self, now: Instant, process: Process, at: Instant, workers: BTreeSet<WorkerId>) {
         let since = |truly: Instant| at.saturating_sub(longest(now.since(truly)));
-        let Some(office) = self.offices.get_mut(&process) else {
+        let Some(leadership) = self.leaderships.get_mut(&process) else {
             return;
         };
         let nothing = Ear::default();
@@ -186,11 +189,11 @@ impl Window {
                 .cloned()
                 .collect()
         };
-        let basis = &office.basis.clone().unwrap_or_else(readable);
-        // Whoever is left out of the plan, for having failed before, is not waited for either.
+        let basis = &leadership.basis.clone().unwrap_or_else(readable);
+        // A worker that is left out of the plan, for having failed before, is not waited for either.
         let new = |worker: &WorkerId| workers.contains(worker) && !basis.contains(worker);
         let joined: Vec<Instant> = active()
-            .filter(|(worker, _)| new(worker) && !office.spared.contains_key(*worker))
+            .filter(|(worker, _)| new(worker) && !leadership.spared.contains_key(*worker))
             // What is due comes before what is heard in the same step.
             .map(|(worker, heard)| {
                 let heard = if heard.joined == at {
@@ -203,7 +206,7 @@ impl Window {
             })
             .collect();
         // Who was left out before has been waiting for at least so long.
-        let spared = active().filter_map(|(worker, _)| office.spared.get(worker).copied());
+        let spared = active().filter_map(|(worker, _)| leadership.spared.get(worker).copied());
         let left_out: Vec<Instant> = spared.collect();
         let first = joined.iter().chain(&left_out).min().copied();
         let last = joined.iter().max().or(left_out.iter().max()).copied();
@@ -215,7 +218,7 @@ impl Window {
             complete: expected.is_some_and(|expected| active().count() >= expected),
             cold_since: self.cold_since.map(since),
         };
-        office.decided = Some(decision);
+        leadership.decided = Some(decision);
     }
 
     /// What is wrong with a proposal, if anything.
@@ -225,18 +228,18 @@ impl Window {
         proposal: &Proposal,
         findings: &mut Findings,
     ) -> Option<String> {
-        let office = self.offices.get_mut(&process)?;
-        let known = office.proposed.as_ref().map(|(write, _)| *write);
+        let leadership = self.leaderships.get_mut(&process)?;
+        let known = leadership.proposed.as_ref().map(|(write, _)| *write);
         if known == Some(proposal.write) {
             return None;
         }
         let head = &proposal.head;
         let decision = (head.planned == head.version)
-            .then(|| office.decided.take())
+            .then(|| leadership.decided.take())
             .flatten()
             // One whose plan failed was given up.
             .filter(|decision| {
-                let spared = office.spared.keys();
+                let spared = leadership.spared.keys();
                 let spared = spared.filter(|worker| !decision.workers.contains(*worker));
                 let least = decision.workers.len();
                 (least..=least + spared.count()).contains(&(head.workers as usize))
@@ -248,23 +251,23 @@ impl Window {
             let mut all = present(ear, &proposal.evictions);
             all.retain(|worker| {
                 let heard = ear.and_then(|ear| ear.sessions.get(worker));
-                office.ended.get(worker) <= heard.map(|heard| &heard.revision)
+                leadership.ended.get(worker) <= heard.map(|heard| &heard.revision)
             });
             if head.planned == head.version && all.len() != head.workers as usize {
                 // Somebody was left out, and nothing says who: then nobody counts as planned for.
                 all.clear();
             }
-            office.proposed = Some((proposal.write, all));
+            leadership.proposed = Some((proposal.write, all));
             return None;
         };
-        office.proposed = Some((proposal.write, decision.workers));
-        if decision.complete || office.inherited {
+        leadership.proposed = Some((proposal.write, decision.workers));
+        if decision.complete || leadership.inherited {
             return None;
         }
         let until = match head.cause {
             Cause::ColdStart => {
-                let since = decision.cold_since.unwrap_or(office.gained);
-                since.min(office.gained) + self.cold
+                let since = decision.cold_since.unwrap_or(leadership.gained);
+                since.min(leadership.gained) + self.cold
             }
             Cause::PlannedScale => {
                 let (first, last) = decision.joined?;
@@ -325,7 +328,7 @@ impl Check for Window {
 
     fn on_external(&mut self, at: Instant, writes: &[Written]) {
         self.hearing.on_external(at, writes);
-        // Whoever leads next may not know of that record.
+        // The next leader may not know of that record.
         for write in writes {
             if let Key::Assignment(worker) = &write.key {
                 self.recorded.remove(worker);
@@ -370,16 +373,16 @@ impl Check for Window {
             return;
         }
         self.gaining.retain(|gaining| *gaining != process);
-        if let Some(office) = self.offices.get_mut(&process)
-            && office.gained == Instant::FAR_FUTURE
+        if let Some(leadership) = self.leaderships.get_mut(&process)
+            && leadership.gained == Instant::FAR_FUTURE
         {
-            office.gained = end.local;
+            leadership.gained = end.local;
         }
     }
 
     fn on_ended(&mut self, process: Process) {
         self.hearing.on_ended(process);
-        self.offices.remove(&process);
+        self.leaderships.remove(&process);
         self.unread.remove(&process);
     }
 }

@@ -59,7 +59,7 @@ impl Check for Complete {
             notice,
             Notice::StepFailed { .. }
                 | Notice::PlanUnchanged { .. }
-                | Notice::EvictionAverted { .. }
+                | Notice::EvictionCancelled { .. }
                 | Notice::LeadershipLost { .. }
         );
         if given_up {

@@ -4,9 +4,9 @@
 //! own clock translated to true time, or to a revocation that says the session is lost, whichever is
 //! first. A guard that was invalid once stays so: a later session does not revive it.
 //!
-//! S29: the same in a group of both modes, as far as anybody may rely on it. Whoever is configured for
+//! S29: the same in a group of both modes, as far as anybody may rely on it. A worker configured for
 //! exclusive relies on being alone from its assignment to its deadline; the others from a grant made
-//! while exclusive held. Whoever said last that it obeys overlap may go on: it was never promised that
+//! while exclusive held. A worker that said last that it obeys overlap may go on: it was never promised that
 //! it would hear of a change, or of the end of its session.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -71,7 +71,7 @@ impl NotInCircles {
 }
 
 impl NotInCircles {
-    /// Whoever joins again is not known to have failed.
+    /// A worker that joins again is not known to have failed.
     fn forget(&mut self, process: Process) {
         self.said.retain(|(by, _), _| *by != process);
         self.given.retain(|(by, _), _| *by != process);

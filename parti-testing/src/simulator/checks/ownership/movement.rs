@@ -23,7 +23,7 @@ pub(in crate::simulator) struct MinimalMovement {
     followed: BTreeMap<Process, Planning>,
     granted: BTreeMap<WorkerId, (Epoch, BTreeSet<PartitionKey>)>,
     /// Leaders that began with the list the records name, and who had what when they planned with it:
-    /// whoever has a partition then may keep it, whatever the plan says.
+    /// a worker that has a partition then may keep it, whatever the plan says.
     inherited: BTreeMap<Process, BTreeMap<PartitionKey, WorkerId>>,
     /// What is parked because every worker failed with it, whatever the plan says.
     futile: BTreeSet<PartitionKey>,

@@ -16,7 +16,7 @@ pub(in crate::simulator) struct Tokens {
     recorded: BTreeMap<PartitionKey, (Token, WorkerId, Epoch)>,
     /// The largest token in assignments and the process it was for.
     assigned: BTreeMap<PartitionKey, (Token, Process)>,
-    /// Grants that survived a set-back: until their workers hear of it they go on, and whoever checks
+    /// Grants that survived a rollback: until their workers hear of it they go on, and a system that checks
     /// tokens refuses them.
     survived: BTreeSet<(PartitionKey, Token)>,
 }

@@ -16,7 +16,7 @@ impl Check for NoAlarm {
                 | Notice::IdentityLost { .. }
                 | Notice::Degraded { .. }
                 | Notice::StartFailed(_)
-                | Notice::EvictionAverted { .. }
+                | Notice::EvictionCancelled { .. }
         );
         if alarm {
             findings.report(format!("{process} raised {notice:?} though nothing failed"));

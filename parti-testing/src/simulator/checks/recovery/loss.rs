@@ -1,4 +1,4 @@
-//! S27: whoever is told that the bucket is another one gives everything up in that step.
+//! S27: a worker that is told that the bucket is another one gives everything up in that step.
 //!
 //! A bucket that was created at another time than the one known before has another history: no lag
 //! explains it. Other losses are proved by what a process knew when it asked, which facts do not tell.

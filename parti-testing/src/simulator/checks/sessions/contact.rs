@@ -77,8 +77,8 @@ impl Check for InContact {
         let again = self.proposed.insert(process, proposal.write) == Some(proposal.write);
         let head = &proposal.head;
         let was_planned = !again && self.planned.remove(&process).is_some();
-        let office = matches!(head.cause, Cause::Takeover | Cause::Resignation);
-        if !again && !was_planned && !office {
+        let leadership = matches!(head.cause, Cause::Takeover | Cause::Resignation);
+        if !again && !was_planned && !leadership {
             self.judge(process, local, "commits", findings);
         }
     }

@@ -22,7 +22,7 @@ use parti_core::{
 #[derive(Debug, Default)]
 struct Patient {
     /// Degraded, and nothing of its own heard since.
-    deaf: bool,
+    no_echo: bool,
     /// The lease is lost: nothing may be held at the end of the step.
     lost: bool,
 }
@@ -63,7 +63,7 @@ impl Strict {
             (Key::Head, Some(Record::Head(head)), _) => {
                 let strict = head.agreed.mode == Mode::Exclusive;
                 self.heads.insert(write.revision, strict);
-                // Whoever writes it hears of it by the answer.
+                // Its writer hears of it by the answer.
                 if let Some(process) = process.filter(|_| strict) {
                     self.asked.insert(process, true);
                 }
@@ -122,8 +122,8 @@ impl Degraded {
         }
     }
 
-    fn is_deaf(&self, process: Process) -> bool {
-        self.patients.get(&process).is_some_and(|p| p.deaf)
+    fn lacks_echo(&self, process: Process) -> bool {
+        self.patients.get(&process).is_some_and(|p| p.no_echo)
     }
 }
 
@@ -153,14 +153,14 @@ impl Check for Degraded {
         }
         self.hearing = Some(process);
         if let Some(patient) = self.patients.get_mut(&process) {
-            patient.deaf = false;
+            patient.no_echo = false;
         }
     }
 
     fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
         if let Notice::Degraded { reason } = notice {
             let patient = self.patients.entry(process).or_default();
-            patient.deaf = self.hearing != Some(process);
+            patient.no_echo = self.hearing != Some(process);
             patient.lost = *reason == DegradedReason::LeaseLost && self.mode == Mode::Exclusive;
         } else if let Notice::Recovered | Notice::IdentityLost { .. } = notice {
             self.patients.remove(&process);
@@ -168,7 +168,7 @@ impl Check for Degraded {
     }
 
     fn on_planned(&mut self, process: Process, _: &Planning, findings: &mut Findings) {
-        if self.is_deaf(process) {
+        if self.lacks_echo(process) {
             findings.report(format!("{process} plans while it is degraded"));
         }
     }
@@ -177,7 +177,7 @@ impl Check for Degraded {
         // What was sent before may be sent again until its outcome is clear.
         let again = self.proposed.insert(process, proposal.write) == Some(proposal.write);
         let evictions = &proposal.evictions;
-        if self.is_deaf(process)
+        if self.lacks_echo(process)
             && !again
             && !evictions.is_empty()
             && proposal.head.cause != Cause::Takeover

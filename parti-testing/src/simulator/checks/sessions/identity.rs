@@ -13,7 +13,7 @@ use parti_core::{Epoch, Instant, Key, Notice, Record, WorkerId};
 #[derive(Clone, Copy, Debug)]
 struct Session {
     epoch: Epoch,
-    /// Who wrote it, if it was a process of the group. In another history the same seat may be held
+    /// Who wrote it, if it was a process of the group. In another history the same slot may be held
     /// with the same epoch by somebody else.
     by: Option<Process>,
     living: bool,
@@ -43,7 +43,7 @@ impl Check for Identity {
         self.take_in_all(at, Some(process), writes);
     }
 
-    /// Whoever overwrites a session has taken it, somebody from outside as well.
+    /// A writer that overwrites a session has taken it, somebody from outside as well.
     fn on_external(&mut self, at: Instant, writes: &[Written]) {
         self.take_in_all(at, None, writes);
     }

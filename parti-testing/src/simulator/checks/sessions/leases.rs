@@ -1,4 +1,4 @@
-//! S1: in true time, no two processes rely on the same seat; and S2: an incarnation of a seat belongs
+//! S1: in true time, no two processes rely on the same slot; and S2: an incarnation of a slot belongs
 //! to one process, and later ones have larger numbers.
 
 use std::collections::BTreeMap;
@@ -8,9 +8,9 @@ use parti_core::{Epoch, Instant, Key, Notice, Record, SessionStatus, WorkerId};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Leases {
-    /// The seat of each process, and until when it relied on it last.
-    seats: BTreeMap<Process, (WorkerId, Option<Instant>)>,
-    /// Who has claimed a seat and not lost it yet, and until when it relies on it.
+    /// The slot of each process, and until when it relied on it last.
+    slots: BTreeMap<Process, (WorkerId, Option<Instant>)>,
+    /// Who has claimed a slot and not lost it yet, and until when it relies on it.
     holders: BTreeMap<WorkerId, BTreeMap<Process, Instant>>,
     /// The latest epoch that a later session of the same slot names as its predecessor.
     named: BTreeMap<WorkerId, Epoch>,
@@ -18,14 +18,14 @@ pub(in crate::simulator) struct Leases {
 
 impl Leases {
     fn leave(&mut self, process: Process) {
-        if let Some((worker, _)) = self.seats.remove(&process)
+        if let Some((worker, _)) = self.slots.remove(&process)
             && let Some(holders) = self.holders.get_mut(&worker)
         {
             holders.remove(&process);
         }
     }
 
-    /// A session that names the earlier ones of its seat relies on nothing that they may hold: what
+    /// A session that names the earlier ones of its slot relies on nothing that they may hold: what
     /// it is granted is judged by S4 and S9.
     fn name(&mut self, process: Process, write: &Written) {
         let (Key::Session(worker), Some(Record::Session(record))) = (&write.key, write.record())
@@ -51,7 +51,7 @@ impl Leases {
         findings: &mut Findings,
     ) {
         let until = until.unwrap_or(Instant::ORIGIN);
-        let Some((worker, known)) = self.seats.get_mut(&process) else {
+        let Some((worker, known)) = self.slots.get_mut(&process) else {
             return;
         };
         // Most steps renew nothing.
@@ -67,7 +67,7 @@ impl Leases {
         if holders.len() > 1 {
             let valid: Vec<_> = holders.iter().filter(|(_, until)| at < **until).collect();
             if valid.len() > 1 {
-                findings.report(format!("all of {valid:?} rely on the same seat"));
+                findings.report(format!("all of {valid:?} rely on the same slot"));
             }
             holders.retain(|_, until| at < *until);
         }
@@ -80,7 +80,7 @@ impl Check for Leases {
             self.leave(process);
             // It may learn of its claim after a later session has named it.
             if self.named.get(worker).is_none_or(|named| epoch > named) {
-                self.seats.insert(process, (worker.clone(), None));
+                self.slots.insert(process, (worker.clone(), None));
             }
         } else if let Notice::IdentityLost { .. } | Notice::Stopped { .. } = notice {
             self.leave(process);
@@ -88,7 +88,7 @@ impl Check for Leases {
     }
 
     fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
-        // Whoever gives its seat back holds nothing any more, even if it never learns that the
+        // A worker that gives its slot back holds nothing any more, even if it never learns that the
         // store has taken its word.
         let released = writes.iter().any(|write| {
             matches!(write.record(), Some(Record::Session(record))
@@ -122,7 +122,7 @@ impl Check for Epochs {
         let Notice::Claimed { worker, epoch, .. } = notice else {
             return;
         };
-        // A process may learn late that it won a seat which it has lost again since: only the pair
+        // A process may learn late that it won a slot which it has lost again since: only the pair
         // must be its own.
         match self.last.get(worker) {
             Some((last, owner)) if last == epoch && *owner != process => findings.report(format!(

@@ -92,7 +92,7 @@ fn judge_successor(
                 None
             }
         }
-        // Whoever takes its own seat again has given up what it held before.
+        // A worker that takes its own slot again has given up what it held before.
         SessionStatus::Active if before.nonce != record.nonce() => {
             // A process may follow itself: what it held it has given up. Another one has to name it.
             let named = record.predecessors.iter().any(|n| n.epoch == before.epoch);

@@ -1,14 +1,14 @@
-//! Bad and good traces of workers: seats, callbacks, notices, and what a caller reads.
+//! Bad and good traces of workers: slots, callbacks, notices, and what a caller reads.
 
 use super::*;
 use parti_core::{Boot, Core, Epoch, Revision, Status, StrategyId, Term, Version, WorkerId};
 
-fn claimed(process: Process, seat: WorkerId, epoch: u64) -> Fact {
+fn claimed(process: Process, slot: WorkerId, epoch: u64) -> Fact {
     let (epoch, nonce) = (Epoch::new(epoch), nonce(process));
     notice(
         process,
         Notice::Claimed {
-            worker: seat,
+            worker: slot,
             epoch,
             nonce,
         },
@@ -17,7 +17,7 @@ fn claimed(process: Process, seat: WorkerId, epoch: u64) -> Fact {
 
 /// Two workers under one name would both renew and both be granted.
 #[test]
-fn a_seat_has_one_holder_at_a_time() {
+fn a_slot_has_one_holder_at_a_time() {
     let both = |until| {
         [
             claimed(A, worker(A), 1),

@@ -129,7 +129,7 @@ fn nothing_is_decided_without_contact() {
 /// A worker that is evicted and comes again at once joins like any other, also for a leader to whom its
 /// eviction has not come back yet.
 #[test]
-fn whoever_was_ended_before_a_generation_for_nobody_joins_after_it() {
+fn a_worker_ended_before_a_generation_for_nobody_joins_after_it() {
     let gained = notice(A, Notice::LeadershipGained { term: Term::new(1) });
     let ended_before = |at| {
         let silent = SessionStatus::Evicted { silent: true };
@@ -191,7 +191,7 @@ fn windows_are_waited_for() {
         },
     );
     passes("S14", &[vec![gained.clone(), over], joins(20_000)].concat());
-    // Whoever is heard of between a generation for nobody and its commit has joined after it.
+    // A worker that is heard of between a generation for nobody and its commit has joined after it.
     let late = |at| {
         let nobody = because(Cause::Drain, head(A, 1, 5, 100, 0));
         let b = [commit(B, vec![active(B, 2, 0, 0)]), heard(A, 10_000, 2)];
@@ -271,28 +271,34 @@ fn a_finished_generation_is_complete() {
 fn a_degraded_worker_keeps_to_its_mode() {
     let degraded = |reason| notice(A, Notice::Degraded { reason });
     let [a, b] = joined();
-    let deaf = [a, b, degraded(parti_core::DegradedReason::WatchSilent)];
+    let no_echo = [a, b, degraded(parti_core::DegradedReason::WatchSilent)];
     let plan = plans(0, &[0], &[0]);
-    fails("S22", &[&deaf[..], core::slice::from_ref(&plan)].concat());
+    fails(
+        "S22",
+        &[&no_echo[..], core::slice::from_ref(&plan)].concat(),
+    );
     passes(
         "S22",
-        &[&deaf[..], &[heard(A, 0, 1), plan.clone()]].concat(),
+        &[&no_echo[..], &[heard(A, 0, 1), plan.clone()]].concat(),
     );
     // Heard in the very step in which it calls itself degraded, or in one before.
     let before = |between: &[Fact]| {
-        let heard = [&deaf[..2], &[heard(A, 0, 1)], between, &deaf[2..]].concat();
+        let heard = [&no_echo[..2], &[heard(A, 0, 1)], between, &no_echo[2..]].concat();
         [&heard[..], core::slice::from_ref(&plan)].concat()
     };
     passes("S22", &before(&[]));
     fails("S22", &before(&[settled(A, 20)]));
     let evicts = proposes(0, Cause::Emergency, &[(B, 2)]);
-    fails("S22", &[&deaf[..], core::slice::from_ref(&evicts)].concat());
+    fails(
+        "S22",
+        &[&no_echo[..], core::slice::from_ref(&evicts)].concat(),
+    );
     // What was sent before may be sent again.
     passes(
         "S22",
         &[
             core::slice::from_ref(&evicts),
-            &deaf[..],
+            &no_echo[..],
             core::slice::from_ref(&evicts),
         ]
         .concat(),

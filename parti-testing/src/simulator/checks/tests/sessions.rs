@@ -41,7 +41,7 @@ fn an_identity_is_kept_until_it_is_over() {
     assert!(!given_up(&[commit(B, vec![gone])]));
 }
 
-/// In a bucket that was made again epochs begin again: a seat with the same one may be another's.
+/// In a bucket that was made again epochs begin again: a slot with the same one may be another's.
 #[test]
 fn an_identity_that_another_process_holds_with_the_same_epoch_is_given_up_rightly() {
     let [a, _] = joined();

@@ -74,9 +74,9 @@ impl World<'_> {
         owner: OpOwner,
         writes: &[Write],
     ) {
-        if let (OpOwner::Claim, [seat]) = (owner, writes) {
+        if let (OpOwner::Claim, [slot]) = (owner, writes) {
             let sometimes = &mut self.judge.situations;
-            sometimes.claim(process, &seat.key, seat.expect);
+            sometimes.claim(process, &slot.key, slot.expect);
         }
         if let Some(proposal) = proposal(local, writes) {
             let proposal = Box::new(proposal);

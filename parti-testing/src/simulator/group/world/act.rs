@@ -53,11 +53,11 @@ impl World<'_> {
                 replies,
                 watch,
             } => self.cut(node, ms(for_ms), [requests, replies, watch]),
-            Action::Throttle { .. } | Action::Deafen { .. } => self.hinder(action),
+            Action::Throttle { .. } | Action::LoseAnswers { .. } => self.hinder(action),
             Action::Suspend { node, for_ms } => self.suspend(node, ms(for_ms)),
             Action::ClockBack { node, by_ms, steps } => {
                 if let Some(running) = &mut self.nodes[node].running {
-                    running.set_back = Some((steps, ms(by_ms)));
+                    running.step_back = Some((steps, ms(by_ms)));
                 }
             }
             Action::Slow {
@@ -75,8 +75,8 @@ impl World<'_> {
             | Action::SourceDown { .. }
             | Action::ReplaceLeader { .. } => self.fail_users(action),
             Action::ExternalWrite { write } => self.external_write(write),
-            Action::Weigh { weights } => self.list_anew(self.listed.0, self.listed.1, weights),
-            Action::Partitions { first, count } => self.list_anew(first, count, self.listed.2),
+            Action::Weigh { weights } => self.list_again(self.listed.0, self.listed.1, weights),
+            Action::Partitions { first, count } => self.list_again(first, count, self.listed.2),
             Action::Refresh { node } => {
                 let request = self.next_request();
                 self.tell(node, Event::Refresh { request });
@@ -127,7 +127,7 @@ impl World<'_> {
     }
 
     /// The source has another list and says so.
-    fn list_anew(&mut self, first: u32, count: u32, weights: Weights) {
+    fn list_again(&mut self, first: u32, count: u32, weights: Weights) {
         if weights != self.listed.2 {
             self.judge.situations.count("weights_changed");
         }
@@ -228,8 +228,8 @@ impl World<'_> {
     /// What lets a process renew and do little else.
     fn hinder(&mut self, action: &Action) {
         let ms = Duration::from_millis;
-        if let Action::Deafen { node, for_ms } = *action {
-            self.deafen(node, ms(for_ms));
+        if let Action::LoseAnswers { node, for_ms } = *action {
+            self.lose_answers(node, ms(for_ms));
         }
         if let Action::Throttle {
             node,
@@ -242,11 +242,11 @@ impl World<'_> {
     }
 
     /// The watches of a node fall silent, and its reads are not answered.
-    fn deafen(&mut self, node: usize, length: Duration) {
-        self.judge.situations.count("deafened");
+    fn lose_answers(&mut self, node: usize, length: Duration) {
+        self.judge.situations.count("answers_lost");
         let until = self.now + length;
         let at = &mut self.nodes[node];
-        at.deaf_until = until.max(at.deaf_until);
+        at.no_answers_until = until.max(at.no_answers_until);
         self.cut(node, length, [false, false, true]);
     }
 

@@ -121,8 +121,8 @@ impl World<'_> {
         }
     }
 
-    /// What is mended with the other faults: everything that does not last for ever.
-    pub(in crate::simulator) fn mend_handlers(&mut self) {
+    /// What is repaired with the other faults: everything that does not last for ever.
+    pub(in crate::simulator) fn repair_handlers(&mut self) {
         let lasts = |broken: &Broken| broken.until == Instant::FAR_FUTURE;
         for broken in &mut self.handlers.broken {
             if !lasts(broken) {
@@ -201,7 +201,7 @@ impl World<'_> {
         let Some(hangs) = failing else {
             self.handlers.trying.remove(&place);
             if told {
-                self.judge.situations.count("handler_mended");
+                self.judge.situations.count("handler_repaired");
                 self.tell_processing(process, grant, None);
             }
             return;

@@ -12,7 +12,7 @@ impl World<'_> {
     pub(super) fn lose_history(&mut self, loss: Loss, length: Duration) {
         let kept = match loss {
             Loss::Delete | Loss::Recreate | Loss::Wipe => Revision::ZERO,
-            Loss::SetBack { by_ms } => {
+            Loss::RollBack { by_ms } => {
                 let by = Duration::from_millis(by_ms);
                 self.judge
                     .whole_commits(self.store.revision_before(self.now, by))

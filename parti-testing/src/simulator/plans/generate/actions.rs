@@ -49,9 +49,11 @@ const MAKERS: &[(FaultClass, MakeAction)] = &[
             write: draft.external_write(true),
         }
     }),
-    (FaultClass::Deaf, |_, node, for_ms| Action::Deafen {
-        node,
-        for_ms: for_ms * 4,
+    (FaultClass::NoAnswers, |_, node, for_ms| {
+        Action::LoseAnswers {
+            node,
+            for_ms: for_ms * 4,
+        }
     }),
     (FaultClass::Throttled, PlanDraft::throttle),
     (FaultClass::Leave, PlanDraft::leave),
@@ -70,8 +72,8 @@ impl PlanDraft {
             let action = make(self, node, for_ms);
             self.plan.actions.push(TimedAction { at_ms, action });
         }
-        if class == FaultClass::Deaf {
-            self.stays_broken(Aftermath::Deaf);
+        if class == FaultClass::NoAnswers {
+            self.stays_broken(Aftermath::NoAnswers);
         }
         if class == FaultClass::Throttled {
             let pause_ms = self.throttled_pause();
@@ -277,7 +279,7 @@ impl PlanDraft {
             };
         }
         match (which, target) {
-            // Whoever deletes a living session by hand takes it away without a trace.
+            // An operator who deletes a living session by hand takes it away without a trace.
             (0, Target::Session { .. }) | (1, _) => ExternalWrite::Damaged { target },
             (0, _) => ExternalWrite::Delete { target },
             (2, _) => ExternalWrite::WrongKind { target },
@@ -329,7 +331,7 @@ impl PlanDraft {
             };
             self.plan.actions.push(TimedAction { at_ms, action });
         }
-        // Whoever has it already has begun: they come and go, so that it is begun again.
+        // A worker that has it already has begun: they come and go, so that it is begun again.
         for _ in 0..self.roll().within(1, 4) {
             let at_ms = self.roll().below(self.plan.safety_ms * 3 / 4);
             let node = self.roll().below(self.plan.nodes.len() as u64) as usize;
@@ -344,7 +346,7 @@ impl PlanDraft {
         }
     }
 
-    /// The source goes away, and one worker after the other dies, mostly whoever led.
+    /// The source goes away, and one worker after the other dies, mostly the leader.
     pub(super) fn source_down(&mut self) {
         let from = self.roll().below(self.plan.safety_ms / 2);
         let from = self.roll().pick(&[0, from, from]);
@@ -401,8 +403,14 @@ impl PlanDraft {
         for _ in 0..self.roll().pick(&[0_u32, 0, 1, 1, 1, 2]) {
             let at_ms = self.roll().below(self.plan.safety_ms * 8 / 10);
             let by_ms = self.span();
-            let set_back = Loss::SetBack { by_ms };
-            let losses = [Loss::Delete, Loss::Recreate, Loss::Wipe, set_back, set_back];
+            let rolled_back = Loss::RollBack { by_ms };
+            let losses = [
+                Loss::Delete,
+                Loss::Recreate,
+                Loss::Wipe,
+                rolled_back,
+                rolled_back,
+            ];
             let loss = self.roll().pick(&losses);
             let outage = self.span();
             let for_ms = self.roll().pick(&[0, 0, outage]);

@@ -129,14 +129,14 @@ pub enum FaultClass {
     SmallBatch,
     /// A store that takes only small values, and partitions with long names.
     SmallValue,
-    /// Buckets that are deleted, created again, wiped or set back.
+    /// Buckets that are deleted, created again, wiped or rolled back.
     History,
     /// Processes that are killed and started again at once.
     Restart,
     /// Plans that take longer than an interval of renewals.
     SlowPlans,
     /// Workers that go on renewing and hear nothing, some of them for ever.
-    Deaf,
+    NoAnswers,
     /// Processes that run only now and then, some of them for ever.
     Throttled,
     /// Workers of both modes and with two leases in one group, as in a rolling change.
@@ -216,7 +216,7 @@ impl FaultClass {
         Self::History,
         Self::Restart,
         Self::SlowPlans,
-        Self::Deaf,
+        Self::NoAnswers,
         Self::Throttled,
         Self::MixedSettings,
         Self::Releases,

@@ -125,11 +125,11 @@ impl PlanDraft {
         if let Some(expected) = &mut self.plan.settings.expected_workers {
             *expected = pool.min(*expected);
         }
-        let mut seats = pool;
+        let mut slots = pool;
         for node in &mut self.plan.nodes {
             node.hint = node.hint.filter(|hint| *hint < pool);
-            node.survives &= seats > 0;
-            seats -= u32::from(node.survives);
+            node.survives &= slots > 0;
+            slots -= u32::from(node.survives);
         }
     }
 
@@ -290,7 +290,7 @@ impl PlanDraft {
         }
     }
 
-    /// Every process is replaced, some at a time, with its seat kept.
+    /// Every process is replaced, some at a time, with its slot kept.
     fn rolling_update(&mut self, start: u64) {
         let at_once = self.roll().within(1, 3);
         let pause = self.roll().within(self.lease / 2, self.lease * 3);

@@ -17,7 +17,7 @@ pub enum Leave {
     Handoff,
     /// [`StopMode::Restart`].
     Restart {
-        /// How long the seat is to be kept.
+        /// How long the slot is to be kept.
         hold_ms: u64,
     },
     /// [`StopMode::Now`].
@@ -47,7 +47,7 @@ pub enum Loss {
     /// Every key is gone without a trace; revisions go on.
     Wipe,
     /// The last writes are gone.
-    SetBack {
+    RollBack {
         /// Those of the last so many milliseconds.
         by_ms: u64,
     },
@@ -177,9 +177,9 @@ pub enum ExternalWrite {
         /// How many.
         count: u32,
     },
-    /// A worker of a later release takes a seat and renews a session that nobody here can read.
+    /// A worker of a later release takes a slot and renews a session that nobody here can read.
     Alien {
-        /// The number of its seat.
+        /// The number of its slot.
         worker: u32,
         /// How long it stays.
         for_ms: u64,
@@ -333,7 +333,7 @@ pub enum Aftermath {
     /// Its process stands still for good. One that is dead stays dead.
     Paused,
     /// It renews for ever and never hears anything.
-    Deaf,
+    NoAnswers,
     /// It stands still for so long, runs for a moment, and so on for ever.
     Throttled {
         /// How long it stands still each time, in milliseconds.

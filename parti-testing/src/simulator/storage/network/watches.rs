@@ -280,7 +280,7 @@ impl World<'_> {
     }
 
     /// The faults are over: what is broken is noticed now.
-    pub(in crate::simulator) fn mend_watches(&mut self, node: usize) {
+    pub(in crate::simulator) fn repair_watches(&mut self, node: usize) {
         for (process, id) in self.watches(node, WatchStage::Broken) {
             self.lose(process, id, self.now, "was found broken");
         }

@@ -1,4 +1,4 @@
-//! Taking and leaving office: what a member does when it was elected, and when its leadership ends.
+//! What a member does when it was elected, and when its leadership ends.
 
 use super::{Candidacy, Member};
 use crate::io::event::OpId;

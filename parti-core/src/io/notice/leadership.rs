@@ -10,7 +10,7 @@ use core::time::Duration;
 pub enum StepDownReason {
     /// Somebody else wrote `head`.
     Deposed,
-    /// The own session ended.
+    /// Its own session ended.
     SessionLost,
     /// The worker is stopping.
     Stopping,
@@ -18,7 +18,7 @@ pub enum StepDownReason {
     /// were given up; the last failure in words.
     Failing(String),
     /// It was out of contact again and again, so that it could judge nobody, for so long.
-    Limping(Duration),
+    UnsteadyContact(Duration),
 }
 
 impl StepDownReason {
@@ -26,7 +26,7 @@ impl StepDownReason {
     pub(crate) const fn is_futile(&self) -> bool {
         match self {
             Self::Deposed | Self::SessionLost | Self::Stopping => false,
-            Self::Failing(_) | Self::Limping(_) => true,
+            Self::Failing(_) | Self::UnsteadyContact(_) => true,
         }
     }
 }
@@ -38,7 +38,7 @@ impl fmt::Display for StepDownReason {
             Self::SessionLost => f.write_str("its own session ended"),
             Self::Stopping => f.write_str("it is stopping"),
             Self::Failing(last) => write!(f, "its steps kept failing, last: {last}"),
-            Self::Limping(lasting) => write!(
+            Self::UnsteadyContact(lasting) => write!(
                 f,
                 "its own renewals kept coming back too late for {lasting:?}, so that it could judge nobody"
             ),
