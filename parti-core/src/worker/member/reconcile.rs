@@ -103,7 +103,7 @@ impl Reconcile {
 impl Member {
     pub(super) fn poll_reconcile(&mut self, cx: &mut WorkerCx<'_>) {
         // A follower whose watch stays silent reads instead, or it would never hear of its assignment.
-        let polls = cx.heard().is_one_way() && self.leader.is_none();
+        let polls = self.leader.is_none() && cx.heard().is_one_way();
         let in_a_heartbeat = cx.now + cx.config().heartbeat_interval();
         let poll_at = self.reconcile.poll_at.unwrap_or(in_a_heartbeat);
         self.reconcile.poll_at = polls.then_some(poll_at);

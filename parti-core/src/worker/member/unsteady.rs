@@ -23,7 +23,8 @@ impl Member {
     pub(super) fn poll_one_way(&mut self, cx: &Cx<'_>) {
         let lease = cx.config().lease();
         let lease = cx.unless_planted(Planted::NoRepair, lease, lease * 1_000);
-        if let (Heard::OneWay { since }, Some(leader)) = (cx.heard(), &mut self.leader)
+        if let Some(leader) = &mut self.leader
+            && let Heard::OneWay { since } = cx.heard()
             && cx.now >= since + patience(lease, leader.futile())
         {
             let reason = "own renewals do not come back through the watch".to_string();
