@@ -243,6 +243,17 @@ impl<G: Clone> Scheduler<G> {
         }
     }
 
+    /// There is no lease: what is being revoked is invalid for good. A later session has another lease,
+    /// and somebody else may have the partition by then.
+    pub fn end_lease(&mut self) {
+        for (_, key) in &self.drains {
+            if let Some(held) = self.slots.get(key).and_then(|slot| slot.held.as_ref()) {
+                let guard = held.ownership.guard.clone();
+                self.actions.push_back(Action::Invalidate(guard));
+            }
+        }
+    }
+
     /// Begins the callbacks whose turn it is. Without a lease, nothing is begun but revocations.
     pub fn begin(&mut self, now: Instant, lease_lasts: bool) {
         let assigned = lease_lasts.then_some(Callback::Assigned);

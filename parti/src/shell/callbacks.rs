@@ -67,6 +67,12 @@ impl Callbacks {
         self.follow();
     }
 
+    /// There is no lease.
+    pub(crate) fn end_lease(&mut self) {
+        self.scheduler.end_lease();
+        self.follow();
+    }
+
     /// A callback has ended.
     pub(crate) fn finish(&mut self, now: Instant, finished: Finished) {
         let key = finished.job.partition();

@@ -271,6 +271,9 @@ impl Driver {
             self.parts.observer.on_effect(now, &effect);
             self.carry_out(now, effect, &mut notices);
         }
+        if status.deadline.is_none() {
+            self.callbacks.end_lease();
+        }
         self.shared.lease.set(status.deadline);
         self.parts.observer.settled(now, &status);
         self.shared.status.send_if_modified(|present| {

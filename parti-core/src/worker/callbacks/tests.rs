@@ -24,6 +24,7 @@ enum Happens {
     Begin,
     /// As above, but the lease is over.
     BeginWithoutLease,
+    LeaseEnds,
     Ends(&'static str, End),
 }
 
@@ -79,6 +80,7 @@ impl Played {
                     self.scheduler.revoke(self.now, grant(name, token), cause);
                 }
                 Begin => self.scheduler.begin(self.now, true),
+                LeaseEnds => self.scheduler.end_lease(),
                 BeginWithoutLease => self.scheduler.begin(self.now, false),
                 Ends(name, end) => self.scheduler.finish(self.now, &key(name), end),
             }
@@ -299,6 +301,17 @@ fn a_lost_lease_invalidates_the_guard_before_the_drain() {
         let played = begun(&["p"]).play(&[Revoke("p", 1, cause), BeginWithoutLease]);
         assert_eq!(played, ["1 invalid", "begin on_revoked p@1 with 1"]);
     }
+}
+
+/// A worker that lost its session while it drained a partition had a valid guard of it again with the
+/// next session's lease, beside that of the new owner.
+#[test]
+fn what_is_being_revoked_when_the_lease_ends_is_invalid_for_good() {
+    let mut played = begun(&["p", "q"]);
+    played.play(&[Revoke("p", 1, Reassigned), Begin]);
+    assert_eq!(played.play(&[LeaseEnds]), ["1 invalid"]);
+    let released = played.play(&[Ends("p", End::Returned), LeaseEnds]);
+    assert_eq!(released, ["1 invalid", "release p@1"]);
 }
 
 /// After a blocked runtime the lease is over before the core has noticed: work would begin that

@@ -216,6 +216,12 @@ impl<'a> Apps<'a> {
 
     /// The core of a process has taken a step: there may be a lease again.
     pub(in super::super) fn stepped(&mut self, at: &Moment<'_>, process: Process) {
+        if !at.lease_lasts() {
+            if let Some(host) = self.hosts.get_mut(&process) {
+                host.callbacks.scheduler.end_lease();
+            }
+            self.follow(at, process);
+        }
         let host = self.hosts.get(&process);
         if host.is_some_and(|host| host.callbacks.may_go_on(at.lease_lasts())) {
             self.soon(at, process);
