@@ -93,8 +93,30 @@ struct Author {
 #[derive(Clone, Debug)]
 struct Limits {
     info: StoreInfo,
+    /// What it took when the last plan was made: the largest value, and how many writes at once.
+    planned: (usize, usize),
     /// The question about it that is on its way.
     asking: Option<OpId>,
+}
+
+impl Limits {
+    const fn new(info: StoreInfo) -> Self {
+        Self {
+            planned: (info.max_value, info.max_batch),
+            info,
+            asking: None,
+        }
+    }
+
+    /// A plan is made for what the store takes now.
+    const fn on_plan(&mut self) {
+        self.planned = (self.info.max_value, self.info.max_batch);
+    }
+
+    /// Whether the store takes more than the last plan was made for.
+    const fn have_grown(&self) -> bool {
+        self.info.max_value > self.planned.0 || self.info.max_batch > self.planned.1
+    }
 }
 
 /// Steps that failed in a row.
@@ -152,10 +174,7 @@ impl Leader {
                 nonce: start.nonce,
                 writes: 0,
             },
-            limits: Limits {
-                info: start.info.clone(),
-                asking: None,
-            },
+            limits: Limits::new(start.info.clone()),
             leadership: Leadership::CatchingUp { head_seen: false },
             list: PartitionList::wanted(),
             in_force: InForce::default(),
@@ -251,12 +270,10 @@ impl Leader {
 
     /// What the store said about itself.
     pub(crate) fn on_info(&mut self, info: StoreInfo) {
-        let before = &self.limits.info;
-        let larger = info.max_value > before.max_value || info.max_batch > before.max_batch;
-        if larger && self.knowledge.view.parking.make_room() {
+        self.limits.info = info;
+        if self.limits.have_grown() {
             self.knowledge.changed();
         }
-        self.limits.info = info;
     }
 
     /// How the others differ from this leader, those that would break a promise first.

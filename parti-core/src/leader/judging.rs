@@ -92,6 +92,11 @@ impl Leader {
 
     fn judge(&mut self, cx: &mut Cx<'_>) {
         let config = cx.shared_config();
+        // Until a plan is made for it: the store may have grown while one was committed for less, and
+        // what that one parks is seen later.
+        if self.limits.have_grown() {
+            self.knowledge.view.parking.make_room();
+        }
         self.knowledge.poll(cx);
         let difference = self.difference(&config, cx.now);
         let target = self.in_force.target();

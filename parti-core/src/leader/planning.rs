@@ -246,6 +246,7 @@ impl Leader {
         let mut plan = brief.kept_out.restore(&mut brief.input, plan);
         let kept_out = core::mem::take(&mut brief.kept_out.workers);
         park_overflow(&mut plan, &brief.input, &self.limits.info);
+        self.limits.on_plan();
         let (cause, requests) = (brief.cause, brief.requests.clone());
         let table = &brief.input.partitions;
         let parked = self

@@ -107,13 +107,13 @@ impl Parking {
         self.groups = groups;
     }
 
-    /// The store takes more than it did: what had no room may have some now. Whether that concerns
-    /// anything.
-    pub(crate) fn make_room(&mut self) -> bool {
-        let groups = self.groups.iter_mut();
-        let waiting = groups.filter(|g| g.reason == ParkReason::DoesNotFit && g.count > 0);
-        let hastened = waiting.map(|group| group.again_after = Some(Duration::ZERO));
-        hastened.count() > 0
+    /// The store takes more than it did: what had no room may have some now.
+    pub(crate) fn make_room(&mut self) {
+        for group in &mut self.groups {
+            if group.reason == ParkReason::DoesNotFit && group.count > 0 {
+                group.again_after = Some(Duration::ZERO);
+            }
+        }
     }
 
     /// How long each need has been unmet. Wall clocks of several leaders may disagree: what this one
