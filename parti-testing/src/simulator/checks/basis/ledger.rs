@@ -149,9 +149,10 @@ impl Ledger {
         }
     }
 
-    /// A session took the ID of another. Who takes its own ID again has given up what it held before,
-    /// but for the callbacks it names; anybody else has to let the lease of a session end that was not
-    /// silent or was cut off while alive, and names it.
+    /// A session took the ID of another. A process that takes its own ID again has given up what it
+    /// held before, but for the callbacks it names, and for these until the lease is over. Any other
+    /// has to let the lease of a session end that was not silent or was cut off while alive, and
+    /// names it.
     fn replace(
         &mut self,
         at: Instant,
@@ -165,10 +166,10 @@ impl Ledger {
         let named = record.predecessors.iter();
         let mut named = named.filter(|named| named.epoch == before.epoch);
         match named.next().map(|named| named.remains) {
-            Some(Remains::Draining) if before.begun_by == by => {
-                self.draining.insert(holder);
-            }
-            Some(Remains::Everything | Remains::Draining) => {
+            Some(remains) => {
+                if remains == Remains::Draining && before.begun_by == by {
+                    self.draining.insert(holder.clone());
+                }
                 self.lingering
                     .entry(holder)
                     .or_insert(before.renewed + lease);
@@ -217,6 +218,7 @@ impl Ledger {
 
     fn end(&mut self, holder: &Holder, why: Freed) {
         self.lingering.remove(holder);
+        self.draining.remove(holder);
         self.waiting.remove(holder);
         for (partition, _) in self.claims.remove(holder).unwrap_or_default() {
             self.freed.insert(partition, why);
