@@ -24,6 +24,8 @@ mod builder;
 pub mod config;
 mod error;
 mod handler;
+#[cfg(feature = "jetstream")]
+pub mod jetstream;
 mod manager;
 mod observe;
 pub mod planning;
