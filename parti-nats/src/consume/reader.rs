@@ -181,7 +181,7 @@ impl Reader {
     /// [`ReaderEnd::Closed`].
     ///
     /// # Cancellation safety
-    /// When the future is dropped it was asked for or not. Bounded by the client's own buffer; there is no deadline.
+    /// When the future is dropped it was asked for or not. There is no deadline: it waits for the client.
     pub async fn pull(&mut self, batch: u64) -> Result<(), ReaderEnd> {
         self.pulls += 1;
         let body = json!({

@@ -17,13 +17,13 @@ use parti_nats::consume::{
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::handler::guard::Guard;
 use crate::jetstream::feed::Feed;
 use crate::jetstream::message::PartitionMessage;
 use crate::jetstream::partitioned::{Shared, nonce};
 use crate::jetstream::settings::OnPoison;
 use crate::jetstream::writer::Writer;
-use crate::shell::contain::{self, Ran};
-use crate::shell::guard::Guard;
+use crate::system::contain::{self, Ran};
 
 /// How often a take-over is tried against others before it counts as failed.
 const TRIES: usize = 20;

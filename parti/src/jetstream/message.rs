@@ -8,7 +8,7 @@ use parti_core::Token;
 use parti_nats::async_nats::HeaderMap;
 use parti_nats::consume::Delivery;
 
-use crate::shell::guard::Guard;
+use crate::handler::guard::Guard;
 
 /// A message, and under which ownership it is handled. Cheap to clone.
 #[derive(Clone)]

@@ -15,13 +15,13 @@ use parti_nats::consume::{Condition, Cursors, Source};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::handler::guard::Guard;
 use crate::handler::{HandlerError, PartitionHandler};
 use crate::jetstream::builder::PartitionedBuilder;
 use crate::jetstream::feed::{Budget, Feed};
 use crate::jetstream::hub::{Ask, Hub};
 use crate::jetstream::lane::Lane;
 use crate::jetstream::settings::Settings;
-use crate::shell::guard::Guard;
 use crate::sources::StaticSource;
 
 /// Handles the messages of the partitions that its worker owns. Cheap to clone; give it to
@@ -269,7 +269,7 @@ impl Troubles {
 /// A number that no other reader has.
 pub(super) fn nonce() -> u64 {
     // Half of it is random enough.
-    (crate::builder::random() >> 64) as u64
+    (crate::system::random::random() >> 64) as u64
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

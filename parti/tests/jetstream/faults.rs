@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Log, World, eventually, publish, recording};
 
-/// A reader is made to be thrown away: whoever deletes it must not stop the group.
+/// A reader is made to be thrown away: a deletion must not stop the group.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_an_operator_deletes_are_made_again_without_loss_or_repeat() {
     let world = World::new().await;
