@@ -23,6 +23,8 @@
 pub mod config;
 mod error;
 mod handler;
+#[cfg(feature = "jetstream")]
+pub mod jetstream;
 mod manager;
 mod observe;
 pub mod planning;
