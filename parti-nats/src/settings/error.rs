@@ -74,6 +74,21 @@ pub enum OpenError {
         /// What it must be.
         needed: String,
     },
+    /// Workers of the group are at work in another JetStream, as leaf nodes make it: here would be a second
+    /// group of its name, and partitions would have two owners. The bucket may have been created; nothing
+    /// else was written, and the other group goes on.
+    #[error(
+        "the group is at work in a JetStream {}, and this process uses one {}: name the right one with \
+         NatsOptions::domain in every process (a JetStream without a domain is given one by its server)",
+        jetstream(other.as_deref().unwrap_or_default()),
+        jetstream(own.as_deref().unwrap_or_default())
+    )]
+    GroupElsewhere {
+        /// The domain of the JetStream that this process uses, if it has one.
+        own: Option<String>,
+        /// The domain of the JetStream in which the group is at work, if it has one.
+        other: Option<String>,
+    },
     /// The account may not use a subject that is needed. The bucket may have been created.
     #[error("the server's permissions do not allow {subject:?}, needed to {purpose}")]
     Denied {
@@ -111,6 +126,14 @@ pub(crate) fn ensure_version(found: &str) -> Result<(), OpenError> {
         found: found.to_owned(),
         needed: MINIMUM_SERVER,
     })
+}
+
+/// A JetStream by its domain, which is empty without one.
+pub(crate) fn jetstream(domain: &str) -> String {
+    match domain {
+        "" => "without a domain".to_owned(),
+        domain => format!("of domain {domain:?}"),
+    }
 }
 
 impl OpenError {
