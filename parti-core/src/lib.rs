@@ -44,6 +44,7 @@ pub use model::rng::Rng;
 pub use model::state::{Cause, InvalidTransition, State};
 pub use model::table::{NO_RANK, PartitionTable, align, carry_over, hash_key};
 pub use model::time::Instant;
+pub use ports::kv;
 pub use ports::source::{PartitionSource, SourceError};
 pub use ports::store::{
     Entry, Expect, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,

@@ -13,6 +13,7 @@
 //! alert, and for that alert in `docs/observability/alerts.yaml`.
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use parti_core::callbacks::Pending;
@@ -269,6 +270,26 @@ pub(crate) struct Vitals {
     /// What is owned and not processed.
     pub(crate) pending: Option<Pending>,
     pub(crate) stopping: bool,
+}
+
+/// The vitals as the observer notes and everybody reads them.
+#[derive(Debug)]
+pub(crate) struct VitalSigns(Mutex<Vitals>);
+
+impl VitalSigns {
+    /// Those of a worker that begins now.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self(Mutex::new(Vitals {
+            turned: now,
+            no_identity: Some(now),
+            ..Vitals::default()
+        }))
+    }
+
+    /// Every change is a single assignment, so a poisoned lock is as good as any.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vitals> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The conditions that hold at this moment.

@@ -12,9 +12,9 @@ use parti_core::{
     PartitionKey, RevokeCause, Status, StoreOp,
 };
 
-use crate::handler::Callback;
 use crate::observe::catalogue as names;
 use crate::observe::instrument::{Counter, Gauge, Instruments};
+use parti_core::callbacks::Callback;
 
 mod group;
 mod store;

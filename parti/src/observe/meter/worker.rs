@@ -5,9 +5,9 @@ use std::time::Duration;
 use parti_core::{DegradedReason, Difference, Grant, Mode, State, Status};
 
 use super::group::number;
-use crate::handler::Callback;
 use crate::observe::catalogue as names;
 use crate::observe::instrument::{ByLabel, Counter, Gauge, Histogram, Instruments};
+use parti_core::callbacks::Callback;
 
 /// Why a worker can be degraded.
 const REASONS: [&str; 4] = [
