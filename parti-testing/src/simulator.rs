@@ -48,6 +48,8 @@ pub use judging::judge::{Tracing, Violation};
 #[cfg(feature = "planted")]
 pub use judging::planted;
 pub use judging::situations::SITUATIONS;
+#[cfg(feature = "manager")]
+pub(crate) use plans::dice::{Dice, Purpose, Roll, scramble};
 pub use plans::generate::FaultClass;
 pub use plans::nemesis::Nemesis;
 pub use plans::plan::{
