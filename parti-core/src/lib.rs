@@ -34,7 +34,7 @@ pub use io::notice::{
     AlertLevel, DegradedReason, FailedStep, HistoryLoss, Notice, OwnerEnd, StartError,
     StepDownReason, Transfer,
 };
-pub use io::status::Status;
+pub use io::status::{GroupStatus, ModeStatus, Status, StoreStatus};
 pub use model::id::{
     Epoch, Formats, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version,
     WorkerId, WriteId,
@@ -44,6 +44,7 @@ pub use model::rng::Rng;
 pub use model::state::{Cause, InvalidTransition, State};
 pub use model::table::{NO_RANK, PartitionTable, align, carry_over, hash_key};
 pub use model::time::Instant;
+pub use ports::kv;
 pub use ports::source::{PartitionSource, SourceError};
 pub use ports::store::{
     Entry, Expect, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,

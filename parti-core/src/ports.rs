@@ -2,6 +2,7 @@
 //!
 //! What always holds: these are interfaces and the data that crosses them, without any decision.
 
+pub mod kv;
 pub(crate) mod source;
 pub(crate) mod store;
 pub(crate) mod strategy;

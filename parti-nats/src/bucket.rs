@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parti_core::{StoreError, StoreErrorKind, StoreFault};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -87,12 +88,14 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
     let found = match look_up(api, deadline()).await {
         Err(failure) if failure.is_code(code::STREAM_NOT_FOUND) => {
             let method = format!("STREAM.CREATE.{}", names.stream);
-            match api.call(&method, &wanted, deadline()).await {
+            match api.call::<IgnoredAny>(&method, &wanted, deadline()).await {
+                // The answer of a creation does not say the domain.
+                Ok(_) => look_up_taken(api, deadline()).await,
                 // Another process created it in between, with other settings.
                 Err(failure) if failure.is_code(code::NAME_IN_USE) => {
                     look_up_taken(api, deadline()).await
                 }
-                created => created,
+                Err(failure) => Err(failure),
             }
             .map_err(failed("create the bucket"))?
         }

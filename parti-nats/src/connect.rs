@@ -12,7 +12,7 @@ use parti_core::GroupName;
 use tokio::time::{sleep, timeout};
 
 use crate::bucket;
-use crate::bucket::twin::Twins;
+use crate::bucket::twin::{self, Twins};
 use crate::requests::api::Api;
 use crate::requests::page_size::PageSize;
 use crate::requests::violation::{ClientEvents, ConnectionEvents, Violations};
@@ -47,7 +47,8 @@ impl NatsStore {
     /// # Cancellation safety
     /// Dropping the future closes the connection and may leave the (empty) bucket behind; opening again
     /// is safe. Bounded by `connect_timeout` for the connection, unless `retry_on_initial_connect` is
-    /// set, and for each of at most three requests.
+    /// set, and for each of at most three requests. Asking whether the group lives elsewhere takes a
+    /// tenth of it at most.
     pub async fn connect(
         url: &str,
         group: &GroupName,
@@ -106,7 +107,8 @@ impl NatsStore {
     ///
     /// # Cancellation safety
     /// Dropping the future leaves the client connected and may leave the (empty) bucket behind; opening
-    /// again is safe. Bounded by `connect_timeout` for each of at most three requests.
+    /// again is safe. Bounded by `connect_timeout` for each of at most three requests, and a tenth of it
+    /// for asking whether the group lives elsewhere.
     pub async fn with_client(
         client: Client,
         group: &GroupName,
@@ -161,6 +163,7 @@ impl NatsStore {
             replies: Arc::default(),
         };
         let info = bucket::open(&api).await?;
+        twin::ensure_only(&api, &info).await?;
         let twins = Arc::<Twins>::default();
         twins.look(&api, &info);
         Ok(Self {

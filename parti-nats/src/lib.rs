@@ -47,6 +47,8 @@
 mod bucket;
 mod commit;
 mod connect;
+#[cfg(feature = "jetstream")]
+pub mod consume;
 mod read;
 mod requests;
 mod settings;

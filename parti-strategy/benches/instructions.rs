@@ -11,11 +11,11 @@ use std::process::ExitCode;
 
 use parti_core::wire::{decode, encode};
 use parti_core::{
-    AssignmentRecord, Epoch, Nonce, Partition, PartitionTable, Plan, PlanInput, Record,
-    RecordGrant, Token, Version, WriteId,
+    AssignmentRecord, AssignmentStrategy, Epoch, Nonce, Partition, PartitionTable, Plan, PlanInput,
+    Record, RecordGrant, Token, Version, WriteId,
 };
 use parti_strategy::workload::{Weights, Workload, worker_table};
-use parti_strategy::{ConsistentHash, Scratch, Sticky, next_input};
+use parti_strategy::{ConsistentHash, Sticky, next_input};
 
 type Work = Box<dyn FnMut()>;
 
@@ -90,59 +90,41 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn sticky(input: PlanInput, forgets: bool) -> Work {
-    let (strategy, mut scratch, mut plan) = (Sticky::new(), Scratch::new(), Plan::default());
+fn planning(strategy: impl AssignmentStrategy, input: PlanInput) -> Work {
     Box::new(move || {
-        if forgets {
-            scratch.forget_workers();
-        }
-        let input = black_box(&input);
-        strategy
-            .plan_into(input, &mut scratch, &mut plan)
-            .expect("a plan");
-        black_box(&plan);
+        black_box(strategy.plan(black_box(&input)).expect("a plan"));
     })
 }
 
 fn fresh(workers: u32, partitions: u32, weights: Weights) -> Work {
     let group = Workload::new(workers, partitions, weights);
-    sticky(PlanInput::fresh(group.partitions(), group.workers()), true)
+    let input = PlanInput::fresh(group.partitions(), group.workers());
+    planning(Sticky::new(), input)
 }
 
 /// A group at rest, and the plan it rests on.
 fn at_rest(workers: u32, partitions: u32, weights: Weights) -> (PlanInput, Plan) {
     let group = Workload::new(workers, partitions, weights);
     let mut input = PlanInput::fresh(group.partitions(), group.workers());
-    let (mut scratch, mut plan) = (Scratch::new(), Plan::default());
-    Sticky::new()
-        .plan_into(&input, &mut scratch, &mut plan)
-        .expect("a plan");
+    let plan = Sticky::new().plan(&input).expect("a plan");
     input.previous.clone_from(&plan.owners);
     (input, plan)
 }
 
 fn unchanged(workers: u32, partitions: u32, weights: Weights) -> Work {
-    sticky(at_rest(workers, partitions, weights).0, false)
+    planning(Sticky::new(), at_rest(workers, partitions, weights).0)
 }
 
 fn join(workers: u32, partitions: u32, weights: Weights) -> Work {
     let (input, plan) = at_rest(workers, partitions, weights);
-    sticky(next_input(&input, &plan, worker_table(0..=workers)), true)
+    let joined = next_input(&input, &plan, worker_table(0..=workers));
+    planning(Sticky::new(), joined)
 }
 
 fn consistent_hash() -> Work {
     let group = Workload::new(100, 1000, Weights::Equal);
     let input = PlanInput::fresh(group.partitions(), group.workers());
-    let (strategy, mut scratch, mut plan) =
-        (ConsistentHash::new(), Scratch::new(), Plan::default());
-    Box::new(move || {
-        scratch.forget_workers();
-        let input = black_box(&input);
-        strategy
-            .plan_into(input, &mut scratch, &mut plan)
-            .expect("a plan");
-        black_box(&plan);
-    })
+    planning(ConsistentHash::new(), input)
 }
 
 /// The list is copied each time, since the table takes it over.

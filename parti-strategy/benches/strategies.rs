@@ -43,14 +43,14 @@ fn main() {
     for (workers, partitions) in SIZES.into_iter().filter(|&(_, count)| count <= limit) {
         for case in build::all(workers, partitions) {
             if filter.is_none_or(|filter| case.name.contains(filter.as_str())) {
-                print(case, workers, partitions, budget);
+                print(&case, workers, partitions, budget);
             }
         }
     }
 }
 
-fn print(mut case: Case, workers: u32, partitions: u32, budget: Duration) {
-    let measured = measure(&mut case, budget);
+fn print(case: &Case, workers: u32, partitions: u32, budget: Duration) {
+    let measured = measure(case, budget);
     let nanos = measured.median.as_nanos() as f64;
     let go = cases::go::median_ms(case.name, workers, partitions);
     let ratio = go.map_or("null".to_owned(), |go| {

@@ -14,19 +14,17 @@
 #![forbid(unsafe_code)]
 
 mod basis;
-mod eligibility;
 mod hashing;
 mod round_robin;
 mod sticky;
 mod trial;
 
-pub use basis::scratch::Scratch;
-pub use eligibility::Eligibility;
 pub use hashing::consistent_hash::ConsistentHash;
 pub use hashing::rendezvous::Rendezvous;
 pub use hashing::weighted_consistent_hash::WeightedConsistentHash;
 pub use round_robin::RoundRobin;
 pub use sticky::Sticky;
+pub use sticky::eligibility::Eligibility;
 pub use trial::situation::situation;
 pub use trial::what_if::{Change, Forecast, Move, next_input, what_if};
 pub use trial::workload;

@@ -7,7 +7,6 @@ use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 
 use crate::basis::certificate::certify;
 use crate::basis::input;
-use crate::basis::scratch::Scratch;
 
 /// Deals partitions like cards, in canonical order.
 ///
@@ -32,20 +31,6 @@ impl RoundRobin {
         Self
     }
 
-    /// Plans into reused memory.
-    ///
-    /// # Errors
-    /// As [`AssignmentStrategy::plan`]; `plan` then holds nothing of use.
-    pub fn plan_into(
-        &self,
-        input: &PlanInput,
-        scratch: &mut Scratch,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
-        let order = 0..input.partitions.len() as u32;
-        deal(input, order, scratch, plan)
-    }
-
     /// Deals in another order of the ranks, such as that of the list they came from, which is what
     /// the Go library does. Then every leader must use the same order.
     ///
@@ -54,9 +39,7 @@ impl RoundRobin {
     /// rank exactly once.
     pub fn plan_in_order(&self, input: &PlanInput, order: &[u32]) -> Result<Plan, PlanError> {
         input::check_order(input, order)?;
-        let (mut scratch, mut plan) = (Scratch::new(), Plan::default());
-        deal(input, order.iter().copied(), &mut scratch, &mut plan)?;
-        Ok(plan)
+        deal(input, order.iter().copied())
     }
 }
 
@@ -66,36 +49,21 @@ impl AssignmentStrategy for RoundRobin {
     }
 
     fn plan(&self, input: &PlanInput) -> Result<Plan, PlanError> {
-        let mut plan = Plan::default();
-        self.plan_into(input, &mut Scratch::new(), &mut plan)?;
-        Ok(plan)
+        deal(input, 0..input.partitions.len() as u32)
     }
 }
 
-fn deal(
-    input: &PlanInput,
-    order: impl Iterator<Item = u32>,
-    scratch: &mut Scratch,
-    plan: &mut Plan,
-) -> Result<(), PlanError> {
+fn deal(input: &PlanInput, order: impl Iterator<Item = u32>) -> Result<Plan, PlanError> {
     input::capacity(input)?;
     input::check_previous(input)?;
-    let able = &mut scratch.slots;
-    able.clear();
     let workers = (0..).zip(input.workers.as_slice());
-    able.extend(
-        workers
-            .filter(|(_, info)| info.capacity > 0)
-            .map(|(index, _)| index),
-    );
-    plan.owners.clear();
-    plan.unmet.clear();
-    plan.owners.resize(input.partitions.len(), 0);
+    let able = workers.filter(|(_, info)| info.capacity > 0);
+    let able: Vec<u32> = able.map(|(index, _)| index).collect();
+    let mut owners = vec![0; input.partitions.len()];
     let mut next = 0;
     for rank in order {
-        plan.owners[rank as usize] = able[next];
+        owners[rank as usize] = able[next];
         next = if next + 1 == able.len() { 0 } else { next + 1 };
     }
-    plan.report = certify(input, &plan.owners, &mut scratch.loads)?;
-    Ok(())
+    certify(input, owners)
 }

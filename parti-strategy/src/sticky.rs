@@ -6,6 +6,7 @@
 //! the plan short (`settled` is false then).
 
 mod census;
+pub(crate) mod eligibility;
 mod equal;
 mod homes;
 mod quota;
@@ -16,11 +17,7 @@ use std::sync::Arc;
 use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 
 use crate::basis::input;
-use crate::basis::scratch::Scratch;
-use crate::eligibility::{self, Eligibility};
-
-pub(crate) use equal::{Buffers as EqualBuffers, plan_with_dues};
-pub(crate) use weighted::Buffers as WeightedBuffers;
+use eligibility::Eligibility;
 
 /// Keeps the previous assignment as far as balance allows.
 ///
@@ -49,13 +46,13 @@ pub struct Sticky {
 
 /// The parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
+struct Settings {
     /// Whether the hash ring breaks ties.
-    pub(crate) homes: bool,
+    homes: bool,
     /// How far from the level loads are brought, in thousandths.
-    pub(crate) goal: u32,
+    goal: u32,
     /// How far from the level something is done; `None` follows the granularity.
-    pub(crate) trigger: Option<u32>,
+    trigger: Option<u32>,
 }
 
 impl Sticky {
@@ -101,46 +98,20 @@ impl Sticky {
     /// A partition that nobody may own gets no owner and is named in the plan
     /// ([`Plan::unmet`](parti_core::Plan::unmet)); all others are placed as if it were not there.
     /// Balance and fewest moves then hold within what the rules leave: exactly for equal weights,
-    /// and for weights as long as classes of partitions do not compete for the same workers. Planning
-    /// with rules allocates.
+    /// and for weights as long as classes of partitions do not compete for the same workers.
     #[must_use]
     pub fn with_eligibility(mut self, rules: Eligibility) -> Self {
         self.rules = (!rules.is_empty()).then(|| Arc::new(rules));
         self
     }
-
-    /// Plans into reused memory; allocates nothing once `scratch` and `plan` are large enough.
-    ///
-    /// # Errors
-    /// As [`AssignmentStrategy::plan`]; `plan` then holds nothing of use.
-    pub fn plan_into(
-        &self,
-        input: &PlanInput,
-        scratch: &mut Scratch,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
-        input::capacity(input)?;
-        input::check_previous(input)?;
-        input::check_anchors(input)?;
-        match &self.rules {
-            Some(rules) => eligibility::plan(rules, input, self.settings, scratch, plan),
-            None => plan_unruled(input, self.settings, scratch, plan),
-        }
-    }
 }
 
 /// Plans without rules.
-pub(crate) fn plan_unruled(
-    input: &PlanInput,
-    settings: Settings,
-    scratch: &mut Scratch,
-    plan: &mut Plan,
-) -> Result<(), PlanError> {
+fn plan_unruled(input: &PlanInput, settings: Settings) -> Result<Plan, PlanError> {
     let capacity = input::capacity(input)?;
-    plan.unmet.clear();
     match input.partitions.uniform_weight() {
-        Some(_) => equal::plan(input, capacity, settings.homes, scratch, plan),
-        None => weighted::plan(input, capacity, settings, scratch, plan),
+        Some(_) => equal::plan(input, capacity, settings.homes),
+        None => weighted::plan(input, capacity, settings),
     }
 }
 
@@ -171,8 +142,12 @@ impl AssignmentStrategy for Sticky {
     }
 
     fn plan(&self, input: &PlanInput) -> Result<Plan, PlanError> {
-        let mut plan = Plan::default();
-        self.plan_into(input, &mut Scratch::new(), &mut plan)?;
-        Ok(plan)
+        input::capacity(input)?;
+        input::check_previous(input)?;
+        input::check_anchors(input)?;
+        match &self.rules {
+            Some(rules) => eligibility::plan(rules, input, self.settings),
+            None => plan_unruled(input, self.settings),
+        }
     }
 }

@@ -4,9 +4,7 @@ use parti_core::{
     AssignmentStrategy, Plan, PlanError, PlanInput, WorkerId, WorkerInfo, WorkerTable,
 };
 use parti_strategy::workload::{Weights, Workload, worker_table};
-use parti_strategy::{
-    ConsistentHash, Rendezvous, RoundRobin, Scratch, Sticky, WeightedConsistentHash,
-};
+use parti_strategy::{ConsistentHash, Rendezvous, RoundRobin, Sticky, WeightedConsistentHash};
 use std::sync::Arc;
 
 fn plan(strategy: &dyn AssignmentStrategy, input: &PlanInput) -> Plan {
@@ -223,33 +221,6 @@ fn the_order_of_lists_does_not_matter() {
             let workers = worker_table((0..9).map(|number| (number * 4 + step as u32) % 9));
             let input = PlanInput::fresh(Arc::new(partitions), workers);
             assert_eq!(plan(&strategy, &input).owners, owners, "{}", strategy.id());
-        }
-    }
-}
-
-/// A scratch that has planned other groups must not leak into the next plan.
-#[test]
-fn used_memory_does_not_change_plans() {
-    let mut scratch = Scratch::new();
-    let mut out = Plan::default();
-    for weights in [Weights::Zipf, Weights::Equal, Weights::Uniform] {
-        for (size, count) in [(30, 1000), (4, 50), (80, 90), (4, 50)] {
-            let group = Workload::new(size, count, weights);
-            let input = PlanInput::fresh(group.partitions(), group.workers());
-            macro_rules! check {
-                ($strategy:expr) => {
-                    $strategy
-                        .plan_into(&input, &mut scratch, &mut out)
-                        .expect("a plan");
-                    assert_eq!(out, plan(&$strategy, &input));
-                };
-            }
-            check!(Sticky::new());
-            check!(ConsistentHash::new());
-            check!(ConsistentHash::new().with_load_bound(100));
-            check!(WeightedConsistentHash::new());
-            check!(Rendezvous::new());
-            check!(RoundRobin::new());
         }
     }
 }

@@ -7,16 +7,17 @@
 //! * [`conformance`]: is my own backend a correct store? [`history`] judges what its clients saw under
 //!   the faults of `workload`.
 //!
-//! What always holds: nothing here starts a process or opens a socket, and [`kv`] is the one
-//! specification that every store in memory wraps.
+//! What always holds: nothing here starts a process or opens a socket, and every store in memory wraps
+//! [`kv`], the one specification.
 
 #[cfg(feature = "chaos")]
 pub mod chaos;
 pub mod conformance;
 pub mod history;
-pub mod kv;
 pub mod memory_store;
 #[cfg(any(feature = "chaos", feature = "simulator"))]
 pub(crate) mod random;
 #[cfg(feature = "chaos")]
 pub mod workload;
+
+pub use parti_core::kv;

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parti_core::callbacks::Callback;
 use parti_core::{HistoryLoss, ParkReason, PartitionKey, StartError, StoreError};
-
-use crate::handler::Callback;
 
 /// The manager works no more. Nothing is held, except as the variant says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What a user implements: what to do when a partition comes and when it goes.
+//! What a user implements: what to do when a partition comes and when it goes; and the guard it is given.
 //!
 //! It is separate because it is the whole contract between the library and the work. What always
 //! holds: the callbacks of one partition never overlap and alternate, `on_assigned` first. A program that
@@ -11,7 +11,15 @@ use async_trait::async_trait;
 pub use parti_core::callbacks::{Callback, HandlerError};
 use parti_core::{PartitionKey, RevokeCause};
 
-use crate::shell::guard::Guard;
+use crate::handler::guard::Guard;
+
+pub(crate) mod guard;
+mod validity;
+
+/// The atomics of `validity.rs`, which a test exchanges for others.
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+}
 
 /// Begins and ends the processing of partitions.
 ///

@@ -20,10 +20,11 @@
 //!   checking its guard and acting on it; let what you write to refuse smaller tokens.
 #![forbid(unsafe_code)]
 
-mod builder;
 pub mod config;
 mod error;
 mod handler;
+#[cfg(feature = "jetstream")]
+pub mod jetstream;
 mod manager;
 mod observe;
 pub mod planning;
@@ -31,12 +32,14 @@ pub mod resilience;
 mod shell;
 pub mod sources;
 mod stores;
+mod system;
 
 pub use async_trait::async_trait;
-pub use builder::ManagerBuilder;
 pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
+pub use handler::guard::Guard;
 pub use handler::{HandlerError, PartitionHandler};
 pub use manager::Manager;
+pub use manager::builder::ManagerBuilder;
 pub use observe::metrics;
 #[cfg(feature = "prometheus")]
 pub use observe::prometheus;
@@ -46,7 +49,6 @@ pub use parti_core::{
     PartitionKey, Preset, RevokeCause, StartError, State, Status, StopMode, Term, Token, Version,
     WorkerId,
 };
-pub use shell::guard::Guard;
 pub use stores::store;
 
 pub mod clock {
@@ -54,7 +56,7 @@ pub mod clock {
     //!
     //! Production needs nothing of it. A test with paused time gives the manager [`Clock::tokio`].
 
-    pub use crate::shell::clock::Clock;
+    pub use crate::system::clock::Clock;
     #[doc(inline)]
     pub use parti_core::Instant;
 }
@@ -83,7 +85,8 @@ pub mod health {
     pub use crate::observe::health::{Condition, Health, HealthCode, Impact};
     #[doc(inline)]
     pub use parti_core::{
-        Agreed, DegradedReason, Difference, Disagreement, Parked, Problem, ProblemKind,
+        Agreed, DegradedReason, Difference, Disagreement, GroupStatus, ModeStatus, Parked, Problem,
+        ProblemKind, StoreStatus,
     };
 }
 

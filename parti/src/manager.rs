@@ -13,15 +13,16 @@ use parti_core::{Config, PartitionSource, State, Status, StopMode, Store, Versio
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::builder::{Handling, ManagerBuilder};
 use crate::error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
+use crate::handler::guard::Guard;
 use crate::handler::{HandlerError, PartitionHandler};
+use crate::manager::builder::{Handling, ManagerBuilder};
 use crate::observe::health::{Health, judge};
 use crate::observe::subscription::Subscription;
 use crate::shell::driver::{Input, Request};
-use crate::shell::guard::Guard;
 use crate::shell::shared::{Outcome, Shared};
 
+pub(crate) mod builder;
 mod history;
 
 /// One worker of a group: it holds an ID, takes part in elections, and calls its

@@ -1,24 +1,35 @@
 //! Another group of the same name in another JetStream, as leaf nodes make it: heard of over the network.
 //!
 //! It is separate because JetStream itself cannot tell: each one knows only its own streams, while plain
-//! messages pass from one to the other. Each store says now and then which bucket it uses, on a subject of
-//! the group; one store of each bucket hears it, so that a group of a thousand pays one message a look.
-//! What always holds: nothing but a report depends on it, and where permissions forbid it nothing is said
-//! twice on one connection.
+//! messages pass from one to the other, on a subject of the group. A store that opens asks there which bucket
+//! the group uses, and is refused if it is another one; an open store says now and then which one it uses,
+//! so that two groups that began apart are told. One store of each bucket hears a message, so that a group
+//! of a thousand pays one a look.
+//!
+//! What always holds: a message with a place to reply to is a question, which is answered and no sighting.
+//! Another domain is another JetStream. Within one domain, or where neither has one, a bucket that was made
+//! again looks the same as one elsewhere, so a store speaks only after the stream's leader confirmed that
+//! the bucket is still its own. Where permissions forbid all this, a store opens all the same, and nothing
+//! is said twice on one connection.
+
+mod question;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, Subscriber};
+use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use parti_core::StoreFault;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use crate::bucket::StreamInfo;
+use crate::bucket::twin::question::answered_within;
+pub(crate) use crate::bucket::twin::question::ensure_only;
+use crate::bucket::{self, StreamInfo};
 use crate::requests::api::{Api, connection};
+use crate::settings::error::jetstream;
 use crate::settings::options::ApiPrefix;
 use crate::wire::key::GROUP_SUBJECT;
 
@@ -46,10 +57,31 @@ struct Said {
     answer: bool,
 }
 
+impl Identity {
+    fn of(info: &StreamInfo) -> Option<Self> {
+        let created = info.created().ok()?;
+        let domain = info.domain.clone().unwrap_or_default();
+        Some(Self { created, domain })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.created == other.created
+    }
+}
+
 impl Said {
     fn bytes(&self) -> Bytes {
         serde_json::to_vec(self).map_or_else(|_| Bytes::new(), Bytes::from)
     }
+
+    fn read(message: &Message) -> Option<Self> {
+        serde_json::from_slice(&message.payload).ok()
+    }
+}
+
+/// The subject on which the stores of the group speak.
+fn subject(api: &Api) -> String {
+    format!("{GROUP_SUBJECT}{}", api.names.bucket)
 }
 
 /// The search for twins of one store's group. Ends when it is dropped.
@@ -81,28 +113,25 @@ fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Twins {
     /// Says which bucket this store uses. Never waits: what the client does not take at once is not said.
     pub(crate) fn look(&self, api: &Api, info: &StreamInfo) {
-        let Ok(created) = info.created() else {
+        let Some(own) = Identity::of(info) else {
             return;
         };
-        let domain = info.domain.clone().unwrap_or_default();
-        let own = Identity { created, domain };
-        let subject = format!("{GROUP_SUBJECT}{}", api.names.bucket);
         if !api.is_connected() || api.violations.forbids_twins(connection(api)) {
             return;
         }
-        if locked(&self.known).own.as_ref() != Some(&own) && !self.listen(api, &subject, &own) {
+        if locked(&self.known).own.as_ref() != Some(&own) && !self.listen(api, &own) {
             return;
         }
         let answer = false;
         let identity = own;
         let said = Said { identity, answer }.bytes();
-        drop(api.client.publish(subject, said).now_or_never());
+        drop(api.client.publish(subject(api), said).now_or_never());
     }
 
-    fn listen(&self, api: &Api, subject: &str, own: &Identity) -> bool {
+    fn listen(&self, api: &Api, own: &Identity) -> bool {
         // One of all stores of this bucket gets each message.
         let queue = own.created.to_string();
-        let subscribed = api.client.queue_subscribe(subject.to_owned(), queue);
+        let subscribed = api.client.queue_subscribe(subject(api), queue);
         let Some(Ok(messages)) = subscribed.now_or_never() else {
             return false;
         };
@@ -111,7 +140,7 @@ impl Twins {
             heard: None,
         };
         let known = Arc::clone(&self.known);
-        let hearing = hear(messages, api.client.clone(), subject.to_owned(), known);
+        let hearing = hear(messages, api.clone(), own.clone(), known);
         *locked(&self.listening) = Some(Listening(tokio::spawn(hearing)));
         true
     }
@@ -121,16 +150,12 @@ impl Twins {
         let known = locked(&self.known);
         let (own, (twin, at)) = (known.own.as_ref()?, known.heard.as_ref()?);
         let matters = api.options.api == ApiPrefix::Default && at.elapsed() < ALIVE_FOR;
-        let name = |identity: &Identity| match identity.domain.as_str() {
-            "" => "without a domain".to_owned(),
-            domain => format!("of domain {domain:?}"),
-        };
         matters.then(|| StoreFault {
             setting: "the group's JetStream".to_owned(),
             found: format!(
                 "one {}, while a group of this name lives in one {}, so that partitions may have two owners",
-                name(own),
-                name(twin)
+                jetstream(&own.domain),
+                jetstream(&twin.domain)
             ),
             needed: "one for all workers, named in each with NatsOptions::domain".to_owned(),
         })
@@ -143,29 +168,49 @@ impl fmt::Debug for Twins {
     }
 }
 
-async fn hear(mut messages: Subscriber, client: Client, subject: String, known: Arc<Mutex<Known>>) {
+async fn hear(mut messages: Subscriber, api: Api, own: Identity, known: Arc<Mutex<Known>>) {
     while let Some(message) = messages.next().await {
-        let Ok(said) = serde_json::from_slice::<Said>(&message.payload) else {
+        let Some(said) = Said::read(&message) else {
             continue;
         };
-        let Some(own) = locked(&known).hears(&said.identity) else {
+        let is_twin = !said.identity.is_same(&own);
+        if is_twin && said.identity.domain == own.domain && !is_current(&api, &own).await {
             continue;
-        };
-        if !said.answer {
-            // So that a store that has just begun need not wait for another's next look.
-            let (identity, answer) = (own, true);
-            let said = Said { identity, answer }.bytes();
-            if let Err(error) = client.publish(subject.clone(), said).await {
-                tracing::debug!(%error, "another group of the name is not answered");
+        }
+        let to = match message.reply {
+            Some(_) if api.violations.forbids_answers() => continue,
+            Some(asker) => asker.into_string(),
+            None if is_twin => {
+                locked(&known).hears(&said.identity);
+                if said.answer {
+                    continue;
+                }
+                // So that a store that has just begun need not wait for another's next look.
+                subject(&api)
             }
+            None => continue,
+        };
+        let (identity, answer) = (own.clone(), true);
+        let said = Said { identity, answer }.bytes();
+        if let Err(error) = api.client.publish(to, said).await {
+            tracing::debug!(%error, "another store of the name is not answered");
         }
     }
 }
 
+/// Whether the bucket is still the one it was, as the leader of its stream says.
+async fn is_current(api: &Api, own: &Identity) -> bool {
+    let deadline = tokio::time::Instant::now() + answered_within(&api.options) / 2;
+    let info = bucket::ask(api, deadline).await;
+    info.is_ok_and(|info| Identity::of(&info).is_some_and(|now| now.is_same(own)))
+}
+
 impl Known {
-    /// Takes note of a bucket that another store uses. Answers with its own, if that is another one.
-    fn hears(&mut self, said: &Identity) -> Option<Identity> {
-        let own = self.own.clone().filter(|own| own.created != said.created)?;
+    /// Takes note of the bucket of a twin.
+    fn hears(&mut self, said: &Identity) {
+        let Some(own) = self.own.as_ref().filter(|own| !own.is_same(said)) else {
+            return;
+        };
         if self.heard.as_ref().is_none_or(|(twin, _)| twin != said) {
             tracing::error!(
                 own.domain,
@@ -174,7 +219,6 @@ impl Known {
             );
         }
         self.heard = Some((said.clone(), Instant::now()));
-        Some(own)
     }
 }
 
@@ -209,10 +253,9 @@ mod tests {
             own: Some(identity(1, "hub")),
             heard: None,
         };
-        assert_eq!(known.hears(&identity(1, "hub")), None);
+        known.hears(&identity(1, "hub"));
         assert!(known.heard.is_none());
-        assert_eq!(known.hears(&identity(2, "leaf")), Some(identity(1, "hub")));
+        known.hears(&identity(2, "leaf"));
         assert!(known.heard.is_some());
-        assert_eq!(Known::default().hears(&identity(2, "leaf")), None);
     }
 }

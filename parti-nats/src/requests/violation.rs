@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_nats::{Event, ServerError};
 use tokio::sync::broadcast;
 
-use crate::wire::key::GROUP_SUBJECT;
+use crate::wire::key::{GROUP_ANSWER, GROUP_SUBJECT};
 
 /// How many violations may wait for a slow reader; older ones are dropped.
 const WAITING_MAX: usize = 64;
@@ -74,6 +74,8 @@ struct Denied {
     reconnected: Option<Instant>,
     /// The search for other groups of the name is not permitted on this connection.
     twins: bool,
+    /// To answer such a search is not permitted on this connection.
+    answers: bool,
     /// The connection on which a store that cannot hear of denials has searched.
     searched: Option<u64>,
 }
@@ -95,7 +97,8 @@ impl Violations {
             Event::Connected => {
                 // The client subscribes to everything again; what is still denied is told again.
                 let mut denied = self.denied();
-                (denied.subject, denied.refused, denied.twins) = (None, None, false);
+                (denied.subject, denied.refused) = (None, None);
+                (denied.twins, denied.answers) = (false, false);
                 return;
             }
             Event::ServerError(error) => return self.refuse(error.to_string()),
@@ -107,17 +110,21 @@ impl Violations {
             | Event::SlowConsumer(_) => return,
         };
         match Violation::parse(text) {
-            // It is not needed, so nobody need be warned.
-            Some(Violation::Publish(subject) | Violation::Subscribe(subject))
-                if subject.starts_with(GROUP_SUBJECT) =>
-            {
-                tracing::debug!(subject, "other groups of the name are not looked for");
-                self.denied().twins = true;
+            Some(Violation::Publish(subject)) if subject.ends_with(GROUP_ANSWER) => {
+                tracing::debug!(subject, "who asks for the group is not answered");
+                self.denied().answers = true;
             }
             Some(Violation::Publish(subject)) => {
-                tracing::warn!(subject, "the server's permissions do not allow to publish");
+                if subject.starts_with(GROUP_SUBJECT) {
+                    self.forbid_twins(subject);
+                } else {
+                    tracing::warn!(subject, "the server's permissions do not allow to publish");
+                }
                 // Nobody waiting is fine: the request gave up already.
                 drop(self.publish.send(subject.into()));
+            }
+            Some(Violation::Subscribe(subject)) if subject.starts_with(GROUP_SUBJECT) => {
+                self.forbid_twins(subject);
             }
             Some(Violation::Subscribe(subject)) => {
                 tracing::warn!(
@@ -128,6 +135,12 @@ impl Violations {
             }
             None => self.refuse(text.clone()),
         }
+    }
+
+    /// The search for twins is not needed, so nobody need be warned.
+    fn forbid_twins(&self, subject: &str) {
+        tracing::debug!(subject, "other groups of the name are not looked for");
+        self.denied().twins = true;
     }
 
     /// The server ended the connection, or did not let the client have one.
@@ -213,6 +226,11 @@ impl Violations {
             return denied.twins;
         }
         denied.searched.replace(connection) == Some(connection)
+    }
+
+    /// Whether to answer no more who searches: each attempt without permission is a line, too.
+    pub(crate) fn forbids_answers(&self) -> bool {
+        self.denied().answers
     }
 
     fn denied(&self) -> MutexGuard<'_, Denied> {

@@ -57,7 +57,10 @@ pub enum OpenError {
         needed: ServerVersion,
     },
     /// JetStream is switched off for the server or the account.
-    #[error("JetStream is off: {reason}; switch it on for the server and the account")]
+    #[error(
+        "JetStream is off: {reason}; switch it on for the server and the account, or, behind a leaf \
+         node whose server has none, name the domain that has it with NatsOptions::domain"
+    )]
     JetStreamOff {
         /// What the server said.
         reason: String,
@@ -73,6 +76,21 @@ pub enum OpenError {
         found: String,
         /// What it must be.
         needed: String,
+    },
+    /// Workers of the group are at work in another JetStream, as leaf nodes make it: here would be a second
+    /// group of its name, and partitions would have two owners. The bucket may have been created; nothing
+    /// else was written, and the other group goes on.
+    #[error(
+        "the group is at work in a JetStream {}, and this process uses one {}: name the right one with \
+         NatsOptions::domain in every process (a JetStream without a domain is given one by its server)",
+        jetstream(other.as_deref().unwrap_or_default()),
+        jetstream(own.as_deref().unwrap_or_default())
+    )]
+    GroupElsewhere {
+        /// The domain of the JetStream that this process uses, if it has one.
+        own: Option<String>,
+        /// The domain of the JetStream in which the group is at work, if it has one.
+        other: Option<String>,
     },
     /// The account may not use a subject that is needed. The bucket may have been created.
     #[error("the server's permissions do not allow {subject:?}, needed to {purpose}")]
@@ -111,6 +129,14 @@ pub(crate) fn ensure_version(found: &str) -> Result<(), OpenError> {
         found: found.to_owned(),
         needed: MINIMUM_SERVER,
     })
+}
+
+/// A JetStream by its domain, which is empty without one.
+pub(crate) fn jetstream(domain: &str) -> String {
+    match domain {
+        "" => "without a domain".to_owned(),
+        domain => format!("of domain {domain:?}"),
+    }
 }
 
 impl OpenError {

@@ -172,8 +172,9 @@ impl NatsOptions {
     /// [`NatsOptions::api_prefix`].
     ///
     /// Set it wherever servers with a JetStream of their own are joined by leaf nodes: without it
-    /// each process uses the JetStream nearest to it, and a group whose processes connect to
-    /// different servers exists twice, with two owners for every partition.
+    /// each process uses the JetStream nearest to it, and those that are not where the group is at work
+    /// are refused ([`OpenError::GroupElsewhere`]). Where they cannot hear of it, the group exists
+    /// twice, with two owners for every partition.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.api = ApiPrefix::Domain(domain.into());

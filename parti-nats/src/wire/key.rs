@@ -6,6 +6,9 @@
 /// What the subject begins with on which the stores of a group say which bucket they use.
 pub(crate) const GROUP_SUBJECT: &str = "parti.group.";
 
+/// What the subject ends with to which a question on such a subject is answered.
+pub(crate) const GROUP_ANSWER: &str = ".parti_group";
+
 /// The longest key in bytes; the server limits a whole protocol line to 4096.
 pub(crate) const MAX_KEY_LEN: usize = 1024;
 

@@ -2,45 +2,36 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use parti_core::{Expect, Store, StoreErrorKind, WatchScope};
+use parti_nats::async_nats::ConnectOptions;
 use parti_nats::{NatsOptions, NatsStore, OpenError};
 use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::proxy::{Admission, Proxy};
+use tokio::time::timeout;
 
 use crate::support::{
-    Log, PATIENCE, commit, delete, eventually, get, group, info, list, next, options, put, start,
-    until, write,
+    PATIENCE, commit, delete, eventually, get, group, info, list, next, options, put, start, until,
+    write,
 };
 
-/// A hub and two leaf nodes of it: one with a JetStream of its own, one without.
-struct Network {
-    hub: NatsServer,
-    leaf: NatsServer,
-    plain: NatsServer,
+/// A hub and two leaf nodes of it: one with a JetStream of its own, one without. The leaf nodes reach the
+/// hub through the link.
+pub(crate) struct Network {
+    pub(crate) hub: NatsServer,
+    pub(crate) leaf: NatsServer,
+    pub(crate) plain: NatsServer,
+    pub(crate) link: Proxy,
     folder: PathBuf,
 }
 
 impl Network {
+    /// Joined, and each JetStream in a domain.
     async fn new(name: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let port = port.expect("a free port").port();
-        let folder = std::env::temp_dir().join(format!("parti-{name}-{}", std::process::id()));
-        let server = |name: &str, lines: &str| {
-            let lines = format!("server_name: {name}\n{lines}");
-            start(ServerOptions::default().without_jetstream().config(&lines))
-        };
-        let stored = |name: &str| {
-            let store = folder.join(name);
-            format!("jetstream {{ store_dir: {store:?}, domain: {name} }}")
-        };
-        let listen = format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}");
-        let remote = format!("leafnodes {{ remotes: [ {{ url: \"nats://127.0.0.1:{port}\" }} ] }}");
-        let network = Self {
-            hub: server("hub", &format!("{}\n{listen}", stored("hub"))),
-            leaf: server("leaf", &format!("{}\n{remote}", stored("leaf"))),
-            plain: server("plain", &remote),
-            folder,
-        };
+        let network = Self::apart(name);
+        network.join().await;
         for server in [&network.leaf, &network.plain] {
             eventually("the leaf reaches the hub", PATIENCE, async || {
                 open(server, hub()).await.is_ok()
@@ -48,6 +39,69 @@ impl Network {
             .await;
         }
         network
+    }
+
+    /// Not joined yet, and each JetStream in a domain.
+    pub(crate) fn apart(name: &str) -> Self {
+        Self::with(name, |server| {
+            (format!(", domain: {server}"), String::new())
+        })
+    }
+
+    /// Not joined yet; `lines` are those in the section of the JetStream, and beside it.
+    pub(crate) fn with(name: &str, lines: impl Fn(&str) -> (String, String)) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let port = port.expect("a free port");
+        let link = Proxy::start(port, 1).expect("a proxy");
+        link.set_admission(Admission::Refuse);
+        let folder = std::env::temp_dir().join(format!("parti-{name}-{}", std::process::id()));
+        let server = |name: &str, lines: &str| {
+            let lines = format!("server_name: {name}\n{lines}");
+            start(ServerOptions::default().without_jetstream().config(&lines))
+        };
+        let stored = |name: &str, leaf_nodes: &str| {
+            let (store, (within, beside)) = (folder.join(name), lines(name));
+            server(
+                name,
+                &format!("jetstream {{ store_dir: {store:?}{within} }}\n{beside}\n{leaf_nodes}"),
+            )
+        };
+        let user = "user: link, password: link";
+        let listen = format!(
+            "leafnodes {{ listen: \"{port}\", no_advertise: true, authorization {{ {user} }} }}"
+        );
+        let url = format!("nats://link:link@{}", link.address());
+        let remote = format!("leafnodes {{ reconnect: 1, remotes: [ {{ url: {url:?} }} ] }}");
+        Self {
+            hub: stored("hub", &listen),
+            leaf: stored("leaf", &remote),
+            plain: server("plain", &remote),
+            link,
+            folder,
+        }
+    }
+
+    /// Lets the leaf nodes reach the hub, and waits until messages pass.
+    pub(crate) async fn join(&self) {
+        self.link.set_admission(Admission::Forward);
+        let client = async |server: &NatsServer| {
+            let options = ConnectOptions::with_user_and_password("u".to_owned(), "p".to_owned());
+            options.connect(server.url()).await.expect("connects")
+        };
+        let mut heard = client(&self.hub)
+            .await
+            .subscribe("joined.*")
+            .await
+            .expect("subscribes");
+        for (server, subject) in [(&self.leaf, "joined.leaf"), (&self.plain, "joined.plain")] {
+            let says = client(server).await;
+            eventually("the leaf reaches the hub", PATIENCE, async || {
+                says.publish(subject, "".into()).await.expect("says");
+                let next = timeout(Duration::from_millis(20), heard.next()).await;
+                next.is_ok_and(|message| message.is_some_and(|m| &*m.subject == subject))
+            })
+            .await;
+        }
     }
 }
 
@@ -58,11 +112,14 @@ impl Drop for Network {
     }
 }
 
-fn hub() -> NatsOptions {
+pub(crate) fn hub() -> NatsOptions {
     options().domain("hub")
 }
 
-async fn open(server: &NatsServer, options: NatsOptions) -> Result<NatsStore, OpenError> {
+pub(crate) async fn open(
+    server: &NatsServer,
+    options: NatsOptions,
+) -> Result<NatsStore, OpenError> {
     NatsStore::connect(&server.url(), &group(), options).await
 }
 
@@ -131,72 +188,4 @@ async fn a_domain_that_nobody_serves_is_named() {
         .map(drop);
     let error = error.expect_err("nobody serves it").to_string();
     assert!(error.contains("elsewhere"), "{error}");
-}
-
-/// Workers that connect to the nearest server and were not told which JetStream to use: each of two
-/// groups gives every partition an owner, and nothing else would say so.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_exists_twice_under_one_name_is_told_on_both_sides() {
-    let network = Network::new("twice").await;
-    let told = async |store: &NatsStore| {
-        let faults = info(store).await.faults;
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let at_hub = open(&network.hub, options()).await.expect("opens");
-    let beside = open(&network.hub, options()).await.expect("opens");
-    for store in [&at_hub, &beside] {
-        assert_eq!(told(store).await, [""; 0], "one group");
-    }
-    let at_leaf = open(&network.leaf, options()).await.expect("opens");
-    for (store, own, other) in [(&at_hub, "hub", "leaf"), (&at_leaf, "leaf", "hub")] {
-        eventually("it is told", PATIENCE, async || {
-            // One of the stores of a group hears it each time.
-            info(&at_hub).await;
-            info(&at_leaf).await;
-            let words = told(store).await.join("; ");
-            words.contains(&format!("one of domain \"{own}\""))
-                && words.contains(&format!("one of domain \"{other}\""))
-                && words.contains("NatsOptions::domain")
-        })
-        .await;
-    }
-    // Who means the hub meets the others there.
-    let meets = open(&network.leaf, hub()).await.expect("opens");
-    assert_eq!(info(&meets).await.created, info(&at_hub).await.created);
-    info(&at_leaf).await;
-    eventually("somebody at the leaf knows", PATIENCE, async || {
-        info(&meets).await;
-        !told(&at_leaf).await.is_empty()
-    })
-    .await;
-    assert_eq!(told(&meets).await, [""; 0], "it was told where to look");
-}
-
-/// The search is a help, and must not become a duty: without the permission everything else works.
-#[tokio::test(flavor = "multi_thread")]
-async fn where_the_search_for_twins_is_not_permitted_nobody_is_bothered() {
-    let (log, _guard) = Log::begin();
-    let server = start(ServerOptions::default().config(
-        "authorization { users: [ { user: u, password: p, permissions: { \
-         publish: { deny: [\"parti.group.>\"] }, subscribe: { deny: [\"parti.group.>\"] } } } ] }",
-    ));
-    let url = format!("nats://u:p@{}", server.address());
-    let store = NatsStore::connect(&url, &group(), options()).await;
-    let store = store.expect("opens");
-    for _ in 0..20 {
-        assert_eq!(info(&store).await.faults, []);
-    }
-    write(&store, put("a", "1", Expect::Absent)).await;
-    eventually("both are denied", PATIENCE, async || {
-        let text = std::fs::read_to_string(server.log_path()).unwrap_or_default();
-        text.matches("Violation").count() >= 2
-    })
-    .await;
-    for _ in 0..20 {
-        info(&store).await;
-    }
-    let text = std::fs::read_to_string(server.log_path()).unwrap_or_default();
-    let denials = text.matches("Violation").count();
-    assert!(denials < 10, "{denials} lines in the server's log");
-    assert!(!log.text().contains("WARN"), "{}", log.text());
 }

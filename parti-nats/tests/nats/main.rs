@@ -20,6 +20,7 @@ mod relay;
 mod runtime;
 mod support;
 mod tls;
+mod twins;
 mod unfit;
 mod watches;
 mod words;

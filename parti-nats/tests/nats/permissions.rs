@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// What a worker of the group `orders` may publish to; as docs/OPERATIONS.md says.
-const PUBLISH: [&str; 8] = [
+pub(crate) const PUBLISH: [&str; 8] = [
     "$KV.parti_orders.>",
     "$JS.API.STREAM.INFO.KV_parti_orders",
     "$JS.API.STREAM.CREATE.KV_parti_orders",
@@ -23,7 +23,7 @@ const PUBLISH: [&str; 8] = [
     "$JS.FC.KV_parti_orders.>",
 ];
 /// What it may subscribe to.
-const SUBSCRIBE: &str = "_INBOX_orders.>";
+pub(crate) const SUBSCRIBE: &str = "_INBOX_orders.>";
 /// Enough to make the server ask for flow control.
 const VALUES: usize = 48;
 const VALUE_BYTES: usize = 100_000;
@@ -35,7 +35,7 @@ fn allowing(publish: &[&str], subscribe: &[&str]) -> ServerOptions {
     ))
 }
 
-fn client() -> ConnectOptions {
+pub(crate) fn client() -> ConnectOptions {
     ConnectOptions::new()
         .user_and_password("u".to_owned(), "p".to_owned())
         .custom_inbox_prefix("_INBOX_orders")

@@ -18,7 +18,6 @@ pub(crate) fn median_ms(case: &str, workers: u32, partitions: u32) -> Option<f64
     let nothing = f64::NAN;
     let row = match case {
         "round-robin" => [0.015, 0.069, 1.1, 8.5, nothing, 158.0],
-        "weighted-consistent-hash cached" => [0.015, 0.15, 3.6, 31.7, nothing, 870.0],
         "weighted-consistent-hash" => [0.189, 2.2, 26.0, 52.6, nothing, 1670.0],
         _ if case.starts_with("consistent-hash") || case.starts_with("sticky") => ring,
         _ => return None,

@@ -1,8 +1,8 @@
-//! Times a workload and counts what it allocates once warm.
+//! Times a workload and counts what it allocates.
 
 use std::time::{Duration, Instant};
 
-use parti_core::{Plan, Report};
+use parti_core::Report;
 
 use super::build::Case;
 
@@ -19,17 +19,15 @@ pub(crate) struct Measured {
 }
 
 /// Repeats a workload for about as long as the budget, at least [`LEAST_RUNS`] times.
-pub(crate) fn measure(case: &mut Case, budget: Duration) -> Measured {
-    let mut plan = Plan::default();
-    for _ in 0..2 {
-        (case.run)(&mut plan);
-    }
-    let counted = allocation_counter::measure(|| (case.run)(&mut plan));
+pub(crate) fn measure(case: &Case, budget: Duration) -> Measured {
+    let mut plan = (case.run)();
+    let counted = allocation_counter::measure(|| plan = (case.run)());
     let (begin, mut times) = (Instant::now(), Vec::new());
     while times.len() < LEAST_RUNS || (begin.elapsed() < budget && times.len() < MOST_RUNS) {
         let start = Instant::now();
-        (case.run)(&mut plan);
+        let planned = (case.run)();
         times.push(start.elapsed());
+        drop(planned);
     }
     times.sort_unstable();
     Measured {

@@ -3,24 +3,18 @@
 //! Separate from the strategies because it is computed from input and result alone, so that it
 //! cannot share their mistakes. What always holds: `moved = forced + voluntary`.
 
-use parti_core::{NO_OWNER, PlanError, PlanInput, Report};
+use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report};
 
 use crate::basis::input::unknown_previous;
 
-/// Measures a plan. Its lower bounds are the forced moves, which no plan can avoid; a strategy that
-/// knows better ones puts them in afterwards.
-pub(crate) fn certify(
-    input: &PlanInput,
-    owners: &[u32],
-    loads: &mut Vec<u64>,
-) -> Result<Report, PlanError> {
+/// The plan of these owners, measured. Its lower bounds are the forced moves, which no plan can avoid.
+pub(crate) fn certify(input: &PlanInput, owners: Vec<u32>) -> Result<Plan, PlanError> {
     let mut report = Report {
         settled: true,
         ..Report::default()
     };
     let weights = input.partitions.weights();
-    loads.clear();
-    loads.resize(input.workers.len(), 0);
+    let mut loads = vec![0; input.workers.len()];
     for (&owner, &weight) in owners.iter().zip(weights) {
         loads[owner as usize] += weight;
     }
@@ -32,7 +26,7 @@ pub(crate) fn certify(
     for info in input.workers.as_slice() {
         total_capacity += u64::from(info.capacity);
     }
-    let changes = input.previous.iter().zip(owners).zip(weights);
+    let changes = input.previous.iter().zip(&owners).zip(weights);
     for ((&old, _), &weight) in changes.filter(|((old, new), _)| old != new) {
         match old as usize {
             living if living < alive && input.workers.as_slice()[living].capacity > 0 => {
@@ -57,5 +51,9 @@ pub(crate) fn certify(
         .zip(input.workers.as_slice())
         .filter(|(_, info)| info.capacity > 0);
     report.min_load = able.map(|(&load, _)| load).min().unwrap_or(0);
-    Ok(report)
+    Ok(Plan {
+        owners,
+        unmet: Vec::new(),
+        report,
+    })
 }

@@ -19,30 +19,30 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// Regroups.
-    pub(crate) fn set(&mut self, workers: &[WorkerInfo]) {
-        self.capacities.clear();
-        self.of.clear();
+    /// Groups these workers.
+    pub(crate) fn new(workers: &[WorkerInfo]) -> Self {
+        let mut capacities = Vec::new();
         let mut last = 0;
         for capacity in workers.iter().map(|w| w.capacity).filter(|&c| c > 0) {
             if capacity != last {
-                self.capacities.push(capacity);
+                capacities.push(capacity);
                 last = capacity;
             }
         }
-        self.capacities.sort_unstable();
-        self.capacities.dedup();
-        let classes = &self.capacities;
-        self.of.extend(workers.iter().map(|worker| {
-            if let [only] = classes[..]
+        capacities.sort_unstable();
+        capacities.dedup();
+        let of = workers.iter().map(|worker| {
+            if let [only] = capacities[..]
                 && only == worker.capacity
             {
                 return 0;
             }
-            classes
+            capacities
                 .binary_search(&worker.capacity)
                 .map_or(NO_CLASS, |index| index as u32)
-        }));
+        });
+        let of = of.collect();
+        Self { capacities, of }
     }
 
     /// The distinct capacities, ascending.

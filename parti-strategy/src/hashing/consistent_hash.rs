@@ -10,7 +10,6 @@ use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 
 use crate::basis::certificate::certify;
 use crate::basis::input;
-use crate::basis::scratch::Scratch;
 use crate::hashing::ring::{Ring, RingShape, Scale, seeded_hash};
 
 /// Points per worker of capacity 1, as in the Go library.
@@ -77,39 +76,6 @@ impl ConsistentHash {
         self
     }
 
-    /// Plans into reused memory; the ring is kept while the workers stay the same.
-    ///
-    /// # Errors
-    /// As [`AssignmentStrategy::plan`]; `plan` then holds nothing of use.
-    pub fn plan_into(
-        &self,
-        input: &PlanInput,
-        scratch: &mut Scratch,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
-        let capacity = input::capacity(input)?;
-        input::check_previous(input)?;
-        let ring = scratch.take_ring(&input.workers, self.shape)?;
-        plan.owners.clear();
-        plan.unmet.clear();
-        plan.owners.resize(input.partitions.len(), 0);
-        match self.load_bound {
-            None => self.each(input, &ring, |rank, point| {
-                plan.owners[rank] = ring.points()[point].worker;
-            }),
-            Some(per_mille) => {
-                let mut fill = bounded::Fill::new(input, capacity, per_mille, &ring, scratch);
-                self.each(input, &ring, |rank, point| {
-                    plan.owners[rank] = fill.place(point, input.partitions.weights()[rank]);
-                });
-                fill.finish(scratch);
-            }
-        }
-        scratch.return_ring(ring);
-        plan.report = certify(input, &plan.owners, &mut scratch.loads)?;
-        Ok(())
-    }
-
     /// Visits (rank, point index) of every partition in canonical order.
     fn each(&self, input: &PlanInput, ring: &Ring, mut visit: impl FnMut(usize, usize)) {
         if self.shape.seed == 0 {
@@ -145,8 +111,21 @@ impl AssignmentStrategy for ConsistentHash {
     }
 
     fn plan(&self, input: &PlanInput) -> Result<Plan, PlanError> {
-        let mut plan = Plan::default();
-        self.plan_into(input, &mut Scratch::new(), &mut plan)?;
-        Ok(plan)
+        let capacity = input::capacity(input)?;
+        input::check_previous(input)?;
+        let ring = Ring::of(&input.workers, self.shape)?;
+        let mut owners = vec![0; input.partitions.len()];
+        match self.load_bound {
+            None => self.each(input, &ring, |rank, point| {
+                owners[rank] = ring.points()[point].worker;
+            }),
+            Some(per_mille) => {
+                let mut fill = bounded::Fill::new(input, capacity, per_mille, &ring);
+                self.each(input, &ring, |rank, point| {
+                    owners[rank] = fill.place(point, input.partitions.weights()[rank]);
+                });
+            }
+        }
+        certify(input, owners)
     }
 }

@@ -11,7 +11,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::basis::certificate::certify;
 use crate::basis::input;
-use crate::basis::scratch::Scratch;
 
 /// Every pair costs about a nanosecond, so this many take seconds: more is a mistake.
 const MAX_PAIRS: u64 = 2_000_000_000;
@@ -34,7 +33,7 @@ pub struct Rendezvous;
 
 /// A worker that bids.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bidder {
+struct Bidder {
     hash: u64,
     worker: u32,
     capacity: u32,
@@ -46,18 +45,14 @@ impl Rendezvous {
     pub const fn new() -> Self {
         Self
     }
+}
 
-    /// Plans into reused memory.
-    ///
-    /// # Errors
-    /// As [`AssignmentStrategy::plan`], and [`PlanError::BadInput`] for too many pairs of a worker
-    /// and a partition; `plan` then holds nothing of use.
-    pub fn plan_into(
-        &self,
-        input: &PlanInput,
-        scratch: &mut Scratch,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
+impl AssignmentStrategy for Rendezvous {
+    fn id(&self) -> StrategyId {
+        StrategyId::new("rendezvous/1")
+    }
+
+    fn plan(&self, input: &PlanInput) -> Result<Plan, PlanError> {
         input::capacity(input)?;
         input::check_previous(input)?;
         let pairs = (input.workers.len() as u64).saturating_mul(input.partitions.len() as u64);
@@ -67,43 +62,21 @@ impl Rendezvous {
                  allowed, so use the sticky strategy"
             )));
         }
-        let bidders = &mut scratch.bidders;
-        bidders.clear();
         let able = (0..)
             .zip(input.workers.as_slice())
             .filter(|(_, info)| info.capacity > 0);
-        bidders.extend(able.map(|(worker, info)| Bidder {
+        let bidders = able.map(|(worker, info)| Bidder {
             hash: xxh3_64(info.id.as_str().as_bytes()),
             worker,
             capacity: info.capacity,
-        }));
+        });
+        let bidders: Vec<Bidder> = bidders.collect();
         let is_level = bidders
             .iter()
             .all(|bidder| bidder.capacity == bidders[0].capacity);
         let winner = if is_level { highest } else { cheapest };
-        plan.owners.clear();
-        plan.unmet.clear();
-        plan.owners.extend(
-            input
-                .partitions
-                .hashes()
-                .iter()
-                .map(|&hash| winner(bidders, hash)),
-        );
-        plan.report = certify(input, &plan.owners, &mut scratch.loads)?;
-        Ok(())
-    }
-}
-
-impl AssignmentStrategy for Rendezvous {
-    fn id(&self) -> StrategyId {
-        StrategyId::new("rendezvous/1")
-    }
-
-    fn plan(&self, input: &PlanInput) -> Result<Plan, PlanError> {
-        let mut plan = Plan::default();
-        self.plan_into(input, &mut Scratch::new(), &mut plan)?;
-        Ok(plan)
+        let hashes = input.partitions.hashes().iter();
+        certify(input, hashes.map(|&hash| winner(&bidders, hash)).collect())
     }
 }
 

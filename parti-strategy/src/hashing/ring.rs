@@ -73,20 +73,14 @@ pub(crate) struct Point {
 }
 
 /// All virtual nodes, ascending.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ring {
     points: Vec<Point>,
-    unsorted: Vec<Point>,
-    starts: Vec<u32>,
 }
 
 impl Ring {
-    /// Rebuilds the ring for these workers; a worker has points in proportion to its capacity.
-    pub(crate) fn build(
-        &mut self,
-        workers: &WorkerTable,
-        shape: RingShape,
-    ) -> Result<(), PlanError> {
+    /// The ring of these workers; a worker has points in proportion to its capacity.
+    pub(crate) fn of(workers: &WorkerTable, shape: RingShape) -> Result<Self, PlanError> {
         let members = workers.as_slice();
         let total: u64 = members.iter().map(|w| u64::from(w.capacity)).sum();
         let able = members.iter().filter(|w| w.capacity > 0).count() as u64;
@@ -103,18 +97,18 @@ impl Ring {
                 2 * MAX_POINTS
             )));
         }
-        self.unsorted.clear();
-        self.unsorted.reserve(count as usize);
+        let mut unsorted = Vec::with_capacity(count as usize);
         for (worker, info) in (0_u32..).zip(members) {
             let seed = xxh3_64_with_seed(info.id.as_str().as_bytes(), shape.seed);
             let nodes = 0..shape.points_of(info, able, total);
-            self.unsorted.extend(nodes.map(|node| Point {
+            unsorted.extend(nodes.map(|node| Point {
                 position: xxh3_64_with_seed(&node.to_le_bytes(), seed),
                 worker,
             }));
         }
-        self.sort();
-        Ok(())
+        Ok(Self {
+            points: sorted(&unsorted),
+        })
     }
 
     /// The points, ascending.
@@ -141,10 +135,10 @@ impl Ring {
         }
     }
 
-    /// Appends the owner of each of the ascending hashes.
-    pub(crate) fn extend_owners(&self, hashes: &[u64], owners: &mut Vec<u32>) {
+    /// The owner of each of the ascending hashes.
+    pub(crate) fn owners(&self, hashes: &[u64]) -> Vec<u32> {
         let mut rest = self.points.as_slice();
-        owners.extend(hashes.iter().map(|&hash| {
+        let owners = hashes.iter().map(|&hash| {
             while let [point, tail @ ..] = rest
                 && point.position < hash
             {
@@ -153,36 +147,38 @@ impl Ring {
             rest.first()
                 .or(self.points.first())
                 .map_or(0, |point| point.worker)
-        }));
+        });
+        owners.collect()
     }
+}
 
-    /// Scatters the points into about as many buckets as there are points by their leading bits,
-    /// which leaves one or two to sort in each: positions are hashes and thus spread evenly.
-    fn sort(&mut self) {
-        let bits = self.unsorted.len().max(2).ilog2();
-        let bucket_of = |point: &Point| (point.position >> (64 - bits)) as usize;
-        self.starts.clear();
-        self.starts.resize((1 << bits) + 1, 0);
-        for point in &self.unsorted {
-            self.starts[bucket_of(point) + 1] += 1;
-        }
-        for bucket in 1..self.starts.len() {
-            self.starts[bucket] += self.starts[bucket - 1];
-        }
-        self.points.clear();
-        self.points.resize(self.unsorted.len(), Point::default());
-        for point in &self.unsorted {
-            let slot = &mut self.starts[bucket_of(point)];
-            self.points[*slot as usize] = *point;
-            *slot += 1;
-        }
-        // After scattering, the start of a bucket has become its end.
-        let mut start = 0;
-        for &end in &self.starts[..1 << bits] {
-            sort_bucket(&mut self.points[start..end as usize]);
-            start = end as usize;
-        }
+/// Scatters the points into about as many buckets as there are points by their leading bits, which
+/// leaves one or two to sort in each: positions are hashes and thus spread evenly.
+fn sorted(unsorted: &[Point]) -> Vec<Point> {
+    let bits = unsorted.len().max(2).ilog2();
+    let bucket_of = |point: &Point| (point.position >> (64 - bits)) as usize;
+    let mut starts = vec![0_u32; (1 << bits) + 1];
+    for point in unsorted {
+        starts[bucket_of(point) + 1] += 1;
     }
+    let mut sum = 0;
+    for start in &mut starts {
+        sum += *start;
+        *start = sum;
+    }
+    let mut points = vec![Point::default(); unsorted.len()];
+    for point in unsorted {
+        let slot = &mut starts[bucket_of(point)];
+        points[*slot as usize] = *point;
+        *slot += 1;
+    }
+    // After scattering, the start of a bucket has become its end.
+    let mut start = 0;
+    for &end in &starts[..1 << bits] {
+        sort_bucket(&mut points[start..end as usize]);
+        start = end as usize;
+    }
+    points
 }
 
 fn sort_bucket(bucket: &mut [Point]) {
@@ -250,14 +246,12 @@ mod tests {
     #[test]
     fn points_are_in_ascending_order_for_every_size() {
         for nodes in [1, 2, 3, 7, 16, 150, 1000] {
-            let mut ring = Ring::default();
             let shape = RingShape {
                 virtual_nodes: nodes,
                 seed: 0,
                 scale: Scale::PerUnit,
             };
-            ring.build(&workers(&["a", "b", "c"]), shape)
-                .expect("small");
+            let ring = Ring::of(&workers(&["a", "b", "c"]), shape).expect("small");
             assert_eq!(ring.points().len(), nodes as usize * 3);
             assert!(ring.points().is_sorted());
             let hashes = [0, 1, u64::MAX / 3, u64::MAX / 2, u64::MAX];
@@ -278,8 +272,7 @@ mod tests {
             seed: 0,
             scale: Scale::PerUnit,
         };
-        let mut ring = Ring::default();
-        ring.build(&table, shape).expect("thinned out");
+        let ring = Ring::of(&table, shape).expect("thinned out");
         let mut counts = vec![0; capacities.len()];
         for point in ring.points() {
             counts[point.worker as usize] += 1;

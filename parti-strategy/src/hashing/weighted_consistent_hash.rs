@@ -11,7 +11,6 @@ use parti_core::{AssignmentStrategy, Plan, PlanError, PlanInput, StrategyId};
 use crate::basis::certificate::certify;
 use crate::basis::classes::{Classes, Emptiest};
 use crate::basis::input;
-use crate::basis::scratch::Scratch;
 use crate::hashing::ring::{Ring, RingShape, Scale, seeded_hash};
 
 /// The smallest overload the Go library accepts, in thousandths of the mean load.
@@ -38,15 +37,6 @@ pub struct WeightedConsistentHash {
     shape: RingShape,
     overload: u32,
     extreme: u32,
-}
-
-/// Reused memory.
-#[derive(Debug, Default)]
-pub(crate) struct Buffers {
-    classes: Classes,
-    emptiest: Emptiest,
-    limits: Vec<u64>,
-    extremes: Vec<(Reverse<u64>, u32)>,
 }
 
 impl WeightedConsistentHash {
@@ -100,19 +90,6 @@ impl WeightedConsistentHash {
         self
     }
 
-    /// Plans into reused memory; the ring is kept while the workers stay the same.
-    ///
-    /// # Errors
-    /// As [`AssignmentStrategy::plan`]; `plan` then holds nothing of use.
-    pub fn plan_into(
-        &self,
-        input: &PlanInput,
-        scratch: &mut Scratch,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
-        self.place(input, 0..input.partitions.len() as u32, scratch, plan)
-    }
-
     /// Fills in another order of the ranks, such as that of the list they came from, which is what
     /// the Go library does. Then every leader must use the same order.
     ///
@@ -121,44 +98,32 @@ impl WeightedConsistentHash {
     /// rank exactly once.
     pub fn plan_in_order(&self, input: &PlanInput, order: &[u32]) -> Result<Plan, PlanError> {
         input::check_order(input, order)?;
-        let (mut scratch, mut plan) = (Scratch::new(), Plan::default());
-        self.place(input, order.iter().copied(), &mut scratch, &mut plan)?;
-        Ok(plan)
+        self.place(input, order.iter().copied())
     }
 
     fn place(
         &self,
         input: &PlanInput,
         order: impl Iterator<Item = u32>,
-        scratch: &mut Scratch,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
+    ) -> Result<Plan, PlanError> {
         let capacity = input::capacity(input)?;
         input::check_previous(input)?;
-        plan.owners.clear();
-        plan.unmet.clear();
-        self.extend_owners(
-            input,
-            scratch.ring(&input.workers, self.shape)?,
-            &mut plan.owners,
-        );
+        let mut owners = self.on_ring(input)?;
         if input.partitions.uniform_weight().is_none() {
-            let Scratch { go, loads, .. } = scratch;
-            loads.clear();
-            loads.resize(input.workers.len(), 0);
-            self.spread(input, capacity, order, go, loads, &mut plan.owners);
+            self.spread(input, capacity, order, &mut owners);
         }
-        plan.report = certify(input, &plan.owners, &mut scratch.loads)?;
-        Ok(())
+        certify(input, owners)
     }
 
-    fn extend_owners(&self, input: &PlanInput, ring: &Ring, owners: &mut Vec<u32>) {
+    fn on_ring(&self, input: &PlanInput) -> Result<Vec<u32>, PlanError> {
+        let ring = Ring::of(&input.workers, self.shape)?;
         if self.shape.seed == 0 {
-            return ring.extend_owners(input.partitions.hashes(), owners);
+            return Ok(ring.owners(input.partitions.hashes()));
         }
-        owners.extend(input.partitions.as_slice().iter().map(|partition| {
+        let owners = input.partitions.as_slice().iter().map(|partition| {
             ring.points()[ring.successor(seeded_hash(&partition.key, self.shape.seed))].worker
-        }));
+        });
+        Ok(owners.collect())
     }
 
     /// Deals the extremes, then lets the others overflow from where the ring puts them.
@@ -167,44 +132,38 @@ impl WeightedConsistentHash {
         input: &PlanInput,
         capacity: u64,
         order: impl Iterator<Item = u32>,
-        buffers: &mut Buffers,
-        loads: &mut [u64],
         owners: &mut [u32],
     ) {
         let (weights, total) = (input.partitions.weights(), input.partitions.total_weight());
         let cutoff = scaled(total, 1, self.extreme, weights.len() as u64);
-        buffers.classes.set(input.workers.as_slice());
-        buffers.limits.clear();
-        buffers.limits.extend(
-            input
-                .workers
-                .as_slice()
-                .iter()
-                .map(|w| scaled(total, w.capacity, self.overload, capacity)),
-        );
-        let extremes = &mut buffers.extremes;
-        extremes.clear();
-        extremes.extend(
-            (0_u32..)
-                .zip(weights)
-                .filter(|&(_, &w)| w > cutoff)
-                .map(|(rank, &w)| (Reverse(w), rank)),
-        );
+        let workers = input.workers.as_slice();
+        let classes = Classes::new(workers);
+        let limits = workers
+            .iter()
+            .map(|w| scaled(total, w.capacity, self.overload, capacity));
+        let limits: Vec<u64> = limits.collect();
+        let mut loads = vec![0; workers.len()];
+        let extremes = (0_u32..)
+            .zip(weights)
+            .filter(|&(_, &w)| w > cutoff)
+            .map(|(rank, &w)| (Reverse(w), rank));
+        let mut extremes: Vec<(Reverse<u64>, u32)> = extremes.collect();
         let key = |rank: u32| &input.partitions.as_slice()[rank as usize].key;
         extremes.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))));
-        let turns = buffers.classes.able().map(|(worker, _)| worker).cycle();
+        let turns = classes.able().map(|(worker, _)| worker).cycle();
         for (&(Reverse(weight), rank), worker) in extremes.iter().zip(turns) {
             owners[rank as usize] = worker;
             loads[worker as usize] += weight;
         }
-        buffers.emptiest.set(&buffers.classes, loads);
+        let mut emptiest = Emptiest::default();
+        emptiest.set(&classes, &loads);
         for rank in order {
             let (weight, mut owner) = (weights[rank as usize], owners[rank as usize]);
             if weight > cutoff {
                 continue;
             }
-            if loads[owner as usize].saturating_add(weight) > buffers.limits[owner as usize] {
-                let lightest = buffers.emptiest.pick(&buffers.classes, loads, weight);
+            if loads[owner as usize].saturating_add(weight) > limits[owner as usize] {
+                let lightest = emptiest.pick(&classes, &loads, weight);
                 owner = lightest.unwrap_or(owner);
             }
             owners[rank as usize] = owner;
@@ -245,8 +204,6 @@ impl AssignmentStrategy for WeightedConsistentHash {
     }
 
     fn plan(&self, input: &PlanInput) -> Result<Plan, PlanError> {
-        let mut plan = Plan::default();
-        self.plan_into(input, &mut Scratch::new(), &mut plan)?;
-        Ok(plan)
+        self.place(input, 0..input.partitions.len() as u32)
     }
 }

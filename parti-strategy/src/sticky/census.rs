@@ -1,7 +1,7 @@
 //! Who owned what: one pass over the previous assignment.
 //!
-//! What always holds afterwards: every owner in the plan is a living worker or [`NO_OWNER`], and an
-//! index that names nobody has been refused.
+//! What always holds: every owner found is a living worker or [`NO_OWNER`], and an index that
+//! names nobody has been refused.
 
 use parti_core::{NO_OWNER, PlanError, PlanInput, WorkerInfo};
 
@@ -34,24 +34,28 @@ pub(super) struct Burden {
     pub(super) unowned: u64,
 }
 
-/// Copies the living owners into `owners` and counts the partitions of each worker.
-pub(super) fn take(
-    input: &PlanInput,
-    owners: &mut Vec<u32>,
-    counts: &mut Vec<u32>,
-) -> Result<Census, PlanError> {
+/// What is found of each partition and worker.
+#[derive(Debug)]
+pub(super) struct Found<T> {
+    /// The living owner of each partition, or [`NO_OWNER`].
+    pub(super) owners: Vec<u32>,
+    /// What each worker has: the number of its partitions, or their weight.
+    pub(super) held: Vec<T>,
+}
+
+/// The living owners, the number of partitions of each worker, and the kinds of owner.
+pub(super) fn take(input: &PlanInput) -> Result<(Found<u32>, Census), PlanError> {
     let mut census = Census::default();
     let mut unknown = false;
-    counts.clear();
-    counts.resize(input.workers.len(), 0);
-    owners.clear();
+    let mut counts = vec![0; input.workers.len()];
     if input.previous.is_empty() {
-        owners.resize(input.partitions.len(), NO_OWNER);
         census.unowned = input.partitions.len() as u32;
-        return Ok(census);
+        let owners = vec![NO_OWNER; input.partitions.len()];
+        let held = counts;
+        return Ok((Found { owners, held }, census));
     }
     let known = input.workers.len() + input.departed.len();
-    owners.extend(input.previous.iter().map(|&owner| {
+    let owners = input.previous.iter().map(|&owner| {
         if let Some(count) = counts.get_mut(owner as usize) {
             *count += 1;
             return owner;
@@ -62,7 +66,8 @@ pub(super) fn take(
             _ => unknown = true,
         }
         NO_OWNER
-    }));
+    });
+    let mut owners: Vec<u32> = owners.collect();
     if unknown {
         return Err(unknown_previous(input));
     }
@@ -78,49 +83,45 @@ pub(super) fn take(
         dismissed += core::mem::take(count);
     }
     if dismissed > 0 {
-        census.departed += dismiss(input, owners);
+        census.departed += dismiss(input, &mut owners);
     }
-    Ok(census)
+    let held = counts;
+    Ok((Found { owners, held }, census))
 }
 
-/// Copies the living owners into `owners` and adds up the load of each worker.
-pub(super) fn weigh(
-    input: &PlanInput,
-    owners: &mut Vec<u32>,
-    loads: &mut Vec<u64>,
-) -> Result<Burden, PlanError> {
+/// The living owners, the load of each worker, and the kinds of owner.
+pub(super) fn weigh(input: &PlanInput) -> Result<(Found<u64>, Burden), PlanError> {
     let mut burden = Burden::default();
     let mut unknown = false;
-    loads.clear();
-    loads.resize(input.workers.len(), 0);
-    owners.clear();
+    let mut loads = vec![0; input.workers.len()];
     if input.previous.is_empty() {
-        owners.resize(input.partitions.len(), NO_OWNER);
         burden.census.unowned = input.partitions.len() as u32;
         burden.unowned = input.partitions.total_weight();
-        return Ok(burden);
+        let owners = vec![NO_OWNER; input.partitions.len()];
+        let held = loads;
+        return Ok((Found { owners, held }, burden));
     }
     let known = input.workers.len() + input.departed.len();
-    owners.extend(input.previous.iter().zip(input.partitions.weights()).map(
-        |(&owner, &weight)| {
-            if let Some(load) = loads.get_mut(owner as usize) {
-                *load += weight;
-                return owner;
+    let pairs = input.previous.iter().zip(input.partitions.weights());
+    let owners = pairs.map(|(&owner, &weight)| {
+        if let Some(load) = loads.get_mut(owner as usize) {
+            *load += weight;
+            return owner;
+        }
+        match owner {
+            NO_OWNER => {
+                burden.census.unowned += 1;
+                burden.unowned += weight;
             }
-            match owner {
-                NO_OWNER => {
-                    burden.census.unowned += 1;
-                    burden.unowned += weight;
-                }
-                _ if (owner as usize) < known => {
-                    burden.census.departed += 1;
-                    burden.departed += weight;
-                }
-                _ => unknown = true,
+            _ if (owner as usize) < known => {
+                burden.census.departed += 1;
+                burden.departed += weight;
             }
-            NO_OWNER
-        },
-    ));
+            _ => unknown = true,
+        }
+        NO_OWNER
+    });
+    let mut owners: Vec<u32> = owners.collect();
     if unknown {
         return Err(unknown_previous(input));
     }
@@ -137,9 +138,10 @@ pub(super) fn weigh(
     }
     if dismissed > 0 {
         burden.departed += dismissed;
-        burden.census.departed += dismiss(input, owners);
+        burden.census.departed += dismiss(input, &mut owners);
     }
-    Ok(burden)
+    let held = loads;
+    Ok((Found { owners, held }, burden))
 }
 
 /// Takes their partitions from workers of capacity 0, which may keep nothing; returns how many.

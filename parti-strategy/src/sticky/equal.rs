@@ -6,62 +6,65 @@
 
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report};
 
-use crate::basis::scratch::Scratch;
-use crate::sticky::census::{self, Census};
-use crate::sticky::homes::{self, Levelling, differences};
+use crate::sticky::census::{self, Census, Found};
+use crate::sticky::homes::{self, differences};
 use crate::sticky::quota::{Quotas, level_down};
 
-/// Reused memory.
-#[derive(Debug, Default)]
-pub(crate) struct Buffers {
-    quotas: Quotas,
-    counts: Vec<u32>,
-    anchored: Vec<u32>,
-    anchors: Vec<(u32, u32)>,
-    dues: Vec<u32>,
-    shed: Vec<u32>,
-    need: Vec<u32>,
-    homes: Vec<u32>,
-    levelling: Levelling,
-}
+/// Partitions that prefer a worker, as (rank, worker).
+type Preferences = Vec<(u32, u32)>;
 
 /// Plans for equal weights.
-pub(super) fn plan(
-    input: &PlanInput,
-    capacity: u64,
-    use_homes: bool,
-    scratch: &mut Scratch,
-    plan: &mut Plan,
-) -> Result<(), PlanError> {
-    let mut buffers = core::mem::take(&mut scratch.equal);
-    let result = buffers.plan(input, capacity, use_homes, scratch, plan);
-    scratch.equal = buffers;
-    result
+pub(super) fn plan(input: &PlanInput, capacity: u64, use_homes: bool) -> Result<Plan, PlanError> {
+    let (workers, partitions) = (input.workers.as_slice(), input.partitions.len() as u32);
+    let (Found { mut owners, held }, census) = census::take(input)?;
+    let quotas = Quotas::new(workers, partitions, capacity);
+    let before = Before {
+        input,
+        capacity,
+        quotas: &quotas,
+        counts: &held,
+        census,
+    };
+    if census.homeless() == 0 && quotas.are_met_by(&held) {
+        return Ok(before.plan(owners, &held, 0, true));
+    }
+    if use_homes && census.unowned == partitions {
+        owners = homes::on_ring(input)?;
+        let dues = homes::level(&quotas, workers.len(), &mut owners);
+        return Ok(before.plan(owners, &dues, 0, true));
+    }
+    let (anchors, anchored) = resolve_anchors(input, &held, &owners);
+    let mut homes = Vec::new();
+    let mut dues = before.dues(&anchored, &[]);
+    // A ring is not free, and it changes nothing unless somebody sheds and anchors do not already
+    // say what.
+    let sheds = held.iter().zip(&dues).any(|(count, due)| count > due);
+    if use_homes && sheds && !quotas.are_met_by(&anchored) {
+        homes = homes::on_ring(input)?;
+        let home_dues = homes::level(&quotas, workers.len(), &mut homes);
+        dues = before.dues(&anchored, &home_dues);
+    }
+    let mut moves = Moves::new(&held, dues);
+    let (voluntary, settled) = moves.apply_budget(&held, input.budget, census);
+    let travellers = voluntary + census.homeless();
+    moves.travel(&mut owners, travellers, anchors, &homes);
+    Ok(before.plan(owners, &moves.dues, voluntary, settled))
 }
 
 /// Plans for workers that are due these numbers of partitions, whatever their capacity.
-pub(crate) fn plan_with_dues(
-    input: &PlanInput,
-    dues: &[u32],
-    scratch: &mut Scratch,
-    plan: &mut Plan,
-) -> Result<(), PlanError> {
-    let buffers = &mut scratch.equal;
-    let census = census::take(input, &mut plan.owners, &mut buffers.counts)?;
-    buffers.homes.clear();
-    buffers.dues.clear();
-    buffers.dues.extend_from_slice(dues);
-    differences(&buffers.counts, dues, &mut buffers.shed, &mut buffers.need);
-    buffers.resolve_anchors(input, &plan.owners);
-    let (voluntary, settled) = buffers.apply_budget(input.budget, census);
-    buffers.travel(&mut plan.owners, voluntary + census.homeless());
+pub(super) fn plan_with_dues(input: &PlanInput, dues: Vec<u32>) -> Result<Plan, PlanError> {
+    let (Found { mut owners, held }, census) = census::take(input)?;
+    let (anchors, _) = resolve_anchors(input, &held, &owners);
+    let mut moves = Moves::new(&held, dues.clone());
+    let (voluntary, settled) = moves.apply_budget(&held, input.budget, census);
+    moves.travel(&mut owners, voluntary + census.homeless(), anchors, &[]);
     let weight = input.partitions.uniform_weight().unwrap_or(1);
     let moved = census.departed + voluntary;
     let missing = dues
         .iter()
-        .zip(&buffers.dues)
+        .zip(&moves.dues)
         .map(|(&due, &has)| u64::from(due.abs_diff(has)));
-    plan.report = Report {
+    let report = Report {
         moved,
         moved_weight: u64::from(moved) * weight,
         forced: census.departed,
@@ -72,125 +75,132 @@ pub(crate) fn plan_with_dues(
         settled,
         ..Report::default()
     };
-    Ok(())
+    let unmet = Vec::new();
+    Ok(Plan {
+        owners,
+        unmet,
+        report,
+    })
 }
 
-impl Buffers {
-    fn plan(
-        &mut self,
-        input: &PlanInput,
-        capacity: u64,
-        use_homes: bool,
-        scratch: &mut Scratch,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
-        let partitions = input.partitions.len() as u32;
-        let census = census::take(input, &mut plan.owners, &mut self.counts)?;
-        self.quotas
-            .set(input.workers.as_slice(), partitions, capacity);
-        if census.homeless() == 0 && self.quotas.are_met_by(&self.counts) {
-            self.dues.clone_from(&self.counts);
-            plan.report = self.report(input, capacity, census, 0, true);
-            return Ok(());
-        }
-        if use_homes && census.unowned == partitions {
-            homes::on_ring(&input.partitions, &input.workers, scratch, &mut plan.owners)?;
-            self.levelling
-                .level(&self.quotas, input.workers.len(), &mut plan.owners);
-            self.dues.clear();
-            self.dues.extend_from_slice(self.levelling.dues());
-            plan.report = self.report(input, capacity, census, 0, true);
-            return Ok(());
-        }
-        self.resolve_anchors(input, &plan.owners);
-        self.homes.clear();
-        self.set_dues();
-        if use_homes && self.has_choice() {
-            homes::on_ring(&input.partitions, &input.workers, scratch, &mut self.homes)?;
-            self.levelling
-                .level(&self.quotas, input.workers.len(), &mut self.homes);
-            self.set_dues();
-        }
-        let (voluntary, settled) = self.apply_budget(input.budget, census);
-        self.travel(&mut plan.owners, voluntary + census.homeless());
-        plan.report = self.report(input, capacity, census, voluntary, settled);
-        Ok(())
-    }
-
-    /// Anchors whose worker lives and does not own the partition, as indices; and how many
-    /// partitions each worker would have if all of them went back.
-    fn resolve_anchors(&mut self, input: &PlanInput, owners: &[u32]) {
-        self.anchored.clone_from(&self.counts);
-        self.anchors.clear();
-        let mut last = None;
-        for (rank, worker) in &input.anchors {
-            let index = match last {
-                Some((known, index)) if known == worker => index,
-                _ => input.workers.index_of(worker),
-            };
-            last = Some((worker, index));
-            let owner = owners[*rank as usize];
-            let Some(index) = index.filter(|&index| index != owner) else {
-                continue;
-            };
-            self.anchored[index as usize] += 1;
-            if owner != NO_OWNER {
-                self.anchored[owner as usize] -= 1;
-            }
-            self.anchors.push((*rank, index));
-        }
-    }
-
-    /// Whether somebody sheds and anchors do not already say what. A ring is not free, and without
-    /// a choice it would change nothing.
-    fn has_choice(&self) -> bool {
-        self.shed.iter().any(|&shed| shed > 0) && !self.quotas.are_met_by(&self.anchored)
-    }
-
-    /// Settles how many partitions each worker is due, and from that who gives and who takes.
-    fn set_dues(&mut self) {
-        let anchored = &self.anchored;
-        let home_dues = if self.homes.is_empty() {
-            &[][..]
-        } else {
-            self.levelling.dues()
+/// Anchors whose worker lives and does not own the partition, as indices; and how many partitions
+/// each worker would have if all of them went back.
+fn resolve_anchors(input: &PlanInput, counts: &[u32], owners: &[u32]) -> (Preferences, Vec<u32>) {
+    let (mut anchors, mut anchored) = (Vec::new(), counts.to_vec());
+    let mut last = None;
+    for (rank, worker) in &input.anchors {
+        let index = match last {
+            Some((known, index)) if known == worker => index,
+            _ => input.workers.index_of(worker),
         };
+        last = Some((worker, index));
+        let owner = owners[*rank as usize];
+        let Some(index) = index.filter(|&index| index != owner) else {
+            continue;
+        };
+        anchored[index as usize] += 1;
+        if owner != NO_OWNER {
+            anchored[owner as usize] -= 1;
+        }
+        anchors.push((*rank, index));
+    }
+    (anchors, anchored)
+}
+
+/// The group before the plan, and what balance is.
+struct Before<'a> {
+    input: &'a PlanInput,
+    capacity: u64,
+    quotas: &'a Quotas,
+    counts: &'a [u32],
+    census: Census,
+}
+
+impl Before<'_> {
+    /// How many partitions each worker is due; `home_dues` is empty if homes do not matter.
+    fn dues(&self, anchored: &[u32], home_dues: &[u32]) -> Vec<u32> {
         let class = |worker: usize, floor: u32| {
             let at_home = home_dues.get(worker).is_some_and(|&due| due > floor);
             2 * u32::from(anchored[worker] <= floor) + u32::from(!at_home)
         };
-        self.quotas.dues(&self.counts, 4, class, &mut self.dues);
-        differences(&self.counts, &self.dues, &mut self.shed, &mut self.need);
+        self.quotas.dues(self.counts, 4, class)
+    }
+
+    /// The plan that gives each worker its due.
+    fn plan(&self, owners: Vec<u32>, dues: &[u32], voluntary: u32, settled: bool) -> Plan {
+        let (input, census) = (self.input, self.census);
+        let weight = input.partitions.uniform_weight().unwrap_or(1);
+        let moved = census.departed + voluntary;
+        let owned = input.partitions.len() as u32 - census.unowned;
+        // A budget leaves more imbalance, for which fewer moves can do.
+        let lower_bound = self.quotas.fewest_moves(self.counts, owned).min(moved);
+        let workers = input.workers.as_slice().iter().zip(dues);
+        let least = workers
+            .filter(|(info, _)| info.capacity > 0)
+            .map(|(_, &due)| due)
+            .min();
+        let report = Report {
+            moved,
+            moved_weight: u64::from(moved) * weight,
+            forced: census.departed,
+            voluntary,
+            lower_bound,
+            moved_weight_bound: u64::from(lower_bound) * weight,
+            max_load: u64::from(dues.iter().copied().max().unwrap_or(0)) * weight,
+            min_load: u64::from(least.unwrap_or(0)) * weight,
+            total_weight: input.partitions.total_weight(),
+            level: input.partitions.total_weight() / self.capacity,
+            giants: 0,
+            violation: self.quotas.violation(dues) * weight,
+            settled,
+            unplaced: 0,
+        };
+        let unmet = Vec::new();
+        Plan {
+            owners,
+            unmet,
+            report,
+        }
+    }
+}
+
+/// Who is due how many partitions, and from that who gives and who takes.
+struct Moves {
+    dues: Vec<u32>,
+    shed: Vec<u32>,
+    need: Vec<u32>,
+}
+
+impl Moves {
+    fn new(counts: &[u32], dues: Vec<u32>) -> Self {
+        let (shed, need) = differences(counts, &dues);
+        Self { dues, shed, need }
     }
 
     /// Caps the voluntary moves; returns how many there are and whether all could be afforded.
-    fn apply_budget(&mut self, budget: Option<u32>, census: Census) -> (u32, bool) {
+    fn apply_budget(&mut self, counts: &[u32], budget: Option<u32>, census: Census) -> (u32, bool) {
         let wanted: u32 = self.shed.iter().sum();
         let voluntary = wanted.min(budget.unwrap_or(u32::MAX));
         if voluntary < wanted {
             level_down(&mut self.shed, voluntary);
             level_down(&mut self.need, voluntary + census.homeless());
             for (worker, due) in self.dues.iter_mut().enumerate() {
-                *due = self.counts[worker] - self.shed[worker] + self.need[worker];
+                *due = counts[worker] - self.shed[worker] + self.need[worker];
             }
         }
         (voluntary, voluntary == wanted)
     }
 
     /// Moves `travellers` partitions from those who shed to those in need.
-    fn travel(&mut self, owners: &mut [u32], travellers: u32) {
+    fn travel(&mut self, owners: &mut [u32], travellers: u32, anchors: Preferences, homes: &[u32]) {
         let mut left = travellers;
-        let anchors = core::mem::take(&mut self.anchors);
-        left -= self.go_directly(owners, anchors.iter().copied(), left);
-        self.anchors = anchors;
-        if left > 0 && !self.homes.is_empty() {
-            let homes = core::mem::take(&mut self.homes);
+        left -= self.go_directly(owners, anchors.into_iter(), left);
+        if left > 0 && !homes.is_empty() {
             left -= self.go_directly(owners, (0_u32..).zip(homes.iter().copied()), left);
             if left > 0 {
                 // Guests leave before residents.
                 self.release(owners, |rank, owner| homes[rank] != owner);
             }
-            self.homes = homes;
         }
         if left > 0 {
             self.release(owners, |_, _| true);
@@ -254,42 +264,6 @@ impl Buffers {
             }
             self.need[taker] -= 1;
             *owner = taker as u32;
-        }
-    }
-
-    fn report(
-        &self,
-        input: &PlanInput,
-        capacity: u64,
-        census: Census,
-        voluntary: u32,
-        settled: bool,
-    ) -> Report {
-        let weight = input.partitions.uniform_weight().unwrap_or(1);
-        let moved = census.departed + voluntary;
-        let owned = input.partitions.len() as u32 - census.unowned;
-        // A budget leaves more imbalance, for which fewer moves can do.
-        let lower_bound = self.quotas.fewest_moves(&self.counts, owned).min(moved);
-        let workers = input.workers.as_slice().iter().zip(&self.dues);
-        let least = workers
-            .filter(|(info, _)| info.capacity > 0)
-            .map(|(_, &due)| due)
-            .min();
-        Report {
-            moved,
-            moved_weight: u64::from(moved) * weight,
-            forced: census.departed,
-            voluntary,
-            lower_bound,
-            moved_weight_bound: u64::from(lower_bound) * weight,
-            max_load: u64::from(self.dues.iter().copied().max().unwrap_or(0)) * weight,
-            min_load: u64::from(least.unwrap_or(0)) * weight,
-            total_weight: input.partitions.total_weight(),
-            level: input.partitions.total_weight() / capacity,
-            giants: 0,
-            violation: self.quotas.violation(&self.dues) * weight,
-            settled,
-            unplaced: 0,
         }
     }
 }

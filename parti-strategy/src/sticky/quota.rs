@@ -7,7 +7,7 @@
 use parti_core::WorkerInfo;
 
 /// The share of each worker, rounded down.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Quotas {
     floors: Vec<u32>,
     fractional: Vec<bool>,
@@ -15,17 +15,19 @@ pub(super) struct Quotas {
 }
 
 impl Quotas {
-    /// Recomputes the shares; `capacity` is the sum of all capacities and not zero.
-    pub(super) fn set(&mut self, workers: &[WorkerInfo], partitions: u32, capacity: u64) {
-        let (floors, fractional) = (&mut self.floors, &mut self.fractional);
-        floors.clear();
-        fractional.clear();
-        for worker in workers {
+    /// The shares of these workers; `capacity` is the sum of all capacities and not zero.
+    pub(super) fn new(workers: &[WorkerInfo], partitions: u32, capacity: u64) -> Self {
+        let share = |worker: &WorkerInfo| {
             let product = u64::from(partitions) * u64::from(worker.capacity);
-            floors.push((product / capacity) as u32);
-            fractional.push(product % capacity != 0);
+            ((product / capacity) as u32, product % capacity != 0)
+        };
+        let (floors, fractional): (Vec<u32>, Vec<bool>) = workers.iter().map(share).unzip();
+        let remainder = partitions - floors.iter().sum::<u32>();
+        Self {
+            floors,
+            fractional,
+            remainder,
         }
-        self.remainder = partitions - floors.iter().sum::<u32>();
     }
 
     /// Whether these loads are balanced.
@@ -64,7 +66,7 @@ impl Quotas {
         owned - kept - self.remainder.min(over.count() as u32)
     }
 
-    /// Writes what each worker is due. The extra ones go to those who could keep one more first,
+    /// What each worker is due. The extra ones go to those who could keep one more first,
     /// which is what makes the moves fewest; among equals, to those with the lower `class`, then to
     /// the lower index.
     pub(super) fn dues(
@@ -72,16 +74,14 @@ impl Quotas {
         counts: &[u32],
         classes: u32,
         class: impl Fn(usize, u32) -> u32,
-        dues: &mut Vec<u32>,
-    ) {
-        dues.clear();
-        dues.extend_from_slice(&self.floors);
+    ) -> Vec<u32> {
+        let mut dues = self.floors.clone();
         let mut left = self.remainder;
         for over in [true, false] {
             for wanted in 0..classes {
                 for worker in 0..dues.len() {
                     if left == 0 {
-                        return;
+                        return dues;
                     }
                     let floor = self.floors[worker];
                     let fits = self.fractional[worker] && (counts[worker] > floor) == over;
@@ -92,6 +92,7 @@ impl Quotas {
                 }
             }
         }
+        dues
     }
 }
 

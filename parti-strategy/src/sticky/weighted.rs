@@ -15,10 +15,9 @@ mod state;
 
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report};
 
-use crate::basis::classes::Emptiest;
-use crate::basis::scratch::Scratch;
+use crate::basis::classes::{Classes, Emptiest};
 use crate::sticky::Settings;
-use crate::sticky::census::{self, Burden};
+use crate::sticky::census::{self, Burden, Found};
 use crate::sticky::homes;
 use bound::Bound;
 use level::{ByWeight, Giants};
@@ -26,7 +25,7 @@ use refine::Refinement;
 use shed::Shedding;
 use state::{Board, Purse, State};
 
-pub(crate) use level::Tolerance;
+pub(super) use level::Tolerance;
 
 /// A plan is improved at most this often before it is committed; the next decision goes on.
 const MAX_ROUNDS: u32 = 8;
@@ -36,9 +35,9 @@ const WIDEST_TRIGGER: u32 = 500;
 /// The narrowest trigger that is chosen by itself.
 const NARROWEST_TRIGGER: u32 = 100;
 
-/// Reused memory.
+/// What the rounds of one planning work with; they share its memory.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers {
+struct Memory {
     board: Board,
     loose: Vec<u32>,
     starving: Vec<bool>,
@@ -66,28 +65,40 @@ pub(super) fn plan(
     input: &PlanInput,
     capacity: u64,
     settings: Settings,
-    scratch: &mut Scratch,
-    plan: &mut Plan,
-) -> Result<(), PlanError> {
-    let mut buffers = core::mem::take(&mut scratch.weighted);
-    let result = buffers.plan(input, capacity, settings, scratch, plan);
-    scratch.weighted = buffers;
-    result
+) -> Result<Plan, PlanError> {
+    let (Found { mut owners, held }, burden) = census::weigh(input)?;
+    let mut memory = Memory::default();
+    memory.board.loads = held;
+    memory.board.classes = Classes::new(input.workers.as_slice());
+    let run = Run {
+        input,
+        capacity,
+        settings,
+    };
+    let outcome = memory.plan(&run, burden, &mut owners)?;
+    let report = memory.report(input, burden, outcome);
+    let unmet = Vec::new();
+    Ok(Plan {
+        owners,
+        unmet,
+        report,
+    })
 }
 
-impl Buffers {
+impl Memory {
     fn plan(
         &mut self,
-        input: &PlanInput,
-        capacity: u64,
-        settings: Settings,
-        scratch: &mut Scratch,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
-        let burden = census::weigh(input, &mut plan.owners, &mut self.board.loads)?;
+        run: &Run<'_>,
+        burden: Burden,
+        owners: &mut Vec<u32>,
+    ) -> Result<Outcome, PlanError> {
+        let Run {
+            input,
+            capacity,
+            settings,
+        } = *run;
         let workers = input.workers.as_slice();
         let (table, partitions) = (&input.partitions, input.partitions.len() as u32);
-        self.board.classes.set(workers);
         let total = table.total_weight();
         self.giants.find(
             table.weights(),
@@ -96,44 +107,32 @@ impl Buffers {
             workers,
             capacity,
         );
-        self.pin_in_place(workers.len(), &plan.owners);
+        self.pin_in_place(workers.len(), owners);
         self.bound
             .remember(&self.board.loads, &self.board.pins, table.weights());
         self.board.purse = Purse::new(input.budget);
-        let run = Run {
-            input,
-            capacity,
-            settings,
-        };
 
         let is_complete = burden.census.homeless() == 0;
         if is_complete && self.loose.is_empty() {
             run.set_bands(self);
-            if self.board.state(input, &mut plan.owners).violation() == 0 {
-                let (violation, settled) = (0, true);
-                let outcome = Outcome {
-                    violation,
+            if self.board.state(input, owners).violation() == 0 {
+                return Ok(Outcome {
+                    violation: 0,
                     purse: self.board.purse,
-                    settled,
-                };
-                plan.report = self.report(input, burden, outcome);
-                return Ok(());
+                    settled: true,
+                });
             }
         }
-        self.homes.clear();
-        self.anchors.clear();
         let is_fresh = burden.census.unowned == partitions;
         if settings.homes && is_fresh {
-            homes::on_ring(table, &input.workers, scratch, &mut plan.owners)?;
-            self.reweigh(table.weights(), &plan.owners);
-            self.pin_in_place(workers.len(), &plan.owners);
+            *owners = homes::on_ring(input)?;
+            self.reweigh(table.weights(), owners);
+            self.pin_in_place(workers.len(), owners);
         } else if settings.homes {
-            homes::on_ring(table, &input.workers, scratch, &mut self.homes)?;
+            self.homes = homes::on_ring(input)?;
         }
         self.resolve_anchors(input);
-        let outcome = run.improve(self, &mut plan.owners, is_complete, is_fresh);
-        plan.report = self.report(input, burden, outcome);
-        Ok(())
+        Ok(run.improve(self, owners, is_complete, is_fresh))
     }
 
     fn pin_in_place(&mut self, workers: usize, owners: &[u32]) {
@@ -224,29 +223,29 @@ impl Run<'_> {
     /// Repeats rounds while the violation shrinks.
     fn improve(
         &self,
-        buffers: &mut Buffers,
+        memory: &mut Memory,
         owners: &mut [u32],
         is_complete: bool,
         is_fresh: bool,
     ) -> Outcome {
         let mut best = None;
         if is_complete {
-            self.set_bands(buffers);
-            best = Some(buffers.board.state(self.input, owners).violation());
+            self.set_bands(memory);
+            best = Some(memory.board.state(self.input, owners).violation());
         }
         let mut settled = false;
         for round in 0..MAX_ROUNDS {
-            buffers.saved.clear();
-            buffers.saved.extend_from_slice(owners);
-            let purse = buffers.board.purse;
-            let violation = self.round(buffers, owners, is_fresh && round == 0);
+            memory.saved.clear();
+            memory.saved.extend_from_slice(owners);
+            let purse = memory.board.purse;
+            let violation = self.round(memory, owners, is_fresh && round == 0);
             if best.is_some_and(|best| violation >= best) {
-                settled = !buffers.board.purse.denied;
-                owners.copy_from_slice(&buffers.saved);
-                buffers.reweigh(self.input.partitions.weights(), owners);
-                buffers.pin_in_place(self.input.workers.len(), owners);
-                self.set_bands(buffers);
-                buffers.board.purse = purse;
+                settled = !memory.board.purse.denied;
+                owners.copy_from_slice(&memory.saved);
+                memory.reweigh(self.input.partitions.weights(), owners);
+                memory.pin_in_place(self.input.workers.len(), owners);
+                self.set_bands(memory);
+                memory.board.purse = purse;
                 break;
             }
             best = Some(violation);
@@ -254,33 +253,33 @@ impl Run<'_> {
                 settled = true;
                 break;
             }
-            buffers.pin_in_place(self.input.workers.len(), owners);
+            memory.pin_in_place(self.input.workers.len(), owners);
         }
         Outcome {
             violation: best.unwrap_or(0),
-            purse: buffers.board.purse,
+            purse: memory.board.purse,
             settled,
         }
     }
 
     /// One pass over all steps; returns the violation that is left.
-    fn round(&self, buffers: &mut Buffers, owners: &mut [u32], is_free: bool) -> u64 {
-        place::pin_loose(&buffers.loose, &mut buffers.board.state(self.input, owners));
-        self.set_bands(buffers);
+    fn round(&self, memory: &mut Memory, owners: &mut [u32], is_free: bool) -> u64 {
+        place::pin_loose(&memory.loose, &mut memory.board.state(self.input, owners));
+        self.set_bands(memory);
         if is_free {
-            buffers.board.bands.act_on_goals();
+            memory.board.bands.act_on_goals();
         }
-        let state = &mut buffers.board.state(self.input, owners);
-        let homes = &buffers.homes;
-        self.send_home(&mut buffers.starving, &buffers.anchors, homes, state);
+        let state = &mut memory.board.state(self.input, owners);
+        let homes = &memory.homes;
+        self.send_home(&mut memory.starving, &memory.anchors, homes, state);
         let unowned = self.unowned(state);
-        buffers.shedding.run(state, unowned);
-        place::place(state, &mut buffers.pool, homes, &mut buffers.emptiest);
+        memory.shedding.run(state, unowned);
+        place::place(state, &mut memory.pool, homes, &mut memory.emptiest);
         if is_free {
-            self.set_bands(buffers);
+            self.set_bands(memory);
         }
-        let state = &mut buffers.board.state(self.input, owners);
-        buffers.refinement.run(state);
+        let state = &mut memory.board.state(self.input, owners);
+        memory.refinement.run(state);
         state.violation()
     }
 
@@ -314,12 +313,12 @@ impl Run<'_> {
     }
 
     /// Computes level and bands for the giants that are pinned now.
-    fn set_bands(&self, buffers: &mut Buffers) {
+    fn set_bands(&self, memory: &mut Memory) {
         let table = &self.input.partitions;
         let (mut weight, mut capacity) = (table.total_weight(), self.capacity);
-        let workers = buffers.board.classes.able().count() as u64;
+        let workers = memory.board.classes.able().count() as u64;
         let mut pinned = 0;
-        let pins = buffers.board.pins.iter().zip(self.input.workers.as_slice());
+        let pins = memory.board.pins.iter().zip(self.input.workers.as_slice());
         for (&rank, info) in pins.filter(|(pin, _)| **pin != state::NO_PIN) {
             weight -= table.weights()[rank as usize];
             capacity -= u64::from(info.capacity);
@@ -333,7 +332,7 @@ impl Run<'_> {
             goal,
             trigger: trigger.unwrap_or(automatic),
         };
-        let Board { classes, bands, .. } = &mut buffers.board;
+        let Board { classes, bands, .. } = &mut memory.board;
         bands.set(classes, weight, capacity.max(1), tolerance);
     }
 }

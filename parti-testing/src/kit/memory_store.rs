@@ -4,18 +4,16 @@
 //! runtime. What always holds: without faults it keeps the contract of the port to the letter, which
 //! the conformance suite checks.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
+use parti_core::kv::{Following, Kv, Limits, revisions};
 use parti_core::{
-    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply,
-    Watch, WatchEvent, WatchScope, Write,
+    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreOp, StoreReply, Watch,
+    WatchEvent, WatchScope, Write,
 };
-
-use crate::kit::kv::{Kv, Limits};
 
 /// A store in memory. Clones are handles of the same store.
 ///
@@ -55,12 +53,11 @@ struct Shared {
     kv: Kv,
     /// Every write of the present history, in order.
     log: Vec<Entry>,
-    /// Whether the bucket was created after a loss.
-    created_again: bool,
-    deleted: bool,
     unavailable: bool,
     failures: VecDeque<InjectedFailure>,
-    watches: Vec<Weak<Mutex<Feed>>>,
+    /// The running watches, by the number each got.
+    watches: BTreeMap<u64, Feed>,
+    watched: u64,
     counts: BTreeMap<OpKind, u64>,
 }
 
@@ -71,12 +68,10 @@ struct InjectedFailure {
     applied: bool,
 }
 
-/// What a watch has still to say.
+/// What a watch has shown, or why it is lost, and who waits for it.
 #[derive(Debug)]
 struct Feed {
-    scope: WatchScope,
-    events: VecDeque<WatchEvent>,
-    lost: Option<String>,
+    following: Result<Following, String>,
     waker: Option<Waker>,
 }
 
@@ -113,7 +108,7 @@ impl MemoryStore {
         self.lock().unavailable = unavailable;
     }
 
-    /// Ends every running watch with [`WatchEvent::Lost`].
+    /// Ends every running watch with [`WatchEvent::Lost`], whatever it had still to say.
     pub fn lose_watches(&self) {
         self.lock().lose_watches("lost on demand");
     }
@@ -121,14 +116,15 @@ impl MemoryStore {
     /// Replaces the bucket by an empty one with another history: revisions begin again.
     pub fn recreate(&self) {
         let mut shared = self.lock();
-        shared.recreate();
+        shared.kv.recreate();
+        shared.log.clear();
         shared.lose_watches("the bucket was created again");
     }
 
     /// Deletes the bucket: every request but [`StoreOp::Create`] fails as `Missing` from now on.
     pub fn delete(&self) {
         let mut shared = self.lock();
-        shared.deleted = true;
+        shared.kv.delete();
         shared.lose_watches("the bucket was deleted");
     }
 
@@ -190,9 +186,7 @@ impl MemoryStore {
     /// How many watches are running.
     #[must_use]
     pub fn watch_count(&self) -> usize {
-        let mut shared = self.lock();
-        shared.watches.retain(|feed| feed.strong_count() > 0);
-        shared.watches.len()
+        self.lock().watches.len()
     }
 
     fn write_by_hand(&self, key: &str, value: Option<Vec<u8>>) -> Revision {
@@ -201,8 +195,9 @@ impl MemoryStore {
             value,
             expect: Expect::Any,
         };
-        match self.lock().commit(&[write]) {
-            Ok(revisions) => revisions.last().copied().unwrap_or(Revision::ZERO),
+        let mut shared = self.lock();
+        match shared.commit(&[write]) {
+            Ok(_) => shared.kv.last_revision(),
             Err(error) => panic!("cannot plant {key:?}: {error}"),
         }
     }
@@ -220,8 +215,10 @@ impl Store for MemoryStore {
     }
 
     async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError> {
-        let feed = self.lock().watch(scope)?;
-        Ok(Box::new(MemoryWatch { feed }))
+        Ok(Box::new(MemoryWatch {
+            number: self.lock().watch(scope)?,
+            store: self.clone(),
+        }))
     }
 }
 
@@ -259,133 +256,95 @@ impl Shared {
 
     fn carry_out(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
         match op {
-            StoreOp::Create => {
-                if self.deleted {
-                    self.recreate();
-                }
-                Ok(StoreReply::Info(self.info()))
+            StoreOp::Commit { writes } => self.commit(writes),
+            StoreOp::Create if self.kv.is_deleted() => {
+                self.log.clear();
+                self.kv.execute(op)
             }
-            _ if self.deleted => {
-                let message = "the bucket was deleted";
-                Err(StoreError::new(StoreErrorKind::Missing, message))
+            StoreOp::Create | StoreOp::Get { .. } | StoreOp::Info | StoreOp::List { .. } => {
+                self.kv.execute(op)
             }
-            StoreOp::Commit { writes } => {
-                let revisions = self.commit(writes)?;
-                Ok(StoreReply::Committed { revisions })
-            }
-            StoreOp::Info => Ok(StoreReply::Info(self.info())),
-            StoreOp::Get { .. } | StoreOp::List { .. } => self.kv.execute(op),
         }
     }
 
-    fn recreate(&mut self) {
-        self.kv.recreate();
-        self.log.clear();
-        (self.created_again, self.deleted) = (true, false);
-    }
-
-    fn info(&self) -> StoreInfo {
-        // One that was created again does not know for how long it has been there, as a real one.
-        let known = !self.created_again;
-        let age = if known { Duration::MAX } else { Duration::ZERO };
-        StoreInfo {
-            age,
-            ..self.kv.info()
-        }
-    }
-
-    fn commit(&mut self, writes: &[Write]) -> Result<Vec<Revision>, StoreError> {
+    fn commit(&mut self, writes: &[Write]) -> Result<StoreReply, StoreError> {
         let applied = self.kv.commit(writes)?;
+        let revisions = revisions(&applied);
         self.log
-            .extend(applied.iter().map(|write| write.entry.clone()));
-        self.watches.retain(|feed| feed.strong_count() > 0);
-        for feed in self.watches.iter().filter_map(Weak::upgrade) {
-            let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner);
-            for write in &applied {
-                feed.push(&write.entry);
-            }
-        }
-        Ok(applied
-            .into_iter()
-            .map(|write| write.entry.revision)
-            .collect())
+            .extend(applied.into_iter().map(|write| write.entry));
+        self.watches.values_mut().for_each(Feed::wake);
+        Ok(StoreReply::Committed { revisions })
     }
 
-    fn watch(&mut self, scope: WatchScope) -> Result<Arc<Mutex<Feed>>, StoreError> {
+    fn watch(&mut self, scope: WatchScope) -> Result<u64, StoreError> {
         if let Some(failure) = self.failure(OpKind::Watch) {
             return Err(StoreError::new(failure.kind, "failed on demand"));
         }
-        if self.deleted {
-            let message = "the bucket was deleted";
-            return Err(StoreError::new(StoreErrorKind::Missing, message));
-        }
-        let present = self.kv.entries().filter(|entry| entry.value.is_some());
-        let present = present.filter(|entry| scope.contains(&entry.key)).cloned();
-        let mut events: VecDeque<_> = present.map(WatchEvent::Entry).collect();
-        events.push_back(WatchEvent::CaughtUp {
-            revision: self.kv.last_revision(),
-        });
-        let feed = Arc::new(Mutex::new(Feed {
-            scope,
-            events,
-            lost: None,
+        let feed = Feed {
+            following: Ok(self.kv.watch(scope)?),
             waker: None,
-        }));
-        self.watches.push(Arc::downgrade(&feed));
-        Ok(feed)
+        };
+        self.watched += 1;
+        self.watches.insert(self.watched, feed);
+        Ok(self.watched)
     }
 
     fn lose_watches(&mut self, reason: &str) {
-        for feed in self.watches.drain(..).filter_map(|feed| feed.upgrade()) {
-            let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner);
-            feed.lost = Some(reason.to_owned());
+        for feed in self.watches.values_mut() {
+            feed.following = Err(reason.to_owned());
             feed.wake();
         }
+    }
+
+    fn poll(&mut self, watch: u64, waker: &Waker) -> Poll<WatchEvent> {
+        let Some(Feed {
+            following,
+            waker: waiting,
+        }) = self.watches.get_mut(&watch)
+        else {
+            return Poll::Pending;
+        };
+        let event = match following {
+            Ok(following) => following.next(&self.kv),
+            Err(reason) => Some(WatchEvent::Lost {
+                reason: reason.clone(),
+            }),
+        };
+        event.map_or_else(
+            || {
+                *waiting = Some(waker.clone());
+                Poll::Pending
+            },
+            Poll::Ready,
+        )
     }
 }
 
 impl Feed {
-    fn push(&mut self, entry: &Entry) {
-        if self.scope.contains(&entry.key) {
-            self.events.push_back(WatchEvent::Entry(entry.clone()));
-            self.wake();
-        }
-    }
-
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-    }
-
-    fn poll(&mut self, waker: &Waker) -> Poll<WatchEvent> {
-        if let Some(event) = self.events.pop_front() {
-            return Poll::Ready(event);
-        }
-        if let Some(reason) = &self.lost {
-            return Poll::Ready(WatchEvent::Lost {
-                reason: reason.clone(),
-            });
-        }
-        self.waker = Some(waker.clone());
-        Poll::Pending
     }
 }
 
 /// A running watch; the store knows it only as long as somebody holds it.
 #[derive(Debug)]
 struct MemoryWatch {
-    feed: Arc<Mutex<Feed>>,
+    store: MemoryStore,
+    number: u64,
 }
 
 #[async_trait]
 impl Watch for MemoryWatch {
     async fn next(&mut self) -> WatchEvent {
-        std::future::poll_fn(|context| {
-            let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-            feed.poll(context.waker())
-        })
-        .await
+        std::future::poll_fn(|context| self.store.lock().poll(self.number, context.waker())).await
+    }
+}
+
+impl Drop for MemoryWatch {
+    fn drop(&mut self) {
+        self.store.lock().watches.remove(&self.number);
     }
 }
 

@@ -13,6 +13,7 @@
 //! alert, and for that alert in `docs/observability/alerts.yaml`.
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use parti_core::callbacks::Pending;
@@ -271,6 +272,26 @@ pub(crate) struct Vitals {
     pub(crate) stopping: bool,
 }
 
+/// The vitals as the observer notes and everybody reads them.
+#[derive(Debug)]
+pub(crate) struct VitalSigns(Mutex<Vitals>);
+
+impl VitalSigns {
+    /// Those of a worker that begins now.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self(Mutex::new(Vitals {
+            turned: now,
+            no_identity: Some(now),
+            ..Vitals::default()
+        }))
+    }
+
+    /// Every change is a single assignment, so a poisoned lock is as good as any.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vitals> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The conditions that hold at this moment.
 pub(crate) fn judge(
     config: &Config,
@@ -355,7 +376,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         let left = status
             .deadline
             .map_or(Duration::ZERO, |deadline| deadline.since(now));
-        let leased = status.honours == Some(Mode::Exclusive);
+        let leased = status.mode.honours == Some(Mode::Exclusive);
         if leased && left.is_zero() {
             found.add(HealthCode::LeaseLost, status.deadline, "no guard is valid");
         } else if leased && left < lease / 3 {
@@ -377,8 +398,8 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         found.add(HealthCode::Degraded, Some(*since), reason.as_str());
     }
     for (name, circuit) in [
-        ("store", &status.store_circuit),
-        ("watch", &status.watch_circuit),
+        ("store", &status.store.circuit),
+        ("watch", &status.store.watch_circuit),
     ] {
         if circuit.state != CircuitState::Closed {
             let detail = format!("the circuit of the {name} is {}", circuit.state);
@@ -391,7 +412,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
     let patience = config.handoff_timeout() + lease;
     let waiting = format!(
         "{} partitions wait for their planned owner",
-        status.unfinished
+        status.group.unfinished
     );
     found.add_after(
         HealthCode::RebalanceStuck,

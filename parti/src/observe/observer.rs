@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parti_core::callbacks::{End, Pending};
+use parti_core::callbacks::{Callback, End, Job, Pending};
 use parti_core::{
     Config, Effect, Event, Grant, Instant, Notice, PartitionKey, RevokeCause, Status,
     StoreErrorKind, Token, Version,
@@ -16,15 +16,12 @@ use parti_core::{
 use tokio::sync::broadcast;
 
 use crate::error::Ended;
-use crate::handler::Callback;
-use crate::observe::health::{HealthCode, judge};
+use crate::observe::health::{HealthCode, VitalSigns, judge};
 use crate::observe::hooks::{AssignedKeys, AssignmentChange, ChangeCause, HookEvent, Keys};
 use crate::observe::instrument::{ByLabel, Gauge, Instruments};
 use crate::observe::log::Log;
 use crate::observe::meter::{self, Meter};
 use crate::observe::subscription::ManagerNotice;
-use crate::shell::callbacks::{Finished, Job};
-use crate::shell::shared::Shared;
 
 /// How often the health is turned into numbers.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +29,7 @@ const HEALTH_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Observer {
     config: Config,
-    shared: Arc<Shared>,
+    vitals: Arc<VitalSigns>,
     pub(crate) meter: Meter,
     log: Log,
     /// Where events for hooks go, if there are hooks.
@@ -62,14 +59,14 @@ impl Observer {
     pub(crate) fn new(
         config: &Config,
         instruments: &Instruments,
-        shared: Arc<Shared>,
+        last: Status,
+        vitals: Arc<VitalSigns>,
         hooks: Option<broadcast::Sender<Arc<HookEvent>>>,
     ) -> Self {
-        let last = shared.status.borrow().clone();
         let codes = HealthCode::ALL.iter().map(|code| code.as_str());
         Self {
             config: config.clone(),
-            shared,
+            vitals,
             meter: Meter::new(instruments, config.mode()),
             log: Log::new(config.group().as_str()),
             hooks,
@@ -97,7 +94,7 @@ impl Observer {
             StoreErrorKind::Unknown | StoreErrorKind::Unavailable | StoreErrorKind::Missing => true,
             StoreErrorKind::Refused | StoreErrorKind::Rejected => false,
         });
-        let mut vitals = self.shared.vitals();
+        let mut vitals = self.vitals.lock();
         let since = vitals.store_failing.take().map_or(now, |(since, _)| since);
         vitals.store_failing = failure.map(|error| (since, error.to_string()));
     }
@@ -157,7 +154,7 @@ impl Observer {
     }
 
     /// A callback begins.
-    pub(crate) fn on_call(&mut self, now: Instant, job: &Job) {
+    pub(crate) fn on_call<G>(&mut self, now: Instant, job: &Job<G>) {
         let (key, callback) = (job.partition().clone(), job.callback());
         self.running.insert((key, callback), now);
         self.meter.on_callback(callback, self.count(callback));
@@ -165,12 +162,12 @@ impl Observer {
     }
 
     /// A callback has ended.
-    pub(crate) fn on_finished(&mut self, now: Instant, finished: &Finished) {
-        let (key, callback) = (finished.job.partition(), finished.job.callback());
+    pub(crate) fn on_finished<G>(&mut self, now: Instant, job: &Job<G>, end: &End) {
+        let (key, callback) = (job.partition(), job.callback());
         let since = self.running.remove(&(key.clone(), callback)).unwrap_or(now);
         let running = self.count(callback);
         self.note_oldest();
-        if finished.end == End::NotBegun {
+        if *end == End::NotBegun {
             self.meter.on_callback(callback, running);
             tracing::warn!(partition = %key, "a callback was not begun: its guard was invalid");
             return;
@@ -180,12 +177,12 @@ impl Observer {
 
     /// A stop was asked for.
     pub(crate) fn on_stop(&self) {
-        self.shared.vitals().stopping = true;
+        self.vitals.lock().stopping = true;
     }
 
     /// What is owned and not processed.
     pub(crate) fn on_pending(&self, pending: Option<Pending>) {
-        let mut vitals = self.shared.vitals();
+        let mut vitals = self.vitals.lock();
         if vitals.pending != pending {
             vitals.pending = pending;
             self.meter.on_pending(pending.map_or(0, |p| p.partitions));
@@ -194,12 +191,12 @@ impl Observer {
 
     /// The driver has turned.
     pub(crate) fn turned(&mut self, now: Instant) {
-        self.shared.vitals().turned = now;
+        self.vitals.lock().turned = now;
         if now.since(self.health_at) < HEALTH_EVERY {
             return;
         }
         self.health_at = now;
-        let vitals = self.shared.vitals().clone();
+        let vitals = self.vitals.lock().clone();
         let health = judge(&self.config, now, None, &self.last, &vitals);
         for (code, gauge) in self.health.iter() {
             let holds = health.conditions.iter().any(|c| c.code.as_str() == code);
@@ -207,11 +204,11 @@ impl Observer {
         }
     }
 
-    /// The driver has ended.
-    pub(crate) fn end(&mut self, now: Instant) {
+    /// The driver has ended in this way.
+    pub(crate) fn end(&mut self, now: Instant, ended: Option<&Ended>) {
         self.meter.end(now, &self.last);
         // Who halted waits for people: what they are to look at stays.
-        let halted = matches!(self.shared.ended(), Some(Ended::HistoryLost(_)));
+        let halted = matches!(ended, Some(Ended::HistoryLost(_)));
         for (code, gauge) in self.health.iter() {
             let holds = halted && code == HealthCode::HistoryLost.as_str();
             gauge.set(f64::from(u8::from(holds)));
@@ -229,19 +226,19 @@ impl Observer {
         let oldest = self.running.iter().min_by_key(|(_, since)| **since);
         let oldest = oldest
             .map(|((key, callback), since)| (*since, format!("{} of {key}", callback.as_str())));
-        self.shared.vitals().oldest_callback = oldest;
+        self.vitals.lock().oldest_callback = oldest;
     }
 
     fn note_vitals(&self, now: Instant, status: &Status) {
-        let mut vitals = self.shared.vitals();
+        let mut vitals = self.vitals.lock();
         let since = |holds: bool, before: Option<Instant>| holds.then(|| before.unwrap_or(now));
         vitals.no_identity = since(status.worker.is_none(), vitals.no_identity);
         vitals.no_leader = since(status.leader.is_none(), vitals.no_leader);
         // A handoff that comes forward is not stuck.
-        let moves =
-            (status.version, status.unfinished) != (self.last.version, self.last.unfinished);
+        let moves = (status.version, status.group.unfinished)
+            != (self.last.version, self.last.group.unfinished);
         let before = vitals.unfinished.filter(|_| !moves);
-        vitals.unfinished = since(status.unfinished > 0, before);
+        vitals.unfinished = since(status.group.unfinished > 0, before);
     }
 
     #[expect(
@@ -249,7 +246,7 @@ impl Observer {
         reason = "the others say nothing of it"
     )]
     fn note_degraded(&self, now: Instant, notice: &Notice) {
-        let mut vitals = self.shared.vitals();
+        let mut vitals = self.vitals.lock();
         match notice {
             Notice::Degraded { reason } => {
                 let since = vitals.degraded.take().map_or(now, |(since, _)| since);
@@ -306,7 +303,10 @@ impl Assignment {
         if self.added.is_empty() && self.removed.is_empty() && !first {
             return None;
         }
-        let generation = status.cause.filter(|_| status.version == status.applied);
+        let generation = status
+            .group
+            .cause
+            .filter(|_| status.version == status.applied);
         Some(AssignmentChange {
             version: status.applied,
             cause: revoked.map_or(ChangeCause::Generation(generation), ChangeCause::Revoked),

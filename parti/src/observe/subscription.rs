@@ -15,8 +15,8 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
-use crate::handler::Callback;
 use crate::observe::instrument::Counter;
+use parti_core::callbacks::Callback;
 
 /// How many notices a slow reader may be behind before it loses some.
 pub(crate) const RING: usize = 1024;

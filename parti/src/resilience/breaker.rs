@@ -14,7 +14,7 @@ use parti_core::{
     Judged, Permit,
 };
 
-use crate::shell::clock::Clock;
+use crate::system::clock::Clock;
 
 /// A change of a [`CircuitBreaker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

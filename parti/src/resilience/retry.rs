@@ -8,7 +8,7 @@ use std::future::Future;
 
 use parti_core::{CallEnd, Judged, RetryPolicy, Rng};
 
-use crate::builder::random;
+use crate::system::random::random;
 
 /// Why something has no result after all its tries.
 #[derive(Clone, Debug, PartialEq, Eq)]

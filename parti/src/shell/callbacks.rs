@@ -10,8 +10,8 @@ use parti_core::callbacks::{Action, Callback, CutReason, End, Limits, Pending, S
 use parti_core::{Event, Grant, Instant, PartitionKey, RevokeCause};
 use tokio::sync::oneshot;
 
+use crate::handler::guard::Guard;
 use crate::observe::subscription::ManagerNotice;
-use crate::shell::guard::Guard;
 
 /// What a callback is about.
 pub(crate) type Job = parti_core::callbacks::Job<Guard>;
@@ -188,8 +188,8 @@ mod tests {
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
-    use crate::shell::clock::Clock;
-    use crate::shell::guard::Lease;
+    use crate::handler::guard::Lease;
+    use crate::system::clock::Clock;
 
     fn guard(token: u64) -> Guard {
         let partition = PartitionKey::new(["p"]).expect("valid key");

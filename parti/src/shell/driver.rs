@@ -17,11 +17,11 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Ended, RequestError, StopFailure};
+use crate::handler::guard::Guard;
 use crate::observe::subscription::ManagerNotice;
 use crate::shell::callbacks::{Callbacks, Finished};
-use crate::shell::guard::Guard;
-use crate::shell::jump::Jumps;
 use crate::shell::shared::{Outcome, Shared};
+use crate::system::jump::Jumps;
 
 mod parts;
 mod tasks;
@@ -201,7 +201,8 @@ impl Driver {
 
     fn finished(&mut self, finished: Finished) {
         let now = self.parts.clock.now();
-        self.parts.observer.on_finished(now, &finished);
+        let Finished { job, end } = &finished;
+        self.parts.observer.on_finished(now, job, end);
         self.callbacks.finish(now, finished);
     }
 
@@ -485,6 +486,8 @@ impl Drop for Driver {
     /// Runs also when the task is aborted or panics: nothing may look alive afterwards.
     fn drop(&mut self) {
         self.shared.fail("it was dropped or panicked");
-        self.parts.observer.end(self.parts.clock.now());
+        let ended = self.shared.ended();
+        let now = self.parts.clock.now();
+        self.parts.observer.end(now, ended.as_ref());
     }
 }

@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
+use crate::handler::guard::Guard;
 use crate::handler::{HandlerError, PartitionHandler};
 use crate::observe::subscription::ManagerNotice;
-use crate::shell::contain::{self, Ran};
 use crate::shell::driver::Input;
-use crate::shell::guard::Guard;
+use crate::system::contain::{self, Ran};
 
 /// The first and the longest pause before a task is begun again. One that ran longer than the longest
 /// begins with the first.

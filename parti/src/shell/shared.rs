@@ -10,11 +10,11 @@ use parti_core::{PartitionKey, Status};
 use tokio::sync::{broadcast, watch};
 
 use crate::error::{Ended, StopFailure};
-use crate::observe::health::Vitals;
+use crate::handler::guard::{Guard, Lease};
+use crate::observe::health::{VitalSigns, Vitals};
 use crate::observe::instrument::Counter;
 use crate::observe::subscription::ManagerNotice;
-use crate::shell::clock::Clock;
-use crate::shell::guard::{Guard, Lease};
+use crate::system::clock::Clock;
 
 /// How a driver ended.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     /// Counts what slow subscriptions lose.
     pub(crate) dropped: Counter,
     holdings: Mutex<BTreeMap<PartitionKey, Guard>>,
-    vitals: Mutex<Vitals>,
+    vitals: Arc<VitalSigns>,
 }
 
 impl Shared {
@@ -55,12 +55,8 @@ impl Shared {
         status: Status,
         notices: &broadcast::Sender<Arc<ManagerNotice>>,
         dropped: Counter,
+        vitals: Arc<VitalSigns>,
     ) -> Self {
-        let vitals = Vitals {
-            turned: clock.now(),
-            no_identity: Some(clock.now()),
-            ..Vitals::default()
-        };
         let lease = Arc::new(Lease::new(clock.clone()));
         Self {
             lease,
@@ -70,13 +66,13 @@ impl Shared {
             clock,
             dropped,
             holdings: Mutex::default(),
-            vitals: Mutex::new(vitals),
+            vitals,
         }
     }
 
-    /// Since when what has been the case. Every change of it is a single assignment.
+    /// Since when what has been the case.
     pub(crate) fn vitals(&self) -> MutexGuard<'_, Vitals> {
-        self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.vitals.lock()
     }
 
     /// The partitions this worker has, by key. A panic elsewhere cannot leave the map half-changed,
@@ -154,7 +150,8 @@ mod tests {
         let status = parti_core::Core::new(config, boot).status();
         let notices = broadcast::Sender::new(1);
         let dropped = meter::dropped(&Instruments::new("g", &[]), "subscription");
-        let shared = Shared::new(clock, status, &notices, dropped);
+        let vitals = Arc::new(VitalSigns::new(clock.now()));
+        let shared = Shared::new(clock, status, &notices, dropped, vitals);
         let guard = |token| {
             let partition = PartitionKey::new(["p"]).expect("valid key");
             let token = Token::new(token);

@@ -18,7 +18,7 @@ use parti_core::{
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use crate::builder::random;
+use crate::system::random::random;
 
 mod access;
 mod error;

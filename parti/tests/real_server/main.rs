@@ -6,10 +6,10 @@
 mod pieces;
 #[path = "../support/recorder.rs"]
 mod recorder;
+mod twins;
 mod vanishing;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use parti::health::HealthCode;
 use parti::nats::async_nats::{self, ConnectOptions};
 use parti::nats::{NatsOptions, NatsStore};
 use parti::sources::{StaticSource, source_fn};
-use parti::{Config, GroupName, Manager, Partition, PartitionKey, StopMode};
+use parti::{Config, GroupName, Manager, Partition, PartitionKey};
 use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use recorder::{Recorder, fast, until};
 
@@ -123,85 +123,6 @@ async fn a_quota_that_is_too_small_is_named_in_the_servers_words_and_owners_keep
     })
     .await;
     never_twice(&handler);
-}
-
-/// Workers connect to the nearest of two servers, a hub and a leaf node with a JetStream of its own: both
-/// groups give everything an owner. Each has to say so, and the one option that repairs it has to work.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_exists_twice_says_so_on_both_sides_until_the_domain_is_named() {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    let port = free.expect("a free port").port();
-    let folder = std::env::temp_dir().join(format!("parti-twice-{}", std::process::id()));
-    let start = |name: &str, rest: &str| {
-        let store = folder.join(name);
-        let lines = format!(
-            "server_name: {name}\njetstream {{ store_dir: {store:?}, domain: {name} }}\n{rest}"
-        );
-        let options = ServerOptions::default().without_jetstream().config(&lines);
-        NatsServer::start(options).unwrap_or_else(|error| panic!("{error}"))
-    };
-    let hub = start(
-        "hub",
-        &format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}"),
-    );
-    let remote = format!("leafnodes {{ remotes: [ {{ url: \"nats://127.0.0.1:{port}\" }} ] }}");
-    let leaf = start("leaf", &remote);
-    let group = GroupName::new("test").expect("valid");
-    let named = || NatsOptions::default().domain("hub");
-    let begin = async |server: &NatsServer, options: NatsOptions, handler: &Recorder| {
-        let source = StaticSource::numbered("p", 8).expect("valid");
-        let builder = Manager::builder(config(1), source, handler.clone());
-        let builder = builder.nats_with(&server.url(), ConnectOptions::new(), options);
-        builder.start().await.expect("starts")
-    };
-    // The leaf node is up as soon as the hub is reached over it.
-    let reach = async {
-        while NatsStore::connect(&leaf.url(), &group, named())
-            .await
-            .is_err()
-        {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, reach)
-        .await
-        .expect("the leaf reaches the hub");
-    let (at_hub, at_leaf) = (Recorder::new("hub"), Recorder::new("leaf"));
-    let first = begin(&hub, NatsOptions::default(), &at_hub).await;
-    let second = begin(&leaf, NatsOptions::default(), &at_leaf).await;
-    for (worker, own, other) in [(&first, "hub", "leaf"), (&second, "leaf", "hub")] {
-        until("it is a condition", PATIENCE, || {
-            let said = detail(worker, HealthCode::StoreUnfit).unwrap_or_default();
-            [own, other]
-                .iter()
-                .all(|domain| said.contains(&format!("{domain:?}")))
-        })
-        .await;
-    }
-    until("both own everything", PATIENCE, || {
-        held(&at_hub).len() == 8 && held(&at_leaf).len() == 8
-    })
-    .await;
-    let before = held(&at_hub);
-    // Told which JetStream to use, the worker at the leaf takes part in the group of the hub.
-    second.stop(StopMode::Handoff).await.expect("stops");
-    let joined = at_hub.beside("joined");
-    let second = begin(&leaf, named(), &joined).await;
-    until("they share", PATIENCE, || {
-        first.assignment().len() == 4 && second.assignment().len() == 4
-    })
-    .await;
-    until("all are owned", PATIENCE, || held(&at_hub).len() == 8).await;
-    let kept = first.assignment();
-    assert!(
-        kept.iter()
-            .all(|guard| before.get(guard.partition()) == Some(&guard.token().get())),
-        "who lived kept what it has now"
-    );
-    never_twice(&at_hub);
-    drop((first, second));
-    // A folder that stays is litter, not an error.
-    drop(std::fs::remove_dir_all(folder));
 }
 
 /// A program gives its own client, with little room for messages, and others write to the bucket:

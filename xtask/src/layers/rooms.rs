@@ -247,9 +247,17 @@ mod tests {
 
     /// The check is worth what its tables cover.
     #[test]
-    fn the_core_has_a_table() {
+    fn every_crate_of_the_product_has_a_table() {
         let page = read(&root().join(PAGE)).expect("the page is there");
-        let named = plans(&page);
-        assert!(named.iter().any(|plan| plan.crate_name == "parti-core"));
+        let mut named: Vec<String> = plans(&page).into_iter().map(|p| p.crate_name).collect();
+        named.sort();
+        let crates = [
+            "parti",
+            "parti-core",
+            "parti-nats",
+            "parti-strategy",
+            "parti-testing",
+        ];
+        assert_eq!(named, crates);
     }
 }

@@ -50,7 +50,7 @@ fn good_files_pass() {
     );
     assert!(
         broken(
-            "parti/src/shell/clock.rs",
+            "parti/src/system/clock.rs",
             "//! A clock.\nlet now = Instant::now();\n"
         )
         .is_empty()

@@ -5,7 +5,6 @@
 
 use parti_core::{PlanInput, WorkerTable};
 
-use crate::basis::scratch::Scratch;
 use crate::hashing::ring::{Point, Ring};
 
 /// The loads while a ring is filled in canonical order.
@@ -22,39 +21,22 @@ pub(super) struct Fill<'a> {
 
 impl<'a> Fill<'a> {
     /// An empty group; `capacity` is the sum of all capacities.
-    pub(super) fn new(
-        input: &'a PlanInput,
-        capacity: u64,
-        per_mille: u32,
-        ring: &'a Ring,
-        scratch: &mut Scratch,
-    ) -> Self {
-        let mut next = core::mem::take(&mut scratch.slots);
-        let mut loads = core::mem::take(&mut scratch.loads);
-        let mut limits = core::mem::take(&mut scratch.limits);
-        next.clear();
-        next.extend(0..ring.points().len() as u32);
-        loads.clear();
-        loads.resize(input.workers.len(), 0);
+    pub(super) fn new(input: &'a PlanInput, capacity: u64, per_mille: u32, ring: &'a Ring) -> Self {
         // Equal weights are limited by count, or the rounding could leave some without room.
         let table = &input.partitions;
         let (amount, unit) = match table.uniform_weight() {
             Some(weight) => (table.len() as u64, weight),
             None => (table.total_weight(), 1),
         };
-        limits.clear();
-        limits.extend(
-            input
-                .workers
-                .as_slice()
-                .iter()
-                .map(|info| limit(amount, info.capacity, capacity, per_mille).saturating_mul(unit)),
-        );
+        let workers = input.workers.as_slice().iter();
+        let limits: Vec<u64> = workers
+            .map(|info| limit(amount, info.capacity, capacity, per_mille).saturating_mul(unit))
+            .collect();
         Self {
             points: ring.points(),
             workers: &input.workers,
-            next,
-            loads,
+            next: (0..ring.points().len() as u32).collect(),
+            loads: vec![0; input.workers.len()],
             largest_limit: limits.iter().copied().max().unwrap_or(0),
             limits,
             lightest: input
@@ -65,11 +47,6 @@ impl<'a> Fill<'a> {
                 .min()
                 .unwrap_or(0),
         }
-    }
-
-    /// Gives the buffers back.
-    pub(super) fn finish(self, scratch: &mut Scratch) {
-        (scratch.slots, scratch.loads, scratch.limits) = (self.next, self.loads, self.limits);
     }
 
     /// Places a partition that hashes to a point; returns its owner.

@@ -11,7 +11,7 @@ use crate::sticky::weighted::level::{Band, Bands};
 /// No giant is pinned to this worker.
 pub(super) const NO_PIN: u32 = u32::MAX;
 
-/// The reused memory of a state.
+/// What a state is made of.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     /// Loads by worker.

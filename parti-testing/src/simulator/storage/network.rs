@@ -12,7 +12,6 @@ use parti_core::{
 
 mod watches;
 
-use crate::kit::kv::Applied;
 use crate::simulator::checks::{AppliedCommit, Fact, Process};
 use crate::simulator::group::node::WatchStage;
 use crate::simulator::group::queue::Item;
@@ -20,6 +19,7 @@ use crate::simulator::group::world::World;
 use crate::simulator::plans::dice::{Purpose, Roll};
 use crate::simulator::plans::plan::{Denial, KeyKind};
 use crate::simulator::storage::store::any_release;
+use parti_core::kv::Applied;
 
 /// A time in which the store serves nobody.
 #[derive(Clone, Copy, Debug)]

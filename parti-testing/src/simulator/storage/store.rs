@@ -7,12 +7,12 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use parti_core::kv::{Applied, Kv, Limits};
 use parti_core::{
     Entry, Epoch, Formats, Instant, Key, Record, Revision, StoreError, StoreInfo, StoreOp,
     StoreReply, WatchScope, Write, wire,
 };
 
-use crate::kit::kv::{Applied, Kv, Limits};
 use crate::simulator::checks::{Stored, Value, Written};
 use crate::simulator::plans::plan::Loss;
 use crate::simulator::storage::split::Split;
@@ -27,9 +27,6 @@ pub(in crate::simulator) struct SimStore {
     began: Instant,
     /// The most bytes of a value, while nothing limits it further.
     usual_value: usize,
-    /// Whether the bucket was created during the run; the first one always was there.
-    created_again: bool,
-    deleted: bool,
     /// What was written up to here was wiped.
     wiped: Revision,
     /// Keys that were removed without a trace, with the last write that went with them.
@@ -116,7 +113,7 @@ impl SimStore {
 
     fn lose_history(&mut self, now: Instant, loss: Loss, kept: Revision) {
         match loss {
-            Loss::Delete => self.deleted = true,
+            Loss::Delete => self.kv.delete(),
             Loss::Recreate => self.create(now),
             Loss::Wipe => {
                 self.kv.wipe();
@@ -154,13 +151,13 @@ impl SimStore {
         self.log.clear();
         self.by_key.clear();
         self.vanished.clear();
-        (self.began, self.created_again, self.deleted) = (now, true, false);
+        self.began = now;
         self.wiped = Revision::ZERO;
     }
 
     /// Creates the bucket if there is none. Whether there was none.
     pub(in crate::simulator) fn ensure(&mut self, now: Instant) -> bool {
-        let missing = self.deleted;
+        let missing = self.kv.is_deleted();
         if missing {
             self.create(now);
         }
@@ -168,7 +165,7 @@ impl SimStore {
     }
 
     pub(in crate::simulator) const fn is_deleted(&self) -> bool {
-        self.deleted
+        self.kv.is_deleted()
     }
 
     pub(in crate::simulator) const fn began(&self) -> Instant {
@@ -176,13 +173,7 @@ impl SimStore {
     }
 
     pub(in crate::simulator) fn info(&self) -> StoreInfo {
-        // One that was created again does not know for how long it has been there, as a real one.
-        let known = !self.created_again;
-        let age = if known { Duration::MAX } else { Duration::ZERO };
-        StoreInfo {
-            age,
-            ..self.kv.info()
-        }
+        self.kv.info()
     }
 
     /// Answers a read as of a revision.

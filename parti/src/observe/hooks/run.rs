@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{HookEvent, Hooks};
 use crate::observe::instrument::Counter;
-use crate::shell::contain::{self, Ran};
+use crate::system::contain::{self, Ran};
 
 /// How long a call may take, and what is counted.
 #[derive(Debug)]

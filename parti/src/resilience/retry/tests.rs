@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::resilience::breaker::{CallError, CircuitBreaker};
-use crate::shell::clock::Clock;
+use crate::system::clock::Clock;
 
 fn policy() -> RetryPolicy {
     let policy = RetryPolicy::builder().jitter(Jitter::None).build();

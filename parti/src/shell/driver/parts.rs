@@ -7,7 +7,7 @@ use parti_core::{AssignmentStrategy, Config, PartitionSource, Store};
 
 use crate::handler::PartitionHandler;
 use crate::observe::observer::Observer;
-use crate::shell::clock::Clock;
+use crate::system::clock::Clock;
 
 /// What a driver works with; all of it is the user's choice.
 pub(crate) struct Parts {

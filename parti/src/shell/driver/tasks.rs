@@ -20,8 +20,8 @@ use super::Input;
 use crate::handler::PartitionHandler;
 use crate::observe::meter::{Operation, StoreMeter};
 use crate::shell::callbacks::{Call, Finished, Job};
-use crate::shell::clock::Clock;
-use crate::shell::contain::{Ran, answer, run};
+use crate::system::clock::Clock;
+use crate::system::contain::{Ran, answer, run};
 
 /// The least time between two announcements of a source, so that one whose `changed` returns at
 /// once costs little.

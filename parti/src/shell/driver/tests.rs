@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parti_core::{Config, PartitionKey, Preset, RevokeCause, StopMode};
 
+use crate::handler::guard::Guard;
 use crate::handler::{HandlerError, PartitionHandler};
 use crate::manager::Manager;
-use crate::shell::clock::Clock;
-use crate::shell::guard::Guard;
 use crate::sources::StaticSource;
+use crate::system::clock::Clock;
 
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<(usize, Vec<RevokeCause>)>>);

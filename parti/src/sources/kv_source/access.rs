@@ -16,7 +16,7 @@ use parti_core::{
 use tokio::time::{sleep, timeout};
 
 use super::{KvSourceError, checked, jittered};
-use crate::builder::random;
+use crate::system::random::random;
 
 /// How long one answer of the store is waited for.
 const REQUEST_MAX: Duration = Duration::from_secs(10);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use parti_core::{Grant, Instant, PartitionKey, Token};
 use tokio::sync::Notify;
 
-use crate::shell::clock::Clock;
-use crate::shell::validity::{self, Deadline, Phase, Progress};
+use crate::handler::validity::{self, Deadline, Phase, Progress};
+use crate::system::clock::Clock;
 
 #[cfg(test)]
 mod interleavings;

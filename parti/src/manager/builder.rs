@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parti_core::callbacks::Limits;
 use parti_core::{AssignmentStrategy, Boot, Config, Core, PartitionSource, Store};
@@ -12,16 +12,18 @@ use tracing::{Instrument as _, Span};
 use crate::error::LaunchError;
 use crate::handler::PartitionHandler;
 use crate::manager::Manager;
+use crate::observe::health::VitalSigns;
 use crate::observe::hooks::{self, HookEvent, Hooks};
 use crate::observe::instrument::Instruments;
 use crate::observe::meter;
 use crate::observe::observer::Observer;
 use crate::observe::subscription::{ManagerNotice, RING, Subscription};
-use crate::shell::clock::Clock;
 use crate::shell::driver::{Driver, INBOX, Parts};
 use crate::shell::partition_tasks::{PartitionTasks, Work};
 use crate::shell::shared::Shared;
 use crate::stores::local_store::LocalStore;
+use crate::system::clock::Clock;
+use crate::system::random::{random, wall_ms};
 
 /// How long a hook may take unless set.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -231,13 +233,21 @@ impl ManagerBuilder {
         let notices = self.notices;
         let dropped = meter::dropped(&instruments, "subscription");
         let clock = self.clock.clone();
-        let shared = Arc::new(Shared::new(clock, core.status(), &notices, dropped));
+        let vitals = Arc::new(VitalSigns::new(clock.now()));
+        let status = core.status();
+        let shared = Shared::new(
+            clock,
+            status.clone(),
+            &notices,
+            dropped,
+            Arc::clone(&vitals),
+        );
+        let shared = Arc::new(shared);
         let hooks = self
             .hooks
             .map(|hooks| watch(hooks, self.hook_timeout, &instruments, &span));
         let config = &self.config;
-        let observer =
-            span.in_scope(|| Observer::new(config, &instruments, Arc::clone(&shared), hooks));
+        let observer = span.in_scope(|| Observer::new(config, &instruments, status, vitals, hooks));
         let (sender, inbox) = mpsc::channel(INBOX);
         let handler = match self.handling {
             Handling::Handler(handler) => handler,
@@ -299,23 +309,6 @@ fn boot(clock: &Clock, strategy: &dyn AssignmentStrategy) -> Boot {
         seed: random(),
         strategy: strategy.id(),
         software: concat!("parti/", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
-}
-
-fn wall_ms() -> u64 {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-    wall.map_or(0, |wall| {
-        u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
-    })
-}
-
-/// A seed no other process has. Where the system has no randomness to give, the time and the
-/// process ID have to do.
-pub(crate) fn random() -> u128 {
-    let mut bytes = [0; 16];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => u128::from_le_bytes(bytes),
-        Err(_) => (u128::from(wall_ms()) << 64) | u128::from(std::process::id()),
     }
 }
 

@@ -9,8 +9,8 @@ use std::cmp::{Ordering, Reverse};
 
 use parti_core::{NO_OWNER, PlanInput, Report};
 
-use crate::eligibility::classes::Class;
 use crate::sticky::Settings;
+use crate::sticky::eligibility::classes::Class;
 
 /// The trigger when none is set, in thousandths of the level.
 const TRIGGER: u32 = 100;

@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 
 use parti_core::PlanInput;
 
-use crate::eligibility::classes::Class;
+use crate::sticky::eligibility::classes::Class;
 
 /// Precision of costs in proportion to capacity.
 const SCALE: i128 = 1 << 16;

@@ -15,7 +15,7 @@ use core::time::Duration;
 use parti_core::{PartitionKey, WorkerInfo};
 use xxhash_rust::xxh3::xxh3_64;
 
-pub(crate) use plan::plan;
+pub(super) use plan::plan;
 
 /// As many rules as there are bits in a mask.
 pub(crate) const MAX_RULES: usize = 64;

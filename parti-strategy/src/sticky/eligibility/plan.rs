@@ -9,23 +9,19 @@ use std::sync::Arc;
 
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report, WorkerInfo, WorkerTable};
 
-use crate::basis::scratch::Scratch;
-use crate::eligibility::classes::{Class, sort};
-use crate::eligibility::{Eligibility, flow, local};
-use crate::sticky::Settings;
+use crate::sticky::eligibility::classes::{Class, sort};
+use crate::sticky::eligibility::{Eligibility, flow, local};
+use crate::sticky::{Settings, equal, plan_unruled};
 
 /// Plans under rules.
-pub(crate) fn plan(
+pub(in crate::sticky) fn plan(
     rules: &Eligibility,
     input: &PlanInput,
     settings: Settings,
-    scratch: &mut Scratch,
-    plan: &mut Plan,
-) -> Result<(), PlanError> {
+) -> Result<Plan, PlanError> {
     crate::basis::input::check_owners(input)?;
     let sorted = sort(rules, input)?;
-    plan.owners.clear();
-    plan.owners.resize(input.partitions.len(), NO_OWNER);
+    let mut owners = vec![NO_OWNER; input.partitions.len()];
     let mut sum = Report {
         settled: true,
         ..Report::default()
@@ -34,29 +30,28 @@ pub(crate) fn plan(
         match &classes[..] {
             [class] => {
                 let sub = restrict(input, class, left(input.budget, &sum))?;
-                let mut own = Plan::default();
-                crate::sticky::plan_unruled(&sub, settings, scratch, &mut own)?;
-                adopt(class, own, plan, &mut sum);
+                adopt(class, plan_unruled(&sub, settings)?, &mut owners, &mut sum);
             }
             several if input.partitions.uniform_weight().is_some() => {
                 for (class, dues) in several.iter().zip(flow::dues(input, several)) {
                     let sub = restrict(input, class, left(input.budget, &sum))?;
-                    let mut own = Plan::default();
-                    crate::sticky::plan_with_dues(&sub, &dues, scratch, &mut own)?;
-                    adopt(class, own, plan, &mut sum);
+                    let own = equal::plan_with_dues(&sub, dues)?;
+                    adopt(class, own, &mut owners, &mut sum);
                 }
             }
             several => {
                 let budget = left(input.budget, &sum);
-                let report = local::plan(input, several, settings, budget, &mut plan.owners);
+                let report = local::plan(input, several, settings, budget, &mut owners);
                 add(&mut sum, report);
             }
         }
     }
-    plan.unmet = sorted.unmet;
-    finish(input, &plan.owners, &mut sum, scratch);
-    plan.report = sum;
-    Ok(())
+    finish(input, &owners, &mut sum);
+    Ok(Plan {
+        owners,
+        unmet: sorted.unmet,
+        report: sum,
+    })
 }
 
 fn left(budget: Option<u32>, sum: &Report) -> Option<u32> {
@@ -93,9 +88,9 @@ fn restrict(input: &PlanInput, class: &Class, budget: Option<u32>) -> Result<Pla
     })
 }
 
-fn adopt(class: &Class, own: Plan, plan: &mut Plan, sum: &mut Report) {
+fn adopt(class: &Class, own: Plan, owners: &mut [u32], sum: &mut Report) {
     for (&rank, owner) in class.ranks.iter().zip(own.owners) {
-        plan.owners[rank as usize] = owner;
+        owners[rank as usize] = owner;
     }
     add(sum, own.report);
 }
@@ -113,11 +108,9 @@ fn add(sum: &mut Report, own: Report) {
 }
 
 /// What concerns the group as a whole.
-fn finish(input: &PlanInput, owners: &[u32], sum: &mut Report, scratch: &mut Scratch) {
+fn finish(input: &PlanInput, owners: &[u32], sum: &mut Report) {
     let workers = input.workers.as_slice();
-    let loads = &mut scratch.loads;
-    loads.clear();
-    loads.resize(workers.len(), 0);
+    let mut loads = vec![0; workers.len()];
     for (&owner, &weight) in owners.iter().zip(input.partitions.weights()) {
         match loads.get_mut(owner as usize) {
             Some(load) => *load += weight,

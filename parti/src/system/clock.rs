@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parti_core::Instant;
 
-use crate::shell::jump::Sample;
+use crate::system::jump::Sample;
 
 /// A monotonic clock with an origin. Clones share the origin.
 #[derive(Clone, Debug)]

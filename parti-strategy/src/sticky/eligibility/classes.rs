@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use parti_core::{ParkReason, PlanError, PlanInput, Unmet};
 
-use crate::eligibility::{Eligibility, MAX_RULES};
+use crate::sticky::eligibility::{Eligibility, MAX_RULES};
 
 /// Partitions that the same workers may own.
 #[derive(Clone, Debug, Default)]

@@ -1,15 +1,21 @@
-//! The store as a pure value: what a key-value store with conditional commits does, without time,
-//! faults or tasks.
+//! **The one specification of the store port**, as a pure value: what a key-value store with
+//! conditional commits does, without time, faults or tasks.
 //!
-//! The in-memory store and the simulator are both built on it, so that there is one
-//! specification. What always holds: a commit happens whole or not at all, and every write gets a
-//! revision larger than all before it.
+//! Every store in memory wraps it: the one of a single process, the one for tests, and the simulator's.
+//! What always holds: a commit happens whole or not at all, every write gets a revision larger than all
+//! before it, and a watch shows the last write of each key in the order of revisions.
 
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
-use std::collections::BTreeMap;
 
-use parti_core::{
-    Entry, Expect, Revision, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
+use crate::model::id::Revision;
+use crate::ports::store::{
+    Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, WatchEvent,
+    WatchScope, Write,
 };
 
 /// One applied write, as the history keeps it.
@@ -46,8 +52,13 @@ impl Default for Limits {
 pub struct Kv {
     created: u64,
     limits: Limits,
+    /// For how long it has certainly existed.
+    age: Duration,
+    deleted: bool,
     last: Revision,
     entries: BTreeMap<String, Entry>,
+    /// The key last written at each revision that is still the last of its key.
+    by_revision: BTreeMap<Revision, String>,
 }
 
 impl Default for Kv {
@@ -63,32 +74,52 @@ impl Kv {
         Self {
             created,
             limits,
+            age: Duration::MAX,
+            deleted: false,
             last: Revision::ZERO,
             entries: BTreeMap::new(),
+            by_revision: BTreeMap::new(),
         }
     }
 
-    /// Begins another history: nothing was ever written, and it was created later.
+    /// Deletes the bucket: every request but [`StoreOp::Create`] fails as `Missing` from now on.
+    pub const fn delete(&mut self) {
+        self.deleted = true;
+    }
+
+    /// Whether the bucket is deleted and was not created again.
+    #[must_use]
+    pub const fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// Begins another history: nothing was ever written, it was created later, and it does not know for
+    /// how long it has been there, as a real one.
     pub fn recreate(&mut self) {
         *self = Self::new(self.created + 1, self.limits);
+        self.age = Duration::ZERO;
     }
 
     /// Loses every key without a trace; revisions go on.
     pub fn wipe(&mut self) {
         self.entries.clear();
+        self.by_revision.clear();
     }
 
     /// Loses a key without a trace: no revision says so. What it held.
     pub fn vanish(&mut self, key: &str) -> Option<Entry> {
-        self.entries.remove(key)
+        let gone = self.entries.remove(key)?;
+        self.by_revision.remove(&gone.revision);
+        Some(gone)
     }
 
     /// Loses every write but these, which are all up to a revision, in their order.
     pub fn roll_back<'a>(&mut self, log: impl IntoIterator<Item = &'a Entry>) {
-        (self.last, self.entries) = (Revision::ZERO, BTreeMap::new());
+        self.wipe();
+        self.last = Revision::ZERO;
         for entry in log {
             self.last = entry.revision;
-            self.entries.insert(entry.key.clone(), entry.clone());
+            self.put(entry);
         }
     }
 
@@ -119,7 +150,7 @@ impl Kv {
     pub fn info(&self) -> StoreInfo {
         StoreInfo {
             created: self.created,
-            age: Duration::MAX,
+            age: self.age,
             last_revision: self.last,
             version: "in-memory".to_owned(),
             max_batch: self.limits.max_batch,
@@ -132,15 +163,20 @@ impl Kv {
     ///
     /// # Errors
     /// `Refused` when an expectation of a commit does not hold, `Rejected` when the request is
-    /// malformed or over a limit. Nothing is written then.
+    /// malformed or over a limit, `Missing` when the bucket is deleted. Nothing is written then.
     pub fn execute(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
+        if self.deleted && *op == StoreOp::Create {
+            self.recreate();
+        }
+        self.check_presence()?;
         match op {
             StoreOp::Get { key } => Ok(StoreReply::Entry(self.entries.get(key).cloned())),
             StoreOp::List { prefix } => Ok(self.list(prefix)),
             StoreOp::Commit { writes } => {
                 let applied = self.commit(writes)?;
-                let revisions = applied.iter().map(|a| a.entry.revision).collect();
-                Ok(StoreReply::Committed { revisions })
+                Ok(StoreReply::Committed {
+                    revisions: revisions(&applied),
+                })
             }
             StoreOp::Info | StoreOp::Create => Ok(StoreReply::Info(self.info())),
         }
@@ -167,6 +203,7 @@ impl Kv {
     /// # Errors
     /// As [`Kv::execute`].
     pub fn commit(&mut self, writes: &[Write]) -> Result<Vec<Applied>, StoreError> {
+        self.check_presence()?;
         self.check(writes)?;
         let applied = writes.iter().map(|write| {
             self.last = self.last.next();
@@ -175,26 +212,49 @@ impl Kv {
                 revision: self.last,
                 value: write.value.clone(),
             };
-            // Nearly every write replaces one: its key and its buffers are there already.
-            let previous = match self.entries.get_mut(&write.key) {
-                Some(present) => {
-                    let previous = present.revision;
-                    present.revision = entry.revision;
-                    present.value.clone_from(&entry.value);
-                    previous
-                }
-                None => {
-                    self.entries.insert(write.key.clone(), entry.clone());
-                    Revision::ZERO
-                }
-            };
             Applied {
+                previous: self.put(&entry),
                 entry,
-                previous,
                 expect: write.expect,
             }
         });
         Ok(applied.collect())
+    }
+
+    /// Puts an entry in place; the revision of the one it replaces.
+    fn put(&mut self, entry: &Entry) -> Revision {
+        // Nearly every write replaces one: its key and its buffers are there already.
+        let Some(present) = self.entries.get_mut(&entry.key) else {
+            self.entries.insert(entry.key.clone(), entry.clone());
+            self.by_revision.insert(entry.revision, entry.key.clone());
+            return Revision::ZERO;
+        };
+        let previous = present.revision;
+        present.revision = entry.revision;
+        present.value.clone_from(&entry.value);
+        let key = self.by_revision.remove(&previous);
+        let key = key.unwrap_or_else(|| entry.key.clone());
+        self.by_revision.insert(entry.revision, key);
+        previous
+    }
+
+    /// Begins to watch a scope.
+    ///
+    /// # Errors
+    /// `Missing` when the bucket is deleted.
+    pub fn watch(&self, scope: WatchScope) -> Result<Following, StoreError> {
+        self.check_presence()?;
+        Ok(Following {
+            scope,
+            began: self.last,
+            shown: Revision::ZERO,
+            caught_up: false,
+        })
+    }
+
+    fn check_presence(&self) -> Result<(), StoreError> {
+        let missing = || StoreError::new(StoreErrorKind::Missing, "the bucket was deleted");
+        (!self.deleted).then_some(()).ok_or_else(missing)
     }
 
     fn check(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -249,6 +309,41 @@ impl Kv {
     }
 }
 
+/// The revisions of applied writes, in their order.
+#[must_use]
+pub fn revisions(applied: &[Applied]) -> Vec<Revision> {
+    applied.iter().map(|write| write.entry.revision).collect()
+}
+
+/// A watch of a bucket: what it has shown of it so far. It skips what was replaced meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Following {
+    scope: WatchScope,
+    began: Revision,
+    shown: Revision,
+    caught_up: bool,
+}
+
+impl Following {
+    /// The next event that is there already.
+    pub fn next(&mut self, kv: &Kv) -> Option<WatchEvent> {
+        let newer = kv.by_revision.range(self.shown.next()..);
+        let mut newer = newer.filter_map(|(_, key)| kv.entries.get(key));
+        // What was deleted before the watch began was never shown.
+        let entry = newer.find(|entry| {
+            let is_new = entry.value.is_some() || entry.revision > self.began;
+            is_new && self.scope.contains(&entry.key)
+        });
+        if let Some(entry) = entry {
+            self.shown = entry.revision;
+            return Some(WatchEvent::Entry(entry.clone()));
+        }
+        self.shown = kv.last;
+        let is_first = !core::mem::replace(&mut self.caught_up, true);
+        is_first.then_some(WatchEvent::CaughtUp { revision: kv.last })
+    }
+}
+
 /// Whether a store must accept the key: non-empty, of `A-Z a-z 0-9 _ - .`, no empty part.
 #[must_use]
 pub fn is_valid_key(key: &str) -> bool {
@@ -263,6 +358,7 @@ pub fn is_valid_key(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn write(key: &str, value: Option<&[u8]>, expect: Expect) -> Write {
         Write {
@@ -318,5 +414,56 @@ mod tests {
         };
         let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
         assert_eq!((keys, last_revision.get()), (vec!["w.b"], 5));
+    }
+
+    fn keys(watch: &mut Following, kv: &Kv) -> Vec<(String, bool)> {
+        let events = core::iter::from_fn(|| watch.next(kv));
+        let entries = events.filter_map(|event| match event {
+            WatchEvent::Entry(entry) => Some((entry.key, entry.value.is_some())),
+            WatchEvent::CaughtUp { .. } | WatchEvent::Lost { .. } => None,
+        });
+        entries.collect()
+    }
+
+    /// A deletion that a watch keeps to itself leaves its reader with what is gone; one of what it
+    /// never showed would be noise.
+    #[test]
+    fn a_watch_shows_the_last_write_of_each_key_and_deletions_of_what_it_showed() {
+        let mut kv = Kv::default();
+        for key in ["a", "b", "gone"] {
+            kv.commit(&[write(key, Some(b"1"), Expect::Absent)])
+                .expect("applies");
+        }
+        kv.commit(&[write("gone", None, Expect::Any)])
+            .expect("applies");
+        let mut watch = kv.watch(WatchScope::All).expect("there");
+        assert!(matches!(watch.next(&kv), Some(WatchEvent::Entry(a)) if a.key == "a"));
+        kv.commit(&[write("a", None, Expect::Any)])
+            .expect("applies");
+        kv.commit(&[write("b", Some(b"2"), Expect::Any)])
+            .expect("applies");
+        kv.commit(&[write("b", Some(b"3"), Expect::Any)])
+            .expect("applies");
+        let shown = keys(&mut watch, &kv);
+        assert_eq!(shown, [("a".to_owned(), false), ("b".to_owned(), true)]);
+        assert_eq!(watch.next(&kv), None);
+    }
+
+    /// A store that writes into a bucket that is gone would bring it back with half its records.
+    #[test]
+    fn a_deleted_bucket_does_nothing_until_it_is_created_and_then_is_another() {
+        let mut kv = Kv::default();
+        kv.commit(&[write("a", Some(b"1"), Expect::Absent)])
+            .expect("applies");
+        kv.delete();
+        let put = [write("b", Some(b"1"), Expect::Any)];
+        let error = kv.commit(&put).expect_err("missing");
+        assert_eq!(error.kind, StoreErrorKind::Missing);
+        assert!(kv.execute(&StoreOp::Info).is_err() && kv.watch(WatchScope::All).is_err());
+        let before = kv.info();
+        kv.execute(&StoreOp::Create).expect("created");
+        let after = kv.info();
+        assert!(after.created != before.created && after.age == Duration::ZERO);
+        assert_eq!((after.last_revision, kv.entry("a")), (Revision::ZERO, None));
     }
 }

@@ -1,0 +1,303 @@
+//! The bucket beside the stream that keeps the cursors, and the plan of each group.
+//!
+//! It is separate from the coordination's bucket, which may be created again: a cursor that is lost
+//! with it would have its partition begin again. What always holds: nothing in the bucket expires, is
+//! evicted or can be purged; a deleted cursor leaves a mark, and a deleted bucket is missed by the
+//! stream, whose metadata says when it was created.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::consume::condition::Condition;
+use crate::consume::cursor::{Cursor, Found};
+use crate::consume::stream::{Source, mismatch};
+use crate::consume::take_over::StartAt;
+use crate::consume::wire::{ConsumeError, NOTHING, Wire, Wrote, fault};
+use crate::wire::message::marks_deletion;
+use crate::wire::outcome::code;
+
+/// The entry of the stream's metadata that says when its bucket of cursors was created.
+const WITNESS: &str = "parti.cursors";
+/// How often a plan is tried to be written against others that do the same.
+const TRIES: usize = 5;
+
+/// The cursors of one group on one stream.
+#[derive(Clone, Debug)]
+pub struct Cursors {
+    wire: Wire,
+    bucket: String,
+    group: String,
+    start: u64,
+}
+
+/// What all workers of a group must agree on, written once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Plan {
+    format: u32,
+    /// The filter of all partitions, which is the layout's identity.
+    subjects: String,
+    partitions: u32,
+    /// The position at which partitions without a cursor begin.
+    start: u64,
+}
+
+impl Cursors {
+    /// Opens the bucket, creating it for the first group of the stream, and agrees with the group's
+    /// other workers where partitions begin.
+    ///
+    /// # Errors
+    /// [`ConsumeError`]: [`Condition::CursorMissing`] when the stream had cursors that are not there.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future may leave an empty bucket; opening again is safe. Bounded by the wire's limit
+    /// for each request; a group that begins needs nine at most.
+    pub async fn open(source: &Source, group: &str, start: StartAt) -> Result<Self, ConsumeError> {
+        if group.is_empty() || !group.bytes().all(is_name_byte) {
+            let wanted = "letters, digits, '-' and '_'";
+            return Err(mismatch("the group's name", group, wanted));
+        }
+        let wire = source.wire().clone();
+        let bucket = format!("parti_cursors_{}", source.name());
+        // The witness first: it is written after the bucket is there.
+        let witness = source.mark(WITNESS).await?;
+        let created = open_bucket(&wire, &bucket, witness.as_deref(), source.name()).await?;
+        if witness.is_none() {
+            source.set_mark(WITNESS, &created).await?;
+        }
+        let mut cursors = Self {
+            wire,
+            bucket,
+            group: group.to_owned(),
+            start: 0,
+        };
+        cursors.start = cursors.agree(source, start).await?;
+        Ok(cursors)
+    }
+
+    /// The position at which partitions without a cursor begin.
+    #[must_use]
+    pub const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The bucket's name.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    fn subject(&self, key: &str) -> String {
+        format!("$KV.{}.{}.{key}", self.bucket, self.group)
+    }
+
+    fn stream(&self) -> String {
+        format!("KV_{}", self.bucket)
+    }
+
+    async fn agree(&self, source: &Source, start: StartAt) -> Result<u64, ConsumeError> {
+        let layout = source.layout();
+        let subject = self.subject("plan");
+        for _ in 0..TRIES {
+            if let Some((_, bytes)) = self.read("plan").await? {
+                let there: Plan = serde_json::from_slice(&bytes.unwrap_or_default())
+                    .map_err(|error| unreadable(&subject, &error.to_string()))?;
+                let (found, wanted) = (there.partitions, layout.partitions());
+                if found != wanted {
+                    let what = "the group's number of partitions";
+                    return Err(mismatch(what, &found.to_string(), &wanted.to_string()));
+                }
+                if there.subjects != layout.all() {
+                    let what = "the group's subjects";
+                    return Err(mismatch(what, &there.subjects, &layout.all()));
+                }
+                return Ok(there.start);
+            }
+            let plan = Plan {
+                format: 1,
+                subjects: layout.all(),
+                partitions: layout.partitions(),
+                start: source.position_of(start).await?,
+            };
+            let bytes = serde_json::to_vec(&plan).unwrap_or_default();
+            // Read again whatever came of it: another worker may have been first.
+            self.wire.write(&subject, bytes, 0).await?;
+        }
+        Err(ConsumeError::Unavailable {
+            what: format!("agreeing on {subject}"),
+            reason: format!("not stored after {TRIES} tries"),
+        })
+    }
+
+    /// Reads the cursor of a partition from the leader of the bucket.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when there is no answer.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing. Bounded by the wire's limit.
+    pub async fn load(&self, partition: u32) -> Result<Found, ConsumeError> {
+        let found = match self.read(&partition.to_string()).await? {
+            None => Found::Never,
+            Some((revision, None)) => Found::Deleted { revision },
+            Some((revision, Some(bytes))) => match Cursor::decode(&bytes) {
+                Ok(cursor) => Found::Cursor { revision, cursor },
+                Err(reason) => Found::Unreadable { reason },
+            },
+        };
+        Ok(found)
+    }
+
+    /// Writes the cursor of a partition if it still has that revision; zero: if it never had one.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when the write can never succeed as it is.
+    ///
+    /// # Cancellation safety
+    /// When the future is dropped the outcome is unknown. Bounded by the wire's limit.
+    pub async fn store(
+        &self,
+        partition: u32,
+        cursor: &Cursor,
+        expected: u64,
+    ) -> Result<Wrote, ConsumeError> {
+        let subject = self.subject(&partition.to_string());
+        self.wire.write(&subject, cursor.encode(), expected).await
+    }
+
+    /// The revision and bytes of a key; no bytes when it was deleted.
+    async fn read(&self, key: &str) -> Result<Option<(u64, Option<Vec<u8>>)>, ConsumeError> {
+        let subject = self.subject(key);
+        let last = self.wire.last(&self.stream(), &subject).await;
+        let last = last.map_err(|failure| {
+            if failure.is_code(code::STREAM_NOT_FOUND) {
+                let evidence = format!("the bucket {} is gone", self.bucket);
+                return Condition::CursorMissing { evidence }.into();
+            }
+            fault("reading", &subject, &failure)
+        })?;
+        let Some((revision, message)) = last else {
+            return Ok(None);
+        };
+        if is_deletion(&message) {
+            return Ok(Some((revision, None)));
+        }
+        let text = message["data"].as_str().unwrap_or_default();
+        let bytes = STANDARD.decode(text);
+        let bytes = bytes.map_err(|error| unreadable(&subject, &error.to_string()))?;
+        Ok(Some((revision, Some(bytes))))
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+fn unreadable(subject: &str, reason: &str) -> ConsumeError {
+    let reason = format!("{subject}: {reason}");
+    Condition::CursorUnreadable { reason }.into()
+}
+
+/// Whether the stored headers say that the key is gone.
+fn is_deletion(message: &Value) -> bool {
+    let headers = message["hdrs"].as_str().unwrap_or_default();
+    let headers = STANDARD.decode(headers).unwrap_or_default();
+    let headers = String::from_utf8_lossy(&headers);
+    headers.lines().any(|line| {
+        let pair = line.split_once(':');
+        pair.is_some_and(|(name, value)| marks_deletion(name.trim(), value.trim()))
+    })
+}
+
+/// The bucket's creation time, after it was created or found fit.
+async fn open_bucket(
+    wire: &Wire,
+    bucket: &str,
+    witness: Option<&str>,
+    stream: &str,
+) -> Result<String, ConsumeError> {
+    let name = format!("KV_{bucket}");
+    let there = wire.call(&format!("STREAM.INFO.{name}"), &NOTHING).await;
+    let info = match there {
+        Ok(info) => info,
+        Err(failure) if !failure.is_code(code::STREAM_NOT_FOUND) => {
+            return Err(fault("asking for the bucket", bucket, &failure));
+        }
+        Err(_) => {
+            if let Some(created) = witness {
+                return Err(missing(bucket, created, "it is not there"));
+            }
+            let replicas = replicas(wire, stream).await?;
+            let made = wire
+                .call(
+                    &format!("STREAM.CREATE.{name}"),
+                    &settings(bucket, replicas),
+                )
+                .await;
+            made.map_err(|failure| fault("creating the bucket", bucket, &failure))?
+        }
+    };
+    let created = info["created"].as_str().unwrap_or_default();
+    if let Some(witness) = witness.filter(|witness| *witness != created) {
+        let reason = format!("this one was created at {created}");
+        return Err(missing(bucket, witness, &reason));
+    }
+    check(&info["config"])?;
+    Ok(created.to_owned())
+}
+
+fn missing(bucket: &str, created: &str, reason: &str) -> ConsumeError {
+    let evidence = format!(
+        "the stream's metadata says that {bucket} was created at {created}, and {reason}; restore \
+         it, or remove {WITNESS} from the metadata to begin again"
+    );
+    Condition::CursorMissing { evidence }.into()
+}
+
+async fn replicas(wire: &Wire, stream: &str) -> Result<u64, ConsumeError> {
+    let info = wire.call(&format!("STREAM.INFO.{stream}"), &NOTHING).await;
+    let info = info.map_err(|failure| fault("asking for the stream", stream, &failure))?;
+    Ok(info["config"]["num_replicas"].as_u64().unwrap_or(1))
+}
+
+/// As a bucket of the usual kind, so that the usual tools show it.
+fn settings(bucket: &str, replicas: u64) -> Value {
+    json!({
+        "name": format!("KV_{bucket}"),
+        "subjects": [format!("$KV.{bucket}.>")],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_msg_size": -1,
+        "max_consumers": -1,
+        "allow_direct": true,
+        "deny_delete": true,
+        "deny_purge": true,
+    })
+}
+
+/// A bucket in which a cursor can vanish without a mark is refused.
+fn check(config: &Value) -> Result<(), ConsumeError> {
+    let needed = [
+        ("deny_delete", json!(true)),
+        ("deny_purge", json!(true)),
+        ("discard", json!("new")),
+        ("max_msgs_per_subject", json!(1)),
+    ];
+    let unlimited = ["max_msgs", "max_bytes", "max_age"].map(|name| (name, json!("unlimited")));
+    for (name, wanted) in needed.into_iter().chain(unlimited) {
+        let found = &config[name];
+        let is_unlimited = found.as_i64().unwrap_or_default() <= 0;
+        if *found != wanted && !(wanted == "unlimited" && is_unlimited) {
+            let what = format!("{name} of the bucket of cursors");
+            return Err(mismatch(&what, &found.to_string(), &wanted.to_string()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! How a group's consumption is put together.
+
+use std::future::Future;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use parti_nats::async_nats::jetstream::Context;
+use parti_nats::consume::stream::Subjects;
+use parti_nats::consume::{
+    CommitRules, ConsumeError, Cursors, OnOvertaken, OnRecreated, Retention, Source, StartAt, Wire,
+};
+
+use crate::handler::HandlerError;
+use crate::jetstream::message::PartitionMessage;
+use crate::jetstream::partitioned::Partitioned;
+use crate::jetstream::settings::{
+    OnMessage, OnPoison, Settings, default_bounds, default_commit, default_retries,
+};
+use crate::sources::StaticSource;
+
+/// How long a request to the server may take unless set.
+const REQUEST: Duration = Duration::from_secs(2);
+
+/// Collects what a [`Partitioned`] needs; begun by [`Partitioned::builder`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct PartitionedBuilder {
+    context: Context,
+    stream: String,
+    partitions: u32,
+    subjects: Subjects,
+    start: StartAt,
+    request_timeout: Duration,
+    settings: Settings,
+}
+
+impl PartitionedBuilder {
+    pub(super) fn new(context: Context, stream: &str) -> Self {
+        let nothing: OnMessage = Arc::new(|_| {
+            std::future::ready(Err(HandlerError::new("on_message was not set"))).boxed()
+        });
+        let settings = Settings {
+            group: stream.to_owned(),
+            commit: default_commit(),
+            retries: default_retries(),
+            bounds: default_bounds(),
+            recreated: OnRecreated::default(),
+            overtaken: OnOvertaken::default(),
+            on_message: nothing,
+        };
+        Self {
+            context,
+            stream: stream.to_owned(),
+            partitions: 0,
+            subjects: Subjects::Transformed,
+            start: StartAt::All,
+            request_timeout: REQUEST,
+            settings,
+        }
+    }
+
+    /// Whose cursors these are, as a rule the name of the coordinated group: two groups of different names
+    /// each get every message. The name of the stream if not set.
+    pub fn group(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.settings.group);
+        self
+    }
+
+    /// How many partitions there are. It must be what the stream's transform has, and stays what it is
+    /// for the life of the group.
+    pub const fn partitions(mut self, partitions: u32) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Gives the stream a subject transform of this source, such as `orders.*`, if it has none: its first
+    /// wildcard is the key, and [`destination`](super::destination) says how messages are stored. One that
+    /// is there and does not match is refused.
+    pub fn transform(mut self, source: &str) -> Self {
+        let source = source.to_owned();
+        self.subjects = Subjects::Transform { source };
+        self
+    }
+
+    /// Takes subjects that publishers make: `<prefix>.<partition>.<anything>`, see
+    /// [`Layout`](super::Layout).
+    pub fn numbered(mut self, prefix: &str) -> Self {
+        let prefix = prefix.to_owned();
+        self.subjects = Subjects::Numbered { prefix };
+        self
+    }
+
+    /// What is done with each message. It is handled when this answers `Ok`; an error, or a panic, is tried
+    /// again. The messages of a partition come one after another, partitions beside each other.
+    pub fn on_message<H, F>(mut self, handler: H) -> Self
+    where
+        H: Fn(PartitionMessage) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        self.settings.on_message = Arc::new(move |message| handler(message).boxed());
+        self
+    }
+
+    /// Where the group begins in a stream that it has never consumed; default
+    /// [`StartAt::All`](super::StartAt::All). It is turned into a sequence once, by the first worker.
+    pub const fn start_at(mut self, start: StartAt) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// How often a message is tried before it counts as poison, at least once; default 10.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.settings.retries.attempts = attempts.max(1);
+        self
+    }
+
+    /// The pause after a first failure, which doubles, and the longest; default 100 ms and 30 s.
+    pub const fn retry_pauses(mut self, first: Duration, longest: Duration) -> Self {
+        self.settings.retries.first_pause = first;
+        self.settings.retries.longest_pause = longest;
+        self
+    }
+
+    /// What becomes of a message that failed as often as it may; default [`OnPoison::Stop`].
+    pub fn on_poison(mut self, policy: OnPoison) -> Self {
+        self.settings.retries.then = policy;
+        self
+    }
+
+    /// How often positions are written: after so many messages of a partition (at least one), or when the
+    /// oldest that is not written is as old as this; default 1000 and 200 ms. So much is handled again after
+    /// a crash.
+    pub fn commit(mut self, every: u64, within: Duration) -> Self {
+        let every = NonZeroU64::new(every).unwrap_or(NonZeroU64::MIN);
+        self.settings.commit = CommitRules { every, within };
+        self
+    }
+
+    /// How many messages of one partition, and of all, may wait in memory; default 4096 and 16 384.
+    pub fn max_waiting(mut self, partition: u64, all: u64) -> Self {
+        self.settings.bounds.partition = partition.max(1);
+        self.settings.bounds.messages = all.max(1);
+        self
+    }
+
+    /// With how many bytes waiting no more is asked for; default 64 MB. What was asked for before still
+    /// comes.
+    pub fn max_waiting_bytes(mut self, bytes: u64) -> Self {
+        self.settings.bounds.bytes = bytes.max(1);
+        self
+    }
+
+    /// What to do when the stream was deleted and created again; default
+    /// [`OnRecreated::Stop`](super::OnRecreated::Stop).
+    pub const fn on_recreated(mut self, policy: OnRecreated) -> Self {
+        self.settings.recreated = policy;
+        self
+    }
+
+    /// What to do when retention or a purge removed messages that were not handled; default
+    /// [`OnOvertaken::GoOn`](super::OnOvertaken::GoOn).
+    pub const fn on_overtaken(mut self, policy: OnOvertaken) -> Self {
+        self.settings.overtaken = policy;
+        self
+    }
+
+    /// How long a request to the server may take; default 2 s.
+    pub const fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = limit;
+        self
+    }
+
+    /// Looks at the stream, and opens the cursors, which are created with the first group.
+    ///
+    /// # Errors
+    /// [`ConsumeError`]; with both values where the stream, or the group's earlier plan, is other than
+    /// asked for. A stream whose retention is not by limits is refused.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future may leave the bucket of the cursors; building again is safe. Bounded by the
+    /// request time-out for each of at most twelve requests.
+    pub async fn build(self) -> Result<Partitioned, ConsumeError> {
+        let wire = Wire::new(self.context, self.request_timeout);
+        let source = Source::open(wire, &self.stream, self.partitions, &self.subjects).await?;
+        if source.retention() != Retention::Limits {
+            return Err(ConsumeError::Mismatch {
+                what: "the stream's retention".to_owned(),
+                found: format!("{:?}", source.retention()),
+                wanted: format!("{:?}", Retention::Limits),
+            });
+        }
+        let cursors = Cursors::open(&source, &self.settings.group, self.start).await?;
+        let list = StaticSource::numbered(&self.stream, self.partitions);
+        let list = list.map_err(|error| ConsumeError::Mismatch {
+            what: "the stream's name".to_owned(),
+            found: error.to_string(),
+            wanted: "a name for partitions".to_owned(),
+        })?;
+        Ok(Partitioned::new(source, cursors, self.settings, list))
+    }
+}

@@ -1,0 +1,143 @@
+//! What stands between a reader and the lane of a partition: the queue, how much is in it, and how far
+//! was delivered.
+//!
+//! It is separate because both sides and the hub look at it. What always holds: one reader feeds it at
+//! a time; a message is counted before `passed` covers it, so that an empty queue means that everything
+//! up to there was handled.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use parti_nats::consume::{Condition, Delivery};
+use tokio::sync::{Notify, mpsc};
+
+/// The messages of all partitions that wait in memory, and how many may.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    pub(super) messages: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    /// Something was handled, or a feed has room again.
+    pub(super) room: Notify,
+}
+
+/// One partition's feed.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) partition: u32,
+    /// When the stream of its positions was created.
+    pub(super) created: String,
+    queue: mpsc::UnboundedSender<Vec<Delivery>>,
+    budget: Arc<Budget>,
+    delivered: AtomicU64,
+    passed: AtomicU64,
+    waiting: AtomicU64,
+    overflowed: AtomicBool,
+    stopped: Mutex<Option<Condition>>,
+    pub(super) changed: Notify,
+}
+
+impl Feed {
+    /// A feed that goes on after a position.
+    pub(super) fn new(
+        partition: u32,
+        created: String,
+        position: u64,
+        budget: Arc<Budget>,
+        queue: mpsc::UnboundedSender<Vec<Delivery>>,
+    ) -> Self {
+        Self {
+            partition,
+            created,
+            queue,
+            budget,
+            delivered: AtomicU64::new(position),
+            passed: AtomicU64::new(position),
+            waiting: AtomicU64::new(0),
+            overflowed: AtomicBool::new(false),
+            stopped: Mutex::new(None),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The last sequence that was put into the queue, or beyond which nothing of the partition was.
+    pub(super) fn delivered(&self) -> u64 {
+        let passed = self.passed.load(Ordering::Acquire);
+        self.delivered.load(Ordering::Acquire).max(passed)
+    }
+
+    /// How many messages wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Whether it had to leave a shared reader because its queue was full.
+    pub(super) fn overflowed(&self) -> bool {
+        self.overflowed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_overflowed(&self, overflowed: bool) {
+        self.overflowed.store(overflowed, Ordering::Release);
+    }
+
+    /// Up to where everything was handled, when nothing waits.
+    pub(super) fn idle_position(&self) -> Option<u64> {
+        let passed = self.passed.load(Ordering::Acquire);
+        (self.waiting() == 0).then_some(passed)
+    }
+
+    /// Puts messages into the queue, in order and later than all before.
+    pub(super) fn put(&self, messages: Vec<Delivery>) {
+        let Some(last) = messages.last() else { return };
+        let (last, count, bytes) = (last.sequence, len(&messages), weight(&messages));
+        self.waiting.fetch_add(count, Ordering::AcqRel);
+        self.budget.messages.fetch_add(count, Ordering::AcqRel);
+        self.budget.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.delivered.store(last, Ordering::Release);
+        if let Err(unread) = self.queue.send(messages) {
+            self.forgot(&unread.0);
+        }
+    }
+
+    /// The reader has read the stream up to here.
+    pub(super) fn pass(&self, sequence: u64) {
+        self.passed.fetch_max(sequence, Ordering::AcqRel);
+    }
+
+    /// Messages have left the queue and were handled.
+    pub(super) fn took(&self, messages: &[Delivery]) {
+        self.waiting.fetch_sub(len(messages), Ordering::AcqRel);
+        self.forgot(messages);
+    }
+
+    /// Messages have left the queue and were not handled here: they are waited for in this feed for ever,
+    /// so that it never looks as if they had been.
+    pub(super) fn forgot(&self, messages: &[Delivery]) {
+        let (count, bytes) = (len(messages), weight(messages));
+        self.budget.messages.fetch_sub(count, Ordering::AcqRel);
+        self.budget.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.budget.room.notify_waiters();
+    }
+
+    /// The partition must not be consumed any more.
+    pub(super) fn stop(&self, condition: Condition) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(condition);
+        self.changed.notify_one();
+    }
+
+    /// Why it must not.
+    pub(super) fn stopped(&self) -> Option<Condition> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.clone()
+    }
+}
+
+fn len(messages: &[Delivery]) -> u64 {
+    messages.len() as u64
+}
+
+fn weight(messages: &[Delivery]) -> u64 {
+    let bytes = messages
+        .iter()
+        .map(|delivery| delivery.message.length as u64);
+    bytes.sum()
+}

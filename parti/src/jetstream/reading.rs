@@ -1,0 +1,129 @@
+//! One reader at work: it asks for as much as there is room for, and puts what comes into the queues.
+//!
+//! It is separate from the hub because it runs by itself. What always holds: what does not fit a queue is
+//! left in the stream, and nothing later of that partition is put into it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parti_nats::consume::{Delivery, Layout, Reader, ReaderEnd, Step};
+use tokio::sync::Notify;
+
+use crate::jetstream::feed::{Budget, Feed};
+use crate::jetstream::settings::Bounds;
+
+/// How many messages one pull asks for.
+const PULL: u64 = 1_000;
+/// How many are asked for ahead.
+const AHEAD: u64 = 4_000;
+/// How many are taken from the client at once.
+const CHUNK: usize = 512;
+
+/// A reader with the feeds it fills.
+pub(super) struct Reading {
+    pub(super) reader: Reader,
+    pub(super) layout: Layout,
+    /// By partition.
+    pub(super) feeds: BTreeMap<u32, Arc<Feed>>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) bounds: Bounds,
+    pub(super) stop: Arc<Notify>,
+    /// Tells the hub that a queue is full.
+    pub(super) full: Arc<Notify>,
+}
+
+impl Reading {
+    /// Reads until it is stopped or the reader ends.
+    pub(super) async fn run(mut self) -> Option<ReaderEnd> {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let (stop, budget) = (Arc::clone(&self.stop), Arc::clone(&self.budget));
+        let end = loop {
+            let room = budget.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if let Err(end) = self.ask().await {
+                break Some(end);
+            }
+            let step = tokio::select! {
+                biased;
+                () = stop.notified() => break None,
+                step = self.reader.next(CHUNK, &mut chunk) => step,
+                () = room, if self.reader.outstanding() < PULL => continue,
+            };
+            self.route(&mut chunk);
+            match step {
+                Ok(Step::Messages | Step::Idle) => {}
+                Err(end) => break Some(end),
+            }
+        };
+        self.reader.delete().await;
+        end
+    }
+
+    /// Pulls if few are under way and there is room for more.
+    async fn ask(&mut self) -> Result<(), ReaderEnd> {
+        let outstanding = self.reader.outstanding();
+        let room = self.room().saturating_sub(outstanding);
+        let batch = room.min(AHEAD.saturating_sub(outstanding)).min(PULL);
+        let alone = self.feeds.len() == 1;
+        // Many small pulls cost more than they bring; a partition alone may have little room.
+        let least = if alone {
+            (self.bounds.partition / 4).min(PULL)
+        } else {
+            PULL / 2
+        };
+        if outstanding >= AHEAD || batch < least.clamp(1, self.bounds.messages) {
+            return Ok(());
+        }
+        self.reader.pull(batch).await
+    }
+
+    fn room(&self) -> u64 {
+        let waiting = self.budget.messages.load(Ordering::Acquire);
+        if self.budget.bytes.load(Ordering::Acquire) >= self.bounds.bytes {
+            return 0;
+        }
+        let room = self.bounds.messages.saturating_sub(waiting);
+        match self.feeds.values().next() {
+            Some(feed) if self.feeds.len() == 1 => {
+                room.min(self.bounds.partition.saturating_sub(feed.waiting()))
+            }
+            _ => room,
+        }
+    }
+
+    fn route(&self, chunk: &mut Vec<Delivery>) {
+        let Some(last) = chunk.last().map(|delivery| delivery.sequence) else {
+            return;
+        };
+        let mut sorted: BTreeMap<u32, Vec<Delivery>> = BTreeMap::new();
+        for delivery in chunk.drain(..) {
+            let partition = self.layout.partition(&delivery.message.subject);
+            if let Some(partition) = partition {
+                sorted.entry(partition).or_default().push(delivery);
+            }
+        }
+        for (partition, mut messages) in sorted {
+            let Some(feed) = self.feeds.get(&partition) else {
+                continue;
+            };
+            let delivered = feed.delivered();
+            messages.retain(|message| message.sequence > delivered);
+            let free = self.bounds.partition.saturating_sub(feed.waiting());
+            let free = usize::try_from(free).unwrap_or(usize::MAX);
+            if feed.overflowed() && self.feeds.len() > 1 {
+                continue;
+            }
+            if messages.len() > free {
+                messages.truncate(free);
+                feed.set_overflowed(true);
+                self.full.notify_one();
+            }
+            feed.put(messages);
+        }
+        for feed in self.feeds.values().filter(|feed| !feed.overflowed()) {
+            feed.pass(last);
+        }
+    }
+}

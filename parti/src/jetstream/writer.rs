@@ -1,0 +1,157 @@
+//! The cursor of one lane on its way to the server: one write at a time, read again when its outcome is
+//! not known.
+//!
+//! It is separate because writes go on while a message is handled. What always holds: what is decided is
+//! decided by [`Progress`]; here it is only sent.
+
+use std::future::pending;
+use std::time::Duration;
+
+use parti_nats::consume::{
+    Condition, ConsumeError, Cursor, Cursors, Found, Hold, Next, Progress, Wrote,
+};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// The pause before a cursor is read again when there was no answer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What came of a write.
+enum Answer {
+    Wrote(Wrote),
+    Read(Found),
+    Failed(Condition),
+}
+
+pub(super) struct Writer {
+    cursors: Cursors,
+    partition: u32,
+    progress: Progress,
+    begun: Instant,
+    /// One at most; it ends with the writer.
+    writing: JoinSet<Answer>,
+}
+
+impl Writer {
+    pub(super) fn new(cursors: Cursors, partition: u32, progress: Progress) -> Self {
+        Self {
+            cursors,
+            partition,
+            progress,
+            begun: Instant::now(),
+            writing: JoinSet::new(),
+        }
+    }
+
+    /// A message was handled; a write begins if it is time.
+    pub(super) fn handled(&mut self, sequence: u64) {
+        let now = self.begun.elapsed();
+        self.progress.handled(now, sequence);
+        if self.progress.is_due(now) {
+            self.write(Hold::Held);
+        }
+    }
+
+    /// There is nothing to handle up to here.
+    pub(super) fn passed(&mut self, sequence: u64) {
+        self.progress.passed(sequence);
+    }
+
+    /// Writes what there is to write, if no write is under way.
+    pub(super) fn write(&mut self, hold: Hold) {
+        if let Some((cursor, expected)) = self.progress.begin(hold) {
+            let (cursors, partition) = (self.cursors.clone(), self.partition);
+            self.writing
+                .spawn(send(cursors, partition, cursor, expected));
+        }
+    }
+
+    /// Waits until there is a reason to stop, and writes meanwhile.
+    pub(super) async fn run(&mut self) -> Condition {
+        loop {
+            if let Err(condition) = self.step().await {
+                return condition;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Condition> {
+        let due = self.progress.deadline().map(|due| self.begun + due);
+        let is_writing = !self.writing.is_empty();
+        tokio::select! {
+            biased;
+            answer = self.writing.join_next(), if is_writing => match answer {
+                Some(Ok(answer)) => self.take(answer),
+                // Its task panicked or was aborted: nothing is known.
+                Some(Err(_)) | None => Ok(()),
+            },
+            () = until(due) => {
+                self.write(Hold::Held);
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&mut self, answer: Answer) -> Result<(), Condition> {
+        let now = self.begun.elapsed();
+        let next = match answer {
+            Answer::Wrote(wrote) => self.progress.answered(wrote),
+            Answer::Read(found) => self.progress.read(now, found),
+            Answer::Failed(condition) => Next::Stop(condition),
+        };
+        match next {
+            // An unknown outcome is read by the task that had it.
+            Next::GoOn | Next::Read => Ok(()),
+            Next::Stop(condition) => Err(condition),
+        }
+    }
+
+    /// Ends with everything written that was handled, or after the limit.
+    pub(super) async fn finish(mut self, hold: Hold, limit: Duration) -> Result<(), Condition> {
+        let all = async {
+            while !self.writing.is_empty() {
+                self.step().await?;
+            }
+            self.write(hold);
+            while !self.writing.is_empty() {
+                self.step().await?;
+            }
+            Ok(())
+        };
+        timeout(limit, all).await.unwrap_or(Ok(()))
+    }
+}
+
+async fn send(cursors: Cursors, partition: u32, cursor: Cursor, expected: u64) -> Answer {
+    match cursors.store(partition, &cursor, expected).await {
+        Ok(stored @ Wrote::Stored { .. }) => return Answer::Wrote(stored),
+        Ok(Wrote::Refused | Wrote::Unknown) | Err(ConsumeError::Unavailable { .. }) => {}
+        Err(error) => return failed(error),
+    }
+    loop {
+        match cursors.load(partition).await {
+            Ok(found) => return Answer::Read(found),
+            Err(ConsumeError::Unavailable { what, reason }) => {
+                tracing::debug!(partition, what, reason, "the cursor could not be read");
+            }
+            Err(error) => return failed(error),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+fn failed(error: ConsumeError) -> Answer {
+    let reason = error.to_string();
+    let what = "writing the cursor".to_owned();
+    if let ConsumeError::Condition(condition) = error {
+        return Answer::Failed(condition);
+    }
+    Answer::Failed(Condition::Refused { what, reason })
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}

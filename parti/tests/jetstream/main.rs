@@ -1,0 +1,7 @@
+//! Groups that consume streams of a real server by partition.
+
+mod conditions;
+mod faults;
+mod flow;
+mod moves;
+mod support;
