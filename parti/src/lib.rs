@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod directory;
 mod error;
 mod handler;
 #[cfg(feature = "jetstream")]
