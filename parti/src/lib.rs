@@ -21,7 +21,6 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
-pub mod directory;
 mod error;
 mod handler;
 #[cfg(feature = "jetstream")]
@@ -41,6 +40,7 @@ pub use handler::guard::Guard;
 pub use handler::{HandlerError, PartitionHandler};
 pub use manager::Manager;
 pub use manager::builder::ManagerBuilder;
+pub use observe::directory;
 pub use observe::metrics;
 #[cfg(feature = "prometheus")]
 pub use observe::prometheus;

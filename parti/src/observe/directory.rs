@@ -107,7 +107,8 @@ impl Directory {
     /// Why the store could not be opened; nothing is left behind.
     ///
     /// # Cancellation safety
-    /// Dropping the future leaves nothing behind. Bounded as `NatsStore::connect`.
+    /// Dropping the future leaves at most the (empty) bucket behind. It is bounded by the limits of
+    /// `NatsStore::connect`.
     #[cfg(feature = "nats")]
     pub async fn nats(
         url: &str,
