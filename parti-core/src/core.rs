@@ -10,9 +10,7 @@ use crate::io::boot::Boot;
 use crate::io::effect::{Effect, Wake, WakeReason};
 use crate::io::event::{Event, OpId, OpOwner, StopMode};
 use crate::io::notice::Notice;
-use crate::io::status::Status;
 use crate::link::cx::Env;
-use crate::model::id::{Term, Version};
 use crate::model::state::State;
 use crate::model::time::Instant;
 use crate::planted::Planted;
@@ -133,58 +131,6 @@ impl Core {
             | Phase::Quarantined(_)
             | Phase::Ending { .. }
             | Phase::Stopped => None,
-        }
-    }
-
-    /// Where the core stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let member = match &self.phase {
-            Phase::Member(member) => Some(member),
-            Phase::Idle
-            | Phase::Claiming(_)
-            | Phase::Quarantined(_)
-            | Phase::Ending { .. }
-            | Phase::Stopped => None,
-        };
-        let head = member.and_then(|member| member.head());
-        let (store_circuit, watch_circuit) = self.env.link.circuits();
-        let (watch_successes, watch_failures) = self.env.link.watched();
-        Status {
-            state: self.state(),
-            worker: member.map(|member| member.session.worker.clone()),
-            epoch: member.map(|member| member.session.epoch),
-            nonce: member.map(|member| member.session.nonce),
-            deadline: self.deadline(),
-            leader: head.and_then(|head| Some(head.leader.as_ref()?.worker.clone())),
-            is_leader: member.is_some_and(|member| member.is_leader()),
-            term: head.map_or(Term::ZERO, |head| head.term),
-            version: head.map_or(Version::ZERO, |head| head.version),
-            cause: head.map(|head| head.cause),
-            workers: head.map_or(0, |head| head.workers),
-            partitions: head.map_or(0, |head| head.partitions),
-            unfinished: head.map_or(0, |head| head.unfinished),
-            futile_terms: head.map_or(0, |head| head.carried.futile),
-            parked: head.map(|head| head.parked).unwrap_or_default(),
-            parked_by: member.map_or_else(Vec::new, |member| member.parked_by()),
-            recent_terms: member.map_or(0, |member| member.recent_terms(self.now)),
-            applied: self.holdings.applied(),
-            assigned: self.holdings.assigned(),
-            honours: member.map(|member| member.honours(&self.env.config)),
-            holds: head.map(|head| head.agreed.holds),
-            differences: member
-                .map(|member| member.differences(&self.env.boot.strategy))
-                .unwrap_or_default(),
-            ignored_records: self.env.ignored_records,
-            store_circuit,
-            watch_circuit,
-            watch_successes,
-            watch_failures,
-            retries: self.env.retries,
-            retries_exhausted: self.env.exhausted,
-            problems: member.map_or_else(Vec::new, |member| {
-                member.problems(&self.env, self.now, &self.holdings)
-            }),
         }
     }
 
@@ -486,5 +432,6 @@ impl Core {
 
 mod ending;
 mod loss;
+mod status;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ pub use io::notice::{
     AlertLevel, DegradedReason, FailedStep, HistoryLoss, Notice, OwnerEnd, StartError,
     StepDownReason, Transfer,
 };
-pub use io::status::Status;
+pub use io::status::{GroupStatus, ModeStatus, Status, StoreStatus};
 pub use model::id::{
     Epoch, Formats, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version,
     WorkerId, WriteId,

@@ -85,7 +85,8 @@ pub mod health {
     pub use crate::observe::health::{Condition, Health, HealthCode, Impact};
     #[doc(inline)]
     pub use parti_core::{
-        Agreed, DegradedReason, Difference, Disagreement, Parked, Problem, ProblemKind,
+        Agreed, DegradedReason, Difference, Disagreement, GroupStatus, ModeStatus, Parked, Problem,
+        ProblemKind, StoreStatus,
     };
 }
 

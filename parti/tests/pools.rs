@@ -77,7 +77,7 @@ async fn an_empty_pool_does_not_stop_the_repair_of_another() {
             found.is_some_and(|parked| parked.detail.contains("gpu"))
         })
         .await;
-        assert_eq!(worker.status().parked.count, 1);
+        assert_eq!(worker.status().group.parked.count, 1);
     }
     let explained = workers[0].explain(&gpu()).await.expect("read");
     let parked = explained.parked.expect("it is parked");

@@ -100,7 +100,7 @@ async fn what_no_record_has_room_for_is_named_with_the_limit() {
         })
     })
     .await;
-    assert_eq!(workers[0].status().parked.count as usize, 6_000 - has);
+    assert_eq!(workers[0].status().group.parked.count as usize, 6_000 - has);
     let unowned = (0..6_000).map(key).find(|key| {
         let guards = workers[0].assignment();
         guards.iter().all(|guard| guard.partition() != key)

@@ -13,6 +13,7 @@ use crate::proc::{Failure, output, root};
 
 mod cancellation;
 mod facade;
+mod fields;
 mod prose;
 mod rooms;
 mod rust;
@@ -79,6 +80,7 @@ fn check(files: &[File], world: &World) -> Vec<Offence> {
             rust::check(file, &mut offences);
             cancellation::check(file, &mut offences);
             facade::check(file, &mut offences);
+            fields::check(file, &mut offences);
         }
         if file.path.ends_with(".md") {
             prose::check(file, world, &mut offences);

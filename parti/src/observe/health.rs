@@ -376,7 +376,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         let left = status
             .deadline
             .map_or(Duration::ZERO, |deadline| deadline.since(now));
-        let leased = status.honours == Some(Mode::Exclusive);
+        let leased = status.mode.honours == Some(Mode::Exclusive);
         if leased && left.is_zero() {
             found.add(HealthCode::LeaseLost, status.deadline, "no guard is valid");
         } else if leased && left < lease / 3 {
@@ -398,8 +398,8 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         found.add(HealthCode::Degraded, Some(*since), reason.as_str());
     }
     for (name, circuit) in [
-        ("store", &status.store_circuit),
-        ("watch", &status.watch_circuit),
+        ("store", &status.store.circuit),
+        ("watch", &status.store.watch_circuit),
     ] {
         if circuit.state != CircuitState::Closed {
             let detail = format!("the circuit of the {name} is {}", circuit.state);
@@ -412,7 +412,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
     let patience = config.handoff_timeout() + lease;
     let waiting = format!(
         "{} partitions wait for their planned owner",
-        status.unfinished
+        status.group.unfinished
     );
     found.add_after(
         HealthCode::RebalanceStuck,

@@ -121,14 +121,14 @@ impl Meter {
 
     /// A partition was not drained in time; whether its callback still runs.
     pub(crate) fn on_drain_timeout(&mut self, now: Instant, key: &PartitionKey, runs: bool) {
-        self.worker.drain_timeouts.increment(1);
+        self.worker.callbacks.drain_timeouts.increment(1);
         if runs {
             self.overdue.insert(key.clone(), now);
         }
     }
 
     pub(crate) fn on_callback(&self, callback: Callback, running: usize) {
-        self.worker.runs(callback, running);
+        self.worker.callbacks.runs(callback, running);
     }
 
     /// A callback has ended after so long; `running` of its kind are left.
@@ -139,28 +139,28 @@ impl Meter {
         since: Instant,
         running: usize,
     ) {
-        self.worker.ran(callback, now.since(since));
-        self.worker.runs(callback, running);
+        self.worker.callbacks.ran(callback, now.since(since));
+        self.worker.callbacks.runs(callback, running);
         if let Some(since) = self.overdue.remove(key) {
             self.group.overlapped(now.since(since));
         }
     }
 
     pub(crate) fn on_assign_failed(&self) {
-        self.worker.assign_failures.increment(1);
+        self.worker.callbacks.assign_failures.increment(1);
     }
 
     /// The task of a partition ended by itself.
     pub(crate) fn on_task_ended(&self) {
-        self.worker.task_ends.increment(1);
+        self.worker.callbacks.task_ends.increment(1);
     }
 
     pub(crate) fn on_pending(&self, partitions: usize) {
-        self.worker.pends(partitions);
+        self.worker.callbacks.pends(partitions);
     }
 
     pub(crate) fn on_panic(&self, callback: Callback) {
-        self.worker.panicked(callback);
+        self.worker.callbacks.panicked(callback);
     }
 
     /// The status changed.
@@ -173,12 +173,15 @@ impl Meter {
         }
         let new = |count: fn(&Status) -> u64| count(after).saturating_sub(count(before));
         for (end, calls) in [
-            (CallEnd::Succeeded, new(|status| status.watch_successes)),
-            (CallEnd::Failed, new(|status| status.watch_failures)),
+            (
+                CallEnd::Succeeded,
+                new(|status| status.store.watch_successes),
+            ),
+            (CallEnd::Failed, new(|status| status.store.watch_failures)),
         ] {
             self.store.called(Circuit::Watch, end, calls);
         }
-        self.mode = after.holds.unwrap_or(self.mode);
+        self.mode = after.mode.holds.unwrap_or(self.mode);
         self.worker.shows(before, after);
         self.group.knows(after);
     }

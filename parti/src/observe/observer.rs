@@ -235,10 +235,10 @@ impl Observer {
         vitals.no_identity = since(status.worker.is_none(), vitals.no_identity);
         vitals.no_leader = since(status.leader.is_none(), vitals.no_leader);
         // A handoff that comes forward is not stuck.
-        let moves =
-            (status.version, status.unfinished) != (self.last.version, self.last.unfinished);
+        let moves = (status.version, status.group.unfinished)
+            != (self.last.version, self.last.group.unfinished);
         let before = vitals.unfinished.filter(|_| !moves);
-        vitals.unfinished = since(status.unfinished > 0, before);
+        vitals.unfinished = since(status.group.unfinished > 0, before);
     }
 
     #[expect(
@@ -303,7 +303,10 @@ impl Assignment {
         if self.added.is_empty() && self.removed.is_empty() && !first {
             return None;
         }
-        let generation = status.cause.filter(|_| status.version == status.applied);
+        let generation = status
+            .group
+            .cause
+            .filter(|_| status.version == status.applied);
         Some(AssignmentChange {
             version: status.applied,
             cause: revoked.map_or(ChangeCause::Generation(generation), ChangeCause::Revoked),

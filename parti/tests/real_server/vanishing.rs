@@ -72,7 +72,7 @@ impl Group {
     fn parked(&self, count: u32) -> bool {
         self.workers
             .iter()
-            .all(|worker| worker.status().parked.count == count)
+            .all(|worker| worker.status().group.parked.count == count)
     }
 
     async fn purge(&self, keys: &str) {

@@ -29,7 +29,7 @@ fn sound() -> (Status, Vitals) {
     status.worker = Some(worker.clone());
     status.nonce = Some(Nonce::new(1));
     status.deadline = Some(NOW + Duration::from_secs(5));
-    status.honours = Some(Mode::Exclusive);
+    status.mode.honours = Some(Mode::Exclusive);
     status.leader = Some(worker);
     status.term = Term::new(1);
     status.version = Version::new(9);
@@ -43,7 +43,7 @@ fn sound() -> (Status, Vitals) {
 
 fn codes(mode: Mode, change: impl FnOnce(&mut Status, &mut Vitals)) -> Vec<HealthCode> {
     let (mut status, mut vitals) = sound();
-    status.honours = Some(mode);
+    status.mode.honours = Some(mode);
     change(&mut status, &mut vitals);
     let health = judge(&config(mode), NOW, None, &status, &vitals);
     health
@@ -182,7 +182,7 @@ fn states_and_reasons_become_conditions() {
         found(|status, _| status.applied = Version::ZERO),
         [C::NotAssigned]
     );
-    let circuit = |to: CircuitState| found(move |status, _| status.watch_circuit.state = to);
+    let circuit = |to: CircuitState| found(move |status, _| status.store.watch_circuit.state = to);
     assert_eq!(circuit(CircuitState::HalfOpen), [C::CircuitOpen]);
     assert_eq!(circuit(CircuitState::Closed), []);
     assert_eq!(found(|_, vitals| vitals.stopping = true), [C::Stopping]);

@@ -27,6 +27,16 @@ pub(super) struct GroupMeter {
     evictions_cancelled: Counter,
     suspicions_cancelled: Counter,
     step_failures: ByLabel<Counter>,
+    generation: GenerationGauges,
+    /// When the plan that is being made was begun.
+    planning: Option<Instant>,
+    /// The rebalance that is not finished.
+    open: Option<(Cause, Instant)>,
+}
+
+/// The figures of the generation this worker knows.
+#[derive(Debug)]
+struct GenerationGauges {
     workers: Gauge,
     partitions: Gauge,
     unfinished: Gauge,
@@ -37,10 +47,6 @@ pub(super) struct GroupMeter {
     recent_terms: Gauge,
     term: Gauge,
     version: Gauge,
-    /// When the plan that is being made was begun.
-    planning: Option<Instant>,
-    /// The rebalance that is not finished.
-    open: Option<(Cause, Instant)>,
 }
 
 impl GroupMeter {
@@ -71,45 +77,14 @@ impl GroupMeter {
             step_failures: ByLabel::new(FailedStep::ALL.map(FailedStep::as_str), |step| {
                 make.counter(&names::STEP_FAILURES, &[step])
             }),
-            workers: make.gauge(&names::ACTIVE_WORKERS, &[]),
-            partitions: make.gauge(&names::PARTITION_COUNT, &[]),
-            unfinished: make.gauge(&names::UNFINISHED, &[]),
-            unowned_now: make.gauge(&names::UNOWNED_NOW, &[]),
-            parked: make.gauge(&names::PARKED, &[]),
-            parked_by: ByLabel::new(ParkReason::ALL.map(ParkReason::as_str), |reason| {
-                make.gauge(&names::PARKED_BY, &[reason])
-            }),
-            problems: ByLabel::new(ProblemKind::ALL.map(ProblemKind::as_str), |problem| {
-                make.gauge(&names::PROBLEMS, &[problem])
-            }),
-            recent_terms: make.gauge(&names::RECENT_TERMS, &[]),
-            term: make.gauge(&names::TERM, &[]),
-            version: make.gauge(&names::VERSION, &[]),
+            generation: GenerationGauges::new(make),
             planning: None,
             open: None,
         }
     }
 
-    /// The figures of the generation this worker knows.
     pub(super) fn knows(&self, status: &Status) {
-        self.workers.set(f64::from(status.workers));
-        self.partitions.set(f64::from(status.partitions));
-        self.unfinished.set(f64::from(status.unfinished));
-        self.unowned_now.set(count_of(status, ProblemKind::Unowned));
-        self.parked.set(f64::from(status.parked.count));
-        for (word, gauge) in self.parked_by.iter() {
-            let mut by = status.parked_by.iter();
-            let found = by.find(|(reason, _)| reason.as_str() == word);
-            gauge.set(found.map_or(0.0, |&(_, count)| f64::from(count)));
-        }
-        for (word, gauge) in self.problems.iter() {
-            let mut problems = status.problems.iter();
-            let found = problems.find(|problem| problem.kind.as_str() == word);
-            gauge.set(found.map_or(0.0, |problem| f64::from(problem.count)));
-        }
-        self.recent_terms.set(f64::from(status.recent_terms));
-        self.term.set(number(status.term.get()));
-        self.version.set(number(status.version.get()));
+        self.generation.show(status);
     }
 
     pub(super) fn plan_begins(&mut self, now: Instant) {
@@ -206,6 +181,48 @@ impl GroupMeter {
         {
             duration.record(now.since(since));
         }
+    }
+}
+
+impl GenerationGauges {
+    fn new(make: &Instruments) -> Self {
+        Self {
+            workers: make.gauge(&names::ACTIVE_WORKERS, &[]),
+            partitions: make.gauge(&names::PARTITION_COUNT, &[]),
+            unfinished: make.gauge(&names::UNFINISHED, &[]),
+            unowned_now: make.gauge(&names::UNOWNED_NOW, &[]),
+            parked: make.gauge(&names::PARKED, &[]),
+            parked_by: ByLabel::new(ParkReason::ALL.map(ParkReason::as_str), |reason| {
+                make.gauge(&names::PARKED_BY, &[reason])
+            }),
+            problems: ByLabel::new(ProblemKind::ALL.map(ProblemKind::as_str), |problem| {
+                make.gauge(&names::PROBLEMS, &[problem])
+            }),
+            recent_terms: make.gauge(&names::RECENT_TERMS, &[]),
+            term: make.gauge(&names::TERM, &[]),
+            version: make.gauge(&names::VERSION, &[]),
+        }
+    }
+
+    fn show(&self, status: &Status) {
+        self.workers.set(f64::from(status.group.workers));
+        self.partitions.set(f64::from(status.group.partitions));
+        self.unfinished.set(f64::from(status.group.unfinished));
+        self.unowned_now.set(count_of(status, ProblemKind::Unowned));
+        self.parked.set(f64::from(status.group.parked.count));
+        for (word, gauge) in self.parked_by.iter() {
+            let mut by = status.group.parked_by.iter();
+            let found = by.find(|(reason, _)| reason.as_str() == word);
+            gauge.set(found.map_or(0.0, |&(_, count)| f64::from(count)));
+        }
+        for (word, gauge) in self.problems.iter() {
+            let mut problems = status.problems.iter();
+            let found = problems.find(|problem| problem.kind.as_str() == word);
+            gauge.set(found.map_or(0.0, |problem| f64::from(problem.count)));
+        }
+        self.recent_terms.set(f64::from(status.group.recent_terms));
+        self.term.set(number(status.term.get()));
+        self.version.set(number(status.version.get()));
     }
 }
 

@@ -188,9 +188,9 @@ fn what_a_status_says_is_shown_as_it_is() {
     after.applied = Version::new(40);
     after.is_leader = true;
     after.assigned = 5;
-    after.workers = 3;
-    after.partitions = 12;
-    after.unfinished = 2;
+    after.group.workers = 3;
+    after.group.partitions = 12;
+    after.group.unfinished = 2;
     let told = changed(&text, || meter.on_status(Instant::ORIGIN, &before, &after));
     let expected = [
         "parti_applied_version{group=\"g\"} 40",

@@ -24,10 +24,6 @@ pub(super) struct WorkerMeter {
     pub(super) identities_lost: Counter,
     pub(super) leader_changes: Counter,
     pub(super) records_ignored: Counter,
-    pub(super) drain_timeouts: Counter,
-    pub(super) assign_failures: Counter,
-    pub(super) task_ends: Counter,
-    unprocessed: Gauge,
     pub(super) clock_jumps: Counter,
     state: ByLabel<Gauge>,
     leader: Gauge,
@@ -39,14 +35,23 @@ pub(super) struct WorkerMeter {
     differs: ByLabel<Gauge>,
     degraded: ByLabel<Gauge>,
     degraded_seconds: ByLabel<Histogram>,
-    callback_duration: ByLabel<Histogram>,
-    callbacks_running: ByLabel<Gauge>,
-    callback_panics: ByLabel<Counter>,
+    pub(super) callbacks: CallbackMeter,
+}
+
+/// How the callbacks and tasks of the user do.
+#[derive(Debug)]
+pub(super) struct CallbackMeter {
+    duration: ByLabel<Histogram>,
+    running: ByLabel<Gauge>,
+    panics: ByLabel<Counter>,
+    unprocessed: Gauge,
+    pub(super) drain_timeouts: Counter,
+    pub(super) assign_failures: Counter,
+    pub(super) task_ends: Counter,
 }
 
 impl WorkerMeter {
     pub(super) fn new(make: &Instruments) -> Self {
-        let callbacks = || [Callback::Assigned, Callback::Revoked].map(Callback::as_str);
         let reasons = || REASONS;
         Self {
             lease_margin: make.histogram(&names::LEASE_MARGIN, &[]),
@@ -54,10 +59,6 @@ impl WorkerMeter {
             identities_lost: make.counter(&names::IDENTITIES_LOST, &[]),
             leader_changes: make.counter(&names::LEADER_CHANGES, &[]),
             records_ignored: make.counter(&names::RECORDS_IGNORED, &[]),
-            drain_timeouts: make.counter(&names::DRAIN_TIMEOUTS, &[]),
-            assign_failures: make.counter(&names::ASSIGN_FAILURES, &[]),
-            task_ends: make.counter(&names::TASK_ENDS, &[]),
-            unprocessed: make.gauge(&names::UNPROCESSED, &[]),
             clock_jumps: make.counter(&names::CLOCK_JUMPS, &[]),
             state: ByLabel::new(State::ALL.map(State::as_str), |state| {
                 make.gauge(&names::STATE, &[state])
@@ -77,15 +78,7 @@ impl WorkerMeter {
             degraded_seconds: ByLabel::new(reasons(), |reason| {
                 make.histogram(&names::DEGRADED_SECONDS, &[reason])
             }),
-            callback_duration: ByLabel::new(callbacks(), |callback| {
-                make.histogram(&names::CALLBACK_DURATION, &[callback])
-            }),
-            callbacks_running: ByLabel::new(callbacks(), |callback| {
-                make.gauge(&names::CALLBACKS_RUNNING, &[callback])
-            }),
-            callback_panics: ByLabel::new(callbacks(), |callback| {
-                make.counter(&names::CALLBACK_PANICS, &[callback])
-            }),
+            callbacks: CallbackMeter::new(make),
         }
     }
 
@@ -99,12 +92,12 @@ impl WorkerMeter {
         self.leader.set(f64::from(u8::from(after.is_leader)));
         self.applied.set(number(after.applied.get()));
         self.assigned.set(number(after.assigned as u64));
-        let holds = after.holds.map(Mode::as_str);
+        let holds = after.mode.holds.map(Mode::as_str);
         for (word, gauge) in self.mode.iter() {
             gauge.set(f64::from(u8::from(holds == Some(word))));
         }
         for (word, gauge) in self.differs.iter() {
-            let mut differences = after.differences.iter();
+            let mut differences = after.mode.differences.iter();
             let differs = differences.any(|found| found.difference.as_str() == word);
             gauge.set(f64::from(u8::from(differs)));
         }
@@ -132,8 +125,43 @@ impl WorkerMeter {
         }
     }
 
+    /// Nothing is led or assigned any more, and the state is the last one.
+    pub(super) fn end(&self, last: &Status) {
+        let mut ended = last.clone();
+        ended.state = State::Shutdown;
+        ended.is_leader = false;
+        ended.assigned = 0;
+        ended.mode.holds = None;
+        ended.mode.differences.clear();
+        self.shows(last, &ended);
+        self.callbacks.pends(0);
+        self.callbacks.runs(Callback::Assigned, 0);
+        self.callbacks.runs(Callback::Revoked, 0);
+    }
+}
+
+impl CallbackMeter {
+    fn new(make: &Instruments) -> Self {
+        let callbacks = || [Callback::Assigned, Callback::Revoked].map(Callback::as_str);
+        Self {
+            duration: ByLabel::new(callbacks(), |callback| {
+                make.histogram(&names::CALLBACK_DURATION, &[callback])
+            }),
+            running: ByLabel::new(callbacks(), |callback| {
+                make.gauge(&names::CALLBACKS_RUNNING, &[callback])
+            }),
+            panics: ByLabel::new(callbacks(), |callback| {
+                make.counter(&names::CALLBACK_PANICS, &[callback])
+            }),
+            unprocessed: make.gauge(&names::UNPROCESSED, &[]),
+            drain_timeouts: make.counter(&names::DRAIN_TIMEOUTS, &[]),
+            assign_failures: make.counter(&names::ASSIGN_FAILURES, &[]),
+            task_ends: make.counter(&names::TASK_ENDS, &[]),
+        }
+    }
+
     pub(super) fn runs(&self, callback: Callback, running: usize) {
-        if let Some(gauge) = self.callbacks_running.get(callback.as_str()) {
+        if let Some(gauge) = self.running.get(callback.as_str()) {
             gauge.set(number(running as u64));
         }
     }
@@ -143,28 +171,14 @@ impl WorkerMeter {
     }
 
     pub(super) fn ran(&self, callback: Callback, took: Duration) {
-        if let Some(duration) = self.callback_duration.get(callback.as_str()) {
+        if let Some(duration) = self.duration.get(callback.as_str()) {
             duration.record(took);
         }
     }
 
     pub(super) fn panicked(&self, callback: Callback) {
-        if let Some(panics) = self.callback_panics.get(callback.as_str()) {
+        if let Some(panics) = self.panics.get(callback.as_str()) {
             panics.increment(1);
         }
-    }
-
-    /// Nothing is led or assigned any more, and the state is the last one.
-    pub(super) fn end(&self, last: &Status) {
-        let mut ended = last.clone();
-        ended.state = State::Shutdown;
-        ended.is_leader = false;
-        ended.assigned = 0;
-        ended.holds = None;
-        ended.differences.clear();
-        self.shows(last, &ended);
-        self.pends(0);
-        self.runs(Callback::Assigned, 0);
-        self.runs(Callback::Revoked, 0);
     }
 }

@@ -148,7 +148,10 @@ fn what_no_record_names_is_neither_removed_nor_forgotten() {
     assert_eq!(inherited(&world), [(12 - lost, lost)]);
     assert_eq!(owned(&world), 12 - lost, "what is named is owned");
     let status = world.nodes[leader(&world)].core.status();
-    assert_eq!((status.partitions, status.unfinished as usize), (12, lost));
+    assert_eq!(
+        (status.group.partitions, status.group.unfinished as usize),
+        (12, lost)
+    );
     world.source_fails = None;
     world.run(secs(60));
     assert_eq!(owned(&world), 12);

@@ -147,7 +147,7 @@ fn an_overlap_worker_in_an_exclusive_group_obeys_its_lease() {
     assert!(!world.nodes[odd].held.is_empty());
     let status = world.nodes[odd].core.status();
     assert_eq!(
-        (status.honours, status.holds),
+        (status.mode.honours, status.mode.holds),
         (Some(Mode::Exclusive), Some(Mode::Exclusive))
     );
     world.nodes[odd].cut_off = true;
@@ -186,7 +186,7 @@ fn a_group_is_rolled_from_one_mode_to_the_other_and_back() {
         let agreed = head(&world).agreed;
         assert_eq!((agreed.mode, agreed.holds), (mode, mode));
         let new = world.nodes.last().expect("some").core.status();
-        assert_eq!(new.honours, Some(mode));
+        assert_eq!(new.mode.honours, Some(mode));
     }
 }
 
@@ -201,7 +201,7 @@ fn an_exclusive_worker_gets_nothing_before_everybody_obeys() {
     assert_eq!(head(&world).agreed.mode, Mode::Overlap);
     let stuck = 1 - leader(&world);
     assert_eq!(
-        world.nodes[stuck].core.status().honours,
+        world.nodes[stuck].core.status().mode.honours,
         Some(Mode::Overlap)
     );
     (world.nodes[stuck].watch_silent, world.nodes[stuck].blind) = (true, true);
@@ -219,7 +219,7 @@ fn an_exclusive_worker_gets_nothing_before_everybody_obeys() {
     );
     let status = world.nodes[strict].core.status();
     assert_eq!(
-        (status.honours, status.holds),
+        (status.mode.honours, status.mode.holds),
         (Some(Mode::Exclusive), Some(Mode::Overlap))
     );
     // The stuck one is ended after `apply_timeout`, and after its lease the rest is free.

@@ -318,7 +318,7 @@ fn an_older_worker_that_joins_lowers_the_format_of_everything_in_force() {
 }
 
 fn parked(world: &World, node: usize) -> u32 {
-    world.nodes[node].core.status().parked.count
+    world.nodes[node].core.status().group.parked.count
 }
 
 /// A worker of a pool of its own was updated: while nobody could read its labels, every plan took its

@@ -148,7 +148,7 @@ fn a_record_over_the_payload_limit_is_not_sent_and_what_fits_is_owned() {
     let owned = counts(&world)[0];
     assert!(owned > 20 && owned < 100, "{owned}");
     assert_eq!(failures(&world), 0);
-    let parked = world.nodes[0].core.status().parked.count as usize;
+    let parked = world.nodes[0].core.status().group.parked.count as usize;
     assert_eq!(owned + parked, 500);
     let sizes = world.log.iter().filter_map(|entry| entry.value.as_ref());
     assert!(sizes.map(alloc::vec::Vec::len).max() <= Some(1_000));

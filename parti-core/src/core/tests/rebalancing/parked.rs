@@ -68,7 +68,7 @@ pub(crate) const ODD: [u32; 4] = [1, 3, 5, 7];
 pub(crate) fn parked(world: &World) -> u32 {
     let running = world.nodes.iter().filter(|node| !node.cut_off);
     let counts: BTreeSet<u32> = running
-        .map(|node| node.core.status().parked.count)
+        .map(|node| node.core.status().group.parked.count)
         .collect();
     assert_eq!(counts.len(), 1, "all say the same: {counts:?}");
     counts.first().copied().unwrap_or_default()
@@ -169,7 +169,7 @@ fn a_new_leader_knows_what_is_parked_and_disturbs_nobody() {
     let mut world = pools(&["a", "a", "a"]);
     let (plans, record) = (world.plans.len(), stored(&world));
     let generation = head(&world).planned;
-    let since = world.nodes[0].core.status().parked;
+    let since = world.nodes[0].core.status().group.parked;
     assert_eq!(since.count, 4);
     for _ in 0..2 {
         let leads = leader(&world);
@@ -185,7 +185,10 @@ fn a_new_leader_knows_what_is_parked_and_disturbs_nobody() {
     assert_eq!(world.plans.len(), plans + 2);
     assert_eq!(head(&world).planned, generation, "nothing was changed");
     assert_eq!(stored(&world), record);
-    assert_eq!(world.nodes[leader(&world)].core.status().parked, since);
+    assert_eq!(
+        world.nodes[leader(&world)].core.status().group.parked,
+        since
+    );
     assert_eq!(world.evictions, []);
 }
 
@@ -232,7 +235,7 @@ fn left(world: &World, node: usize) -> Option<BTreeMap<PartitionKey, ParkReason>
 }
 
 fn parked_by(world: &World, node: usize) -> u32 {
-    world.nodes[node].core.status().parked.count
+    world.nodes[node].core.status().group.parked.count
 }
 
 /// The last one of all leaves everything: that is no failure, but it must be told apart from a pool.
@@ -350,7 +353,7 @@ fn head_says_how_many_are_parked_and_since_when() {
     let head = head(&world);
     let since_ms = stored(&world).expect("stored").groups[0].since_ms;
     assert_eq!(head.parked, Parked { count: 4, since_ms });
-    assert_eq!(world.nodes[0].core.status().parked, head.parked);
+    assert_eq!(world.nodes[0].core.status().group.parked, head.parked);
     assert_eq!(counts(&world), [5]);
 }
 
@@ -389,5 +392,5 @@ fn a_plan_that_only_unparks_is_written() {
     assert_eq!(world.plans.len(), plans + 1, "it is made once");
     world.run(secs(40));
     assert!(counts(&world)[next] > own, "then it does");
-    assert_eq!(world.nodes[next].core.status().parked.count, 0);
+    assert_eq!(world.nodes[next].core.status().group.parked.count, 0);
 }

@@ -247,7 +247,7 @@ fn what_no_record_has_room_for_is_parked_with_its_reason() {
     });
     let (reason, needs) = parked.expect("it is told");
     assert_eq!(reason, ParkReason::DoesNotFit);
-    let count = world.nodes[0].core.status().parked.count;
+    let count = world.nodes[0].core.status().group.parked.count;
     assert_eq!(count as usize, 3_000 - held.len());
     assert!(
         needs.contains("values of 1000 bytes") && needs.contains("larger payload"),

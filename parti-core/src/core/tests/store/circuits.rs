@@ -123,21 +123,21 @@ fn a_watch_that_keeps_getting_lost_opens_its_own_circuit() {
     assert!(changes(&world, 0, Circuit::Store).is_empty());
     let stuck = world.nodes[0].core.status();
     assert!(
-        stuck.watch_failures >= 5,
+        stuck.store.watch_failures >= 5,
         "{} failures",
-        stuck.watch_failures
+        stuck.store.watch_failures
     );
     world.nodes[0].watch_silent = false;
     world.run(secs(20));
     let heard = world.nodes[0].core.status();
-    assert_eq!(heard.watch_failures, stuck.watch_failures);
-    assert!(heard.watch_successes > stuck.watch_successes);
+    assert_eq!(heard.store.watch_failures, stuck.store.watch_failures);
+    assert!(heard.store.watch_successes > stuck.store.watch_successes);
     assert_eq!(
         changes(&world, 0, Circuit::Watch).last(),
         Some(&CircuitState::Closed)
     );
     assert_eq!(
-        world.nodes[0].core.status().watch_circuit.state,
+        world.nodes[0].core.status().store.watch_circuit.state,
         CircuitState::Closed
     );
 }

@@ -34,7 +34,7 @@ fn undecodable_records_are_named_and_harmless() {
     let ignored = world
         .nodes
         .iter()
-        .map(|node| node.core.status().ignored_records);
+        .map(|node| node.core.status().store.ignored_records);
     assert!(ignored.sum::<u64>() >= 3);
     let named =
         world.nodes.iter().flat_map(|node| &node.notices).any(

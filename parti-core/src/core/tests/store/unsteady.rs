@@ -114,7 +114,7 @@ fn when_everybody_is_unsteady_the_leadership_is_not_passed_on() {
     assert_eq!(leads.count(), 1);
     assert!(
         all.iter()
-            .all(|&n| world.nodes[n].core.status().futile_terms >= 2)
+            .all(|&n| world.nodes[n].core.status().group.futile_terms >= 2)
     );
     let told = |notice: &&Notice| matches!(notice, Notice::UnsteadyContact { futile: 1.., .. });
     let told = all
@@ -133,5 +133,5 @@ fn when_everybody_is_unsteady_the_leadership_is_not_passed_on() {
     world.run(secs(20));
     let next = leader(&world);
     world.run(secs(10));
-    assert_eq!(world.nodes[next].core.status().futile_terms, 0);
+    assert_eq!(world.nodes[next].core.status().group.futile_terms, 0);
 }
