@@ -41,12 +41,11 @@ async fn main() -> Outcome<()> {
             ours.push(by_partition(&server, &stream, partitions, round).await?);
         }
         let (plain, ours) = (median(plain), median(ours));
-        let ratio = ours / plain;
-        println!(
-            "{}",
-            json!({ "partitions": partitions, "messages": MESSAGES, "rounds": ROUNDS,
-            "plain_per_s": plain.round(), "by_partition_per_s": ours.round(), "ratio": (ratio * 100.0).round() / 100.0 })
-        );
+        let ratio = (ours / plain * 100.0).round() / 100.0;
+        let (plain, ours) = (plain.round(), ours.round());
+        let line = json!({ "partitions": partitions, "messages": MESSAGES, "rounds": ROUNDS,
+            "plain_per_s": plain, "by_partition_per_s": ours, "ratio": ratio });
+        println!("{line}");
     }
     latency(&server, 10_000, Duration::from_secs(5)).await?;
     idle(&server, 1000, Duration::from_secs(10)).await?;

@@ -108,9 +108,9 @@ impl PartitionedBuilder {
         self
     }
 
-    /// What is done with each message, and what is put out for it: outputs are stored in `stream` together with
-    /// the position, in one atomic batch, so that each input is put out exactly once. The cursors of the
-    /// group live in that stream, on subjects that begin with `fence`, such as `results.fence`.
+    /// What is done with each message, and what is put out for it: outputs are stored in `stream` together
+    /// with the position, in one atomic batch, so that each input is put out exactly once. The cursors of
+    /// the group live in that stream, on subjects that begin with `fence`, such as `results.fence`.
     ///
     /// The stream must have `allow_atomic` and evict nothing. One message has at most 900 outputs, all on
     /// subjects of the stream. What the handler does beside is repeated after a crash, as ever.
