@@ -59,6 +59,7 @@ fn drive(table: &Table, list: &[Partition], config: Config, seed: u128, leave: &
         seed,
         strategy: InTurn.id(),
         software: "custom_backend".to_owned(),
+        endpoint: None,
     };
     let mut core = Core::new(config, boot);
     let (mut inbox, mut watches) = (VecDeque::from([Event::Start]), BTreeMap::new());

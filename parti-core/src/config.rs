@@ -277,7 +277,7 @@ setters! {
     election_timeout: Duration,
     /// Largest random delay before standing; default a fortieth of the interval, 5 ms to 100 ms.
     election_jitter: Duration,
-    /// How long a new group waits for its workers; default 30 s. Ended by `expected_workers`.
+    /// Longest wait of a new group for `expected_workers`, or for half an interval without joins; 30 s.
     cold_start_window: Duration,
     /// How long joins are collected before one rebalance; default 10 s.
     planned_scale_window: Duration,

@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod config;
 mod core;
+pub mod directory;
 mod io;
 mod leader;
 mod link;
@@ -18,7 +19,10 @@ mod ports;
 mod records;
 mod resilience;
 #[cfg(test)]
-mod tests;
+mod tests {
+    mod refusals;
+    mod words;
+}
 mod worker;
 
 pub use crate::core::Core;
@@ -35,6 +39,7 @@ pub use io::notice::{
     StepDownReason, Transfer,
 };
 pub use io::status::{GroupStatus, ModeStatus, Status, StoreStatus};
+pub use model::endpoint::{Endpoint, EndpointError, MAX_ENDPOINT_BYTES};
 pub use model::id::{
     Epoch, Formats, GroupName, MAX_NAME_LEN, NameError, Nonce, Revision, Term, Token, Version,
     WorkerId, WriteId,

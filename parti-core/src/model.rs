@@ -2,6 +2,7 @@
 //!
 //! What always holds: nothing here knows of records, settings or the machine.
 
+pub(crate) mod endpoint;
 pub(crate) mod id;
 pub(crate) mod partition;
 pub(crate) mod rng;

@@ -67,6 +67,7 @@ impl Group {
             seed: 1,
             strategy: Sticky::new().id(),
             software: "bench".to_owned(),
+            endpoint: None,
         };
         let partition = |n: u32| Partition::new([format!("p-{n}")]).expect("valid");
         let limits = Limits {
@@ -295,6 +296,7 @@ fn session(number: u32) -> SessionRecord {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "bench".to_owned(),
+        endpoint: None,
         settings: parti_core::GroupSettings::default(),
         honours: parti_core::Mode::Exclusive,
         misfits: Vec::new(),

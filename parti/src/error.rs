@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::callbacks::Callback;
-use parti_core::{HistoryLoss, ParkReason, PartitionKey, StartError, StoreError};
+use parti_core::{EndpointError, HistoryLoss, ParkReason, PartitionKey, StartError, StoreError};
 
 /// The manager works no more. Nothing is held, except as the variant says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub enum LaunchError {
         /// The name.
         name: String,
     },
+    /// What [`ManagerBuilder::advertise`](crate::ManagerBuilder::advertise) was given cannot be advertised.
+    /// Nothing was begun.
+    Endpoint(EndpointError),
     /// No ID could be claimed. Nothing is held; see [`StartError`].
     Start(StartError),
     /// The driver ended meanwhile; see [`Ended`].
@@ -62,6 +65,7 @@ impl fmt::Display for LaunchError {
                 f,
                 "metric_label {name:?}: metrics have a label of that name already; use another"
             ),
+            Self::Endpoint(error) => write!(f, "advertise: {error}"),
             Self::Start(error) => error.fmt(f),
             Self::Ended(error) => error.fmt(f),
         }
@@ -73,6 +77,7 @@ impl std::error::Error for LaunchError {
         match self {
             Self::Store(error) => Some(&**error),
             Self::MetricLabel { .. } => None,
+            Self::Endpoint(error) => Some(error),
             Self::Start(error) => Some(error),
             Self::Ended(error) => Some(error),
         }

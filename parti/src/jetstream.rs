@@ -53,5 +53,6 @@ pub use settings::OnPoison;
 pub use parti_nats::consume::layout::destination;
 #[doc(inline)]
 pub use parti_nats::consume::{
-    Condition, ConsumeError, Layout, LayoutError, OnOvertaken, OnRecreated, StartAt, partition_of,
+    Condition, ConsumeError, Layout, LayoutError, OnOvertaken, OnRecreated, Output, StartAt,
+    partition_of,
 };

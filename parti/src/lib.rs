@@ -40,6 +40,7 @@ pub use handler::guard::Guard;
 pub use handler::{HandlerError, PartitionHandler};
 pub use manager::Manager;
 pub use manager::builder::ManagerBuilder;
+pub use observe::directory;
 pub use observe::metrics;
 #[cfg(feature = "prometheus")]
 pub use observe::prometheus;

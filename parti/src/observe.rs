@@ -3,6 +3,7 @@
 //! What always holds: who observes decides nothing.
 
 pub(crate) mod catalogue;
+pub mod directory;
 pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod instrument;

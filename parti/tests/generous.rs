@@ -79,3 +79,13 @@ async fn a_metric_label_that_the_library_has_itself_is_refused_by_name() {
         assert!(matches!(error, LaunchError::MetricLabel { name } if name == taken));
     }
 }
+
+/// A worker that advertises nonsense is found at its start, not by the first caller that cannot reach it.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_breaks_a_rule_is_refused_by_name() {
+    let (store, handler) = (LocalStore::new(), Recorder::new("a"));
+    let builder = manager(fast(1), &store, 4, &handler).advertise("http://a b");
+    let error = builder.start().await.expect_err("refused");
+    assert!(matches!(error, LaunchError::Endpoint(_)), "{error:?}");
+    assert!(error.to_string().contains("http://a b"), "{error}");
+}

@@ -30,6 +30,12 @@ impl Config {
         self.heartbeat_interval() * 3 / 2
     }
 
+    /// For how long nobody may have joined a group that has nothing before it begins, where nobody says
+    /// how many are expected: half an interval.
+    pub(crate) fn cold_start_quiet(&self) -> Duration {
+        self.heartbeat_interval() / 2
+    }
+
     /// When the answer to a listing or a plan is lost. The driver that carries it out gives up after
     /// `operation_timeout` and says so; twice that leaves no doubt.
     pub(crate) fn answer_bound(&self) -> Duration {

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use crate::model::endpoint::Endpoint;
 use crate::model::time::Instant;
 use crate::ports::strategy::StrategyId;
 
@@ -22,4 +23,6 @@ pub struct Boot {
     pub strategy: StrategyId,
     /// Name and version of the software, for operators.
     pub software: String,
+    /// Where the worker can be reached, if it says so: stored with its session for readers of the group.
+    pub endpoint: Option<Endpoint>,
 }

@@ -94,6 +94,7 @@ impl Env {
             seed,
             strategy: crate::ports::strategy::StrategyId::new("s"),
             software: alloc::string::String::new(),
+            endpoint: None,
         };
         Self::new(config, boot)
     }

@@ -10,7 +10,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::model::id::{Epoch, WorkerId};
+use crate::model::id::{Epoch, Formats, Revision, WorkerId};
 use crate::ports::store::{Entry, StoreOp, StoreReply};
 use crate::records::assembly::Assembly;
 use crate::records::keys::{
@@ -20,6 +20,7 @@ use crate::records::keys::{
 use crate::records::record::{
     AssignmentRecord, AuditEntry, Head, ParkedGroup, Record, SessionRecord,
 };
+use crate::records::seen::{Content, Seen};
 use crate::records::wire;
 
 mod explain;
@@ -63,6 +64,17 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+/// Assignments that are stored in pieces, by worker.
+pub(crate) type Split = BTreeMap<WorkerId, Assembly>;
+
+/// That pieces are missing which a manifest names, if they are.
+pub(crate) fn incomplete(worker: &WorkerId, assembly: &Assembly) -> Option<Unreadable> {
+    let missing: Vec<String> = assembly.missing().map(|n| n.to_string()).collect();
+    let reason = alloc::format!("its pieces {} are not there", missing.join(", "));
+    let key = assignment_key(worker);
+    (!missing.is_empty()).then_some(Unreadable { key, reason })
+}
+
 impl History {
     /// The reads a history is made from, in this order. Each generation is written whole, so reading
     /// the ring after the assignments leaves no assignment without the entry that explains it,
@@ -96,14 +108,9 @@ impl History {
     #[must_use]
     pub fn read(entries: &[Entry]) -> Self {
         let mut history = Self::default();
-        let mut split = BTreeMap::new();
+        let mut split = Split::new();
         for entry in entries {
-            if let Some(value) = &entry.value
-                && let Err(reason) = history.take(entry, value, &mut split)
-            {
-                let key = entry.key.clone();
-                history.unreadable.push(Unreadable { key, reason });
-            }
+            history.put(Seen::new(Formats::THIS_RELEASE, entry), &mut split);
         }
         history.assemble(split);
         history.entries.sort_unstable_by_key(|entry| entry.version);
@@ -111,19 +118,13 @@ impl History {
     }
 
     /// Assignments that are stored in pieces. Those that were read while they changed are named.
-    fn assemble(&mut self, split: BTreeMap<WorkerId, Assembly>) {
+    fn assemble(&mut self, split: Split) {
         for (worker, assembly) in split {
-            if assembly.manifest().is_none() {
-                continue;
-            }
             if let Some(record) = assembly.whole() {
                 self.assignments.insert(worker, record);
-                continue;
+            } else {
+                self.unreadable.extend(incomplete(&worker, &assembly));
             }
-            let missing: Vec<String> = assembly.missing().map(|n| n.to_string()).collect();
-            let reason = alloc::format!("its pieces {} are not there", missing.join(", "));
-            let key = assignment_key(&worker);
-            self.unreadable.push(Unreadable { key, reason });
         }
     }
 
@@ -152,27 +153,51 @@ impl History {
         older.term != newer.term && !overwritten(next, next) && !overwritten(before, before)
     }
 
-    fn take(
-        &mut self,
-        entry: &Entry,
-        value: &[u8],
-        split: &mut BTreeMap<WorkerId, Assembly>,
-    ) -> Result<(), String> {
-        let kind = Key::parse(&entry.key);
-        if matches!(kind, Key::Control(..) | Key::Source | Key::Foreign) {
-            return Ok(());
+    /// Takes over what a key holds now. What cannot be read stays as it was last known, and is named.
+    pub(crate) fn put(&mut self, seen: Seen<'_>, split: &mut Split) {
+        let (key, revision) = (seen.key().clone(), seen.revision());
+        if matches!(key, Key::Control(..) | Key::Source | Key::Foreign) {
+            return;
         }
-        let record = wire::decode(value).map_err(|error| error.to_string())?;
-        match (kind, record) {
+        let name = seen.name().to_string();
+        self.unreadable.retain(|unreadable| unreadable.key != name);
+        let failed = match seen.into_content() {
+            Content::Nothing => {
+                self.remove(&key, split);
+                None
+            }
+            Content::Record(record) => self.keep(key, revision, *record, split).err(),
+            Content::Unreadable { reason, .. } => {
+                if let Key::Piece(worker, number) = key {
+                    split.entry(worker).or_default().spoil(number);
+                }
+                Some(reason)
+            }
+        };
+        let told = failed.map(|reason| Unreadable { key: name, reason });
+        self.unreadable.extend(told);
+    }
+
+    fn keep(
+        &mut self,
+        key: Key,
+        revision: Revision,
+        record: Record,
+        split: &mut Split,
+    ) -> Result<(), String> {
+        match (key, record) {
             (Key::Head, Record::Head(head)) => self.head = Some(head),
             (Key::Session(worker), Record::Session(mut session)) => {
                 // The write that creates a session cannot know its own revision.
                 if session.epoch == Epoch::ZERO {
-                    session.epoch = entry.revision.into();
+                    session.epoch = revision.into();
                 }
                 self.sessions.insert(worker, session);
             }
             (Key::Assignment(worker), Record::Assignment(record)) => {
+                if let Some(assembly) = split.get_mut(&worker) {
+                    assembly.expect(None);
+                }
                 self.assignments.insert(worker, record);
             }
             (Key::Assignment(worker), Record::Manifest(manifest)) => {
@@ -186,11 +211,40 @@ impl History {
             (Key::Audit(slot), Record::Audit(entry))
                 if slot == entry.version.get() % AUDIT_SLOTS =>
             {
+                self.forget_slot(slot);
                 self.entries.push(entry);
             }
             (_, _) => return Err("the record does not belong under this key".to_string()),
         }
         Ok(())
+    }
+
+    fn remove(&mut self, key: &Key, split: &mut Split) {
+        match key {
+            Key::Head => self.head = None,
+            Key::Session(worker) => {
+                self.sessions.remove(worker);
+            }
+            Key::Assignment(worker) => {
+                if let Some(assembly) = split.get_mut(worker) {
+                    assembly.expect(None);
+                }
+                self.assignments.remove(worker);
+            }
+            Key::Piece(worker, number) => {
+                if let Some(assembly) = split.get_mut(worker) {
+                    assembly.lose(*number);
+                }
+            }
+            Key::Parked => self.parked.clear(),
+            Key::Audit(slot) => self.forget_slot(*slot),
+            Key::Control(..) | Key::Source | Key::Foreign => {}
+        }
+    }
+
+    fn forget_slot(&mut self, slot: u64) {
+        self.entries
+            .retain(|entry| entry.version.get() % AUDIT_SLOTS != slot);
     }
 }
 

@@ -76,6 +76,7 @@ impl SessionOutline {
             heartbeat_interval: Duration::ZERO,
             lease: self.lease.max(self.unproven),
             software: String::new(),
+            endpoint: None,
             settings: GroupSettings {
                 mode,
                 ..GroupSettings::default()

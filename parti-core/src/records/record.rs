@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Mode;
+use crate::model::endpoint::Endpoint;
 use crate::model::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::model::partition::{Partition, PartitionKey};
 use crate::model::state::Cause;
@@ -176,6 +177,8 @@ pub struct SessionRecord {
     pub lease: Duration,
     /// Name and version of its software.
     pub software: String,
+    /// Where it can be reached, if it says so.
+    pub endpoint: Option<Endpoint>,
     /// What it is configured with, as far as others have to agree.
     pub settings: GroupSettings,
     /// The mode that its guards obey: unless it is [`Mode::Overlap`], they end with the lease. A

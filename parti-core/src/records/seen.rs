@@ -151,6 +151,12 @@ impl<'a> Seen<'a> {
         })
     }
 
+    /// What the key holds, for a reader that keeps it.
+    pub(crate) fn into_content(self) -> Content {
+        self.content();
+        self.content.into_inner().unwrap_or(Content::Nothing)
+    }
+
     fn opened(&self) -> Option<&Result<(Envelope, &'a [u8]), WireError>> {
         let value = self.value()?;
         Some(self.opened.get_or_init(|| wire::open(value)))

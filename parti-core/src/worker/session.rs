@@ -339,6 +339,7 @@ impl Session {
             heartbeat_interval: cx.config().heartbeat_interval(),
             lease: cx.config().lease(),
             software: cx.boot().software.clone(),
+            endpoint: cx.boot().endpoint.clone(),
             settings: GroupSettings {
                 list: self.list,
                 ..GroupSettings::new(cx.config(), &cx.boot().strategy)

@@ -5,6 +5,7 @@
 //! evicted or can be purged; a deleted cursor leaves a mark, and a deleted bucket is missed by the
 //! stream, whose metadata says when it was created.
 
+use async_nats::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::consume::condition::Condition;
 use crate::consume::cursor::{Cursor, Found};
+use crate::consume::outputs::{Output, OutputStream};
 use crate::consume::stream::{Source, mismatch};
 use crate::consume::take_over::StartAt;
 use crate::consume::wire::{ConsumeError, NOTHING, Wire, Wrote, fault};
@@ -30,6 +32,7 @@ pub struct Cursors {
     bucket: String,
     group: String,
     start: u64,
+    outputs: Option<OutputStream>,
 }
 
 /// What all workers of a group must agree on, written once.
@@ -41,6 +44,9 @@ struct Plan {
     partitions: u32,
     /// The position at which partitions without a cursor begin.
     start: u64,
+    /// The stream that keeps the cursors beside outputs, and when it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outputs: Option<(String, String)>,
 }
 
 impl Cursors {
@@ -53,7 +59,12 @@ impl Cursors {
     /// # Cancellation safety
     /// Dropping the future may leave an empty bucket; opening again is safe. Bounded by the wire's limit
     /// for each request; a group that begins needs nine at most.
-    pub async fn open(source: &Source, group: &str, start: StartAt) -> Result<Self, ConsumeError> {
+    pub async fn open(
+        source: &Source,
+        group: &str,
+        start: StartAt,
+        outputs: Option<OutputStream>,
+    ) -> Result<Self, ConsumeError> {
         if group.is_empty() || !group.bytes().all(is_name_byte) {
             let wanted = "letters, digits, '-' and '_'";
             return Err(mismatch("the group's name", group, wanted));
@@ -71,6 +82,7 @@ impl Cursors {
             bucket,
             group: group.to_owned(),
             start: 0,
+            outputs,
         };
         cursors.start = cursors.agree(source, start).await?;
         Ok(cursors)
@@ -112,6 +124,11 @@ impl Cursors {
                     let what = "the group's subjects";
                     return Err(mismatch(what, &there.subjects, &layout.all()));
                 }
+                let (found, wanted) = (place(&there.outputs), place(&self.outputs_plan()));
+                if found != wanted {
+                    let what = "the stream of the group's cursors";
+                    return Err(mismatch(what, &found, &wanted));
+                }
                 return Ok(there.start);
             }
             let plan = Plan {
@@ -119,6 +136,7 @@ impl Cursors {
                 subjects: layout.all(),
                 partitions: layout.partitions(),
                 start: source.position_of(start).await?,
+                outputs: self.outputs_plan(),
             };
             let bytes = serde_json::to_vec(&plan).unwrap_or_default();
             // Read again whatever came of it: another worker may have been first.
@@ -130,16 +148,31 @@ impl Cursors {
         })
     }
 
-    /// Reads the cursor of a partition from the leader of the bucket.
+    fn outputs_plan(&self) -> Option<(String, String)> {
+        let outputs = self.outputs.as_ref()?;
+        Some((outputs.name.clone(), outputs.created.clone()))
+    }
+
+    /// Where the cursor of a partition is: the stream and the subject.
+    fn home(&self, partition: u32) -> (String, String) {
+        let Some(outputs) = &self.outputs else {
+            return (self.stream(), self.subject(&partition.to_string()));
+        };
+        let subject = format!("{}.{}.{partition}", outputs.fence, self.group);
+        (outputs.name.clone(), subject)
+    }
+
+    /// Reads the cursor of a partition from the leader of its stream.
     ///
     /// # Errors
     /// [`ConsumeError`] when there is no answer.
     ///
     /// # Cancellation safety
-    /// Dropping the future changes nothing. Bounded by the wire's limit.
+    /// Dropping the future changes nothing. Bounded by the wire's limit, twice.
     pub async fn load(&self, partition: u32) -> Result<Found, ConsumeError> {
-        let found = match self.read(&partition.to_string()).await? {
-            None => Found::Never,
+        let (stream, subject) = self.home(partition);
+        let found = match self.read_from(&stream, &subject).await? {
+            None => self.never(partition).await?,
             Some((revision, None)) => Found::Deleted { revision },
             Some((revision, Some(bytes))) => match Cursor::decode(&bytes) {
                 Ok(cursor) => Found::Cursor { revision, cursor },
@@ -149,33 +182,65 @@ impl Cursors {
         Ok(found)
     }
 
-    /// Writes the cursor of a partition if it still has that revision; zero: if it never had one.
+    /// An output stream can be purged: the bucket knows which partitions had a cursor in it.
+    async fn never(&self, partition: u32) -> Result<Found, ConsumeError> {
+        if self.outputs.is_none() {
+            return Ok(Found::Never);
+        }
+        let witness = self.read(&partition.to_string()).await?;
+        Ok(witness.map_or(Found::Never, |(revision, _)| Found::Deleted { revision }))
+    }
+
+    /// Writes the cursor of a partition if it still has that revision, zero if it never had one, and
+    /// with it the outputs: all or nothing.
     ///
     /// # Errors
     /// [`ConsumeError`] when the write can never succeed as it is.
     ///
     /// # Cancellation safety
-    /// When the future is dropped the outcome is unknown. Bounded by the wire's limit.
+    /// When the future is dropped the outcome is unknown. Bounded by the wire's limit, twice.
     pub async fn store(
         &self,
         partition: u32,
         cursor: &Cursor,
         expected: u64,
+        outputs: Vec<Output>,
     ) -> Result<Wrote, ConsumeError> {
-        let subject = self.subject(&partition.to_string());
-        self.wire.write(&subject, cursor.encode(), expected).await
+        let (stream, subject) = self.home(partition);
+        let wrote = if outputs.is_empty() {
+            self.wire.write(&subject, cursor.encode(), expected).await?
+        } else {
+            let first = (subject, HeaderMap::new(), cursor.encode().into());
+            let rest = outputs.into_iter();
+            let rest = rest.map(|output| (output.subject, output.headers, output.payload));
+            let all = std::iter::once(first).chain(rest).collect();
+            self.wire.write_batch(&stream, all, expected).await?
+        };
+        if self.outputs.is_some() && expected == 0 && matches!(wrote, Wrote::Stored { .. }) {
+            let witness = self.subject(&partition.to_string());
+            // Refused when it is there.
+            self.wire.write(&witness, cursor.encode(), 0).await?;
+        }
+        Ok(wrote)
     }
 
     /// The revision and bytes of a key; no bytes when it was deleted.
     async fn read(&self, key: &str) -> Result<Option<(u64, Option<Vec<u8>>)>, ConsumeError> {
-        let subject = self.subject(key);
-        let last = self.wire.last(&self.stream(), &subject).await;
+        self.read_from(&self.stream(), &self.subject(key)).await
+    }
+
+    async fn read_from(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<(u64, Option<Vec<u8>>)>, ConsumeError> {
+        let last = self.wire.last(stream, subject).await;
         let last = last.map_err(|failure| {
             if failure.is_code(code::STREAM_NOT_FOUND) {
-                let evidence = format!("the bucket {} is gone", self.bucket);
+                let evidence = format!("the stream {stream} is gone");
                 return Condition::CursorMissing { evidence }.into();
             }
-            fault("reading", &subject, &failure)
+            fault("reading", subject, &failure)
         })?;
         let Some((revision, message)) = last else {
             return Ok(None);
@@ -185,8 +250,15 @@ impl Cursors {
         }
         let text = message["data"].as_str().unwrap_or_default();
         let bytes = STANDARD.decode(text);
-        let bytes = bytes.map_err(|error| unreadable(&subject, &error.to_string()))?;
+        let bytes = bytes.map_err(|error| unreadable(subject, &error.to_string()))?;
         Ok(Some((revision, Some(bytes))))
+    }
+}
+
+fn place(outputs: &Option<(String, String)>) -> String {
+    match outputs {
+        Some((name, created)) => format!("the output stream {name} created at {created}"),
+        None => "the bucket".to_owned(),
     }
 }
 

@@ -172,11 +172,44 @@ impl Layout {
         words.collect::<Vec<_>>().join(".")
     }
 
+    /// The filter to read one partition with, which may match more: the server is three times faster with
+    /// one that ends in `>` than with the exact one.
+    #[must_use]
+    pub fn wide_filter(&self, partition: u32) -> String {
+        let mut words = self.render(&partition.to_string());
+        if self.parts.len() > self.number + 1 {
+            let kept = words.split('.').take(self.number + 1);
+            words = kept.chain([">"]).collect::<Vec<_>>().join(".");
+        }
+        words
+    }
+
+    /// The filter to read all partitions with, which may match more: what stands before the first
+    /// wildcard, and `>`. Any other is twenty times slower.
+    #[must_use]
+    pub fn wide(&self) -> String {
+        let words = self.parts.iter().map_while(|part| match part {
+            Part::Word(word) => Some(word.as_str()),
+            Part::Number | Part::Any | Part::Tail => None,
+        });
+        words.chain([">"]).collect::<Vec<_>>().join(".")
+    }
+
     /// The partition of a stored subject; `None` when it is not one of the layout.
     #[must_use]
     pub fn partition(&self, subject: &str) -> Option<u32> {
-        let number = subject.split('.').nth(self.number)?.parse().ok()?;
-        (number < self.partitions).then_some(number)
+        let mut number = None;
+        let mut words = subject.split('.');
+        for part in &self.parts {
+            let word = words.next()?;
+            match part {
+                Part::Word(wanted) if wanted != word => return None,
+                Part::Word(_) | Part::Any => {}
+                Part::Number => number = word.parse().ok(),
+                Part::Tail => return number.filter(|number| *number < self.partitions),
+            }
+        }
+        number.filter(|number| *number < self.partitions && words.next().is_none())
     }
 
     /// The subject to publish a message with this key to, for a stream without transform: the parts
@@ -323,10 +356,35 @@ mod tests {
         for (destination, filter) in cases {
             let layout = Layout::from_transform(destination, 64).expect(destination);
             assert_eq!(layout.filter(3), filter, "{destination}");
+            let wide = layout.wide_filter(3);
+            assert!(filter.starts_with(wide.trim_end_matches('>')), "{wide}");
             let stored = filter.replace('*', "key").replace('>', "key.more");
             assert_eq!(layout.partition(&stored), Some(3), "{stored}");
             assert_eq!(layout.partition(&stored.replace('3', "64")), None);
         }
+    }
+
+    /// A filter that is too narrow loses messages; one that is wider must not bring others in.
+    #[test]
+    fn readers_filter_widely_and_what_is_not_of_the_layout_is_left_out() {
+        let layout = Layout::from_transform("a.b.{{partition(64,1)}}.{{wildcard(1)}}", 64);
+        let layout = layout.expect("a layout");
+        assert_eq!(
+            (layout.wide(), layout.wide_filter(3)),
+            ("a.b.>".into(), "a.b.3.>".into())
+        );
+        assert_eq!(layout.partition("a.b.3.key"), Some(3));
+        for other in [
+            "a.b.3",
+            "a.b.3.key.more",
+            "a.c.3.key",
+            "a.b.x.key",
+            "a.b.64.key",
+        ] {
+            assert_eq!(layout.partition(other), None, "{other}");
+        }
+        let bare = Layout::from_transform("{{partition(8,1)}}", 8).expect("a layout");
+        assert_eq!((bare.wide(), bare.wide_filter(3)), (">".into(), "3".into()));
     }
 
     /// A group that consumes 32 of 64 partitions leaves half of the stream lying.

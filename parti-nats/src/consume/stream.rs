@@ -208,7 +208,7 @@ impl Source {
     }
 }
 
-async fn info(wire: &Wire, stream: &str) -> Result<Value, ConsumeError> {
+pub(crate) async fn info(wire: &Wire, stream: &str) -> Result<Value, ConsumeError> {
     let answer = wire.call(&format!("STREAM.INFO.{stream}"), &NOTHING).await;
     answer.map_err(|failure| fault("asking for the stream", stream, &failure))
 }

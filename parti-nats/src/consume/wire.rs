@@ -19,6 +19,7 @@ use crate::consume::layout::LayoutError;
 use crate::requests::api::{Outgoing, parse};
 use crate::requests::replies::Replies;
 use crate::wire::outcome::{Failure, code};
+use crate::wire::random::random;
 
 /// The body of a request without one: `null` is refused by some methods.
 #[derive(Serialize)]
@@ -156,14 +157,52 @@ impl Wire {
         let sent = self.publish(subject.to_owned(), headers, payload.into());
         match sent.await {
             Ok(revision) => Ok(Wrote::Stored { revision }),
-            Err(failure) => match failure.kind() {
-                parti_core::StoreErrorKind::Refused => Ok(Wrote::Refused),
-                parti_core::StoreErrorKind::Unknown
-                | parti_core::StoreErrorKind::Unavailable
-                | parti_core::StoreErrorKind::Missing => Ok(Wrote::Unknown),
-                parti_core::StoreErrorKind::Rejected => Err(refused("writing", subject, &failure)),
-            },
+            Err(failure) => unwritten(&failure, subject),
         }
+    }
+
+    /// Writes several messages of one stream, the first under the condition of [`Wire::write`], all or
+    /// none; the revision is that of the first.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when they can never be written as they are.
+    ///
+    /// # Cancellation safety
+    /// When the future is dropped the outcome is unknown. Bounded by the wire's limit.
+    pub(crate) async fn write_batch(
+        &self,
+        stream: &str,
+        messages: Vec<(String, HeaderMap, Bytes)>,
+        expected: u64,
+    ) -> Result<Wrote, ConsumeError> {
+        let count = messages.len() as u64;
+        let batch = format!("{:016x}{:016x}", random(), random());
+        let client = self.context.client();
+        let mut numbered = (1_u64..).zip(messages);
+        for (number, (subject, mut headers, payload)) in &mut numbered {
+            headers.insert("Nats-Batch-Id", batch.as_str());
+            headers.insert("Nats-Batch-Sequence", number.to_string());
+            if number == 1 {
+                headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
+            }
+            if number == count {
+                headers.insert("Nats-Batch-Commit", "1");
+                return match self.publish(subject, headers, payload).await {
+                    Ok(last) => Ok(Wrote::Stored {
+                        revision: last + 1 - count,
+                    }),
+                    Err(failure) => unwritten(&failure, stream),
+                };
+            }
+            let sent = client.publish_with_headers(subject, headers, payload);
+            // Without the last message the server drops the batch.
+            if let Ok(Err(error)) = timeout(self.limit, sent).await {
+                let reason = error.to_string();
+                let what = format!("publishing to {stream}");
+                return Err(Condition::Refused { what, reason }.into());
+            }
+        }
+        Ok(Wrote::Unknown)
     }
 
     /// The last message of a subject, from the stream's leader: its sequence, headers and payload.
@@ -183,6 +222,18 @@ impl Wire {
             Err(failure) if failure.is_code(code::NO_MESSAGE) => Ok(None),
             Err(failure) => Err(failure),
         }
+    }
+}
+
+/// What a write leaves behind that was not acknowledged.
+fn unwritten(failure: &Failure, subject: &str) -> Result<Wrote, ConsumeError> {
+    tracing::debug!(%failure, subject, "a write was not acknowledged");
+    match failure.kind() {
+        parti_core::StoreErrorKind::Refused => Ok(Wrote::Refused),
+        parti_core::StoreErrorKind::Unknown
+        | parti_core::StoreErrorKind::Unavailable
+        | parti_core::StoreErrorKind::Missing => Ok(Wrote::Unknown),
+        parti_core::StoreErrorKind::Rejected => Err(refused("writing", subject, failure)),
     }
 }
 

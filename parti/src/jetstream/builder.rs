@@ -9,7 +9,8 @@ use futures_util::FutureExt;
 use parti_nats::async_nats::jetstream::Context;
 use parti_nats::consume::stream::Subjects;
 use parti_nats::consume::{
-    CommitRules, ConsumeError, Cursors, OnOvertaken, OnRecreated, Retention, Source, StartAt, Wire,
+    CommitRules, ConsumeError, Cursors, OnOvertaken, OnRecreated, Output, OutputStream, Retention,
+    Source, StartAt, Wire,
 };
 
 use crate::handler::HandlerError;
@@ -32,6 +33,7 @@ pub struct PartitionedBuilder {
     subjects: Subjects,
     start: StartAt,
     request_timeout: Duration,
+    outputs: Option<(String, String)>,
     settings: Settings,
 }
 
@@ -56,6 +58,7 @@ impl PartitionedBuilder {
             subjects: Subjects::Transformed,
             start: StartAt::All,
             request_timeout: REQUEST,
+            outputs: None,
             settings,
         }
     }
@@ -98,6 +101,25 @@ impl PartitionedBuilder {
         H: Fn(PartitionMessage) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
+        self.settings.on_message = Arc::new(move |message| {
+            let handled = handler(message);
+            async move { handled.await.map(|()| Vec::new()) }.boxed()
+        });
+        self
+    }
+
+    /// What is done with each message, and what is put out for it: outputs are stored in `stream` together
+    /// with the position, in one atomic batch, so that each input is put out exactly once. The cursors of
+    /// the group live in that stream, on subjects that begin with `fence`, such as `results.fence`.
+    ///
+    /// The stream must have `allow_atomic` and evict nothing. One message has at most 900 outputs, all on
+    /// subjects of the stream. What the handler does beside is repeated after a crash, as ever.
+    pub fn on_message_into<H, F>(mut self, stream: &str, fence: &str, handler: H) -> Self
+    where
+        H: Fn(PartitionMessage) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<Output>, HandlerError>> + Send + 'static,
+    {
+        self.outputs = Some((stream.to_owned(), fence.to_owned()));
         self.settings.on_message = Arc::new(move |message| handler(message).boxed());
         self
     }
@@ -179,7 +201,7 @@ impl PartitionedBuilder {
     ///
     /// # Cancellation safety
     /// Dropping the future may leave the bucket of the cursors; building again is safe. Bounded by the
-    /// request time-out for each of at most twelve requests.
+    /// request time-out for each of at most fourteen requests.
     pub async fn build(self) -> Result<Partitioned, ConsumeError> {
         let wire = Wire::new(self.context, self.request_timeout);
         let source = Source::open(wire, &self.stream, self.partitions, &self.subjects).await?;
@@ -190,7 +212,11 @@ impl PartitionedBuilder {
                 wanted: format!("{:?}", Retention::Limits),
             });
         }
-        let cursors = Cursors::open(&source, &self.settings.group, self.start).await?;
+        let outputs = match &self.outputs {
+            None => None,
+            Some((name, fence)) => Some(OutputStream::open(source.wire(), name, fence).await?),
+        };
+        let cursors = Cursors::open(&source, &self.settings.group, self.start, outputs).await?;
         let list = StaticSource::numbered(&self.stream, self.partitions);
         let list = list.map_err(|error| ConsumeError::Mismatch {
             what: "the stream's name".to_owned(),

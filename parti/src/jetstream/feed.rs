@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use parti_nats::consume::{Condition, Delivery};
 use tokio::sync::{Notify, mpsc};
 
+/// Readers hear of room when so many messages were handled, or none waits.
+const ROOM: u64 = 256;
+
 /// The messages of all partitions that wait in memory, and how many may.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
@@ -113,9 +116,13 @@ impl Feed {
     /// so that it never looks as if they had been.
     pub(super) fn forgot(&self, messages: &[Delivery]) {
         let (count, bytes) = (len(messages), weight(messages));
-        self.budget.messages.fetch_sub(count, Ordering::AcqRel);
+        let before = self.budget.messages.fetch_sub(count, Ordering::AcqRel);
         self.budget.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        self.budget.room.notify_waiters();
+        let after = before.saturating_sub(count);
+        // A reader that is woken for each message does nothing else.
+        if after == 0 || before / ROOM != after / ROOM {
+            self.budget.room.notify_waiters();
+        }
     }
 
     /// The partition must not be consumed any more.

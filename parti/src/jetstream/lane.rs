@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use parti_nats::async_nats::HeaderMap;
 use parti_nats::consume::{
-    Condition, ConsumeError, Delivery, Hold, Owner, Progress, Rules, TakeOver, Wrote, take_over,
+    Condition, ConsumeError, Delivery, Hold, MOST_OUTPUTS, Output, Owner, Progress, Rules,
+    TakeOver, Wrote, take_over,
 };
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -92,7 +93,9 @@ impl Lane {
                     report,
                 } => {
                     seen = Some(seen_up_to);
-                    let stored = cursors.store(self.partition, &cursor, expected).await?;
+                    let stored = cursors
+                        .store(self.partition, &cursor, expected, Vec::new())
+                        .await?;
                     if let Some(report) = &report {
                         self.shared.report(self.partition, report);
                     }
@@ -224,14 +227,17 @@ impl Work<'_> {
             };
             let mut chunk = chunk.into_iter();
             while let Some(delivery) = chunk.next() {
-                if let Err(end) = self.handle(&delivery).await {
-                    self.feed.forgot(std::slice::from_ref(&delivery));
-                    self.feed.forgot(chunk.as_slice());
-                    return end;
-                }
+                let outputs = match self.handle(&delivery).await {
+                    Ok(outputs) => outputs,
+                    Err(end) => {
+                        self.feed.forgot(std::slice::from_ref(&delivery));
+                        self.feed.forgot(chunk.as_slice());
+                        return end;
+                    }
+                };
                 self.feed.took(std::slice::from_ref(&delivery));
                 self.lane.shared.count_handled();
-                self.writer.handled(delivery.sequence);
+                self.writer.handled(delivery.sequence, outputs);
             }
             if let Some(position) = self.feed.idle_position() {
                 self.writer.passed(position);
@@ -247,10 +253,11 @@ impl Work<'_> {
     }
 
     /// Handles one message until it is done one way or the other.
-    async fn handle(&mut self, delivery: &Delivery) -> Result<(), End> {
+    async fn handle(&mut self, delivery: &Delivery) -> Result<Vec<Output>, End> {
         let guard = &self.lane.guard;
         let shared = &self.lane.shared;
         let may_repeat = delivery.sequence <= self.seen_up_to;
+        self.writer.make_room().await.map_err(End::Stopped)?;
         let mut attempt = 1_u32;
         loop {
             if guard.is_revoking() {
@@ -273,12 +280,12 @@ impl Work<'_> {
                 may_repeat,
             );
             let reason = match self.call(message).await? {
-                Ok(()) => return Ok(()),
+                Ok(outputs) => return Ok(outputs),
                 Err(reason) => reason,
             };
             let retries = &shared.settings.retries;
             if attempt >= retries.attempts && self.poisoned(delivery, attempt, &reason).await? {
-                return Ok(());
+                return Ok(Vec::new());
             }
             tracing::warn!(
                 partition,
@@ -299,7 +306,10 @@ impl Work<'_> {
     }
 
     /// Calls the handler; the outer error is the end of the work.
-    async fn call(&mut self, message: PartitionMessage) -> Result<Result<(), String>, End> {
+    async fn call(
+        &mut self,
+        message: PartitionMessage,
+    ) -> Result<Result<Vec<Output>, String>, End> {
         let guard = &self.lane.guard;
         let on_message = &self.lane.shared.settings.on_message;
         let body = async move { on_message(message).await };
@@ -316,7 +326,11 @@ impl Work<'_> {
             },
         };
         match ran {
-            Ran::Done(Ok(())) => Ok(Ok(())),
+            Ran::Done(Ok(outputs)) if outputs.len() > MOST_OUTPUTS => Ok(Err(format!(
+                "{} outputs for one message; at most {MOST_OUTPUTS} are allowed",
+                outputs.len()
+            ))),
+            Ran::Done(Ok(outputs)) => Ok(Ok(outputs)),
             Ran::Done(Err(error)) => Ok(Err(error.to_string())),
             Ran::Panicked(words) => Ok(Err(format!("the handler panicked: {words}"))),
             Ran::Cut { .. } => Err(End::Lost),

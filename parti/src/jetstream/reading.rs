@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parti_nats::consume::{Delivery, Layout, Reader, ReaderEnd, Step};
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::jetstream::feed::{Budget, Feed};
 use crate::jetstream::settings::Bounds;
@@ -19,6 +21,8 @@ const PULL: u64 = 1_000;
 const AHEAD: u64 = 4_000;
 /// How many are taken from the client at once.
 const CHUNK: usize = 512;
+/// How often to look for room when there is none.
+const SHORT: Duration = Duration::from_millis(2);
 
 /// A reader with the feeds it fills.
 pub(super) struct Reading {
@@ -42,14 +46,17 @@ impl Reading {
             let room = budget.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            if let Err(end) = self.ask().await {
-                break Some(end);
-            }
+            let is_short = match self.ask().await {
+                Ok(is_short) => is_short,
+                Err(end) => break Some(end),
+            };
             let step = tokio::select! {
                 biased;
                 () = stop.notified() => break None,
                 step = self.reader.next(CHUNK, &mut chunk) => step,
-                () = room, if self.reader.outstanding() < PULL => continue,
+                () = room, if is_short => continue,
+                // A feed of its own may have room where all together have not much.
+                () = sleep(SHORT), if is_short => continue,
             };
             self.route(&mut chunk);
             match step {
@@ -61,8 +68,8 @@ impl Reading {
         end
     }
 
-    /// Pulls if few are under way and there is room for more.
-    async fn ask(&mut self) -> Result<(), ReaderEnd> {
+    /// Pulls if few are under way and there is room for more; whether room is what is missing.
+    async fn ask(&mut self) -> Result<bool, ReaderEnd> {
         let outstanding = self.reader.outstanding();
         let room = self.room().saturating_sub(outstanding);
         let batch = room.min(AHEAD.saturating_sub(outstanding)).min(PULL);
@@ -73,10 +80,14 @@ impl Reading {
         } else {
             PULL / 2
         };
-        if outstanding >= AHEAD || batch < least.clamp(1, self.bounds.messages) {
-            return Ok(());
+        if outstanding > AHEAD - PULL {
+            return Ok(false);
         }
-        self.reader.pull(batch).await
+        if batch < least.clamp(1, self.bounds.messages) {
+            return Ok(true);
+        }
+        self.reader.pull(batch).await?;
+        Ok(false)
     }
 
     fn room(&self) -> u64 {

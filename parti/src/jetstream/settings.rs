@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use parti_nats::consume::{CommitRules, OnOvertaken, OnRecreated};
+use parti_nats::consume::{CommitRules, OnOvertaken, OnRecreated, Output};
 
 use crate::handler::HandlerError;
 use crate::jetstream::message::PartitionMessage;
 
 /// What is done with each message.
 pub(super) type OnMessage =
-    Arc<dyn Fn(PartitionMessage) -> BoxFuture<'static, Result<(), HandlerError>> + Send + Sync>;
+    Arc<dyn Fn(PartitionMessage) -> BoxFuture<'static, Handled> + Send + Sync>;
+
+/// What it answers: the outputs, of which most groups have none.
+pub(super) type Handled = Result<Vec<Output>, HandlerError>;
 
 /// What becomes of a message that failed as often as it may.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

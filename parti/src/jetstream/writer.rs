@@ -4,17 +4,20 @@
 //! It is separate because writes go on while a message is handled. What always holds: what is decided is
 //! decided by [`Progress`]; here it is only sent.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::time::Duration;
 
 use parti_nats::consume::{
-    Condition, ConsumeError, Cursor, Cursors, Found, Hold, Next, Progress, Wrote,
+    Condition, ConsumeError, Cursor, Cursors, Found, Hold, Next, Output, Progress, Wrote,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// The pause before a cursor is read again when there was no answer.
 const PAUSE: Duration = Duration::from_millis(100);
+/// With so many outputs the position is written: with those of one more message they fit a batch.
+const MANY_OUTPUTS: usize = 90;
 
 /// What came of a write.
 enum Answer {
@@ -30,6 +33,8 @@ pub(super) struct Writer {
     begun: Instant,
     /// One at most; it ends with the writer.
     writing: JoinSet<Answer>,
+    /// Outputs that are not stored for sure, with the sequence of their input.
+    outputs: VecDeque<(u64, Output)>,
 }
 
 impl Writer {
@@ -40,16 +45,31 @@ impl Writer {
             progress,
             begun: Instant::now(),
             writing: JoinSet::new(),
+            outputs: VecDeque::new(),
         }
     }
 
     /// A message was handled; a write begins if it is time.
-    pub(super) fn handled(&mut self, sequence: u64) {
+    pub(super) fn handled(&mut self, sequence: u64, outputs: Vec<Output>) {
         let now = self.begun.elapsed();
         self.progress.handled(now, sequence);
-        if self.progress.is_due(now) {
+        self.outputs
+            .extend(outputs.into_iter().map(|output| (sequence, output)));
+        if self.progress.is_due(now) || self.outputs.len() >= MANY_OUTPUTS {
             self.write(Hold::Held);
         }
+    }
+
+    /// Waits until the outputs of one more message fit into the next write.
+    pub(super) async fn make_room(&mut self) -> Result<(), Condition> {
+        while !self.outputs.is_empty() && self.outputs.len() >= MANY_OUTPUTS {
+            self.write(Hold::Held);
+            if self.writing.is_empty() {
+                break;
+            }
+            self.step().await?;
+        }
+        Ok(())
     }
 
     /// There is nothing to handle up to here.
@@ -61,8 +81,10 @@ impl Writer {
     pub(super) fn write(&mut self, hold: Hold) {
         if let Some((cursor, expected)) = self.progress.begin(hold) {
             let (cursors, partition) = (self.cursors.clone(), self.partition);
+            let outputs = self.outputs.iter().map(|(_, output)| output.clone());
+            let outputs = outputs.collect();
             self.writing
-                .spawn(send(cursors, partition, cursor, expected));
+                .spawn(send(cursors, partition, cursor, expected, outputs));
         }
     }
 
@@ -99,6 +121,15 @@ impl Writer {
             Answer::Read(found) => self.progress.read(now, found),
             Answer::Failed(condition) => Next::Stop(condition),
         };
+        // Whatever was stored, it was stored with its position: what is left was not.
+        let committed = self.progress.committed();
+        while self
+            .outputs
+            .front()
+            .is_some_and(|(sequence, _)| *sequence <= committed)
+        {
+            self.outputs.pop_front();
+        }
         match next {
             // An unknown outcome is read by the task that had it.
             Next::GoOn | Next::Read => Ok(()),
@@ -122,8 +153,14 @@ impl Writer {
     }
 }
 
-async fn send(cursors: Cursors, partition: u32, cursor: Cursor, expected: u64) -> Answer {
-    match cursors.store(partition, &cursor, expected).await {
+async fn send(
+    cursors: Cursors,
+    partition: u32,
+    cursor: Cursor,
+    expected: u64,
+    outputs: Vec<Output>,
+) -> Answer {
+    match cursors.store(partition, &cursor, expected, outputs).await {
         Ok(stored @ Wrote::Stored { .. }) => return Answer::Wrote(stored),
         Ok(Wrote::Refused | Wrote::Unknown) | Err(ConsumeError::Unavailable { .. }) => {}
         Err(error) => return failed(error),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::callbacks::Limits;
-use parti_core::{AssignmentStrategy, Boot, Config, Core, PartitionSource, Store};
+use parti_core::{AssignmentStrategy, Boot, Config, Core, Endpoint, PartitionSource, Store};
 use tokio::sync::{broadcast, mpsc};
 use tracing::{Instrument as _, Span};
 
@@ -44,6 +44,7 @@ pub struct ManagerBuilder {
     hooks: Option<Arc<dyn Hooks>>,
     hook_timeout: Duration,
     metric_labels: Vec<(String, String)>,
+    endpoint: Option<String>,
     notices: broadcast::Sender<Arc<ManagerNotice>>,
 }
 
@@ -80,6 +81,7 @@ impl ManagerBuilder {
             hooks: None,
             hook_timeout: HOOK_TIMEOUT,
             metric_labels: Vec::new(),
+            endpoint: None,
             notices: broadcast::Sender::new(RING),
         }
     }
@@ -191,6 +193,14 @@ impl ManagerBuilder {
         self
     }
 
+    /// Tells everybody who reads the group where this worker can be reached, such as
+    /// `http://127.0.0.1:8080`. It is stored in clear with the session, at most 256 bytes without spaces;
+    /// what it means is up to the program. What breaks that is refused by [`ManagerBuilder::start`].
+    pub fn advertise(mut self, endpoint: &str) -> Self {
+        self.endpoint = Some(endpoint.to_owned());
+        self
+    }
+
     /// The clock; the default is [`Clock::boot`].
     ///
     /// A test with paused time (`#[tokio::test(start_paused = true)]`) needs [`Clock::tokio`]: with the
@@ -246,12 +256,14 @@ impl ManagerBuilder {
             let name = name.to_owned();
             return Err(LaunchError::MetricLabel { name });
         }
+        let endpoint = self.endpoint.as_deref().map(Endpoint::new).transpose();
+        let endpoint = endpoint.map_err(LaunchError::Endpoint)?;
         let instruments = self.instruments();
         let span = tracing::info_span!("parti", group = %self.config.group());
         let store = self.store.open().await?;
         let core = Core::new(
             self.config.clone(),
-            boot(&self.clock, self.randomness, &*self.strategy),
+            boot(&self.clock, self.randomness, &*self.strategy, endpoint),
         );
         let notices = self.notices;
         let dropped = meter::dropped(&instruments, "subscription");
@@ -327,7 +339,12 @@ impl StoreChoice {
     }
 }
 
-fn boot(clock: &Clock, randomness: Randomness, strategy: &dyn AssignmentStrategy) -> Boot {
+fn boot(
+    clock: &Clock,
+    randomness: Randomness,
+    strategy: &dyn AssignmentStrategy,
+    endpoint: Option<Endpoint>,
+) -> Boot {
     let now = clock.now();
     Boot {
         now,
@@ -335,6 +352,7 @@ fn boot(clock: &Clock, randomness: Randomness, strategy: &dyn AssignmentStrategy
         seed: randomness.seed(),
         strategy: strategy.id(),
         software: concat!("parti/", env!("CARGO_PKG_VERSION")).to_owned(),
+        endpoint,
     }
 }
 

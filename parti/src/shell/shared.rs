@@ -146,6 +146,7 @@ mod tests {
             seed: 1,
             strategy: parti_core::AssignmentStrategy::id(&parti_strategy::Sticky::new()),
             software: String::new(),
+            endpoint: None,
         };
         let status = parti_core::Core::new(config, boot).status();
         let notices = broadcast::Sender::new(1);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use parti::StopMode;
+use parti::jetstream::OnPoison;
+use parti::{HandlerError, StopMode};
 use serde_json::json;
 
 use crate::support::{Log, World, eventually, publish, recording};
@@ -68,4 +69,55 @@ async fn a_killed_server_is_survived_without_loss() {
     .await;
     manager.stop(StopMode::Handoff).await.expect("it stops");
     log.check(20, 40);
+}
+
+/// A server that stands still gives neither an error nor a heartbeat; a group that waits for one hangs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stood_still_is_noticed_and_nothing_is_lost() {
+    let world = World::new().await;
+    let log = Log::default();
+    let orders = recording(world.builder(), &log).await;
+    let manager = world.worker(&orders).await;
+    world.publish(20, 0..20).await;
+    eventually("messages come", async || log.count() >= 400).await;
+    world.server.pause().expect("it stands still");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    world.server.resume().expect("it goes on");
+    world.publish(20, 20..40).await;
+    eventually("all is handled", async || {
+        let calls = log.calls();
+        calls
+            .values()
+            .all(|calls| calls.iter().any(|call| call.number == 39))
+    })
+    .await;
+    manager.stop(StopMode::Handoff).await.expect("it stops");
+    log.check(20, 40);
+}
+
+/// A dead letter that no stream has stored would be a message lost in silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_nobody_stores_is_no_dead_letter() {
+    let world = World::new().await;
+    let subject = "nobody.listens".to_owned();
+    let orders = world
+        .builder()
+        .attempts(1)
+        .retry_pauses(Duration::from_millis(1), Duration::from_millis(5))
+        .request_timeout(Duration::from_millis(300))
+        .on_poison(OnPoison::DeadLetter { subject })
+        .on_message(|_| std::future::ready(Err(HandlerError::new("never"))));
+    let orders = orders.build().await.expect("it is built");
+    let manager = world.worker(&orders).await;
+    world.publish(1, 0..3).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(orders.status().handled, 0, "{orders:?}");
+    world.create("NOBODY", json!({})).await;
+    eventually("they are stored", async || {
+        orders.status().dead_lettered == 3
+    })
+    .await;
+    manager.stop(StopMode::Handoff).await.expect("it stops");
+    let info = world.api("STREAM.INFO.NOBODY", json!({})).await;
+    assert_eq!(info["state"]["messages"], json!(3), "{info}");
 }

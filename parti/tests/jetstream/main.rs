@@ -4,4 +4,5 @@ mod conditions;
 mod faults;
 mod flow;
 mod moves;
+mod outputs;
 mod support;

@@ -3,6 +3,7 @@
 
 #![cfg(feature = "nats")]
 
+mod directory;
 mod pieces;
 #[path = "../support/recorder.rs"]
 mod recorder;

@@ -122,6 +122,7 @@ impl Solo {
             seed: 1,
             strategy: StrategyId::new("deal/1"),
             software: "test".to_string(),
+            endpoint: None,
         };
         let mut solo = Self {
             core: Core::new(config, boot),

@@ -149,6 +149,7 @@ impl World {
             seed: self.nodes.len() as u128 + 1,
             strategy: StrategyId::new("deal/1"),
             software: "test".to_string(),
+            endpoint: None,
         };
         self.nodes.push(Node {
             core: Core::new(config, boot),

@@ -211,8 +211,7 @@ fn urgent(facts: &Facts) -> Option<Verdict> {
 }
 
 fn cold_start(config: &Config, facts: &Facts) -> Option<Verdict> {
-    let gathering = facts.cold?;
-    let until = window_end(gathering, config.cold_start_window());
+    let until = gathered_at(config, facts.cold?);
     let cause = Cause::ColdStart;
     Some(if facts.complete || facts.now >= until {
         Verdict::Act {
@@ -265,6 +264,18 @@ fn quiet(facts: &Facts) -> Verdict {
     next.map_or(Verdict::Quiet, |at| {
         Verdict::Wait(Wake::new(at, WakeReason::Emergency))
     })
+}
+
+/// When a group that has nothing begins. Where nobody says how many are expected, quiet is the sign that
+/// all are there; where somebody does, the window is for those who are missing.
+fn gathered_at(config: &Config, gathering: Changing) -> Instant {
+    let window = config.cold_start_window();
+    if config.expected_workers().is_some() {
+        window_end(gathering, window)
+    } else {
+        let quiet = gathering.last + config.cold_start_quiet();
+        quiet.min(gathering.first + window)
+    }
 }
 
 /// A window lasts from the first change; each further one extends it by half its length, at most to

@@ -23,6 +23,7 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        endpoint: None,
         settings: GroupSettings {
             max_lease: Duration::from_secs(6),
             ..GroupSettings::default()

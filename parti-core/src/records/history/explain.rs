@@ -184,7 +184,7 @@ impl History {
         })
     }
 
-    fn parking(&self, partition: &PartitionKey) -> Option<Parking> {
+    pub(crate) fn parking(&self, partition: &PartitionKey) -> Option<Parking> {
         let names = |group: &&ParkedGroup| group.partitions.contains(partition);
         // A record has room for so many names; which those are changes with the list.
         let is_cut = |group: &ParkedGroup| group.count as usize > group.partitions.len();
@@ -193,11 +193,7 @@ impl History {
             group = self.last_parked(partition);
         }
         let group = group?;
-        Some(Parking {
-            reason: group.reason,
-            needs: group.needs.clone(),
-            since_ms: group.since_ms,
-        })
+        Some(Parking::of(group))
     }
 
     /// The last generation that says of the partition who got it, if it says that nobody did.
@@ -227,7 +223,7 @@ impl History {
 
     /// Whether the session a record is for says that it has let go, or has ended. The record itself
     /// is not written again for it.
-    fn has_let_go(&self, worker: &WorkerId, epoch: Epoch, revoking: &Revoking) -> bool {
+    pub(crate) fn has_let_go(&self, worker: &WorkerId, epoch: Epoch, revoking: &Revoking) -> bool {
         let Some(session) = self.sessions.get(worker) else {
             return false;
         };
@@ -340,6 +336,16 @@ impl Move {
     fn first_version(&self) -> Option<Version> {
         let begun = self.taken.as_ref().or(self.granted.as_ref());
         begun.map(|generation| generation.version)
+    }
+}
+
+impl Parking {
+    pub(crate) fn of(group: &ParkedGroup) -> Self {
+        Self {
+            reason: group.reason,
+            needs: group.needs.clone(),
+            since_ms: group.since_ms,
+        }
     }
 }
 

@@ -110,6 +110,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        endpoint: None,
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         misfits: Vec::new(),

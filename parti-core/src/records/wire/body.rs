@@ -94,6 +94,8 @@ pub(super) struct SessionWire<'a> {
     pub(super) labels: List<(&'a str, &'a str)>,
     pub(super) heartbeat_ms: u64,
     pub(super) software: &'a str,
+    /// Empty: none.
+    pub(super) endpoint: &'a str,
     pub(super) settings: SettingsWire<'a>,
     pub(super) honours: ModeWire,
     pub(super) misfits: List<(&'a str, &'a str)>,

@@ -16,6 +16,7 @@ use super::body::{
     PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire,
 };
 use super::envelope::{Envelope, Summary, millis};
+use crate::model::endpoint::Endpoint;
 use crate::model::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
 use crate::model::partition::{Partition, PartitionKey};
 use crate::model::state::Cause;
@@ -151,6 +152,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         heartbeat_ms: millis(session.heartbeat_interval),
         software: &session.software,
+        endpoint: session.endpoint.as_ref().map_or("", Endpoint::as_str),
         settings: settings::to_wire(&session.settings),
         honours: settings::mode_to_wire(session.honours),
         misfits: session
@@ -165,6 +167,12 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
     }
+}
+
+fn endpoint_from_wire(text: &str) -> Result<Option<Endpoint>, WireError> {
+    let given = Some(text).filter(|text| !text.is_empty());
+    let endpoint = given.map(Endpoint::new).transpose();
+    endpoint.map_err(|error| WireError::Invalid(error.to_string()))
 }
 
 fn misfits_from_wire(misfits: &List<(&str, &str)>) -> Result<Vec<Misfit>, WireError> {
@@ -265,6 +273,7 @@ fn session_from_wire(
         heartbeat_interval: Duration::from_millis(wire.heartbeat_ms),
         lease,
         software: wire.software.to_string(),
+        endpoint: endpoint_from_wire(wire.endpoint)?,
         settings: settings::from_wire(&wire.settings),
         honours: settings::mode_from_wire(&wire.honours),
         misfits: misfits_from_wire(&wire.misfits)?,

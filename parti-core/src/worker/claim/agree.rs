@@ -139,6 +139,7 @@ pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         heartbeat_interval: cx.config().heartbeat_interval(),
         lease: cx.config().lease(),
         software: cx.boot().software.clone(),
+        endpoint: cx.boot().endpoint.clone(),
         settings: GroupSettings::new(cx.config(), &cx.boot().strategy),
         honours: Mode::Exclusive,
         predecessors: Vec::new(),

@@ -84,6 +84,7 @@ impl World<'_> {
             seed: seed ^ u128::from(plan.twin_of.is_some()),
             strategy: self.strategy.id(),
             software: "sim/1".to_owned(),
+            endpoint: None,
         };
         let mut config = at.config.clone();
         if plan.releases.is_next(process.run) {

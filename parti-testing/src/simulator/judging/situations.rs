@@ -29,6 +29,7 @@ pub const SITUATIONS: &[&str] = &[
     "clock_jump_of_known_length",
     "clock_stood_still",
     "clock_went_back",
+    "cold_start_quiet",
     "commit_cold_start",
     "commit_denied",
     "commit_drain",

@@ -22,6 +22,7 @@ fn sound() -> (Status, Vitals) {
         seed: 1,
         strategy: StrategyId::new("s"),
         software: String::new(),
+        endpoint: None,
     };
     let worker = WorkerId::new("worker-0").expect("valid");
     let mut status = Core::new(config(Mode::Exclusive), boot).status();

@@ -5,10 +5,13 @@ use core::time::Duration;
 
 use crate::config::ConfigBuilder;
 use crate::core::tests::world::World;
-use crate::core::tests::{counts, group, leader, secs};
+use crate::core::tests::{counts, expecting, group, leader, secs};
 use crate::io::event::{Event, RequestId, StopMode};
 use crate::model::state::Cause;
 use crate::model::time::Instant;
+
+/// More workers than ever come, so that a window is waited for.
+const MANY: u32 = 90;
 
 /// Replaces the leader by a fresh process, every so often, until something holds. Returns when it did.
 fn while_leaders_change(
@@ -26,7 +29,7 @@ fn while_leaders_change(
                 return Some(world.now.since(begun));
             }
         }
-        world.start(|b| b);
+        world.start(expecting(MANY));
         world.run(Duration::from_millis(50));
         let leads =
             |node: &crate::core::tests::world::Node| !node.cut_off && node.core.status().is_leader;
@@ -66,7 +69,7 @@ fn a_cold_start_ends_although_leaders_change() {
     for every in [2, 5, 9] {
         let mut world = World::new(12);
         for _ in 0..3 {
-            world.start(|b| b);
+            world.start(expecting(MANY));
         }
         let after = while_leaders_change(&mut world, secs(every), secs(300), is_assigned);
         let after = after.expect("assigned in the end");
@@ -83,7 +86,7 @@ fn a_cold_start_ends_although_leaders_change() {
 fn a_cold_start_ends_although_leaders_crash() {
     let mut world = World::new(12);
     for _ in 0..5 {
-        world.start(|b| b);
+        world.start(expecting(MANY));
     }
     let begun = world.now;
     while !is_assigned(&world) && world.now < begun + secs(300) {
@@ -92,7 +95,7 @@ fn a_cold_start_ends_although_leaders_crash() {
             |node: &crate::core::tests::world::Node| !node.cut_off && node.core.status().is_leader;
         if let Some(leading) = world.nodes.iter().position(leads) {
             world.nodes[leading].cut_off = true;
-            world.start(|b| b);
+            world.start(expecting(MANY));
         }
     }
     let after = world.now.since(begun);

@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::config::{ConfigBuilder, Mode};
 use crate::core::tests::world::World;
 use crate::core::tests::{causes, counts, expecting, group, leader, secs};
 use crate::io::event::{Event, RequestId};
@@ -104,16 +105,50 @@ fn an_extended_window_is_capped_at_twice_its_length() {
 fn the_cold_start_window_is_longer_than_the_planned_one() {
     let mut world = World::new(4);
     let begun = world.now;
-    world.start(|builder| builder);
+    world.start(expecting(3));
     world.run(secs(40));
     let (cold, cause) = world.plans[0];
     assert_eq!(cause, Cause::ColdStart);
     assert_between(cold, begun, secs(30), millis(30_500));
     world.run(secs(20));
     let joined = world.now;
-    world.start(|builder| builder);
+    world.start(expecting(3));
     world.run(secs(20));
     assert_between(world.plans[1].0, joined, secs(10), millis(10_100));
+}
+
+/// The first program of a new user stood still for half a minute, with nobody else to wait for. What
+/// holds it back is the lease that somebody may have in a lost bucket, and only in exclusive mode.
+#[test]
+fn a_first_program_begins_as_soon_as_nobody_can_be_in_its_way() {
+    let begun = |change: fn(ConfigBuilder) -> ConfigBuilder| {
+        let mut world = World::new(4);
+        world.age = Duration::ZERO;
+        let begun = world.now;
+        world.start(change);
+        world.run(secs(20));
+        assert_eq!(counts(&world), [4]);
+        world.plans[0].0.since(begun)
+    };
+    let within = |took: Duration, least, most| assert!((least..=most).contains(&took), "{took:?}");
+    within(begun(|builder| builder), secs(6), millis(6_500));
+    let overlap = |builder: ConfigBuilder| builder.mode(Mode::Overlap);
+    within(begun(overlap), secs(1), millis(1_500));
+    within(begun(|b| b.expected_workers(1)), millis(0), millis(500));
+}
+
+/// A deployment that is still growing when the lease is over is waited for: a plan for its first half
+/// is followed by moves.
+#[test]
+fn who_joins_in_the_last_moment_of_the_lease_of_a_young_bucket_is_planned_for() {
+    let mut world = World::new(4);
+    world.age = Duration::ZERO;
+    world.start(|builder| builder);
+    world.run(millis(5_500));
+    world.start(|builder| builder);
+    world.run(secs(10));
+    assert_eq!(causes(&world), [Cause::ColdStart]);
+    assert_eq!(counts(&world), [2, 2]);
 }
 
 /// The last expected worker ends the waiting, at a cold start and later.

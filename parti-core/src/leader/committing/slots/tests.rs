@@ -44,6 +44,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        endpoint: None,
         misfits: Vec::new(),
         bulletin: None,
         known: Version::ZERO,

@@ -37,6 +37,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             heartbeat_interval: Duration::from_secs(2),
             lease: Duration::from_secs(6),
             software: String::new(),
+            endpoint: None,
             settings: crate::records::agreement::GroupSettings::default(),
             honours: crate::config::Mode::Exclusive,
             misfits: Vec::new(),

@@ -45,6 +45,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: "test".to_string(),
+        endpoint: None,
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         misfits: Vec::new(),

@@ -43,8 +43,12 @@ const fn changing(first: u64, last: u64) -> Option<Changing> {
 /// The verdict in one word and a number, so that a case is one line.
 fn check(facts: &Facts) -> String {
     let config = Config::builder("g").build().expect("coherent");
+    words(judge(&config, facts).verdict)
+}
+
+fn words(verdict: Verdict) -> String {
     let ms = |at: Instant| at.as_nanos() / 1_000_000;
-    match judge(&config, facts).verdict {
+    match verdict {
         Verdict::Quiet => "quiet".to_string(),
         Verdict::Wait(wake) => alloc::format!("wait {} {:?}", ms(wake.at), wake.why),
         Verdict::Settle { cause, until } => alloc::format!("settle {cause} {}", ms(until)),
@@ -278,18 +282,39 @@ fn departures_restarts_triggers_and_unfinished_work_act_at_once() {
     );
 }
 
-/// A new group waits for its workers; the last expected one ends the wait.
+/// A new group waits for those it expects; the last of them ends the wait.
 #[test]
 fn a_cold_start_waits_its_window_or_for_the_expected_workers() {
-    let cold = |now, complete| Facts {
-        cold: changing(1_000, 1_000),
-        complete,
+    let expecting = Config::builder("g").expected_workers(3).build();
+    let expecting = expecting.expect("coherent");
+    let check = |now, complete| {
+        let cold = Facts {
+            cold: changing(1_000, 1_500),
+            complete,
+            ..facts(now)
+        };
+        words(judge(&expecting, &cold).verdict)
+    };
+    assert_eq!(check(2_500, false), "settle cold_start 31000");
+    assert_eq!(check(30_999, false), "settle cold_start 31000");
+    assert_eq!(check(31_000, false), "act cold_start 0");
+    assert_eq!(check(2_000, true), "act cold_start 0");
+}
+
+/// Who does not say how many will come waited for the whole window with the first program, which came
+/// alone. A deployment that is still growing is waited for, but not for ever.
+#[test]
+fn a_cold_start_begins_when_nobody_has_joined_for_a_moment_at_most_after_its_window() {
+    let cold = |now, last| Facts {
+        cold: changing(1_000, last),
         ..facts(now)
     };
-    assert_eq!(check(&cold(2_000, false)), "settle cold_start 31000");
-    assert_eq!(check(&cold(30_999, false)), "settle cold_start 31000");
-    assert_eq!(check(&cold(31_000, false)), "act cold_start 0");
-    assert_eq!(check(&cold(2_000, true)), "act cold_start 0");
+    assert_eq!(check(&cold(1_001, 1_000)), "settle cold_start 2000");
+    assert_eq!(check(&cold(1_999, 1_000)), "settle cold_start 2000");
+    assert_eq!(check(&cold(2_000, 1_000)), "act cold_start 0");
+    assert_eq!(check(&cold(2_000, 1_900)), "settle cold_start 2900");
+    assert_eq!(check(&cold(30_999, 30_500)), "settle cold_start 31000");
+    assert_eq!(check(&cold(31_000, 30_999)), "act cold_start 0");
 }
 
 /// Seven joins in a burst are one rebalance; a stream of joins cannot put it off for ever.

@@ -83,6 +83,7 @@ pub(crate) fn unknown_session(
         // A worker that was evicted alive may rely on it for that long.
         lease: outline.map_or(Duration::ZERO, |outline| outline.lease),
         software: String::new(),
+        endpoint: None,
         settings: GroupSettings {
             mode,
             ..GroupSettings::default()

@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::config::{Mode, OnBucketLost};
+use crate::model::endpoint::Endpoint;
 use crate::model::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::model::partition::{Partition, PartitionKey};
 use crate::model::state::Cause;
@@ -215,6 +216,8 @@ fn session() -> impl Strategy<Value = Record> {
                     lease: Duration::from_millis(u64::from(lease)),
                     settings: settings(u128::from(epoch) << 64 | u128::from(applied), &software),
                     honours: mode(u128::from(capacity)),
+                    endpoint: (epoch % 3 == 1)
+                        .then(|| Endpoint::new(&alloc::format!("http://w:{beat}")).expect("valid")),
                     software,
                     misfits: alloc::vec::Vec::new(),
                     predecessors,

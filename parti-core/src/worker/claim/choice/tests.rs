@@ -31,6 +31,7 @@ fn slot(revision: u64, status: SessionStatus, since: u64) -> Slot {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        endpoint: None,
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         predecessors: Vec::new(),

@@ -1,5 +1,6 @@
-//! S14: joins are collected for the whole window, and a new group gathers for the whole cold start,
-//! unless all expected workers are there.
+//! S14: joins are collected for the whole window, and a new group gathers for the whole cold start or,
+//! where nobody says how many are expected, until nobody has joined for half an interval; unless all
+//! expected workers are there.
 //!
 //! Recomputed on the leader's clock from the sessions it was shown: who had joined since the last plan
 //! it committed (for a new leader, since the records in the store), and when it first heard of each.
@@ -57,6 +58,7 @@ struct Leadership {
 pub(in crate::simulator) struct Window {
     hearing: Hearing,
     cold: Duration,
+    quiet: Duration,
     planned: Duration,
     expected: Option<u32>,
     /// Workers with an assignment record in the store.
@@ -77,6 +79,7 @@ impl Window {
         Self {
             hearing: Hearing::new(rules),
             cold: rules.windows.0,
+            quiet: rules.heartbeat / 2,
             planned: rules.windows.1,
             expected: rules.expected_workers,
             recorded: BTreeSet::new(),
@@ -267,20 +270,18 @@ impl Window {
         let until = match head.cause {
             Cause::ColdStart => {
                 let since = decision.cold_since.unwrap_or(leadership.gained);
-                since.min(leadership.gained) + self.cold
+                let since = since.min(leadership.gained);
+                let last = decision.joined.map_or(since, |(_, last)| last.max(since));
+                let (most, settled) = (since + self.cold, last + self.quiet);
+                if self.expected.is_some() || most < settled {
+                    most
+                } else {
+                    findings.met("cold_start_quiet");
+                    settled
+                }
             }
             Cause::PlannedScale => {
-                let (first, last) = decision.joined?;
-                let settled = (first + self.planned).max(last + self.planned / 2);
-                let (least, most) = (first + self.planned, first + self.planned * 2);
-                if least < settled && last < least {
-                    findings.met("window_extended");
-                }
-                // The last join alone would have made it wait for longer.
-                if most < settled && last < most && decision.at < settled {
-                    findings.met("window_capped");
-                }
-                settled.min(most)
+                joined_until(self.planned, decision.at, decision.joined?, findings)
             }
             Cause::Takeover
             | Cause::Resignation
@@ -300,6 +301,25 @@ impl Window {
         (at + BLINK < until)
             .then(|| format!("{process} decides at {at} on {cause}, the window ends at {until}"))
     }
+}
+
+/// When a window for joins ends of which the first and the last are known.
+fn joined_until(
+    window: Duration,
+    decided: Instant,
+    (first, last): (Instant, Instant),
+    findings: &mut Findings,
+) -> Instant {
+    let settled = (first + window).max(last + window / 2);
+    let (least, most) = (first + window, first + window * 2);
+    if least < settled && last < least {
+        findings.met("window_extended");
+    }
+    // The last join alone would have made it wait for longer.
+    if most < settled && last < most && decided < settled {
+        findings.met("window_capped");
+    }
+    settled.min(most)
 }
 
 /// A length of true time as the fastest clock shows it.

@@ -131,6 +131,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
+        endpoint: None,
         settings: parti_core::GroupSettings::default(),
         honours: parti_core::Mode::Exclusive,
         misfits: Vec::new(),

@@ -239,6 +239,7 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         heartbeat_interval: config.heartbeat_interval(),
         lease: config.lease() * 2,
         software: "later".to_owned(),
+        endpoint: None,
         settings: GroupSettings {
             mode: config.mode(),
             ..GroupSettings::default()
