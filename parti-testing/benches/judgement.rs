@@ -297,7 +297,7 @@ fn session(number: u32) -> SessionRecord {
         software: "bench".to_owned(),
         settings: parti_core::GroupSettings::default(),
         honours: parti_core::Mode::Exclusive,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }

@@ -136,7 +136,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         heartbeat_interval: Duration::from_secs(2),
         lease: Duration::from_secs(6),
         software: String::new(),
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
         settings: crate::records::agreement::GroupSettings::default(),

@@ -39,7 +39,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             software: String::new(),
             settings: crate::records::agreement::GroupSettings::default(),
             honours: crate::config::Mode::Exclusive,
-            misfits: Vec::new(),
+            rejections: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
         };

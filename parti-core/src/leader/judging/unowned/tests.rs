@@ -47,7 +47,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         software: "test".to_string(),
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
     }

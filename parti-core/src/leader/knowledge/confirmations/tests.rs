@@ -59,7 +59,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         software: String::new(),
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
-        misfits: alloc::vec::Vec::new(),
+        rejections: alloc::vec::Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     };

@@ -216,7 +216,7 @@ fn session() -> impl Strategy<Value = Record> {
                     settings: settings(u128::from(epoch) << 64 | u128::from(applied), &software),
                     honours: mode(u128::from(capacity)),
                     software,
-                    misfits: alloc::vec::Vec::new(),
+                    rejections: alloc::vec::Vec::new(),
                     predecessors,
                     bulletin: (epoch % 2 == 1).then(|| Bulletin {
                         term: Term::new(applied),
