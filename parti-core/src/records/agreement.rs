@@ -101,7 +101,8 @@ impl Default for Agreed {
 }
 
 /// What the group obeys, given what the sessions say of those who may hold something; `None` for one
-/// that cannot be read. `contested` is asked only while it matters.
+/// that cannot be read. `contested` is asked only while the stricter mode does not hold yet: while it
+/// holds, no grant is made that another may still hold.
 pub(crate) fn agree<'a>(
     before: &Agreed,
     sessions: impl Iterator<Item = Option<&'a SessionRecord>>,
@@ -117,8 +118,9 @@ pub(crate) fn agree<'a>(
         obeyed &= said.honours == Mode::Exclusive;
     }
     let mode = mode.unwrap_or(before.mode);
+    let held = (before.mode, before.holds) == (Mode::Exclusive, Mode::Exclusive);
     let holds = match mode {
-        Mode::Exclusive if obeyed && !contested() => Mode::Exclusive,
+        Mode::Exclusive if obeyed && (held || !contested()) => Mode::Exclusive,
         Mode::Exclusive | Mode::Overlap => Mode::Overlap,
     };
     Agreed {

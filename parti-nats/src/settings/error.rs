@@ -57,7 +57,10 @@ pub enum OpenError {
         needed: ServerVersion,
     },
     /// JetStream is switched off for the server or the account.
-    #[error("JetStream is off: {reason}; switch it on for the server and the account")]
+    #[error(
+        "JetStream is off: {reason}; switch it on for the server and the account, or, behind a leaf \
+         node whose server has none, name the domain that has it with NatsOptions::domain"
+    )]
     JetStreamOff {
         /// What the server said.
         reason: String,
