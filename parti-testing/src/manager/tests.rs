@@ -47,6 +47,12 @@ fn what_a_handler_finds_is_told_with_the_smallest_plan() {
     let report = about(Some("p-0")).seeds(0..1).run();
     let failure = report.failures.first().expect("it complains");
     assert_eq!(failure.violation.property, Property::Handler);
-    assert_eq!((failure.plan.actions.len(), failure.plan.partitions), (0, 1));
-    assert!(report.to_string().contains("must not be processed"), "{report}");
+    assert_eq!(
+        (failure.plan.actions.len(), failure.plan.partitions),
+        (0, 1)
+    );
+    assert!(
+        report.to_string().contains("must not be processed"),
+        "{report}"
+    );
 }
