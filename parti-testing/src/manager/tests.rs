@@ -1,3 +1,5 @@
+//! The second simulator on itself: the same run each time, what is told of a failure, and a few seeds.
+
 use std::sync::Arc;
 
 use parti::{Guard, HandlerError, PartitionHandler, PartitionKey, RevokeCause, async_trait};

@@ -39,7 +39,7 @@ macro_rules! bugs {
 }
 
 bugs! {
-    EarlyRelease "early-release" "A partition is given back when `on_revoked` begins, not when it has returned.";
+    EarlyRelease "early-release" "A partition is given back when `on_revoked` begins.";
     ValidAfterRelease "valid-after-release" "The release of a partition does not end its guard.";
     DeadlineIgnored "deadline-ignored" "Guards stay valid when the lease is over.";
     EarlyDeadline "early-deadline" "A later deadline holds before the effects that end older guards.";
