@@ -455,7 +455,7 @@ impl Config {
     /// leases, since what makes a handler fail outlasts what makes a session fail. Each further time is
     /// twice as long, up to eight times.
     #[must_use]
-    pub fn misfit_quarantine(&self) -> Duration {
+    pub fn rejection_quarantine(&self) -> Duration {
         self.lease().saturating_mul(50)
     }
 

@@ -68,8 +68,8 @@ pub use records::history::{
 pub use records::keys::{Key, SOURCE_PARTS_PREFIX, head_key, parked_key, source_key};
 pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
-    AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Misfit,
-    Parked, ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Remains,
+    AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
+    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Rejection, Remains,
     Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use records::stored_list::{EARLIER_MAX, PieceError, joined, pieces};

@@ -141,8 +141,8 @@ bugs! {
         "After a lost history a worker waits for its own lease, although others may have a longer one.";
     63 LeaderMode "leader-mode"
         "A leader grants as it is configured, although a worker of a stricter mode lives.";
-    71 IgnoredMisfits "ignored-misfits"
+    71 IgnoredRejections "ignored-rejections"
         "The leader makes no plan for what its owner cannot process.";
-    72 MisfitGoesRound "misfit-goes-round"
+    72 RejectedGoesRound "rejected-goes-round"
         "A worker says what it failed with only as long as it has it, so that it gets it again.";
 }

@@ -9,6 +9,6 @@ pub(crate) mod departure;
 pub(crate) mod follow;
 pub(crate) mod holdings;
 pub(crate) mod member;
-pub(crate) mod misfits;
+pub(crate) mod rejections;
 pub(crate) mod requests;
 pub(crate) mod session;

@@ -299,7 +299,7 @@ fn session(number: u32) -> SessionRecord {
         endpoint: None,
         settings: parti_core::GroupSettings::default(),
         honours: parti_core::Mode::Exclusive,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }

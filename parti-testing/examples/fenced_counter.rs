@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use parti_core::{PartitionKey, RevokeCause};
 use parti_testing::simulator::{
-    App, Cx, FencedResource, Fencing, HandlerError, Nemesis, Report, Scenario, SimGuard,
+    App, Cx, FencedResource, Fencing, HandlerError, Nemesis, Scenario, ScenarioReport, SimGuard,
     WriteError, async_trait,
 };
 
@@ -87,7 +87,7 @@ fn scenario(fencing: Fencing) -> Scenario {
 /// How many seeds it may take to see what storage without a check does.
 const BUDGET: u64 = 100;
 
-fn careless() -> Option<Report> {
+fn careless() -> Option<ScenarioReport> {
     scenario(Fencing::Ignored)
         .hunt(0..BUDGET)
         .expect("presets are coherent")

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parti_core::Mode;
 use parti_testing::simulator::cli::peak_memory_mib;
-use parti_testing::simulator::{BugReport, Faults, Pace, Plan, Sim};
+use parti_testing::simulator::{BugReport, Faults, Plan, Sim, Timings};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let (partitions, hours, workers) = (number(0, 10_000)?, number(1, 72)?, number(2, 5)?);
     let mut plan = Plan::from_seed(1, Mode::Exclusive);
-    plan.settings.pace = Pace::Default;
+    plan.settings.pace = Timings::Default;
     plan.settings.pool = workers.max(1);
     plan.partitions = partitions;
     plan.nodes.truncate(1);

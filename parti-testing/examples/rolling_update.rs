@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use parti_core::{Instant, PartitionKey, RevokeCause};
 use parti_testing::simulator::{
-    App, Cx, FencedResource, HandlerError, Nemesis, Report, Scenario, SimGuard, async_trait,
+    App, Cx, FencedResource, HandlerError, Nemesis, Scenario, ScenarioReport, SimGuard, async_trait,
 };
 
 const WORKERS: u32 = 10;
@@ -39,7 +39,7 @@ impl App for Work {
     async fn on_revoked(&self, _: Cx, _: SimGuard, _: RevokeCause) {}
 }
 
-fn update(nemesis: Nemesis) -> Report {
+fn update(nemesis: Nemesis) -> ScenarioReport {
     let scenario = Scenario::builder("rolling update", |_| Work)
         .nemesis(nemesis)
         .workers(WORKERS)
@@ -52,19 +52,19 @@ fn update(nemesis: Nemesis) -> Report {
     report
 }
 
-fn with_held_slots() -> Report {
+fn with_held_slots() -> ScenarioReport {
     update(Nemesis::rolling_update_with_held_slots(
         Duration::from_secs(10),
         EVERY,
     ))
 }
 
-fn with_drains() -> Report {
+fn with_drains() -> ScenarioReport {
     update(Nemesis::rolling_update_with_drains(EVERY))
 }
 
 /// The longest time without a sign of life of a partition, once it has begun.
-fn longest_pause(report: &Report) -> Duration {
+fn longest_pause(report: &ScenarioReport) -> Duration {
     let mut last: BTreeMap<&PartitionKey, Instant> = BTreeMap::new();
     let steps = report
         .resource("steps")

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use parti_core::Mode;
-use parti_testing::simulator::{Faults, Pace, Plan, Sim};
+use parti_testing::simulator::{Faults, Plan, Sim, Timings};
 
 fn main() {
     for (name, pace, faulty) in [
-        ("default, calm", Pace::Default, false),
-        ("default, faults", Pace::Default, true),
-        ("fast, calm", Pace::Fast, false),
-        ("fast, faults", Pace::Fast, true),
+        ("default, calm", Timings::Default, false),
+        ("default, faults", Timings::Default, true),
+        ("fast, calm", Timings::Fast, false),
+        ("fast, faults", Timings::Fast, true),
     ] {
         let (mut simulated, mut events, started) = (0.0, 0, Instant::now());
         for seed in 0..20 {

@@ -3,6 +3,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod kit;
+#[cfg(feature = "manager")]
+pub mod manager;
 #[cfg(feature = "rig")]
 pub mod rig;
 #[cfg(feature = "simulator")]

@@ -48,14 +48,16 @@ pub use judging::judge::{Tracing, Violation};
 #[cfg(feature = "planted")]
 pub use judging::planted;
 pub use judging::situations::SITUATIONS;
+#[cfg(feature = "manager")]
+pub(crate) use plans::dice::{Dice, Purpose, Roll, scramble};
 pub use plans::generate::FaultClass;
 pub use plans::nemesis::Nemesis;
 pub use plans::plan::{
     Action, Aftermath, Denial, ExternalWrite, Faults, Handoff, KeyKind, Leave, Loss, NodePlan,
-    Pace, Plan, Planner, Pools, Releases, Settings, Target, TimedAction, Weights,
+    Plan, Planner, Pools, Releases, Settings, Target, TimedAction, Timings, Weights,
 };
 pub use plans::shrink::shrink;
-pub use scenario::{Report, Scenario, ScenarioBuilder};
+pub use scenario::{Scenario, ScenarioBuilder, ScenarioReport};
 pub use storage::simulated_store::{Manner, SimulatedStore};
 
 impl Plan {
@@ -183,7 +185,7 @@ impl World<'_> {
             pending: self.coverage().pending(),
             owners: self.owners(),
             digest: self.judge.digest,
-            sometimes: self.judge.situations.counts(),
+            situations: self.judge.situations.counts(),
             trace: self.judge.take_trace(),
             violations: core::mem::take(&mut self.judge.violations),
         }
@@ -217,7 +219,7 @@ pub struct Outcome {
     /// How much it did.
     pub stats: Stats,
     /// How often each of [`SITUATIONS`] was seen.
-    pub sometimes: BTreeMap<String, u64>,
+    pub situations: BTreeMap<String, u64>,
     /// Which worker held each partition at the end, by name.
     pub owners: BTreeMap<PartitionKey, WorkerId>,
     /// What was missing at the end for the group to count as settled.

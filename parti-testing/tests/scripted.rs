@@ -66,10 +66,10 @@ fn ten_minutes_without_a_store_leave_everything_as_it_was() {
                 "start_failed",
                 "stopped",
             ] {
-                assert_eq!(after.sometimes[never], 0, "{mode:?}: {never}");
+                assert_eq!(after.situations[never], 0, "{mode:?}: {never}");
             }
             assert!(
-                after.sometimes["degraded"] > 0,
+                after.situations["degraded"] > 0,
                 "the outage was not noticed"
             );
         }
@@ -97,7 +97,7 @@ fn a_storm_of_joins_and_leaves_ends_in_a_settled_group() {
         }
         let outcome = run(&plan(mode, workers, 4_000, Value::Array(actions)));
         assert_eq!(outcome.owners.len(), 64);
-        assert!(outcome.sometimes["stopped"] > 100, "nobody left");
+        assert!(outcome.situations["stopped"] > 100, "nobody left");
     }
 }
 

@@ -107,7 +107,7 @@ fn half_of_all_requests_unanswered_stays_within_two_and_a_quarter_times_as_many_
 fn leases_survive_a_store_that_fails_half_of_all_requests() {
     let lost = |seed| {
         let outcome = run(&plan(seed, Handoff::Exclusive, failures()));
-        outcome.sometimes.get("lease_lost").copied().unwrap_or(0)
+        outcome.situations.get("lease_lost").copied().unwrap_or(0)
     };
     let lost: u64 = (0..4).map(lost).sum();
     let minutes = u64::from(WORKERS) * 10 * 4;

@@ -130,6 +130,13 @@ pub mod strategy {
     };
 }
 
+#[cfg(feature = "planted")]
+pub mod planted {
+    //! Deliberate defects, to prove that tests find them. **Not for production.**
+
+    pub use crate::shell::planted::ShellBug;
+}
+
 // The README's example must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -5,4 +5,5 @@
 pub(crate) mod callbacks;
 pub(crate) mod driver;
 pub(crate) mod partition_tasks;
+pub(crate) mod planted;
 pub(crate) mod shared;

@@ -36,7 +36,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     timed("scenarios, the short form", || {
         launch::scenarios(&launch::Args::default())
     })?;
+    timed("simulated managers", || {
+        launch::sim(&["--manager", "--runs", "300"].into())
+    })?;
     timed("planted bugs", || launch::sim(&["--planted", "all"].into()))?;
+    timed("planted bugs of the shell", || {
+        launch::sim(&["--manager", "--planted", "all"].into())
+    })?;
     timed("coverage of the core", || {
         coverage::run(&coverage::Args::default())
     })?;

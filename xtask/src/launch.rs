@@ -46,7 +46,7 @@ struct Program {
 /// Simulated groups. With `--planted`, the core is built with its planted bugs.
 pub(crate) fn sim(args: &Args) -> Result<(), Failure> {
     let planted = args.has("--planted");
-    if planted {
+    if planted && !args.has("--manager") {
         scripted()?;
     }
     let features = if planted { "cli,planted" } else { "cli" };

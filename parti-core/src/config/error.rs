@@ -79,6 +79,25 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The setting to change, by the name of its method of the builder; `None` when it is one of the
+    /// names.
+    #[must_use]
+    pub const fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::TooSmall { field, .. }
+            | Self::TooLarge { field, .. }
+            | Self::Ratio { field, .. }
+            | Self::Zero { field } => Some(field),
+            Self::WorkerRange { .. } => Some("worker_id_range"),
+            Self::ExpectedWorkers { .. } => Some("expected_workers"),
+            Self::DeadWithoutHint | Self::HintOutsidePool { .. } => Some("worker_id_hint"),
+            Self::Breaker(_) => Some("circuit_breaker"),
+            Self::Name(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -136,7 +136,7 @@ fn session() -> SessionRecord {
         endpoint: None,
         settings: GroupSettings::default(),
         honours: Mode::Exclusive,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
     }

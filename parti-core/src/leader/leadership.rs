@@ -9,7 +9,7 @@ use crate::io::effect::{Wake, WakeReason};
 use crate::io::event::OpId;
 use crate::io::notice::StepDownReason;
 use crate::leader::committing::commit::Commit;
-use crate::leader::planning::misfits::Reassignment;
+use crate::leader::planning::rejections::Reassignment;
 use crate::leader::planning::target::Brief;
 use crate::link::attempt::Attempt;
 use crate::model::time::Instant;

@@ -14,8 +14,8 @@ use crate::leader::judging::facts::Difference;
 use crate::leader::leadership::{Leadership, Work};
 use crate::leader::planning::failed_everywhere::FailedEverywhere;
 use crate::leader::planning::kept_out::KeptOut;
-use crate::leader::planning::misfits::{Barred, Reassignment};
 use crate::leader::planning::overflow::park_overflow;
+use crate::leader::planning::rejections::{Barred, Reassignment};
 use crate::leader::planning::target::{Brief, Judged, Target, candidates, input};
 use crate::link::cx::Cx;
 use crate::model::id::WorkerId;
@@ -28,8 +28,8 @@ pub(crate) mod in_force;
 pub(crate) mod inherited;
 pub(crate) mod kept_out;
 pub(crate) mod listing;
-pub(crate) mod misfits;
 pub(crate) mod overflow;
+pub(crate) mod rejections;
 pub(crate) mod target;
 
 impl Leader {
@@ -170,9 +170,11 @@ impl Leader {
             (None, result) => {
                 let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
                 match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
-                    Ok(plan) => {
-                        Box::new(self.reassign(cx.config().misfit_quarantine(), &brief.input, plan))
-                    }
+                    Ok(plan) => Box::new(self.reassign(
+                        cx.config().rejection_quarantine(),
+                        &brief.input,
+                        plan,
+                    )),
                     Err(error) => {
                         cx.notify(Notice::PlanFailed {
                             error: error.clone(),

@@ -82,7 +82,7 @@ impl SessionOutline {
                 ..GroupSettings::default()
             },
             honours: Mode::Overlap,
-            misfits: Vec::new(),
+            rejections: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
         }

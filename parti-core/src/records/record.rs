@@ -185,7 +185,7 @@ pub struct SessionRecord {
     /// worker obeys a stricter mode before it says so, and a looser one after that was applied.
     pub honours: Mode,
     /// Partitions that its process cannot begin to process, or could not of late.
-    pub misfits: Vec<Misfit>,
+    pub rejections: Vec<Rejection>,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
@@ -231,7 +231,7 @@ impl SessionRecord {
 
 /// A partition that a worker cannot begin to process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
+pub struct Rejection {
     /// The partition.
     pub partition: PartitionKey,
     /// Why, in words.

@@ -15,7 +15,7 @@ use crate::model::id::{Token, Version};
 use crate::model::partition::PartitionKey;
 use crate::planted::Planted;
 use crate::records::record::AssignmentRecord;
-use crate::worker::misfits::Misfits;
+use crate::worker::rejections::Rejections;
 
 /// The partitions of this process.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ pub(crate) struct Holdings {
     /// How many partitions are being processed.
     processing: usize,
     /// What could not be begun.
-    misfits: Misfits,
+    rejections: Rejections,
     /// Whether anything changed since the last check.
     touched: bool,
 }
@@ -106,17 +106,17 @@ impl Holdings {
         }
         match failing {
             Some(reason) => {
-                let first = cx.config().misfit_quarantine();
-                self.misfits.fail(cx.now, (key, token), reason, first);
+                let first = cx.config().rejection_quarantine();
+                self.rejections.fail(cx.now, (key, token), reason, first);
             }
-            None => self.misfits.begun(key),
+            None => self.rejections.begun(key),
         }
         true
     }
 
     /// What could not be begun.
-    pub(crate) const fn misfits(&self) -> &Misfits {
-        &self.misfits
+    pub(crate) const fn rejections(&self) -> &Rejections {
+        &self.rejections
     }
 
     /// Takes in a record of the present session that is newer than the last.
@@ -134,10 +134,10 @@ impl Holdings {
                 continue;
             };
             if wanted.get(partition) != Some(&token) {
-                if cx.planted(Planted::MisfitGoesRound) {
-                    self.misfits.begun(partition);
+                if cx.planted(Planted::RejectedGoesRound) {
+                    self.rejections.begun(partition);
                 }
-                self.misfits.taken_away(cx.now, partition);
+                self.rejections.taken_away(cx.now, partition);
                 *held = Held::Ending(token);
                 revoked.push(Grant {
                     partition: partition.clone(),
@@ -189,7 +189,7 @@ impl Holdings {
         let mut revoked = Vec::new();
         for (partition, held) in &mut self.held {
             if let Held::Processing(token) = *held {
-                self.misfits.taken_away(cx.now, partition);
+                self.rejections.taken_away(cx.now, partition);
                 *held = Held::Ending(token);
                 revoked.push(Grant {
                     partition: partition.clone(),

@@ -305,7 +305,7 @@ impl Session {
     fn encode(&self, cx: &Cx<'_>, record: SessionRecord) -> Vec<u8> {
         let mut record = Record::Session(record);
         let mut value = cx.encode(&record);
-        for shorten in [without_details, without_problems, without_misfits] {
+        for shorten in [without_details, without_problems, without_rejections] {
             if value.len() <= self.max_value {
                 break;
             }
@@ -345,7 +345,7 @@ impl Session {
                 ..GroupSettings::new(cx.config(), &cx.boot().strategy)
             },
             honours: self.promise,
-            misfits: holdings.misfits().told(cx.now),
+            rejections: holdings.rejections().told(cx.now),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
         }
@@ -442,8 +442,8 @@ fn without_problems(record: &mut SessionRecord) {
 }
 
 /// A leader that is not told tries nothing else meanwhile.
-fn without_misfits(record: &mut SessionRecord) {
-    record.misfits.clear();
+fn without_rejections(record: &mut SessionRecord) {
+    record.rejections.clear();
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the server says of a connection it does not want, and what it says too late.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parti_core::{Expect, Store, StoreErrorKind, StoreOp};
@@ -76,6 +77,8 @@ async fn a_late_denial_of_an_earlier_write_says_nothing_of_the_next() {
         .connect(world.server.url())
         .await;
     let client = client.expect("connects");
+    let statistics = client.statistics();
+    let sent = || statistics.out_messages.load(Ordering::Relaxed);
     let store = NatsStore::with_client_events(client, events.clone(), &group(), hasty).await;
     let store = store.expect("opens");
     write(&store, put("a", "1", Expect::Absent)).await;
@@ -91,11 +94,12 @@ async fn a_late_denial_of_an_earlier_write_says_nothing_of_the_next() {
         world.server.pause().expect("pauses");
         let first = commit(&store, writes("3")).await.expect_err("no answer");
         assert_eq!(first.kind, StoreErrorKind::Unknown, "{first}");
+        let before = sent();
         let second = tokio::spawn({
             let (store, writes) = (store.clone(), writes("4"));
             async move { commit(&store, writes).await }
         });
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        eventually("the second is sent", PATIENCE, async || sent() > before).await;
         let late = r#"Permissions Violation for Publish to "$KV.parti_orders.a""#.to_owned();
         events.on_event(&Event::ServerError(ServerError::Other(late)));
         let second = second.await.expect("no panic").expect_err("no answer");

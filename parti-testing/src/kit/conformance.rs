@@ -71,8 +71,8 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
 /// # Cancellation safety
 /// Dropping the future abandons the case that is running; its store may keep what was written. Each
 /// case is bounded by 20 s, and fails then; `make` has no deadline.
-pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Report {
-    let mut report = Report::default();
+pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> SuiteReport {
+    let mut report = SuiteReport::default();
     for case in cases() {
         let store = make().await;
         let verdict = timer::within(CASE_TIMEOUT, (case.run)(&store)).await;
@@ -84,7 +84,7 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Report {
 
 /// What came out of the cases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct SuiteReport {
     /// The names of the cases that hold.
     pub passed: Vec<&'static str>,
     /// The names of the cases that this store cannot be put through.
@@ -104,7 +104,7 @@ pub struct Failed {
     pub reason: String,
 }
 
-impl Report {
+impl SuiteReport {
     fn add(&mut self, name: &'static str, why: &'static str, verdict: Verdict) {
         match verdict {
             Ok(()) => self.passed.push(name),
@@ -119,7 +119,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for SuiteReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for failed in &self.failed {
             writeln!(

@@ -278,14 +278,14 @@ pub enum Rule {
 
 /// A rule that was broken, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
+pub struct BrokenRule {
     /// The rule.
     pub rule: Rule,
     /// What was seen.
     pub what: String,
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for BrokenRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.rule, self.what)
     }

@@ -1,6 +1,6 @@
 //! Clients that write, read and watch at random, and the history of what they saw.
 //!
-//! It is separate from the check of the history and from the faults, so that the same mix runs on
+//! It is separate from the check of the history and from the faults, so that the same workload runs on
 //! the store in memory, on the simulator's store and on real servers that are being killed. What
 //! always holds: what a client does next follows from the seed and from what it was answered; when
 //! the faults are over every watch is followed until it has seen a last write of every key, so no
@@ -86,7 +86,7 @@ impl fmt::Display for NotSettled {
 
 impl std::error::Error for NotSettled {}
 
-/// Lets every client do its mix until the time is over and the faults have ended; then lets
+/// Lets every client work until the time is over and the faults have ended; then lets
 /// everything settle. The faults must be healed when their future ends.
 ///
 /// # Errors
@@ -102,7 +102,7 @@ pub async fn run(
     faults: impl Future<Output = ()>,
 ) -> Result<History, NotSettled> {
     let recorder = Arc::new(Recorder::default());
-    let (phase, phases) = watch::channel(TrafficPhase::Mixing);
+    let (phase, phases) = watch::channel(TrafficPhase::Running);
     let (mut writers, mut watchers) = (JoinSet::new(), JoinSet::new());
     let names = clients.iter().enumerate();
     for (number, store) in names {
@@ -116,7 +116,7 @@ pub async fn run(
             known: BTreeMap::new(),
             written: 0,
         };
-        writers.spawn(client("c").mix());
+        writers.spawn(client("c").work());
         watchers.spawn(client("w").follow());
     }
     tokio::join!(sleep(options.duration), faults);
@@ -153,7 +153,7 @@ fn not(what: &str) -> NotSettled {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum TrafficPhase {
-    Mixing,
+    Running,
     /// No new requests.
     Ending,
     /// The last write of every key.
@@ -173,8 +173,8 @@ struct Client {
 }
 
 impl Client {
-    async fn mix(mut self) {
-        while *self.phases.borrow() == TrafficPhase::Mixing {
+    async fn work(mut self) {
+        while *self.phases.borrow() == TrafficPhase::Running {
             let pause = self.random.part_of(self.options.pause);
             sleep(pause).await;
             match self.random.below(10) {

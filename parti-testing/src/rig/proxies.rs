@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::kit::chaos::{Blocked, ChaosError, ChaosInjector, Share};
-use crate::rig::proxy::{BOTH, Direction, Link, Pace, Proxy};
+use crate::rig::proxy::{BOTH, Direction, Link, Proxy, Throughput};
 
 /// The proxies of a group's workers.
 ///
@@ -137,12 +137,14 @@ impl ChaosInjector for Proxies {
     }
 
     fn slow_down_worker(&self, worker: &str, each: Duration) -> Result<(), ChaosError> {
-        let pace = if each.is_zero() {
-            Pace::Unlimited
+        let throughput = if each.is_zero() {
+            Throughput::Unlimited
         } else {
-            Pace::OnePieceEvery(each)
+            Throughput::OnePieceEvery(each)
         };
-        self.each(worker, |proxy| change(proxy, |link| link.pace(pace)))
+        self.each(worker, |proxy| {
+            change(proxy, |link| link.throughput(throughput))
+        })
     }
 
     fn partition_network(&self, workers: &[String], cut: Blocked) -> Result<(), ChaosError> {

@@ -66,12 +66,12 @@ pub const BOTH: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 pub struct Link {
     pub(crate) delay: Duration,
     pub(crate) jitter: Duration,
-    pub(crate) pace: Pace,
+    pub(crate) throughput: Throughput,
 }
 
 /// How many bytes a direction carries in which time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
+pub enum Throughput {
     /// As many as come.
     #[default]
     Unlimited,
@@ -99,8 +99,8 @@ impl Link {
 
     /// Limits what passes.
     #[must_use]
-    pub const fn pace(mut self, pace: Pace) -> Self {
-        self.pace = pace;
+    pub const fn throughput(mut self, throughput: Throughput) -> Self {
+        self.throughput = throughput;
         self
     }
 }

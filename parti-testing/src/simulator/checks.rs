@@ -13,6 +13,8 @@ use core::fmt;
 
 use parti_core::{Grant, Instant, Notice, RequestId, Revision};
 
+use basis::hearing::Hearing;
+
 mod table;
 #[cfg(test)]
 mod tests;
@@ -25,16 +27,40 @@ pub use basis::fact::{
 pub use basis::rules::Rules;
 pub use table::PROPERTIES;
 
-/// What a checker found, in words, and the situations it met.
-#[derive(Debug, Default)]
+/// What a checker found, in words, and the situations it met; and what each process knows, which several
+/// checkers go by.
+#[derive(Debug)]
 pub struct Findings {
     now: Instant,
     ignored: bool,
     reasons: Vec<String>,
     situations: Vec<&'static str>,
+    hearing: Hearing,
 }
 
 impl Findings {
+    /// None so far.
+    #[must_use]
+    pub fn new(rules: &Rules) -> Self {
+        Self {
+            now: Instant::ORIGIN,
+            ignored: false,
+            reasons: Vec::new(),
+            situations: Vec::new(),
+            hearing: Hearing::new(rules),
+        }
+    }
+
+    /// Takes in what a fact says about who knows what; before any checker sees it.
+    pub fn prepare(&mut self, fact: &Fact) {
+        self.hearing.take_in(fact);
+    }
+
+    /// What each process was shown, the present fact included.
+    pub(in crate::simulator) const fn hearing(&self) -> &Hearing {
+        &self.hearing
+    }
+
     /// The next fact is looked at; it happened at this true time.
     pub const fn begin(&mut self, now: Instant) {
         (self.now, self.ignored) = (now, false);

@@ -80,7 +80,7 @@ pub struct BatchReport {
     /// The longest time a group took to settle after the faults, as a share of the allowed time.
     pub slowest_settling: f64,
     /// How often each situation was seen that there is in this mode.
-    pub sometimes: BTreeMap<String, u64>,
+    pub situations: BTreeMap<String, u64>,
     /// The runs with violations, ordered by seed.
     pub failures: Vec<Failure>,
 }
@@ -89,7 +89,7 @@ impl BatchReport {
     /// Situations that were never seen: what the batch says nothing about.
     #[must_use]
     pub fn never_seen(&self) -> Vec<&str> {
-        let unseen = self.sometimes.iter().filter(|(_, count)| **count == 0);
+        let unseen = self.situations.iter().filter(|(_, count)| **count == 0);
         unseen.map(|(name, _)| name.as_str()).collect()
     }
 
@@ -106,7 +106,7 @@ impl BatchReport {
     /// The situations that were seen least, and how often, the rarest first.
     #[must_use]
     pub fn rarest(&self, count: usize) -> Vec<(&str, u64)> {
-        let seen = self.sometimes.iter();
+        let seen = self.situations.iter();
         let mut rarest: Vec<_> = seen.map(|(name, count)| (name.as_str(), *count)).collect();
         rarest.sort_by_key(|(_, count)| *count);
         rarest.truncate(count);
@@ -126,8 +126,8 @@ impl BatchReport {
         let here = |name: &str| {
             plan.settings.mode == Handoff::Exclusive || !ONLY_EXCLUSIVE.contains(&name)
         };
-        for (name, count) in outcome.sometimes.iter().filter(|(name, _)| here(name)) {
-            *self.sometimes.entry(name.clone()).or_default() += count;
+        for (name, count) in outcome.situations.iter().filter(|(name, _)| here(name)) {
+            *self.situations.entry(name.clone()).or_default() += count;
         }
         let bound = plan
             .nodes

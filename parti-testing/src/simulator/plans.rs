@@ -2,7 +2,7 @@
 //!
 //! What always holds: every random choice is keyed by the seed and what it is for.
 
-pub(in crate::simulator) mod dice;
+pub(crate) mod dice;
 pub(in crate::simulator) mod generate;
 pub(in crate::simulator) mod nemesis;
 pub(in crate::simulator) mod plan;

@@ -23,7 +23,7 @@ use crate::simulator::plans::shrink::shrink_with;
 
 mod report;
 
-pub use report::Report;
+pub use report::ScenarioReport;
 
 type Factory = Arc<dyn Fn(Process) -> Rc<dyn App> + Send + Sync>;
 type Finally = Arc<dyn Fn(&[FencedResource]) -> Result<(), String> + Send + Sync>;
@@ -36,8 +36,8 @@ type Finally = Arc<dyn Fn(&[FencedResource]) -> Result<(), String> + Send + Sync
 /// gives. It is the same on every machine, with any number of threads, in every build profile.
 ///
 /// It does not survive a change of the generator, of the core or of your code: store the [`Plan`] of a
-/// failure ([`Report::plan`], it serialises) and run it with [`Nemesis::plan`] to keep it. And it cannot
-/// determine what your handler takes from elsewhere: clocks, randomness, hash maps, threads, files.
+/// failure ([`ScenarioReport::plan`], it serialises) and run it with [`Nemesis::plan`] to keep it. And it
+/// cannot determine what your handler takes from elsewhere: clocks, randomness, hash maps, threads, files.
 ///
 /// # What is stable
 /// The builder, the presets of [`Nemesis`], the identifiers of the properties and the environment
@@ -195,7 +195,7 @@ impl Scenario {
     ///
     /// # Errors
     /// [`ConfigError`] when a given plan is incoherent; nothing was run then.
-    pub fn run(&self, seed: u64) -> Result<Report, ConfigError> {
+    pub fn run(&self, seed: u64) -> Result<ScenarioReport, ConfigError> {
         self.run_plan(&self.plan(seed))
     }
 
@@ -203,14 +203,14 @@ impl Scenario {
     ///
     /// # Errors
     /// As [`Scenario::run`].
-    pub fn run_plan(&self, plan: &Plan) -> Result<Report, ConfigError> {
+    pub fn run_plan(&self, plan: &Plan) -> Result<ScenarioReport, ConfigError> {
         let report = self.run_traced(plan, Tracing::Off)?;
         if report.outcome.violations.is_empty() {
             return Ok(report);
         }
         let again = self.run_traced(plan, Tracing::Last)?;
         let deterministic = again.outcome.digest == report.outcome.digest;
-        Ok(Report {
+        Ok(ScenarioReport {
             deterministic,
             ..again
         })
@@ -220,7 +220,7 @@ impl Scenario {
     ///
     /// # Errors
     /// As [`Scenario::run`].
-    pub fn run_traced(&self, plan: &Plan, tracing: Tracing) -> Result<Report, ConfigError> {
+    pub fn run_traced(&self, plan: &Plan, tracing: Tracing) -> Result<ScenarioReport, ConfigError> {
         let factory = &*self.factory;
         let setup = Setup {
             factory,
@@ -253,7 +253,7 @@ impl Scenario {
             let id = app::CLAIM;
             outcome.violations.push(Violation { id, at, reason });
         }
-        Ok(Report {
+        Ok(ScenarioReport {
             scenario: self.name.clone(),
             command: self.command(plan),
             plan: plan.clone(),
@@ -267,7 +267,7 @@ impl Scenario {
     ///
     /// # Errors
     /// As [`Scenario::run`].
-    pub fn hunt(&self, seeds: Range<u64>) -> Result<Option<Report>, ConfigError> {
+    pub fn hunt(&self, seeds: Range<u64>) -> Result<Option<ScenarioReport>, ConfigError> {
         for seed in seeds {
             let report = self.run(seed)?;
             if !report.outcome.violations.is_empty() {

@@ -12,12 +12,12 @@ fn fifty_seeds_run_twice_give_the_same_digests_in_both_modes() {
         .flat_map(|mode| (0..50).map(move |seed| (mode, seed)))
     {
         let mut plan = Plan::from_seed(seed, mode);
-        (plan.settings.pace, plan.safety_ms) = (Pace::Fast, 8_000);
+        (plan.settings.pace, plan.safety_ms) = (Timings::Fast, 8_000);
         let first = Sim::run_traced(&plan, Tracing::Off).expect("coherent");
         let second = Sim::run_traced(&plan, Tracing::Last).expect("coherent");
         assert_eq!(first.digest, second.digest, "{mode:?}, seed {seed}");
         assert_eq!(first.violations, second.violations, "{mode:?}, seed {seed}");
-        assert_eq!(first.sometimes, second.sometimes, "{mode:?}, seed {seed}");
+        assert_eq!(first.situations, second.situations, "{mode:?}, seed {seed}");
     }
 }
 
@@ -48,7 +48,7 @@ fn a_small_swarm_finds_no_violation_in_either_mode() {
         let failures: Vec<_> = report.failures.iter().map(|f| f.report.as_str()).collect();
         assert!(failures.is_empty(), "{}", failures.join("\n\n"));
         assert_eq!(report.runs, 6);
-        let seen = |name| report.sometimes[name] > 0;
+        let seen = |name| report.situations[name] > 0;
         assert!(seen("grant_after_acknowledgement") && seen("evicted_silent"));
     }
 }
@@ -64,7 +64,7 @@ fn a_batch_is_the_same_with_any_number_of_threads() {
             ..Default::default()
         };
         let report = cli::run_batch(&options, &|_| ()).expect("coherent");
-        (report.runs, report.generations, report.sometimes)
+        (report.runs, report.generations, report.situations)
     };
     assert_eq!(run(1), run(3));
 }
@@ -74,7 +74,7 @@ fn a_batch_is_the_same_with_any_number_of_threads() {
 fn a_failing_plan_shrinks_to_what_it_takes() {
     // Nobody can hold a partition once every node has retired: a failure that needs no fault.
     let mut plan = Plan::from_seed(3, Mode::Exclusive);
-    (plan.settings.pace, plan.safety_ms) = (Pace::Fast, 3_000);
+    (plan.settings.pace, plan.safety_ms) = (Timings::Fast, 3_000);
     for node in &mut plan.nodes {
         node.survives = false;
     }
@@ -88,11 +88,11 @@ fn a_failing_plan_shrinks_to_what_it_takes() {
 #[test]
 fn three_who_claim_a_slot_at_the_same_revision_contend_for_it() {
     let config = parti_core::Config::builder("g").build().expect("coherent");
-    let mut sometimes = judging::situations::Situations::new(&Rules::new(&config, false));
+    let mut situations = judging::situations::Situations::new(&Rules::new(&config, false));
     let mut claim = |node, key, revision| {
         let expect = Expect::Revision(Revision::new(revision));
-        sometimes.claim(Process { node, run: 1 }, key, expect);
-        sometimes.counts()["slot_contended"]
+        situations.claim(Process { node, run: 1 }, key, expect);
+        situations.counts()["slot_contended"]
     };
     assert_eq!(claim(0, "w.worker-0", 7), 0);
     assert_eq!(claim(1, "w.worker-0", 7), 0);
@@ -111,8 +111,8 @@ fn a_large_batch_must_have_seen_what_is_not_rare() {
         ..Default::default()
     };
     let seen = SITUATIONS.iter().map(|name| ((*name).to_owned(), 3));
-    report.sometimes = seen.collect();
-    report.sometimes.insert("evicted_silent".to_owned(), 0);
+    report.situations = seen.collect();
+    report.situations.insert("evicted_silent".to_owned(), 0);
     assert!(report.missing().is_empty(), "too few runs to tell");
     report.runs += 1;
     assert_eq!(report.missing(), ["evicted_silent"]);
@@ -129,7 +129,7 @@ fn a_batch_counts_the_situations_of_its_mode() {
             ..Default::default()
         };
         let report = cli::run_batch(&options, &|_| ()).expect("coherent");
-        report.sometimes.contains_key("lease_lost")
+        report.situations.contains_key("lease_lost")
     };
     assert!(counts(Mode::Exclusive));
     assert!(!counts(Mode::Overlap));

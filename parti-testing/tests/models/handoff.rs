@@ -182,7 +182,7 @@ impl Model for Handoff {
         workers.iter().any(both).then_some("two callbacks at once")
     }
 
-    fn sometimes(&self) -> Vec<&'static str> {
+    fn situations(&self) -> Vec<&'static str> {
         vec![
             "the leader gives it back",
             "the leader grants it",

@@ -169,7 +169,7 @@ impl Model for Leadership {
         (grants.count() > 1).then_some("the partition is granted twice")
     }
 
-    fn sometimes(&self) -> Vec<&'static str> {
+    fn situations(&self) -> Vec<&'static str> {
         vec![
             "a candidate is refused",
             "a deposed leader is refused",

@@ -19,7 +19,7 @@ pub(crate) trait Model {
     fn violated(&self, state: &Self::State) -> Option<&'static str>;
 
     /// Which steps must be possible, so that the rest is not true for want of trying.
-    fn sometimes(&self) -> Vec<&'static str>;
+    fn situations(&self) -> Vec<&'static str>;
 }
 
 /// The result of a search.
@@ -36,7 +36,7 @@ pub(crate) struct Found {
 const MAX_STATES: usize = 500_000;
 
 pub(crate) fn explore<M: Model>(model: &M) -> Found {
-    let mut never = model.sometimes();
+    let mut never = model.situations();
     let mut seen: BTreeMap<M::State, usize> = BTreeMap::new();
     let mut ways: Vec<(usize, &'static str)> = vec![(0, "begin")];
     let mut open = VecDeque::from([(model.initial(), 0)]);
@@ -135,7 +135,7 @@ impl Model for Race {
         (state.2 == [true; 2] && state.0 != 2).then_some("an increment is lost")
     }
 
-    fn sometimes(&self) -> Vec<&'static str> {
+    fn situations(&self) -> Vec<&'static str> {
         vec!["write"]
     }
 }

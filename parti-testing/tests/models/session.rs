@@ -244,7 +244,7 @@ impl Model for Session {
         (state.evicted && holds).then_some("evicted while it holds")
     }
 
-    fn sometimes(&self) -> Vec<&'static str> {
+    fn situations(&self) -> Vec<&'static str> {
         vec![
             "the session is evicted",
             "a renewal cancels the eviction",

@@ -1,7 +1,7 @@
 //! Settings from environment variables: `PARTI_LEASE=6s` is the setting `lease`.
 //!
 //! It is a format of serde like any other, so that there is one list of settings. What always holds:
-//! only variables that are the name of a setting are looked at, and an error names the variable.
+//! only variables that are the name of a setting are looked at, and an error names variable and setting.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ impl Settings {
     /// `PARTI_SERVICE_HOST` itself.
     ///
     /// # Errors
-    /// [`SettingsError`], which names the variable.
+    /// [`SettingsError`], which names the variable and the setting; so do those of [`Settings::build`].
     pub fn from_env(prefix: &str) -> Result<Self, SettingsError> {
         let own = |name: &std::ffi::OsString| name.to_string_lossy().starts_with(prefix);
         let vars = std::env::vars_os().filter(|(name, _)| own(name));
@@ -41,32 +41,48 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// [`SettingsError`], which names the variable.
+    /// [`SettingsError`], which names the variable and the setting; so do those of [`Settings::build`].
     pub fn from_vars(
         prefix: &str,
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
         let vars = vars.into_iter().collect();
-        let (vars, name) = (&vars, prefix.to_owned());
         let root = Variable {
-            vars,
-            name,
-            separator: "_",
+            vars: &vars,
+            prefix,
+            setting: String::new(),
         };
-        Self::deserialize(root).map_err(|error| match error {
-            SettingsError::Missing { name } => SettingsError::Missing {
-                name: format!("{prefix}_{}", name.to_uppercase()),
-            },
-            other @ (SettingsError::Value { .. }
-            | SettingsError::Config(_)
-            | SettingsError::Retry(_)) => other,
-        })
+        let read = Self::deserialize(root);
+        let mut settings = read.map_err(|error: SettingsError| error.of_variable(prefix))?;
+        settings.variables = Some(prefix.to_owned());
+        Ok(settings)
     }
+}
+
+impl SettingsError {
+    /// The error with the variable that its setting is from.
+    pub(super) fn of_variable(self, prefix: &str) -> Self {
+        let setting = match &self {
+            Self::Variable { .. } => return self,
+            Self::Value { name, .. } | Self::Missing { name } => Some(name.as_str()),
+            Self::Config(error) => error.setting(),
+            Self::Retry(_) => Some("retry"),
+        };
+        Self::Variable {
+            variable: setting.map_or_else(|| format!("{prefix}_*"), |name| variable(prefix, name)),
+            error: Box::new(self),
+        }
+    }
+}
+
+/// The variable of a setting: `retry.attempts` is `PARTI_RETRY__ATTEMPTS`.
+fn variable(prefix: &str, setting: &str) -> String {
+    format!("{prefix}_{}", setting.replace('.', "__").to_uppercase())
 }
 
 impl serde::de::Error for SettingsError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        // The caller knows the variable and completes it.
+        // The caller knows the setting and completes it.
         let reason = message.to_string();
         let (name, value) = (String::new(), String::new());
         Self::Value {
@@ -85,32 +101,34 @@ impl serde::de::Error for SettingsError {
 /// A variable that is a setting, or what the names of several begin with.
 struct Variable<'a> {
     vars: &'a BTreeMap<String, String>,
-    name: String,
-    /// What stands between it and a setting within it.
-    separator: &'static str,
+    prefix: &'a str,
+    /// Its setting; empty for all settings together.
+    setting: String,
 }
 
 impl<'a> Variable<'a> {
     fn inner(&self, field: &str) -> Self {
-        let (name, field) = (&self.name, field.to_uppercase());
+        let outer = &self.setting;
+        let dot = if outer.is_empty() { "" } else { "." };
         Self {
-            vars: self.vars,
-            name: format!("{name}{}{field}", self.separator),
-            separator: "__",
+            setting: format!("{outer}{dot}{field}"),
+            ..*self
         }
     }
 
     /// Whether it or something within it is set.
     fn is_set(&self) -> bool {
-        let within = format!("{}{}", self.name, self.separator);
-        self.vars.contains_key(&self.name) || self.vars.keys().any(|name| name.starts_with(&within))
+        let name = variable(self.prefix, &self.setting);
+        let within = format!("{name}__");
+        self.vars.contains_key(&name) || self.vars.keys().any(|name| name.starts_with(&within))
     }
 
     fn value(&self) -> &'a str {
-        self.vars.get(&self.name).map_or("", String::as_str)
+        let value = self.vars.get(&variable(self.prefix, &self.setting));
+        value.map_or("", String::as_str)
     }
 
-    /// What text as a value is to the visitor, with the variable's name in the error.
+    /// What text as a value is to the visitor, with the setting's name in the error.
     fn read<T>(
         &self,
         read: impl FnOnce(&'a str) -> Result<T, SettingsError>,
@@ -118,12 +136,13 @@ impl<'a> Variable<'a> {
         let value = self.value();
         read(value).map_err(|error| match error {
             SettingsError::Value { name, reason, .. } if name.is_empty() => SettingsError::Value {
-                name: self.name.clone(),
+                name: self.setting.clone(),
                 value: value.to_owned(),
                 reason,
             },
             other @ (SettingsError::Value { .. }
             | SettingsError::Missing { .. }
+            | SettingsError::Variable { .. }
             | SettingsError::Config(_)
             | SettingsError::Retry(_)) => other,
         })

@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub enum SettingsError {
     /// What was written for a setting is not of its kind.
     Value {
-        /// The setting, or its environment variable.
+        /// The setting.
         name: String,
         /// What was written.
         value: String,
@@ -28,8 +28,15 @@ pub enum SettingsError {
     },
     /// A setting that has no default is not there.
     Missing {
-        /// The setting, or its environment variable.
+        /// The setting.
         name: String,
+    },
+    /// A setting from an environment variable will not do.
+    Variable {
+        /// The variable.
+        variable: String,
+        /// What is wrong with the setting.
+        error: Box<SettingsError>,
     },
     /// The settings do not fit together; it names those that do not.
     Config(ConfigError),
@@ -46,6 +53,7 @@ impl fmt::Display for SettingsError {
                 reason,
             } => write!(f, "{name} = {value:?}: {reason}"),
             Self::Missing { name } => write!(f, "{name} is not set and has no default"),
+            Self::Variable { variable, error } => write!(f, "{variable}: {error}"),
             Self::Config(error) => error.fmt(f),
             Self::Retry(error) => write!(f, "retry: {error}"),
         }
@@ -103,6 +111,9 @@ macro_rules! settings {
         #[derive(Clone, Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Settings {
+            /// What the environment variables begin with that these settings are from.
+            #[serde(skip)]
+            pub(super) variables: Option<String>,
             group: String,
             worker_id_range: Option<String>,
             #[serde(default)]
@@ -197,6 +208,10 @@ impl Settings {
     /// [`SettingsError`] for text that is no duration or no range, or a `retry` or `circuit_breaker` that
     /// cannot work. All other rules are checked by [`ConfigBuilder::build`].
     pub fn to_builder(&self) -> Result<ConfigBuilder, SettingsError> {
+        self.collected().map_err(|error| self.located(error))
+    }
+
+    fn collected(&self) -> Result<ConfigBuilder, SettingsError> {
         let mut builder = self.plain(Config::builder(&self.group))?;
         if let Some(text) = &self.worker_id_range {
             let (min, max) = range(text)?;
@@ -219,7 +234,16 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the first setting that cannot be.
     pub fn build(&self) -> Result<Config, SettingsError> {
-        Ok(self.to_builder()?.build()?)
+        let config = self.to_builder()?.build();
+        config.map_err(|error| self.located(error.into()))
+    }
+
+    /// An error with the variable that its setting is from, if it is from one.
+    fn located(&self, error: SettingsError) -> SettingsError {
+        match &self.variables {
+            Some(prefix) => error.of_variable(prefix),
+            None => error,
+        }
     }
 }
 

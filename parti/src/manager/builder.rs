@@ -20,10 +20,11 @@ use crate::observe::observer::Observer;
 use crate::observe::subscription::{ManagerNotice, RING, Subscription};
 use crate::shell::driver::{Driver, INBOX, Parts};
 use crate::shell::partition_tasks::{PartitionTasks, Work};
+use crate::shell::planted::Bugs;
 use crate::shell::shared::Shared;
 use crate::stores::local_store::LocalStore;
 use crate::system::clock::Clock;
-use crate::system::random::{random, wall_ms};
+use crate::system::random::Randomness;
 
 /// How long a hook may take unless set.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub struct ManagerBuilder {
     store: StoreChoice,
     strategy: Arc<dyn AssignmentStrategy>,
     clock: Clock,
+    randomness: Randomness,
+    bugs: Bugs,
     limits: Limits,
     hooks: Option<Arc<dyn Hooks>>,
     hook_timeout: Duration,
@@ -72,6 +75,8 @@ impl ManagerBuilder {
             store: StoreChoice::Given(Arc::new(LocalStore::new())),
             strategy: Arc::new(parti_strategy::Sticky::new()),
             clock: Clock::boot(),
+            randomness: Randomness::System,
+            bugs: Bugs::default(),
             limits,
             hooks: None,
             hook_timeout: HOOK_TIMEOUT,
@@ -206,6 +211,21 @@ impl ManagerBuilder {
         self
     }
 
+    /// Lets every random number of this worker follow from a seed, and plans be made on the runtime's own
+    /// thread. In a test with paused time, [`Clock::tokio`] and one thread the same seed gives the same
+    /// run. Give each worker another seed: workers of one seed cannot be told apart.
+    pub fn deterministic(mut self, seed: u64) -> Self {
+        self.randomness = Randomness::Seeded(seed);
+        self
+    }
+
+    /// Plants a bug. **Not for production.**
+    #[cfg(feature = "planted")]
+    pub fn planted(mut self, bug: crate::shell::planted::ShellBug) -> Self {
+        self.bugs = Bugs::one(bug);
+        self
+    }
+
     /// Reads the notices from the start on, those of the start included.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
@@ -243,7 +263,7 @@ impl ManagerBuilder {
         let store = self.store.open().await?;
         let core = Core::new(
             self.config.clone(),
-            boot(&self.clock, &*self.strategy, endpoint),
+            boot(&self.clock, self.randomness, &*self.strategy, endpoint),
         );
         let notices = self.notices;
         let dropped = meter::dropped(&instruments, "subscription");
@@ -278,6 +298,8 @@ impl ManagerBuilder {
             handler,
             limits: self.limits,
             observer,
+            randomness: self.randomness,
+            bugs: self.bugs,
         };
         let ends = (sender.clone(), inbox);
         let driver = Driver::new(core, parts, Arc::clone(&shared), notices, ends);
@@ -317,11 +339,17 @@ impl StoreChoice {
     }
 }
 
-fn boot(clock: &Clock, strategy: &dyn AssignmentStrategy, endpoint: Option<Endpoint>) -> Boot {
+fn boot(
+    clock: &Clock,
+    randomness: Randomness,
+    strategy: &dyn AssignmentStrategy,
+    endpoint: Option<Endpoint>,
+) -> Boot {
+    let now = clock.now();
     Boot {
-        now: clock.now(),
-        wall_ms: wall_ms(),
-        seed: random(),
+        now,
+        wall_ms: randomness.wall_ms(now),
+        seed: randomness.seed(),
         strategy: strategy.id(),
         software: concat!("parti/", env!("CARGO_PKG_VERSION")).to_owned(),
         endpoint,

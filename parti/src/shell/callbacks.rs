@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::handler::guard::Guard;
 use crate::observe::subscription::ManagerNotice;
+use crate::shell::planted::{Bugs, ShellBug};
 
 /// What a callback is about.
 pub(crate) type Job = parti_core::callbacks::Job<Guard>;
@@ -35,6 +36,7 @@ pub(crate) struct Finished {
 #[derive(Debug)]
 pub(crate) struct Callbacks {
     scheduler: Scheduler<Guard>,
+    bugs: Bugs,
     /// What runs. A sender is dropped to cut its callback short.
     running: BTreeMap<PartitionKey, oneshot::Sender<()>>,
     calls: Vec<Call>,
@@ -44,9 +46,10 @@ pub(crate) struct Callbacks {
 }
 
 impl Callbacks {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, bugs: Bugs) -> Self {
         Self {
             scheduler: Scheduler::new(limits),
+            bugs,
             running: BTreeMap::new(),
             calls: Vec::new(),
             released: Vec::new(),
@@ -129,6 +132,10 @@ impl Callbacks {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Begin(job) => {
+                    let ends = job.callback() == Callback::Revoked;
+                    if ends && self.bugs.has(ShellBug::EarlyRelease) {
+                        self.released.push(job.ownership().guard.grant().clone());
+                    }
                     let (sender, cut) = oneshot::channel();
                     self.running.insert(job.partition().clone(), sender);
                     self.calls.push(Call { job, cut });
@@ -144,6 +151,7 @@ impl Callbacks {
                     self.running.remove(&partition);
                 }
                 Action::Revoking(guard) => guard.begin_revoking(),
+                Action::Invalidate(_) if self.bugs.has(ShellBug::ValidAfterRelease) => {}
                 Action::Invalidate(guard) => guard.end(),
                 Action::Release(grant) => self.released.push(grant),
                 Action::Processing { grant, failing } => {
@@ -212,7 +220,7 @@ mod tests {
     /// A guard that says what the scheduler does not decide makes two workers write at once.
     #[test]
     fn guards_follow_the_scheduler_and_are_invalid_before_a_release_is_told() {
-        let mut callbacks = Callbacks::new(Limits::new(Duration::from_secs(5)));
+        let mut callbacks = Callbacks::new(Limits::new(Duration::from_secs(5)), Bugs::default());
         let guard = guard(1);
         callbacks.assign(Instant::ORIGIN, guard.clone());
         let Call { job, .. } = begun(&mut callbacks);
@@ -231,7 +239,7 @@ mod tests {
     #[test]
     fn what_is_cut_short_is_told_to_the_task_that_runs_it() {
         let drain = Duration::from_secs(5);
-        let mut callbacks = Callbacks::new(Limits::new(drain));
+        let mut callbacks = Callbacks::new(Limits::new(drain), Bugs::default());
         let guard = guard(1);
         callbacks.assign(Instant::ORIGIN, guard.clone());
         let mut call = begun(&mut callbacks);

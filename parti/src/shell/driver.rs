@@ -10,26 +10,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::{
-    Core, Effect, Event, Grant, HistoryLoss, Instant, Notice, OnBucketLost, ParkReason,
-    PartitionKey, RequestId, StopMode, Version, WatchEvent, WatchId,
+    Core, Effect, Event, Grant, HistoryLoss, Instant, Notice, ParkReason, PartitionKey, RequestId,
+    StopMode, Version, WatchEvent, WatchId,
 };
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::error::{Ended, RequestError, StopFailure};
+use crate::error::{RequestError, StopFailure};
 use crate::handler::guard::Guard;
 use crate::observe::subscription::ManagerNotice;
 use crate::shell::callbacks::{Callbacks, Finished};
+use crate::shell::planted::ShellBug;
 use crate::shell::shared::{Outcome, Shared};
 use crate::system::jump::Jumps;
 
+mod notices;
 mod parts;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use parts::Parts;
-use tasks::{Asking, told};
+use tasks::{Asking, Planners, told};
 
 /// The longest sleep. A suspended machine's timers are late by the suspension; this bounds for how
 /// long after it the driver does not look at the clock.
@@ -73,6 +75,8 @@ pub(crate) struct Driver {
     inbox: mpsc::Receiver<Input>,
     sender: mpsc::Sender<Input>,
     tasks: JoinSet<Input>,
+    /// Whether tasks are looked at before the inbox.
+    tasks_first: bool,
     watches: BTreeMap<WatchId, AbortHandle>,
     callbacks: Callbacks,
     jumps: Jumps,
@@ -83,8 +87,7 @@ pub(crate) struct Driver {
     halted: Option<HistoryLoss>,
     /// What nobody took on leaving.
     left_unowned: BTreeMap<PartitionKey, ParkReason>,
-    /// The threads that plan.
-    planners: Arc<Semaphore>,
+    planners: Planners,
 }
 
 /// Where the driver stands.
@@ -106,8 +109,9 @@ impl Driver {
         notices: broadcast::Sender<Arc<ManagerNotice>>,
         (sender, inbox): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     ) -> Self {
-        let callbacks = Callbacks::new(parts.limits);
+        let callbacks = Callbacks::new(parts.limits, parts.bugs);
         let jumps = Jumps::new(&parts.config);
+        let planners = Planners::new(parts.randomness);
         Self {
             core,
             parts,
@@ -116,6 +120,7 @@ impl Driver {
             inbox,
             sender,
             tasks: JoinSet::new(),
+            tasks_first: false,
             watches: BTreeMap::new(),
             callbacks,
             jumps,
@@ -124,7 +129,7 @@ impl Driver {
             phase: Phase::Running,
             halted: None,
             left_unowned: BTreeMap::new(),
-            planners: Arc::new(Semaphore::new(tasks::PLANNERS)),
+            planners,
         }
     }
 
@@ -148,10 +153,22 @@ impl Driver {
     /// Waits for an input, but not beyond the next deadline of the core or the callbacks.
     async fn next_input(&mut self) -> Input {
         let sleep = tokio::time::sleep(self.time_to_sleep());
-        tokio::select! {
-            Some(input) = self.inbox.recv() => input,
-            Some(done) = self.tasks.join_next() => told(done),
-            () = sleep => Input::Nothing,
+        // In turn and not at random: fair, and the same in every run of a test.
+        self.tasks_first = !self.tasks_first;
+        if self.tasks_first {
+            tokio::select! {
+                biased;
+                Some(done) = self.tasks.join_next() => told(done),
+                Some(input) = self.inbox.recv() => input,
+                () = sleep => Input::Nothing,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                Some(input) = self.inbox.recv() => input,
+                Some(done) = self.tasks.join_next() => told(done),
+                () = sleep => Input::Nothing,
+            }
         }
     }
 
@@ -266,16 +283,23 @@ impl Driver {
     /// out: no guard of an ended ownership may see the deadline of the next session.
     fn settle(&mut self, now: Instant) {
         let status = self.core.status();
+        let bugs = self.parts.bugs;
+        if bugs.has(ShellBug::EarlyDeadline) {
+            self.shared.lease.set(status.deadline);
+        }
         self.shared.lease.shorten(status.deadline);
         let mut notices = Vec::new();
         while let Some(effect) = self.core.poll_effect() {
             self.parts.observer.on_effect(now, &effect);
             self.carry_out(now, effect, &mut notices);
         }
-        if status.deadline.is_none() {
+        if status.deadline.is_none() && !bugs.has(ShellBug::LeaseLossIgnored) {
             self.callbacks.end_lease();
         }
-        self.shared.lease.set(status.deadline);
+        self.shared.lease.set(match status.deadline {
+            Some(_) if bugs.has(ShellBug::DeadlineIgnored) => Some(Instant::FAR_FUTURE),
+            deadline => deadline,
+        });
         self.parts.observer.settled(now, &status);
         self.shared.status.send_if_modified(|present| {
             let changed = *present != status;
@@ -314,7 +338,7 @@ impl Driver {
             Effect::Plan { op, input } => {
                 let limit = parts.config.operation_timeout();
                 let strategy = Arc::clone(&parts.strategy);
-                let planners = Arc::clone(&self.planners);
+                let planners = self.planners.clone();
                 let task = tasks::plan(strategy, planners, op, input, limit);
                 self.tasks.spawn(task);
             }
@@ -331,6 +355,7 @@ impl Driver {
     /// The store, and what measures it.
     fn asking(&self) -> Asking {
         Asking {
+            bugs: self.parts.bugs,
             store: Arc::clone(&self.parts.store),
             meter: Arc::clone(&self.parts.observer.meter.store),
             clock: self.parts.clock.clone(),
@@ -361,99 +386,9 @@ impl Driver {
         for call in self.callbacks.calls(now, lease_lasts) {
             self.parts.observer.on_call(now, &call.job);
             let handler = Arc::clone(&self.parts.handler);
-            self.tasks.spawn(tasks::call(handler, call));
+            self.tasks
+                .spawn(tasks::call(handler, call, self.parts.bugs));
         }
-    }
-
-    /// Acts on a notice of the core, then passes it on.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "most notices only inform")]
-    fn note(&mut self, notice: Notice) {
-        match &notice {
-            Notice::RequestDone { request, version } => self.answer(*request, Ok(*version)),
-            Notice::RequestFailed { request, reason } => {
-                self.answer(*request, Err(RequestError::Failed(reason.clone())));
-            }
-            Notice::StartFailed(error) => {
-                let outcome = Outcome::of(Ended::StartFailed(error.clone()), Vec::new());
-                self.phase = Phase::Done(outcome);
-            }
-            Notice::HistoryLost {
-                loss,
-                then: OnBucketLost::Halt,
-                ..
-            } => self.halted = Some(loss.clone()),
-            Notice::LeftUnowned { partitions } => self.left_unowned.extend(partitions.clone()),
-            Notice::Stopped { errors } => self.stopped(errors),
-            _ => {}
-        }
-        self.tell(ManagerNotice::Core(notice));
-    }
-
-    /// The core has stopped; a start that failed stays one.
-    fn stopped(&mut self, errors: &[String]) {
-        let mut failures = match std::mem::replace(&mut self.phase, Phase::Running) {
-            Phase::Running => Vec::new(),
-            Phase::Stopping { failures } => failures,
-            done @ Phase::Done(_) => {
-                self.phase = done;
-                return;
-            }
-        };
-        failures.extend(errors.iter().cloned().map(StopFailure::Coordination));
-        let ended = match self.halted.take() {
-            Some(loss) => Ended::HistoryLost(loss),
-            None => Ended::Stopped,
-        };
-        let mut outcome = Outcome::of(ended, failures);
-        let mut unowned: BTreeMap<ParkReason, Vec<PartitionKey>> = BTreeMap::new();
-        for (partition, reason) in std::mem::take(&mut self.left_unowned) {
-            unowned.entry(reason).or_default().push(partition);
-        }
-        // That the last one leaves nobody behind is what a group's end is, not a failure.
-        outcome.left_unowned = unowned.remove(&ParkReason::NoWorkers).unwrap_or_default();
-        let failures = unowned.into_iter();
-        let failures =
-            failures.map(|(reason, partitions)| StopFailure::NobodyToTake { reason, partitions });
-        outcome.failures.extend(failures);
-        self.phase = Phase::Done(outcome);
-    }
-
-    fn answer(&mut self, request: RequestId, result: Result<Version, RequestError>) {
-        if let Some(reply) = self.requests.remove(&request) {
-            // The caller may have stopped waiting.
-            let _ = reply.send(result);
-        }
-    }
-
-    fn tell(&mut self, notice: ManagerNotice) {
-        let notice = Arc::new(notice);
-        let now = self.parts.clock.now();
-        self.parts.observer.on_notice(now, &notice);
-        let failure = match &*notice {
-            ManagerNotice::Core(_)
-            | ManagerNotice::AssignFailed { .. }
-            | ManagerNotice::TaskEnded { .. } => None,
-            ManagerNotice::CallbackPanicked {
-                partition,
-                callback,
-                message,
-            } => Some(StopFailure::CallbackPanicked {
-                partition: partition.clone(),
-                callback: *callback,
-                message: message.clone(),
-            }),
-            ManagerNotice::DrainTimedOut { partition, .. } => Some(StopFailure::DrainTimedOut {
-                partition: partition.clone(),
-            }),
-        };
-        match &mut self.phase {
-            Phase::Running => {}
-            Phase::Stopping { failures } | Phase::Done(Outcome { failures, .. }) => {
-                failures.extend(failure);
-            }
-        }
-        // Without subscribers there is nobody to tell.
-        let _ = self.notices.send(notice);
     }
 
     /// Lets the callbacks that are left come to an end, each bounded by `drain_timeout`.
@@ -461,7 +396,7 @@ impl Driver {
         let drain = self.parts.config.drain_timeout();
         let mut late = pin!(tokio::time::sleep(drain.saturating_mul(2)));
         self.begin_callbacks();
-        while !self.callbacks.is_idle() {
+        while !self.callbacks.is_idle() && !self.parts.bugs.has(ShellBug::StopForgetsCallbacks) {
             let next = tokio::select! {
                 biased;
                 next = self.next_input() => next,

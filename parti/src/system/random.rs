@@ -4,6 +4,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parti_core::Instant;
+
 /// Milliseconds since 1970.
 pub(crate) fn wall_ms() -> u64 {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -21,3 +23,37 @@ pub(crate) fn random() -> u128 {
         Err(_) => (u128::from(wall_ms()) << 64) | u128::from(std::process::id()),
     }
 }
+
+/// Where a worker's random numbers come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Randomness {
+    /// The system.
+    #[default]
+    System,
+    /// This seed: the same run each time.
+    Seeded(u64),
+}
+
+impl Randomness {
+    /// The seed of a core.
+    pub(crate) fn seed(self) -> u128 {
+        match self {
+            Self::System => random(),
+            Self::Seeded(seed) => u128::from(seed),
+        }
+    }
+
+    /// Milliseconds since 1970 at this time of the worker's clock.
+    pub(crate) fn wall_ms(self, now: Instant) -> u64 {
+        match self {
+            Self::System => wall_ms(),
+            Self::Seeded(_) => {
+                let passed = now.since_origin().as_millis();
+                SEEDED_WALL_MS.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}
+
+/// When every seeded run begins: in November 2023.
+const SEEDED_WALL_MS: u64 = 1_700_000_000_000;

@@ -3,8 +3,8 @@
 pub(super) mod cancelled;
 pub(super) mod emergencies;
 pub(super) mod limits;
-pub(super) mod misfits;
 pub(super) mod parked;
+pub(super) mod rejections;
 pub(super) mod slow_plans;
 pub(super) mod split;
 pub(super) mod stuck;

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::leader::Leader;
 use crate::leader::judging::verdict::Facts;
 use crate::leader::knowledge::view::{Fate, View};
-use crate::leader::planning::misfits::Barred;
+use crate::leader::planning::rejections::Barred;
 use crate::leader::planning::target::{Requested, Target};
 use crate::link::cx::Cx;
 use crate::model::id::{Epoch, WorkerId};
@@ -146,7 +146,8 @@ impl Leader {
             cut_off: !difference.cut_off.is_empty() || knowledge.has_stuck(config, now),
             left: !difference.left.is_empty(),
             replaced: !difference.replaced.is_empty(),
-            unprocessed: !config.planted(Planted::IgnoredMisfits) && self.has_movable_misfits(),
+            unprocessed: !config.planted(Planted::IgnoredRejections)
+                && self.has_movable_rejections(),
             manual: !self.requests().is_empty(),
             resume: self.in_force.is_unfinished(knowledge, &self.list)
                 || view.is_spoiled()
@@ -202,7 +203,7 @@ impl Leader {
     }
 
     /// Whether something stuck could be tried by somebody it was not planned around for yet.
-    fn has_movable_misfits(&self) -> bool {
+    fn has_movable_rejections(&self) -> bool {
         let view = &self.knowledge.view;
         let movable = Barred::find(view).movable(view);
         !self.in_force.is_reassigned(&movable)

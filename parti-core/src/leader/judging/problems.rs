@@ -6,7 +6,7 @@ use crate::io::effect::WakeReason;
 use crate::leader::Leader;
 use crate::leader::judging::unowned::{Sight, Unowned};
 use crate::leader::judging::verdict::Verdict;
-use crate::leader::planning::misfits::Barred;
+use crate::leader::planning::rejections::Barred;
 use crate::link::cx::Cx;
 use crate::model::id::Version;
 use crate::model::time::Instant;

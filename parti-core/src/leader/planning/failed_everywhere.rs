@@ -1,8 +1,8 @@
 //! Partitions that every worker that may own them failed with: parked, and tried again after a while.
 //!
-//! It is separate from planning around misfits because it outlives leaders: how long one has been
+//! It is separate from planning around rejections because it outlives leaders: how long one has been
 //! parked, and when it is to be tried again, is stored in the record of what is parked. What always
-//! holds: the times between two tries double from the first quarantine of a misfit up to eight of
+//! holds: the times between two tries double from the first quarantine of a rejection up to eight of
 //! them; there are never more than so many, the others stay where they are.
 
 use alloc::collections::BTreeMap;

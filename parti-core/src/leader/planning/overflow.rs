@@ -7,7 +7,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::leader::planning::misfits::recount;
+use crate::leader::planning::rejections::recount;
 use crate::ports::store::StoreInfo;
 use crate::ports::strategy::{NO_OWNER, ParkReason, Plan, PlanInput, Unmet};
 use crate::records::assembly::{bound, capacity, largest};

@@ -32,7 +32,7 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         reads: crate::records::wire::FORMATS,
         bulletin: None,
         predecessors: Vec::new(),
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         age: Duration::ZERO,
     };
     change(&mut session);

@@ -113,7 +113,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         endpoint: None,
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }

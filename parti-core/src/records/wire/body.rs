@@ -98,7 +98,7 @@ pub(super) struct SessionWire<'a> {
     pub(super) endpoint: &'a str,
     pub(super) settings: SettingsWire<'a>,
     pub(super) honours: ModeWire,
-    pub(super) misfits: List<(&'a str, &'a str)>,
+    pub(super) rejections: List<(&'a str, &'a str)>,
     pub(super) bulletin: Option<BulletinWire<'a>>,
     pub(super) predecessors: List<PredecessorWire>,
 }

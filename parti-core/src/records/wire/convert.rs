@@ -23,7 +23,7 @@ use crate::model::state::Cause;
 use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
-    AuditEntry, Control, Head, Misfit, Parked, ParkedGroup, ParkedRecord, Predecessor, Record,
+    AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Record, Rejection,
     Remains, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 
@@ -155,10 +155,10 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
         endpoint: session.endpoint.as_ref().map_or("", Endpoint::as_str),
         settings: settings::to_wire(&session.settings),
         honours: settings::mode_to_wire(session.honours),
-        misfits: session
-            .misfits
+        rejections: session
+            .rejections
             .iter()
-            .map(|misfit| (misfit.partition.encoded(), misfit.reason.as_str()))
+            .map(|rejection| (rejection.partition.encoded(), rejection.reason.as_str()))
             .collect(),
         predecessors: session
             .predecessors
@@ -175,14 +175,14 @@ fn endpoint_from_wire(text: &str) -> Result<Option<Endpoint>, WireError> {
     endpoint.map_err(|error| WireError::Invalid(error.to_string()))
 }
 
-fn misfits_from_wire(misfits: &List<(&str, &str)>) -> Result<Vec<Misfit>, WireError> {
-    let misfits = misfits.0.iter().map(|&(partition, reason)| {
-        Ok(Misfit {
+fn rejections_from_wire(rejections: &List<(&str, &str)>) -> Result<Vec<Rejection>, WireError> {
+    let rejections = rejections.0.iter().map(|&(partition, reason)| {
+        Ok(Rejection {
             partition: key(partition)?,
             reason: reason.to_string(),
         })
     });
-    misfits.collect()
+    rejections.collect()
 }
 
 fn predecessor_to_wire(predecessor: &Predecessor) -> PredecessorWire {
@@ -276,7 +276,7 @@ fn session_from_wire(
         endpoint: endpoint_from_wire(wire.endpoint)?,
         settings: settings::from_wire(&wire.settings),
         honours: settings::mode_from_wire(&wire.honours),
-        misfits: misfits_from_wire(&wire.misfits)?,
+        rejections: rejections_from_wire(&wire.rejections)?,
         predecessors: wire
             .predecessors
             .0

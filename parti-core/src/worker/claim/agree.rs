@@ -143,7 +143,7 @@ pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         settings: GroupSettings::new(cx.config(), &cx.boot().strategy),
         honours: Mode::Exclusive,
         predecessors: Vec::new(),
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
     }
 }

@@ -17,7 +17,7 @@ impl Member {
         let (config, link) = (&env.config, &env.link);
         let mut problems: Vec<Problem> = env.failing.problems().collect();
         if self.leader.is_none() {
-            problems.extend(holdings.misfits().problem());
+            problems.extend(holdings.rejections().problem());
         }
         match &self.leader {
             Some(leader) => problems.extend(leader.problems()),

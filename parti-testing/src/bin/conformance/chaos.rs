@@ -1,4 +1,4 @@
-//! Random mixes of requests, and servers with faults meanwhile.
+//! Random workloads, and servers with faults meanwhile.
 //!
 //! Separate from the table because it is about one target. What always holds: what does not come to
 //! an end after the faults counts as rejected.
@@ -15,20 +15,20 @@ use parti_testing::rig::nemesis::{Arena, schedule};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use super::targets::{HASTY, Mixed, open, stuck};
+use super::targets::{HASTY, WorkloadResult, open, stuck};
 use super::{Failure, Task};
 
 /// How many clients write, read and watch.
 const CLIENTS: usize = 5;
 
-/// A mix, checked.
-pub(super) async fn mix(
+/// A workload, checked.
+pub(super) async fn workload(
     clients: Vec<Arc<dyn Store>>,
     seed: u64,
     duration: Duration,
     promise: Promise,
     faults: impl Future<Output = ()>,
-) -> Mixed {
+) -> WorkloadResult {
     let options = WorkloadOptions {
         seed,
         duration,
@@ -37,24 +37,24 @@ pub(super) async fn mix(
     match run(clients, options, faults).await {
         Ok(history) => {
             let violations = check(&history, promise);
-            Mixed {
+            WorkloadResult {
                 tally: Tally::from(&history),
                 rejected: violations.iter().map(ToString::to_string).collect(),
             }
         }
-        Err(error) => Mixed {
+        Err(error) => WorkloadResult {
             tally: Tally::default(),
             rejected: vec![error.to_string()],
         },
     }
 }
 
-/// A mix on real servers under the faults that the seed schedules.
+/// A workload on real servers under the faults that the seed schedules.
 pub(super) async fn under_faults(
     args: &Task,
     nodes: usize,
     options: ServerOptions,
-) -> Result<Mixed, Failure> {
+) -> Result<WorkloadResult, Failure> {
     let (seed, duration) = (args.seed, Duration::from_secs(args.chaos_seconds));
     let started =
         spawn_blocking(move || Arena::start(nodes, &options, CLIENTS, seed, "KV_parti_mix"));
@@ -65,7 +65,7 @@ pub(super) async fn under_faults(
     for client in 0..CLIENTS {
         let url = arena.url(client);
         let url = url.map_err(|error| stuck("a port", &error))?;
-        clients.push(Arc::new(open(&url, "mix", nodes, HASTY).await));
+        clients.push(Arc::new(open(&url, "workload", nodes, HASTY).await));
     }
     let steps = schedule(seed, duration, CLIENTS, nodes);
     let count = steps.len();
@@ -79,17 +79,17 @@ pub(super) async fn under_faults(
     });
     let (tell_end, end) = oneshot::channel();
     let faults = async move {
-        // This function waits for it, after the mix.
+        // This function waits for it, after the workload.
         drop(tell_end.send(running.await));
     };
     let promise = Promise {
         reads: Reads::MayBeStale,
         batches: Batches::Consecutive,
     };
-    let mixed = mix(clients, seed, duration, promise, faults).await;
+    let result = workload(clients, seed, duration, promise, faults).await;
     let ended = end.await.map_err(|error| stuck("the faults", &error))?;
     let (ended, arena) = ended.map_err(|error| stuck("the faults", &error))?;
     ended.map_err(|error: ServerError| stuck("a server that comes back", &error))?;
     drop(arena);
-    Ok(mixed)
+    Ok(result)
 }

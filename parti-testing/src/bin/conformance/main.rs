@@ -1,4 +1,4 @@
-//! The conformance suite as a program: every store against the same cases, and random mixes under faults
+//! The conformance suite as a program: every store against the same cases, and random workloads under faults
 //! against real servers. `cargo xtask conformance` builds and runs it.
 //!
 //! This file is the command line and nothing else. What always holds: a store that cannot be tried is a
@@ -38,7 +38,7 @@ struct Args {
     /// How long each server is under faults while clients write
     #[arg(long, value_name = "S", default_value_t = 20)]
     chaos_seconds: u64,
-    /// What the faults and the mixes follow from
+    /// What the faults and the workloads follow from
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// One node of the server that tests use, and five seconds of chaos

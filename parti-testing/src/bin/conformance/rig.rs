@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use parti_core::Store;
 use parti_nats::NatsStore;
-use parti_testing::kit::conformance::{Report, Rig, Unable, run_outages};
+use parti_testing::kit::conformance::{Rig, SuiteReport, Unable, run_outages};
 use parti_testing::rig::nats_cluster::NatsCluster;
 use parti_testing::rig::nats_server::ServerError;
 use tokio::task::spawn_blocking;
@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use super::targets::{HASTY, open};
 
 /// Runs the cases of outages on these servers.
-pub(super) async fn outages(cluster: NatsCluster) -> Report {
+pub(super) async fn outages(cluster: NatsCluster) -> SuiteReport {
     let (url, nodes) = (cluster.url(), cluster.len());
     let cluster = Arc::new(Mutex::new(cluster));
     let count = AtomicU32::new(0);

@@ -11,7 +11,7 @@ use parti::store::LocalStore;
 use parti_core::{GroupName, Store};
 use parti_nats::{NatsOptions, NatsStore};
 use parti_testing::kit::chaos::FaultyStores;
-use parti_testing::kit::conformance::{self, Report};
+use parti_testing::kit::conformance::{self, SuiteReport};
 use parti_testing::kit::history::{Batches, Promise, Reads, Tally};
 use parti_testing::kit::memory_store::MemoryStore;
 use parti_testing::rig::nats_cluster::NatsCluster;
@@ -22,8 +22,8 @@ use tokio::runtime::Runtime;
 
 use super::{Failure, Server, Task, chaos, rig};
 
-/// How long the stores in memory are mixed.
-const MEMORY_MIX: Duration = Duration::from_secs(2);
+/// How long the stores in memory are result.
+const MEMORY_DURATION: Duration = Duration::from_secs(2);
 
 /// How long a request waits for a server under faults: shorter than most faults.
 pub(super) const HASTY: Duration = Duration::from_millis(500);
@@ -31,15 +31,15 @@ pub(super) const HASTY: Duration = Duration::from_millis(500);
 /// What came out of one target.
 pub(super) struct Row {
     name: String,
-    report: Report,
+    report: SuiteReport,
     /// What is not tried in memory.
-    outages: Option<Report>,
-    mix: Mixed,
+    outages: Option<SuiteReport>,
+    workload: WorkloadResult,
     seconds: f64,
 }
 
-/// What came out of a mix.
-pub(super) struct Mixed {
+/// What came out of a workload.
+pub(super) struct WorkloadResult {
     pub(super) tally: Tally,
     /// What a correct store cannot have said, or what did not come to an end.
     pub(super) rejected: Vec<String>,
@@ -86,7 +86,7 @@ async fn rows(args: &Task) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// The suite and a mix without faults.
+/// The suite and a workload without faults.
 async fn in_memory<S: Store + Clone>(
     name: &str,
     seed: u64,
@@ -97,11 +97,12 @@ async fn in_memory<S: Store + Clone>(
     let report = conformance::run(async || make()).await;
     let store = make();
     let clients = (0..4).map(|_| Arc::new(store.clone()) as Arc<dyn Store>);
-    let mix = chaos::mix(clients.collect(), seed, MEMORY_MIX, promise, async {}).await;
-    end(name, start, (report, None), mix)
+    let workload =
+        chaos::workload(clients.collect(), seed, MEMORY_DURATION, promise, async {}).await;
+    end(name, start, (report, None), workload)
 }
 
-/// The suite on a healthy server, and a mix on one under faults.
+/// The suite on a healthy server, and a workload on one under faults.
 async fn real(args: &Task, server: &Server, nodes: usize) -> Result<Row, Failure> {
     let plural = if nodes == 1 { "node" } else { "nodes" };
     let name = format!("nats {}, {nodes} {plural}", server.name);
@@ -112,8 +113,8 @@ async fn real(args: &Task, server: &Server, nodes: usize) -> Result<Row, Failure
     eprintln!("    cases: {report}");
     let outages = rig::outages(cluster).await;
     eprintln!("    outages: {outages}");
-    let mix = chaos::under_faults(args, nodes, options).await?;
-    Ok(end(&name, start, (report, Some(outages)), mix))
+    let workload = chaos::under_faults(args, nodes, options).await?;
+    Ok(end(&name, start, (report, Some(outages)), workload))
 }
 
 async fn cluster(nodes: usize, options: &ServerOptions) -> Result<NatsCluster, Failure> {
@@ -123,7 +124,7 @@ async fn cluster(nodes: usize, options: &ServerOptions) -> Result<NatsCluster, F
     started.map_err(|error| stuck("a server", &error))
 }
 
-async fn suite(cluster: &NatsCluster) -> Report {
+async fn suite(cluster: &NatsCluster) -> SuiteReport {
     let (url, count) = (cluster.url(), AtomicU32::new(0));
     conformance::run(async || {
         let number = count.fetch_add(1, Ordering::Relaxed);
@@ -160,34 +161,39 @@ fn begin(name: &str) -> Instant {
     Instant::now()
 }
 
-fn end(name: &str, start: Instant, (report, outages): (Report, Option<Report>), mix: Mixed) -> Row {
+fn end(
+    name: &str,
+    start: Instant,
+    (report, outages): (SuiteReport, Option<SuiteReport>),
+    workload: WorkloadResult,
+) -> Row {
     let reports = [Some(&report), outages.as_ref()].into_iter().flatten();
     for failed in reports.flat_map(|report| &report.failed) {
         eprintln!("    FAILED {}: {}", failed.name, failed.reason);
     }
-    for rejected in mix.rejected.iter().take(10) {
+    for rejected in workload.rejected.iter().take(10) {
         eprintln!("    REJECTED {rejected}");
     }
     let row = Row {
         name: name.to_owned(),
         report,
         outages,
-        mix,
+        workload,
         seconds: start.elapsed().as_secs_f64(),
     };
     let word = if row.is_ok() { "ok" } else { "FAILED" };
-    eprintln!("    {}", row.mix.tally);
+    eprintln!("    {}", row.workload.tally);
     eprintln!("    {name}: {word} in {:.1} s", row.seconds);
     row
 }
 
 impl Row {
     fn is_ok(&self) -> bool {
-        let outages = self.outages.as_ref().is_none_or(Report::is_ok);
+        let outages = self.outages.as_ref().is_none_or(SuiteReport::is_ok);
         self.report.is_ok()
             && outages
-            && self.mix.rejected.is_empty()
-            && self.mix.tally.committed > 0
+            && self.workload.rejected.is_empty()
+            && self.workload.tally.committed > 0
     }
 }
 
@@ -197,7 +203,7 @@ fn table(rows: &[Row]) {
         "store", "cases", "outages", "replies", "unknown", "lost", "rejected", "seconds"
     );
     for row in rows {
-        let tally = &row.mix.tally;
+        let tally = &row.workload.tally;
         let commits = tally.committed + tally.refused + tally.unknown + tally.not_sent;
         println!(
             "{:<26} {:>7} {:>8} {:>9} {:>8} {:>6} {:>9} {:>8.1}",
@@ -209,20 +215,20 @@ fn table(rows: &[Row]) {
             commits + tally.reads + tally.events,
             tally.unknown,
             tally.lost,
-            row.mix.rejected.len(),
+            row.workload.rejected.len(),
             row.seconds
         );
     }
 }
 
-fn passed_of(report: &Report) -> String {
+fn passed_of(report: &SuiteReport) -> String {
     let passed = report.passed.len();
     format!("{passed}/{}", passed + report.failed.len())
 }
 
 fn to_json(rows: &[Row], spent: Duration) -> serde_json::Value {
     let stores = rows.iter().map(|row| {
-        let tally = &row.mix.tally;
+        let tally = &row.workload.tally;
         let outages = row.outages.iter();
         let failed = row.report.failed.iter();
         let failed = failed.chain(outages.clone().flat_map(|report| &report.failed));
@@ -242,7 +248,7 @@ fn to_json(rows: &[Row], spent: Duration) -> serde_json::Value {
             "watches": tally.watches,
             "events": tally.events,
             "lost": tally.lost,
-            "rejected": row.mix.rejected,
+            "rejected": row.workload.rejected,
             "seconds": row.seconds,
         })
     });

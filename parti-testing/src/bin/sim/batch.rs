@@ -115,7 +115,7 @@ fn print_table(report: &BatchReport) {
         report.generations,
         report.slowest_settling * 100.0
     );
-    for (situation, count) in &report.sometimes {
+    for (situation, count) in &report.situations {
         println!("{count:>12}  {situation}");
     }
 }

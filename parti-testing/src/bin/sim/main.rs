@@ -15,6 +15,7 @@ mod batch;
 mod failure;
 #[cfg(feature = "planted")]
 mod hunts;
+mod managers;
 
 /// Simulated groups under faults: a batch of seeds, one seed with its trace, or planted bugs
 #[derive(Clone, Debug, clap::Parser)]
@@ -33,6 +34,9 @@ struct Args {
     /// What happens between an old and a new owner
     #[arg(long, value_enum, default_value_t = Mode::Exclusive)]
     mode: Mode,
+    /// Run shipped managers with their drivers, callbacks and guards instead of bare cores
+    #[arg(long, conflicts_with_all = ["mode", "nightly", "soak"])]
+    manager: bool,
     /// Run the first seed alone and print every event
     #[arg(long)]
     trace: bool,
@@ -95,7 +99,12 @@ impl fmt::Display for Mode {
 }
 
 fn main() -> ExitCode {
-    exit(batch::run(&Args::parse()))
+    let args = Args::parse();
+    exit(if args.manager {
+        managers::run(&args)
+    } else {
+        batch::run(&args)
+    })
 }
 
 #[cfg(test)]

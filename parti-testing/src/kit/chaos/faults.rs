@@ -4,10 +4,12 @@
 //! seed and the same sequence of messages of a worker give the same fates.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Blocked, ChaosError, ChaosInjector, Share};
@@ -38,7 +40,7 @@ pub(super) enum Passage {
 pub(super) struct Control {
     seed: u64,
     workers: Mutex<BTreeMap<String, Worker>>,
-    changes: watch::Sender<()>,
+    changing: Arc<Changing>,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,39 @@ struct Faults {
     cut: Option<Blocked>,
 }
 
+/// How often the faults have changed. Those who wait are woken in their order, which a watch channel does
+/// not promise: the same run would go another way.
+#[derive(Debug, Default)]
+struct Changing {
+    count: AtomicU64,
+    told: Notify,
+}
+
+impl Changing {
+    fn tell(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        self.told.notify_waiters();
+    }
+}
+
+/// Hears of every change of the faults.
+pub(super) struct Changes {
+    changing: Arc<Changing>,
+    seen: u64,
+}
+
+impl Changes {
+    /// Waits for the next change that was not heard of.
+    pub(super) async fn changed(&mut self) {
+        let mut told = pin!(self.changing.told.notified());
+        told.as_mut().enable();
+        if self.changing.count.load(Ordering::Acquire) == self.seen {
+            told.await;
+        }
+        self.seen = self.changing.count.load(Ordering::Acquire);
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Lane {
     /// When the last message arrives; later ones do not overtake it.
@@ -72,7 +107,7 @@ impl Control {
         Self {
             seed,
             workers: Mutex::default(),
-            changes: watch::Sender::new(()),
+            changing: Arc::default(),
         }
     }
 
@@ -87,8 +122,11 @@ impl Control {
     }
 
     /// Tells of every change of the faults.
-    pub(super) fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
+    pub(super) fn changes(&self) -> Changes {
+        Changes {
+            seen: self.changing.count.load(Ordering::Acquire),
+            changing: Arc::clone(&self.changing),
+        }
     }
 
     /// What becomes of a message of the worker.
@@ -149,7 +187,7 @@ impl Control {
         };
         change(&mut worker.faults);
         drop(workers);
-        self.changes.send_replace(());
+        self.changing.tell();
         Ok(())
     }
 
@@ -201,7 +239,7 @@ impl ChaosInjector for Control {
             worker.faults = Faults::default();
             worker.lanes = [Lane::default(); 2];
         }
-        self.changes.send_replace(());
+        self.changing.tell();
     }
 }
 

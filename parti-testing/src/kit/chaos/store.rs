@@ -13,10 +13,10 @@ use async_trait::async_trait;
 use parti_core::{
     Store, StoreError, StoreErrorKind, StoreOp, StoreReply, Watch, WatchEvent, WatchScope,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::faults::{Control, Passage, Sent, Way};
+use super::faults::{Changes, Control, Passage, Sent, Way};
 use super::{Blocked, ChaosError, ChaosInjector, Share};
 
 /// How long a request waits for its answer unless told otherwise.
@@ -186,9 +186,7 @@ impl FaultyStore {
             return true;
         }
         while control.passage(&self.worker, way) == Passage::Blocked {
-            if changes.changed().await.is_err() {
-                return false;
-            }
+            changes.changed().await;
         }
         !control.is_lost_by_cut(&self.worker)
     }
@@ -196,7 +194,7 @@ impl FaultyStore {
 
 struct FaultyWatch {
     inner: Box<dyn Watch>,
-    changes: watch::Receiver<()>,
+    changes: Changes,
     store: FaultyStore,
     underway: VecDeque<(Instant, WatchEvent)>,
     source: Source,
@@ -225,7 +223,7 @@ impl Watch for FaultyWatch {
             let arrives = due.filter(|_| self.passage == Passage::Open);
             tokio::select! {
                 biased;
-                _ = self.changes.changed() => {}
+                () = self.changes.changed() => {}
                 () = at(arrives) => {
                     if let Some((_, event)) = self.underway.pop_front() {
                         return self.deliver(event);

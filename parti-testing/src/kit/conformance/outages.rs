@@ -12,7 +12,7 @@ use parti_core::{Expect, Revision, Store, StoreErrorKind, StoreOp, Watch, WatchE
 use super::support::{
     attempt, commit_one, expect_eq, first_state, get, info, put, try_commit, value,
 };
-use super::{Report, Verdict, timer};
+use super::{SuiteReport, Verdict, timer};
 
 /// How long one case may take: a cluster may need half a minute to recover.
 const OUTAGE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -168,8 +168,8 @@ pub fn outage_cases() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// # Cancellation safety
 /// Dropping the future abandons the case that is running, and with it its rig. Each case is bounded
 /// by two minutes, and fails then; `make` has no deadline.
-pub async fn run_outages<R: Rig>(make: impl AsyncFn() -> R) -> Report {
-    let mut report = Report::default();
+pub async fn run_outages<R: Rig>(make: impl AsyncFn() -> R) -> SuiteReport {
+    let mut report = SuiteReport::default();
     for (case, name, why) in CASES {
         let mut rig = make().await;
         let outcome = timer::within(OUTAGE_TIMEOUT, run(case, &mut rig)).await;

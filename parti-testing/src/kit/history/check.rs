@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use parti_core::{Entry, Expect, Revision, WatchEvent};
 
 use super::log::{Located, Log, show, show_located, sightings};
-use super::{Answer, History, Promise, ReadRecord, Reads, Rule, Tick, Violation, WatchRecord};
+use super::{Answer, BrokenRule, History, Promise, ReadRecord, Reads, Rule, Tick, WatchRecord};
 
 /// Every rule that the history breaks; empty when a correct store can have produced it.
 #[must_use]
-pub fn check(history: &History, promise: Promise) -> Vec<Violation> {
+pub fn check(history: &History, promise: Promise) -> Vec<BrokenRule> {
     let log = Log::of(history, promise.batches);
     let mut broken = Broken(log.violations.clone());
     order(&log, history, &mut broken);
@@ -45,11 +45,11 @@ pub fn check(history: &History, promise: Promise) -> Vec<Violation> {
     broken.0
 }
 
-struct Broken(Vec<Violation>);
+struct Broken(Vec<BrokenRule>);
 
 impl Broken {
     fn add(&mut self, rule: Rule, what: String) {
-        self.0.push(Violation { rule, what });
+        self.0.push(BrokenRule { rule, what });
     }
 }
 

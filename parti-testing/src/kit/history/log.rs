@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use parti_core::{Entry, Expect, Revision, StoreErrorKind, WatchEvent};
 
-use super::{Answer, Batches, CommitRecord, History, Rule, Tick, Violation};
+use super::{Answer, Batches, BrokenRule, CommitRecord, History, Rule, Tick};
 
 /// A write that certainly happened.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Log {
     by_revision: BTreeMap<Revision, Located>,
     by_key: BTreeMap<String, Vec<Revision>>,
     ghosts: Vec<Ghost>,
-    pub(super) violations: Vec<Violation>,
+    pub(super) violations: Vec<BrokenRule>,
 }
 
 /// Names a write: the number of its commit and its place in it.
@@ -118,7 +118,7 @@ impl Log {
     }
 
     pub(super) fn broken(&mut self, rule: Rule, what: String) {
-        self.violations.push(Violation { rule, what });
+        self.violations.push(BrokenRule { rule, what });
     }
 }
 

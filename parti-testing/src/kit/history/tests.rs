@@ -116,7 +116,7 @@ impl Tale {
     }
 
     /// All that a store can promise.
-    fn strictly(&self) -> Vec<Violation> {
+    fn strictly(&self) -> Vec<BrokenRule> {
         let (reads, batches) = (Reads::Fresh, Batches::Consecutive);
         check(&self.history, Promise { reads, batches })
     }

@@ -1,4 +1,4 @@
-//! The stores of the test kit stand up to random mixes under faults, and wrong ones do not.
+//! The stores of the test kit stand up to random workloads under faults, and wrong ones do not.
 
 use async_trait::async_trait;
 use parti_core::{StoreError, Watch};
@@ -203,9 +203,9 @@ impl Watch for Filtered {
     }
 }
 
-/// A mix that meets no conflict finds nothing: each defect must show within two seconds.
+/// A workload that meets no conflict finds nothing: each defect must show within two seconds.
 #[tokio::test(start_paused = true)]
-async fn each_defect_of_a_store_is_found_by_the_mix() {
+async fn each_defect_of_a_store_is_found_by_the_workload() {
     for defect in [
         Defect::Blind,
         Defect::FalseRefusal,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::{Admission, Counts, Direction, Link, Pace};
+use super::{Admission, Counts, Direction, Link, Throughput};
 use crate::kit::random::Random;
 
 /// How many bytes of one direction may be on their way; then the sender is made to wait.
@@ -359,17 +359,17 @@ impl State {
         let Link {
             delay,
             jitter,
-            pace,
+            throughput,
         } = way.link;
         let due = piece.arrived + delay + jitter.mul_f64(piece.luck);
         let due = lane.free_at.map_or(due, |free| due.max(free));
         if due > now {
             return Next::Wait(Some(due - now));
         }
-        let Some(payload) = lane.take(pace) else {
+        let Some(payload) = lane.take(throughput) else {
             return Next::Wait(None);
         };
-        lane.free_at = pace.after(payload.len()).map(|time| now + time);
+        lane.free_at = throughput.after(payload.len()).map(|time| now + time);
         way.delivered += payload.len() as u64;
         Next::Deliver(payload)
     }
@@ -403,8 +403,8 @@ impl Connection {
 
 impl Lane {
     /// The front, or as much of it as is delivered at a time.
-    fn take(&mut self, pace: Pace) -> Option<Payload> {
-        let limited = matches!(pace, Pace::BytesPerSecond(_));
+    fn take(&mut self, throughput: Throughput) -> Option<Payload> {
+        let limited = matches!(throughput, Throughput::BytesPerSecond(_));
         let payload = match &mut self.pieces.front_mut()?.what {
             Payload::Bytes(bytes) if limited && bytes.len() > SLICE_MAX => {
                 let rest = bytes.split_off(SLICE_MAX);
@@ -426,7 +426,7 @@ impl Payload {
     }
 }
 
-impl Pace {
+impl Throughput {
     /// How long the way is taken after so many bytes.
     fn after(self, bytes: usize) -> Option<Duration> {
         match self {

@@ -145,11 +145,11 @@ fn a_limit_of_bytes_and_of_pieces_is_kept() {
     let (client, served) = world.pair();
     let rate = NonZeroU32::new(20_000).expect("not zero");
     let paces = [
-        Pace::BytesPerSecond(rate),
-        Pace::OnePieceEvery(Duration::from_millis(50)),
+        Throughput::BytesPerSecond(rate),
+        Throughput::OnePieceEvery(Duration::from_millis(50)),
     ];
-    for pace in paces {
-        let link = Link::default().pace(pace);
+    for throughput in paces {
+        let link = Link::default().throughput(throughput);
         world.proxy.set_link(Direction::ToServer, link);
         let begin = Instant::now();
         for _ in 0..5 {
@@ -160,7 +160,10 @@ fn a_limit_of_bytes_and_of_pieces_is_kept() {
         }
         // Five pieces of 50 ms each, of which the first passes at once.
         let spent = begin.elapsed();
-        assert!(spent >= Duration::from_millis(195), "{pace:?}: {spent:?}");
+        assert!(
+            spent >= Duration::from_millis(195),
+            "{throughput:?}: {spent:?}"
+        );
     }
 }
 

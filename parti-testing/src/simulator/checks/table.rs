@@ -134,7 +134,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "without contact of its own a leader decides nothing",
         why: "an outage of the store would look like the death of everybody",
         applies: ALIKE,
-        make: |rules| Box::new(sessions::contact::InContact::new(rules)),
+        make: |_| Box::<sessions::contact::InContact>::default(),
     },
     Property {
         id: "S17",
@@ -246,14 +246,14 @@ pub const PROPERTIES: &[Property] = &[
         name: "what one worker cannot process is with one that can, in the end",
         why: "a partition would have an owner and be processed by nobody",
         applies: ALWAYS,
-        make: |_| Box::<ownership::misfits::Fits>::default(),
+        make: |_| Box::<ownership::rejections::Fits>::default(),
     },
     Property {
         id: "S32",
         name: "what a worker failed with does not come back to it before its quarantine is over",
         why: "a damaged partition would be passed round in circles and keep the group busy",
         applies: |rules| !rules.skewed,
-        make: |rules| Box::new(ownership::misfits::NotInCircles::new(rules)),
+        make: |rules| Box::new(ownership::rejections::NotInCircles::new(rules)),
     },
     Property {
         id: "S33",

@@ -36,8 +36,9 @@ fn judged(rules: &Rules, facts: &[Fact]) -> BTreeSet<&'static str> {
         .map(|property| (property.id, (property.make)(rules)))
         .collect();
     let mut violated = BTreeSet::new();
-    let mut findings = Findings::default();
+    let mut findings = Findings::new(rules);
     for (second, fact) in facts.iter().enumerate() {
+        findings.prepare(fact);
         for (id, check) in &mut checks {
             fact.tell(seconds(second as u64 + 1), &mut **check, &mut findings);
             if !findings.take().is_empty() {

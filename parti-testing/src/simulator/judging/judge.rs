@@ -77,7 +77,7 @@ impl Judge {
             checks,
             judging,
             heeding,
-            findings: Findings::default(),
+            findings: Findings::new(rules),
             violations: Vec::new(),
             situations: Situations::new(rules),
             moves: MoveCount::default(),
@@ -131,6 +131,7 @@ impl Judge {
     pub(in crate::simulator) fn observe(&mut self, at: Instant, fact: &Fact) {
         self.line(at, || describe(fact));
         self.keep(at, fact);
+        self.findings.prepare(fact);
         let kind = fact.frequent();
         let told = kind.map(|kind| &mut self.heeding[kind]);
         told.unwrap_or(&mut self.judging).retain(|&index| {

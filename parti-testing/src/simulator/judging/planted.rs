@@ -169,8 +169,8 @@ pub const HUNTS: &[Hunt] = &[
         "every simulated worker is started with the longest lease of its group as the maximum",
     ),
     seeds(Planted::LeaderMode, 500, &["S29"]),
-    seeds(Planted::IgnoredMisfits, 1_000, &["S31", "S32"]),
-    seeds(Planted::MisfitGoesRound, 1_000, &["S32"]),
+    seeds(Planted::IgnoredRejections, 1_000, &["S31", "S32"]),
+    seeds(Planted::RejectedGoesRound, 1_000, &["S32"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

@@ -79,7 +79,7 @@ pub const SITUATIONS: &[&str] = &[
     "lease_lost",
     "lease_lost_in_pause",
     "throttled",
-    "misfit_judged",
+    "rejection_judged",
     "mixed_contended",
     "mode_held",
     "mode_loosened",

@@ -9,7 +9,7 @@ use parti_core::Mode;
 
 use crate::simulator::plans::dice::{Dice, Purpose, Roll};
 use crate::simulator::plans::plan::{
-    Aftermath, Faults, NodePlan, Pace, Plan, Planner, Pools, Releases, Settings, Weights,
+    Aftermath, Faults, NodePlan, Plan, Planner, Pools, Releases, Settings, Timings, Weights,
 };
 
 mod actions;
@@ -82,7 +82,7 @@ impl PlanDraft {
         let plan = Plan {
             seed,
             settings: Settings {
-                pace: Pace::Fast,
+                pace: Timings::Fast,
                 mode: mode.into(),
                 pool: 100,
                 clock_drift_ppm: 1000,
@@ -127,7 +127,7 @@ impl PlanDraft {
 
     fn settle_group(&mut self) {
         if self.roll().below(2) == 0 {
-            self.plan.settings.pace = Pace::Default;
+            self.plan.settings.pace = Timings::Default;
             (self.plan.safety_ms, self.lease, self.request) = (300_000, 6000, 1500);
         }
         let count = self.roll().pick(&[1_u32, 2, 3, 3, 4, 5, 5, 7]);

@@ -9,8 +9,8 @@ use parti_core::Mode;
 
 use crate::simulator::plans::generate::{self, FaultClass, Shape};
 use crate::simulator::plans::plan::{
-    Action, Aftermath, Faults, Leave, NodePlan, Pace, Plan, Planner, Pools, Releases, Settings,
-    TimedAction, Weights,
+    Action, Aftermath, Faults, Leave, NodePlan, Plan, Planner, Pools, Releases, Settings,
+    TimedAction, Timings, Weights,
 };
 
 /// What goes wrong, how often and when.
@@ -177,7 +177,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
     Plan {
         seed,
         settings: Settings {
-            pace: Pace::Default,
+            pace: Timings::Default,
             mode: mode.into(),
             pool: workers,
             clock_drift_ppm: 1000,

@@ -89,7 +89,7 @@ impl From<Mode> for Handoff {
 /// Which timings a run is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Pace {
+pub enum Timings {
     /// [`Preset::Fast`].
     Fast,
     /// [`Preset::Default`].
@@ -100,7 +100,7 @@ pub enum Pace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Which timings.
-    pub pace: Pace,
+    pub pace: Timings,
     /// What happens between two owners.
     pub mode: Handoff,
     /// How many worker IDs there are.
@@ -156,8 +156,8 @@ impl Settings {
     /// The configuration of the worker on one node, not yet checked.
     pub(in crate::simulator) fn builder(&self, node: &NodePlan) -> ConfigBuilder {
         let preset = match self.pace {
-            Pace::Fast => Preset::Fast,
-            Pace::Default => Preset::Default,
+            Timings::Fast => Preset::Fast,
+            Timings::Default => Preset::Default,
         };
         let other = match self.mode {
             Handoff::Exclusive => Handoff::Overlap,
@@ -179,8 +179,8 @@ impl Settings {
         }
         if self.mixed {
             let (interval, lease) = match self.pace {
-                Pace::Fast => (Duration::from_millis(250), Duration::from_secs(1)),
-                Pace::Default => (Duration::from_secs(2), Duration::from_secs(6)),
+                Timings::Fast => (Duration::from_millis(250), Duration::from_secs(1)),
+                Timings::Default => (Duration::from_secs(2), Duration::from_secs(6)),
             };
             builder = builder.rolling_from(from.into()).max_lease(lease * 3);
             if node.long_lease {

@@ -11,7 +11,7 @@ use crate::simulator::plans::plan::Plan;
 
 /// One run of a scenario. Prints as a bug report.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct ScenarioReport {
     /// The name of the scenario.
     pub scenario: String,
     /// The plan that was run; store it to keep a failure beyond changes of the generator.
@@ -25,7 +25,7 @@ pub struct Report {
     pub(super) resources: Vec<FencedResource>,
 }
 
-impl Report {
+impl ScenarioReport {
     /// A resource as it was at the end.
     #[must_use]
     pub fn resource(&self, name: &str) -> Option<&FencedResource> {
@@ -47,7 +47,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ScenarioReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.outcome.trace {
             writeln!(f, "{line}")?;

@@ -125,7 +125,7 @@ fn scenario(defect: Defect, nemesis: Nemesis, ledger: FencedResource) -> Scenari
 }
 
 /// The scenario most likely to show a defect, the property that must show it, and in how many seeds.
-fn found(defect: Defect, nemesis: Nemesis, ledger: FencedResource, seeds: u64) -> Report {
+fn found(defect: Defect, nemesis: Nemesis, ledger: FencedResource, seeds: u64) -> ScenarioReport {
     let scenario = scenario(defect, nemesis, ledger);
     let report = scenario.hunt(0..seeds).expect("coherent");
     report.unwrap_or_else(|| panic!("{defect:?} was not found in {seeds} seeds"))
@@ -223,7 +223,7 @@ fn a_failing_scenario_shrinks_and_still_fails_alike() {
         .expect("coherent")
         .expect("it fails");
     let again = scenario.run_plan(&smaller).expect("coherent");
-    let id = |report: &Report| report.violation().map(|violation| violation.id);
+    let id = |report: &ScenarioReport| report.violation().map(|violation| violation.id);
     assert_eq!(id(&again), id(&report));
     let size = |plan: &Plan| (plan.partitions as usize) + plan.nodes.len() + plan.actions.len();
     assert!(size(&smaller) < size(&report.plan), "{smaller:?}");

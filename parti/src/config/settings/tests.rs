@@ -187,7 +187,7 @@ fn errors_name_the_setting_and_the_value() {
 
 /// As for files, by the names that the operator has typed.
 #[test]
-fn errors_name_the_variable() {
+fn errors_name_the_variable_and_the_setting() {
     let said = |vars: &[(&str, &str)]| {
         let vars = vars
             .iter()
@@ -199,30 +199,38 @@ fn errors_name_the_variable() {
     };
     assert_eq!(
         said(&[("PARTI_LEASE", "6s")]),
-        "PARTI_GROUP is not set and has no default"
+        "PARTI_GROUP: group is not set and has no default"
     );
     for (name, value, words) in [
         (
             "PARTI_CAPACITY",
             "many",
-            "PARTI_CAPACITY = \"many\": not a whole number",
+            "PARTI_CAPACITY: capacity = \"many\": not a whole number",
         ),
         (
             "PARTI_MODE",
             "both",
-            "PARTI_MODE = \"both\": unknown variant `both`",
+            "PARTI_MODE: mode = \"both\": unknown variant `both`",
         ),
         (
             "PARTI_LABELS",
             "zone",
-            "PARTI_LABELS = \"zone\": labels are such as",
+            "PARTI_LABELS: labels = \"zone\": labels are such as",
         ),
         (
             "PARTI_RETRY__ATTEMPTS",
             "-1",
-            "PARTI_RETRY__ATTEMPTS = \"-1\": not a whole",
+            "PARTI_RETRY__ATTEMPTS: retry.attempts = \"-1\": not a whole",
         ),
-        ("PARTI_LEASE", "6x", "lease = \"6x\""),
+        ("PARTI_LEASE", "6x", "PARTI_LEASE: lease = \"6x\""),
+        ("PARTI_LEASE", "1ms", "PARTI_LEASE: lease = 1ms is too"),
+        (
+            "PARTI_RETRY__INITIAL",
+            "now",
+            "PARTI_RETRY__INITIAL: retry.initial = \"now\"",
+        ),
+        ("PARTI_RETRY__ATTEMPTS", "0", "PARTI_RETRY: retry: "),
+        ("PARTI_GROUP", "a b", "PARTI_*: "),
     ] {
         let said = said(&[("PARTI_GROUP", "g"), (name, value)]);
         assert!(said.starts_with(words), "{said}");

@@ -7,7 +7,9 @@ use parti_core::{AssignmentStrategy, Config, PartitionSource, Store};
 
 use crate::handler::PartitionHandler;
 use crate::observe::observer::Observer;
+use crate::shell::planted::Bugs;
 use crate::system::clock::Clock;
+use crate::system::random::Randomness;
 
 /// What a driver works with; all of it is the user's choice.
 pub(crate) struct Parts {
@@ -19,4 +21,6 @@ pub(crate) struct Parts {
     pub(crate) handler: Arc<dyn PartitionHandler>,
     pub(crate) limits: Limits,
     pub(crate) observer: Observer,
+    pub(crate) randomness: Randomness,
+    pub(crate) bugs: Bugs,
 }

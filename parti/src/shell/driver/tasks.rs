@@ -20,21 +20,42 @@ use super::Input;
 use crate::handler::PartitionHandler;
 use crate::observe::meter::{Operation, StoreMeter};
 use crate::shell::callbacks::{Call, Finished, Job};
+use crate::shell::planted::{Bugs, ShellBug};
 use crate::system::clock::Clock;
 use crate::system::contain::{Ran, answer, run};
+use crate::system::random::Randomness;
 
 /// The least time between two announcements of a source, so that one whose `changed` returns at
 /// once costs little.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many plans may be computed at a time: one that was given up and never ends, and the next.
-pub(super) const PLANNERS: usize = 2;
+const PLANNERS: usize = 2;
+
+/// Where plans are computed.
+#[derive(Clone, Debug)]
+pub(super) enum Planners {
+    /// On threads of their own, as many as there are permits.
+    Threads(Arc<Semaphore>),
+    /// Where the driver runs: a thread ends at a moment that no seed decides.
+    Inline,
+}
+
+impl Planners {
+    pub(super) fn new(randomness: Randomness) -> Self {
+        match randomness {
+            Randomness::System => Self::Threads(Arc::new(Semaphore::new(PLANNERS))),
+            Randomness::Seeded(_) => Self::Inline,
+        }
+    }
+}
 
 /// How long a source whose `changed` panicked is left alone.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
 
 /// A store, and what measures how it answers.
 pub(super) struct Asking {
+    pub(super) bugs: Bugs,
     pub(super) store: Arc<dyn Store>,
     pub(super) meter: Arc<StoreMeter>,
     pub(super) clock: Clock,
@@ -59,6 +80,10 @@ pub(super) async fn execute(asking: Asking, op: OpId, request: StoreOp, limit: D
     let result = match run(call, sleep(limit)).await {
         Ran::Done(result) => result,
         Ran::Panicked(words) => unknown(format!("the store panicked: {words}")),
+        Ran::Cut { .. } if asking.bugs.has(ShellBug::TimeoutIsRefusal) => {
+            let kind = StoreErrorKind::Unavailable;
+            Err(StoreError::new(kind, in_time("answer", limit, None)))
+        }
         Ran::Cut { panic } => unknown(in_time("answer", limit, panic)),
     };
     let took = asking.clock.now().since(begun);
@@ -76,6 +101,9 @@ pub(super) async fn watch(
 ) -> Input {
     let passing_on = pass_on(&asking, id, scope, limit, &inbox);
     let reason = answer(passing_on, |words| format!("the store panicked: {words}")).await;
+    if asking.bugs.has(ShellBug::LostWatchUnseen) {
+        return Input::Nothing;
+    }
     let event = WatchEvent::Lost { reason };
     // Through the inbox, so that it stays behind the events that came before it.
     let _ = inbox.send(Input::Event(Event::Watch { id, event })).await;
@@ -133,25 +161,29 @@ pub(super) async fn list(source: Arc<dyn PartitionSource>, op: OpId, limit: Dura
 /// are at most as many as `planners` has permits, and a plan waits for one.
 pub(super) async fn plan(
     strategy: Arc<dyn AssignmentStrategy>,
-    planners: Arc<Semaphore>,
+    planners: Planners,
     op: OpId,
     input: PlanInput,
     limit: Duration,
 ) -> Input {
+    let failed = |words: String| Err(PlanError::Failed(format!("the strategy failed: {words}")));
     let planning = async {
-        // Nobody closes it.
-        let permit = planners.acquire_owned().await.ok();
-        let thread = tokio::task::spawn_blocking(move || {
-            let _until_it_returns = permit;
-            strategy.plan(&input)
-        });
-        thread.await
+        match planners {
+            Planners::Inline => answer(async { strategy.plan(&input) }, failed).await,
+            Planners::Threads(permits) => {
+                // Nobody closes it.
+                let permit = permits.acquire_owned().await.ok();
+                let thread = tokio::task::spawn_blocking(move || {
+                    let _until_it_returns = permit;
+                    strategy.plan(&input)
+                });
+                let planned = thread.await;
+                planned.unwrap_or_else(|error| failed(error.to_string()))
+            }
+        }
     };
-    let result = match timeout(limit, planning).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(PlanError::Failed(format!("the strategy failed: {error}"))),
-        Err(_) => Err(PlanError::Failed(in_time("plan", limit, None))),
-    };
+    let late = |_| Err(PlanError::Failed(in_time("plan", limit, None)));
+    let result = timeout(limit, planning).await.unwrap_or_else(late);
     Input::Event(Event::Planned { op, result })
 }
 
@@ -192,12 +224,24 @@ pub(super) async fn announce(
 
 /// Runs a callback to its end, or until it is cut short. An `on_assigned` whose guard has become invalid
 /// since it was its turn, as after a blocked runtime, is not begun.
-pub(super) async fn call(handler: Arc<dyn PartitionHandler>, call: Call) -> Input {
+pub(super) async fn call(handler: Arc<dyn PartitionHandler>, call: Call, bugs: Bugs) -> Input {
     let Call { job, cut } = call;
     // The sender is dropped to say so.
     let cut = async { drop(cut.await) };
+    if bugs.has(ShellBug::CallbacksOverlap) {
+        let (handler, of) = (Arc::clone(&handler), job.clone());
+        let body = tokio::spawn(async move { call_handler(&*handler, &of).await });
+        let end = tokio::select! {
+            biased;
+            end = body => end.unwrap_or(End::Returned),
+            () = cut => End::Cut,
+        };
+        return Input::Finished(Finished { job, end });
+    }
     let end = match run(call_handler(&*handler, &job), cut).await {
+        Ran::Done(End::Failed(_)) if bugs.has(ShellBug::ErrorSwallowed) => End::Returned,
         Ran::Done(end) => end,
+        Ran::Panicked(_) if bugs.has(ShellBug::PanicSwallowed) => End::Returned,
         Ran::Panicked(words) => End::Panicked(words),
         Ran::Cut { panic: Some(words) } => End::CutPanicking(words),
         Ran::Cut { panic: None } => End::Cut,

@@ -409,7 +409,7 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 endpoint: None,
                 settings: crate::records::agreement::GroupSettings::default(),
                 honours: crate::config::Mode::Exclusive,
-                misfits: Vec::new(),
+                rejections: Vec::new(),
                 predecessors: Vec::new(),
                 bulletin: None,
             };
@@ -473,7 +473,7 @@ fn the_slot_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         endpoint: None,
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     });

@@ -45,7 +45,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         lease: Duration::from_secs(6),
         software: String::new(),
         endpoint: None,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
         settings: crate::records::agreement::GroupSettings {

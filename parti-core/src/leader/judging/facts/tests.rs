@@ -40,7 +40,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             endpoint: None,
             settings: crate::records::agreement::GroupSettings::default(),
             honours: crate::config::Mode::Exclusive,
-            misfits: Vec::new(),
+            rejections: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
         };

@@ -48,7 +48,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         endpoint: None,
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
     }

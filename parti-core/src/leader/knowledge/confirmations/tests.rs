@@ -60,7 +60,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         endpoint: None,
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
-        misfits: alloc::vec::Vec::new(),
+        rejections: alloc::vec::Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     };

@@ -89,7 +89,7 @@ pub(crate) fn unknown_session(
             ..GroupSettings::default()
         },
         honours: Mode::Overlap,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     }

@@ -34,7 +34,7 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         lease: Duration::from_secs(6),
         software: String::new(),
         endpoint: None,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
         known: Version::ZERO,
         settings: crate::records::agreement::GroupSettings {

@@ -219,7 +219,7 @@ fn session() -> impl Strategy<Value = Record> {
                     endpoint: (epoch % 3 == 1)
                         .then(|| Endpoint::new(&alloc::format!("http://w:{beat}")).expect("valid")),
                     software,
-                    misfits: alloc::vec::Vec::new(),
+                    rejections: alloc::vec::Vec::new(),
                     predecessors,
                     bulletin: (epoch % 2 == 1).then(|| Bulletin {
                         term: Term::new(applied),

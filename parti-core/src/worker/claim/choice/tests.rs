@@ -35,7 +35,7 @@ fn slot(revision: u64, status: SessionStatus, since: u64) -> Slot {
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         predecessors: Vec::new(),
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
     };
     Slot {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use parti_core::{Epoch, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId};
 
-use crate::simulator::checks::{Check, Findings, Process, Rules, Written};
+use crate::simulator::checks::{AppliedCommit, Fact, Process, Rules, Written};
 
 /// A write of a session, as the store applied it.
 #[derive(Clone, Debug)]
@@ -50,11 +50,12 @@ pub(in crate::simulator) struct Contact {
 
 /// What one process knows.
 #[derive(Clone, Debug, Default)]
-pub(in crate::simulator) struct Ear {
+pub(in crate::simulator) struct Known {
     pub(in crate::simulator) sessions: BTreeMap<WorkerId, Heard>,
     pub(in crate::simulator) contact: Option<Contact>,
 }
 
+/// What all processes know. There is one for all checkers; it takes in each fact before they see it.
 #[derive(Debug)]
 pub(in crate::simulator) struct Hearing {
     recovery: Duration,
@@ -62,7 +63,7 @@ pub(in crate::simulator) struct Hearing {
     patience: Duration,
     /// By revision.
     notes: Vec<Option<Note>>,
-    ears: BTreeMap<Process, Ear>,
+    known: BTreeMap<Process, Known>,
 }
 
 impl Hearing {
@@ -72,7 +73,7 @@ impl Hearing {
             recovery: rules.recovery,
             patience: rules.heartbeat + slack.min(rules.heartbeat) / 2,
             notes: Vec::new(),
-            ears: BTreeMap::new(),
+            known: BTreeMap::new(),
         }
     }
 
@@ -80,8 +81,47 @@ impl Hearing {
         self.patience
     }
 
-    pub(in crate::simulator) fn of(&self, process: Process) -> Option<&Ear> {
-        self.ears.get(&process)
+    pub(in crate::simulator) fn of(&self, process: Process) -> Option<&Known> {
+        self.known.get(&process)
+    }
+
+    /// Takes in a fact, if it tells what somebody was shown.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all others tell nothing of it"
+    )]
+    pub(in crate::simulator) fn take_in(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Commit(AppliedCommit {
+                process, writes, ..
+            }) => {
+                for write in writes {
+                    self.note(*process, write);
+                }
+            }
+            Fact::External { writes } => {
+                for write in writes {
+                    self.note_external(write);
+                }
+            }
+            Fact::Heard {
+                process,
+                local,
+                revision,
+                watched,
+            } => self.hear(*process, *local, *revision, *watched),
+            Fact::Notice {
+                process,
+                notice: Notice::Claimed { .. },
+            } => {
+                // A new session begins with a contact of its own.
+                self.known.entry(*process).or_default().contact = None;
+            }
+            Fact::Ended { process } => {
+                self.known.remove(process);
+            }
+            _ => {}
+        }
     }
 
     fn note(&mut self, by: Process, write: &Written) {
@@ -135,45 +175,24 @@ impl Hearing {
         }
         self.notes[index] = Some(note);
     }
-}
 
-impl Check for Hearing {
-    fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
-        for write in writes {
-            self.note(process, write);
-        }
-    }
-
-    fn on_external(&mut self, _: Instant, writes: &[Written]) {
-        for write in writes {
-            self.note_external(write);
-        }
-    }
-
-    fn on_heard(
-        &mut self,
-        process: Process,
-        local: Instant,
-        revision: Revision,
-        watched: bool,
-        _: &mut Findings,
-    ) {
+    fn hear(&mut self, process: Process, local: Instant, revision: Revision, watched: bool) {
         let note = self.notes.get(revision.get() as usize);
         let Some(note) = note.and_then(Option::as_ref) else {
             return;
         };
-        let ear = self.ears.entry(process).or_default();
+        let known = self.known.entry(process).or_default();
         if watched && note.by == process && note.status.is_living() {
-            ear.echo(self.patience, self.recovery, local, revision);
+            known.echo(self.patience, self.recovery, local, revision);
         }
-        match ear.sessions.get_mut(&note.worker) {
-            Some(known) if known.revision >= revision => {}
-            Some(known) => {
-                if known.epoch != note.epoch {
-                    (known.earlier, known.joined) = (known.joined, local);
+        match known.sessions.get_mut(&note.worker) {
+            Some(heard) if heard.revision >= revision => {}
+            Some(heard) => {
+                if heard.epoch != note.epoch {
+                    (heard.earlier, heard.joined) = (heard.joined, local);
                 }
-                (known.revision, known.at) = (revision, local);
-                (known.epoch, known.status, known.lease) = (note.epoch, note.status, note.lease);
+                (heard.revision, heard.at) = (revision, local);
+                (heard.epoch, heard.status, heard.lease) = (note.epoch, note.status, note.lease);
             }
             None => {
                 let heard = Heard {
@@ -185,24 +204,13 @@ impl Check for Hearing {
                     joined: local,
                     earlier: local,
                 };
-                ear.sessions.insert(note.worker.clone(), heard);
+                known.sessions.insert(note.worker.clone(), heard);
             }
         }
     }
-
-    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
-        if let Notice::Claimed { .. } = notice {
-            // A new session begins with a contact of its own.
-            self.ears.entry(process).or_default().contact = None;
-        }
-    }
-
-    fn on_ended(&mut self, process: Process) {
-        self.ears.remove(&process);
-    }
 }
 
-impl Ear {
+impl Known {
     fn echo(&mut self, patience: Duration, recovery: Duration, local: Instant, revision: Revision) {
         match &mut self.contact {
             // The claim itself begins the contact: nothing was missed before it.

@@ -50,7 +50,7 @@ pub(crate) struct NewGrant {
 
 /// The present session of a worker.
 #[derive(Clone, Copy, Debug)]
-struct Session {
+struct PresentSession {
     epoch: Epoch,
     status: SessionStatus,
     /// Who began it.
@@ -66,7 +66,7 @@ pub(crate) struct Ledger {
     /// Whether some claim of the holder waits for an acknowledgement; renewals are many.
     waiting: BTreeMap<Holder, bool>,
     /// The present session of each worker.
-    sessions: BTreeMap<WorkerId, Session>,
+    sessions: BTreeMap<WorkerId, PresentSession>,
     /// Sessions evicted while they may have been valid, and until when they may be.
     lingering: BTreeMap<Holder, Instant>,
     /// Sessions whose own process has taken their ID again, while callbacks of them run.
@@ -126,7 +126,7 @@ impl Ledger {
             .filter(|_| evicted)
             .map_or(at, |session| session.renewed);
         let same = before.filter(|before| before.epoch == epoch);
-        let session = Session {
+        let session = PresentSession {
             epoch,
             status: record.status,
             begun_by: same.map_or(by, |before| before.begun_by),
@@ -159,7 +159,7 @@ impl Ledger {
         lease: Duration,
         by: Process,
         worker: &WorkerId,
-        before: &Session,
+        before: &PresentSession,
         record: &SessionRecord,
     ) {
         let holder = (worker.clone(), before.epoch);

@@ -10,7 +10,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::basis::hearing::{Ear, Hearing};
+use crate::simulator::checks::basis::hearing::Known;
 use crate::simulator::checks::{
     Check, Eviction, Findings, Planning, Process, Proposal, Rules, StepEnd, Written,
 };
@@ -19,7 +19,7 @@ use parti_core::{
 };
 
 /// The clock of a leader may step back a little between hearing and judging.
-const BLINK: Duration = Duration::from_micros(500);
+const CLOCK_STEP_MAX: Duration = Duration::from_micros(500);
 
 /// A decision to plan.
 #[derive(Debug)]
@@ -56,7 +56,6 @@ struct Leadership {
 
 #[derive(Debug)]
 pub(in crate::simulator) struct Window {
-    hearing: Hearing,
     cold: Duration,
     quiet: Duration,
     planned: Duration,
@@ -77,7 +76,6 @@ pub(in crate::simulator) struct Window {
 impl Window {
     pub(in crate::simulator) fn new(rules: &Rules) -> Self {
         Self {
-            hearing: Hearing::new(rules),
             cold: rules.windows.0,
             quiet: rules.heartbeat / 2,
             planned: rules.windows.1,
@@ -172,15 +170,22 @@ impl Window {
         }
     }
 
-    fn decide(&mut self, now: Instant, process: Process, at: Instant, workers: BTreeSet<WorkerId>) {
+    fn decide(
+        &mut self,
+        findings: &Findings,
+        process: Process,
+        at: Instant,
+        workers: BTreeSet<WorkerId>,
+    ) {
+        let now = findings.now();
         let since = |truly: Instant| at.saturating_sub(longest(now.since(truly)));
         let Some(leadership) = self.leaderships.get_mut(&process) else {
             return;
         };
-        let nothing = Ear::default();
-        let ear = self.hearing.of(process).unwrap_or(&nothing);
+        let nothing = Known::default();
+        let known = findings.hearing().of(process).unwrap_or(&nothing);
         let active = || {
-            let sessions = ear.sessions.iter();
+            let sessions = known.sessions.iter();
             // What is due comes before what is heard in the same step, such as a release.
             sessions.filter(|(_, heard)| heard.status == SessionStatus::Active || heard.at == at)
         };
@@ -250,10 +255,10 @@ impl Window {
         let Some(decision) = decision else {
             // A handoff goes on, or nobody is left to own anything: then it is made without a plan,
             // for all that take part.
-            let ear = self.hearing.of(process);
-            let mut all = present(ear, &proposal.evictions);
+            let known = findings.hearing().of(process);
+            let mut all = present(known, &proposal.evictions);
             all.retain(|worker| {
-                let heard = ear.and_then(|ear| ear.sessions.get(worker));
+                let heard = known.and_then(|known| known.sessions.get(worker));
                 leadership.ended.get(worker) <= heard.map(|heard| &heard.revision)
             });
             if head.planned == head.version && all.len() != head.workers as usize {
@@ -298,7 +303,7 @@ impl Window {
             | _ => return None,
         };
         let (at, cause) = (decision.at, head.cause);
-        (at + BLINK < until)
+        (at + CLOCK_STEP_MAX < until)
             .then(|| format!("{process} decides at {at} on {cause}, the window ends at {until}"))
     }
 }
@@ -328,9 +333,9 @@ fn longest(length: Duration) -> Duration {
 }
 
 /// The workers a leader has heard of that take part and that it does not evict.
-fn present(ear: Option<&Ear>, evictions: &[Eviction]) -> BTreeSet<WorkerId> {
+fn present(known: Option<&Known>, evictions: &[Eviction]) -> BTreeSet<WorkerId> {
     let evicted: BTreeSet<&WorkerId> = evictions.iter().map(|eviction| &eviction.worker).collect();
-    let sessions = ear.into_iter().flat_map(|ear| &ear.sessions);
+    let sessions = known.into_iter().flat_map(|known| &known.sessions);
     sessions
         .filter(|(worker, heard)| {
             heard.status == SessionStatus::Active && !evicted.contains(worker)
@@ -342,12 +347,10 @@ fn present(ear: Option<&Ear>, evictions: &[Eviction]) -> BTreeSet<WorkerId> {
 impl Check for Window {
     fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
         let at = findings.now();
-        self.hearing.on_commit(process, writes, findings);
         self.commit(at, process, writes);
     }
 
     fn on_external(&mut self, at: Instant, writes: &[Written]) {
-        self.hearing.on_external(at, writes);
         // The next leader may not know of that record.
         for write in writes {
             if let Key::Assignment(worker) = &write.key {
@@ -357,29 +360,15 @@ impl Check for Window {
         self.note_cold(at);
     }
 
-    fn on_heard(
-        &mut self,
-        process: Process,
-        local: Instant,
-        revision: Revision,
-        watched: bool,
-        findings: &mut Findings,
-    ) {
-        self.hearing
-            .on_heard(process, local, revision, watched, findings);
-    }
-
-    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
-        self.hearing.on_notice(process, notice, findings);
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
         self.note(process, notice);
     }
 
     fn on_planned(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {
-        let at = findings.now();
         let local = planning.local;
         let workers = planning.input.workers.as_slice().iter();
         let workers = workers.map(|worker| worker.id.clone()).collect();
-        self.decide(at, process, local, workers);
+        self.decide(findings, process, local, workers);
     }
 
     fn on_proposes(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
@@ -401,7 +390,6 @@ impl Check for Window {
     }
 
     fn on_ended(&mut self, process: Process) {
-        self.hearing.on_ended(process);
         self.leaderships.remove(&process);
         self.unread.remove(&process);
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::ownership::misfits::futile;
+use crate::simulator::checks::ownership::rejections::futile;
 use crate::simulator::checks::{Check, Findings, Planning, Process, Written};
 use parti_core::{Key, NO_OWNER, Notice, ParkReason, PartitionKey, Record, WorkerId};
 

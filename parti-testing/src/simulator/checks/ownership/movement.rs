@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::simulator::checks::ownership::misfits::futile;
+use crate::simulator::checks::ownership::rejections::futile;
 use crate::simulator::checks::{Check, Findings, Planning, Process, Written};
 use parti_core::{
     Epoch, Head, Key, Notice, ParkedGroup, PartitionKey, Record, SessionStatus, WorkerId,

@@ -20,7 +20,7 @@ use parti_core::{
 };
 
 #[derive(Debug, Default)]
-struct Patient {
+struct Suspended {
     /// Degraded, and nothing of its own heard since.
     no_echo: bool,
     /// The lease is lost: nothing may be held at the end of the step.
@@ -31,7 +31,7 @@ struct Patient {
 pub(in crate::simulator) struct Degraded {
     mode: Mode,
     lease: Duration,
-    patients: BTreeMap<Process, Patient>,
+    processes: BTreeMap<Process, Suspended>,
     proposed: BTreeMap<Process, WriteId>,
     /// Who has heard a renewal of its own in the present step.
     hearing: Option<Process>,
@@ -102,7 +102,7 @@ impl Degraded {
     pub(in crate::simulator) fn new(rules: &Rules) -> Self {
         Self {
             mode: rules.mode,
-            patients: BTreeMap::new(),
+            processes: BTreeMap::new(),
             proposed: BTreeMap::new(),
             hearing: None,
             writers: Vec::new(),
@@ -123,7 +123,7 @@ impl Degraded {
     }
 
     fn lacks_echo(&self, process: Process) -> bool {
-        self.patients.get(&process).is_some_and(|p| p.no_echo)
+        self.processes.get(&process).is_some_and(|p| p.no_echo)
     }
 }
 
@@ -152,18 +152,18 @@ impl Check for Degraded {
             return;
         }
         self.hearing = Some(process);
-        if let Some(patient) = self.patients.get_mut(&process) {
-            patient.no_echo = false;
+        if let Some(suspended) = self.processes.get_mut(&process) {
+            suspended.no_echo = false;
         }
     }
 
     fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
         if let Notice::Degraded { reason } = notice {
-            let patient = self.patients.entry(process).or_default();
-            patient.no_echo = self.hearing != Some(process);
-            patient.lost = *reason == DegradedReason::LeaseLost && self.mode == Mode::Exclusive;
+            let suspended = self.processes.entry(process).or_default();
+            suspended.no_echo = self.hearing != Some(process);
+            suspended.lost = *reason == DegradedReason::LeaseLost && self.mode == Mode::Exclusive;
         } else if let Notice::Recovered | Notice::IdentityLost { .. } = notice {
-            self.patients.remove(&process);
+            self.processes.remove(&process);
         }
     }
 
@@ -202,10 +202,11 @@ impl Check for Degraded {
 
     fn on_settled(&mut self, process: Process, end: &StepEnd, findings: &mut Findings) {
         self.hearing = None;
-        let (Some(status), Some(patient)) = (&end.status, self.patients.get_mut(&process)) else {
+        let (Some(status), Some(suspended)) = (&end.status, self.processes.get_mut(&process))
+        else {
             return;
         };
-        if core::mem::take(&mut patient.lost) && status.assigned > 0 {
+        if core::mem::take(&mut suspended.lost) && status.assigned > 0 {
             let assigned = status.assigned;
             findings.report(format!(
                 "{process} has lost its lease and processes {assigned} partitions"
@@ -214,7 +215,7 @@ impl Check for Degraded {
     }
 
     fn on_ended(&mut self, process: Process) {
-        self.patients.remove(&process);
+        self.processes.remove(&process);
         self.proposed.remove(&process);
     }
 }

@@ -7,27 +7,23 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::basis::hearing::{Ear, Hearing};
-use crate::simulator::checks::{
-    Check, Eviction, Findings, Planning, Process, Proposal, Rules, Written,
-};
-use parti_core::{Instant, Notice, Revision, WriteId};
+use crate::simulator::checks::basis::hearing::Known;
+use crate::simulator::checks::{Check, Eviction, Findings, Planning, Process, Proposal, Rules};
+use parti_core::{Instant, Notice, WriteId};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct Grace {
-    hearing: Hearing,
     patience: Duration,
     restart_ratio: f64,
     restart_window: Duration,
     /// A plan that was asked for and not proposed yet: when, and what was known then.
-    decided: BTreeMap<Process, (Instant, Ear)>,
+    decided: BTreeMap<Process, (Instant, Known)>,
     proposed: BTreeMap<Process, WriteId>,
 }
 
 impl Grace {
     pub(in crate::simulator) fn new(rules: &Rules) -> Self {
         Self {
-            hearing: Hearing::new(rules),
             patience: (rules.heartbeat * 3 / 2 + rules.grace).max(rules.lease),
             restart_ratio: rules.restart_ratio,
             restart_window: rules.windows.0,
@@ -37,16 +33,16 @@ impl Grace {
     }
 
     /// From when on the eviction is right, if it ever is.
-    fn due(&self, ear: &Ear, eviction: &Eviction) -> Result<Option<Instant>, &'static str> {
+    fn due(&self, known: &Known, eviction: &Eviction) -> Result<Option<Instant>, &'static str> {
         let Some(judged) = eviction.judged else {
             // The key was removed by an external writer: there is no revision to count from.
             return Ok(None);
         };
-        match ear.sessions.get(&eviction.worker) {
+        match known.sessions.get(&eviction.worker) {
             // A newer revision was shown meanwhile: the store will refuse the eviction.
             Some(heard) if heard.revision > judged => Ok(None),
             Some(heard) if heard.revision == judged => {
-                let contact = ear.contact.ok_or("without ever having had contact")?;
+                let contact = known.contact.ok_or("without ever having had contact")?;
                 let lost = heard.at.max(contact.since) + self.patience.max(heard.lease);
                 Ok(Some(lost.max(contact.judges_from)))
             }
@@ -57,20 +53,20 @@ impl Grace {
     fn judge(
         &self,
         process: Process,
-        (decided, ear): &(Instant, Ear),
+        (decided, known): &(Instant, Known),
         evictions: &[Eviction],
         findings: &mut Findings,
     ) {
         let decided = *decided;
         let (mut lost, mut first) = (0_usize, None::<Instant>);
         for eviction in evictions.iter().filter(|eviction| eviction.silent) {
-            match self.due(ear, eviction) {
+            match self.due(known, eviction) {
                 Err(reason) => findings.report(format!("{process} proposes {eviction:?} {reason}")),
                 Ok(Some(due)) if decided < due => findings.report(format!(
                     "{process} decides at {decided} on {eviction:?}, which is due at {due}; it knows {:?} \
                      and has {:?}",
-                    ear.sessions.get(&eviction.worker),
-                    ear.contact
+                    known.sessions.get(&eviction.worker),
+                    known.contact
                 )),
                 Ok(due) => {
                     lost += 1;
@@ -78,7 +74,7 @@ impl Grace {
                 }
             }
         }
-        let group = ear.sessions.values().filter(|s| s.status.is_living());
+        let group = known.sessions.values().filter(|s| s.status.is_living());
         let share = lost as f64 / group.count().max(1) as f64;
         if let Some(first) = first
             && lost > 1
@@ -94,37 +90,16 @@ impl Grace {
 }
 
 impl Check for Grace {
-    fn on_commit(&mut self, process: Process, writes: &[Written], findings: &mut Findings) {
-        self.hearing.on_commit(process, writes, findings);
-    }
-
-    fn on_external(&mut self, at: Instant, writes: &[Written]) {
-        self.hearing.on_external(at, writes);
-    }
-
-    fn on_heard(
-        &mut self,
-        process: Process,
-        local: Instant,
-        revision: Revision,
-        watched: bool,
-        findings: &mut Findings,
-    ) {
-        self.hearing
-            .on_heard(process, local, revision, watched, findings);
-    }
-
-    fn on_notice(&mut self, process: Process, notice: &Notice, findings: &mut Findings) {
-        self.hearing.on_notice(process, notice, findings);
+    fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
         if let Notice::StepFailed { .. } | Notice::PlanUnchanged { .. } = notice {
             self.decided.remove(&process);
         }
     }
 
-    fn on_planned(&mut self, process: Process, planning: &Planning, _: &mut Findings) {
+    fn on_planned(&mut self, process: Process, planning: &Planning, findings: &mut Findings) {
         let local = planning.local;
-        let ear = self.hearing.of(process).cloned().unwrap_or_default();
-        self.decided.insert(process, (local, ear));
+        let known = findings.hearing().of(process).cloned().unwrap_or_default();
+        self.decided.insert(process, (local, known));
     }
 
     fn on_proposes(&mut self, process: Process, proposal: &Proposal, findings: &mut Findings) {
@@ -132,8 +107,8 @@ impl Check for Grace {
         if self.proposed.insert(process, proposal.write) != Some(proposal.write) {
             // What is decided without a plan is sent at once.
             let now = || {
-                let ear = self.hearing.of(process).cloned();
-                (local, ear.unwrap_or_default())
+                let known = findings.hearing().of(process).cloned();
+                (local, known.unwrap_or_default())
             };
             let decided = self.decided.remove(&process).unwrap_or_else(now);
             self.judge(process, &decided, &proposal.evictions, findings);
@@ -141,7 +116,6 @@ impl Check for Grace {
     }
 
     fn on_ended(&mut self, process: Process) {
-        self.hearing.on_ended(process);
         self.decided.remove(&process);
         self.proposed.remove(&process);
     }

@@ -11,7 +11,7 @@ use crate::simulator::checks::{Check, Findings, Process, Rules, Written};
 use parti_core::{Epoch, Instant, Key, Notice, Record, WorkerId};
 
 #[derive(Clone, Copy, Debug)]
-struct Session {
+struct Incarnation {
     epoch: Epoch,
     /// Who wrote it, if it was a process of the group. In another history the same slot may be held
     /// with the same epoch by somebody else.
@@ -25,7 +25,7 @@ struct Session {
 #[derive(Debug)]
 pub(in crate::simulator) struct Identity {
     least: Duration,
-    sessions: BTreeMap<WorkerId, Session>,
+    sessions: BTreeMap<WorkerId, Incarnation>,
 }
 
 impl Identity {
@@ -85,7 +85,7 @@ impl Identity {
             epoch => epoch,
         };
         let known = self.sessions.get(worker).filter(|s| s.epoch == epoch);
-        let session = Session {
+        let session = Incarnation {
             epoch,
             by: by.and(known.map_or(by, |session| session.by)),
             living: record.status.is_living(),

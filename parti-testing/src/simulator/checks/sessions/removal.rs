@@ -13,7 +13,7 @@ use parti_core::{
 };
 
 #[derive(Clone, Copy, Debug)]
-struct Session {
+struct LivingSession {
     nonce: Nonce,
     epoch: Epoch,
     process: Process,
@@ -26,7 +26,7 @@ struct Session {
 #[derive(Debug)]
 pub(in crate::simulator) struct Removal {
     lease: Duration,
-    sessions: BTreeMap<WorkerId, Session>,
+    sessions: BTreeMap<WorkerId, LivingSession>,
 }
 
 impl Removal {
@@ -41,7 +41,7 @@ impl Removal {
     fn judge(
         &self,
         at: Instant,
-        before: Option<&Session>,
+        before: Option<&LivingSession>,
         write: &Written,
         by: Process,
     ) -> Option<&'static str> {
@@ -53,7 +53,8 @@ impl Removal {
         if !conditional {
             return Some("unconditionally");
         }
-        let silent = |session: &Session| at.since(session.written) >= self.lease.max(session.lease);
+        let silent =
+            |session: &LivingSession| at.since(session.written) >= self.lease.max(session.lease);
         match (before, write.record()) {
             (None, Some(Record::Session(record))) if record.status == SessionStatus::Active => None,
             (None, _) => Some("though there was no session"),
@@ -76,7 +77,7 @@ fn epoch_of(said: Epoch, written: Revision) -> Epoch {
 }
 
 fn judge_successor(
-    before: &Session,
+    before: &LivingSession,
     record: &SessionRecord,
     by: Process,
     silent: bool,
@@ -133,7 +134,7 @@ impl Check for Removal {
             };
             let evicted = matches!(record.status, SessionStatus::Evicted { .. });
             let kept = before.filter(|_| evicted).copied();
-            let mut session = kept.unwrap_or(Session {
+            let mut session = kept.unwrap_or(LivingSession {
                 nonce: record.nonce(),
                 epoch: epoch_of(record.epoch, write.revision),
                 process,
@@ -159,7 +160,7 @@ impl Check for Removal {
                 }
                 Some(_) | None => (SessionStatus::Active, Duration::ZERO, Epoch::ZERO),
             };
-            let session = Session {
+            let session = LivingSession {
                 nonce: Nonce::new(0),
                 epoch: epoch_of(epoch, write.revision),
                 process: Process {

@@ -134,7 +134,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         endpoint: None,
         settings: parti_core::GroupSettings::default(),
         honours: parti_core::Mode::Exclusive,
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
     })

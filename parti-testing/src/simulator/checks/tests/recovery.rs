@@ -193,7 +193,7 @@ fn what_one_cannot_process_is_with_another_that_can() {
 #[test]
 fn what_a_worker_failed_with_does_not_come_back_soon() {
     let told = active(A, 9, 1, 5).saying(|said| {
-        said.misfits = vec![parti_core::Misfit {
+        said.rejections = vec![parti_core::Rejection {
             partition: partition(),
             reason: "damaged".to_owned(),
         }];

@@ -75,8 +75,8 @@ impl World<'_> {
         writes: &[Write],
     ) {
         if let (OpOwner::Claim, [slot]) = (owner, writes) {
-            let sometimes = &mut self.judge.situations;
-            sometimes.claim(process, &slot.key, slot.expect);
+            let situations = &mut self.judge.situations;
+            situations.claim(process, &slot.key, slot.expect);
         }
         if let Some(proposal) = proposal(local, writes) {
             let proposal = Box::new(proposal);

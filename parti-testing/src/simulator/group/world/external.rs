@@ -245,7 +245,7 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
             ..GroupSettings::default()
         },
         honours: config.mode(),
-        misfits: Vec::new(),
+        rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
     }

@@ -4,7 +4,7 @@
 
 use super::{FaultClass, PlanDraft};
 use crate::simulator::plans::plan::{
-    Action, Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Pace, Target, TimedAction,
+    Action, Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Target, TimedAction, Timings,
 };
 
 /// Makes an action on a node, for so long if it lasts.
@@ -116,8 +116,8 @@ impl PlanDraft {
             .roll()
             .pick(&[100, 140, 155, 165, 175, 185, 192, 220_u64]);
         let interval = match self.plan.settings.pace {
-            Pace::Fast => 250,
-            Pace::Default => 2_000,
+            Timings::Fast => 250,
+            Timings::Default => 2_000,
         };
         interval * percent / 100
     }
@@ -375,7 +375,7 @@ impl PlanDraft {
     pub(super) fn takeovers(&mut self) {
         const WINDOW: u64 = 30_000;
         let plan = &mut self.plan;
-        plan.settings.pace = Pace::Default;
+        plan.settings.pace = Timings::Default;
         plan.settings.expected_workers = None;
         plan.safety_ms = plan.safety_ms.max(300_000);
         let first = plan.nodes[0].clone();

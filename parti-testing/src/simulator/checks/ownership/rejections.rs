@@ -31,7 +31,7 @@ impl Check for Fits {
             if unfit.able.is_empty() || coverage.homeless.contains(partition) {
                 continue;
             }
-            findings.met("misfit_judged");
+            findings.met("rejection_judged");
             let mut holders = coverage.core().filter(|w| w.held.contains(partition));
             let failing = holders.find(|worker| unfit.failing.contains(&worker.process));
             if let Some(worker) = failing {
@@ -86,8 +86,12 @@ impl Check for NotInCircles {
             let Some(Record::Session(record)) = write.record() else {
                 continue;
             };
-            for misfit in record.misfits.iter().filter(|_| record.status.is_living()) {
-                let place = (process, misfit.partition.clone());
+            for rejection in record
+                .rejections
+                .iter()
+                .filter(|_| record.status.is_living())
+            {
+                let place = (process, rejection.partition.clone());
                 if self.held.contains(&place) {
                     self.said.entry(place).or_insert((at, 0));
                 }

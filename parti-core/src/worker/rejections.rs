@@ -1,4 +1,4 @@
-//! Misfits: partitions that this process was given and could not begin to process.
+//! Rejections: partitions that this process was given and could not begin to process.
 //!
 //! They are separate from what is held because they outlive it: a worker that failed with a partition
 //! says so in its session as long as it has it, and for a quarantine after it was taken away, so that
@@ -15,9 +15,9 @@ use crate::model::id::Token;
 use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::records::problem::{Problem, ProblemKind};
-use crate::records::record::Misfit;
+use crate::records::record::Rejection;
 
-/// The most misfits that are told at once. What is told first is moved first; then there is room.
+/// The most rejections that are told at once. What is told first is moved first; then there is room.
 const MAX_TOLD: usize = 64;
 /// The most bytes of keys and reasons that are told.
 const MAX_BYTES: usize = 8 << 10;
@@ -25,12 +25,12 @@ const MAX_BYTES: usize = 8 << 10;
 const MAX_REASON: usize = 120;
 /// The longest quarantine is this many times the shortest.
 const LONGEST: u32 = 8;
-/// The most misfits that are remembered.
+/// The most rejections that are remembered.
 const MAX_KEPT: usize = 4_096;
 
 /// What this process could not begin.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Misfits(BTreeMap<PartitionKey, Failure>);
+pub(crate) struct Rejections(BTreeMap<PartitionKey, Failure>);
 
 #[derive(Clone, Debug)]
 struct Failure {
@@ -43,7 +43,7 @@ struct Failure {
     until: Option<Instant>,
 }
 
-impl Misfits {
+impl Rejections {
     /// Processing of what is held keeps failing.
     pub(crate) fn fail(
         &mut self,
@@ -89,7 +89,7 @@ impl Misfits {
     }
 
     /// What the session tells: what is held first.
-    pub(crate) fn told(&self, now: Instant) -> Vec<Misfit> {
+    pub(crate) fn told(&self, now: Instant) -> Vec<Rejection> {
         let mut bytes = 0;
         let current = |failure: &&Failure| failure.until.is_none_or(|at| now < at);
         let mut told: Vec<_> = self
@@ -105,7 +105,7 @@ impl Misfits {
                 bytes += key.encoded().len() + failure.reason.len();
                 bytes <= MAX_BYTES
             });
-        let told = told.map(|(key, failure)| Misfit {
+        let told = told.map(|(key, failure)| Rejection {
             partition: key.clone(),
             reason: failure.reason.clone(),
         });
@@ -148,32 +148,36 @@ mod tests {
     /// A partition that fails everywhere would be passed round for ever, each time at the same pace.
     #[test]
     fn a_quarantine_begins_when_it_is_taken_away_and_doubles_with_each_return() {
-        let (mut misfits, p) = (Misfits::default(), key("p"));
+        let (mut rejections, p) = (Rejections::default(), key("p"));
         let mut now = 0;
         for (token, length) in [(1, 300), (2, 600), (3, 1_200), (4, 2_400), (5, 2_400)] {
-            misfits.fail(at(now), (&p, Token::new(token)), "x".into(), FIRST);
-            misfits.fail(at(now), (&p, Token::new(token)), "y".into(), FIRST);
+            rejections.fail(at(now), (&p, Token::new(token)), "x".into(), FIRST);
+            rejections.fail(at(now), (&p, Token::new(token)), "y".into(), FIRST);
             assert_eq!(
-                misfits.told(at(now + 9_000)).len(),
+                rejections.told(at(now + 9_000)).len(),
                 1,
                 "as long as it is held"
             );
-            misfits.taken_away(at(now), &p);
-            assert_eq!(misfits.problem(), None);
-            assert_eq!(misfits.told(at(now + length - 1)).len(), 1, "token {token}");
-            assert_eq!(misfits.told(at(now + length)).len(), 0, "token {token}");
+            rejections.taken_away(at(now), &p);
+            assert_eq!(rejections.problem(), None);
+            assert_eq!(
+                rejections.told(at(now + length - 1)).len(),
+                1,
+                "token {token}"
+            );
+            assert_eq!(rejections.told(at(now + length)).len(), 0, "token {token}");
             now += length;
         }
-        misfits.fail(
+        rejections.fail(
             at(now + 5_000),
             (&key("q"), Token::new(6)),
             "x".into(),
             FIRST,
         );
-        misfits.fail(at(now + 5_000), (&p, Token::new(7)), "x".into(), FIRST);
-        misfits.taken_away(at(now + 5_000), &p);
+        rejections.fail(at(now + 5_000), (&p, Token::new(7)), "x".into(), FIRST);
+        rejections.taken_away(at(now + 5_000), &p);
         assert_eq!(
-            misfits.told(at(now + 5_300)).len(),
+            rejections.told(at(now + 5_300)).len(),
             1,
             "forgiven: the first time again"
         );
@@ -182,22 +186,22 @@ mod tests {
     /// Every renewal repeats it: a worker that fails with everything must not outgrow its record.
     #[test]
     fn what_is_told_is_bounded_and_begins_with_what_is_held() {
-        let mut misfits = Misfits::default();
+        let mut rejections = Rejections::default();
         for number in 0..500 {
             let key = key(&alloc::format!("{:0200}-{number}", 0));
             let reason = "r".repeat(10_000);
-            misfits.fail(at(0), (&key, Token::new(1)), reason, FIRST);
+            rejections.fail(at(0), (&key, Token::new(1)), reason, FIRST);
             if number != 400 {
-                misfits.taken_away(at(0), &key);
+                rejections.taken_away(at(0), &key);
             }
         }
-        let told = misfits.told(at(1));
+        let told = rejections.told(at(1));
         assert!(told[0].partition.to_string().ends_with("-400"));
         let bytes = told
             .iter()
             .map(|m| m.partition.encoded().len() + m.reason.len());
         assert!(bytes.sum::<usize>() <= MAX_BYTES && told.len() > 20);
-        misfits.begun(&told[0].partition);
-        assert_ne!(misfits.told(at(1))[0].partition, told[0].partition);
+        rejections.begun(&told[0].partition);
+        assert_ne!(rejections.told(at(1))[0].partition, told[0].partition);
     }
 }

@@ -1,4 +1,4 @@
-//! Planning around misfits: partitions that their owner cannot process go to somebody else.
+//! Planning around rejections: partitions that their owner cannot process go to somebody else.
 //!
 //! It is separate because strategies know nothing of it: the strategy plans as ever, then it is asked
 //! again for the few partitions that ended up where they cannot be processed, with only the workers
@@ -19,7 +19,7 @@ use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
 use crate::ports::strategy::{NO_OWNER, Plan, PlanInput, Report, WorkerInfo, WorkerTable};
 use crate::records::problem::{Problem, ProblemKind};
-use crate::records::record::{Misfit, SessionStatus};
+use crate::records::record::{Rejection, SessionStatus};
 
 /// The most groups of partitions the strategy is asked for again in one plan.
 const MOST_GROUPS: usize = 8;
@@ -52,32 +52,36 @@ impl Barred {
     pub(crate) fn find(view: &View) -> Self {
         let said = view.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
-            let tells = record.status.is_living() && !record.misfits.is_empty();
-            tells.then_some((worker, record.misfits.as_slice()))
+            let tells = record.status.is_living() && !record.rejections.is_empty();
+            tells.then_some((worker, record.rejections.as_slice()))
         });
-        let said: Vec<(&WorkerId, &[Misfit])> = said.collect();
+        let said: Vec<(&WorkerId, &[Rejection])> = said.collect();
         let mut barred = Self::default();
         let mut failing: BTreeSet<&WorkerId> = BTreeSet::new();
-        for &(worker, misfits) in &said {
+        for &(worker, rejections) in &said {
             let granted = view.records.get(worker).map(|record| &record.granted);
-            let names = |key: &PartitionKey| misfits.iter().any(|misfit| misfit.partition == *key);
+            let names = |key: &PartitionKey| {
+                rejections
+                    .iter()
+                    .any(|rejection| rejection.partition == *key)
+            };
             let processes = granted.is_some_and(|all| all.iter().any(|g| !names(&g.partition)));
-            if processes && misfits.len() < TOO_MANY {
+            if processes && rejections.len() < TOO_MANY {
                 barred.sound.insert(worker.clone());
             }
-            for misfit in misfits {
-                let key = &misfit.partition;
+            for rejection in rejections {
+                let key = &rejection.partition;
                 let by = barred.by_key.entry(key.clone()).or_default();
                 by.insert(worker.clone());
                 let failed = barred.failed.entry(key.clone()).or_default();
                 if failed.by.is_empty() {
-                    failed.why = alloc::format!("{worker} says: {}", misfit.reason);
+                    failed.why = alloc::format!("{worker} says: {}", rejection.reason);
                 }
                 failed.by.insert(worker.clone());
                 let has = granted.is_some_and(|all| all.iter().any(|g| g.partition == *key));
                 if has {
                     failing.insert(worker);
-                    let why = (worker.clone(), misfit.reason.clone());
+                    let why = (worker.clone(), rejection.reason.clone());
                     barred.stuck.insert(key.clone(), why);
                 }
             }
@@ -183,7 +187,7 @@ struct Group {
     all_tried: bool,
 }
 
-/// A plan on its way around misfits.
+/// A plan on its way around rejections.
 #[derive(Clone, Debug)]
 pub(crate) struct Reassignment {
     plan: Plan,
