@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::io::effect::{Wake, WakeReason};
 use crate::leader::knowledge::joins::Changing;
 use crate::model::id::WorkerId;
@@ -268,13 +268,23 @@ fn quiet(facts: &Facts) -> Verdict {
 
 /// When a group that has nothing begins. Where nobody says how many are expected, quiet is the sign that
 /// all are there; where somebody does, the window is for those who are missing.
+///
+/// In exclusive mode a lease is waited for as well, although the bucket may be old: one that was wiped looks
+/// like one that was never used, and somebody may hold a lease of before. At 100 s the bucket is wiped, at
+/// 100.1 s a fresh process leads in it: who renewed at 99.9 s may go on until 105.9 s.
 fn gathered_at(config: &Config, gathering: Changing) -> Instant {
     let window = config.cold_start_window();
     if config.expected_workers().is_some() {
         window_end(gathering, window)
     } else {
         let quiet = gathering.last + config.cold_start_quiet();
-        quiet.min(gathering.first + window)
+        let lease = match config.mode() {
+            Mode::Exclusive => config.lease(),
+            Mode::Overlap => Duration::ZERO,
+        };
+        quiet
+            .max(gathering.first + lease)
+            .min(gathering.first + window)
     }
 }
 

@@ -137,7 +137,7 @@ const SURVIVORS: [&str; 6] = [
 
 /// How many seeds a planted bug may take.
 #[cfg(feature = "planted")]
-const BUDGET: u64 = 60;
+const BUDGET: u64 = 150;
 
 #[cfg(feature = "planted")]
 fn find(bug: parti::planted::ShellBug, args: &Args) -> Option<(u64, String)> {
