@@ -46,7 +46,7 @@ fn shipped_managers_keep_every_property_under_seeded_faults() {
 /// A failure among a hundred actions is read by nobody.
 #[test]
 fn what_a_handler_finds_is_told_with_the_smallest_plan() {
-    let report = about(Some("p-0")).seeds(0..1).run();
+    let report = about(Some("p/0")).seeds(0..1).run();
     let failure = report.failures.first().expect("it complains");
     assert_eq!(failure.violation.property, Property::Handler);
     assert_eq!(

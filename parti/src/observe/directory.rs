@@ -7,7 +7,7 @@
 //! use parti::directory::Directory;
 //! use parti::{GroupName, PartitionKey};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 //! let directory = Directory::nats("nats://127.0.0.1:4222", &GroupName::new("orders")?).await?;
 //! directory.wait_for(|directory| directory.as_of().is_some()).await;
 //! let key = PartitionKey::new(["orders", "7"])?;
