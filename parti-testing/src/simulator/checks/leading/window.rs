@@ -1,6 +1,6 @@
 //! S14: joins are collected for the whole window, and a new group gathers for the whole cold start or,
-//! where nobody says how many are expected, until nobody has joined for half an interval; unless all
-//! expected workers are there.
+//! where nobody says how many are expected, until nobody has joined for half an interval, in exclusive
+//! mode for a lease at least; unless all expected workers are there.
 //!
 //! Recomputed on the leader's clock from the sessions it was shown: who had joined since the last plan
 //! it committed (for a new leader, since the records in the store), and when it first heard of each.
@@ -15,7 +15,7 @@ use crate::simulator::checks::{
     Check, Eviction, Findings, Planning, Process, Proposal, Rules, StepEnd, Written,
 };
 use parti_core::{
-    Cause, Epoch, Instant, Key, Notice, Record, Revision, SessionStatus, WorkerId, WriteId,
+    Cause, Epoch, Instant, Key, Mode, Notice, Record, Revision, SessionStatus, WorkerId, WriteId,
 };
 
 /// The clock of a leader may step back a little between hearing and judging.
@@ -58,6 +58,8 @@ struct Leadership {
 pub(in crate::simulator) struct Window {
     cold: Duration,
     quiet: Duration,
+    /// What somebody may still rely on when a group begins that has nothing.
+    lease: Duration,
     planned: Duration,
     expected: Option<u32>,
     /// Workers with an assignment record in the store.
@@ -78,6 +80,10 @@ impl Window {
         Self {
             cold: rules.windows.0,
             quiet: rules.heartbeat / 2,
+            lease: match rules.mode {
+                Mode::Exclusive if !rules.mixed => rules.lease,
+                Mode::Exclusive | Mode::Overlap => Duration::ZERO,
+            },
             planned: rules.windows.1,
             expected: rules.expected_workers,
             recorded: BTreeSet::new(),
@@ -277,7 +283,8 @@ impl Window {
                 let since = decision.cold_since.unwrap_or(leadership.gained);
                 let since = since.min(leadership.gained);
                 let last = decision.joined.map_or(since, |(_, last)| last.max(since));
-                let (most, settled) = (since + self.cold, last + self.quiet);
+                let settled = (last + self.quiet).max(since + self.lease);
+                let most = since + self.cold;
                 if self.expected.is_some() || most < settled {
                     most
                 } else {

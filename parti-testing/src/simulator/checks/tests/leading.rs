@@ -174,8 +174,8 @@ fn windows_are_waited_for() {
         let plan = [plans(at, &[0], &[0]), proposes(at, cause, &[])];
         [&facts[..], &plan[..]].concat()
     };
-    passes("S14", &decides(31_000, Cause::ColdStart));
-    fails("S14", &decides(30_999, Cause::ColdStart));
+    passes("S14", &decides(7_000, Cause::ColdStart));
+    fails("S14", &decides(6_999, Cause::ColdStart));
     let joins = |at| {
         let recorded = commit(A, vec![head(A, 1, 4, 50, 0), assignment(A, 4, Some(4), 51)]);
         let b = [commit(B, vec![active(B, 2, 0, 0)]), heard(A, 10_000, 2)];
