@@ -197,20 +197,25 @@ fn split_part(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The order of two encoded keys if their first parts are short and tell it, without parsing: a
-/// judgement compares keys all the time, and this decides nearly all of it.
-fn compare_short(left: &[u8], right: &[u8]) -> Option<Ordering> {
-    let (&[a @ b'1'..=b'9', b':', ref left @ ..], &[b @ b'1'..=b'9', b':', ref right @ ..]) =
-        (left, right)
-    else {
-        return None;
-    };
-    let shared = usize::from(a.min(b) - b'0');
-    let (x, after) = left.split_at_checked(shared)?;
-    let (y, behind) = right.split_at_checked(shared)?;
-    // Of two parts that begin alike, the shorter one comes first.
-    let order = x.cmp(y).then(a.cmp(&b));
-    (order.is_ne() || (after.is_empty() && behind.is_empty())).then_some(order)
+/// The length that an encoded part begins with, and how long it is written, if it has one or two digits:
+/// keys are compared all the time, and nearly all of their parts are that short.
+const fn short_length(text: &[u8]) -> Option<(usize, usize)> {
+    match text {
+        [a @ b'1'..=b'9', b':', ..] => Some(((*a - b'0') as usize, 2)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b':', ..] => {
+            Some(((*a - b'0') as usize * 10 + (*b - b'0') as usize, 3))
+        }
+        _ => None,
+    }
+}
+
+/// The order of the first parts of two encoded keys, and what follows them, if both parts are short.
+fn compare_short<'a>(left: &'a str, right: &'a str) -> Option<(Ordering, &'a str, &'a str)> {
+    let (a, from) = short_length(left.as_bytes())?;
+    let (b, begin) = short_length(right.as_bytes())?;
+    let (x, after) = left.get(from..)?.split_at_checked(a)?;
+    let (y, behind) = right.get(begin..)?.split_at_checked(b)?;
+    Some((x.cmp(y), after, behind))
 }
 
 impl Ord for PartitionKey {
@@ -219,18 +224,16 @@ impl Ord for PartitionKey {
             return Ordering::Equal;
         }
         let (mut left, mut right) = (&*self.0, &*other.0);
-        if let Some(order) = compare_short(left.as_bytes(), right.as_bytes()) {
-            return order;
-        }
         loop {
-            let (Some((a, after)), Some((b, behind))) = (split_part(left), split_part(right))
-            else {
-                // One has no parts left, and is the smaller one unless neither has.
-                return left.len().cmp(&right.len());
+            let parsed = || {
+                let ((a, after), (b, behind)) = (split_part(left)?, split_part(right)?);
+                Some((a.cmp(b), after, behind))
             };
-            match a.cmp(b) {
-                Ordering::Equal => (left, right) = (after, behind),
-                unequal @ (Ordering::Less | Ordering::Greater) => return unequal,
+            match compare_short(left, right).or_else(parsed) {
+                Some((Ordering::Equal, after, behind)) => (left, right) = (after, behind),
+                Some((unequal, ..)) => return unequal,
+                // One has no parts left, and is the smaller one unless neither has.
+                None => return left.len().cmp(&right.len()),
             }
         }
     }

@@ -142,11 +142,7 @@ pub(crate) fn is_contested<'a>(
         }
     }
     let mut leaving = records.flat_map(|(record, said)| {
-        let held = record.revoking.iter().filter(move |revoking| {
-            said.is_none_or(|said| {
-                said.applied < revoking.since || said.draining.contains(&revoking.partition)
-            })
-        });
+        let held = record.still_held(said);
         held.map(|revoking| &revoking.partition)
     });
     granted.values().any(|&times| times > 1) || leaving.any(|key| granted.contains_key(key))

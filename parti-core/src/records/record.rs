@@ -3,7 +3,7 @@
 //!
 //! Records are closed: a writer fills in every field, and a new one is a decision about the format.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -274,6 +274,24 @@ pub struct AssignmentRecord {
     pub granted: Vec<RecordGrant>,
     /// What it must stop processing.
     pub revoking: Vec<Revoking>,
+}
+
+impl AssignmentRecord {
+    /// What it takes away that its worker may still be working on: what its session has not taken in, or
+    /// names as draining. Without a session nothing is known of it, and all of it may.
+    pub(crate) fn still_held<'a>(
+        &'a self,
+        said: Option<&'a SessionRecord>,
+    ) -> impl Iterator<Item = &'a Revoking> {
+        // A set, since thousands may drain at once and a leader asks for each, at every acknowledgement.
+        let said = said.filter(|_| !self.revoking.is_empty());
+        let said = said.map(|said| (said.applied, said.draining.iter().collect::<BTreeSet<_>>()));
+        self.revoking.iter().filter(move |revoking| {
+            said.as_ref().is_none_or(|(applied, draining)| {
+                *applied < revoking.since || draining.contains(&revoking.partition)
+            })
+        })
+    }
 }
 
 /// What stands in place of an assignment that does not fit into one value: which pieces it consists

@@ -18,7 +18,7 @@ use crate::model::partition::PartitionKey;
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
 use crate::records::problem::{Problem, ProblemKind};
-use crate::records::record::{AssignmentRecord, Head, Revoking, SessionRecord};
+use crate::records::record::{AssignmentRecord, Head, Revoking};
 
 /// How many partitions are named.
 const NAMED: usize = 3;
@@ -206,12 +206,7 @@ impl Sight<'_> {
         record: &'a AssignmentRecord,
     ) -> impl Iterator<Item = &'a Revoking> {
         let session = self.view.sessions.get(worker);
-        let said: Option<&SessionRecord> = session.and_then(|session| session.record.as_ref());
-        record.revoking.iter().filter(move |revoking| {
-            said.is_none_or(|said| {
-                said.applied < revoking.since || said.draining.contains(&revoking.partition)
-            })
-        })
+        record.still_held(session.and_then(|session| session.record.as_ref()))
     }
 }
 

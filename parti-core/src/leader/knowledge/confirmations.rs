@@ -82,10 +82,8 @@ impl Awaited {
                 Some((oldest, newest))
             };
         }
-        let draining = record
-            .revoking
-            .iter()
-            .filter(|r| r.since <= said.applied && said.draining.contains(&r.partition));
+        let held = record.still_held(Some(said));
+        let draining = held.filter(|r| r.since <= said.applied);
         self.draining = draining.map(|r| r.since).min().map(|oldest| {
             let same = self.draining.filter(|&(version, _)| version == oldest);
             same.unwrap_or((oldest, now))

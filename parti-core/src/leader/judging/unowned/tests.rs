@@ -10,7 +10,7 @@ use crate::model::partition::Partition;
 use crate::model::state::Cause;
 use crate::ports::store::Expect;
 use crate::ports::strategy::StrategyId;
-use crate::records::record::{Parked, RecordGrant, SessionStatus};
+use crate::records::record::{Parked, RecordGrant, SessionRecord, SessionStatus};
 
 const WRITE: WriteId = WriteId {
     nonce: Nonce::new(1),
