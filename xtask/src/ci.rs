@@ -40,6 +40,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         launch::sim(&["--manager", "--runs", "300"].into())
     })?;
     timed("planted bugs", || launch::sim(&["--planted", "all"].into()))?;
+    timed("planted bugs of the shell", || {
+        launch::sim(&["--manager", "--planted", "all"].into())
+    })?;
     timed("coverage of the core", || {
         coverage::run(&coverage::Args::default())
     })?;
