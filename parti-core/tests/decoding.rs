@@ -40,6 +40,7 @@ fn records() -> Vec<Record> {
             epoch: Epoch::new(1),
             granted: (0..200).map(grant).collect(),
             revoking: (0..100).map(revoking).collect(),
+            preparing: Vec::new(),
         }),
         Record::Source(SourcePart {
             change: WRITE.nonce,

@@ -157,6 +157,7 @@ fn record() -> Record {
         epoch: Epoch::new(4711),
         granted: grants.collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     })
 }
 

@@ -68,6 +68,7 @@ impl Group {
             strategy: Sticky::new().id(),
             software: "bench".to_owned(),
             endpoint: None,
+            prepares: false,
         };
         let partition = |n: u32| Partition::new([format!("p-{n}")]).expect("valid");
         let limits = Limits {
@@ -302,5 +303,7 @@ fn session(number: u32) -> SessionRecord {
         rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
+        prepares: false,
+        prepared: Vec::new(),
     }
 }

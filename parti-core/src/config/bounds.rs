@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use super::{Config, Mode};
+use crate::io::event::StopMode;
 use crate::planted::Planted;
 
 impl Config {
@@ -106,6 +107,19 @@ impl Config {
         };
         let bench = self.apply_timeout() * super::LONGEST_TIME_OUT;
         self.decision_bound() + handoff + self.drain_timeout() * 2 + bench
+    }
+
+    /// How long a stop may take: `shutdown_timeout`, and for a handoff in a group whose handlers
+    /// prepare `prepare_timeout` more, since the next owners get ready first.
+    #[must_use]
+    pub fn shutdown_bound(&self, mode: StopMode, prepares: bool) -> Duration {
+        let warmup = prepares && mode == StopMode::Handoff;
+        let warmup = if warmup {
+            self.prepare_timeout()
+        } else {
+            Duration::ZERO
+        };
+        self.shutdown_timeout() + warmup
     }
 
     /// How long it takes a leader that has just regained contact to find a worker lost.

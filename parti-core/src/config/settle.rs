@@ -110,6 +110,8 @@ impl ConfigBuilder {
             startup_timeout: self.startup_timeout.unwrap_or(startup),
             shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),
             drain_timeout,
+            prepare_timeout: self.prepare_timeout.unwrap_or(secs(30)),
+            max_moves_in_flight: self.max_moves_in_flight,
             max_hold: self.max_hold.unwrap_or(secs(600)),
             handoff_timeout: self.handoff_timeout.unwrap_or(handoff),
             apply_timeout: self.apply_timeout.unwrap_or(lease.saturating_mul(2)),

@@ -139,6 +139,8 @@ fn session() -> SessionRecord {
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        prepares: false,
+        prepared: Vec::new(),
     }
 }
 
@@ -159,6 +161,7 @@ fn assignment(granted: &[(&str, u64)], revoking: &[(&str, u64)]) -> AssignmentRe
         epoch: Epoch::new(1),
         granted: granted.collect(),
         revoking: revoking.collect(),
+        preparing: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::io::event::{OpId, WatchId};
-use crate::io::grant::Grant;
+use crate::io::grant::{Grant, Preparation};
 use crate::io::notice::Notice;
 use crate::model::time::Instant;
 use crate::ports::store::{StoreOp, WatchScope};
@@ -98,6 +98,18 @@ pub enum Effect {
     Assign {
         /// What to begin.
         grants: Vec<Grant>,
+    },
+    /// Get ready for these partitions, at the latest within `prepare_timeout`, and say so with
+    /// [`Event::Prepared`](crate::Event::Prepared). An [`Effect::Assign`] of the partition ends a
+    /// preparation; otherwise [`Effect::Withdraw`] does.
+    Prepare {
+        /// What for.
+        preparations: Vec<Preparation>,
+    },
+    /// These preparations are of no more use: the partitions stay where they are, or go elsewhere.
+    Withdraw {
+        /// Which.
+        preparations: Vec<Preparation>,
     },
     /// Tell the listeners.
     Notify(Notice),

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::io::grant::Grant;
+use crate::io::grant::{Grant, Preparation};
 use crate::model::partition::Partition;
 use crate::ports::source::SourceError;
 use crate::ports::store::{StoreError, StoreReply, WatchEvent};
@@ -145,6 +145,13 @@ pub enum Event {
         /// What was assigned.
         grant: Grant,
         /// Why it cannot be begun here, in words; `None`: it has begun after all.
+        failing: Option<String>,
+    },
+    /// A preparation has ended, as asked by [`Effect::Prepare`](crate::Effect::Prepare).
+    Prepared {
+        /// Which.
+        preparation: Preparation,
+        /// Why the partition cannot be taken, in words; `None`: it is ready, or it took too long.
         failing: Option<String>,
     },
     /// The partition source announces a change.

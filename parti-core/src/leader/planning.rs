@@ -23,6 +23,7 @@ use crate::model::state::Cause;
 use crate::planted::Planted;
 use crate::ports::strategy::{Plan, PlanError, PlanInput, WorkerTable};
 
+pub(crate) mod adopted;
 pub(crate) mod failed_everywhere;
 pub(crate) mod in_force;
 pub(crate) mod inherited;

@@ -85,6 +85,8 @@ impl SessionOutline {
             rejections: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
+            prepares: false,
+            prepared: Vec::new(),
         }
     }
 

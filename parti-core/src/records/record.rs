@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Mode;
+use crate::io::grant::Preparation;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::model::partition::{Partition, PartitionKey};
@@ -186,6 +187,10 @@ pub struct SessionRecord {
     pub honours: Mode,
     /// Partitions that its process cannot begin to process, or could not of late.
     pub rejections: Vec<Rejection>,
+    /// Whether its handler prepares for partitions before it is given them.
+    pub prepares: bool,
+    /// Preparations of its record that have ended.
+    pub prepared: Vec<Prepared>,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
@@ -238,6 +243,17 @@ pub struct Rejection {
     pub reason: String,
 }
 
+/// A preparation that has ended, by the word of the worker that was told to prepare. It counts for
+/// that session and for that very preparation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Which preparation.
+    pub preparation: Preparation,
+    /// Whether the handler said that it cannot take the partition: then it stays where it is. One that
+    /// took too long has not failed.
+    pub failed: bool,
+}
+
 /// A partition granted to a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordGrant {
@@ -274,6 +290,8 @@ pub struct AssignmentRecord {
     pub granted: Vec<RecordGrant>,
     /// What it must stop processing.
     pub revoking: Vec<Revoking>,
+    /// What it is to get ready for. It holds none of it.
+    pub preparing: Vec<Preparation>,
 }
 
 impl AssignmentRecord {
@@ -329,6 +347,8 @@ pub struct AssignmentPiece {
     pub granted: Vec<RecordGrant>,
     /// What its worker must stop processing.
     pub revoking: Vec<Revoking>,
+    /// As in [`AssignmentRecord::preparing`].
+    pub preparing: Vec<Preparation>,
 }
 
 /// What partitions without an owner wait for, and since when: written in the commit of the plan that

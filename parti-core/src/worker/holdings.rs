@@ -8,13 +8,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::io::effect::{Effect, RevokeCause};
-use crate::io::grant::Grant;
+use crate::io::grant::{Grant, Preparation};
 use crate::io::notice::Notice;
 use crate::link::cx::Cx;
 use crate::model::id::{Token, Version};
 use crate::model::partition::PartitionKey;
 use crate::planted::Planted;
-use crate::records::record::AssignmentRecord;
+use crate::records::record::{AssignmentRecord, Prepared};
+use crate::worker::preparations::Preparations;
 use crate::worker::rejections::Rejections;
 
 /// The partitions of this process.
@@ -33,6 +34,8 @@ pub(crate) struct Holdings {
     processing: usize,
     /// What could not be begun.
     rejections: Rejections,
+    /// What is got ready for.
+    preparations: Preparations,
     /// Whether anything changed since the last check.
     touched: bool,
 }
@@ -114,6 +117,23 @@ impl Holdings {
         true
     }
 
+    /// A preparation has ended. Whether that is news.
+    pub(crate) fn prepared(
+        &mut self,
+        cx: &Cx<'_>,
+        preparation: &Preparation,
+        failing: Option<String>,
+    ) -> bool {
+        let rejections = &mut self.rejections;
+        self.preparations
+            .ended(cx, preparation, failing, rejections)
+    }
+
+    /// Preparations that have ended.
+    pub(crate) fn told_prepared(&self) -> Vec<Prepared> {
+        self.preparations.told()
+    }
+
     /// What could not be begun.
     pub(crate) const fn rejections(&self) -> &Rejections {
         &self.rejections
@@ -153,6 +173,11 @@ impl Holdings {
         }
         revoke(cx, revoked, RevokeCause::Reassigned);
         let added = self.assign(cx);
+        let (wanted, rejections) = (&self.wanted, &mut self.rejections);
+        let is_granted = |key: &PartitionKey| wanted.contains_key(key);
+        let listed = &record.preparing;
+        self.preparations
+            .take_in(cx, listed, is_granted, rejections);
         if added + removed > 0 {
             let (version, total) = (self.applied, self.assigned());
             cx.notify(Notice::AssignmentChanged {
@@ -235,6 +260,7 @@ impl Holdings {
     /// The session is over: everything is revoked and its record forgotten.
     pub(crate) fn forget(&mut self, cx: &mut Cx<'_>, cause: RevokeCause) {
         self.suspend(cx, cause);
+        self.preparations.withdraw_all(cx, &mut self.rejections);
         self.wanted.clear();
         self.former = self.held.keys().cloned().collect();
         self.applied = Version::ZERO;
@@ -243,6 +269,7 @@ impl Holdings {
     /// Gives up everything although the session goes on, as when stopping.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
         self.suspend(cx, RevokeCause::Stopping);
+        self.preparations.withdraw_all(cx, &mut self.rejections);
         self.wanted.clear();
     }
 
@@ -269,6 +296,8 @@ impl Holdings {
         let added = grants.len();
         self.processing += added;
         for grant in &grants {
+            let rejections = &mut self.rejections;
+            self.preparations.assigned(&grant.partition, rejections);
             self.held
                 .insert(grant.partition.clone(), Held::Processing(grant.token));
         }

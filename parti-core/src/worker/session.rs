@@ -305,7 +305,12 @@ impl Session {
     fn encode(&self, cx: &Cx<'_>, record: SessionRecord) -> Vec<u8> {
         let mut record = Record::Session(record);
         let mut value = cx.encode(&record);
-        for shorten in [without_details, without_problems, without_rejections] {
+        for shorten in [
+            without_details,
+            without_problems,
+            without_rejections,
+            without_prepared,
+        ] {
             if value.len() <= self.max_value {
                 break;
             }
@@ -348,6 +353,8 @@ impl Session {
             rejections: holdings.rejections().told(cx.now),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
+            prepares: cx.boot().prepares,
+            prepared: holdings.told_prepared(),
         }
     }
 
@@ -444,6 +451,11 @@ fn without_problems(record: &mut SessionRecord) {
 /// A leader that is not told tries nothing else meanwhile.
 fn without_rejections(record: &mut SessionRecord) {
     record.rejections.clear();
+}
+
+/// A move that waits for it goes on waiting.
+fn without_prepared(record: &mut SessionRecord) {
+    record.prepared.clear();
 }
 
 #[cfg(test)]

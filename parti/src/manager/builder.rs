@@ -353,6 +353,7 @@ fn boot(
         strategy: strategy.id(),
         software: concat!("parti/", env!("CARGO_PKG_VERSION")).to_owned(),
         endpoint,
+        prepares: false,
     }
 }
 

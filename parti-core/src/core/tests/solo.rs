@@ -109,6 +109,7 @@ pub(super) fn assignment(epoch: u64, version: u64, granted: &[u32]) -> Record {
         epoch: Epoch::new(epoch),
         granted: granted.collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     })
 }
 
@@ -123,6 +124,7 @@ impl Solo {
             strategy: StrategyId::new("deal/1"),
             software: "test".to_string(),
             endpoint: None,
+            prepares: false,
         };
         let mut solo = Self {
             core: Core::new(config, boot),
@@ -258,6 +260,8 @@ impl Solo {
                 Effect::Assign { grants } => self.assigned.extend(grants),
                 other @ (Effect::ListPartitions { .. }
                 | Effect::Plan { .. }
+                | Effect::Prepare { .. }
+                | Effect::Withdraw { .. }
                 | Effect::Revoke { .. }) => self.other.push(other),
             }
         }

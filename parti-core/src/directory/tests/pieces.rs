@@ -31,6 +31,7 @@ fn an_assignment_in_pieces_counts_when_it_is_whole() {
         write: WRITE,
         granted: whole.granted,
         revoking: Vec::new(),
+        preparing: Vec::new(),
     };
     let (number, digest, granted) = (1, piece.digest(), 1);
     let manifest = Manifest {

@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::leader::knowledge::view::View;
+use crate::leader::planning::adopted::is_concerned;
 use crate::leader::planning::failed_everywhere::{FailedEverywhere, FailedPartition};
 use crate::model::id::WorkerId;
 use crate::model::partition::{Partition, PartitionKey};
@@ -19,7 +20,7 @@ use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
 use crate::ports::strategy::{NO_OWNER, Plan, PlanInput, Report, WorkerInfo, WorkerTable};
 use crate::records::problem::{Problem, ProblemKind};
-use crate::records::record::{Rejection, SessionStatus};
+use crate::records::record::{SessionRecord, SessionStatus};
 
 /// The most groups of partitions the strategy is asked for again in one plan.
 const MOST_GROUPS: usize = 8;
@@ -53,13 +54,15 @@ impl Barred {
         let said = view.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
             let tells = record.status.is_living() && !record.rejections.is_empty();
-            tells.then_some((worker, record.rejections.as_slice()))
+            tells.then_some((worker, record))
         });
-        let said: Vec<(&WorkerId, &[Rejection])> = said.collect();
+        let said: Vec<(&WorkerId, &SessionRecord)> = said.collect();
         let mut barred = Self::default();
         let mut failing: BTreeSet<&WorkerId> = BTreeSet::new();
-        for &(worker, rejections) in &said {
-            let granted = view.records.get(worker).map(|record| &record.granted);
+        for &(worker, session) in &said {
+            let rejections = session.rejections.as_slice();
+            let record = view.records.get(worker);
+            let granted = record.map(|record| &record.granted);
             let names = |key: &PartitionKey| {
                 rejections
                     .iter()
@@ -78,8 +81,7 @@ impl Barred {
                     failed.why = alloc::format!("{worker} says: {}", rejection.reason);
                 }
                 failed.by.insert(worker.clone());
-                let has = granted.is_some_and(|all| all.iter().any(|g| g.partition == *key));
-                if has {
+                if is_concerned(record, &session.prepared, key) {
                     failing.insert(worker);
                     let why = (worker.clone(), rejection.reason.clone());
                     barred.stuck.insert(key.clone(), why);

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::leader::knowledge::view::{Fate, View};
+use crate::leader::planning::adopted::Preparing;
 use crate::leader::planning::kept_out::KeptOut;
 use crate::model::id::{Epoch, Revision, Token, WorkerId};
 use crate::model::state::Cause;
@@ -237,6 +238,8 @@ pub(crate) fn input(
             }
         }
     }
+    let preparing = Preparing::find(view, table, &workers);
+    preparing.adopt(&mut owners);
     // What is on its way to somebody counts as theirs, so that it is not moved a second time.
     if let Some(target) = target {
         for (planned, partition) in (0_u32..).zip(target.table.as_slice()) {
@@ -244,6 +247,9 @@ pub(crate) fn input(
             else {
                 continue;
             };
+            if preparing.has_failed(rank, owner) {
+                continue;
+            }
             owners[rank as usize] = Some(owner);
             // The plan may have ended what an unchanged record still says.
             match target.anchors.get(&planned) {
@@ -252,6 +258,7 @@ pub(crate) fn input(
             };
         }
     }
+    let warm = preparing.warm(&owners);
     let departed: BTreeSet<&WorkerId> = owners
         .iter()
         .flatten()
@@ -279,6 +286,7 @@ pub(crate) fn input(
         anchors,
         budget: None,
         waited: BTreeMap::new(),
+        warm,
     }
 }
 

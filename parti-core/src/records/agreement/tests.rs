@@ -34,6 +34,8 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         predecessors: Vec::new(),
         rejections: Vec::new(),
         age: Duration::ZERO,
+        prepares: false,
+        prepared: Vec::new(),
     };
     change(&mut session);
     session
@@ -246,6 +248,7 @@ fn a_partition_that_another_still_drains_is_contested() {
             epoch: Epoch::new(1),
             granted: granted.collect(),
             revoking: revoking.collect(),
+            preparing: Vec::new(),
         }
     };
     let drains = |name: &str| session(|session| session.draining = vec![key(name)]);

@@ -49,6 +49,7 @@ fn record(version: u64, granted: impl Iterator<Item = u32>) -> AssignmentRecord 
         epoch: Epoch::new(3),
         granted: granted.map(|number| grant(number, 1)).collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     }
 }
 

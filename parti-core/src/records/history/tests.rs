@@ -86,6 +86,7 @@ fn assignment(number: u32, granted: Option<u64>, revoking: Option<u64>) -> Entry
         epoch: Epoch::new(4),
         granted: granted.into_iter().collect(),
         revoking: revoking.into_iter().collect(),
+        preparing: Vec::new(),
     };
     entry(assignment_key(&worker(number)), &Record::Assignment(record))
 }
@@ -116,6 +117,8 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
+        prepares: false,
+        prepared: Vec::new(),
     }
 }
 

@@ -99,6 +99,9 @@ pub(super) struct SessionWire<'a> {
     pub(super) settings: SettingsWire<'a>,
     pub(super) honours: ModeWire,
     pub(super) rejections: List<(&'a str, &'a str)>,
+    pub(super) prepares: bool,
+    /// The partition, the version of the preparation, and whether it failed.
+    pub(super) prepared: List<(&'a str, u64, bool)>,
     pub(super) bulletin: Option<BulletinWire<'a>>,
     pub(super) predecessors: List<PredecessorWire>,
 }
@@ -133,6 +136,7 @@ pub(super) struct AssignmentWire<'a> {
     pub(super) departed: List<&'a str>,
     pub(super) granted: List<(&'a str, u64, u32)>,
     pub(super) revoking: List<(&'a str, u64, Option<u8>)>,
+    pub(super) preparing: List<(&'a str, u64)>,
 }
 
 /// Of each piece its number, its digest, and how many partitions it grants.

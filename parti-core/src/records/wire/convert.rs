@@ -36,11 +36,14 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
         Record::Assignment(assignment) => RecordWire::Assignment(assignment::to_wire(
             &assignment.granted,
             &assignment.revoking,
+            &assignment.preparing,
         )),
         Record::Manifest(manifest) => RecordWire::Manifest(assignment::manifest_to_wire(manifest)),
-        Record::Piece(piece) => {
-            RecordWire::Piece(assignment::to_wire(&piece.granted, &piece.revoking))
-        }
+        Record::Piece(piece) => RecordWire::Piece(assignment::to_wire(
+            &piece.granted,
+            &piece.revoking,
+            &piece.preparing,
+        )),
         Record::Audit(entry) => RecordWire::Audit(audit_to_wire(entry)),
         Record::Control(control) => RecordWire::Control(ControlWire {
             author: &control.author,
@@ -160,6 +163,8 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .iter()
             .map(|rejection| (rejection.partition.encoded(), rejection.reason.as_str()))
             .collect(),
+        prepares: session.prepares,
+        prepared: assignment::prepared_to_wire(&session.prepared),
         predecessors: session
             .predecessors
             .iter()
@@ -277,6 +282,8 @@ fn session_from_wire(
         settings: settings::from_wire(&wire.settings),
         honours: settings::mode_from_wire(&wire.honours),
         rejections: rejections_from_wire(&wire.rejections)?,
+        prepares: wire.prepares,
+        prepared: assignment::prepared_from_wire(&wire.prepared)?,
         predecessors: wire
             .predecessors
             .0

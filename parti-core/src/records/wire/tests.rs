@@ -237,6 +237,7 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
             parked: Some(ParkReason::NoWorkers),
         }]
         .into(),
+        preparing: Vec::new(),
     };
     let digest = piece.digest();
     assert_eq!(digest, 122_495_449_096_413_171_457_631_067_783_383_519_250);
@@ -250,6 +251,7 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
         &[1, 3],
         b"1:p",
         &[5, 1, 0],
+        &[0],
         &[0],
     ];
     assert_eq!(bytes[body_at(&bytes)..], body.concat());
@@ -384,6 +386,7 @@ fn values_outside_their_domain_are_refused_by_name() {
             departed: List(Vec::from(["worker-3"])),
             granted: List(Vec::from([(partition, 1, anchor)])),
             revoking: List(Vec::new()),
+            preparing: List(Vec::new()),
         })
     };
     assert!(from(of_assignment(), assignment("1:p", 1)).is_ok());

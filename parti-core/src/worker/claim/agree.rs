@@ -145,5 +145,7 @@ pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         predecessors: Vec::new(),
         rejections: Vec::new(),
         bulletin: None,
+        prepares: cx.boot().prepares,
+        prepared: Vec::new(),
     }
 }

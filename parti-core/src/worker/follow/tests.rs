@@ -145,6 +145,8 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::records::wire::FORMATS,
+        prepares: false,
+        prepared: Vec::new(),
     })
 }
 

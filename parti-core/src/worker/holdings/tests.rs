@@ -46,6 +46,7 @@ impl Worker {
             epoch: Epoch::new(1),
             granted: granted.collect(),
             revoking: Vec::new(),
+            preparing: Vec::new(),
         };
         self.act(|holdings, cx| holdings.take_in(cx, &record))
     }
@@ -70,6 +71,8 @@ fn word(effect: &Effect) -> String {
             removed,
             total,
         }) => alloc::format!("v{version} +{added} -{removed} ={total}"),
+        Effect::Prepare { preparations } => alloc::format!("prepare {preparations:?}"),
+        Effect::Withdraw { preparations } => alloc::format!("withdraw {preparations:?}"),
         Effect::Store { .. }
         | Effect::Watch { .. }
         | Effect::Unwatch { .. }

@@ -85,6 +85,7 @@ impl World<'_> {
             strategy: self.strategy.id(),
             software: "sim/1".to_owned(),
             endpoint: None,
+            prepares: false,
         };
         let mut config = at.config.clone();
         if plan.releases.is_next(process.run) {

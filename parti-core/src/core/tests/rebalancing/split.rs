@@ -353,6 +353,7 @@ fn piece(granted: &[u32]) -> (Record, u128) {
         write: FOREIGN,
         granted: record.granted,
         revoking: Vec::new(),
+        preparing: Vec::new(),
     };
     let digest = piece.digest();
     (Record::Piece(piece), digest)

@@ -412,6 +412,8 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 rejections: Vec::new(),
                 predecessors: Vec::new(),
                 bulletin: None,
+                prepares: false,
+                prepared: Vec::new(),
             };
             Record::Session(record)
         };
@@ -476,6 +478,8 @@ fn the_slot_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
+        prepares: false,
+        prepared: Vec::new(),
     });
     for _ in 0..100 {
         while let Some((op, _)) = rival.find(list) {

@@ -56,6 +56,8 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::records::wire::FORMATS,
+        prepares: false,
+        prepared: Vec::new(),
     };
     SessionView {
         revision: Revision::new(epoch + 1),
@@ -88,6 +90,7 @@ fn record(granted: &[&str], revoking: &[&str]) -> AssignmentRecord {
         epoch: Epoch::new(10),
         granted: granted.collect(),
         revoking: revoking.collect(),
+        preparing: Vec::new(),
     }
 }
 
@@ -264,8 +267,9 @@ fn partitions_that_are_no_longer_listed_follow_the_list_and_keep_their_names() {
         [0, 0, NOBODY, NOBODY],
         "nobody is to have them"
     );
-    let (granted, revoking) = slots.lists(&target, page);
+    let (granted, revoking, preparing) = slots.lists(&target, page);
     assert_eq!((granted, revoking), (original.granted, original.revoking));
+    assert_eq!(preparing, original.preparing);
 }
 
 /// A worker that is in nobody's record yet has a slot as soon as it lives, and none when it is gone.

@@ -43,6 +43,8 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             rejections: Vec::new(),
             predecessors: Vec::new(),
             bulletin: None,
+            prepares: false,
+            prepared: Vec::new(),
         };
         let session = SessionView {
             revision: Revision::new(epoch + 5),

@@ -51,6 +51,8 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        prepares: false,
+        prepared: Vec::new(),
     }
 }
 
@@ -72,6 +74,7 @@ fn view(said: SessionRecord) -> View {
             since: Version::new(7),
             parked: None,
         }],
+        preparing: Vec::new(),
     };
     let session = SessionView {
         revision: Revision::new(9),

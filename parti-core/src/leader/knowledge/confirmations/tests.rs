@@ -41,6 +41,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         epoch: Epoch::new(10),
         granted: vec![],
         revoking: revoking.collect(),
+        preparing: Vec::new(),
     };
     view.records.insert(worker(), record);
     let session = SessionRecord {
@@ -63,6 +64,8 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         rejections: alloc::vec::Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
+        prepares: false,
+        prepared: Vec::new(),
     };
     let session = SessionView {
         revision: Revision::new(11),

@@ -92,5 +92,7 @@ pub(crate) fn unknown_session(
         rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
+        prepares: false,
+        prepared: Vec::new(),
     }
 }

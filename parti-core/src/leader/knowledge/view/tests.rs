@@ -45,6 +45,8 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::records::wire::FORMATS,
+        prepares: false,
+        prepared: Vec::new(),
     })
 }
 
@@ -55,6 +57,7 @@ fn assignment(nonce: u128, version: u64) -> Record {
         epoch: Epoch::new(2),
         granted: Vec::new(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     })
 }
 

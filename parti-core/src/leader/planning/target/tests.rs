@@ -52,6 +52,7 @@ fn grant(view: &mut View, table: &PartitionTable, worker: &str, ranks: &[(u32, O
         epoch: Epoch::new(1),
         granted: granted.collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     };
     view.records.insert(id(worker), record);
 }

@@ -13,14 +13,16 @@ use super::super::WireError;
 use super::super::body::{AssignmentWire, List, ManifestWire};
 use super::super::envelope::{Envelope, Summary};
 use super::{key, other_kind, reason_from_wire, reason_to_wire, worker};
+use crate::io::grant::Preparation;
 use crate::model::id::{Token, Version, WorkerId};
 use crate::records::record::{
-    AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, RecordGrant, Revoking,
+    AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, Prepared, RecordGrant, Revoking,
 };
 
 pub(super) fn to_wire<'a>(
     granted: &'a [RecordGrant],
     revoking: &'a [Revoking],
+    preparing: &'a [Preparation],
 ) -> AssignmentWire<'a> {
     let mut departed: Vec<&str> = Vec::new();
     let mut positions: BTreeMap<&WorkerId, u32> = BTreeMap::new();
@@ -44,6 +46,10 @@ pub(super) fn to_wire<'a>(
                 (r.partition.encoded(), r.since.get(), reason)
             })
             .collect(),
+        preparing: preparing
+            .iter()
+            .map(|told| (told.partition.encoded(), told.version.get()))
+            .collect(),
     }
 }
 
@@ -54,13 +60,14 @@ pub(super) fn from_wire(
     let Summary::Assignment { version, epoch } = envelope.summary else {
         return Err(other_kind());
     };
-    let (granted, revoking) = lists(wire)?;
+    let (granted, revoking, preparing) = lists(wire)?;
     Ok(AssignmentRecord {
         write: envelope.write,
         version,
         epoch,
         granted,
         revoking,
+        preparing,
     })
 }
 
@@ -68,15 +75,19 @@ pub(super) fn piece_from_wire(
     envelope: &Envelope,
     wire: &AssignmentWire<'_>,
 ) -> Result<AssignmentPiece, WireError> {
-    let (granted, revoking) = lists(wire)?;
+    let (granted, revoking, preparing) = lists(wire)?;
     Ok(AssignmentPiece {
         write: envelope.write,
         granted,
         revoking,
+        preparing,
     })
 }
 
-fn lists(wire: &AssignmentWire<'_>) -> Result<(Vec<RecordGrant>, Vec<Revoking>), WireError> {
+/// What is granted, what is taken away, and what is to be prepared.
+type Lists = (Vec<RecordGrant>, Vec<Revoking>, Vec<Preparation>);
+
+fn lists(wire: &AssignmentWire<'_>) -> Result<Lists, WireError> {
     let departed = wire.departed.0.iter().map(|name| worker(name));
     let departed: Vec<WorkerId> = departed.collect::<Result<_, _>>()?;
     let granted = wire.granted.0.iter().map(|(partition, token, anchor)| {
@@ -100,7 +111,40 @@ fn lists(wire: &AssignmentWire<'_>) -> Result<(Vec<RecordGrant>, Vec<Revoking>),
             parked: parked.map(reason_from_wire).transpose()?,
         })
     });
-    Ok((granted, revoking.collect::<Result<_, WireError>>()?))
+    let preparing = wire.preparing.0.iter();
+    let preparing = preparing.map(|(partition, version)| preparation(partition, *version));
+    let (revoking, preparing) = (
+        revoking.collect::<Result<_, WireError>>()?,
+        preparing.collect::<Result<_, WireError>>()?,
+    );
+    Ok((granted, revoking, preparing))
+}
+
+pub(super) fn preparation(partition: &str, version: u64) -> Result<Preparation, WireError> {
+    Ok(Preparation {
+        partition: key(partition)?,
+        version: Version::new(version),
+    })
+}
+
+pub(super) fn prepared_to_wire(prepared: &[Prepared]) -> List<(&str, u64, bool)> {
+    let prepared = prepared.iter().map(|ended| {
+        let Preparation { partition, version } = &ended.preparation;
+        (partition.encoded(), version.get(), ended.failed)
+    });
+    prepared.collect()
+}
+
+pub(super) fn prepared_from_wire(
+    wire: &List<(&str, u64, bool)>,
+) -> Result<Vec<Prepared>, WireError> {
+    let prepared = wire.0.iter().map(|&(partition, version, failed)| {
+        Ok(Prepared {
+            preparation: preparation(partition, version)?,
+            failed,
+        })
+    });
+    prepared.collect()
 }
 
 pub(super) fn manifest_to_wire(manifest: &Manifest) -> ManifestWire {
@@ -168,6 +212,13 @@ impl AssignmentPiece {
                 .parked
                 .map_or(0, |reason| 1 + u16::from(reason_to_wire(reason)));
             hash.update(&reason.to_le_bytes());
+        }
+        if !self.preparing.is_empty() {
+            number(&mut hash, self.preparing.len());
+        }
+        for told in &self.preparing {
+            text(&mut hash, told.partition.encoded());
+            hash.update(&told.version.get().to_le_bytes());
         }
         hash.digest128()
     }

@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::config::{Mode, OnBucketLost};
+use crate::io::grant::Preparation;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::model::partition::{Partition, PartitionKey};
@@ -230,12 +231,21 @@ fn session() -> impl Strategy<Value = Record> {
                             detail: alloc::format!("p/{beat}"),
                         }],
                     }),
+                    prepares: false,
+                    prepared: Vec::new(),
                 })
             },
         )
 }
 
-fn lists() -> impl Strategy<Value = (Vec<RecordGrant>, Vec<Revoking>)> {
+fn preparation() -> impl Strategy<Value = Preparation> {
+    (key(), any::<u64>()).prop_map(|(partition, version)| Preparation {
+        partition,
+        version: Version::new(version),
+    })
+}
+
+fn lists() -> impl Strategy<Value = (Vec<RecordGrant>, Vec<Revoking>, Vec<Preparation>)> {
     let grant =
         (key(), any::<u64>(), option::of(worker())).prop_map(|(partition, token, anchor)| {
             RecordGrant {
@@ -250,19 +260,24 @@ fn lists() -> impl Strategy<Value = (Vec<RecordGrant>, Vec<Revoking>)> {
         since: Version::new(since),
         parked,
     });
-    (vec(grant, 0..20), vec(revoking, 0..5))
+    (
+        vec(grant, 0..20),
+        vec(revoking, 0..5),
+        vec(preparation(), 0..5),
+    )
 }
 
 fn assignment() -> impl Strategy<Value = Record> {
     (write(), any::<(u64, u64)>(), lists()).prop_map(|(write, (version, epoch), lists)| {
         let (version, epoch) = (Version::new(version), Epoch::new(epoch));
-        let (granted, revoking) = lists;
+        let (granted, revoking, preparing) = lists;
         Record::Assignment(AssignmentRecord {
             write,
             version,
             epoch,
             granted,
             revoking,
+            preparing,
         })
     })
 }
@@ -289,11 +304,12 @@ fn manifest() -> impl Strategy<Value = Record> {
 }
 
 fn piece() -> impl Strategy<Value = Record> {
-    (write(), lists()).prop_map(|(write, (granted, revoking))| {
+    (write(), lists()).prop_map(|(write, (granted, revoking, preparing))| {
         Record::Piece(AssignmentPiece {
             write,
             granted,
             revoking,
+            preparing,
         })
     })
 }

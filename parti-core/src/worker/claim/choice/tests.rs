@@ -37,6 +37,8 @@ fn slot(revision: u64, status: SessionStatus, since: u64) -> Slot {
         predecessors: Vec::new(),
         rejections: Vec::new(),
         bulletin: None,
+        prepares: false,
+        prepared: Vec::new(),
     };
     Slot {
         revision: Revision::new(revision),

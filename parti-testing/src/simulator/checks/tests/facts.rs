@@ -137,6 +137,8 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
+        prepares: false,
+        prepared: Vec::new(),
     })
 }
 
@@ -195,6 +197,7 @@ pub(super) fn assignment(
         epoch: Epoch::new(u64::from(owner.node) + 1),
         granted: token.map(grant).into_iter().collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     });
     written(&format!("a.{}", worker(owner)), revision, 0, record)
 }

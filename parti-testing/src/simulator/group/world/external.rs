@@ -248,5 +248,7 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        prepares: false,
+        prepared: Vec::new(),
     }
 }
