@@ -33,7 +33,7 @@ pub use config::{
 pub use io::boot::Boot;
 pub use io::effect::{Effect, RevokeCause, Wake, WakeReason};
 pub use io::event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
-pub use io::grant::Grant;
+pub use io::grant::{Grant, Preparation};
 pub use io::notice::{
     AlertLevel, DegradedReason, FailedStep, HistoryLoss, Notice, OwnerEnd, StartError,
     StepDownReason, Transfer,
@@ -69,8 +69,8 @@ pub use records::keys::{Key, SOURCE_PARTS_PREFIX, head_key, parked_key, source_k
 pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
-    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Rejection, Remains,
-    Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Record, RecordGrant, Rejection,
+    Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use records::stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use records::wire;

@@ -181,7 +181,11 @@ impl Group {
                     self.publish(&request);
                 }
                 Effect::Watch { id, scope } => self.begin(id, scope),
-                Effect::Unwatch { .. } | Effect::Assign { .. } | Effect::Notify(_) => {}
+                Effect::Unwatch { .. }
+                | Effect::Assign { .. }
+                | Effect::Prepare { .. }
+                | Effect::Withdraw { .. }
+                | Effect::Notify(_) => {}
                 Effect::ListPartitions { op } => {
                     let result = Ok(self.partitions.clone());
                     self.inbox.push_back(Event::Partitions { op, result });

@@ -37,7 +37,7 @@ mod system;
 pub use async_trait::async_trait;
 pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
 pub use handler::guard::Guard;
-pub use handler::{HandlerError, PartitionHandler};
+pub use handler::{HandlerError, PartitionHandler, Preparation};
 pub use manager::Manager;
 pub use manager::builder::ManagerBuilder;
 pub use observe::directory;

@@ -134,7 +134,10 @@ impl Preparations {
         rejections: &mut Rejections,
         ends: impl Fn(&PartitionKey, &Underway) -> bool,
     ) {
-        let gone = self.0.iter().filter(|(key, underway)| ends(key, underway));
+        let late =
+            |underway: &Underway| underway.failed == Some(false) && cx.planted(Planted::LateReady);
+        let gone = self.0.iter();
+        let gone = gone.filter(|(key, underway)| ends(key, underway) && !late(underway));
         let gone = gone.map(|(partition, underway)| Preparation {
             partition: partition.clone(),
             version: underway.version,

@@ -9,7 +9,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use parti::{Guard, HandlerError, PartitionHandler, PartitionKey, RevokeCause, async_trait};
+use parti::{
+    Guard, HandlerError, PartitionHandler, PartitionKey, Preparation, RevokeCause, async_trait,
+};
 use tokio::time::sleep;
 
 use super::judge::{Judge, Property, Situation};
@@ -196,5 +198,21 @@ impl PartitionHandler for Between {
         let _ = self.misbehave(&guard, Purpose::Fail).await;
         self.handler.on_revoked(key, guard, cause).await;
         running.ended = true;
+    }
+
+    fn prepares(&self) -> bool {
+        self.handler.prepares()
+    }
+
+    async fn on_prepare(
+        &self,
+        key: &PartitionKey,
+        preparation: Preparation,
+    ) -> Result<(), HandlerError> {
+        self.handler.on_prepare(key, preparation).await
+    }
+
+    async fn on_prepare_cancelled(&self, key: &PartitionKey, preparation: Preparation) {
+        self.handler.on_prepare_cancelled(key, preparation).await;
     }
 }

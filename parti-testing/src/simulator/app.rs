@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 use parti_core::callbacks::HandlerError;
-use parti_core::{Instant, PartitionKey, RevokeCause, Token};
+use parti_core::{Instant, PartitionKey, Preparation, RevokeCause, Token};
 
 use crate::simulator::checks::Process;
 
@@ -95,6 +95,26 @@ pub trait App: 'static {
 
     /// The partition is being taken away, or is lost (`cause`): end its processing, then return.
     async fn on_revoked(&self, cx: Cx, guard: SimGuard, cause: RevokeCause);
+
+    /// Whether this handler prepares for partitions, as `PartitionHandler::prepares`. Asked of a value made
+    /// for it when a process begins.
+    fn prepares(&self) -> bool {
+        false
+    }
+
+    /// The partition is to come: get ready for it, without writing.
+    ///
+    /// # Errors
+    /// [`HandlerError`] says that this process cannot take the partition: it stays with its owner.
+    async fn on_prepare(&self, cx: Cx, preparation: Preparation) -> Result<(), HandlerError> {
+        let _ = (cx, preparation);
+        Ok(())
+    }
+
+    /// What was prepared for does not come after all.
+    async fn on_prepare_cancelled(&self, cx: Cx, preparation: Preparation) {
+        let _ = (cx, preparation);
+    }
 
     /// What the handler itself believes to be processing, for the check that it missed no callback.
     /// `None`, the default, leaves the check out.

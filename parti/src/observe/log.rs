@@ -97,6 +97,8 @@ impl Log {
             | Effect::Unwatch { .. }
             | Effect::ListPartitions { .. }
             | Effect::Assign { .. }
+            | Effect::Prepare { .. }
+            | Effect::Withdraw { .. }
             | Effect::Notify(_) => {}
         }
     }

@@ -77,6 +77,8 @@ impl Meter {
             Effect::Watch { .. }
             | Effect::Unwatch { .. }
             | Effect::ListPartitions { .. }
+            | Effect::Prepare { .. }
+            | Effect::Withdraw { .. }
             | Effect::Notify(_) => {}
         }
     }

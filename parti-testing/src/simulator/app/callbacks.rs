@@ -94,6 +94,19 @@ impl Apps<'_> {
                     let event = Event::Processing { grant, failing };
                     self.out.told.push((process, event));
                 }
+                Action::Prepared {
+                    preparation,
+                    failing,
+                } => {
+                    let event = Event::Prepared {
+                        preparation,
+                        failing,
+                    };
+                    self.out.told.push((process, event));
+                }
+                Action::PrepareTimedOut(preparation) => {
+                    self.line(|| format!("{process} has prepared {preparation:?} for too long"));
+                }
                 Action::AssignFailed {
                     grant,
                     failures,
@@ -155,9 +168,10 @@ impl Apps<'_> {
     }
 
     fn ended(&mut self, at: &Moment<'_>, process: Process, job: &Job, end: End) {
-        let (partition, guard) = (job.partition(), &job.ownership().guard);
-        if job.callback() == Callback::Revoked {
-            self.checks.revoked(process, partition, guard.token());
+        let partition = job.partition();
+        if let Job::Revoked { ownership, .. } = job {
+            self.checks
+                .revoked(process, partition, ownership.guard.token());
         }
         if let Some(host) = self.hosts.get_mut(&process) {
             let scheduler = &mut host.callbacks.scheduler;
@@ -192,7 +206,13 @@ impl Apps<'_> {
                     cx.sleep(hangs).await;
                     End::Failed("simulated".to_owned())
                 }
-                (Callback::Assigned | Callback::Revoked, _) => call(&*app, cx, called).await,
+                (
+                    Callback::Assigned
+                    | Callback::Revoked
+                    | Callback::Prepare
+                    | Callback::PrepareCancelled,
+                    _,
+                ) => call(&*app, cx, called).await,
             };
             told.replace(Some(end));
         }));
@@ -204,15 +224,18 @@ impl Apps<'_> {
 
 /// Calls the handler, as the driver of `parti` does.
 async fn call(app: &dyn App, cx: Cx, job: Job) -> End {
-    let guard = job.ownership().guard.clone();
-    match job {
-        Job::Assigned { .. } if !guard.is_valid() => return End::NotBegun,
-        Job::Assigned { .. } => {
-            if let Err(error) = app.on_assigned(cx, guard).await {
-                return End::Failed(error.to_string());
-            }
+    let begun = match job {
+        Job::Assigned { ownership } if !ownership.guard.is_valid() => return End::NotBegun,
+        Job::Assigned { ownership } => app.on_assigned(cx, ownership.guard).await,
+        Job::Revoked { ownership, cause } => {
+            app.on_revoked(cx, ownership.guard, cause).await;
+            Ok(())
         }
-        Job::Revoked { cause, .. } => app.on_revoked(cx, guard, cause).await,
-    }
-    End::Returned
+        Job::Prepare { preparation } => app.on_prepare(cx, preparation).await,
+        Job::PrepareCancelled { preparation } => {
+            app.on_prepare_cancelled(cx, preparation).await;
+            Ok(())
+        }
+    };
+    begun.map_or_else(|error| End::Failed(error.to_string()), |()| End::Returned)
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use parti_core::callbacks::Limits;
-use parti_core::{Event, Grant, Instant, Mode, PartitionKey, RevokeCause};
+use parti_core::{Event, Grant, Instant, Mode, PartitionKey, Preparation, RevokeCause};
 
 use super::App;
 use super::callbacks::Callbacks;
@@ -166,6 +166,39 @@ impl<'a> Apps<'a> {
     pub(in super::super) fn end(&mut self, process: Process) {
         self.hosts.remove(&process);
         self.checks.forget(process);
+    }
+
+    /// Whether the handlers prepare for partitions.
+    pub(in super::super) fn prepares(&self, process: Process) -> bool {
+        (self.setup.factory)(process).prepares()
+    }
+
+    pub(in super::super) fn prepare(
+        &mut self,
+        at: &Moment<'_>,
+        process: Process,
+        preparations: Vec<Preparation>,
+    ) {
+        if let Some(host) = self.hosts.get_mut(&process) {
+            for preparation in preparations {
+                host.callbacks.scheduler.prepare(at.local(), preparation);
+            }
+        }
+        self.follow(at, process);
+    }
+
+    pub(in super::super) fn withdraw(
+        &mut self,
+        at: &Moment<'_>,
+        process: Process,
+        preparations: &[Preparation],
+    ) {
+        if let Some(host) = self.hosts.get_mut(&process) {
+            for preparation in preparations {
+                host.callbacks.scheduler.withdraw(preparation);
+            }
+        }
+        self.follow(at, process);
     }
 
     pub(in super::super) fn assign(&mut self, at: &Moment<'_>, process: Process, grant: Grant) {

@@ -49,15 +49,17 @@ enum StepFailure {
 impl World<'_> {
     pub(in crate::simulator) fn start(&mut self, node: usize) {
         let (now, dice) = (self.now, self.dice);
+        let next = Process {
+            node: node as u16,
+            run: self.nodes[node].runs + 1,
+        };
+        let prepares = self.prepares(next);
         let at = &mut self.nodes[node];
         if at.running.is_some() || at.retired {
             return;
         }
         at.runs += 1;
-        let process = Process {
-            node: node as u16,
-            run: at.runs,
-        };
+        let process = next;
         let plan = &self.plan.nodes[node];
         let image = plan.twin_of.unwrap_or(node) as u64;
         let key = (image << 16) | u64::from(process.run);
@@ -85,7 +87,7 @@ impl World<'_> {
             strategy: self.strategy.id(),
             software: "sim/1".to_owned(),
             endpoint: None,
-            prepares: false,
+            prepares,
         };
         let mut config = at.config.clone();
         if plan.releases.is_next(process.run) {
@@ -388,6 +390,8 @@ impl World<'_> {
             Effect::ListPartitions { op } => self.list_partitions(process, op),
             Effect::Plan { op, input } => self.compute_plan(process, local, op, input),
             Effect::Revoke { grants, cause } => self.revoke(process, grants, cause),
+            Effect::Prepare { preparations } => self.get_ready(process, preparations),
+            Effect::Withdraw { preparations } => self.withdraw(process, preparations),
             Effect::Assign { grants } => {
                 if let Some(running) = self.nodes[node].process(process) {
                     let held = grants

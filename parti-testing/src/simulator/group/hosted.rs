@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use parti_core::{Grant, PartitionKey, RevokeCause};
+use parti_core::{Grant, PartitionKey, Preparation, RevokeCause};
 
 use crate::simulator::app::{AppEvent, Apps, Call, Moment};
 use crate::simulator::checks::{Coverage, Process};
@@ -80,6 +80,22 @@ impl World<'_> {
         for grant in grants {
             self.hosted(process, |apps, at| apps.assign(at, process, grant.clone()));
         }
+    }
+
+    pub(in crate::simulator) fn prepare_hosted(
+        &mut self,
+        process: Process,
+        preparations: Vec<Preparation>,
+    ) {
+        self.hosted(process, |apps, at| apps.prepare(at, process, preparations));
+    }
+
+    pub(in crate::simulator) fn withdraw_hosted(
+        &mut self,
+        process: Process,
+        preparations: &[Preparation],
+    ) {
+        self.hosted(process, |apps, at| apps.withdraw(at, process, preparations));
     }
 
     /// Begins the callbacks of handlers; false when there are none, so that they are drawn instead.

@@ -60,6 +60,7 @@ pub(in crate::simulator) fn shaped(seed: u64, mode: Mode, shape: &Shape) -> Plan
     if !draft.plan.is_faultless() && draft.roll().below(2) == 0 {
         draft.choose_core();
     }
+    draft.choose_warmup();
     draft.plan
 }
 
@@ -98,6 +99,7 @@ impl PlanDraft {
                 mixed: false,
                 plan_ms: 0,
                 old_clocks: false,
+                warmup: None,
             },
             nodes: Vec::new(),
             partitions: 0,

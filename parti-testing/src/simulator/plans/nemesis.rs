@@ -192,6 +192,7 @@ fn rolling(seed: u64, mode: Mode, group: Group, leave: Leave, every_ms: u64) -> 
             pools: Pools::None,
             plan_ms: 0,
             old_clocks: false,
+            warmup: None,
             mixed: false,
         },
         nodes: vec![node; workers as usize],

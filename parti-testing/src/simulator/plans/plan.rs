@@ -14,7 +14,7 @@ mod releases;
 pub use details::{
     Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Planner, Pools, Target, Weights,
 };
-pub use faults::Faults;
+pub use faults::{Faults, Warmup};
 pub use releases::Releases;
 
 /// A complete run.
@@ -142,6 +142,9 @@ pub struct Settings {
     /// The clocks show a time as if the machines had been up for centuries.
     #[serde(default)]
     pub old_clocks: bool,
+    /// Handlers prepare for partitions, and how that goes.
+    #[serde(default)]
+    pub warmup: Option<Warmup>,
 }
 
 impl Settings {
@@ -198,6 +201,12 @@ impl Settings {
         }
         if let Some(millis) = self.refresh_interval_ms {
             builder = builder.refresh_interval(Duration::from_millis(millis));
+        }
+        if let Some(warmup) = &self.warmup {
+            builder = builder.prepare_timeout(Duration::from_millis(warmup.timeout_ms));
+            if let Some(most) = warmup.max_moves {
+                builder = builder.max_moves_in_flight(most);
+            }
         }
         if let Some(expected) = self.expected_workers {
             builder = builder.expected_workers(expected);

@@ -85,3 +85,18 @@ impl Faults {
         }
     }
 }
+
+/// How handlers prepare for partitions that are to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmup {
+    /// The longest it takes.
+    pub ms: u64,
+    /// After how long nobody waits for it any more.
+    pub timeout_ms: u64,
+    /// Preparations that do not return.
+    pub hang_ppm: u32,
+    /// Preparations after which the handler says that it cannot take the partition.
+    pub fail_ppm: u32,
+    /// How many partitions may be on their way at once, if that is bounded.
+    pub max_moves: Option<u32>,
+}
