@@ -276,7 +276,7 @@ async fn a_login_without_a_permission_reads_which() {
     assert!(text(&doctor.stdout).contains("not-allowed"), "{doctor:?}");
 }
 
-/// What a security officer grants from the page must be enough.
+/// What is granted from the page must be enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_permissions_are_enough_for_every_command() {
     let docs = include_str!("../../../docs/CLI.md");

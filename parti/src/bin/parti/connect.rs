@@ -44,9 +44,10 @@ pub(crate) async fn server(connection: &Connection) -> Result<NatsConnection, Fa
 
 /// Opens the group that is meant.
 pub(crate) async fn group(arguments: &Arguments) -> Result<NatsStore, Failure> {
-    let said = match &arguments.command {
-        Command::Status { name: Some(name) } => Some(name),
-        _ => arguments.group.as_ref(),
+    let said = if let Command::Status { name: Some(name) } = &arguments.command {
+        Some(name)
+    } else {
+        arguments.group.as_ref()
     };
     let said = said.map(|name| {
         let group = GroupName::new(name);
@@ -137,7 +138,8 @@ fn login(connection: &Connection, context: &Context) -> Result<ConnectOptions, F
     let key = connection.tlskey.as_ref().or(context.key.as_ref());
     match (certificate, key) {
         (Some(certificate), Some(key)) => {
-            (read(certificate)?, read(key)?);
+            read(certificate)?;
+            read(key)?;
             login = login.add_client_certificate(certificate.clone(), key.clone());
         }
         (None, None) => {}

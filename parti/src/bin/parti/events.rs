@@ -35,7 +35,10 @@ pub(crate) async fn run(arguments: &Arguments, last: usize, follow: bool) -> Res
     told.versions
         .extend(entries[..older].iter().map(|entry| entry.version));
     told.generations(&entries);
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         match look.next().await {
             Ok(changes) => {
                 for change in &changes {
@@ -51,7 +54,6 @@ pub(crate) async fn run(arguments: &Arguments, last: usize, follow: bool) -> Res
             }
         }
     }
-    Ok(())
 }
 
 async fn again(store: &parti::nats::NatsStore, limit: Duration) -> Look {

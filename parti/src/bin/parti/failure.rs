@@ -71,7 +71,7 @@ impl From<OpenError> for Failure {
             | OpenError::BucketMismatch { .. }
             | OpenError::GroupElsewhere { .. } => Exit::Unfit,
             OpenError::NoBucket { .. } => Exit::NotThere,
-            _ => Exit::Failed,
+            OpenError::Refused { .. } | _ => Exit::Failed,
         };
         Self::new(exit, error.to_string())
     }

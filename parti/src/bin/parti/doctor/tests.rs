@@ -95,16 +95,20 @@ impl Group {
     }
 
     fn head(&mut self, edit: impl FnOnce(&mut Head)) {
-        self.edit("head", |record| match record {
-            Record::Head(head) => edit(head),
-            other => panic!("{other:?}"),
+        self.edit("head", |record| {
+            let Record::Head(head) = record else {
+                panic!("{record:?}")
+            };
+            edit(head);
         });
     }
 
     fn session(&mut self, worker: u32, edit: impl FnOnce(&mut SessionRecord)) {
-        self.edit(&format!("w.worker-{worker}"), |record| match record {
-            Record::Session(session) => edit(session),
-            other => panic!("{other:?}"),
+        self.edit(&format!("w.worker-{worker}"), |record| {
+            let Record::Session(session) = record else {
+                panic!("{record:?}")
+            };
+            edit(session);
         });
     }
 
@@ -115,9 +119,11 @@ impl Group {
     }
 
     fn assignment(&mut self, worker: u32, edit: impl FnOnce(&mut AssignmentRecord)) {
-        self.edit(&format!("a.worker-{worker}"), |record| match record {
-            Record::Assignment(record) => edit(record),
-            other => panic!("{other:?}"),
+        self.edit(&format!("a.worker-{worker}"), |record| {
+            let Record::Assignment(record) = record else {
+                panic!("{record:?}")
+            };
+            edit(record);
         });
     }
 

@@ -174,9 +174,8 @@ fn workers(f: &mut String, view: &View) -> fmt::Result {
         let (id, granted) = (worker.worker.as_str(), worker.granted);
         let bar = bar(granted, most.unwrap_or_default());
         write!(f, "  {id:wide$}  {bar} {granted:>6}")?;
-        match worker.state {
-            SessionState::Known(SessionStatus::Active) => {}
-            state => write!(f, "  {}", fields::session_state(state))?,
+        if worker.state != SessionState::Known(SessionStatus::Active) {
+            write!(f, "  {}", fields::session_state(worker.state))?;
         }
         if let Some(version) = worker.behind {
             write!(f, "  has not taken in version {version}")?;
@@ -222,19 +221,20 @@ fn unowned_ones(f: &mut String, view: &View) -> fmt::Result {
         )
     });
     let without: Vec<_> = without.collect();
-    section(f, "without owner", &without, |f, it| match &it.state {
-        PartitionState::Parked(parking) => writeln!(
-            f,
-            "  {}: parked since {} ({}), it needs {}",
-            it.partition,
-            date(parking.since_ms),
-            parking.reason,
-            parking.needs
-        ),
-        PartitionState::Unowned { was: Some(was), .. } => {
-            writeln!(f, "  {}: it was {was}'s", it.partition)
+    section(f, "without owner", &without, |f, it| {
+        write!(f, "  {}", it.partition)?;
+        if let PartitionState::Parked(parking) = &it.state {
+            let (since, reason) = (date(parking.since_ms), parking.reason);
+            write!(
+                f,
+                ": parked since {since} ({reason}), it needs {}",
+                parking.needs
+            )?;
         }
-        _ => writeln!(f, "  {}", it.partition),
+        if let PartitionState::Unowned { was: Some(was), .. } = &it.state {
+            write!(f, ": it was {was}'s")?;
+        }
+        writeln!(f)
     })?;
     match view.nameless {
         0 => Ok(()),

@@ -167,7 +167,7 @@ impl Facts {
                 ),
                 ProblemKind::SlotsHeld => (
                     "slots-held",
-                    "Partitions wait for replacements of workers that left. Start those, or ask for a rebalance.",
+                    "Partitions wait for replacements of workers that left. Start those, or rebalance.",
                 ),
                 ProblemKind::Unowned
                 | ProblemKind::Parked
@@ -178,7 +178,7 @@ impl Facts {
                 | ProblemKind::OtherList
                 | ProblemKind::SettingsDiffer
                 | ProblemKind::StoreUnfit => return None,
-                _ => ("leader-tells", "Look at the health of the leader."),
+                ProblemKind::Other(_) | _ => ("leader-tells", "Look at the health of the leader."),
             };
             let what = format!("{}: {}", problem.kind.as_str(), problem.detail);
             Some(error(code, what, advice))

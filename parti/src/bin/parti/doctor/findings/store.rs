@@ -19,7 +19,7 @@ impl Facts {
             error(
                 "store-unfit",
                 fault.to_string(),
-                "Set it back with `nats stream edit`, or update that server: promises of the group rest on it.",
+                "Set it back with `nats stream edit`, or update that server: the group rests on it.",
             )
         });
         let checks = [

@@ -162,7 +162,7 @@ impl Facts {
             error(
                 "partitions-rejected",
                 some(rejected),
-                "The handler fails to begin with them: the reason is its own. They move to others for a while.",
+                "The handler fails to begin with them: the reason is its own. They move to others.",
             )
         })
     }
