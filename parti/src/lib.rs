@@ -58,6 +58,7 @@ pub mod clock {
     //! Production needs nothing of it. A test with paused time gives the manager [`Clock::tokio`].
 
     pub use crate::system::clock::Clock;
+    pub use crate::system::machine::Machine;
     #[doc(inline)]
     pub use parti_core::Instant;
 }
@@ -112,7 +113,7 @@ pub mod nats {
     #[doc(no_inline)]
     pub use parti_nats::async_nats;
     #[doc(inline)]
-    pub use parti_nats::{NatsOptions, NatsStore};
+    pub use parti_nats::{NatsConnection, NatsOptions, NatsStore, OpenError};
 }
 
 pub mod strategy {

@@ -14,12 +14,9 @@ use crate::simulator::group::queue::Item;
 use crate::simulator::plans::dice::Purpose;
 
 impl World<'_> {
-    /// Whether the handler of a process prepares for partitions.
-    pub(in crate::simulator) fn prepares(&self, process: Process) -> bool {
-        match &self.apps {
-            Some(apps) => apps.prepares(process),
-            None => self.plan.settings.warmup.is_some(),
-        }
+    /// Whether handlers prepare for partitions.
+    pub(in crate::simulator) const fn prepares(&self) -> bool {
+        self.plan.settings.warmup.is_some()
     }
 
     /// A core asks to get ready.
@@ -34,9 +31,6 @@ impl World<'_> {
         };
         self.judge.observe(self.now, &told);
         self.judge.situations.count("preparation");
-        if self.apps.is_some() {
-            return self.prepare_hosted(process, preparations);
-        }
         let Some(warmup) = self.plan.settings.warmup.clone() else {
             return;
         };
@@ -72,7 +66,6 @@ impl World<'_> {
         preparations: Vec<Preparation>,
     ) {
         self.judge.situations.count("preparation_withdrawn");
-        self.withdraw_hosted(process, &preparations);
         let told = Fact::Withdraw {
             process,
             preparations,
