@@ -69,8 +69,8 @@ pub use records::keys::{Key, SOURCE_PARTS_PREFIX, head_key, parked_key, source_k
 pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
-    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Record, RecordGrant, Rejection,
-    Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Readiness, Record, RecordGrant,
+    Rejection, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
 };
 pub use records::stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use records::wire;

@@ -1,4 +1,5 @@
-//! Being one worker: callbacks, claim, session, following, partitions held and prepared for, requests and departure.
+//! Being one worker: callbacks, claim, session, following, partitions held and prepared for, requests and
+//! departure.
 //!
 //! What always holds: a worker relies on nothing past its deadline.
 

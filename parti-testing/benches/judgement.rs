@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use parti_core::{
     AssignmentStrategy, Boot, Config, Core, Effect, Entry, Epoch, Event, Expect, Instant, Key,
-    Nonce, Partition, Record, SessionRecord, SessionStatus, StoreOp, Version, WatchEvent, WatchId,
-    WatchScope, WorkerId, Write, WriteId, wire,
+    Nonce, Partition, Readiness, Record, SessionRecord, SessionStatus, StoreOp, Version,
+    WatchEvent, WatchId, WatchScope, WorkerId, Write, WriteId, wire,
 };
 use parti_strategy::Sticky;
 use parti_testing::kit::kv::{Kv, Limits};
@@ -307,7 +307,6 @@ fn session(number: u32) -> SessionRecord {
         rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     }
 }

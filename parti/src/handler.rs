@@ -42,9 +42,9 @@ mod atomic {
 /// For each ownership `on_assigned` is called until it returns `Ok`: a call that fails, panics or takes too
 /// long is followed by another after a pause, with the same guard. Once it was called, the ownership ends
 /// with exactly one `on_revoked`, also when every call failed, since one that was cut short may have
-/// left something to end. A handler that prepares may be called with `on_prepare` before: what that began
-/// is taken up by the next `on_assigned` of the partition, or ended by one `on_prepare_cancelled`.
-/// Callbacks of one partition never overlap. Only the drop of the [`Manager`](crate::Manager) ends things without.
+/// left something to end. `on_prepare` may come before: what it began is taken up by the next
+/// `on_assigned` of the partition, or ended by one `on_prepare_cancelled`. Only the drop of the
+/// [`Manager`](crate::Manager) ends things without.
 #[async_trait]
 pub trait PartitionHandler: Send + Sync + 'static {
     /// The partition is this worker's: begin to process it, as a rule by starting a task that holds

@@ -20,7 +20,7 @@ use crate::records::keys::{
 };
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, Head, LeaderName, Manifest, Parked, ParkedGroup,
-    ParkedRecord, PieceStamp, Revoking, SessionRecord, SessionStatus,
+    ParkedRecord, PieceStamp, Readiness, Revoking, SessionRecord, SessionStatus,
 };
 use crate::records::wire;
 
@@ -139,8 +139,7 @@ fn session() -> SessionRecord {
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     }
 }
 

@@ -187,10 +187,8 @@ pub struct SessionRecord {
     pub honours: Mode,
     /// Partitions that its process cannot begin to process, or could not of late.
     pub rejections: Vec<Rejection>,
-    /// Whether its handler prepares for partitions before it is given them.
-    pub prepares: bool,
-    /// Preparations of its record that have ended.
-    pub prepared: Vec<Prepared>,
+    /// What it says of getting ready.
+    pub readiness: Readiness,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
@@ -241,6 +239,15 @@ pub struct Rejection {
     pub partition: PartitionKey,
     /// Why, in words.
     pub reason: String,
+}
+
+/// What a worker says of getting ready for partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether its handler prepares for partitions before it is given them.
+    pub prepares: bool,
+    /// Preparations of its record that have ended.
+    pub prepared: Vec<Prepared>,
 }
 
 /// A preparation that has ended, by the word of the worker that was told to prepare. It counts for

@@ -486,15 +486,6 @@ impl<G: Clone> Scheduler<G> {
         self.forget_if_empty(key);
     }
 
-    /// Lets the next callback of a partition wait for its turn; [`Scheduler::begin_next`] passes over
-    /// one whose predecessor still runs, which does this again when it ends.
-    fn make_ready(&mut self, key: &PartitionKey) {
-        let next = self.slots.get(key).and_then(|slot| slot.queue.front());
-        if let Some(callback) = next.map(Job::callback) {
-            self.lane(callback).ready.push_back(key.clone());
-        }
-    }
-
     fn forget_if_empty(&mut self, key: &PartitionKey) {
         let empty =
             |slot: &Slot<G>| slot.held.is_none() && slot.preparation.is_none() && slot.is_idle();

@@ -130,8 +130,8 @@ impl Holdings {
     }
 
     /// Preparations that have ended.
-    pub(crate) fn told_prepared(&self) -> Vec<Prepared> {
-        self.preparations.told()
+    pub(crate) fn told_prepared(&self, max_value: usize) -> Vec<Prepared> {
+        self.preparations.told(max_value)
     }
 
     /// What could not be begun.

@@ -107,16 +107,19 @@ impl Preparations {
     }
 
     /// What the session tells of those that have ended: what can go on first.
-    pub(crate) fn told(&self) -> Vec<Prepared> {
+    pub(crate) fn told(&self, max_value: usize) -> Vec<Prepared> {
+        let most = MAX_BYTES.min(max_value / 8);
         let with = |failed: bool| {
             let ended = self.0.iter();
             ended.filter(move |(_, underway)| underway.failed == Some(failed))
         };
         let mut bytes = 0;
         let told = with(false).chain(with(true)).take(MAX_TOLD);
+        // One at least, so that it goes on.
         let told = told.take_while(|(key, _)| {
+            let first = bytes == 0;
             bytes += key.encoded().len();
-            bytes <= MAX_BYTES
+            first || bytes <= most
         });
         let told = told.map(|(key, underway)| Prepared {
             preparation: Preparation {

@@ -89,8 +89,8 @@ impl Rejections {
     }
 
     /// What the session tells: what is held first.
-    pub(crate) fn told(&self, now: Instant) -> Vec<Rejection> {
-        let mut bytes = 0;
+    pub(crate) fn told(&self, now: Instant, max_value: usize) -> Vec<Rejection> {
+        let (mut bytes, most) = (0, MAX_BYTES.min(max_value / 8));
         let current = |failure: &&Failure| failure.until.is_none_or(|at| now < at);
         let mut told: Vec<_> = self
             .0
@@ -102,8 +102,9 @@ impl Rejections {
             .into_iter()
             .take(MAX_TOLD)
             .take_while(|(key, failure)| {
+                let first = bytes == 0;
                 bytes += key.encoded().len() + failure.reason.len();
-                bytes <= MAX_BYTES
+                first || bytes <= most
             });
         let told = told.map(|(key, failure)| Rejection {
             partition: key.clone(),
@@ -154,18 +155,22 @@ mod tests {
             rejections.fail(at(now), (&p, Token::new(token)), "x".into(), FIRST);
             rejections.fail(at(now), (&p, Token::new(token)), "y".into(), FIRST);
             assert_eq!(
-                rejections.told(at(now + 9_000)).len(),
+                rejections.told(at(now + 9_000), 1 << 20).len(),
                 1,
                 "as long as it is held"
             );
             rejections.taken_away(at(now), &p);
             assert_eq!(rejections.problem(), None);
             assert_eq!(
-                rejections.told(at(now + length - 1)).len(),
+                rejections.told(at(now + length - 1), 1 << 20).len(),
                 1,
                 "token {token}"
             );
-            assert_eq!(rejections.told(at(now + length)).len(), 0, "token {token}");
+            assert_eq!(
+                rejections.told(at(now + length), 1 << 20).len(),
+                0,
+                "token {token}"
+            );
             now += length;
         }
         rejections.fail(
@@ -177,7 +182,7 @@ mod tests {
         rejections.fail(at(now + 5_000), (&p, Token::new(7)), "x".into(), FIRST);
         rejections.taken_away(at(now + 5_000), &p);
         assert_eq!(
-            rejections.told(at(now + 5_300)).len(),
+            rejections.told(at(now + 5_300), 1 << 20).len(),
             1,
             "forgiven: the first time again"
         );
@@ -195,13 +200,16 @@ mod tests {
                 rejections.taken_away(at(0), &key);
             }
         }
-        let told = rejections.told(at(1));
+        let told = rejections.told(at(1), 1 << 20);
         assert!(told[0].partition.to_string().ends_with("-400"));
         let bytes = told
             .iter()
             .map(|m| m.partition.encoded().len() + m.reason.len());
         assert!(bytes.sum::<usize>() <= MAX_BYTES && told.len() > 20);
         rejections.begun(&told[0].partition);
-        assert_ne!(rejections.told(at(1))[0].partition, told[0].partition);
+        assert_ne!(
+            rejections.told(at(1), 1 << 20)[0].partition,
+            told[0].partition
+        );
     }
 }

@@ -23,7 +23,9 @@ use crate::ports::store::{Expect, StoreError, StoreInfo, StoreReply, Write};
 use crate::records::agreement::GroupSettings;
 use crate::records::keys::session_key;
 use crate::records::problem::Bulletin;
-use crate::records::record::{Predecessor, Record, Remains, SessionRecord, SessionStatus};
+use crate::records::record::{
+    Predecessor, Readiness, Record, Remains, SessionRecord, SessionStatus,
+};
 use crate::records::seen::Seen;
 use crate::worker::claim::Claimed;
 use crate::worker::claim::choice::Pending;
@@ -350,11 +352,13 @@ impl Session {
                 ..GroupSettings::new(cx.config(), &cx.boot().strategy)
             },
             honours: self.promise,
-            rejections: holdings.rejections().told(cx.now),
+            rejections: holdings.rejections().told(cx.now, self.max_value),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
-            prepares: cx.boot().prepares,
-            prepared: holdings.told_prepared(),
+            readiness: Readiness {
+                prepares: cx.boot().prepares,
+                prepared: holdings.told_prepared(self.max_value),
+            },
         }
     }
 
@@ -455,7 +459,7 @@ fn without_rejections(record: &mut SessionRecord) {
 
 /// A move that waits for it goes on waiting.
 fn without_prepared(record: &mut SessionRecord) {
-    record.prepared.clear();
+    record.readiness.prepared.clear();
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Planned moves: when the owner of a partition is told to end although it could go on.
 //!
-//! It is separate from the ledger because it concerns no safety: whoever holds a partition here is
-//! alive and works on it. A worker that prepares for partitions is told first and may take its time;
+//! It is separate from the ledger because it concerns no safety: the worker that holds a partition here
+//! is alive and works on it. A worker that prepares for partitions is told first and may take its time;
 //! only so many partitions are on their way at once. What always holds: an owner is told to end only
 //! when the worker that is to have the partition has ended the very preparation that its record names,
 //! without a failure, or does not prepare; a preparation is no hold.

@@ -151,7 +151,7 @@ fn warmth(config: &Config, view: &View, worker: &WorkerId, ranks: &mut Ranks<'_>
     let named: Vec<(u32, Version)> = named
         .map(|told| (ranks.rank(&told.partition), told.version))
         .collect();
-    let ended = said.prepared.iter().map(|ended| {
+    let ended = said.readiness.prepared.iter().map(|ended| {
         let rank = ranks.rank(&ended.preparation.partition);
         let mut version = ended.preparation.version;
         if config.planted(Planted::LateReady) {
@@ -164,7 +164,7 @@ fn warmth(config: &Config, view: &View, worker: &WorkerId, ranks: &mut Ranks<'_>
     let failing = said.rejections.iter();
     let failing = failing.map(|failing| ranks.rank(&failing.partition));
     Warmth {
-        prepares: said.prepares,
+        prepares: said.readiness.prepares,
         ended,
         failing: failing.collect(),
     }

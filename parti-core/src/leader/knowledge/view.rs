@@ -219,7 +219,7 @@ impl View {
                 self.settings_news |= !alike;
                 self.note_return(cx, worker);
                 let same = alike && a.applied == b.applied && a.draining == b.draining;
-                let same = same && a.prepares == b.prepares && a.prepared == b.prepared;
+                let same = same && a.readiness == b.readiness;
                 if same && a.predecessors == b.predecessors && a.rejections == b.rejections {
                     News::Renewal
                 } else {

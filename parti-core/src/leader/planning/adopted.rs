@@ -36,7 +36,10 @@ impl<'a> Preparing<'a> {
             let Some(session) = session.filter(|session| session.epoch() == record.epoch) else {
                 continue;
             };
-            let said = session.record.iter().flat_map(|said| &said.prepared);
+            let said = session
+                .record
+                .iter()
+                .flat_map(|said| &said.readiness.prepared);
             let failed: BTreeSet<_> = said
                 .filter(|ended| ended.failed)
                 .map(|ended| &ended.preparation)

@@ -81,7 +81,7 @@ impl Barred {
                     failed.why = alloc::format!("{worker} says: {}", rejection.reason);
                 }
                 failed.by.insert(worker.clone());
-                if is_concerned(record, &session.prepared, key) {
+                if is_concerned(record, &session.readiness.prepared, key) {
                     failing.insert(worker);
                     let why = (worker.clone(), rejection.reason.clone());
                     barred.stuck.insert(key.clone(), why);

@@ -6,7 +6,7 @@ use alloc::vec;
 
 use super::*;
 use crate::model::id::{Epoch, Nonce, Token, Version, WriteId};
-use crate::records::record::{RecordGrant, Revoking, SessionStatus};
+use crate::records::record::{Readiness, RecordGrant, Revoking, SessionStatus};
 
 /// A session of a worker configured like this.
 fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
@@ -34,8 +34,7 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         predecessors: Vec::new(),
         rejections: Vec::new(),
         age: Duration::ZERO,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     };
     change(&mut session);
     session

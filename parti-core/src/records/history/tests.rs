@@ -10,7 +10,9 @@ use crate::model::id::{Epoch, Nonce, Revision, Term, Token, Version, WriteId};
 use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::records::keys::{assignment_key, audit_key, session_key};
-use crate::records::record::{Parked, RecordGrant, Revoking, SessionStatus, WorkerChange};
+use crate::records::record::{
+    Parked, Readiness, RecordGrant, Revoking, SessionStatus, WorkerChange,
+};
 
 fn worker(number: u32) -> WorkerId {
     WorkerId::numbered("worker", number).expect("valid")
@@ -117,8 +119,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     }
 }
 

@@ -23,8 +23,8 @@ use crate::model::state::Cause;
 use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
-    AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Record, Rejection,
-    Remains, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Readiness, Record,
+    Rejection, Remains, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 
 mod settings;
@@ -163,8 +163,8 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .iter()
             .map(|rejection| (rejection.partition.encoded(), rejection.reason.as_str()))
             .collect(),
-        prepares: session.prepares,
-        prepared: assignment::prepared_to_wire(&session.prepared),
+        prepares: session.readiness.prepares,
+        prepared: assignment::prepared_to_wire(&session.readiness.prepared),
         predecessors: session
             .predecessors
             .iter()
@@ -282,8 +282,10 @@ fn session_from_wire(
         settings: settings::from_wire(&wire.settings),
         honours: settings::mode_from_wire(&wire.honours),
         rejections: rejections_from_wire(&wire.rejections)?,
-        prepares: wire.prepares,
-        prepared: assignment::prepared_from_wire(&wire.prepared)?,
+        readiness: Readiness {
+            prepares: wire.prepares,
+            prepared: assignment::prepared_from_wire(&wire.prepared)?,
+        },
         predecessors: wire
             .predecessors
             .0

@@ -5,7 +5,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 
-use super::{Callback, Scheduler};
+use super::{Callback, Job, Scheduler};
 use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 
@@ -17,6 +17,15 @@ pub(super) struct Lane {
 }
 
 impl<G> Scheduler<G> {
+    /// Lets the next callback of a partition wait for its turn; [`Scheduler::begin_next`] passes over
+    /// one whose predecessor still runs, which does this again when it ends.
+    pub(super) fn make_ready(&mut self, key: &PartitionKey) {
+        let next = self.slots.get(key).and_then(|slot| slot.queue.front());
+        if let Some(callback) = next.map(Job::callback) {
+            self.lane(callback).ready.push_back(key.clone());
+        }
+    }
+
     pub(super) const fn lane(&mut self, callback: Callback) -> &mut Lane {
         match callback {
             Callback::Assigned => &mut self.assigning,

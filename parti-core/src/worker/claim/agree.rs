@@ -11,7 +11,7 @@ use crate::link::cx::Cx;
 use crate::model::id::{Epoch, Nonce, Version, WorkerId, WriteId};
 use crate::model::time::Instant;
 use crate::records::agreement::{Disagreement, GroupSettings, compare};
-use crate::records::record::{SessionRecord, SessionStatus};
+use crate::records::record::{Readiness, SessionRecord, SessionStatus};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -145,7 +145,9 @@ pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         predecessors: Vec::new(),
         rejections: Vec::new(),
         bulletin: None,
-        prepares: cx.boot().prepares,
-        prepared: Vec::new(),
+        readiness: Readiness {
+            prepares: cx.boot().prepares,
+            prepared: Vec::new(),
+        },
     }
 }

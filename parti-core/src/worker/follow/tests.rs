@@ -11,7 +11,7 @@ use crate::model::id::{Nonce, Term, WriteId};
 use crate::model::state::Cause;
 use crate::ports::store::Entry;
 use crate::ports::strategy::StrategyId;
-use crate::records::record::{LeaderName, Parked, SessionStatus};
+use crate::records::record::{LeaderName, Parked, Readiness, SessionStatus};
 use crate::records::wire;
 
 /// When `worker-0` of epoch 5 may stand, in ms: `worker-1` of epoch 20 leads, or nobody; `head`
@@ -145,8 +145,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::records::wire::FORMATS,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     })
 }
 

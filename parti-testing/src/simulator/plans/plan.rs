@@ -112,7 +112,6 @@ pub struct Settings {
     /// Overrides the bound of a callback, in milliseconds.
     pub drain_timeout_ms: Option<u64>,
     /// Overrides how long a slot is held at most, in milliseconds.
-    #[serde(default)]
     pub max_hold_ms: Option<u64>,
     /// Lists the source periodically, in milliseconds.
     pub refresh_interval_ms: Option<u64>,
@@ -143,7 +142,6 @@ pub struct Settings {
     #[serde(default)]
     pub old_clocks: bool,
     /// Handlers prepare for partitions, and how that goes.
-    #[serde(default)]
     pub warmup: Option<Warmup>,
 }
 
@@ -203,10 +201,7 @@ impl Settings {
             builder = builder.refresh_interval(Duration::from_millis(millis));
         }
         if let Some(warmup) = &self.warmup {
-            builder = builder.prepare_timeout(Duration::from_millis(warmup.timeout_ms));
-            if let Some(most) = warmup.max_moves {
-                builder = builder.max_moves_in_flight(most);
-            }
+            builder = warmup.configure(builder);
         }
         if let Some(expected) = self.expected_workers {
             builder = builder.expected_workers(expected);

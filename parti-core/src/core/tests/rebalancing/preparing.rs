@@ -1,5 +1,6 @@
 //! Moves to workers that prepare: prepare, revoke, acknowledge, grant; and what withdraws a preparation.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::io::notice::Notice;
 use crate::model::id::Version;
 use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
+use crate::model::time::Instant;
 
 /// `n` workers that prepare share everything: what has no owner waits for nobody.
 fn group(partitions: u32, n: u32, mode: Mode) -> World {
@@ -328,4 +330,56 @@ fn a_warm_up_is_one_plan() {
     assert_eq!(causes, [Cause::PlannedScale], "not planned again and again");
     assert!(world.evictions.is_empty());
     assert!(world.nodes[joiner].core.status().version > Version::ZERO);
+}
+
+/// The whole point: everybody is replaced, each warms up for 30 s, and nobody waits for that.
+#[test]
+fn a_rolling_restart_with_a_warm_up_leaves_no_partition_unowned_for_longer_than_a_handoff() {
+    let warm_up = secs(30);
+    let mut world = group(12, 3, Mode::Exclusive);
+    // Since when each preparation runs, and since when each partition has no owner.
+    let mut began: Vec<(usize, PartitionKey, Instant)> = Vec::new();
+    let (mut vacant, mut longest) = (BTreeMap::new(), Duration::ZERO);
+    for leaving in 0..3 {
+        world.start(expecting(3));
+        let mut leaves = Some(leaving);
+        let end = world.now + secs(100);
+        while world.now < end {
+            if world.now + secs(50) >= end
+                && let Some(leaving) = leaves.take()
+            {
+                let mode = StopMode::Handoff;
+                world.tell(leaving, Event::Stop { mode });
+            }
+            world.run(Duration::from_millis(2));
+            let now = world.now;
+            for (node, at) in world.nodes.iter().enumerate() {
+                for key in at.preparing.keys() {
+                    if !began.iter().any(|(n, k, _)| (*n, k) == (node, key)) {
+                        began.push((node, key.clone(), now));
+                    }
+                }
+            }
+            began.retain(|(node, key, _)| world.nodes[*node].preparing.contains_key(key));
+            let due = began.iter().find(|(_, _, at)| now.since(*at) >= warm_up);
+            if let Some((node, _, _)) = due.cloned() {
+                world.warm(node, None);
+                began.retain(|(other, _, _)| *other != node);
+            }
+            let held = |key| world.nodes.iter().any(|node| node.held.contains_key(key));
+            for partition in &world.partitions {
+                if held(&partition.key) {
+                    vacant.remove(&partition.key);
+                } else {
+                    let since = *vacant.entry(partition.key.clone()).or_insert(now);
+                    longest = longest.max(now.since(since));
+                }
+            }
+        }
+    }
+    let counts = counts(&world);
+    assert_eq!(counts.iter().sum::<usize>(), 12, "{counts:?}");
+    assert_eq!(counts[..3], [0, 0, 0], "everybody was replaced");
+    // Two collections of acknowledgements of 4 ms, and what is looked at every 2 ms.
+    assert!(longest <= Duration::from_millis(14), "{longest:?}");
 }

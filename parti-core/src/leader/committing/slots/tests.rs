@@ -12,7 +12,7 @@ use crate::model::id::{Epoch, Nonce, Revision, Token, Version, WriteId};
 use crate::model::partition::Partition;
 use crate::ports::store::Expect;
 use crate::ports::strategy::{Report, StrategyId, WorkerInfo, WorkerTable};
-use crate::records::record::SessionRecord;
+use crate::records::record::{Readiness, SessionRecord};
 
 const WRITE: WriteId = WriteId {
     nonce: Nonce::new(1),
@@ -56,8 +56,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::records::wire::FORMATS,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     };
     SessionView {
         revision: Revision::new(epoch + 1),

@@ -10,7 +10,7 @@ use crate::model::partition::Partition;
 use crate::model::state::Cause;
 use crate::ports::store::Expect;
 use crate::ports::strategy::StrategyId;
-use crate::records::record::{Parked, RecordGrant, SessionRecord, SessionStatus};
+use crate::records::record::{Parked, Readiness, RecordGrant, SessionRecord, SessionStatus};
 
 const WRITE: WriteId = WriteId {
     nonce: Nonce::new(1),
@@ -51,8 +51,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::ports::store::Expect;
-use crate::records::record::{AssignmentRecord, Revoking, SessionRecord, SessionStatus};
+use crate::records::record::{AssignmentRecord, Readiness, Revoking, SessionRecord, SessionStatus};
 
 fn worker() -> WorkerId {
     WorkerId::new("w").expect("valid")
@@ -64,8 +64,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         rejections: alloc::vec::Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     };
     let session = SessionView {
         revision: Revision::new(11),

@@ -9,7 +9,7 @@ use crate::io::effect::Effect;
 use crate::link::cx::Env;
 use crate::model::id::WriteId;
 use crate::ports::store::Entry;
-use crate::records::record::{Control, Record};
+use crate::records::record::{Control, Readiness, Record};
 use crate::records::wire;
 
 fn id(name: &str) -> WorkerId {
@@ -45,8 +45,7 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         age: Duration::ZERO,
         predecessors: Vec::new(),
         reads: crate::records::wire::FORMATS,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     })
 }
 

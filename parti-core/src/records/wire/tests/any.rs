@@ -20,8 +20,8 @@ use crate::records::carried::{Carried, Quarantined};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
-    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Remains, Revoking,
-    SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Readiness, Record, RecordGrant, Remains,
+    Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
 };
 
 fn worker() -> impl Strategy<Value = WorkerId> {
@@ -231,8 +231,7 @@ fn session() -> impl Strategy<Value = Record> {
                             detail: alloc::format!("p/{beat}"),
                         }],
                     }),
-                    prepares: false,
-                    prepared: Vec::new(),
+                    readiness: Readiness::default(),
                 })
             },
         )

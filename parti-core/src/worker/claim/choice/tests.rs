@@ -37,8 +37,7 @@ fn slot(revision: u64, status: SessionStatus, since: u64) -> Slot {
         predecessors: Vec::new(),
         rejections: Vec::new(),
         bulletin: None,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: crate::records::record::Readiness::default(),
     };
     Slot {
         revision: Revision::new(revision),

@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::checks::{Assigned, Check, Findings, Process, Written};
 use parti_core::{
-    AssignmentRecord, Key, PartitionKey, Preparation, Prepared, Record, SessionRecord, Version,
-    WorkerId,
+    AssignmentRecord, Key, PartitionKey, Preparation, Record, SessionRecord, Version, WorkerId,
 };
 
 /// S36.
@@ -18,6 +17,9 @@ use parti_core::{
 pub(in crate::simulator) struct ReadyFirst {
     records: BTreeMap<WorkerId, AssignmentRecord>,
     sessions: BTreeMap<WorkerId, SessionRecord>,
+    /// What a worker said to have ended without failing. It remains true, also when there is no room to
+    /// say it again.
+    ended: BTreeSet<(WorkerId, Preparation)>,
 }
 
 impl ReadyFirst {
@@ -55,18 +57,19 @@ impl ReadyFirst {
             let mut named = said.rejections.iter();
             named.any(|rejection| rejection.partition == *partition)
         });
-        let Some(said) = self.sessions.get(gainer).filter(|said| said.prepares) else {
+        let Some(said) = self
+            .sessions
+            .get(gainer)
+            .filter(|said| said.readiness.prepares)
+        else {
             return;
         };
-        let ended = Prepared {
-            preparation: told.clone(),
-            failed: false,
-        };
+        let ended = (gainer.clone(), told.clone());
         findings.met("moved_after_preparation");
-        if !failing && !said.prepared.contains(&ended) {
+        if !failing && !self.ended.contains(&ended) {
             findings.report(format!(
                 "{partition} is taken from {worker} although {gainer} has not ended {told:?}: {:?}",
-                said.prepared
+                said.readiness.prepared
             ));
         }
     }
@@ -78,6 +81,13 @@ impl Check for ReadyFirst {
         for write in writes {
             match (&write.key, write.record()) {
                 (Key::Session(worker), Some(Record::Session(record))) => {
+                    let ended = record
+                        .readiness
+                        .prepared
+                        .iter()
+                        .filter(|ended| !ended.failed);
+                    let ended = ended.map(|ended| (worker.clone(), ended.preparation.clone()));
+                    self.ended.extend(ended);
                     self.sessions.insert(worker.clone(), record.clone());
                 }
                 (Key::Session(worker), _) => drop(self.sessions.remove(worker)),
@@ -161,7 +171,7 @@ impl Check for Withdrawn {
                     self.records.insert(worker.clone(), record.clone());
                 }
                 (Key::Assignment(worker), _) => drop(self.records.remove(worker)),
-                (Key::Session(worker), Some(Record::Session(said))) => {
+                (Key::Session(worker), Some(Record::Session(said))) if said.status.is_living() => {
                     let record = self.records.get(worker);
                     let record =
                         record.filter(|r| r.version == said.applied && r.epoch == said.epoch);
@@ -181,7 +191,7 @@ impl Check for Withdrawn {
                         let granted = record.granted.iter().any(|g| g.partition == *partition);
                         if !listed && !granted {
                             findings.report(format!(
-                                "{process} still prepares for {partition} since {version}, which                                  its record of {} does not ask for",
+                                "{process} still prepares for {partition} since {version}, unlike its record of {}",
                                 said.applied
                             ));
                         }

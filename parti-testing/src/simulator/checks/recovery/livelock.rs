@@ -36,7 +36,15 @@ impl Check for Livelock {
         let head = writes.iter().find(|write| write.key == Key::Head);
         if let Some(Record::Head(head)) = head.and_then(|write| write.record()) {
             let begins = head.planned == head.version;
-            if begins || head.unfinished >= self.unfinished {
+            // Taking a partition away brings it nearer, too, if its next owner had to get ready first.
+            let audits = writes.iter().filter_map(|write| match write.record() {
+                Some(Record::Audit(entry)) => Some(entry),
+                _ => None,
+            });
+            let moves = audits
+                .flat_map(|entry| &entry.changes)
+                .any(|change| !change.lost.is_empty());
+            if begins || (head.unfinished >= self.unfinished && !moves) {
                 self.causes.push(head.cause);
             }
             self.unfinished = head.unfinished;

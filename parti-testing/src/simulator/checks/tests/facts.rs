@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::*;
 use parti_core::{
     AssignmentRecord, Cause, Epoch, Expect, Grant, Head, Instant, Key, LeaderName, Nonce, Notice,
-    Parked, PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus,
-    State, StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
+    Parked, PartitionKey, Readiness, Record, RecordGrant, Revision, RevokeCause, SessionRecord,
+    SessionStatus, State, StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
 };
 
 pub(super) const A: Process = Process { node: 0, run: 1 };
@@ -137,8 +137,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         rejections: Vec::new(),
         predecessors: Vec::new(),
         bulletin: None,
-        prepares: false,
-        prepared: Vec::new(),
+        readiness: Readiness::default(),
     })
 }
 

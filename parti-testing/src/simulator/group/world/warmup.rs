@@ -19,6 +19,20 @@ impl World<'_> {
         self.plan.settings.warmup.is_some()
     }
 
+    /// How long it may take until everybody has got ready for everything.
+    pub(in crate::simulator) fn warmup_time(&self) -> Duration {
+        let Some(warmup) = &self.plan.settings.warmup else {
+            return Duration::ZERO;
+        };
+        let config = self.nodes.iter().map(|node| &node.config);
+        let handoff =
+            config.map(|config| config.handoff_timeout() + config.heartbeat_interval() * 4);
+        let each = Duration::from_millis(warmup.timeout_ms) + handoff.max().unwrap_or_default();
+        let partitions = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
+        let waves = warmup.max_moves.map_or(1, |most| partitions.div_ceil(most));
+        each * waves.saturating_mul(2)
+    }
+
     /// A core asks to get ready.
     pub(in crate::simulator) fn get_ready(
         &mut self,
