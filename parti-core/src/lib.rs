@@ -33,7 +33,7 @@ pub use config::{
 pub use io::boot::Boot;
 pub use io::effect::{Effect, RevokeCause, Wake, WakeReason};
 pub use io::event::{Event, OpId, OpOwner, RequestId, StopMode, WatchId};
-pub use io::grant::{Grant, Preparation};
+pub use io::grant::Grant;
 pub use io::notice::{
     AlertLevel, DegradedReason, FailedStep, HistoryLoss, Notice, OwnerEnd, StartError,
     StepDownReason, Transfer,
@@ -45,6 +45,7 @@ pub use model::id::{
     WorkerId, WriteId,
 };
 pub use model::partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
+pub use model::preparation::Preparation;
 pub use model::rng::Rng;
 pub use model::state::{Cause, InvalidTransition, State};
 pub use model::table::{NO_RANK, PartitionTable, align, carry_over, hash_key};

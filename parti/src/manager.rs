@@ -276,7 +276,7 @@ impl Manager {
     pub async fn stop(&self, mode: StopMode) -> Result<StopReport, StopError> {
         let config = &self.config;
         let drains = config.drain_timeout().saturating_mul(3);
-        let limit = config.shutdown_bound(mode, self.prepares);
+        let limit = config.shutdown_bound(self.prepares && mode == StopMode::Handoff);
         let limit = limit.saturating_add(drains);
         let limit = limit.saturating_add(config.lease());
         let stopping = async {

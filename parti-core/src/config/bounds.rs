@@ -4,7 +4,6 @@
 use core::time::Duration;
 
 use super::{Config, Mode};
-use crate::io::event::StopMode;
 use crate::planted::Planted;
 
 impl Config {
@@ -109,17 +108,16 @@ impl Config {
         self.decision_bound() + handoff + self.drain_timeout() * 2 + bench
     }
 
-    /// How long a stop may take: `shutdown_timeout`, and for a handoff in a group whose handlers
-    /// prepare `prepare_timeout` more, since the next owners get ready first.
+    /// How long a stop may take: `shutdown_timeout`, and `prepare_timeout` more where the next owners
+    /// `prepare` first, as for a handoff in a group whose handlers do.
     #[must_use]
-    pub fn shutdown_bound(&self, mode: StopMode, prepares: bool) -> Duration {
-        let warmup = prepares && mode == StopMode::Handoff;
-        let warmup = if warmup {
+    pub fn shutdown_bound(&self, prepare: bool) -> Duration {
+        let first = if prepare {
             self.prepare_timeout()
         } else {
             Duration::ZERO
         };
-        self.shutdown_timeout() + warmup
+        self.shutdown_timeout() + first
     }
 
     /// How long it takes a leader that has just regained contact to find a worker lost.

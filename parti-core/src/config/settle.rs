@@ -9,7 +9,7 @@ use super::{Config, ConfigBuilder, DegradedSettings, Settings, degraded, millis,
 use crate::config::error::ConfigError;
 use crate::model::id::WorkerId;
 use crate::resilience::backoff::RetryPolicy;
-use crate::resilience::breaker::BreakerSettings;
+use crate::resilience::breaker::{BreakerError, BreakerSettings};
 
 /// A named set of timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -39,6 +39,23 @@ fn startup_within(request_timeout: Duration) -> Duration {
     few.clamp(secs(30), rules::YEAR)
 }
 
+/// An interval of zero is refused as such, not for the timeout that follows from it.
+fn breaker_for(
+    given: Option<BreakerSettings>,
+    interval: Duration,
+) -> Result<BreakerSettings, BreakerError> {
+    let derived = || BreakerSettings::new(5, 2, (interval / 4).max(millis(1)));
+    given.map_or_else(derived, Ok)
+}
+
+/// The time between two rebalances that can wait.
+fn cooldown_of(preset: Preset, planned_window: Duration) -> Duration {
+    match preset {
+        Preset::Fast => planned_window,
+        Preset::Default | Preset::Patient => secs(10),
+    }
+}
+
 /// As long as it may be at most, where the time to drain is already.
 fn handoff_within(drain_timeout: Duration, lease: Duration) -> Duration {
     let both = drain_timeout.saturating_add(lease);
@@ -66,17 +83,12 @@ impl ConfigBuilder {
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
         let handoff = handoff_within(drain_timeout, lease);
         let jitter = (interval / 40).clamp(millis(5), millis(100));
-        let cooldown = match self.preset {
-            Preset::Fast => planned,
-            Preset::Default | Preset::Patient => secs(10),
-        };
+        let cooldown = cooldown_of(self.preset, planned);
         let request_timeout = self.request_timeout.unwrap_or(lease / 4);
         let startup = startup_within(request_timeout);
         let prefix = self.worker_id_prefix.unwrap_or_else(|| "worker".into());
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
-        // An interval of zero is refused as such, not for the timeout that follows from it.
-        let breaker = || BreakerSettings::new(5, 2, (interval / 4).max(millis(1)));
         Ok(Settings {
             mode: self.mode,
             rolling_from: self.rolling_from,
@@ -122,7 +134,7 @@ impl ConfigBuilder {
             refresh_interval: self.refresh_interval,
             leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
             retry,
-            circuit_breaker: self.circuit_breaker.map_or_else(breaker, Ok)?,
+            circuit_breaker: breaker_for(self.circuit_breaker, interval)?,
             #[cfg(feature = "planted")]
             planted: self.planted,
             #[cfg(any(test, feature = "releases"))]

@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::io::event::{OpId, WatchId};
-use crate::io::grant::{Grant, Preparation};
+use crate::io::grant::Grant;
 use crate::io::notice::Notice;
+use crate::model::preparation::Preparation;
 use crate::model::time::Instant;
 use crate::ports::store::{StoreOp, WatchScope};
 use crate::ports::strategy::PlanInput;

@@ -4,8 +4,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::io::grant::{Grant, Preparation};
+use crate::io::grant::Grant;
 use crate::model::partition::Partition;
+use crate::model::preparation::Preparation;
 use crate::ports::source::SourceError;
 use crate::ports::store::{StoreError, StoreReply, WatchEvent};
 use crate::ports::strategy::{Plan, PlanError};

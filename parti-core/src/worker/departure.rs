@@ -57,7 +57,9 @@ pub(crate) enum Todo {
 
 impl Departure {
     pub(crate) fn begin(cx: &Cx<'_>, mode: StopMode) -> Self {
-        let whole = cx.config().shutdown_bound(mode, cx.boot().prepares);
+        let whole = cx
+            .config()
+            .shutdown_bound(cx.boot().prepares && mode == StopMode::Handoff);
         // The last part is kept for callbacks that have to be ended without the leader's help.
         let reserve = cx.config().drain_timeout().min(whole / 2);
         let (stage, revoke_at) = match mode {

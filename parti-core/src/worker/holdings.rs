@@ -8,11 +8,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::io::effect::{Effect, RevokeCause};
-use crate::io::grant::{Grant, Preparation};
+use crate::io::grant::Grant;
 use crate::io::notice::Notice;
 use crate::link::cx::Cx;
 use crate::model::id::{Token, Version};
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 use crate::planted::Planted;
 use crate::records::record::{AssignmentRecord, Prepared};
 use crate::worker::preparations::Preparations;

@@ -10,10 +10,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::io::effect::Effect;
-use crate::io::grant::Preparation;
 use crate::link::cx::Cx;
 use crate::model::id::{Token, Version};
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 use crate::planted::Planted;
 use crate::records::record::Prepared;
 use crate::worker::rejections::Rejections;
@@ -94,10 +94,9 @@ impl Preparations {
 
     /// A partition is assigned, which ends its preparation.
     pub(crate) fn assigned(&mut self, key: &PartitionKey, rejections: &mut Rejections) {
-        let ended = self.0.remove(key);
-        if ended.is_some_and(|underway| underway.failed == Some(true)) {
+        if let Some(underway) = self.0.remove(key) {
             // Whether it can be processed is found out now.
-            rejections.begun(key);
+            rejections.forget(key, Token::from(underway.version));
         }
     }
 

@@ -79,6 +79,17 @@ impl Rejections {
         self.0.remove(key);
     }
 
+    /// What failed under this token counts no more; what failed under another does.
+    pub(crate) fn forget(&mut self, key: &PartitionKey, token: Token) {
+        if self
+            .0
+            .get(key)
+            .is_some_and(|failure| failure.token == token)
+        {
+            self.0.remove(key);
+        }
+    }
+
     /// A partition is held no more.
     pub(crate) fn taken_away(&mut self, now: Instant, key: &PartitionKey) {
         if let Some(failure) = self.0.get_mut(key)

@@ -4,13 +4,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::config::{Config, Mode};
-use crate::io::grant::Preparation;
 use crate::leader::committing::ledger::{Granted, NOBODY, Page, Slot, Standing};
 use crate::leader::committing::moves::Warmth;
 use crate::leader::knowledge::view::{Fate, SessionView, View};
 use crate::leader::planning::target::Target;
 use crate::model::id::{Epoch, Version, WorkerId};
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
 use crate::planted::Planted;

@@ -40,6 +40,9 @@ pub(crate) struct Barred {
     sound: BTreeSet<WorkerId>,
     /// What its owner cannot process, with the owner and the reason.
     stuck: BTreeMap<PartitionKey, (WorkerId, alloc::string::String)>,
+    /// Partitions that somebody failed with and whose owner processes them: these stay where they are
+    /// rather than be parked.
+    worked_on: BTreeSet<PartitionKey>,
 }
 
 /// Who failed with a partition.
@@ -88,10 +91,29 @@ impl Barred {
                 }
             }
         }
+        barred.worked_on = barred.find_worked_on(view);
         for by in barred.by_key.values_mut() {
             by.extend(failing.iter().map(|&worker| worker.clone()));
         }
         barred
+    }
+
+    fn find_worked_on(&self, view: &View) -> BTreeSet<PartitionKey> {
+        if self.by_key.is_empty() {
+            return BTreeSet::new();
+        }
+        let owned = view.records.iter().filter_map(|(worker, record)| {
+            let said = view.sessions.get(worker)?.record.as_ref()?;
+            said.status.is_living().then_some((worker, record))
+        });
+        let keys = owned.flat_map(|(worker, record)| {
+            let keys = record.granted.iter().map(|grant| &grant.partition);
+            keys.filter(move |key| {
+                let by = self.by_key.get(*key);
+                by.is_some_and(|by| !by.contains(worker))
+            })
+        });
+        keys.cloned().collect()
     }
 
     /// What could be moved or has to be parked: stuck partitions that somebody else may try, and those
@@ -109,7 +131,8 @@ impl Barred {
             let (by, failed) = (self.by_key.get(key)?, self.failed.get(key)?);
             let takes = takers.iter().any(|worker| !by.contains(*worker));
             let all_tried = takers.iter().all(|worker| failed.by.contains(*worker));
-            (takes || (all_tried && self.blames(failed))).then(|| (key.clone(), by.clone()))
+            let parks = all_tried && self.blames(failed) && !self.worked_on.contains(key);
+            (takes || parks).then(|| (key.clone(), by.clone()))
         });
         stuck.collect()
     }
@@ -141,9 +164,10 @@ impl Barred {
                 let takers = input.workers.as_slice().iter().filter(|w| w.capacity > 0);
                 let mut barred = takers.filter(|worker| by.contains(&worker.id));
                 let failed = self.failed.get(key);
-                let all_tried = failed.is_some_and(|failed| {
-                    self.blames(failed) && barred.all(|worker| failed.by.contains(&worker.id))
-                });
+                let all_tried = !self.worked_on.contains(key)
+                    && failed.is_some_and(|failed| {
+                        self.blames(failed) && barred.all(|worker| failed.by.contains(&worker.id))
+                    });
                 groups.entry((by, all_tried)).or_default().push(rank);
             }
         }
@@ -240,7 +264,10 @@ impl Reassignment {
             let given = given.and_then(|worker| input.workers.index_of(&worker.id));
             // What is parked stays so until its time comes, or somebody comes who has not tried it.
             let key = input.partitions.as_slice().get(rank as usize);
-            let waits = key.is_some_and(|partition| self.futile.is_waiting(&partition.key));
+            let waits = key.is_some_and(|partition| {
+                let key = &partition.key;
+                self.futile.is_waiting(key) && !self.barred.worked_on.contains(key)
+            });
             if given.is_none() && (group.all_tried || waits) && self.park(input, rank) {
                 continue;
             }

@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{Assembly, Stored};
-use crate::io::grant::Preparation;
 use crate::model::id::WorkerId;
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 use crate::ports::store::StoreInfo;
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, Record, RecordGrant, Revoking,

@@ -7,8 +7,9 @@ use alloc::string::String;
 use core::time::Duration;
 
 use crate::io::effect::RevokeCause;
-use crate::io::grant::{Grant, Preparation};
+use crate::io::grant::Grant;
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 
 /// Which callback of a partition's handler. Closed: a handler has these four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

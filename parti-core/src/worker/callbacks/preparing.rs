@@ -11,8 +11,8 @@ use alloc::format;
 
 use super::action::{Action, CutReason, End, Job};
 use super::{Scheduler, Slot, cancel};
-use crate::io::grant::Preparation;
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 use crate::model::time::Instant;
 
 /// A preparation that is neither taken up nor withdrawn.

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::io::grant::Preparation;
 use crate::model::id::{Token, Version};
+use crate::model::preparation::Preparation;
 
 mod preparing;
 mod retrying;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::World;
 use crate::io::event::Event;
-use crate::io::grant::Preparation;
+use crate::model::preparation::Preparation;
 
 impl World {
     pub(super) fn prepare(&mut self, index: usize, preparations: Vec<Preparation>) {

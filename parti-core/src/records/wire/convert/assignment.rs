@@ -13,8 +13,8 @@ use super::super::WireError;
 use super::super::body::{AssignmentWire, List, ManifestWire};
 use super::super::envelope::{Envelope, Summary};
 use super::{key, other_kind, reason_from_wire, reason_to_wire, worker};
-use crate::io::grant::Preparation;
 use crate::model::id::{Token, Version, WorkerId};
+use crate::model::preparation::Preparation;
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, Prepared, RecordGrant, Revoking,
 };

@@ -9,10 +9,10 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::config::{Mode, OnBucketLost};
-use crate::io::grant::Preparation;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::model::partition::{Partition, PartitionKey};
+use crate::model::preparation::Preparation;
 use crate::model::state::Cause;
 use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::agreement::{Agreed, GroupSettings};

@@ -191,7 +191,7 @@ impl Check for Withdrawn {
                         let granted = record.granted.iter().any(|g| g.partition == *partition);
                         if !listed && !granted {
                             findings.report(format!(
-                                "{process} still prepares for {partition} since {version}, unlike its record of {}",
+                                "{process} prepares for {partition} since {version}, its record of {} not",
                                 said.applied
                             ));
                         }
