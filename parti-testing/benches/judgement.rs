@@ -185,6 +185,8 @@ impl Group {
                 | Effect::Assign { .. }
                 | Effect::Prepare { .. }
                 | Effect::Withdraw { .. }
+                | Effect::Answer { .. }
+                | Effect::Probe { .. }
                 | Effect::Notify(_) => {}
                 Effect::ListPartitions { op } => {
                     let result = Ok(self.partitions.clone());

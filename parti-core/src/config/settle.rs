@@ -33,6 +33,16 @@ struct Pace {
     planned: Duration,
 }
 
+fn jitter(interval: Duration) -> Duration {
+    (interval / 40).clamp(millis(5), millis(100))
+}
+
+/// For how long no answer comes before it counts: eight questions, and long enough for a busy machine.
+fn suspect_after(probe_interval: Option<Duration>) -> Duration {
+    let questions = probe_interval.unwrap_or_default().saturating_mul(8);
+    questions.clamp(millis(200), rules::YEAR)
+}
+
 /// A start takes a few requests, also where a long lease makes each of them long.
 fn startup_within(request_timeout: Duration) -> Duration {
     let few = request_timeout.saturating_mul(4);
@@ -46,14 +56,6 @@ fn breaker_for(
 ) -> Result<BreakerSettings, BreakerError> {
     let derived = || BreakerSettings::new(5, 2, (interval / 4).max(millis(1)));
     given.map_or_else(derived, Ok)
-}
-
-/// The time between two rebalances that can wait.
-fn cooldown_of(preset: Preset, planned_window: Duration) -> Duration {
-    match preset {
-        Preset::Fast => planned_window,
-        Preset::Default | Preset::Patient => secs(10),
-    }
 }
 
 /// As long as it may be at most, where the time to drain is already.
@@ -82,11 +84,8 @@ impl ConfigBuilder {
         let degraded = self.thresholds(lease);
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
         let handoff = handoff_within(drain_timeout, lease);
-        let jitter = (interval / 40).clamp(millis(5), millis(100));
-        let cooldown = cooldown_of(self.preset, planned);
+        let cooldown = self.cooldown(planned);
         let request_timeout = self.request_timeout.unwrap_or(lease / 4);
-        let startup = startup_within(request_timeout);
-        let prefix = self.worker_id_prefix.unwrap_or_else(|| "worker".into());
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
         Ok(Settings {
@@ -94,7 +93,7 @@ impl ConfigBuilder {
             rolling_from: self.rolling_from,
             application: self.application,
             on_bucket_lost: self.on_bucket_lost,
-            worker_id_prefix: prefix,
+            worker_id_prefix: self.worker_id_prefix.unwrap_or_else(|| "worker".into()),
             worker_id_range: self.worker_id_range.unwrap_or((0, 99)),
             worker_id_hint: hint.transpose()?,
             predecessor_is_dead: self.predecessor_is_dead,
@@ -108,7 +107,7 @@ impl ConfigBuilder {
             clock_drift_ppm: self.clock_drift_ppm.unwrap_or(1000),
             request_timeout,
             election_timeout: self.election_timeout.unwrap_or(interval.saturating_mul(2)),
-            election_jitter: self.election_jitter.unwrap_or(jitter),
+            election_jitter: self.election_jitter.unwrap_or(jitter(interval)),
             cold_start_window: cold,
             planned_scale_window: planned,
             emergency_grace_period: self
@@ -119,7 +118,9 @@ impl ConfigBuilder {
             min_rebalance_threshold: self.min_rebalance_threshold.unwrap_or(0.15),
             min_rebalance_interval: self.min_rebalance_interval.unwrap_or(cooldown),
             operation_timeout: self.operation_timeout.unwrap_or(secs(10)),
-            startup_timeout: self.startup_timeout.unwrap_or(startup),
+            startup_timeout: self
+                .startup_timeout
+                .unwrap_or(startup_within(request_timeout)),
             shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),
             drain_timeout,
             prepare_timeout: self.prepare_timeout.unwrap_or(secs(30)),
@@ -132,6 +133,10 @@ impl ConfigBuilder {
                 .reconcile_interval
                 .unwrap_or(interval.saturating_mul(30)),
             refresh_interval: self.refresh_interval,
+            probe_interval: self.probe_interval,
+            suspect_after: self
+                .suspect_after
+                .unwrap_or(suspect_after(self.probe_interval)),
             leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
             retry,
             circuit_breaker: breaker_for(self.circuit_breaker, interval)?,
@@ -140,6 +145,13 @@ impl ConfigBuilder {
             #[cfg(any(test, feature = "releases"))]
             formats: self.formats,
         })
+    }
+
+    const fn cooldown(&self, planned: Duration) -> Duration {
+        match self.preset {
+            Preset::Fast => planned,
+            Preset::Default | Preset::Patient => secs(10),
+        }
     }
 
     fn pace(&self) -> Pace {

@@ -5,8 +5,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::io::grant::Grant;
+use crate::model::id::Nonce;
 use crate::model::partition::Partition;
 use crate::model::preparation::Preparation;
+use crate::ports::liveness::{ProbeAnswer, ProbeId};
 use crate::ports::source::SourceError;
 use crate::ports::store::{StoreError, StoreReply, WatchEvent};
 use crate::ports::strategy::{Plan, PlanError};
@@ -154,6 +156,18 @@ pub enum Event {
         preparation: Preparation,
         /// Why the partition cannot be taken, in words; `None`: it is ready, or it took too long.
         failing: Option<String>,
+    },
+    /// Since [`Effect::Answer`](crate::Effect::Answer), questions for this session are answered.
+    Answering {
+        /// The session.
+        session: Nonce,
+    },
+    /// The answer to [`Effect::Probe`](crate::Effect::Probe); exactly one per question.
+    Probed {
+        /// The question's number.
+        probe: ProbeId,
+        /// The answer.
+        answer: ProbeAnswer,
     },
     /// The partition source announces a change.
     SourceChanged,

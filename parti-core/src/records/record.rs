@@ -40,6 +40,18 @@ pub enum Record {
     Source(SourcePart),
     /// Of the key `parked`.
     Parked(ParkedRecord),
+    /// Of the key `suspicion`.
+    Suspicion(Suspicion),
+}
+
+/// That a worker suspects the leader. It decides nothing by itself: another worker that suspects the
+/// same leader need not wait for a renewal to be missed before it stands. Each one replaces the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The write; its nonce names the session that suspects.
+    pub write: WriteId,
+    /// The leadership that is meant.
+    pub term: Term,
 }
 
 /// A piece of the stored partition list: the whole list as a rule, or as much as fits one value.
@@ -187,7 +199,7 @@ pub struct SessionRecord {
     pub honours: Mode,
     /// Partitions that its process cannot begin to process, or could not of late.
     pub rejections: Vec<Rejection>,
-    /// What it says of getting ready.
+    /// What its process does for others.
     pub readiness: Readiness,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
@@ -241,9 +253,11 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// What a worker says of getting ready for partitions.
+/// What a worker's process does for others: it answers probes, and gets ready for partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
+    /// Whether its process answers when it is asked whether it runs.
+    pub answers: bool,
     /// Whether its handler prepares for partitions before it is given them.
     pub prepares: bool,
     /// Preparations of its record that have ended.

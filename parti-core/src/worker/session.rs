@@ -66,6 +66,8 @@ pub(crate) struct Session {
     predecessors: Vec<Pending>,
     /// What the next renewals tell everybody.
     bulletin: Option<Bulletin>,
+    /// Whether its process answers probes.
+    answers: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +123,14 @@ impl Session {
             idle_since: None,
             predecessors: claimed.predecessors.clone(),
             bulletin: None,
+            answers: false,
+        }
+    }
+
+    /// Its process answers from now on when it is asked whether it runs, and says so at once.
+    pub(crate) fn set_answers(&mut self, cx: &Cx<'_>) {
+        if !core::mem::replace(&mut self.answers, true) {
+            self.acknowledge_soon(cx);
         }
     }
 
@@ -356,6 +366,7 @@ impl Session {
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
             readiness: Readiness {
+                answers: self.answers,
                 prepares: cx.boot().prepares,
                 prepared: holdings.told_prepared(self.max_value),
             },

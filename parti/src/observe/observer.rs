@@ -292,6 +292,8 @@ impl Assignment {
             Effect::Store { .. }
             | Effect::Watch { .. }
             | Effect::Unwatch { .. }
+            | Effect::Answer { .. }
+            | Effect::Probe { .. }
             | Effect::ListPartitions { .. }
             | Effect::Plan { .. }
             | Effect::Prepare { .. }

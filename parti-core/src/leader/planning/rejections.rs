@@ -40,8 +40,8 @@ pub(crate) struct Barred {
     sound: BTreeSet<WorkerId>,
     /// What its owner cannot process, with the owner and the reason.
     stuck: BTreeMap<PartitionKey, (WorkerId, alloc::string::String)>,
-    /// Partitions that somebody failed with and whose owner processes them: these stay where they are
-    /// rather than be parked.
+    /// Partitions that somebody failed to prepare for and whose owner processes them: these stay where
+    /// they are rather than be parked.
     worked_on: BTreeSet<PartitionKey>,
 }
 
@@ -62,6 +62,7 @@ impl Barred {
         let said: Vec<(&WorkerId, &SessionRecord)> = said.collect();
         let mut barred = Self::default();
         let mut failing: BTreeSet<&WorkerId> = BTreeSet::new();
+        let mut unprepared = BTreeSet::new();
         for &(worker, session) in &said {
             let rejections = session.rejections.as_slice();
             let record = view.records.get(worker);
@@ -86,20 +87,28 @@ impl Barred {
                 failed.by.insert(worker.clone());
                 if is_concerned(record, &session.readiness.prepared, key) {
                     failing.insert(worker);
+                    let mut granted = granted.into_iter().flatten();
+                    if !granted.any(|grant| grant.partition == *key) {
+                        unprepared.insert(key.clone());
+                    }
                     let why = (worker.clone(), rejection.reason.clone());
                     barred.stuck.insert(key.clone(), why);
                 }
             }
         }
-        barred.worked_on = barred.find_worked_on(view);
+        barred.worked_on = barred.find_worked_on(view, &unprepared);
         for by in barred.by_key.values_mut() {
             by.extend(failing.iter().map(|&worker| worker.clone()));
         }
         barred
     }
 
-    fn find_worked_on(&self, view: &View) -> BTreeSet<PartitionKey> {
-        if self.by_key.is_empty() {
+    fn find_worked_on(
+        &self,
+        view: &View,
+        unprepared: &BTreeSet<PartitionKey>,
+    ) -> BTreeSet<PartitionKey> {
+        if unprepared.is_empty() {
             return BTreeSet::new();
         }
         let owned = view.records.iter().filter_map(|(worker, record)| {
@@ -110,7 +119,7 @@ impl Barred {
             let keys = record.granted.iter().map(|grant| &grant.partition);
             keys.filter(move |key| {
                 let by = self.by_key.get(*key);
-                by.is_some_and(|by| !by.contains(worker))
+                unprepared.contains(*key) && by.is_some_and(|by| !by.contains(worker))
             })
         });
         keys.cloned().collect()

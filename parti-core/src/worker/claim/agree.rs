@@ -146,6 +146,7 @@ pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         rejections: Vec::new(),
         bulletin: None,
         readiness: Readiness {
+            answers: false,
             prepares: cx.boot().prepares,
             prepared: Vec::new(),
         },

@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     External,
     Fail,
     Warmup,
+    Probe,
+    ProbePair,
 }
 
 /// The source of all decisions of a run.

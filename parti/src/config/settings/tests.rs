@@ -14,9 +14,11 @@ const ALL: &str = r#"{
     "request_timeout": "2500ms", "election_timeout": "7s", "election_jitter": "60ms",
     "cold_start_window": "40s", "planned_scale_window": "11s", "emergency_grace_period": "6s",
     "recovery_grace_period": "14s", "min_rebalance_interval": "12s", "operation_timeout": "9s",
-    "startup_timeout": "1m", "shutdown_timeout": "12s", "drain_timeout": "8s", "max_hold": "5m",
+    "startup_timeout": "1m", "shutdown_timeout": "12s", "drain_timeout": "8s",
+    "prepare_timeout": "45s", "max_moves_in_flight": 12, "max_hold": "5m",
     "handoff_timeout": "15s", "apply_timeout": "25s", "acknowledge_delay": "5ms",
     "reconcile_interval": "2m", "refresh_interval": "1h",
+    "probe_interval": "40ms", "suspect_after": "450ms",
     "retry": { "attempts": 4, "initial": "200ms", "maximum": "4s", "factor": 3, "jitter": "half" },
     "circuit_breaker": { "failure_threshold": 4, "success_threshold": 3, "timeout": "600ms" }
 }"#;
@@ -60,12 +62,16 @@ fn all() -> ConfigBuilder {
         .startup_timeout(secs(60))
         .shutdown_timeout(secs(12))
         .drain_timeout(secs(8))
+        .prepare_timeout(secs(45))
+        .max_moves_in_flight(12)
         .max_hold(secs(300))
         .handoff_timeout(secs(15))
         .apply_timeout(secs(25))
         .acknowledge_delay(millis(5))
         .reconcile_interval(secs(120))
         .refresh_interval(secs(3600))
+        .probe_interval(millis(40))
+        .suspect_after(millis(450))
         .retry(retry.build().expect("works"))
         .circuit_breaker(BreakerSettings::new(4, 3, millis(600)).expect("works"))
 }

@@ -21,7 +21,7 @@ use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
     ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Readiness, Record, RecordGrant, Remains,
-    Revoking, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
 };
 
 fn worker() -> impl Strategy<Value = WorkerId> {
@@ -231,7 +231,11 @@ fn session() -> impl Strategy<Value = Record> {
                             detail: alloc::format!("p/{beat}"),
                         }],
                     }),
-                    readiness: Readiness::default(),
+                    readiness: Readiness {
+                        answers: epoch % 2 == 0,
+                        prepares: epoch % 3 == 0,
+                        prepared: alloc::vec::Vec::new(),
+                    },
                 })
             },
         )
@@ -392,6 +396,13 @@ fn parked() -> impl Strategy<Value = Record> {
     })
 }
 
+fn suspicion() -> impl Strategy<Value = Record> {
+    (write(), any::<u64>()).prop_map(|(write, term)| {
+        let term = Term::new(term);
+        Record::Suspicion(Suspicion { write, term })
+    })
+}
+
 fn control() -> impl Strategy<Value = Record> {
     (write(), "\\PC{0,20}", "\\PC{0,20}").prop_map(|(write, author, reason)| {
         Record::Control(Control {
@@ -428,6 +439,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         audit(),
         control(),
         source(),
-        parked()
+        parked(),
+        suspicion()
     ]
 }

@@ -67,6 +67,8 @@ fn brief_event(event: &Event) -> String {
         | Event::Released { .. }
         | Event::Processing { .. }
         | Event::Prepared { .. }
+        | Event::Answering { .. }
+        | Event::Probed { .. }
         | Event::SourceChanged
         | Event::Refresh { .. }
         | Event::Trigger { .. }

@@ -56,6 +56,8 @@ impl World<'_> {
             | Event::Released { .. }
             | Event::Processing { .. }
             | Event::Prepared { .. }
+            | Event::Answering { .. }
+            | Event::Probed { .. }
             | Event::SourceChanged
             | Event::ClockJumped { .. }
             | Event::Stop { .. } => {}
