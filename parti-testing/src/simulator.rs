@@ -54,7 +54,7 @@ pub use plans::generate::FaultClass;
 pub use plans::nemesis::Nemesis;
 pub use plans::plan::{
     Action, Aftermath, Denial, ExternalWrite, Faults, Handoff, KeyKind, Leave, Loss, NodePlan,
-    Plan, Planner, Pools, Releases, Settings, Target, TimedAction, Timings, Weights,
+    OrderVerb, Plan, Planner, Pools, Releases, Settings, Target, TimedAction, Timings, Weights,
 };
 pub use plans::shrink::shrink;
 pub use scenario::{Scenario, ScenarioBuilder, ScenarioReport};

@@ -62,7 +62,15 @@ impl Leader {
         excluded.extend(ended_holds.keys().cloned());
         let evictions = self.evictions(lost, &stuck);
         excluded.extend(evictions.keys().cloned());
-        let usable = candidates(&config, cx.now, &self.knowledge.view, &excluded);
+        let ordered = self.knowledge.ordered(cx.now);
+        let mut out = excluded.clone();
+        out.extend(ordered.cordoned.iter().cloned());
+        let mut usable = candidates(&config, cx.now, &self.knowledge.view, &out);
+        for (worker, (_, info)) in &mut usable {
+            if ordered.drained.contains(worker) {
+                info.capacity = 0;
+            }
+        }
         let epochs = usable
             .iter()
             .map(|(worker, (epoch, _))| (worker.clone(), *epoch))
@@ -79,8 +87,18 @@ impl Leader {
             self.in_force.target(),
         );
         input.waited = self.knowledge.view.parking.waited(cx.now, cx.wall_ms());
-        let kept_out = KeptOut::from_input(&config, &self.knowledge.view, &excluded, &mut input);
+        input.budget = ordered.frozen.then_some(0);
+        let kept_out = KeptOut::from_input(
+            &config,
+            &self.knowledge.view,
+            &excluded,
+            &ordered.cordoned,
+            &mut input,
+        );
         let mut triggers = seen.triggers(lost, &requests);
+        let orders = &self.knowledge.view.orders;
+        triggers.extend(orders.words(cx.now, &ordered));
+        requests.extend(orders.over(cx.now).into_iter().take(most));
         triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
         let waited = self
             .knowledge
@@ -97,6 +115,7 @@ impl Leader {
             epochs,
             evictions,
             postponed,
+            ordered,
             requests,
             triggers,
             ended_holds,

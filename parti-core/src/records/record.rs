@@ -422,11 +422,26 @@ pub enum Verb {
     Refresh,
     /// Rebalance now.
     Trigger,
+    /// A worker is to own nothing, and stays a member: its partitions go by the normal path.
+    Drain,
+    /// A worker gets nothing new, and keeps what it has.
+    Cordon,
+    /// Nothing moves that has an owner that may keep it.
+    Freeze,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 2] = [Self::Refresh, Self::Trigger];
+    pub const ALL: [Self; 5] = [
+        Self::Refresh,
+        Self::Trigger,
+        Self::Drain,
+        Self::Cordon,
+        Self::Freeze,
+    ];
+    /// Those that ask for something once. The leader removes the request in the generation that
+    /// contains it.
+    pub const REQUESTS: [Self; 2] = [Self::Refresh, Self::Trigger];
 
     /// The verb as it stands in a key.
     #[must_use]
@@ -434,8 +449,24 @@ impl Verb {
         match self {
             Self::Refresh => "refresh",
             Self::Trigger => "trigger",
+            Self::Drain => "drain",
+            Self::Cordon => "cordon",
+            Self::Freeze => "freeze",
         }
     }
+
+    /// Whether it holds until it is over or withdrawn, for every leader. Its key then names the worker it
+    /// is about, or [`Verb::GROUP`]; the key of a request names who asks.
+    #[must_use]
+    pub const fn is_order(self) -> bool {
+        match self {
+            Self::Refresh | Self::Trigger => false,
+            Self::Drain | Self::Cordon | Self::Freeze => true,
+        }
+    }
+
+    /// Stands for a worker in the key of an order that is about the whole group.
+    pub const GROUP: &str = "group";
 
     /// Reads a verb.
     #[must_use]
@@ -444,7 +475,8 @@ impl Verb {
     }
 }
 
-/// A request to the leader. The leader removes it in the generation that contains it.
+/// A request to the leader, or an order that every leader obeys while it holds. The leader removes it in
+/// the generation that contains the request, or in the first one after the order is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     /// The write.
@@ -453,4 +485,7 @@ pub struct Control {
     pub author: String,
     /// Why.
     pub reason: String,
+    /// For how long an order holds from when the store took it, by the store's own time; `None`: until
+    /// it is withdrawn. Of no meaning for a request.
+    pub lasts: Option<Duration>,
 }

@@ -119,10 +119,13 @@ impl Leader {
     pub(crate) fn difference(&self, config: &Config, now: Instant) -> Difference {
         let (knowledge, target) = (&self.knowledge, self.in_force.target());
         let basis = basis(&knowledge.view, target);
-        let excluded = knowledge.excluded(now);
+        let cordoned = knowledge.ordered(now).cordoned;
+        let mut excluded = knowledge.excluded(now);
+        excluded.extend(cordoned.iter().cloned());
         let mut difference = Difference::find(config, now, &knowledge.view, &basis, &excluded);
         if let Some(target) = target {
-            let stuck = knowledge.stuck(config, now);
+            let mut stuck = knowledge.stuck(config, now);
+            stuck.extend(cordoned);
             difference.wait(&knowledge.view, &target.kept, &stuck);
         }
         difference
@@ -148,7 +151,8 @@ impl Leader {
             replaced: !difference.replaced.is_empty(),
             unprocessed: !config.planted(Planted::IgnoredRejections)
                 && self.has_movable_rejections(),
-            manual: !self.requests().is_empty(),
+            manual: !self.requests().is_empty() || (!cold && self.has_new_orders(now)),
+            frozen: knowledge.ordered(now).frozen,
             resume: self.in_force.is_unfinished(knowledge, &self.list)
                 || view.is_spoiled()
                 || view.parking.is_spoiled(knowledge.head.parked)
@@ -197,9 +201,18 @@ impl Leader {
                     .list
                     .listed
                     .contains(&(*verb, worker.clone(), **revision)),
+                // They are kept elsewhere.
+                Verb::Drain | Verb::Cordon | Verb::Freeze => false,
             });
         seen.map(|((verb, worker), &revision)| (*verb, worker.clone(), revision))
             .collect()
+    }
+
+    /// Whether orders ask for something else than the plan in force was made for, or are over. A group
+    /// that begins finds them in its first plan.
+    fn has_new_orders(&self, now: Instant) -> bool {
+        let (knowledge, orders) = (&self.knowledge, &self.knowledge.view.orders);
+        !orders.over(now).is_empty() || knowledge.ordered(now) != *self.in_force.ordered()
     }
 
     /// Whether something stuck could be tried by somebody it was not planned around for yet.

@@ -289,6 +289,7 @@ impl PlanDraft {
             | FaultClass::StuckLeader
             | FaultClass::SlowStore
             | FaultClass::ExternalWrite
+            | FaultClass::Orders
             | FaultClass::NoAnswers
             | FaultClass::Throttled => self.add_actions(class),
         }

@@ -12,7 +12,8 @@ mod faults;
 mod releases;
 
 pub use details::{
-    Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Planner, Pools, Target, Weights,
+    Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, OrderVerb, Planner, Pools, Target,
+    Weights,
 };
 pub use faults::Faults;
 pub use releases::Releases;

@@ -32,6 +32,8 @@ impl World<'_> {
             ExternalWrite::Vanish { .. } => "external_vanish",
             ExternalWrite::Junk { .. } => "external_junk",
             ExternalWrite::Alien { .. } => "external_worker",
+            ExternalWrite::Order { .. } => "order",
+            ExternalWrite::Withdraw { .. } => "order_withdrawn",
         });
         match write {
             ExternalWrite::NewerFormat { target } => {
@@ -70,12 +72,40 @@ impl World<'_> {
                     write,
                     author,
                     reason,
+                    lasts: None,
                 });
                 self.overwrite(target, Some(wire::encode(&record)));
             }
             ExternalWrite::Delete { target } => self.overwrite(target, None),
             ExternalWrite::Vanish { target } => self.vanish(&self.key_of(target)),
             ExternalWrite::Junk { count } => self.litter(count),
+            ExternalWrite::Order {
+                verb,
+                worker,
+                for_ms,
+            } => {
+                let write = WriteId {
+                    nonce: Nonce::new(1),
+                    seq: 1,
+                };
+                let record = Record::Control(Control {
+                    write,
+                    author: "operator".to_owned(),
+                    reason: String::new(),
+                    lasts: Some(Duration::from_millis(for_ms)),
+                });
+                let (key, expect) = (verb.key(worker), Expect::Any);
+                let value = Some(wire::encode(&record));
+                let _ = self.write_as_external(Write { key, value, expect });
+            }
+            ExternalWrite::Withdraw { verb, worker } => {
+                let (key, expect) = (verb.key(worker), Expect::Any);
+                let present = self.store.present_entry(&key);
+                if present.is_some_and(|entry| entry.value.is_some()) {
+                    let value = None;
+                    let _ = self.write_as_external(Write { key, value, expect });
+                }
+            }
             ExternalWrite::Alien { worker, for_ms } => {
                 let until = self.now + Duration::from_millis(for_ms);
                 self.alien(worker, Epoch::ZERO, Revision::ZERO, until);

@@ -151,11 +151,13 @@ pub enum FaultClass {
     SourceDown,
     /// Leaders that are replaced faster than the window of a cold start is long.
     Takeovers,
+    /// Orders of operators: workers drained and cordoned, groups frozen, for a while.
+    Orders,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 70] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -225,6 +227,7 @@ impl FaultClass {
         Self::SourceDown,
         Self::Takeovers,
         Self::SmallValue,
+        Self::Orders,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -248,6 +251,7 @@ impl FaultClass {
                 | Self::Releases
                 | Self::Pools
                 | Self::Takeovers
+                | Self::Orders
         )
     }
 }
