@@ -225,7 +225,7 @@ mod tests {
 
     /// A leader that came late would otherwise keep a worker drained for as long again.
     #[test]
-    fn an_order_is_over_by_the_time_of_the_store_whoever_looks_and_whenever() {
+    fn an_order_is_over_by_the_time_of_the_store_at_whatever_time_it_is_seen() {
         let mut orders = drain(1_000_000, 50, Some(10_000));
         // The newest entry is 4 s younger than the order: 6 s are left from when it was seen.
         orders.saw(Instant::from_millis(80), 1_004_000);
@@ -248,7 +248,7 @@ mod tests {
 
     /// A store without a clock must not make orders last for ever, or for no time.
     #[test]
-    fn without_a_time_of_the_store_the_own_sight_counts() {
+    fn without_a_time_of_the_store_its_own_sight_counts() {
         let mut orders = drain(0, 500, Some(1_000));
         orders.saw(Instant::from_millis(900), 0);
         assert_eq!(

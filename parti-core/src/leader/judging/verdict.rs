@@ -45,8 +45,6 @@ pub(crate) struct Facts {
     pub(crate) unprocessed: bool,
     /// An operator or a worker asked for a rebalance.
     pub(crate) manual: bool,
-    /// An operator wants nothing moved that may stay.
-    pub(crate) frozen: bool,
     /// An earlier leader left work unfinished.
     pub(crate) resume: bool,
     /// Workers that are not in the last plan.
@@ -226,10 +224,11 @@ fn cold_start(config: &Config, facts: &Facts) -> Option<Verdict> {
 }
 
 fn planned(config: &Config, facts: &Facts) -> Option<Verdict> {
-    // What is parked may wait for a joiner; it has no owner that could keep it.
-    let joined = facts.joined.filter(|_| !facts.frozen || facts.parked);
-    let weights_changed = facts.weights_changed && !facts.frozen;
-    let cause = match (joined, facts.partitions_changed, weights_changed) {
+    let cause = match (
+        facts.joined,
+        facts.partitions_changed,
+        facts.weights_changed,
+    ) {
         // It may be the one that parked partitions wait for.
         (Some(_), _, _) if facts.parked => Cause::Parked,
         (Some(_), _, _) => Cause::PlannedScale,
@@ -237,7 +236,7 @@ fn planned(config: &Config, facts: &Facts) -> Option<Verdict> {
         (None, false, true) => Cause::WeightsChanged,
         (None, false, false) => return None,
     };
-    let window = match joined {
+    let window = match facts.joined {
         Some(joined) if !facts.complete => window_end(joined, config.planned_scale_window()),
         Some(_) | None => Instant::ORIGIN,
     };

@@ -85,11 +85,12 @@ impl Knowledge {
     }
 
     /// What orders ask of a plan made now.
-    pub(crate) fn ordered(&self, now: Instant) -> Ordered {
+    pub(crate) fn ordered(&self, config: &Config, now: Instant) -> Ordered {
         if self.view.orders.is_empty() {
             return Ordered::default();
         }
-        let excluded = self.excluded(now);
+        let mut excluded = self.excluded(now);
+        excluded.extend(self.stuck(config, now));
         let takers = self.view.sessions.iter().filter(|(worker, session)| {
             let takes = |r: &SessionRecord| r.status == SessionStatus::Active && r.capacity > 0;
             session.record.as_ref().is_some_and(takes) && !excluded.contains(*worker)
