@@ -195,8 +195,7 @@ impl PlanDraft {
             FaultClass::Refuse => self.plan.faults.refuse_ppm = self.chance() / 3,
             FaultClass::AtLimit => self.plan.faults.at_limit_ppm = self.chance() / 3,
             FaultClass::VeryLate => self.very_late(),
-            FaultClass::Drift => self.drift(),
-            FaultClass::Timers => self.timers(),
+            FaultClass::Drift | FaultClass::Timers => self.mistime(class),
             FaultClass::History => self.histories(),
             FaultClass::BrokenHandler => self.break_handlers(),
             FaultClass::SourceDown | FaultClass::Takeovers => self.try_leaders(class),
@@ -278,6 +277,15 @@ impl PlanDraft {
     fn very_late(&mut self) {
         self.plan.faults.very_late_ppm = self.chance() / 3;
         self.plan.faults.very_late_ms = self.roll().within(self.lease, 150_000);
+    }
+
+    /// What clocks and timers do wrong.
+    fn mistime(&mut self, class: FaultClass) {
+        if class == FaultClass::Drift {
+            self.drift();
+        } else {
+            self.timers();
+        }
     }
 
     fn timers(&mut self) {
