@@ -140,6 +140,7 @@ fn session() -> SessionRecord {
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        answers: false,
     }
 }
 

@@ -18,6 +18,10 @@ use crate::records::agreement::{Agreed, GroupSettings};
 use crate::records::carried::Carried;
 use crate::records::problem::Bulletin;
 
+mod verb;
+
+pub use verb::Verb;
+
 /// Any record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -39,6 +43,18 @@ pub enum Record {
     Source(SourcePart),
     /// Of the key `parked`.
     Parked(ParkedRecord),
+    /// Of the key `suspicion`.
+    Suspicion(Suspicion),
+}
+
+/// That a worker suspects the leader. It decides nothing by itself: another worker that suspects the
+/// same leader need not wait for a renewal to be missed before it stands. Each one replaces the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The write; its nonce names the session that suspects.
+    pub write: WriteId,
+    /// The leadership that is meant.
+    pub term: Term,
 }
 
 /// A piece of the stored partition list: the whole list as a rule, or as much as fits one value.
@@ -191,6 +207,8 @@ pub struct SessionRecord {
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
     /// Dropped one by one as they are: by its own process, which counts their leases too.
     pub predecessors: Vec<Predecessor>,
+    /// Whether its process answers when it is asked whether it runs.
+    pub answers: bool,
 }
 
 /// An earlier session of a slot that may still hold partitions although the slot has been taken.
@@ -413,66 +431,6 @@ pub struct AuditEntry {
     pub parked: Vec<ParkedGroup>,
     /// Whether there were more changes than an entry can hold.
     pub truncated: bool,
-}
-
-/// What is asked of the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verb {
-    /// List the partitions again.
-    Refresh,
-    /// Rebalance now.
-    Trigger,
-    /// A worker is to own nothing, and stays a member: its partitions go by the normal path.
-    Drain,
-    /// A worker gets nothing new, and keeps what it has.
-    Cordon,
-    /// Nothing moves that has an owner that may keep it.
-    Freeze,
-}
-
-impl Verb {
-    /// Every verb.
-    pub const ALL: [Self; 5] = [
-        Self::Refresh,
-        Self::Trigger,
-        Self::Drain,
-        Self::Cordon,
-        Self::Freeze,
-    ];
-    /// Those that ask for something once. The leader removes the request in the generation that
-    /// contains it.
-    pub const REQUESTS: [Self; 2] = [Self::Refresh, Self::Trigger];
-
-    /// The verb as it stands in a key.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refresh => "refresh",
-            Self::Trigger => "trigger",
-            Self::Drain => "drain",
-            Self::Cordon => "cordon",
-            Self::Freeze => "freeze",
-        }
-    }
-
-    /// Whether it holds until it is over or withdrawn, for every leader. Its key then names the worker it
-    /// is about, or [`Verb::GROUP`]; the key of a request names who asks.
-    #[must_use]
-    pub const fn is_order(self) -> bool {
-        match self {
-            Self::Refresh | Self::Trigger => false,
-            Self::Drain | Self::Cordon | Self::Freeze => true,
-        }
-    }
-
-    /// Stands for a worker in the key of an order that is about the whole group.
-    pub const GROUP: &str = "group";
-
-    /// Reads a verb.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.as_str() == text)
-    }
 }
 
 /// A request to the leader, or an order that every leader obeys while it holds. The leader removes it in

@@ -374,26 +374,25 @@ async fn the_doctor_finds_nothing_on_a_group_that_is_well_and_names_who_holds_up
     drop((first, second));
 }
 
+/// How many requests and orders there are.
+async fn orders(store: &NatsStore) -> usize {
+    let prefix = "ctl.".to_owned();
+    match store.execute(StoreOp::List { prefix }).await {
+        Ok(StoreReply::Entries { entries, .. }) => entries.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// An order that nobody meant, or that nobody obeys, is worse than none.
 #[tokio::test(flavor = "multi_thread")]
-async fn verbs_are_shown_first_obeyed_while_they_hold_and_taken_back() {
+async fn verbs_are_shown_first_and_what_is_not_meant_is_not_done() {
     let server = server("");
     let url = server.url();
     let workers = group(&url, "orders").await;
     let name = GroupName::new("orders").expect("valid");
     let store = NatsStore::connect(&url, &name, NatsOptions::default()).await;
     let store = store.expect("opens");
-    let orders = async || match store
-        .execute(StoreOp::List {
-            prefix: "ctl.".to_owned(),
-        })
-        .await
-    {
-        Ok(StoreReply::Entries { entries, .. }) => entries.len(),
-        other => panic!("{other:?}"),
-    };
     let first = workers[0].status().worker.expect("claimed").to_string();
-    let second = workers[1].status().worker.expect("claimed").to_string();
     // Nobody agrees, nothing is done.
     let looked = parti(&url, &["drain", &first, "--dry-run"]);
     assert!(looked.status.success(), "{looked:?}");
@@ -421,7 +420,23 @@ async fn verbs_are_shown_first_obeyed_while_they_hold_and_taken_back() {
         2,
         &["drain, cordon, freeze"],
     );
-    assert_eq!(orders().await, 0);
+    assert_eq!(orders(&store).await, 0);
+    for worker in workers {
+        worker.stop(StopMode::Now).await.expect("stops");
+    }
+}
+
+/// An order that is forgotten must end by itself, and one that stops the work must not be obeyed.
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_obeyed_while_they_hold_and_taken_back() {
+    let server = server("");
+    let url = server.url();
+    let workers = group(&url, "orders").await;
+    let name = GroupName::new("orders").expect("valid");
+    let store = NatsStore::connect(&url, &name, NatsOptions::default()).await;
+    let store = store.expect("opens");
+    let first = workers[0].status().worker.expect("claimed").to_string();
+    let second = workers[1].status().worker.expect("claimed").to_string();
     let ordered = [
         "drain", &first, "--yes", "--author", "alice", "--reason", "new disk",
     ];
@@ -464,11 +479,11 @@ async fn verbs_are_shown_first_obeyed_while_they_hold_and_taken_back() {
     );
     until("it is drained", PATIENCE, || owned() == [12, 0]).await;
     until("that is over", PATIENCE, || owned() == [6, 6]).await;
-    assert_eq!(orders().await, 0, "the leader removes what is over");
+    assert_eq!(orders(&store).await, 0, "the leader removes what is over");
     let rebalance = parti(&url, &["rebalance", "--yes", "--author", "alice b."]);
     assert!(rebalance.status.success(), "{rebalance:?}");
     let deadline = std::time::Instant::now() + PATIENCE;
-    while orders().await > 0 {
+    while orders(&store).await > 0 {
         assert!(std::time::Instant::now() < deadline, "the request is done");
     }
     let history = text(&parti(&url, &["history"]).stdout);

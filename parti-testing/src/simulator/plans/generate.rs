@@ -14,6 +14,7 @@ use crate::simulator::plans::plan::{
 
 mod actions;
 mod class;
+mod probes;
 mod workload;
 
 pub use class::FaultClass;
@@ -72,6 +73,7 @@ impl PlanDraft {
                 drain_timeout_ms: None,
                 max_hold_ms: None,
                 refresh_interval_ms: None,
+                probe_interval_ms: None,
                 expected_workers: None,
                 max_batch: None,
                 max_value: None,
@@ -194,11 +196,11 @@ impl PlanDraft {
             FaultClass::Duplicate => self.plan.faults.duplicate_ppm = self.chance(),
             FaultClass::Refuse => self.plan.faults.refuse_ppm = self.chance() / 3,
             FaultClass::AtLimit => self.plan.faults.at_limit_ppm = self.chance() / 3,
-            FaultClass::VeryLate => self.very_late(),
-            FaultClass::Drift | FaultClass::Timers => self.mistime(class),
+            FaultClass::VeryLate | FaultClass::Timers | FaultClass::Drift => self.be_late(class),
             FaultClass::History => self.histories(),
             FaultClass::BrokenHandler => self.break_handlers(),
             FaultClass::SourceDown | FaultClass::Takeovers => self.try_leaders(class),
+            FaultClass::Probing | FaultClass::Probes => self.probe(class),
             FaultClass::StaleRead
             | FaultClass::WatchDelay
             | FaultClass::WatchLost
@@ -259,6 +261,17 @@ impl PlanDraft {
         }
     }
 
+    fn be_late(&mut self, class: FaultClass) {
+        if class == FaultClass::Drift {
+            return self.drift();
+        }
+        if class == FaultClass::Timers {
+            self.timers();
+        } else {
+            self.very_late();
+        }
+    }
+
     fn try_leaders(&mut self, class: FaultClass) {
         if class == FaultClass::SourceDown {
             self.source_down();
@@ -277,15 +290,6 @@ impl PlanDraft {
     fn very_late(&mut self) {
         self.plan.faults.very_late_ppm = self.chance() / 3;
         self.plan.faults.very_late_ms = self.roll().within(self.lease, 150_000);
-    }
-
-    /// What clocks and timers do wrong.
-    fn mistime(&mut self, class: FaultClass) {
-        if class == FaultClass::Drift {
-            self.drift();
-        } else {
-            self.timers();
-        }
     }
 
     fn timers(&mut self) {

@@ -151,13 +151,17 @@ pub enum FaultClass {
     SourceDown,
     /// Leaders that are replaced faster than the window of a cold start is long.
     Takeovers,
+    /// Workers that ask each other whether they run.
+    Probing,
+    /// The same with answers that are lost, late, wrong, or wrong for one of two.
+    Probes,
     /// Orders of operators: workers drained and cordoned, groups frozen, for a while.
     Orders,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 70] = [
+    pub const ALL: [Self; 72] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -227,6 +231,8 @@ impl FaultClass {
         Self::SourceDown,
         Self::Takeovers,
         Self::SmallValue,
+        Self::Probing,
+        Self::Probes,
         Self::Orders,
     ];
 
@@ -251,6 +257,7 @@ impl FaultClass {
                 | Self::Releases
                 | Self::Pools
                 | Self::Takeovers
+                | Self::Probing
                 | Self::Orders
         )
     }
