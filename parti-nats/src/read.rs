@@ -19,6 +19,7 @@ use crate::watch;
 use crate::wire::key::{key_fault, prefix_fault};
 use crate::wire::message::marks_deletion;
 use crate::wire::outcome::{Failure, code, rejected};
+use crate::wire::timestamp::millis;
 
 /// One key.
 pub(crate) async fn get(api: &Api, key: &str) -> Result<Option<Entry>, StoreError> {
@@ -111,6 +112,8 @@ async fn stored(
         hdrs: String,
         #[serde(default)]
         data: String,
+        #[serde(default)]
+        time: String,
     }
     let method = format!("STREAM.MSG.GET.{}", api.names.stream);
     let Stored {
@@ -118,6 +121,7 @@ async fn stored(
         seq,
         hdrs,
         data,
+        time,
     } = match api.call::<Answer>(&method, query, deadline).await {
         Ok(answer) => answer.message,
         Err(failure) if failure.is_code(code::NO_MESSAGE) => return Ok(None),
@@ -137,5 +141,6 @@ async fn stored(
         key,
         revision: Revision::new(seq),
         value: if deleted { None } else { Some(decode(&data)?) },
+        at_ms: millis(&time),
     }))
 }

@@ -82,6 +82,9 @@ pub struct Entry {
     pub revision: Revision,
     /// Its value, or `None` when the last write was a tombstone.
     pub value: Option<Vec<u8>>,
+    /// When that was, by the store's own clock, in milliseconds since 1970; zero if the store does not
+    /// say. Only compared with the same of other entries: no lease and no grant depends on it.
+    pub at_ms: u64,
 }
 
 /// Facts about the store.

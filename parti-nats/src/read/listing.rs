@@ -18,6 +18,7 @@ use crate::requests::api::{Api, denial};
 use crate::requests::page_size::{PAGE_MIN, Short};
 use crate::wire::message::{number, value};
 use crate::wire::outcome::Failure;
+use crate::wire::timestamp::millis;
 
 /// How a list ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -179,6 +180,9 @@ fn entry(api: &Api, message: &Message) -> Result<Entry, Failure> {
         key: api.key_of(subject.as_str())?,
         revision: Revision::new(header(message, "Nats-Sequence")?),
         value: value(Some(headers), &message.payload),
+        at_ms: headers
+            .get("Nats-Time-Stamp")
+            .map_or(0, |at| millis(at.as_str())),
     })
 }
 

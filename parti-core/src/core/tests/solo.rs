@@ -41,6 +41,7 @@ pub(super) struct Solo {
 
 pub(super) fn entry(key: &str, revision: u64, record: &Record) -> Entry {
     Entry {
+        at_ms: 0,
         key: key.to_string(),
         revision: Revision::new(revision),
         value: Some(wire::encode(record)),
@@ -50,6 +51,7 @@ pub(super) fn entry(key: &str, revision: u64, record: &Record) -> Entry {
 /// The record of a write, as the store would show it.
 pub(super) fn written(write: &Write, revision: u64) -> Entry {
     Entry {
+        at_ms: 0,
         key: write.key.clone(),
         revision: Revision::new(revision),
         value: write.value.clone(),

@@ -4,6 +4,7 @@ use super::*;
 
 fn entry(key: &str, revision: u64, value: Option<&[u8]>) -> Entry {
     Entry {
+        at_ms: 0,
         key: key.to_owned(),
         revision: Revision::new(revision),
         value: value.map(<[u8]>::to_vec),

@@ -289,6 +289,7 @@ fn a_request_whose_removal_comes_before_its_own_answer_is_done() {
     solo.tell(Event::Trigger { request });
     let (op, _) = solo.commit("ctl.trigger.worker-0");
     solo.show(Entry {
+        at_ms: 0,
         key: "ctl.trigger.worker-0".into(),
         revision: Revision::new(6),
         value: None,
@@ -327,6 +328,7 @@ fn a_deleted_head_is_written_again_with_what_was_known() {
     solo.show(entry("head", 3, &head("worker-1", 2, far)));
     solo.caught_up(3);
     solo.show(Entry {
+        at_ms: 0,
         key: "head".into(),
         revision: Revision::new(4),
         value: None,
