@@ -3,8 +3,8 @@
 //! It is separate because it is the only part whose errors people read first: each failure names what was
 //! found and what is needed, and none of them repeats a password that stood in the address.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions};
@@ -170,6 +170,7 @@ impl NatsStore {
             api: Arc::new(api),
             twins,
             message_limit: info.config.max_msg_size,
+            found: Arc::new(Mutex::new(Some((info, Instant::now())))),
         })
     }
 }

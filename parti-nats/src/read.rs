@@ -63,7 +63,7 @@ async fn list_filter(
     filter: &str,
     deadline: Instant,
 ) -> Result<(Vec<Entry>, Revision), Failure> {
-    match listing::list(api, filter, deadline).await? {
+    match listing::list(api, &[filter.to_owned()], deadline).await? {
         Listing::All(entries, revision) => Ok((entries, revision)),
         Listing::NotThisWay => watch::snapshot(api, filter, deadline).await,
         Listing::Nothing => {
