@@ -170,7 +170,7 @@ impl NatsStore {
             api: Arc::new(api),
             twins,
             message_limit: info.config.max_msg_size,
-            found: Arc::new(Mutex::new(Some((info, Instant::now())))),
+            opened: Arc::new(Mutex::new(Some((info, Instant::now())))),
         })
     }
 }

@@ -28,13 +28,12 @@ pub struct NatsStore {
     pub(crate) twins: Arc<Twins>,
     /// The most bytes the stream takes in one message, -1 when it has no limit of its own.
     pub(crate) message_limit: i64,
-    /// What was found when it was opened, for the first question: it comes at once as a rule, and a
-    /// thousand stores that open at once would all ask twice.
-    pub(crate) found: Arc<Mutex<Option<(StreamInfo, Instant)>>>,
+    /// What was found when it was opened, and when.
+    pub(crate) opened: Arc<Mutex<Option<(StreamInfo, Instant)>>>,
 }
 
-/// For how long what was found when the store was opened answers a question.
-const FOUND_FOR: Duration = Duration::from_secs(10);
+/// For how long what was found when the store was opened answers the first question of a worker.
+const OPENED_FOR: Duration = Duration::from_secs(10);
 
 impl NatsStore {
     /// The bucket's name, such as `parti_orders`.
@@ -47,13 +46,6 @@ impl NatsStore {
     #[must_use]
     pub fn client(&self) -> &async_nats::Client {
         &self.api.client
-    }
-
-    /// What was found a moment ago when the store was opened; once.
-    fn just_found(&self) -> Option<StreamInfo> {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let (info, at) = found.take()?;
-        (at.elapsed() < FOUND_FOR).then_some(info)
     }
 
     fn describe(&self, info: &StreamInfo) -> Result<StoreInfo, Failure> {
@@ -109,14 +101,9 @@ impl Store for NatsStore {
                     .map_err(|failure| failure.during("bucket information"))
             }
             StoreOp::Info => {
-                let info = match self.just_found() {
-                    Some(found) if api.is_connected() => Ok(found),
-                    Some(_) | None => {
-                        let info = bucket::info(api, api.deadline()).await;
-                        info.inspect(|info| self.twins.look(api, info))
-                    }
-                };
-                info.and_then(|info| self.describe(&info))
+                let info = bucket::info(api, api.deadline()).await;
+                info.inspect(|info| self.twins.look(api, info))
+                    .and_then(|info| self.describe(&info))
                     .map(StoreReply::Info)
                     .map_err(|failure| failure.during("bucket information"))
             }
@@ -125,6 +112,13 @@ impl Store for NatsStore {
 
     async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError> {
         watch::start(Arc::clone(&self.api), scope).await
+    }
+
+    fn take_opened(&self) -> Option<StoreInfo> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let (info, at) = opened.take()?;
+        let is_new = at.elapsed() < OPENED_FOR && self.api.is_connected();
+        self.describe(&info).ok().filter(|_| is_new)
     }
 }
 

@@ -271,6 +271,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the watch could not be set up; nothing is left behind then.
     async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError>;
+
+    /// What was found when the store was opened, once and only if that was a moment ago: it answers the
+    /// first question of a worker, so that a thousand that start at once do not all ask twice.
+    fn take_opened(&self) -> Option<StoreInfo> {
+        None
+    }
 }
 
 /// Written out, so that a call costs no future of its own.
@@ -295,6 +301,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         Self: 'async_trait,
     {
         (**self).watch(scope)
+    }
+
+    fn take_opened(&self) -> Option<StoreInfo> {
+        (**self).take_opened()
     }
 }
 
