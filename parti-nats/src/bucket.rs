@@ -10,7 +10,7 @@ pub(crate) mod twin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use parti_core::{StoreError, StoreErrorKind, StoreFault};
+use parti_core::{GroupName, StoreError, StoreErrorKind, StoreFault};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -19,6 +19,7 @@ pub(crate) use crate::bucket::settings::StreamConfig;
 use crate::requests::api::{Api, connection};
 use crate::requests::leader::History;
 use crate::settings::error::{OpenError, ensure_version};
+use crate::settings::options::Access;
 use crate::wire::key::Names;
 use crate::wire::outcome::{Failure, code};
 use crate::wire::timestamp::parse_nanos;
@@ -87,6 +88,12 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
     };
     let deadline = || Instant::now() + api.options.connect_timeout;
     let found = match look_up(api, deadline()).await {
+        Err(failure)
+            if failure.is_code(code::STREAM_NOT_FOUND) && api.options.access != Access::Member =>
+        {
+            let bucket = names.bucket.clone();
+            return Err(OpenError::NoBucket { bucket });
+        }
         Err(failure) if failure.is_code(code::STREAM_NOT_FOUND) => {
             let method = format!("STREAM.CREATE.{}", names.stream);
             match api.call::<IgnoredAny>(&method, &wanted, deadline()).await {
@@ -103,6 +110,9 @@ pub(crate) async fn open(api: &Api) -> Result<StreamInfo, OpenError> {
         found => found.map_err(failed("look up the bucket"))?,
     };
     let version = found.leader_version().unwrap_or("older than 2.11");
+    if api.options.access == Access::Reader {
+        return Ok(found);
+    }
     ensure_version(version)?;
     if let Some((setting, found, needed)) = found.config.mismatch(names, &api.options.bucket_prefix)
     {
@@ -152,6 +162,13 @@ async fn look_up_taken(api: &Api, deadline: Instant) -> Result<StreamInfo, Failu
 /// Creates the bucket if there is none, as [`open`] would, within one request's time.
 pub(crate) async fn create(api: &Api) -> Result<StreamInfo, StoreError> {
     let names = &api.names;
+    if api.options.access != Access::Member {
+        let message = format!(
+            "bucket {} is not created by who only visits it",
+            names.bucket
+        );
+        return Err(StoreError::new(StoreErrorKind::Rejected, message));
+    }
     let wanted = StreamConfig::wanted(names, &api.options);
     let deadline = api.deadline();
     let method = format!("STREAM.CREATE.{}", names.stream);
@@ -200,6 +217,37 @@ async fn ask(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
     api.leader
         .saw(info.leader_version(), history, connection(api));
     Ok(info)
+}
+
+/// The groups whose buckets are in this JetStream.
+pub(crate) async fn groups(api: &Api, deadline: Instant) -> Result<Vec<GroupName>, Failure> {
+    #[derive(Serialize)]
+    struct Query {
+        offset: usize,
+    }
+    #[derive(Deserialize)]
+    struct Page {
+        total: usize,
+        // Without any stream it is null.
+        streams: Option<Vec<StreamInfo>>,
+    }
+    let (mut groups, mut offset) = (Vec::new(), 0);
+    loop {
+        let page: Page = api.call("STREAM.LIST", &Query { offset }, deadline).await?;
+        let streams = page.streams.unwrap_or_default();
+        offset += streams.len();
+        let last = streams.is_empty() || offset >= page.total;
+        let prefix = &api.options.bucket_prefix;
+        groups.extend(
+            streams
+                .iter()
+                .filter_map(|stream| stream.config.group(prefix)),
+        );
+        if last {
+            groups.sort_unstable();
+            return Ok(groups);
+        }
+    }
 }
 
 /// Refuses a stream leader that is too old; asks for its version unless it has just said it.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions};
 use parti_core::GroupName;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::bucket;
 use crate::bucket::twin::{self, Twins};
@@ -18,7 +18,7 @@ use crate::requests::page_size::PageSize;
 use crate::requests::violation::{ClientEvents, ConnectionEvents, Violations};
 use crate::settings::address::Addresses;
 use crate::settings::error::{OpenError, ensure_version};
-use crate::settings::options::{NatsOptions, tuned};
+use crate::settings::options::{Access, NatsOptions, tuned};
 use crate::store::NatsStore;
 use crate::wire::key::Names;
 
@@ -33,6 +33,108 @@ async fn first_connection(client: Client) -> Client {
         sleep(FIRST_LOOKS).await;
     }
     client
+}
+
+/// A connection to a NATS server, before it is said which group is meant.
+#[derive(Clone, Debug)]
+pub struct NatsConnection {
+    client: Client,
+    violations: Violations,
+    options: NatsOptions,
+}
+
+impl NatsConnection {
+    /// Connects to a server, as [`NatsStore::connect_with`] does; no bucket is opened.
+    ///
+    /// # Errors
+    /// [`OpenError`] names what was found and what is needed.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future closes the connection. Bounded by `connect_timeout`, unless
+    /// `retry_on_initial_connect` is set.
+    pub async fn open(
+        connect: ConnectOptions,
+        url: &str,
+        options: NatsOptions,
+    ) -> Result<Self, OpenError> {
+        options.check()?;
+        let addresses = Addresses::parse(url)?;
+        let violations = Violations::new(ClientEvents::Own);
+        let events = violations.clone();
+        let connect = addresses.authenticate(tuned(connect, &options));
+        let connect = connect.event_callback(move |event| {
+            tracing::debug!(%event, "connection");
+            events.on_event(&event);
+            std::future::ready(())
+        });
+        let connecting = connect.connect(&addresses.servers[..]);
+        let client = match timeout(options.connect_timeout, connecting).await {
+            Ok(Ok(client)) => first_connection(client).await,
+            Ok(Err(error)) => return Err(addresses.refusal(error.kind(), error.to_string())),
+            Err(_) => {
+                let reason = format!("no connection within {:?}", options.connect_timeout);
+                return Err(addresses.unreachable(reason));
+            }
+        };
+        if let Some(server) = client.try_server_info() {
+            ensure_version(&server.version)?;
+        }
+        Ok(Self {
+            client,
+            violations,
+            options,
+        })
+    }
+
+    /// Opens the bucket of a group.
+    ///
+    /// # Errors
+    /// As [`NatsStore::connect`].
+    ///
+    /// # Cancellation safety
+    /// As [`NatsStore::with_client`].
+    pub async fn group(&self, group: &GroupName) -> Result<NatsStore, OpenError> {
+        let (client, options) = (self.client.clone(), self.options.clone());
+        NatsStore::open(client, group, options, self.violations.clone()).await
+    }
+
+    /// The groups whose buckets are in this JetStream, by name. It costs a request for each 256 streams
+    /// of the account.
+    ///
+    /// # Errors
+    /// [`OpenError::Denied`] without permission for `STREAM.LIST`, and what else a request may fail with.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing. Bounded by `connect_timeout`.
+    pub async fn groups(&self) -> Result<Vec<GroupName>, OpenError> {
+        let api = self.api(self.options.bucket_prefix.clone());
+        let deadline = Instant::now() + self.options.connect_timeout;
+        let found = bucket::groups(&api, deadline).await;
+        found.map_err(|failure| OpenError::from_failure(failure, "list groups", &self.options.api))
+    }
+
+    /// The connection itself, for callers that want to use it for more.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn api(&self, bucket: String) -> Api {
+        let (client, options) = (self.client.clone(), self.options.clone());
+        api(client, bucket, options, self.violations.clone())
+    }
+}
+
+fn api(client: Client, bucket: String, options: NatsOptions, violations: Violations) -> Api {
+    Api {
+        client,
+        names: Names::new(bucket),
+        options,
+        violations,
+        page_size: Arc::new(PageSize::new()),
+        leader: Arc::default(),
+        replies: Arc::default(),
+    }
 }
 
 impl NatsStore {
@@ -74,26 +176,8 @@ impl NatsStore {
         group: &GroupName,
         options: NatsOptions,
     ) -> Result<Self, OpenError> {
-        options.check()?;
-        let addresses = Addresses::parse(url)?;
-        let violations = Violations::new(ClientEvents::Own);
-        let events = violations.clone();
-        let connect = addresses.authenticate(tuned(connect, &options));
-        let connect = connect.event_callback(move |event| {
-            tracing::debug!(%event, "connection");
-            events.on_event(&event);
-            std::future::ready(())
-        });
-        let connecting = connect.connect(&addresses.servers[..]);
-        let client = match timeout(options.connect_timeout, connecting).await {
-            Ok(Ok(client)) => first_connection(client).await,
-            Ok(Err(error)) => return Err(addresses.refusal(error.kind(), error.to_string())),
-            Err(_) => {
-                let reason = format!("no connection within {:?}", options.connect_timeout);
-                return Err(addresses.unreachable(reason));
-            }
-        };
-        Self::open(client, group, options, violations).await
+        let connection = NatsConnection::open(connect, url, options).await?;
+        connection.group(group).await
     }
 
     /// Opens the bucket of a group over a client that is connected already.
@@ -152,18 +236,12 @@ impl NatsStore {
         if let Some(server) = client.try_server_info() {
             ensure_version(&server.version)?;
         }
-        let names = Names::new(format!("{}{group}", options.bucket_prefix));
-        let api = Api {
-            client,
-            names,
-            options,
-            violations,
-            page_size: Arc::new(PageSize::new()),
-            leader: Arc::default(),
-            replies: Arc::default(),
-        };
+        let bucket = format!("{}{group}", options.bucket_prefix);
+        let api = api(client, bucket, options, violations);
         let info = bucket::open(&api).await?;
-        twin::ensure_only(&api, &info).await?;
+        if api.options.access != Access::Reader {
+            twin::ensure_only(&api, &info).await?;
+        }
         let twins = Arc::<Twins>::default();
         twins.look(&api, &info);
         Ok(Self {

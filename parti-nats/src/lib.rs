@@ -58,6 +58,7 @@ mod wire;
 
 pub use async_nats;
 
+pub use crate::connect::NatsConnection;
 pub use crate::requests::violation::ConnectionEvents;
 pub use crate::settings::error::OpenError;
 pub use crate::settings::options::{NatsOptions, Storage, tuned};

@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use parti_core::{Revision, Store, StoreError, StoreInfo, StoreOp, StoreReply, Watch, WatchScope};
+use parti_core::{
+    Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch, WatchScope,
+};
 
 use crate::bucket::twin::Twins;
 use crate::bucket::{self, StreamInfo};
 use crate::commit::{self, MAX_BATCH};
 use crate::requests::api::Api;
+use crate::settings::options::Access;
 use crate::wire::outcome::Failure;
 use crate::{read, watch};
 
@@ -88,6 +91,10 @@ impl Store for NatsStore {
                     entries,
                     last_revision,
                 })
+            }
+            StoreOp::Commit { .. } if api.options.access == Access::Reader => {
+                let message = format!("bucket {} was opened to be read", self.bucket());
+                Err(StoreError::new(StoreErrorKind::Rejected, message))
             }
             StoreOp::Commit { writes } => {
                 let max_value = max_value(api, self.message_limit);

@@ -112,7 +112,7 @@ pub mod nats {
     #[doc(no_inline)]
     pub use parti_nats::async_nats;
     #[doc(inline)]
-    pub use parti_nats::{NatsOptions, NatsStore};
+    pub use parti_nats::{NatsConnection, NatsOptions, NatsStore, OpenError};
 }
 
 pub mod strategy {

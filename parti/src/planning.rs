@@ -3,9 +3,13 @@
 //! Separate from the manager because it needs no store, no runtime and no running group. What
 //! always holds: with the default strategy the forecast is the plan that a leader would publish.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use parti_core::{PartitionKey, PartitionTable, PlanError, WorkerId, WorkerTable};
+use parti_core::{
+    AssignmentStrategy, PartitionKey, PartitionTable, PlanError, PlanInput, Report, WorkerId,
+    WorkerTable,
+};
 use parti_strategy::Sticky;
 #[doc(inline)]
 pub use parti_strategy::{Change, Forecast, Move, situation, what_if};
@@ -52,4 +56,67 @@ pub fn plan(
 ) -> Result<Forecast, PlanError> {
     let now = situation(Arc::new(workers), Arc::new(partitions), previous)?;
     what_if(&Sticky::new(), &now, changes)
+}
+
+/// What a group of another size would be like.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Advice {
+    /// How many workers it has.
+    pub workers: u32,
+    /// The certificate of the plan: how many partitions move from where they are now, and the loads.
+    pub report: Report,
+}
+
+impl Advice {
+    /// The load of the worker with the most, in parts of what each would have if all had the same; 1 is
+    /// even. Workers that take no load are counted, too.
+    #[must_use]
+    pub fn imbalance(&self) -> f64 {
+        let even = self.report.total_weight as f64 / f64::from(self.workers.max(1));
+        if even == 0.0 {
+            return 1.0;
+        }
+        self.report.max_load as f64 / even
+    }
+}
+
+/// What each of these sizes would be like, for autoscalers: with 12 partitions, 5 workers are hardly
+/// better than 4, and 6 are.
+///
+/// Workers that come have capacity 1; those that go are the last ones in the order of their IDs.
+///
+/// ```
+/// use parti::planning::{advise, situation};
+/// use parti::strategy::{PartitionTable, Sticky, WorkerInfo, WorkerTable};
+/// use parti::{Partition, WorkerId};
+/// let list = (0..12).map(|i| Partition::new([i.to_string()]));
+/// let partitions = PartitionTable::new(list.collect::<Result<_, _>>()?)?;
+/// let workers = WorkerTable::new(vec![WorkerInfo::new(WorkerId::new("a")?)])?;
+/// let now = situation(workers.into(), partitions.into(), &[])?;
+/// let advice = advise(&Sticky::new(), &now, 4..=6)?;
+/// let most: Vec<u64> = advice.iter().map(|advice| advice.report.max_load).collect();
+/// assert_eq!(most, [3, 3, 2]);
+/// assert_eq!(advice[1].imbalance(), 1.25);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`what_if`].
+pub fn advise(
+    strategy: &dyn AssignmentStrategy,
+    now: &PlanInput,
+    sizes: RangeInclusive<u32>,
+) -> Result<Vec<Advice>, PlanError> {
+    let present = u32::try_from(now.workers.len()).unwrap_or(u32::MAX);
+    let advice = sizes.map(|workers| {
+        let change = if workers < present {
+            Change::Leave(present - workers)
+        } else {
+            Change::Join(workers - present)
+        };
+        let report = what_if(strategy, now, &[change])?.plan.report;
+        Ok(Advice { workers, report })
+    });
+    advice.collect()
 }

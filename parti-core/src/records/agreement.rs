@@ -324,6 +324,14 @@ impl fmt::Display for Disagreement {
     }
 }
 
+impl SessionRecord {
+    /// How its worker is configured otherwise than another, what would break a promise first.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        compare(self, other)
+    }
+}
+
 /// How two workers differ, what would break a promise first.
 #[must_use]
 pub(crate) fn compare(own: &SessionRecord, other: &SessionRecord) -> Vec<Difference> {

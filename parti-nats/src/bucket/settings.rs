@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
+use parti_core::GroupName;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::options::{NatsOptions, Storage};
@@ -144,6 +145,15 @@ impl StreamConfig {
             group_of(&names.bucket, prefix),
         );
         differs("metadata parti.prefix", found, needed)
+    }
+
+    /// The group whose bucket this is, if it is one with this prefix.
+    pub(super) fn group(&self, prefix: &str) -> Option<GroupName> {
+        let bucket = self.name.strip_prefix("KV_")?;
+        let made_for = self.metadata.get(PREFIX);
+        let is_ours = made_for.is_none_or(|made_for| made_for == prefix);
+        let group = bucket.strip_prefix(prefix).filter(|_| is_ours)?;
+        GroupName::new(group).ok()
     }
 
     /// The first setting that makes the stream unfit, with what was found and what is needed.

@@ -30,7 +30,7 @@ pub(crate) use crate::bucket::twin::question::ensure_only;
 use crate::bucket::{self, StreamInfo};
 use crate::requests::api::{Api, connection};
 use crate::settings::error::jetstream;
-use crate::settings::options::ApiPrefix;
+use crate::settings::options::{Access, ApiPrefix};
 use crate::wire::key::GROUP_SUBJECT;
 
 /// For how long a group that was heard of counts as alive: some of its looks, of which each reaches one
@@ -116,6 +116,10 @@ impl Twins {
         let Some(own) = Identity::of(info) else {
             return;
         };
+        // Who takes no part does not speak for the group.
+        if api.options.access != Access::Member {
+            return;
+        }
         if !api.is_connected() || api.violations.forbids_twins(connection(api)) {
             return;
         }

@@ -65,6 +65,12 @@ pub enum OpenError {
         /// What the server said.
         reason: String,
     },
+    /// There is no bucket of the group, and it was not to be created. Nothing was left behind.
+    #[error("there is no bucket {bucket} in the JetStream of this account")]
+    NoBucket {
+        /// The bucket.
+        bucket: String,
+    },
     /// The bucket exists, and one of its settings makes it unfit. It was left as it is.
     #[error("bucket {bucket} has {setting} = {found}; needed: {needed}")]
     BucketMismatch {

@@ -45,6 +45,18 @@ pub struct NatsOptions {
     pub(crate) watch_heartbeat: Duration,
     pub(crate) bucket_prefix: String,
     pub(crate) api: ApiPrefix,
+    pub(crate) access: Access,
+}
+
+/// What the store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// To take part: a bucket that is missing is created.
+    Member,
+    /// To write into a bucket that exists.
+    Visitor,
+    /// To read a bucket that exists.
+    Reader,
 }
 
 /// Where the JetStream that keeps the bucket is asked.
@@ -115,11 +127,31 @@ impl Default for NatsOptions {
             watch_heartbeat: Duration::from_secs(1),
             bucket_prefix: "parti_".to_owned(),
             api: ApiPrefix::Default,
+            access: Access::Member,
         }
     }
 }
 
 impl NatsOptions {
+    /// Opens only a bucket that is there: a missing one is
+    /// [`OpenError::NoBucket`], and no store creates it. For programs that ask something of a group and
+    /// are no workers.
+    #[must_use]
+    pub const fn existing_only(mut self) -> Self {
+        self.access = Access::Visitor;
+        self
+    }
+
+    /// Opens only a bucket that is there, and only to read it: every commit is refused. A bucket with
+    /// unfit settings is opened all the same, since it can be looked at; [`StoreOp::Info`] names them.
+    ///
+    /// [`StoreOp::Info`]: parti_core::StoreOp::Info
+    #[must_use]
+    pub const fn read_only(mut self) -> Self {
+        self.access = Access::Reader;
+        self
+    }
+
     /// How many servers keep a bucket that is created: 1 to 5, three for production. An existing
     /// bucket keeps what it has.
     #[must_use]

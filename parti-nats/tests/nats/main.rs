@@ -22,5 +22,6 @@ mod support;
 mod tls;
 mod twins;
 mod unfit;
+mod visiting;
 mod watches;
 mod words;

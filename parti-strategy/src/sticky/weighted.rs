@@ -90,7 +90,7 @@ impl Memory {
         &mut self,
         run: &Run<'_>,
         burden: Burden,
-        owners: &mut Vec<u32>,
+        owners: &mut [u32],
     ) -> Result<Outcome, PlanError> {
         let Run {
             input,
@@ -124,12 +124,13 @@ impl Memory {
             }
         }
         let is_fresh = burden.census.unowned == partitions;
+        if settings.homes {
+            self.homes = homes::on_ring(input)?;
+        }
         if settings.homes && is_fresh {
-            *owners = homes::on_ring(input)?;
+            owners.copy_from_slice(&self.homes);
             self.reweigh(table.weights(), owners);
             self.pin_in_place(workers.len(), owners);
-        } else if settings.homes {
-            self.homes = homes::on_ring(input)?;
         }
         self.resolve_anchors(input);
         Ok(run.improve(self, owners, is_complete, is_fresh))
@@ -221,6 +222,10 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Repeats rounds while the violation shrinks.
+    ///
+    /// A plan is settled when the next planning would change nothing. That one prefers homes alone: a
+    /// settled plan ends the anchors of the living. So a round that improves nothing by anchors is
+    /// followed by one without them, before the plan is called settled.
     fn improve(
         &self,
         memory: &mut Memory,
@@ -240,12 +245,13 @@ impl Run<'_> {
             let purse = memory.board.purse;
             let violation = self.round(memory, owners, is_fresh && round == 0);
             if best.is_some_and(|best| violation >= best) {
-                settled = !memory.board.purse.denied;
-                owners.copy_from_slice(&memory.saved);
-                memory.reweigh(self.input.partitions.weights(), owners);
-                memory.pin_in_place(self.input.workers.len(), owners);
-                self.set_bands(memory);
-                memory.board.purse = purse;
+                let is_denied = memory.board.purse.denied;
+                self.restore(memory, owners, purse);
+                if !is_denied && !memory.anchors.is_empty() {
+                    memory.anchors.clear();
+                    continue;
+                }
+                settled = !is_denied;
                 break;
             }
             best = Some(violation);
@@ -262,6 +268,15 @@ impl Run<'_> {
         }
     }
 
+    /// Goes back to how it was before the last round.
+    fn restore(&self, memory: &mut Memory, owners: &mut [u32], purse: Purse) {
+        owners.copy_from_slice(&memory.saved);
+        memory.reweigh(self.input.partitions.weights(), owners);
+        memory.pin_in_place(self.input.workers.len(), owners);
+        self.set_bands(memory);
+        memory.board.purse = purse;
+    }
+
     /// One pass over all steps; returns the violation that is left.
     fn round(&self, memory: &mut Memory, owners: &mut [u32], is_free: bool) -> u64 {
         place::pin_loose(&memory.loose, &mut memory.board.state(self.input, owners));
@@ -270,7 +285,8 @@ impl Run<'_> {
             memory.board.bands.act_on_goals();
         }
         let state = &mut memory.board.state(self.input, owners);
-        let homes = &memory.homes;
+        // A group that begins starts from its homes.
+        let homes: &[u32] = if is_free { &[] } else { &memory.homes };
         self.send_home(&mut memory.starving, &memory.anchors, homes, state);
         let unowned = self.unowned(state);
         memory.shedding.run(state, unowned);

@@ -100,21 +100,20 @@ impl Directory {
     }
 
     /// Connects to a NATS server, as [`ManagerBuilder::nats`](crate::ManagerBuilder::nats) does, and begins
-    /// to read a group. A bucket that does not exist is created, as by a worker; for other logins make a
-    /// [`NatsStore`](crate::nats::NatsStore) and use [`Directory::open`].
+    /// to read a group. A bucket that does not exist is not created, it is an error; for other logins and
+    /// options make a [`NatsStore`](crate::nats::NatsStore) and use [`Directory::open`].
     ///
     /// # Errors
     /// Why the store could not be opened; nothing is left behind.
     ///
     /// # Cancellation safety
-    /// Dropping the future leaves at most the (empty) bucket behind. It is bounded by the limits of
-    /// `NatsStore::connect`.
+    /// Dropping the future leaves nothing behind. It is bounded by the limits of `NatsStore::connect`.
     #[cfg(feature = "nats")]
     pub async fn nats(
         url: &str,
         group: &parti_core::GroupName,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let options = crate::nats::NatsOptions::default();
+        let options = crate::nats::NatsOptions::default().read_only();
         let store = crate::nats::NatsStore::connect(url, group, options).await?;
         Ok(Self::open(store))
     }

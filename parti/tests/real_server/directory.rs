@@ -32,7 +32,7 @@ async fn owns(directory: &Directory, worker: &WorkerId, count: usize) {
 /// Callers that were cut off went on with the owners of before, or with none at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_sees_a_join_a_death_and_a_drain_and_comes_back_after_it_was_cut_off() {
-    let server = server("jetstream {}");
+    let server = server("");
     let url = format!("nats://{}", server.address());
     let proxy = Proxy::start(server.address(), 1).expect("a proxy");
     let (a, worker_a) = start(&url, "http://a").await;

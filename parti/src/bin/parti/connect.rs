@@ -1,0 +1,166 @@
+//! The way to a group: from arguments and contexts to a connection, and to a store that only reads.
+//!
+//! It is separate because the errors people make most are made here. What always holds: a bucket is
+//! never created, and an unknown group is answered with those there are.
+
+mod context;
+
+use std::fs;
+use std::path::Path;
+
+use parti::nats::async_nats::ConnectOptions;
+use parti::nats::{NatsConnection, NatsOptions, NatsStore, OpenError};
+use parti_core::GroupName;
+
+use crate::args::{Arguments, Command, Connection};
+use crate::failure::{Exit, Failure};
+use crate::names::nearest;
+use context::Context;
+
+/// Where a server is looked for when nothing says where.
+const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
+
+/// Connects to the server.
+pub(crate) async fn server(connection: &Connection) -> Result<NatsConnection, Failure> {
+    let context = context(connection)?;
+    let limit = connection.timeout();
+    let mut options = NatsOptions::default()
+        .request_timeout(limit)
+        .connect_timeout(limit)
+        .read_only();
+    if let Some(prefix) = &connection.bucket_prefix {
+        options = options.bucket_prefix(prefix);
+    }
+    if let Some(domain) = connection.js_domain.as_ref().or(context.domain.as_ref()) {
+        options = options.domain(domain);
+    } else if let Some(prefix) = &context.api_prefix {
+        options = options.api_prefix(prefix);
+    }
+    let url = connection.server.as_ref().or(context.url.as_ref());
+    let url = url.map_or(DEFAULT_SERVER, String::as_str);
+    let login = login(connection, &context)?;
+    Ok(NatsConnection::open(login, url, options).await?)
+}
+
+/// Opens the group that is meant.
+pub(crate) async fn group(arguments: &Arguments) -> Result<NatsStore, Failure> {
+    let said = if let Command::Status { name: Some(name) } = &arguments.command {
+        Some(name)
+    } else {
+        arguments.group.as_ref()
+    };
+    let said = said.map(|name| {
+        let group = GroupName::new(name);
+        group.map_err(|error| Failure::new(Exit::Usage, format!("group {name:?}: {error}")))
+    });
+    let said = said.transpose()?;
+    let connection = server(&arguments.connection).await?;
+    let group = match said {
+        Some(group) => group,
+        None => only_one(&connection.groups().await?)?,
+    };
+    match connection.group(&group).await {
+        Err(OpenError::NoBucket { .. }) => Err(unknown(&connection, &group).await),
+        opened => Ok(opened?),
+    }
+}
+
+fn only_one(groups: &[GroupName]) -> Result<GroupName, Failure> {
+    match groups {
+        [group] => Ok(group.clone()),
+        [] => Err(Failure::new(
+            Exit::NotThere,
+            "there is no group on this server",
+        )),
+        several => {
+            let message = format!(
+                "which group? name one with --group: {}",
+                nearest("", several)
+            );
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
+}
+
+async fn unknown(connection: &NatsConnection, group: &GroupName) -> Failure {
+    let known = match connection.groups().await {
+        Ok(groups) if groups.is_empty() => "there is no group on this server".to_owned(),
+        Ok(groups) => format!("there are: {}", nearest(group.as_str(), &groups)),
+        Err(error) => format!("which there are cannot be said: {error}"),
+    };
+    Failure::new(
+        Exit::NotThere,
+        format!("there is no group {group}; {known}"),
+    )
+}
+
+/// The context that counts: the one that is named, or the selected one when no server is named
+/// either. A server that is named by hand is not given the password of another one.
+fn context(connection: &Connection) -> Result<Context, Failure> {
+    let Some(home) = context::home() else {
+        return Ok(Context::default());
+    };
+    match (&connection.context, &connection.server) {
+        (Some(name), _) => Context::named(&home, name),
+        (None, None) => match context::selected(&home) {
+            Some(name) => Context::named(&home, &name),
+            None => Ok(Context::default()),
+        },
+        (None, Some(_)) => Ok(Context::default()),
+    }
+}
+
+/// How the client logs in.
+fn login(connection: &Connection, context: &Context) -> Result<ConnectOptions, Failure> {
+    let mut login = ConnectOptions::new().name("parti");
+    if let Some(file) = connection.creds.as_ref().or(context.creds.as_ref()) {
+        let credentials = login.credentials(&read(file)?);
+        login = credentials.map_err(|error| {
+            let message = format!("{} holds no credentials: {error}", file.display());
+            Failure::new(Exit::Usage, message)
+        })?;
+    } else if let Some(file) = connection.nkey.as_ref().or(context.nkey.as_ref()) {
+        login = login.nkey(read(file)?.trim().to_owned());
+    } else if let Some(user) = connection.user.as_ref().or(context.user.as_ref()) {
+        let password = connection.password.as_ref().or(context.password.as_ref());
+        login = match password {
+            Some(password) => login.user_and_password(user.clone(), password.clone()),
+            None => login.token(user.clone()),
+        };
+    } else if let Some(token) = &context.token {
+        login = login.token(token.clone());
+    }
+    if let Some(file) = connection.tlsca.as_ref().or(context.ca.as_ref()) {
+        read(file)?;
+        login = login.add_root_certificates(file.clone());
+    }
+    let certificate = connection.tlscert.as_ref().or(context.cert.as_ref());
+    let key = connection.tlskey.as_ref().or(context.key.as_ref());
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            read(certificate)?;
+            read(key)?;
+            login = login.add_client_certificate(certificate.clone(), key.clone());
+        }
+        (None, None) => {}
+        (Some(_), None) | (None, Some(_)) => {
+            let message = "a client certificate is two files: give --tlscert and --tlskey";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    }
+    if context.tls_first {
+        login = login.tls_first();
+    }
+    let inbox = connection.inbox_prefix.as_ref();
+    if let Some(prefix) = inbox.or(context.inbox_prefix.as_ref()) {
+        login = login.custom_inbox_prefix(prefix);
+    }
+    Ok(login)
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| {
+        let message = format!("cannot read {}: {error}", file.display());
+        Failure::new(Exit::Usage, message)
+    })
+}

@@ -1,0 +1,116 @@
+//! One look at a group: everything that is in its bucket, read once.
+//!
+//! It is separate from the library's directory, which reads for ever and keeps errors to itself: a
+//! command answers once, and an error is its answer. What always holds: a look is complete, or fails.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parti::clock::Clock;
+use parti::directory::{Change, View};
+use parti_core::directory::Directory;
+use parti_core::{
+    Instant, PartitionTable, Record, Store, StoreInfo, StoreOp, StoreReply, Watch, WatchEvent,
+    WatchScope, joined, source_key, wire,
+};
+use tokio::time::timeout;
+
+use crate::failure::{Exit, Failure};
+
+/// A group as it was found.
+pub(crate) struct Look {
+    pub(crate) directory: Directory,
+    /// The bucket by key.
+    pub(crate) entries: BTreeMap<String, Vec<u8>>,
+    pub(crate) info: StoreInfo,
+    /// How long the store took to say what it is.
+    pub(crate) answered: Duration,
+    pub(crate) clock: Clock,
+    watch: Box<dyn Watch>,
+}
+
+impl Look {
+    /// Reads a group. The limit is for each answer, not for the whole.
+    pub(crate) async fn at(store: &dyn Store, limit: Duration) -> Result<Self, Failure> {
+        let clock = Clock::boot();
+        let asked = clock.now();
+        let info = timeout(limit, store.execute(StoreOp::Info)).await;
+        let StoreReply::Info(info) = info.map_err(|_| no_answer(limit))?? else {
+            return Err(Failure::new(
+                Exit::Failed,
+                "the store does not say what it is",
+            ));
+        };
+        let answered = clock.now().since(asked);
+        let watch = timeout(limit, store.watch(WatchScope::All)).await;
+        let watch = watch.map_err(|_| no_answer(limit))??;
+        let mut look = Self {
+            directory: Directory::default(),
+            entries: BTreeMap::new(),
+            info,
+            answered,
+            clock,
+            watch,
+        };
+        look.directory.begin(look.clock.now());
+        loop {
+            let event = timeout(limit, look.watch.next()).await;
+            let event = event.map_err(|_| no_answer(limit))?;
+            let is_complete = matches!(event, WatchEvent::CaughtUp { .. });
+            look.take(event)?;
+            if is_complete {
+                return Ok(look);
+            }
+        }
+    }
+
+    /// Waits for the next thing that happens.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Change>, Failure> {
+        let event = self.watch.next().await;
+        self.take(event)
+    }
+
+    fn take(&mut self, event: WatchEvent) -> Result<Vec<Change>, Failure> {
+        let now = self.now();
+        match event {
+            WatchEvent::Entry(entry) => {
+                let changes = self.directory.put(now, &entry);
+                match entry.value {
+                    Some(value) => self.entries.insert(entry.key, value),
+                    None => self.entries.remove(&entry.key),
+                };
+                Ok(changes)
+            }
+            WatchEvent::CaughtUp { revision } => Ok(self.directory.caught_up(now, revision)),
+            WatchEvent::Lost { reason } => {
+                let message = format!("the watch of the group was lost: {reason}");
+                Err(Failure::new(Exit::NoAnswer, message))
+            }
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.directory.view(self.now())
+    }
+
+    /// The partition list with its weights, if the group keeps it in its bucket.
+    pub(crate) fn stored_list(&self) -> Option<PartitionTable> {
+        let part = |index: u32| match wire::decode(self.entries.get(&source_key(index))?) {
+            Ok(Record::Source(part)) => Some(part),
+            Ok(_) | Err(_) => None,
+        };
+        let first = part(0)?;
+        let rest: Vec<_> = (1..first.parts).map_while(part).collect();
+        let list = joined(first, rest).ok()?;
+        PartitionTable::new(list).ok()
+    }
+}
+
+fn no_answer(limit: Duration) -> Failure {
+    let message = format!("the server did not answer within {limit:?} (--timeout)");
+    Failure::new(Exit::NoAnswer, message)
+}

@@ -1,0 +1,106 @@
+//! The command line `parti`: looks at the groups on a NATS server.
+//!
+//! This file is the way from the arguments to an exit code; each command has a file of its own. What
+//! always holds: nothing is written into a group, and what is asked for goes to standard output as a
+//! whole, or not at all.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod args;
+mod connect;
+mod doctor;
+mod events;
+mod failure;
+mod look;
+mod names;
+mod plan;
+mod show;
+
+use args::{Arguments, Command};
+use failure::{Exit, Failure};
+use look::Look;
+
+/// What a command found: its text and whether the answer is a no.
+struct Answer {
+    text: String,
+    exit: Exit,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        let exit = Exit::Done;
+        Self { text, exit }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let answer = match run(&arguments).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            failure.tell(arguments.json);
+            return failure.exit.into();
+        }
+    };
+    print(&answer.text);
+    answer.exit.into()
+}
+
+/// Writes to standard output. A reader that has gone away, such as `head`, is no error.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes());
+    if written.and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<Answer, Failure> {
+    let json = arguments.json;
+    let text = match &arguments.command {
+        Command::Completions { shell } => args::completions(*shell),
+        Command::Man { directory } => args::man_pages(directory)?,
+        Command::Groups => show::groups(&arguments.connection, json).await?,
+        Command::Events { last, follow } => {
+            events::run(arguments, *last, *follow).await?;
+            String::new()
+        }
+        Command::Doctor { seconds } => return doctor::run(arguments, *seconds).await,
+        Command::Status { .. }
+        | Command::Workers
+        | Command::Partitions(_)
+        | Command::Owner { .. }
+        | Command::Explain { .. }
+        | Command::History { .. }
+        | Command::Plan(_) => {
+            let store = connect::group(arguments).await?;
+            let limit = arguments.connection.timeout();
+            let look = Look::at(&store, limit).await?;
+            return answer(&arguments.command, &look, json);
+        }
+    };
+    Ok(text.into())
+}
+
+/// The commands that are answered from one look at a group.
+fn answer(command: &Command, look: &Look, json: bool) -> Result<Answer, Failure> {
+    let text = match command {
+        Command::Workers => show::lists::workers(look, json),
+        Command::Partitions(which) => show::lists::partitions(look, which, json)?,
+        Command::Owner { key } => return show::lists::owner(look, key, json),
+        Command::Explain { key } => show::lists::explain(look, key, json)?,
+        Command::History { last } => show::lists::history(look, *last, json),
+        Command::Plan(what) => plan::run(look, what, json)?,
+        Command::Status { .. }
+        | Command::Groups
+        | Command::Events { .. }
+        | Command::Doctor { .. }
+        | Command::Completions { .. }
+        | Command::Man { .. } => show::status::status(look, json),
+    };
+    Ok(text.into())
+}
