@@ -4,7 +4,7 @@
 //! found and what is needed, and none of them repeats a password that stood in the address.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions};
@@ -248,7 +248,7 @@ impl NatsStore {
             api: Arc::new(api),
             twins,
             message_limit: info.config.max_msg_size,
-            opened: Arc::new(Mutex::new(Some((info, Instant::now())))),
+            opened: Arc::new(Mutex::new(Some((info, std::time::Instant::now())))),
         })
     }
 }
