@@ -21,9 +21,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::bucket;
-use crate::read::listing::{self, Listing};
 use crate::requests::api::{Api, denial};
 use crate::requests::leader::History;
+use crate::requests::listing::{self, Listing};
 use crate::watch::feed::{Begin, Feed};
 use crate::watch::frame::Frame;
 use crate::watch::progress::Progress;

@@ -43,11 +43,8 @@ fn main() -> Outcome<()> {
     }
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let value = |name: &str, default: &str| {
-        let found = arguments.iter().skip_while(|argument| *argument != name);
-        found
-            .skip(1)
-            .next()
-            .map_or(default.to_owned(), Clone::clone)
+        let mut found = arguments.iter().skip_while(|argument| *argument != name);
+        found.nth(1).map_or(default.to_owned(), Clone::clone)
     };
     let rounds: usize = value("--rounds", "3").parse()?;
     let partitions: usize = value("--partitions", "1000").parse()?;

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::core::tests::secs;
 use crate::core::tests::solo::{
-    FOREIGN, Solo, assignment, entry, error, head, said, session, status, written,
+    FOREIGN, Solo, assignment, entry, error, facts, head, said, session, status, written,
 };
 use crate::io::effect::Effect;
 use crate::io::event::{Event, RequestId, StopMode};
@@ -456,21 +456,10 @@ fn the_slot_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
     let holder = Solo::member();
     let valid_until = holder.core.deadline().expect("it holds a session");
     let mut rival = Solo::start(|builder| builder.worker_id_range(0, 0));
-    let (info, list) = (
-        |op: &StoreOp| matches!(op, StoreOp::Info),
-        |op: &StoreOp| matches!(op, StoreOp::List { .. }),
-    );
-    let (op, _) = rival.take(info);
-    let facts = crate::ports::store::StoreInfo {
-        created: 1,
-        age: Duration::MAX,
-        last_revision: Revision::new(2),
-        version: "test".into(),
-        max_batch: 10,
-        max_value: 1_000,
-        faults: alloc::vec::Vec::new(),
-    };
-    rival.answer(op, Ok(crate::ports::store::StoreReply::Info(facts)));
+    let list = |op: &StoreOp| matches!(op, StoreOp::List { .. });
+    let (op, _) = rival.take(|op| matches!(op, StoreOp::Info));
+    let facts = crate::ports::store::StoreReply::Info(facts(Revision::new(2)));
+    rival.answer(op, Ok(facts));
     let head = rival.get("head");
     rival.read(head, None);
     let evicted = Record::Session(SessionRecord {

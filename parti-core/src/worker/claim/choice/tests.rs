@@ -110,7 +110,7 @@ fn many_that_start_at_once_spread_over_twice_as_many_slots_and_few_take_the_lowe
         };
         match choose(&config, claimant, slots, at(0)) {
             Choice::Take { worker, .. } => worker,
-            other => panic!("{other:?}"),
+            other @ (Choice::Await { .. } | Choice::Wait { .. }) => panic!("{other:?}"),
         }
     };
     let none = BTreeMap::new();
