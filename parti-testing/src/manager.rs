@@ -32,19 +32,25 @@
 
 mod batch;
 mod judge;
+mod nemesis;
 mod plan;
 mod process;
+mod resource;
+mod run;
 mod scenario;
 mod shrink;
 mod world;
 
 pub use batch::{Batch, Failure, Report};
 pub use judge::{PROPERTIES, Property, Situation, Violation};
+pub use nemesis::Nemesis;
 pub use plan::{Action, HandlerFaults, Plan, TimedAction, Way};
 pub use process::{Process, SharedHandler};
+pub use resource::{Accepted, Fencing, Resource, Stored, WriteError};
+pub use run::{Outcome, Run};
 pub use scenario::Scenario;
 pub use shrink::shrink;
-pub use world::{Outcome, Run, run};
+pub use world::run;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 //! settle within [`Config::convergence_bound`](parti_core::Config::convergence_bound) and stay calm.
 //! Every fact is judged by the checkers of [`checks`].
 //!
-//! [`Scenario`] runs a user's own handler ([`App`]) in it; [`Sim`] runs the library alone.
+//! It runs the library alone; handlers of users run in the second simulator, `parti_testing::manager`.
 //!
 //! ```
 //! use parti_core::Mode;
@@ -26,23 +26,15 @@ use std::collections::BTreeMap;
 
 use parti_core::{ConfigBuilder, ConfigError, Mode, PartitionKey, WorkerId};
 
-use group::world::{Extras, World};
+use group::world::World;
 
-mod app;
 pub mod checks;
 pub mod cli;
-mod scenario;
 #[cfg(test)]
 mod tests;
 
-pub use async_trait::async_trait;
-#[doc(inline)]
-pub use parti_core::callbacks::HandlerError;
-
-pub use app::{
-    Accepted, App, Cx, FencedResource, Fencing, OWN_PROPERTIES, OwnProperty, SimGuard, Stored,
-    WriteError,
-};
+#[cfg(feature = "manager")]
+pub(crate) use group::panics;
 pub use group::strategy::KeepThenFill;
 pub use judging::judge::{Tracing, Violation};
 #[cfg(feature = "planted")]
@@ -51,13 +43,11 @@ pub use judging::situations::SITUATIONS;
 #[cfg(feature = "manager")]
 pub(crate) use plans::dice::{Dice, Purpose, Roll, scramble};
 pub use plans::generate::FaultClass;
-pub use plans::nemesis::Nemesis;
 pub use plans::plan::{
     Action, Aftermath, Denial, ExternalWrite, Faults, Handoff, KeyKind, Leave, Loss, NodePlan,
     Plan, Planner, Pools, Releases, Settings, Target, TimedAction, Timings, Weights,
 };
 pub use plans::shrink::shrink;
-pub use scenario::{Scenario, ScenarioBuilder, ScenarioReport};
 pub use storage::simulated_store::{Manner, SimulatedStore};
 
 impl Plan {
@@ -160,11 +150,7 @@ impl Sim {
         tracing: Tracing,
         adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
     ) -> Result<Outcome, ConfigError> {
-        let extras = Extras {
-            adjust: Some(adjust),
-            ..Extras::default()
-        };
-        let mut world = World::new(plan, tracing, extras)?;
+        let mut world = World::new(plan, tracing, adjust)?;
         world.run();
         Ok(world.outcome())
     }

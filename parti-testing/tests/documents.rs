@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use parti_testing::simulator::FaultClass;
 use parti_testing::simulator::checks::PROPERTIES;
-use parti_testing::simulator::{FaultClass, OWN_PROPERTIES};
 
 const CLASSES: &str = include_str!("../src/simulator/plans/generate/fault-model.md");
 
@@ -18,6 +18,15 @@ fn properties<'a>(rows: impl Iterator<Item = (&'a str, &'a str, &'a str)>) -> St
     let mut table = "| property | what must hold | or else |\n|---|---|---|\n".to_owned();
     for (id, name, why) in rows {
         let _ = writeln!(table, "| `{id}` | {name} | {why} |");
+    }
+    table
+}
+
+#[cfg(feature = "manager")]
+fn of_managers() -> String {
+    let mut table = "| property | what must hold |\n|---|---|\n".to_owned();
+    for (property, what) in parti_testing::manager::PROPERTIES {
+        let _ = writeln!(table, "| `{property:?}` | {what} |");
     }
     table
 }
@@ -41,9 +50,11 @@ fn replaced(text: &str, name: &str, table: &str) -> String {
 fn the_tables_of_properties_and_faults_are_those_of_the_code() {
     let present = std::fs::read_to_string(page()).expect("the page is there");
     let library = PROPERTIES.iter().map(|p| (p.id, p.name, p.why));
-    let own = OWN_PROPERTIES.iter().map(|p| (p.id, p.name, p.why));
     let mut wanted = replaced(&present, "properties", &properties(library));
-    wanted = replaced(&wanted, "own properties", &properties(own));
+    #[cfg(feature = "manager")]
+    {
+        wanted = replaced(&wanted, "properties of managers", &of_managers());
+    }
     wanted = replaced(&wanted, "faults", &faults());
     if std::env::var_os("PARTI_WRITE_DOCS").is_some() {
         std::fs::write(page(), &wanted).expect("writable");

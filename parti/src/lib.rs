@@ -58,6 +58,7 @@ pub mod clock {
     //! Production needs nothing of it. A test with paused time gives the manager [`Clock::tokio`].
 
     pub use crate::system::clock::Clock;
+    pub use crate::system::machine::Machine;
     #[doc(inline)]
     pub use parti_core::Instant;
 }

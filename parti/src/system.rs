@@ -5,4 +5,5 @@
 pub(crate) mod clock;
 pub(crate) mod contain;
 pub(crate) mod jump;
+pub(crate) mod machine;
 pub(crate) mod random;

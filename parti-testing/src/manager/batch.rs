@@ -13,11 +13,15 @@ use serde::Serialize;
 
 use super::judge::{Situation, Violation};
 use super::plan::Plan;
+use super::run::{Outcome, Run};
 use super::shrink::shrink;
-use super::world::{Outcome, Run, run};
+use super::world::run;
 
 /// From this many runs on a batch must have met every situation.
 const ENOUGH_RUNS: u64 = 200;
+
+/// How many lines of a trace are kept.
+const TRACE_LINES: usize = 40;
 
 /// Which seeds to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,11 @@ pub struct Failure {
     pub violation: Violation,
     /// The smallest plan found that shows the same.
     pub plan: Plan,
+    /// The last that happened with it.
+    pub trace: Vec<String>,
+    /// False when the seed ran differently the second time: the handler depends on something that no seed
+    /// determines.
+    pub deterministic: bool,
 }
 
 /// The result of a batch. Serialises to one JSON object.
@@ -60,6 +69,8 @@ pub struct Report {
     pub digest: u64,
     /// Runs in which something did not hold.
     pub failures: Vec<Failure>,
+    /// The command that runs the same test again.
+    pub command: Option<String>,
 }
 
 impl Report {
@@ -85,13 +96,18 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (runs, failures) = (self.runs, self.failures.len());
         writeln!(f, "{runs} runs of managers, {failures} with violations")?;
-        for Failure {
-            seed,
-            violation,
-            plan,
-        } in &self.failures
-        {
+        for failure in &self.failures {
+            let Failure {
+                seed,
+                violation,
+                plan,
+                ..
+            } = failure;
             writeln!(f, "seed {seed}: {violation}")?;
+            if !failure.deterministic {
+                f.write_str("  the second run of this seed was different: the handler uses a ")?;
+                writeln!(f, "clock, randomness or an order that no seed determines")?;
+            }
             writeln!(f, "  {} nodes, {} partitions", plan.nodes, plan.partitions)?;
             for timed in &plan.actions {
                 let seconds = Duration::from_millis(timed.at_ms).as_secs_f64();
@@ -99,6 +115,12 @@ impl fmt::Display for Report {
             }
             if plan.handlers != super::plan::HandlerFaults::default() {
                 writeln!(f, "  {:?}", plan.handlers)?;
+            }
+            for line in &failure.trace {
+                writeln!(f, "  {line}")?;
+            }
+            if let Some(command) = &self.command {
+                writeln!(f, "again: PARTI_SIM_SEED={seed} {command}")?;
             }
         }
         Ok(())
@@ -119,7 +141,7 @@ impl Batch {
                         if seed >= self.seeds.end {
                             break;
                         }
-                        let (plan, begun) = (Plan::from_seed(seed), Instant::now());
+                        let (plan, begun) = (of.plan(seed), Instant::now());
                         let outcome = run(of, &plan);
                         let took = begun.elapsed();
                         let Ok(mut report) = report.lock() else { break };
@@ -136,11 +158,33 @@ impl Batch {
         report.failures.sort_by_key(|failure| failure.seed);
         report.failures.truncate(self.max_failures);
         for failure in &mut report.failures {
-            if let Some(plan) = shrink(of, &failure.plan) {
-                failure.plan = plan;
-            }
+            failure.explain(of);
         }
         report
+    }
+}
+
+impl Failure {
+    /// Finds the smallest plan, and what happens with it.
+    fn explain(&mut self, of: &Run) {
+        let (one, other) = (run(of, &self.plan), run(of, &self.plan));
+        self.deterministic = one.digest == other.digest;
+        if let Some(plan) = shrink(of, &self.plan) {
+            self.plan = plan;
+        }
+        let traced = Run {
+            traced: true,
+            ..of.clone()
+        };
+        self.trace = run(&traced, &self.plan).trace;
+        let first = self
+            .trace
+            .iter()
+            .position(|line| line.contains("VIOLATION"));
+        self.trace
+            .truncate(first.map_or(self.trace.len(), |first| first + 1));
+        let kept = self.trace.len().saturating_sub(TRACE_LINES);
+        self.trace.drain(..kept);
     }
 }
 
@@ -161,6 +205,8 @@ impl Report {
                 seed,
                 violation,
                 plan,
+                trace: Vec::new(),
+                deterministic: true,
             });
         }
     }

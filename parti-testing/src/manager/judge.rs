@@ -33,12 +33,18 @@ pub enum Property {
     FailureIsRetried,
     /// After the faults everything is owned within the bound.
     Recovery,
-    /// What the handler itself found.
+    /// Nothing is sent to a resource with an invalid guard.
+    ValidSend,
+    /// The tokens of the writes that a resource accepts never fall.
+    FencedWrite,
+    /// After the faults every partition is written to.
+    Progress,
+    /// What the handler or the scenario itself found, and panics of the handler.
     Handler,
 }
 
 /// Every property, and what it says.
-pub const PROPERTIES: [(Property, &str); 9] = [
+pub const PROPERTIES: [(Property, &str); 12] = [
     (
         Property::OneValidGuard,
         "at any time at most one process has a valid guard of a partition",
@@ -71,7 +77,22 @@ pub const PROPERTIES: [(Property, &str); 9] = [
         Property::Recovery,
         "after the faults everything is owned within the bound",
     ),
-    (Property::Handler, "what the handler itself found"),
+    (
+        Property::ValidSend,
+        "nothing is sent to a resource with an invalid guard",
+    ),
+    (
+        Property::FencedWrite,
+        "the tokens of the writes that a resource accepts never fall",
+    ),
+    (
+        Property::Progress,
+        "after the faults every partition is written to, if the scenario expects it",
+    ),
+    (
+        Property::Handler,
+        "what the handler or the scenario itself finds; a handler does not panic",
+    ),
 ];
 
 /// A property that did not hold.
@@ -114,11 +135,13 @@ pub enum Situation {
     BucketRecreated,
     Suspended,
     StoreOutage,
+    Paused,
+    StoppedInside,
 }
 
 impl Situation {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Assigned,
         Self::RevokedReassigned,
         Self::RevokedStopping,
@@ -135,6 +158,8 @@ impl Situation {
         Self::BucketRecreated,
         Self::Suspended,
         Self::StoreOutage,
+        Self::Paused,
+        Self::StoppedInside,
     ];
 }
 
@@ -144,7 +169,7 @@ type Place = (u64, PartitionKey);
 /// What is known, and what was found.
 #[derive(Debug)]
 pub(super) struct Judge {
-    begun: Instant,
+    pub(super) begun: Instant,
     /// Every guard that may still be valid.
     guards: BTreeMap<Place, Guard>,
     /// The largest token of each partition, and whose it is.
@@ -157,6 +182,11 @@ pub(super) struct Judge {
     ended: BTreeMap<Place, u32>,
     /// Since when something that failed waits.
     failed: BTreeMap<Place, Instant>,
+    /// Processes that stand still, and whether their clocks go on. Where they do not, a process does
+    /// nothing, whatever its guards say.
+    standing: BTreeMap<u64, bool>,
+    /// What happened, if it is kept.
+    pub(super) trace: Option<Vec<String>>,
     pub(super) violations: Vec<Violation>,
     pub(super) met: BTreeMap<Situation, u64>,
     pub(super) digest: u64,
@@ -169,7 +199,7 @@ const ENDS_WITHIN: u32 = 4;
 const RETRIED_WITHIN: Duration = Duration::from_secs(45);
 
 impl Judge {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(traced: bool) -> Self {
         Self {
             begun: Instant::now(),
             guards: BTreeMap::new(),
@@ -178,6 +208,8 @@ impl Judge {
             open: BTreeMap::new(),
             ended: BTreeMap::new(),
             failed: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            trace: traced.then(Vec::new),
             violations: Vec::new(),
             met: BTreeMap::new(),
             digest: 0,
@@ -188,9 +220,18 @@ impl Judge {
         *self.met.entry(situation).or_default() += 1;
     }
 
+    /// Adds a line to the trace, if one is kept.
+    pub(super) fn line(&mut self, text: impl FnOnce() -> String) {
+        let at = self.begun.elapsed().as_secs_f64();
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{at:>9.3} s {}", text()));
+        }
+    }
+
     pub(super) fn violate(&mut self, property: Property, what: String) {
         let at_ms = self.begun.elapsed().as_millis() as u64;
         self.note(0xff ^ property as u64, at_ms, 0);
+        self.line(|| format!("VIOLATION {property:?}: {what}"));
         let violation = Violation {
             property,
             at_ms,
@@ -227,6 +268,7 @@ impl Judge {
     pub(super) fn on_assigned(&mut self, process: u64, guard: &Guard) {
         let (key, token) = (guard.partition().clone(), guard.token());
         self.note(1, process, token.get());
+        self.line(|| format!("process {process} is assigned {key} with {token}"));
         self.meet(Situation::Assigned);
         let place = (process, key.clone());
         if self.failed.remove(&place).is_some() {
@@ -255,12 +297,14 @@ impl Judge {
 
     pub(super) fn on_failed(&mut self, place: &Place) {
         self.meet(Situation::CallbackFailed);
+        self.line(|| format!("process {} fails with {}", place.0, place.1));
         self.failed.insert(place.clone(), Instant::now());
     }
 
     pub(super) fn on_revoked(&mut self, process: u64, guard: &Guard, cause: RevokeCause) {
         let (key, token) = (guard.partition().clone(), guard.token());
         self.note(2, process, token.get());
+        self.line(|| format!("process {process} is told to end {key} with {token}: {cause:?}"));
         match cause {
             RevokeCause::LeaseLost => self.meet(Situation::LeaseLost),
             RevokeCause::IdentityLost => self.meet(Situation::IdentityLost),
@@ -280,6 +324,7 @@ impl Judge {
     /// A process has answered that it is stopped.
     pub(super) fn on_stopped(&mut self, process: u64) {
         self.note(3, process, 0);
+        self.line(|| format!("process {process} has stopped"));
         self.meet(Situation::Stopped);
         let of = |(owner, _): &&Place| *owner == process;
         let running: Vec<&Place> = self.running.keys().filter(of).collect();
@@ -294,6 +339,7 @@ impl Judge {
     /// A process has ended without a word: nothing of it ends any more.
     pub(super) fn on_crashed(&mut self, process: u64) {
         self.note(4, process, 0);
+        self.line(|| format!("process {process} is gone"));
         self.forget(process);
     }
 
@@ -303,12 +349,49 @@ impl Judge {
         self.running.retain(|(owner, _), _| *owner != process);
     }
 
+    /// A process stands still, and its clock perhaps as well.
+    /// False if it stands still already.
+    pub(super) fn on_pause(&mut self, process: u64, counted: bool) -> bool {
+        if self.standing.contains_key(&process) {
+            return false;
+        }
+        self.note(5, process, u64::from(counted));
+        self.meet(Situation::Paused);
+        self.standing.insert(process, counted);
+        true
+    }
+
+    pub(super) fn on_resume(&mut self, process: u64) {
+        self.note(7, process, 0);
+        self.standing.remove(&process);
+        self.line(|| format!("process {process} goes on"));
+    }
+
+    /// A handler sends a request to a resource.
+    pub(super) fn on_sent(&mut self, process: u64, guard: &Guard, resource: &str, writes: bool) {
+        let (key, token) = (guard.partition(), guard.token());
+        self.note(6, process, token.get());
+        self.line(|| {
+            let what = if writes { "writes" } else { "reads" };
+            format!("process {process} {what} {key} in {resource} with {token}")
+        });
+        if !guard.is_valid() {
+            let what =
+                format!("process {process} sends for {key} with {token} when its guard is invalid");
+            self.violate(Property::ValidSend, what);
+        }
+    }
+
     /// Looks at all guards.
     fn look(&mut self) {
         self.guards.retain(|_, guard| guard.is_valid());
         let mut holders: BTreeMap<&PartitionKey, u64> = BTreeMap::new();
         let mut twice = Vec::new();
-        for (process, key) in self.guards.keys() {
+        let awake = self
+            .guards
+            .keys()
+            .filter(|(process, _)| self.standing.get(process) != Some(&false));
+        for (process, key) in awake {
             let holder = *holders.entry(key).or_insert(*process);
             if holder != *process {
                 twice.push((key.clone(), holder, *process));
@@ -337,10 +420,11 @@ impl Judge {
 
     /// Whether guards have ended with their ownerships, a moment for the driver to hear of it aside.
     fn look_at_ends(&mut self) {
-        let ended = self
-            .guards
-            .keys()
-            .filter(|place| !self.open.contains_key(*place) && !self.running.contains_key(*place));
+        let ended = self.guards.keys().filter(|place| {
+            !self.open.contains_key(*place)
+                && !self.running.contains_key(*place)
+                && !self.standing.contains_key(&place.0)
+        });
         let mut seen = BTreeMap::new();
         for place in ended {
             seen.insert(

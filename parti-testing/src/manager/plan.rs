@@ -35,6 +35,8 @@ pub struct HandlerFaults {
     pub panic_ppm: u32,
     /// It never returns.
     pub hang_ppm: u32,
+    /// What a handler writes is up to 4 s late.
+    pub late_write_ppm: u32,
 }
 
 /// An action and its time.
@@ -132,11 +134,50 @@ pub enum Action {
     },
     /// The bucket is deleted and made again, empty.
     RecreateBucket,
+    /// A process stands still alone, as after SIGSTOP, or as on a machine that is suspended.
+    Pause {
+        /// On this node.
+        node: usize,
+        /// For so long, in milliseconds.
+        ms: u64,
+        /// Whether its monotonic clock goes on.
+        counted: bool,
+    },
+    /// A callback of a process stops its own manager and waits for it.
+    StopInside {
+        /// On this node.
+        node: usize,
+    },
     /// All processes stand still, as on a machine that is suspended, while time goes on.
     Suspend {
         /// For so long, in milliseconds.
         ms: u64,
     },
+}
+
+impl Action {
+    /// The node it is about, if it is about one.
+    #[must_use]
+    pub const fn node(&self) -> Option<usize> {
+        match *self {
+            Self::Cut { node, .. }
+            | Self::Delay { node, .. }
+            | Self::Lose { node, .. }
+            | Self::Reorder { node, .. }
+            | Self::Crash { node }
+            | Self::Start { node }
+            | Self::Stop { node, .. }
+            | Self::Rebalance { node }
+            | Self::Pause { node, .. }
+            | Self::StopInside { node } => Some(node),
+            Self::Heal
+            | Self::Outage { .. }
+            | Self::LoseWatches
+            | Self::LoseAnswers { .. }
+            | Self::RecreateBucket
+            | Self::Suspend { .. } => None,
+        }
+    }
 }
 
 /// For how long there are faults.
@@ -155,6 +196,7 @@ impl Plan {
             fail_ppm: 30_000,
             panic_ppm: 10_000,
             hang_ppm: 10_000,
+            late_write_ppm: 50_000,
         };
         let mut actions = Vec::new();
         let (mut at_ms, mut number) = (0, 0);
@@ -186,7 +228,7 @@ impl Plan {
 fn action(roll: Roll, nodes: usize) -> Action {
     let node = roll.again().below(nodes as u64) as usize;
     let (first, second) = (roll.again().again(), roll.again().again().again());
-    match roll.below(40) {
+    match roll.below(46) {
         0..6 => Action::Cut {
             node,
             way: first.pick(&[Way::Both, Way::Requests, Way::Replies]),
@@ -218,6 +260,12 @@ fn action(roll: Roll, nodes: usize) -> Action {
             applied: second.ppm(500_000),
         },
         38 if first.ppm(300_000) => Action::RecreateBucket,
+        39..43 => Action::Pause {
+            node,
+            ms: first.within(100, 4_000),
+            counted: second.ppm(700_000),
+        },
+        43 => Action::StopInside { node },
         _ => Action::Suspend {
             ms: first.within(100, 3_000),
         },
@@ -246,6 +294,6 @@ mod tests {
                 met.insert(word.split([' ', '{']).next().unwrap_or_default().to_owned());
             }
         }
-        assert_eq!(met.len(), 14, "{met:?}");
+        assert_eq!(met.len(), 16, "{met:?}");
     }
 }

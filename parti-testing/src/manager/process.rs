@@ -4,17 +4,24 @@
 //! What always holds: the user's handler sees exactly the calls that the manager makes, but those that
 //! the plan lets fail before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use parti::{Guard, HandlerError, PartitionHandler, PartitionKey, RevokeCause, async_trait};
+use futures_util::FutureExt as _;
+use parti::clock::Machine;
+use parti::{
+    Guard, HandlerError, Manager, PartitionHandler, PartitionKey, RevokeCause, StopMode,
+    async_trait,
+};
 use tokio::time::sleep;
 
 use super::judge::{Judge, Property, Situation};
 use super::plan::HandlerFaults;
-use crate::simulator::{Dice, Purpose};
+use super::resource::{Connection, Resource};
+use crate::simulator::{Dice, Purpose, panics};
 
 /// The handler of one process.
 pub type SharedHandler = Arc<dyn PartitionHandler>;
@@ -24,6 +31,11 @@ pub type SharedHandler = Arc<dyn PartitionHandler>;
 pub(super) struct Watched {
     pub(super) judge: Judge,
     pub(super) handlers: HandlerFaults,
+    pub(super) resources: Vec<Resource>,
+    /// How many requests were sent to resources.
+    pub(super) requests: u64,
+    /// Nodes on which the next callback stops its manager.
+    pub(super) stop_inside: BTreeSet<usize>,
 }
 
 pub(super) type Shared = Arc<Mutex<Watched>>;
@@ -39,6 +51,9 @@ pub struct Process {
     pub(super) number: u64,
     pub(super) node: usize,
     pub(super) shared: Shared,
+    pub(super) machine: Machine,
+    pub(super) connection: Connection,
+    pub(super) manager: Arc<OnceLock<Weak<Manager>>>,
 }
 
 impl fmt::Debug for Process {
@@ -61,6 +76,13 @@ impl Process {
     #[must_use]
     pub const fn node(&self) -> usize {
         self.node
+    }
+
+    /// The machine it runs on. A task that a handler spawns stands still with its process when it runs
+    /// with [`Machine::run`]; otherwise it goes on, as if only the driver were starved.
+    #[must_use]
+    pub const fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// Says that something does not hold that must: the run fails with these words.
@@ -112,6 +134,38 @@ impl Between {
             dice: Dice::new(seed),
             handler,
             calls: Mutex::default(),
+        }
+    }
+
+    /// Stops its manager from inside a callback, if the plan says so.
+    async fn stop_inside(&self) {
+        let process = &self.process;
+        let Some(manager) = process.manager.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        {
+            let mut watched = locked(&process.shared);
+            if !watched.stop_inside.remove(&process.node) {
+                return;
+            }
+            let judge = &mut watched.judge;
+            judge.meet(Situation::StoppedInside);
+            judge.line(|| format!("process {} stops itself in a callback", process.number));
+        }
+        // The answer comes only when this callback has ended or is cut short.
+        let _ = manager.stop(StopMode::Handoff).await;
+    }
+
+    /// What the handler under test panics with is its own defect.
+    async fn caught<T>(&self, what: &str, key: &PartitionKey, call: impl Future<Output = T>) -> T {
+        match AssertUnwindSafe(call).catch_unwind().await {
+            Ok(answer) => answer,
+            Err(payload) => {
+                let words = panics::message(payload.as_ref());
+                self.process
+                    .violate(format!("{what} of {key} panics: {words}"));
+                std::panic::resume_unwind(payload)
+            }
         }
     }
 
@@ -178,7 +232,9 @@ impl PartitionHandler for Between {
             .on_assigned(self.process.number, &guard);
         let mut result = self.misbehave(&guard, Purpose::Callback).await;
         if result.is_ok() {
-            result = self.handler.on_assigned(key, guard).await;
+            self.stop_inside().await;
+            let call = self.handler.on_assigned(key, guard);
+            result = self.caught("on_assigned", key, call).await;
         }
         if result.is_err() {
             locked(&self.process.shared).judge.on_failed(&running.place);
@@ -194,7 +250,8 @@ impl PartitionHandler for Between {
             .judge
             .on_revoked(number, &guard, cause);
         let _ = self.misbehave(&guard, Purpose::Fail).await;
-        self.handler.on_revoked(key, guard, cause).await;
+        let call = self.handler.on_revoked(key, guard, cause);
+        self.caught("on_revoked", key, call).await;
         running.ended = true;
     }
 }

@@ -2,7 +2,8 @@
 
 use super::judge::Property;
 use super::plan::{HandlerFaults, Plan};
-use super::world::{Run, run};
+use super::run::Run;
+use super::world::run;
 
 /// The most runs one shrinking may take.
 const MAX_RUNS: u32 = 300;
@@ -30,6 +31,7 @@ pub fn shrink(of: &Run, plan: &Plan) -> Option<Plan> {
         best.attempt(|plan| plan.handlers.panic_ppm = 0);
         best.attempt(|plan| plan.handlers.fail_ppm = 0);
         best.attempt(|plan| plan.handlers.slow_ppm = 0);
+        best.attempt(|plan| plan.handlers.late_write_ppm = 0);
         for partitions in [1, 2, 4, 8, 16] {
             best.attempt(|plan| plan.partitions = plan.partitions.min(partitions));
         }

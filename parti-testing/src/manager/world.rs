@@ -3,18 +3,21 @@
 //! What always holds: a run takes no real time and no randomness but the plan's.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock};
 
-use parti::clock::Clock;
-use parti::sources::StaticSource;
-use parti::{Config, Manager, Preset, State, StopMode};
+use futures_util::FutureExt as _;
+use parti::clock::Machine;
+use parti::sources::{PartitionSource, StaticSource};
+use parti::{Manager, StopMode};
 use parti_core::StoreErrorKind;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::judge::{Judge, Property, Situation, Violation};
+use super::judge::{Judge, Property, Situation};
 use super::plan::{Action, HandlerFaults, Plan, Way};
-use super::process::{Between, Process, Shared, SharedHandler, Watched, locked};
+use super::process::{Between, Process, Shared, Watched, locked};
+use super::resource::{Connection, Resource};
+use super::run::{Outcome, Run};
 use crate::kit::chaos::{Blocked, ChaosError, ChaosInjector as _, FaultyStores, Share};
 use crate::kit::memory_store::MemoryStore;
 use crate::simulator::{Dice, Purpose};
@@ -32,69 +35,6 @@ const UNANSWERED: Duration = Duration::from_secs(60);
 const BOOT: Duration = Duration::from_secs(5);
 /// How long a stop is waited for.
 const STOP: Duration = Duration::from_secs(30);
-
-/// What a run is made of.
-#[derive(Clone)]
-pub struct Run {
-    /// The handler of each process.
-    pub(super) handler: Arc<dyn Fn(Process) -> SharedHandler + Send + Sync>,
-    /// The configuration of each process.
-    pub(super) config: Config,
-    #[cfg(feature = "planted")]
-    pub(super) bug: Option<parti::planted::ShellBug>,
-}
-
-impl core::fmt::Debug for Run {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Run")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Run {
-    /// With handlers that this makes for each process.
-    ///
-    /// # Panics
-    /// Never: the built-in configuration is coherent.
-    #[must_use]
-    pub fn new(handler: impl Fn(Process) -> SharedHandler + Send + Sync + 'static) -> Self {
-        let config = Config::builder("managers")
-            .preset(Preset::Fast)
-            .worker_id_range(0, 7);
-        let config = config.drain_timeout(Duration::from_millis(500)).build();
-        Self {
-            handler: Arc::new(handler),
-            config: config.expect("coherent"),
-            #[cfg(feature = "planted")]
-            bug: None,
-        }
-    }
-
-    /// Plants a bug in the managers. **Not for production.**
-    #[cfg(feature = "planted")]
-    #[must_use]
-    pub fn planted(mut self, bug: parti::planted::ShellBug) -> Self {
-        self.bug = Some(bug);
-        self
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Outcome {
-    /// What did not hold, in the order it was seen.
-    pub violations: Vec<Violation>,
-    /// What the run has met, and how often.
-    pub met: BTreeMap<Situation, u64>,
-    /// The virtual time that passed.
-    pub simulated: Duration,
-    /// How long after the last fault everything was owned.
-    pub recovered_after: Option<Duration>,
-    /// The same for two runs only if the same things happened at the same times.
-    pub digest: u64,
-}
 
 /// Carries a plan out.
 ///
@@ -115,8 +55,15 @@ pub fn run(run: &Run, plan: &Plan) -> Outcome {
         // What is left ends with the runtime.
         world.nodes.clear();
         let mut watched = locked(&world.shared);
+        let resources = core::mem::take(&mut watched.resources);
         let judge = &mut watched.judge;
+        let finally = run.finally.as_ref().filter(|_| judge.violations.is_empty());
+        if let Some(Err(what)) = finally.map(|check| check(&resources)) {
+            judge.violate(Property::Handler, what);
+        }
         Outcome {
+            resources,
+            trace: judge.trace.take().unwrap_or_default(),
             violations: core::mem::take(&mut judge.violations),
             met: core::mem::take(&mut judge.met),
             simulated,
@@ -128,8 +75,8 @@ pub fn run(run: &Run, plan: &Plan) -> Outcome {
 
 /// A process that runs on a node.
 struct Running {
-    number: u64,
-    manager: Manager,
+    process: Process,
+    manager: Arc<Manager>,
 }
 
 /// A group of nodes, on each of which one process runs at a time.
@@ -139,9 +86,8 @@ struct World<'a> {
     shared: Shared,
     store: MemoryStore,
     stores: FaultyStores,
-    clock: Clock,
     dice: Dice,
-    partitions: u32,
+    source: Arc<dyn PartitionSource>,
     nodes: Vec<Option<Running>>,
     processes: u64,
 }
@@ -149,10 +95,15 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(run: &'a Run, plan: &Plan) -> Self {
         let watched = Watched {
-            judge: Judge::new(),
+            judge: Judge::new(run.traced),
             handlers: plan.handlers,
+            resources: run.resources.clone(),
+            requests: 0,
+            stop_inside: BTreeSet::new(),
         };
         let store = MemoryStore::new();
+        let numbered = || StaticSource::numbered("p", plan.partitions).expect("valid");
+        let source = run.source.clone();
         Self {
             run,
             begun: Instant::now(),
@@ -160,9 +111,8 @@ impl<'a> World<'a> {
             // Far beyond the managers' own limits, so that these are what is tried.
             stores: FaultyStores::new(store.clone(), plan.seed).request_timeout(UNANSWERED),
             store,
-            clock: Clock::tokio(),
             dice: Dice::new(plan.seed),
-            partitions: plan.partitions,
+            source: source.unwrap_or_else(|| Arc::new(numbered())),
             nodes: (0..plan.nodes).map(|_| None).collect(),
             processes: 0,
         }
@@ -192,8 +142,13 @@ impl<'a> World<'a> {
         }
         let recovered = self.recover().await;
         if recovered.is_none() {
-            let what = format!("not everything is processed {RECOVERY:?} after the faults");
-            locked(&self.shared).judge.violate(Property::Recovery, what);
+            let (property, done) = if self.run.progress {
+                (Property::Progress, "processed and written to")
+            } else {
+                (Property::Recovery, "processed")
+            };
+            let what = format!("not everything is {done} {RECOVERY:?} after the faults");
+            locked(&self.shared).judge.violate(property, what);
         }
         recovered
     }
@@ -205,13 +160,16 @@ impl<'a> World<'a> {
         }
     }
 
-    /// How long it takes until everything is owned and stays so for a while.
+    /// How long it takes until everything is owned, and written to if that is expected, and stays so for a
+    /// while.
     async fn recover(&mut self) -> Option<Duration> {
+        let partitions = self.source.list().await.map_or(0, |list| list.len());
         let (begun, mut since) = (Instant::now(), None::<Instant>);
+        let after = begun.duration_since(self.begun);
         while begun.elapsed() < RECOVERY {
             sleep(LOOK).await;
-            let processed = locked(&self.shared).judge.look_at_all();
-            if processed < self.partitions {
+            let processed = locked(&self.shared).judge.look_at_all() as usize;
+            if processed < partitions || !self.progressed(partitions, after) {
                 since = None;
             } else if let since = *since.get_or_insert_with(Instant::now)
                 && since.elapsed() >= CALM
@@ -221,7 +179,6 @@ impl<'a> World<'a> {
             // A worker whose lease was lost for good, as with its bucket, is started again by its operator.
             for node in 0..self.nodes.len() {
                 if self.has_ended(node) {
-                    self.crash(node);
                     self.start(node).await;
                 }
             }
@@ -229,61 +186,100 @@ impl<'a> World<'a> {
         None
     }
 
+    /// Whether every partition was written to since then, if that is expected.
+    fn progressed(&self, partitions: usize, after: Duration) -> bool {
+        if !self.run.progress {
+            return true;
+        }
+        let watched = locked(&self.shared);
+        let writes = watched.resources.iter().flat_map(Resource::accepted);
+        let since = writes.rev().take_while(|write| write.at >= after);
+        let written: BTreeSet<_> = since.map(|write| &write.partition).collect();
+        written.len() >= partitions
+    }
+
     fn has_ended(&self, node: usize) -> bool {
         match &self.nodes[node] {
-            Some(running) => running.manager.state() == State::Shutdown,
+            Some(running) => running.manager.closed().now_or_never().is_some(),
             None => true,
         }
     }
 
     async fn start(&mut self, node: usize) {
-        if self.nodes[node].is_some() {
+        if !self.has_ended(node) {
             return;
         }
+        self.retire(node);
         self.processes += 1;
+        let number = self.processes;
+        let writes = self.dice.roll(Purpose::RequestDelay, 0, 0).bits();
         let process = Process {
-            number: self.processes,
+            number,
             node,
             shared: Arc::clone(&self.shared),
+            machine: Machine::since(self.begun),
+            connection: Connection::open(Arc::clone(&self.shared), number, writes),
+            manager: Arc::new(OnceLock::new()),
         };
         let seed = self.dice.roll(Purpose::Boot, self.processes, 0).bits();
         let handler = (self.run.handler)(process.clone());
         let between = Between::new(
-            process,
+            process.clone(),
             self.dice.roll(Purpose::Callback, 0, 0).bits(),
             handler,
         );
-        let source = StaticSource::numbered("p", self.partitions).expect("valid");
+        let source = Arc::clone(&self.source);
         let builder = Manager::builder(self.run.config.clone(), source, between)
             .store(self.stores.worker(&name(node)))
-            .clock(self.clock.clone())
+            .machine(&process.machine)
             .assign_timeout(ASSIGN)
             .deterministic(seed);
+        let builder = match &self.run.adjust {
+            Some(adjust) => adjust(builder, &process),
+            None => builder,
+        };
         #[cfg(feature = "planted")]
         let builder = match self.run.bug {
             Some(bug) => builder.planted(bug),
             None => builder,
         };
-        let number = self.processes;
         match timeout(BOOT, builder.start()).await {
-            Ok(Ok(manager)) => self.nodes[node] = Some(Running { number, manager }),
+            Ok(Ok(manager)) => {
+                let manager = Arc::new(manager);
+                let _ = process.manager.set(Arc::downgrade(&manager));
+                locked(&self.shared)
+                    .judge
+                    .line(|| format!("process {number} begins on node {node}"));
+                self.nodes[node] = Some(Running { process, manager });
+            }
             Ok(Err(_)) | Err(_) => self.meet(Situation::StartFailed),
         }
     }
 
+    /// A manager that has ended by itself, or was stopped from inside, is put away.
+    fn retire(&mut self, node: usize) {
+        if let Some(Running { process, manager }) = self.nodes[node].take() {
+            drop(manager);
+            locked(&self.shared).judge.on_stopped(process.number);
+        }
+    }
+
     fn crash(&mut self, node: usize) {
-        if let Some(Running { number, manager }) = self.nodes[node].take() {
+        let stops = |running: &mut Running| Arc::strong_count(&running.manager) == 1;
+        // One that stops itself at this moment ends anyway.
+        if let Some(Running { process, manager }) = self.nodes[node].take_if(stops) {
             drop(manager);
             let mut watched = locked(&self.shared);
             watched.judge.meet(Situation::Crashed);
-            watched.judge.on_crashed(number);
+            watched.judge.on_crashed(process.number);
         }
     }
 
     fn stop(&mut self, node: usize, hold_ms: Option<u64>) {
-        let Some(Running { number, manager }) = self.nodes[node].take() else {
+        let Some(Running { process, manager }) = self.nodes[node].take() else {
             return;
         };
+        let number = process.number;
         let mode = hold_ms.map_or(StopMode::Handoff, |hold_ms| StopMode::Restart {
             hold: Duration::from_millis(hold_ms),
         });
@@ -301,8 +297,38 @@ impl<'a> World<'a> {
         });
     }
 
+    /// A process stands still, or its machine is suspended.
+    fn pause(&self, node: usize, for_ms: u64, counted: bool) {
+        let Some(Running { process, .. }) = &self.nodes[node] else {
+            return;
+        };
+        let process = process.clone();
+        if !locked(&self.shared).judge.on_pause(process.number, counted) {
+            return;
+        }
+        if counted {
+            process.machine.stand_still();
+        } else {
+            process.machine.suspend();
+        }
+        tokio::spawn(async move {
+            sleep(ms(for_ms)).await;
+            process.machine.resume();
+            // The driver looks at its clocks first of all.
+            sleep(ms(1)).await;
+            locked(&process.shared).judge.on_resume(process.number);
+        });
+    }
+
     async fn act(&mut self, action: &Action) {
+        locked(&self.shared)
+            .judge
+            .line(|| format!("plan: {action:?}"));
         match *action {
+            Action::Pause { node, ms, counted } => self.pause(node, ms, counted),
+            Action::StopInside { node } => {
+                locked(&self.shared).stop_inside.insert(node);
+            }
             Action::Crash { node } => self.crash(node),
             Action::Start { node } => self.start(node).await,
             Action::Stop { node, hold_ms } => self.stop(node, hold_ms),

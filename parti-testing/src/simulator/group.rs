@@ -3,9 +3,8 @@
 pub(in crate::simulator) mod clock;
 pub(in crate::simulator) mod drive;
 pub(in crate::simulator) mod heal;
-pub(in crate::simulator) mod hosted;
 pub(in crate::simulator) mod node;
-pub(in crate::simulator) mod panics;
+pub(crate) mod panics;
 pub(in crate::simulator) mod queue;
 pub(in crate::simulator) mod strategy;
 pub(in crate::simulator) mod world;

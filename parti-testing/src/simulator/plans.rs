@@ -4,6 +4,5 @@
 
 pub(crate) mod dice;
 pub(in crate::simulator) mod generate;
-pub(in crate::simulator) mod nemesis;
 pub(in crate::simulator) mod plan;
 pub(in crate::simulator) mod shrink;

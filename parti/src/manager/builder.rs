@@ -24,6 +24,7 @@ use crate::shell::planted::Bugs;
 use crate::shell::shared::Shared;
 use crate::stores::local_store::LocalStore;
 use crate::system::clock::Clock;
+use crate::system::machine::{self, Machine};
 use crate::system::random::Randomness;
 
 /// How long a hook may take unless set.
@@ -38,6 +39,7 @@ pub struct ManagerBuilder {
     store: StoreChoice,
     strategy: Arc<dyn AssignmentStrategy>,
     clock: Clock,
+    machine: Option<Machine>,
     randomness: Randomness,
     bugs: Bugs,
     limits: Limits,
@@ -75,6 +77,7 @@ impl ManagerBuilder {
             store: StoreChoice::Given(Arc::new(LocalStore::new())),
             strategy: Arc::new(parti_strategy::Sticky::new()),
             clock: Clock::boot(),
+            machine: None,
             randomness: Randomness::System,
             bugs: Bugs::default(),
             limits,
@@ -219,6 +222,14 @@ impl ManagerBuilder {
         self
     }
 
+    /// Runs driver and callbacks on a simulated machine, with its clock: a test can let this one worker stand
+    /// still.
+    pub fn machine(mut self, machine: &Machine) -> Self {
+        self.clock = machine.clock();
+        self.machine = Some(machine.clone());
+        self
+    }
+
     /// Plants a bug. **Not for production.**
     #[cfg(feature = "planted")]
     pub fn planted(mut self, bug: crate::shell::planted::ShellBug) -> Self {
@@ -292,6 +303,7 @@ impl ManagerBuilder {
         let parts = Parts {
             config: self.config,
             clock: self.clock,
+            machine: self.machine.clone(),
             store: Arc::clone(&store),
             source: self.source,
             strategy: self.strategy,
@@ -303,7 +315,8 @@ impl ManagerBuilder {
         };
         let ends = (sender.clone(), inbox);
         let driver = Driver::new(core, parts, Arc::clone(&shared), notices, ends);
-        let driver = tokio::spawn(driver.run().instrument(span));
+        let driver = machine::on(self.machine, driver.run());
+        let driver = tokio::spawn(driver.instrument(span));
         let manager = Manager::new(config, shared, store, sender, driver);
         manager.claimed().await?;
         Ok(manager)

@@ -23,6 +23,7 @@ use crate::shell::callbacks::{Callbacks, Finished};
 use crate::shell::planted::ShellBug;
 use crate::shell::shared::{Outcome, Shared};
 use crate::system::jump::Jumps;
+use crate::system::machine;
 
 mod notices;
 mod parts;
@@ -410,8 +411,9 @@ impl Driver {
         for call in self.callbacks.calls(now, lease_lasts) {
             self.parts.observer.on_call(now, &call.job);
             let handler = Arc::clone(&self.parts.handler);
+            let call = tasks::call(handler, call, self.parts.bugs);
             self.tasks
-                .spawn(tasks::call(handler, call, self.parts.bugs));
+                .spawn(machine::on(self.parts.machine.clone(), call));
         }
     }
 

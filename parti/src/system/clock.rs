@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parti_core::Instant;
 
 use crate::system::jump::Sample;
+use crate::system::machine::Machine;
 
 /// A monotonic clock with an origin. Clones share the origin.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ enum Source {
     Tokio {
         origin: tokio::time::Instant,
     },
+    Machine(Machine),
     /// Both clocks as a test sets them, in milliseconds.
     #[cfg(test)]
     Set(std::sync::Arc<[std::sync::atomic::AtomicU64; 2]>),
@@ -57,6 +59,7 @@ impl Clock {
         let elapsed = match &self.0 {
             Source::Boot { origin } => since_boot().saturating_sub(*origin),
             Source::Tokio { origin } => origin.elapsed(),
+            Source::Machine(machine) => machine.elapsed().0,
             #[cfg(test)]
             Source::Set(clocks) => set(&clocks[0]),
         };
@@ -70,12 +73,17 @@ impl Clock {
             Source::Boot { .. } => SystemTime::now().duration_since(UNIX_EPOCH).ok()?,
             // It may be paused, which the wall clock never is.
             Source::Tokio { .. } => return None,
+            Source::Machine(machine) => machine.elapsed().1,
             #[cfg(test)]
             Source::Set(clocks) => set(&clocks[1]),
         };
         let monotonic = self.now();
         let sample = Sample { monotonic, wall };
         (monotonic.since(before) < AT_ONCE).then_some(sample)
+    }
+
+    pub(crate) const fn of(machine: Machine) -> Self {
+        Self(Source::Machine(machine))
     }
 
     /// A clock, and the wall clock beside it, that stand where a test sets them, in milliseconds.

@@ -1,7 +1,6 @@
 //! Each verb does to its worker what it says, to no other, and healing ends it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use parti_core::{
     Entry, Expect, Store, StoreError, StoreErrorKind, StoreOp, StoreReply, Watch, WatchEvent,
@@ -261,7 +260,7 @@ async fn what_cannot_be_done_is_an_error_on_either_side() {
     let (faulty, _, _, _) = world();
     let proxies = crate::rig::proxies::Proxies::new(vec![server], 7);
     proxies.url("a").expect("a port");
-    let both: [Arc<dyn ChaosInjector>; 2] = [Arc::new(faulty), Arc::new(proxies)];
+    let both: [Box<dyn ChaosInjector>; 2] = [Box::new(faulty), Box::new(proxies)];
     for chaos in &both {
         let unknown = chaos.slow_down_worker("z", SECOND);
         assert!(

@@ -112,7 +112,6 @@ impl World<'_> {
             exited: false,
         });
         self.judge.observe(now, &Fact::Began { process });
-        self.begin_hosted(process);
         self.step(process, Input::Event(Event::Start));
     }
 
@@ -165,7 +164,7 @@ impl World<'_> {
         if paused {
             running.inbox.push_back(input);
         } else {
-            self.perform(process, input);
+            self.step(process, input);
         }
     }
 
@@ -194,14 +193,7 @@ impl World<'_> {
             self.step(process, Input::Event(Event::ClockJumped { by }));
         }
         for input in inbox {
-            self.perform(process, input);
-        }
-    }
-
-    fn perform(&mut self, process: Process, input: Input) {
-        match input {
-            Input::App(event) => self.run_hosted(process, event),
-            Input::Event(_) | Input::Timeout | Input::Released(_) => self.step(process, input),
+            self.step(process, input);
         }
     }
 
@@ -222,7 +214,7 @@ impl World<'_> {
     fn step(&mut self, process: Process, input: Input) {
         let (now, node) = (self.now, usize::from(process.node));
         let dates_nothing = match &input {
-            Input::Timeout | Input::Released(_) | Input::App(_) => true,
+            Input::Timeout | Input::Released(_) => true,
             Input::Event(event) => !matches!(event, Event::Store { .. } | Event::Watch { .. }),
         };
         let Some(local) = self.look_at_clock(process, dates_nothing) else {
@@ -284,7 +276,6 @@ impl World<'_> {
                     Input::Event(event) => core.handle(local, event),
                     Input::Released(grants) => core.handle(local, Event::Released { grants }),
                     Input::Timeout => core.handle_timeout(local),
-                    Input::App(_) => {}
                 }
                 let effects: Vec<_> = core::iter::from_fn(|| core.poll_effect()).collect();
                 (effects, core.poll_timeout())
@@ -335,7 +326,6 @@ impl World<'_> {
             },
         };
         self.judge.observe(now, &fact);
-        self.stepped_hosted(process);
         if self.nodes[node]
             .process(process)
             .is_some_and(|running| running.exited)
@@ -394,7 +384,6 @@ impl World<'_> {
                         .map(|g| (g.partition.clone(), Holding::Assigned));
                     running.held.extend(held);
                 }
-                self.assign_hosted(process, &grants);
                 self.begin_processing(process, &grants);
                 let assigned = Assigned {
                     grants,

@@ -10,7 +10,6 @@ use parti_core::{
     Config, Core, Event, Grant, Instant, PartitionKey, Revision, WatchId, WatchScope,
 };
 
-use crate::simulator::app::AppEvent;
 use crate::simulator::checks::Process;
 use crate::simulator::group::clock::Clock;
 
@@ -20,7 +19,6 @@ pub(in crate::simulator) enum Input {
     Event(Event),
     Timeout,
     Released(Vec<Grant>),
-    App(AppEvent),
 }
 
 /// A watch as the store and the network see it.

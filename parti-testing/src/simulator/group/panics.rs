@@ -33,11 +33,14 @@ pub(in crate::simulator) fn quiet<T>(run: impl FnOnce() -> T) -> T {
 }
 
 /// The message of a caught panic and where it happened.
-pub(in crate::simulator) fn message(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .map(ToString::to_string)
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned());
-    format!("{text} at {}", PLACE.take())
+    match PLACE.take() {
+        place if place.is_empty() => text,
+        place => format!("{text} at {place}"),
+    }
 }

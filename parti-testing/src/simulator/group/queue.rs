@@ -9,7 +9,6 @@ use parti_core::{
     Epoch, Event, Grant, Instant, OpId, Revision, StoreOp, WatchEvent, WatchId, WatchScope,
 };
 
-use crate::simulator::app::{AppEvent, Call};
 use crate::simulator::checks::{Process, Stage};
 use crate::simulator::group::node::Input;
 
@@ -35,10 +34,6 @@ pub(in crate::simulator) enum Item {
     },
     /// A handler has failed to begin with a partition, or has begun after all.
     Attempt { process: Process, grant: Grant },
-    /// Something happens to a handler.
-    App { process: Process, event: AppEvent },
-    /// A request of a handler reaches its resource.
-    Call { call: Call },
     /// A request reaches the store.
     Arrive {
         process: Process,

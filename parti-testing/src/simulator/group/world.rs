@@ -19,7 +19,6 @@ mod loss;
 
 pub(in crate::simulator) use handlers::Handlers;
 
-use crate::simulator::app::{Apps, Setup};
 use crate::simulator::checks::{Fact, Process, Rules};
 use crate::simulator::group::node::{Holding, Input, Node};
 use crate::simulator::group::queue::{Item, Queue};
@@ -34,17 +33,6 @@ use crate::simulator::storage::store::SimStore;
 const LONG_NAME: usize = 200;
 /// How long a crashed or failed process takes to come back when nobody says otherwise.
 const SUPERVISOR_DELAY: Duration = Duration::from_secs(1);
-
-/// What a run has beside its plan.
-#[derive(Default)]
-pub(in crate::simulator) struct Extras<'a> {
-    /// Has the last word on each configuration.
-    pub(in crate::simulator) adjust: Option<&'a dyn Fn(ConfigBuilder) -> ConfigBuilder>,
-    /// Instead of the plan's planner.
-    pub(in crate::simulator) strategy: Option<Arc<dyn AssignmentStrategy>>,
-    /// The user's handlers.
-    pub(in crate::simulator) setup: Option<Setup<'a>>,
-}
 
 pub(in crate::simulator) struct World<'plan> {
     pub(in crate::simulator) plan: &'plan Plan,
@@ -64,8 +52,6 @@ pub(in crate::simulator) struct World<'plan> {
     pub(in crate::simulator) handlers: Handlers,
     /// Until when the partition source fails.
     pub(in crate::simulator) source_down_until: Instant,
-    /// The user's handlers, if they are simulated too.
-    pub(in crate::simulator) apps: Option<Apps<'plan>>,
     pub(in crate::simulator) judge: Judge,
     pub(in crate::simulator) events: u64,
     /// When the group had settled after the faults, as far as seen.
@@ -76,18 +62,16 @@ pub(in crate::simulator) struct World<'plan> {
 }
 
 impl<'plan> World<'plan> {
+    /// `adjust` has the last word on each configuration.
     pub(in crate::simulator) fn new(
         plan: &'plan Plan,
         tracing: Tracing,
-        extras: Extras<'plan>,
+        adjust: &dyn Fn(ConfigBuilder) -> ConfigBuilder,
     ) -> Result<Self, ConfigError> {
         let mut nodes = Vec::new();
         for node in &plan.nodes {
             let builder = plan.settings.builder(node);
-            let builder = match extras.adjust {
-                Some(adjust) => adjust(builder),
-                None => builder,
-            };
+            let builder = adjust(builder);
             nodes.push(Node::new(builder.build()?, node.drift_ppm));
         }
         let config = match nodes.first() {
@@ -110,14 +94,11 @@ impl<'plan> World<'plan> {
             faults: plan.faults.clone(),
             outage: None,
             trouble: Trouble::default(),
-            strategy: extras
-                .strategy
-                .unwrap_or_else(|| strategy(plan.settings.planner, plan.settings.pools).into()),
+            strategy: strategy(plan.settings.planner, plan.settings.pools).into(),
             list: Vec::new(),
             listed: (0, plan.partitions, plan.weights),
             handlers: Handlers::default(),
             source_down_until: Instant::ORIGIN,
-            apps: extras.setup.map(Apps::new),
             judge: Judge::new(&rules, tracing, plan.loses_history()),
             events: 0,
             settled_at: None,
@@ -164,8 +145,6 @@ impl<'plan> World<'plan> {
             Item::Nudge { process } => self.input(process, Input::Timeout),
             Item::Deliver { process, event } => self.deliver(process, event),
             Item::Attempt { process, grant } => self.attempt(process, grant),
-            Item::App { process, event } => self.app_event(process, event),
-            Item::Call { call } => self.call_hosted(call),
             Item::Release { process, grants } => self.input(process, Input::Released(grants)),
             Item::Arrive {
                 process,
@@ -216,11 +195,9 @@ impl<'plan> World<'plan> {
             Item::Due => {
                 let coverage = self.coverage();
                 self.judge.observe(self.now, &Fact::Due(coverage));
-                self.due_hosted();
             }
             Item::Over => {
                 let coverage = self.coverage();
-                self.over_hosted(&coverage);
                 self.judge.observe(self.now, &Fact::Over(coverage));
                 self.over = true;
             }

@@ -171,11 +171,6 @@ impl Judge {
         }
     }
 
-    /// Takes in what was found elsewhere than by a checker of facts.
-    pub(in crate::simulator) fn report(&mut self, at: Instant, id: &'static str, reason: String) {
-        self.violations.push(Violation { id, at, reason });
-    }
-
     pub(in crate::simulator) const fn fold(&mut self, value: u64) {
         self.digest = scramble(self.digest ^ value).wrapping_add(value);
     }

@@ -27,28 +27,10 @@ const FIRST_CLASS: u64 = 100;
 /// One class in so many is on in a sparse plan.
 const SPARSE: u64 = 7;
 
+/// The plan of a seed.
 pub(in crate::simulator) fn plan(seed: u64, mode: Mode) -> Plan {
-    shaped(seed, mode, &Shape::default())
-}
-
-/// What of a plan is given instead of drawn.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::simulator) struct Shape {
-    pub(in crate::simulator) workers: Option<u32>,
-    pub(in crate::simulator) partitions: Option<u32>,
-    pub(in crate::simulator) safety_ms: Option<u64>,
-    pub(in crate::simulator) classes: Option<Vec<FaultClass>>,
-}
-
-/// The plan of a seed within a shape. What is given leaves the other decisions as they are.
-pub(in crate::simulator) fn shaped(seed: u64, mode: Mode, shape: &Shape) -> Plan {
     let mut draft = PlanDraft::new(seed, mode);
-    draft.fit(shape);
-    let drawn = draft.classes();
-    let classes = match &shape.classes {
-        Some(given) => given.clone(),
-        None => drawn,
-    };
+    let classes = draft.classes();
     draft.settle_for(&classes);
     for class in classes {
         draft.stream = FIRST_CLASS + class as u64;
@@ -167,23 +149,6 @@ impl PlanDraft {
                 releases: Releases::This,
             };
             self.plan.nodes.push(node);
-        }
-    }
-
-    fn fit(&mut self, shape: &Shape) {
-        let plan = &mut self.plan;
-        plan.partitions = shape.partitions.unwrap_or(plan.partitions);
-        if let Some(safety_ms) = shape.safety_ms {
-            plan.safety_ms = safety_ms;
-            for node in &mut plan.nodes {
-                node.starts_ms = node.starts_ms.min(safety_ms / 3);
-            }
-        }
-        if let Some(workers) = shape.workers {
-            let first = plan.nodes[0].clone();
-            plan.nodes.resize(workers as usize, first);
-            plan.settings.pool = plan.settings.pool.max(workers);
-            plan.settings.expected_workers = plan.settings.expected_workers.map(|_| workers);
         }
     }
 

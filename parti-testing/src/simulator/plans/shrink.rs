@@ -17,17 +17,6 @@ const MAX_RUNS: u32 = 600;
 /// # Errors
 /// [`ConfigError`] when the settings of the plan are incoherent.
 pub fn shrink(plan: &Plan) -> Result<Option<Plan>, ConfigError> {
-    shrink_with(plan, &|plan| Sim::run_traced(plan, Tracing::Off))
-}
-
-/// How a candidate is run.
-type Run<'a> = &'a dyn Fn(&Plan) -> Result<Outcome, ConfigError>;
-
-/// As [`shrink`], with another way to run a plan.
-pub(in crate::simulator) fn shrink_with(
-    plan: &Plan,
-    run: Run<'_>,
-) -> Result<Option<Plan>, ConfigError> {
     let outcome = run(plan)?;
     let Some(property) = first_violation(&outcome) else {
         return Ok(None);
@@ -35,7 +24,6 @@ pub(in crate::simulator) fn shrink_with(
     let mut shrinking = Shrinking {
         best: plan.clone(),
         property,
-        run,
         runs: 0,
     };
     shrinking.truncate(&outcome);
@@ -51,25 +39,28 @@ pub(in crate::simulator) fn shrink_with(
     }
 }
 
+fn run(plan: &Plan) -> Result<Outcome, ConfigError> {
+    Sim::run_traced(plan, Tracing::Off)
+}
+
 fn first_violation(outcome: &Outcome) -> Option<&'static str> {
     outcome.violations.first().map(|violation| violation.id)
 }
 
-struct Shrinking<'a> {
+struct Shrinking {
     best: Plan,
-    run: Run<'a>,
     property: &'static str,
     runs: u32,
 }
 
-impl Shrinking<'_> {
+impl Shrinking {
     /// Takes the candidate over if it fails in the same way.
     fn attempt(&mut self, candidate: Plan) -> bool {
         if self.runs >= MAX_RUNS || candidate == self.best {
             return false;
         }
         self.runs += 1;
-        let outcome = (self.run)(&candidate);
+        let outcome = run(&candidate);
         let same = outcome.is_ok_and(|outcome| first_violation(&outcome) == Some(self.property));
         if same {
             self.best = candidate;

@@ -9,12 +9,14 @@ use crate::handler::PartitionHandler;
 use crate::observe::observer::Observer;
 use crate::shell::planted::Bugs;
 use crate::system::clock::Clock;
+use crate::system::machine::Machine;
 use crate::system::random::Randomness;
 
 /// What a driver works with; all of it is the user's choice.
 pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
+    pub(crate) machine: Option<Machine>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) source: Arc<dyn PartitionSource>,
     pub(crate) strategy: Arc<dyn AssignmentStrategy>,

@@ -11,7 +11,7 @@ pub(super) fn describe(process: Process, input: &Input) -> Option<String> {
     match input {
         Input::Event(event) => Some(format!("{process} <- {}", brief_event(event))),
         Input::Timeout => Some(format!("{process} <- time")),
-        Input::Released(_) | Input::App(_) => None,
+        Input::Released(_) => None,
     }
 }
 

@@ -167,7 +167,7 @@ pub(super) const fn created(input: &Input) -> Option<u64> {
             result: Ok(StoreReply::Info(info)),
             ..
         }) => Some(info.created),
-        Input::Event(_) | Input::Timeout | Input::Released(_) | Input::App(_) => None,
+        Input::Event(_) | Input::Timeout | Input::Released(_) => None,
     }
 }
 

@@ -126,11 +126,6 @@ impl World<'_> {
                     .duration(longest.max(Duration::from_millis(20)));
             self.queue.push(at, Item::Die { process });
         }
-        if self.revoke_hosted(process, &grants, cause) {
-            let revoked = Revoked { grants, cause };
-            self.judge.observe(now, &Fact::Revoke { process, revoked });
-            return;
-        }
         let (mut quick, mut failed, mut hanging) = (Vec::new(), Vec::new(), Vec::new());
         let mut each = roll;
         for grant in &grants {

@@ -320,7 +320,6 @@ impl World<'_> {
             at.unstopped.push(process);
         }
         let retired = at.retired;
-        self.end_hosted(process);
         self.forget_handlers(process);
         self.judge.observe(self.now, &Fact::Ended { process });
         if let Some(down) = down.filter(|_| !retired) {

@@ -157,9 +157,8 @@ impl World<'_> {
 
     fn try_to_begin(&mut self, process: Process, grant: Grant) {
         let (now, node) = (self.now, usize::from(process.node));
-        // Handlers of a scenario find out by themselves.
         let failing = self.handlers.failing(now, node, &grant.partition);
-        if let Some(hangs) = failing.filter(|_| self.apps.is_none()) {
+        if let Some(hangs) = failing {
             self.judge.situations.count("handler_failed");
             let place = (process, grant.partition.clone());
             self.handlers.trying.insert(place, (grant.token, 0));
@@ -228,14 +227,6 @@ impl World<'_> {
 
     /// What cannot be processed now, by whom, and who could.
     pub(in crate::simulator) fn note_unfit(&self, coverage: &mut Coverage) {
-        if let Some(apps) = &self.apps {
-            // Who could begin with it, and when, only the handlers know.
-            let failing = !apps.failing.is_empty();
-            coverage.restless |= failing;
-            coverage.uneven |= failing;
-            coverage.homeless.extend(apps.failing.iter().cloned());
-            return;
-        }
         let pools = self.plan.settings.pools;
         let keys = self.list.iter().map(|partition| &partition.key);
         for key in keys.filter(|key| self.handlers.broken.iter().any(|b| b.key == **key)) {
