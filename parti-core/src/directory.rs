@@ -234,7 +234,7 @@ impl Directory {
                 self.take_request(now, (verb, worker), seen.record());
                 Vec::new()
             }
-            Key::Audit(_) | Key::Parked | Key::Source | Key::Foreign => {
+            Key::Audit(_) | Key::Parked | Key::Suspicion | Key::Source | Key::Foreign => {
                 self.history.put(seen, &mut self.split);
                 Vec::new()
             }

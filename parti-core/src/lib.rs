@@ -50,6 +50,7 @@ pub use model::state::{Cause, InvalidTransition, State};
 pub use model::table::{NO_RANK, PartitionTable, align, carry_over, hash_key};
 pub use model::time::Instant;
 pub use ports::kv;
+pub use ports::liveness::{Answering, Liveness, ProbeAnswer, ProbeId};
 pub use ports::source::{PartitionSource, SourceError};
 pub use ports::store::{
     Entry, Expect, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
@@ -70,7 +71,7 @@ pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
     ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Rejection, Remains,
-    Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion, Verb, WorkerChange,
 };
 pub use records::stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use records::wire;

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parti_core::{
-    Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch, WatchScope,
+    Liveness, Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch,
+    WatchScope,
 };
 
 use crate::bucket::twin::Twins;
 use crate::bucket::{self, StreamInfo};
 use crate::commit::{self, MAX_BATCH};
+use crate::liveness::NatsLiveness;
 use crate::requests::api::Api;
 use crate::settings::options::Access;
 use crate::wire::outcome::Failure;
@@ -126,6 +128,11 @@ impl Store for NatsStore {
         let (info, at) = opened.take()?;
         let is_new = at.elapsed() < OPENED_FOR && self.api.is_connected();
         self.describe(&info).ok().filter(|_| is_new)
+    }
+
+    fn liveness(&self) -> Option<Arc<dyn Liveness>> {
+        let api = Arc::clone(&self.api);
+        Some(Arc::new(NatsLiveness { api }))
     }
 }
 

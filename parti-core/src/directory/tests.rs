@@ -139,6 +139,7 @@ fn session() -> SessionRecord {
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        answers: false,
     }
 }
 

@@ -21,6 +21,7 @@ use core::pin::Pin;
 use core::time::Duration;
 
 use crate::model::id::Revision;
+use crate::ports::liveness::Liveness;
 
 /// What a write expects of its key for the commit to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +247,7 @@ pub enum WatchEvent {
     },
 }
 
-/// A store backend: two methods.
+/// A store backend: two methods, and a third for backends that can carry questions between processes.
 ///
 /// # Cancellation safety
 /// Dropping the future of [`Store::execute`] abandons the answer, not the request: a commit may
@@ -277,6 +278,12 @@ pub trait Store: Send + Sync + 'static {
     fn take_opened(&self) -> Option<StoreInfo> {
         None
     }
+
+    /// Asking processes whether they run, if the store can carry such questions. By default it cannot:
+    /// then nobody is suspected, and leases alone decide.
+    fn liveness(&self) -> Option<Arc<dyn Liveness>> {
+        None
+    }
 }
 
 /// Written out, so that a call costs no future of its own.
@@ -305,6 +312,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn take_opened(&self) -> Option<StoreInfo> {
         (**self).take_opened()
+    }
+
+    fn liveness(&self) -> Option<Arc<dyn Liveness>> {
+        (**self).liveness()
     }
 }
 

@@ -84,6 +84,7 @@ impl SessionOutline {
             honours: Mode::Overlap,
             rejections: Vec::new(),
             predecessors: Vec::new(),
+            answers: false,
             bulletin: None,
         }
     }

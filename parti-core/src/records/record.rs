@@ -39,6 +39,18 @@ pub enum Record {
     Source(SourcePart),
     /// Of the key `parked`.
     Parked(ParkedRecord),
+    /// Of the key `suspicion`.
+    Suspicion(Suspicion),
+}
+
+/// That a worker suspects the leader. It decides nothing by itself: another worker that suspects the
+/// same leader need not wait for a renewal to be missed before it stands. Each one replaces the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The write; its nonce names the session that suspects.
+    pub write: WriteId,
+    /// The leadership that is meant.
+    pub term: Term,
 }
 
 /// A piece of the stored partition list: the whole list as a rule, or as much as fits one value.
@@ -191,6 +203,8 @@ pub struct SessionRecord {
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
     /// Dropped one by one as they are: by its own process, which counts their leases too.
     pub predecessors: Vec<Predecessor>,
+    /// Whether its process answers when it is asked whether it runs.
+    pub answers: bool,
 }
 
 /// An earlier session of a slot that may still hold partitions although the slot has been taken.

@@ -64,6 +64,8 @@ pub(crate) struct Session {
     predecessors: Vec<Pending>,
     /// What the next renewals tell everybody.
     bulletin: Option<Bulletin>,
+    /// Whether its process answers probes.
+    answers: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +121,14 @@ impl Session {
             idle_since: None,
             predecessors: claimed.predecessors.clone(),
             bulletin: None,
+            answers: false,
+        }
+    }
+
+    /// Its process answers from now on when it is asked whether it runs, and says so at once.
+    pub(crate) fn set_answers(&mut self, cx: &Cx<'_>) {
+        if !core::mem::replace(&mut self.answers, true) {
+            self.acknowledge_soon(cx);
         }
     }
 
@@ -348,6 +358,7 @@ impl Session {
             rejections: holdings.rejections().told(cx.now),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
+            answers: self.answers,
         }
     }
 

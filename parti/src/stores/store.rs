@@ -31,6 +31,7 @@
 pub use crate::stores::local_store::LocalStore;
 #[doc(inline)]
 pub use parti_core::{
-    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp,
-    StoreReply, Watch, WatchEvent, WatchScope, Write,
+    Answering, Entry, Expect, Liveness, Nonce, ProbeAnswer, Revision, Store, StoreError,
+    StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply, Watch, WatchEvent, WatchScope,
+    Write,
 };

@@ -252,10 +252,11 @@ impl Solo {
             match effect {
                 Effect::Store { op, request } => self.asked.push((op, request)),
                 Effect::Watch { id, scope } => self.watch = Some((id, scope)),
-                Effect::Unwatch { .. } => {}
+                Effect::Unwatch { .. } | Effect::Answer { .. } => {}
                 Effect::Notify(notice) => self.notices.push(notice),
                 Effect::Assign { grants } => self.assigned.extend(grants),
-                other @ (Effect::ListPartitions { .. }
+                other @ (Effect::Probe { .. }
+                | Effect::ListPartitions { .. }
                 | Effect::Plan { .. }
                 | Effect::Revoke { .. }) => self.other.push(other),
             }

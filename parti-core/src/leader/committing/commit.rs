@@ -357,9 +357,13 @@ fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {
     let advice = match Key::parse(&write.key) {
         Key::Assignment(_) | Key::Piece(..) => ADVICE,
         Key::Session(_) => "use shorter labels, or a store with a larger payload limit",
-        Key::Head | Key::Audit(_) | Key::Control(..) | Key::Parked | Key::Source | Key::Foreign => {
-            "use a store with a larger payload limit"
-        }
+        Key::Head
+        | Key::Audit(_)
+        | Key::Control(..)
+        | Key::Parked
+        | Key::Suspicion
+        | Key::Source
+        | Key::Foreign => "use a store with a larger payload limit",
     };
     Err(alloc::format!(
         "the record {} would have {} bytes, the store takes {most}; {advice}",

@@ -139,6 +139,7 @@ impl View {
                 | Key::Control(..)
                 | Key::Source
                 | Key::Parked
+                | Key::Suspicion
                 | Key::Foreign => false,
             });
         let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
@@ -196,7 +197,9 @@ impl View {
                 News::Change
             }
             Key::Parked => self.parking.on_entry(cx, seen, self.author),
-            Key::Head | Key::Audit(_) | Key::Source | Key::Foreign => News::Nothing,
+            Key::Head | Key::Audit(_) | Key::Source | Key::Suspicion | Key::Foreign => {
+                News::Nothing
+            }
         }
     }
 

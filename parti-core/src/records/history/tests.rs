@@ -115,6 +115,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         honours: crate::config::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     }
 }

@@ -23,6 +23,7 @@ pub(super) enum RecordWire<'a> {
     Parked(ParkedWire<'a>),
     Manifest(ManifestWire),
     Piece(AssignmentWire<'a>),
+    Suspicion(SuspicionWire),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +102,7 @@ pub(super) struct SessionWire<'a> {
     pub(super) rejections: List<(&'a str, &'a str)>,
     pub(super) bulletin: Option<BulletinWire<'a>>,
     pub(super) predecessors: List<PredecessorWire>,
+    pub(super) answers: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +136,10 @@ pub(super) struct AssignmentWire<'a> {
     pub(super) granted: List<(&'a str, u64, u32)>,
     pub(super) revoking: List<(&'a str, u64, Option<u8>)>,
 }
+
+/// The term of the leader that is suspected.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SuspicionWire(pub(super) u64);
 
 /// Of each piece its number, its digest, and how many partitions it grants.
 #[derive(Serialize, Deserialize)]
@@ -268,6 +274,7 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<(RecordWire<'_>, Extensions<
         6 => with(RecordWire::Parked, parse(body)?),
         7 => with(RecordWire::Manifest, parse(body)?),
         8 => with(RecordWire::Piece, parse(body)?),
+        9 => with(RecordWire::Suspicion, parse(body)?),
         other => {
             return Err(WireError::Invalid(alloc::format!(
                 "a record of kind {other}"
@@ -316,6 +323,7 @@ fn put(
         RecordWire::Parked(parked) => one((parked, extensions), writer),
         RecordWire::Manifest(manifest) => one((manifest, extensions), writer),
         RecordWire::Piece(piece) => one((piece, extensions), writer),
+        RecordWire::Suspicion(suspicion) => one((suspicion, extensions), writer),
     }
 }
 

@@ -13,7 +13,7 @@ use carried::{carried_from_wire, carried_to_wire};
 use super::WireError;
 use super::body::{
     AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List, ParkedGroupWire, ParkedWire,
-    PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire,
+    PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire, SuspicionWire,
 };
 use super::envelope::{Envelope, Summary, millis};
 use crate::model::endpoint::Endpoint;
@@ -24,7 +24,7 @@ use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Record, Rejection,
-    Remains, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    Remains, SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
 };
 
 mod settings;
@@ -51,6 +51,7 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
             version: parked.version.get(),
             groups: parked.groups.iter().map(group_to_wire).collect(),
         }),
+        Record::Suspicion(suspicion) => RecordWire::Suspicion(SuspicionWire(suspicion.term.get())),
     }
 }
 
@@ -76,6 +77,10 @@ pub(super) fn from_wire(envelope: &Envelope, wire: RecordWire<'_>) -> Result<Rec
             write: envelope.write,
             version: Version::new(parked.version),
             groups: groups_from_wire(&parked.groups)?,
+        }),
+        RecordWire::Suspicion(SuspicionWire(term)) => Record::Suspicion(Suspicion {
+            write: envelope.write,
+            term: Term::new(term),
         }),
     })
 }
@@ -166,6 +171,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .map(predecessor_to_wire)
             .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
+        answers: session.answers,
     }
 }
 
@@ -284,6 +290,7 @@ fn session_from_wire(
             .map(predecessor_from_wire)
             .collect(),
         bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
+        answers: wire.answers,
     })
 }
 

@@ -143,6 +143,7 @@ pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         settings: GroupSettings::new(cx.config(), &cx.boot().strategy),
         honours: Mode::Exclusive,
         predecessors: Vec::new(),
+        answers: false,
         rejections: Vec::new(),
         bulletin: None,
     }

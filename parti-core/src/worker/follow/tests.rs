@@ -53,6 +53,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         epoch: Epoch::new(epoch),
         ended,
         interval: Duration::from_secs(2),
+        answers: None,
     });
     let follow = Follow {
         head: Some(head),
@@ -144,6 +145,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
+        answers: false,
         reads: crate::records::wire::FORMATS,
     })
 }

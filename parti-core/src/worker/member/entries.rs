@@ -77,6 +77,10 @@ impl Member {
                 self.on_control(cx, *verb, seen);
                 Membership::On
             }
+            Key::Suspicion => {
+                self.on_suspicion(cx, seen);
+                Membership::On
+            }
             Key::Assignment(_)
             | Key::Piece(..)
             | Key::Control(..)

@@ -90,6 +90,7 @@ pub const SITUATIONS: &[&str] = &[
     "parked",
     "paused_past_lease",
     "plan_failed",
+    "probe_misled",
     "plan_unchanged",
     "plan_slow",
     "plan_wrong",

@@ -426,6 +426,7 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 honours: crate::config::Mode::Exclusive,
                 rejections: Vec::new(),
                 predecessors: Vec::new(),
+                answers: false,
                 bulletin: None,
             };
             Record::Session(record)
@@ -481,6 +482,7 @@ fn the_slot_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         honours: crate::config::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     });
     for _ in 0..100 {

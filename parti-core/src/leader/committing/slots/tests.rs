@@ -55,6 +55,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
+        answers: false,
         reads: crate::records::wire::FORMATS,
     };
     SessionView {

@@ -51,6 +51,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        answers: false,
     }
 }
 

@@ -44,6 +44,7 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
+        answers: false,
         reads: crate::records::wire::FORMATS,
     })
 }

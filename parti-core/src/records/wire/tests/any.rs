@@ -20,7 +20,7 @@ use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
     ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Remains, Revoking,
-    SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
 };
 
 fn worker() -> impl Strategy<Value = WorkerId> {
@@ -221,6 +221,7 @@ fn session() -> impl Strategy<Value = Record> {
                     software,
                     rejections: alloc::vec::Vec::new(),
                     predecessors,
+                    answers: epoch % 2 == 0,
                     bulletin: (epoch % 2 == 1).then(|| Bulletin {
                         term: Term::new(applied),
                         problems: alloc::vec![ToldProblem {
@@ -377,6 +378,13 @@ fn parked() -> impl Strategy<Value = Record> {
     })
 }
 
+fn suspicion() -> impl Strategy<Value = Record> {
+    (write(), any::<u64>()).prop_map(|(write, term)| {
+        let term = Term::new(term);
+        Record::Suspicion(Suspicion { write, term })
+    })
+}
+
 fn control() -> impl Strategy<Value = Record> {
     (write(), "\\PC{0,20}", "\\PC{0,20}").prop_map(|(write, author, reason)| {
         Record::Control(Control {
@@ -413,6 +421,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         audit(),
         control(),
         source(),
-        parked()
+        parked(),
+        suspicion()
     ]
 }

@@ -35,6 +35,7 @@ fn slot(revision: u64, status: SessionStatus, since: u64) -> Slot {
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         predecessors: Vec::new(),
+        answers: false,
         rejections: Vec::new(),
         bulletin: None,
     };

@@ -66,7 +66,8 @@ impl Said {
                 | Record::Audit(_)
                 | Record::Control(_)
                 | Record::Source(_)
-                | Record::Parked(_) => {}
+                | Record::Parked(_)
+                | Record::Suspicion(_) => {}
             }
         }
     }

@@ -136,6 +136,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         honours: parti_core::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     })
 }

@@ -210,6 +210,7 @@ fn by_another(mut record: Record) -> Record {
         Record::Audit(entry) => &mut entry.write,
         Record::Control(control) => &mut control.write,
         Record::Parked(parked) => &mut parked.write,
+        Record::Suspicion(suspicion) => &mut suspicion.write,
         Record::Source(_) => return record,
     };
     write.nonce = Nonce::new(0xa11e);
@@ -248,5 +249,6 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        answers: false,
     }
 }

@@ -151,11 +151,15 @@ pub enum FaultClass {
     SourceDown,
     /// Leaders that are replaced faster than the window of a cold start is long.
     Takeovers,
+    /// Workers that ask each other whether they run.
+    Probing,
+    /// The same with answers that are lost, late, wrong, or wrong for one of two.
+    Probes,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 71] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -225,6 +229,8 @@ impl FaultClass {
         Self::SourceDown,
         Self::Takeovers,
         Self::SmallValue,
+        Self::Probing,
+        Self::Probes,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -248,6 +254,7 @@ impl FaultClass {
                 | Self::Releases
                 | Self::Pools
                 | Self::Takeovers
+                | Self::Probing
         )
     }
 }
