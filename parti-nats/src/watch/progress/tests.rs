@@ -149,3 +149,15 @@ fn revisions_only_rise() {
     assert_eq!(progress.on_entry(put("a", 5), 2), Ok([None, None]));
     assert_eq!(progress.resume_at(), Begin::At(Revision::new(6)));
 }
+
+/// A watch that begins with a list would show it again, or go blind, when its consumer is made again.
+#[test]
+fn what_was_listed_is_not_shown_again_and_the_watch_goes_on_behind_it() {
+    let mut progress = Progress::after(Revision::new(7));
+    assert_eq!(progress.on_consumer(), None);
+    assert_eq!(progress.resume_at(), Begin::At(Revision::new(8)));
+    assert_eq!(progress.on_entry(put("a", 7), 1), Ok([None, None]));
+    let change = progress.on_entry(put("a", 8), 2);
+    assert_eq!(change, Ok([event(put("a", 8)), None]));
+    assert_eq!(progress.resume_at(), Begin::At(Revision::new(9)));
+}
