@@ -4,8 +4,6 @@
 //! asks one replica for the last message of every subject, which makes no consumer; beyond the
 //! server's limit of 1024 keys it takes the snapshot that begins a watch.
 
-pub(crate) mod listing;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parti_core::{Entry, Revision, StoreError};
@@ -13,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::bucket;
-use crate::read::listing::Listing;
 use crate::requests::api::Api;
+use crate::requests::listing::{self, Listing};
 use crate::watch;
 use crate::wire::key::{key_fault, prefix_fault};
 use crate::wire::message::marks_deletion;
@@ -64,7 +62,7 @@ async fn list_filter(
     filter: &str,
     deadline: Instant,
 ) -> Result<(Vec<Entry>, Revision), Failure> {
-    match listing::list(api, filter, deadline).await? {
+    match listing::list(api, &[filter.to_owned()], deadline).await? {
         Listing::All(entries, revision) => Ok((entries, revision)),
         Listing::NotThisWay => watch::snapshot(api, filter, deadline).await,
         Listing::Nothing => {

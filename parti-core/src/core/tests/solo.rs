@@ -160,9 +160,8 @@ impl Solo {
     /// Answers the questions that precede a claim.
     pub(super) fn look_around(&mut self) {
         let info = self.take(|op| matches!(op, StoreOp::Info)).0;
+        // Nothing was ever written, so that there is nothing to list.
         self.answer(info, Ok(StoreReply::Info(facts(Revision::ZERO))));
-        let list = self.take(|op| matches!(op, StoreOp::List { .. })).0;
-        self.listed(list, Vec::new(), 0);
     }
 
     pub(super) fn tell(&mut self, event: Event) {
@@ -290,7 +289,7 @@ pub(super) fn said(notices: &[Notice], wanted: impl Fn(&Notice) -> bool) -> Vec<
         .collect()
 }
 
-fn facts(last_revision: Revision) -> StoreInfo {
+pub(super) fn facts(last_revision: Revision) -> StoreInfo {
     StoreInfo {
         created: 1,
         age: Duration::MAX,
