@@ -75,16 +75,12 @@ impl ConfigBuilder {
     /// Decides every value that was not set.
     pub(super) fn settle(self) -> Result<Settings, ConfigError> {
         self.detect_within.map_or(Ok(()), rules::detection)?;
-        let Pace {
-            interval,
-            lease,
-            cold,
-            planned,
-        } = self.pace();
+        let pace = self.pace();
+        let (interval, lease) = (pace.interval, pace.lease);
         let degraded = self.thresholds(lease);
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
         let handoff = handoff_within(drain_timeout, lease);
-        let cooldown = self.cooldown(planned);
+        let cooldown = self.cooldown(pace.planned);
         let request_timeout = self.request_timeout.unwrap_or(lease / 4);
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
@@ -108,8 +104,8 @@ impl ConfigBuilder {
             request_timeout,
             election_timeout: self.election_timeout.unwrap_or(interval.saturating_mul(2)),
             election_jitter: self.election_jitter.unwrap_or(jitter(interval)),
-            cold_start_window: cold,
-            planned_scale_window: planned,
+            cold_start_window: pace.cold,
+            planned_scale_window: pace.planned,
             emergency_grace_period: self
                 .emergency_grace_period
                 .unwrap_or(interval.saturating_mul(3) / 2),

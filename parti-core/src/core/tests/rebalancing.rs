@@ -3,6 +3,7 @@
 pub(super) mod cancelled;
 pub(super) mod emergencies;
 pub(super) mod limits;
+pub(super) mod orders;
 pub(super) mod parked;
 pub(super) mod preparing;
 pub(super) mod rejections;

@@ -7,11 +7,11 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::leader::knowledge::view::View;
-use crate::model::id::{Version, WorkerId};
+use crate::model::id::{Token, Version, WorkerId};
 use crate::model::partition::PartitionKey;
 use crate::model::table::PartitionTable;
 use crate::ports::strategy::WorkerTable;
-use crate::records::record::{AssignmentRecord, Prepared};
+use crate::records::record::{AssignmentRecord, SessionRecord};
 
 /// Who prepares for what, by rank.
 #[derive(Clone, Debug, Default)]
@@ -87,15 +87,24 @@ impl<'a> Preparing<'a> {
     }
 }
 
-/// Whether a worker is getting ready for a partition and has failed with that, or owns it.
+/// Whether a worker owns a partition, and has tried it since it does, or gets ready for it and has failed
+/// with that. What it said before it took the grant in is of an earlier try.
 pub(crate) fn is_concerned(
     record: Option<&AssignmentRecord>,
-    prepared: &[Prepared],
+    session: &SessionRecord,
     key: &PartitionKey,
 ) -> bool {
     let Some(record) = record else { return false };
-    let granted = || record.granted.iter().any(|grant| grant.partition == *key);
-    let failed = prepared.iter().filter(|ended| ended.failed);
-    let mut failed = failed.map(|ended| &ended.preparation);
-    granted() || failed.any(|told| told.partition == *key && record.preparing.contains(told))
+    let tried = Token::from(session.applied);
+    let granted = || {
+        let mut granted = record.granted.iter();
+        granted.any(|grant| grant.partition == *key && grant.token <= tried)
+    };
+    let prepared = session.readiness.prepared.iter();
+    let mut failed = prepared.filter(|ended| ended.failed);
+    granted()
+        || failed.any(|ended| {
+            let told = &ended.preparation;
+            told.partition == *key && record.preparing.contains(told)
+        })
 }

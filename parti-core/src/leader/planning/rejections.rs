@@ -85,7 +85,7 @@ impl Barred {
                     failed.why = alloc::format!("{worker} says: {}", rejection.reason);
                 }
                 failed.by.insert(worker.clone());
-                if is_concerned(record, &session.readiness.prepared, key) {
+                if is_concerned(record, session, key) {
                     failing.insert(worker);
                     let mut granted = granted.into_iter().flatten();
                     if !granted.any(|grant| grant.partition == *key) {

@@ -20,56 +20,49 @@ pub(in crate::simulator) struct ReadyFirst {
     /// What a worker said to have ended without failing. It remains true, also when there is no room to
     /// say it again.
     ended: BTreeSet<(WorkerId, Preparation)>,
+    /// What was taken from a living owner while somebody prepared for it: the one that did, and whether
+    /// its preparation had ended. Judged when it gets it: it may have been taken away for others.
+    taken: BTreeMap<PartitionKey, (WorkerId, Preparation, bool)>,
 }
 
 impl ReadyFirst {
-    /// The worker that prepares for a partition, before a commit and after it.
-    fn gainer(
-        &self,
-        after: &BTreeMap<&WorkerId, Option<&AssignmentRecord>>,
-        partition: &PartitionKey,
-    ) -> Option<(&WorkerId, Preparation)> {
-        let coming = self.records.iter().filter_map(|(worker, before)| {
+    /// The worker that prepares for a partition, and for how long it has been asked to.
+    fn gainer(&self, partition: &PartitionKey) -> Option<(WorkerId, Preparation)> {
+        let coming = self.records.iter().filter_map(|(worker, record)| {
+            let said = self.sessions.get(worker)?;
             let named = |told: &&Preparation| told.partition == *partition;
-            let told = before.preparing.iter().find(named)?;
-            let still = match after.get(worker) {
-                Some(Some(record)) => record.preparing.contains(told),
-                Some(None) => false,
-                None => true,
-            };
-            still.then(|| (worker, told.clone()))
+            let told = record.preparing.iter().find(named)?;
+            let asked = said.epoch == record.epoch && said.readiness.prepares;
+            asked.then(|| (worker.clone(), told.clone()))
         });
         coming.max_by_key(|(_, told)| told.version)
     }
 
-    fn judge(
-        &self,
-        worker: &WorkerId,
-        partition: &PartitionKey,
-        after: &BTreeMap<&WorkerId, Option<&AssignmentRecord>>,
-        findings: &mut Findings,
-    ) {
-        let Some((gainer, told)) = self.gainer(after, partition) else {
-            return;
-        };
+    /// The owner of a partition is told to end.
+    fn take_away(&mut self, worker: &WorkerId, partition: &PartitionKey) {
+        self.taken.remove(partition);
         let said = self.sessions.get(worker);
-        let failing = said.is_some_and(|said| {
-            let mut named = said.rejections.iter();
-            named.any(|rejection| rejection.partition == *partition)
-        });
-        let Some(said) = self
-            .sessions
-            .get(gainer)
-            .filter(|said| said.readiness.prepares)
-        else {
+        let mut rejections = said.iter().flat_map(|said| &said.rejections);
+        if rejections.any(|rejection| rejection.partition == *partition) {
+            return;
+        }
+        if let Some((gainer, told)) = self.gainer(partition) {
+            let ended = self.ended.contains(&(gainer.clone(), told.clone()));
+            self.taken.insert(partition.clone(), (gainer, told, ended));
+        }
+    }
+
+    fn give(&mut self, worker: &WorkerId, partition: &PartitionKey, findings: &mut Findings) {
+        let Some((gainer, told, ended)) = self.taken.remove(partition) else {
             return;
         };
-        let ended = (gainer.clone(), told.clone());
+        if gainer != *worker {
+            return;
+        }
         findings.met("moved_after_preparation");
-        if !failing && !self.ended.contains(&ended) {
+        if !ended {
             findings.report(format!(
-                "{partition} is taken from {worker} although {gainer} has not ended {told:?}: {:?}",
-                said.readiness.prepared
+                "{partition} was taken from its owner for {gainer} before that had ended {told:?}"
             ));
         }
     }
@@ -81,11 +74,8 @@ impl Check for ReadyFirst {
         for write in writes {
             match (&write.key, write.record()) {
                 (Key::Session(worker), Some(Record::Session(record))) => {
-                    let ended = record
-                        .readiness
-                        .prepared
-                        .iter()
-                        .filter(|ended| !ended.failed);
+                    let ended = record.readiness.prepared.iter();
+                    let ended = ended.filter(|ended| !ended.failed);
                     let ended = ended.map(|ended| (worker.clone(), ended.preparation.clone()));
                     self.ended.extend(ended);
                     self.sessions.insert(worker.clone(), record.clone());
@@ -98,22 +88,29 @@ impl Check for ReadyFirst {
                 _ => {}
             }
         }
-        for (worker, record) in &after {
-            let (Some(record), Some(before)) = (record, self.records.get(*worker)) else {
-                continue;
-            };
-            if before.epoch != record.epoch {
-                continue;
-            }
+        let written = after
+            .iter()
+            .filter_map(|(worker, record)| Some((*worker, (*record)?)));
+        let written: Vec<(&WorkerId, &AssignmentRecord)> = written.collect();
+        for &(worker, record) in &written {
+            let before = self.records.get(worker);
+            let before = before.filter(|before| before.epoch == record.epoch);
             let kept: BTreeSet<&PartitionKey> = record
                 .granted
                 .iter()
                 .map(|grant| &grant.partition)
                 .collect();
-            for grant in &before.granted {
-                if !kept.contains(&grant.partition) {
-                    self.judge(worker, &grant.partition, &after, findings);
-                }
+            let gone = before.iter().flat_map(|before| &before.granted);
+            let gone = gone.filter(|grant| !kept.contains(&grant.partition));
+            let gone: Vec<PartitionKey> = gone.map(|grant| grant.partition.clone()).collect();
+            for partition in &gone {
+                self.take_away(worker, partition);
+            }
+        }
+        for &(worker, record) in &written {
+            let new = record.granted.iter();
+            for grant in new.filter(|grant| grant.token.get() == record.version.get()) {
+                self.give(worker, &grant.partition, findings);
             }
         }
         for (worker, record) in after {
