@@ -253,7 +253,10 @@ pub(crate) fn input(
             else {
                 continue;
             };
-            if preparing.has_failed(rank, owner) {
+            // What was to go to somebody who is gone, and was not taken away yet, is still with its owner.
+            let usable = |worker: &WorkerId| workers.index_of(worker).is_some();
+            let stays = !usable(owner) && owners[rank as usize].is_some_and(usable);
+            if stays || preparing.has_failed(rank, owner) {
                 continue;
             }
             owners[rank as usize] = Some(owner);

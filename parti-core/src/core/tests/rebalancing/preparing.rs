@@ -133,6 +133,20 @@ fn a_gainer_that_dies_leaves_everything_where_it_is() {
     );
 }
 
+/// With several workers left it must stay where it is worked on, and not go to any of them.
+#[test]
+fn a_gainer_that_dies_leaves_everything_with_its_owner_and_not_with_others() {
+    let mut world = group(12, 3, Mode::Exclusive);
+    let before: Vec<Vec<u64>> = (0..3).map(|node| tokens(&world, node)).collect();
+    let joiner = join(&mut world, Mode::Exclusive);
+    assert_eq!(world.nodes[joiner].preparing.len(), 3);
+    world.nodes[joiner].cut_off = true;
+    world.run(secs(40));
+    let after: Vec<Vec<u64>> = (0..3).map(|node| tokens(&world, node)).collect();
+    assert_eq!(after, before);
+    assert!(world.nodes[..3].iter().all(|node| node.warmth.is_empty()));
+}
+
 /// The partition stays where it can be processed, and the worker hears that it is not to come.
 #[test]
 fn a_gainer_that_cannot_take_it_is_told_so_and_its_owner_keeps_it() {
@@ -380,6 +394,7 @@ fn a_rolling_restart_with_a_warm_up_leaves_no_partition_unowned_for_longer_than_
     let counts = counts(&world);
     assert_eq!(counts.iter().sum::<usize>(), 12, "{counts:?}");
     assert_eq!(counts[..3], [0, 0, 0], "everybody was replaced");
-    // Two collections of acknowledgements of 4 ms, and what is looked at every 2 ms.
-    assert!(longest <= Duration::from_millis(14), "{longest:?}");
+    // Two collections of acknowledgements of 4 ms, what is looked at every 2 ms, and an election where
+    // the worker that leaves leads.
+    assert!(longest <= Duration::from_millis(80), "{longest:?}");
 }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::checks::{Assigned, Check, Findings, Process, Written};
 use parti_core::{
-    AssignmentRecord, Key, PartitionKey, Preparation, Record, SessionRecord, Version, WorkerId,
+    AssignmentRecord, Epoch, Key, PartitionKey, Preparation, Record, SessionRecord, Version,
+    WorkerId,
 };
 
 /// S36.
@@ -52,11 +53,20 @@ impl ReadyFirst {
         }
     }
 
-    fn give(&mut self, worker: &WorkerId, partition: &PartitionKey, findings: &mut Findings) {
+    fn give(
+        &mut self,
+        (worker, epoch): (&WorkerId, Epoch),
+        partition: &PartitionKey,
+        findings: &mut Findings,
+    ) {
         let Some((gainer, told, ended)) = self.taken.remove(partition) else {
             return;
         };
-        if gainer != *worker {
+        // Taken away for others, it may come to this worker after all; then nobody waited for it.
+        let same = |record: &&AssignmentRecord| record.epoch == epoch;
+        let still = self.records.get(worker).filter(same);
+        let still = still.is_some_and(|record| record.preparing.contains(&told));
+        if gainer != *worker || !still {
             return;
         }
         findings.met("moved_after_preparation");
@@ -110,7 +120,7 @@ impl Check for ReadyFirst {
         for &(worker, record) in &written {
             let new = record.granted.iter();
             for grant in new.filter(|grant| grant.token.get() == record.version.get()) {
-                self.give(worker, &grant.partition, findings);
+                self.give((worker, record.epoch), &grant.partition, findings);
             }
         }
         for (worker, record) in after {
