@@ -58,8 +58,8 @@ pub(crate) struct Claim {
     step: Step,
     /// Whether it has looked at anything yet.
     looked: bool,
-    /// Whether it has waited for a first leader.
-    waited: bool,
+    /// How often it has waited for a first leader.
+    waits: u32,
     /// How many claims were lost to others, but for that of a slot that was wanted for itself.
     losses: u32,
     last_error: Option<StoreError>,
@@ -183,7 +183,7 @@ impl Claim {
             slots,
             step: Step::Pausing { until: started },
             looked: false,
-            waited: false,
+            waits: 0,
             losses: 0,
             last_error,
             backoff: cx.config().retry().endless(most),
