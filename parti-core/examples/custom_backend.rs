@@ -179,6 +179,7 @@ impl Rows {
             self.last = self.last.next();
             let (name, revision) = (key.clone(), self.last);
             let entry = Entry {
+                at_ms: 0,
                 key,
                 revision,
                 value,

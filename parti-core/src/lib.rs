@@ -66,7 +66,7 @@ pub use records::carried::{Carried, Quarantined};
 pub use records::history::{
     Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Parking, Unreadable,
 };
-pub use records::keys::{Key, SOURCE_PARTS_PREFIX, head_key, parked_key, source_key};
+pub use records::keys::{Key, SOURCE_PARTS_PREFIX, control_key, head_key, parked_key, source_key};
 pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,

@@ -82,6 +82,9 @@ pub struct Entry {
     pub revision: Revision,
     /// Its value, or `None` when the last write was a tombstone.
     pub value: Option<Vec<u8>>,
+    /// When that was, by the store's own clock, in milliseconds since 1970; zero if the store does not
+    /// say. Only compared with the same of other entries: no lease and no grant depends on it.
+    pub at_ms: u64,
 }
 
 /// Facts about the store.
@@ -273,6 +276,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`] when the watch could not be set up; nothing is left behind then.
     async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError>;
 
+    /// What was found when the store was opened, once and only if that was a moment ago: it answers the
+    /// first question of a worker, so that a thousand that start at once do not all ask twice.
+    fn take_opened(&self) -> Option<StoreInfo> {
+        None
+    }
+
     /// Asking processes whether they run, if the store can carry such questions. By default it cannot:
     /// then nobody is suspected, and leases alone decide.
     fn liveness(&self) -> Option<Arc<dyn Liveness>> {
@@ -302,6 +311,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         Self: 'async_trait,
     {
         (**self).watch(scope)
+    }
+
+    fn take_opened(&self) -> Option<StoreInfo> {
+        (**self).take_opened()
     }
 
     fn liveness(&self) -> Option<Arc<dyn Liveness>> {

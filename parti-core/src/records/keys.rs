@@ -131,7 +131,9 @@ pub(crate) fn audit_key(version: u64) -> String {
     format!("{AUDIT_PREFIX}{}", version % AUDIT_SLOTS)
 }
 
-pub(crate) fn control_key(verb: Verb, worker: &WorkerId) -> String {
+/// The key of a request or an order.
+#[must_use]
+pub fn control_key(verb: Verb, worker: &WorkerId) -> String {
     format!("ctl.{}.{worker}", verb.as_str())
 }
 

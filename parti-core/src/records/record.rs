@@ -18,6 +18,10 @@ use crate::records::agreement::{Agreed, GroupSettings};
 use crate::records::carried::Carried;
 use crate::records::problem::Bulletin;
 
+mod verb;
+
+pub use verb::Verb;
+
 /// Any record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -429,36 +433,8 @@ pub struct AuditEntry {
     pub truncated: bool,
 }
 
-/// What is asked of the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verb {
-    /// List the partitions again.
-    Refresh,
-    /// Rebalance now.
-    Trigger,
-}
-
-impl Verb {
-    /// Every verb.
-    pub const ALL: [Self; 2] = [Self::Refresh, Self::Trigger];
-
-    /// The verb as it stands in a key.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refresh => "refresh",
-            Self::Trigger => "trigger",
-        }
-    }
-
-    /// Reads a verb.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.as_str() == text)
-    }
-}
-
-/// A request to the leader. The leader removes it in the generation that contains it.
+/// A request to the leader, or an order that every leader obeys while it holds. The leader removes it in
+/// the generation that contains the request, or in the first one after the order is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     /// The write.
@@ -467,4 +443,7 @@ pub struct Control {
     pub author: String,
     /// Why.
     pub reason: String,
+    /// For how long an order holds from when the store took it, by the store's own time; `None`: until
+    /// it is withdrawn. Of no meaning for a request.
+    pub lasts: Option<Duration>,
 }

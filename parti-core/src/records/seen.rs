@@ -204,6 +204,7 @@ mod tests {
 
     fn entry(key: &str, value: Option<Vec<u8>>) -> Entry {
         Entry {
+            at_ms: 0,
             key: key.to_string(),
             revision: Revision::new(7),
             value,
@@ -213,6 +214,7 @@ mod tests {
     fn control() -> Record {
         let (nonce, seq) = (Nonce::new(3), 4);
         Record::Control(Control {
+            lasts: None,
             write: WriteId { nonce, seq },
             author: "worker-1".to_string(),
             reason: String::new(),

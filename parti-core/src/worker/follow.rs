@@ -210,7 +210,7 @@ impl Follow {
     pub(crate) fn scope(&self, me: &WorkerId) -> WatchScope {
         let mut keys = vec![head_key(), session_key(me), assignment_key(me)];
         keys.push(suspicion_key());
-        keys.extend(Verb::ALL.map(|verb| control_key(verb, me)));
+        keys.extend(Verb::REQUESTS.map(|verb| control_key(verb, me)));
         if let Some(leader) = self.leader().filter(|leader| *leader != me) {
             keys.push(session_key(leader));
         }

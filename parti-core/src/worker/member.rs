@@ -54,6 +54,8 @@ pub(crate) struct Member {
     unfit_since: Option<Instant>,
     follow: Follow,
     candidacy: Candidacy,
+    /// When to watch the session of a leader that is new, too.
+    rewatch_at: Option<Instant>,
     /// Random part of the delay before standing, drawn again with each `head`.
     jitter: Duration,
     /// After giving up for failures: others first.
@@ -110,6 +112,7 @@ impl Member {
             unfit_since: None,
             follow,
             candidacy: Candidacy::Waiting,
+            rewatch_at: None,
             jitter: cx.rng().duration_below(jitter),
             stand_not_before: Instant::ORIGIN,
             leader: None,
@@ -205,6 +208,7 @@ impl Member {
         self.on_vanished(cx);
         self.poll_look(cx);
         self.resume_if_intact(cx);
+        self.poll_rewatch(cx);
         if cx.poll_watch() {
             self.snapshot_begins();
         }
@@ -244,6 +248,8 @@ impl Member {
             candidacy,
             leader,
             self.reconcile.wake(),
+            self.rewatch_at
+                .map(|at| Wake::new(at, WakeReason::WatchRetry)),
             self.own_record.wake(),
             self.own_list.wake(),
             unsteady.map(|at| Wake::new(at, WakeReason::Reconcile)),

@@ -79,6 +79,15 @@ impl Rejections {
         self.0.remove(key);
     }
 
+    /// A partition is given again: what failed before says nothing of this try, and must not end it.
+    pub(crate) fn given(&mut self, now: Instant, key: &PartitionKey) {
+        if let Some(failure) = self.0.get_mut(key)
+            && let Some(until) = &mut failure.until
+        {
+            *until = (*until).min(now);
+        }
+    }
+
     /// A partition is held no more.
     pub(crate) fn taken_away(&mut self, now: Instant, key: &PartitionKey) {
         if let Some(failure) = self.0.get_mut(key)
@@ -181,6 +190,23 @@ mod tests {
             1,
             "forgiven: the first time again"
         );
+    }
+
+    /// A parked partition was given to a worker again a moment before its quarantine was over. What it still
+    /// told of the last time ended the try at once, and the partition was parked for twice as long.
+    #[test]
+    fn what_is_given_again_is_told_of_only_when_it_fails_again_and_then_for_twice_as_long() {
+        let (mut rejections, p) = (Rejections::default(), key("p"));
+        rejections.fail(at(0), (&p, Token::new(1)), "x".into(), FIRST);
+        rejections.taken_away(at(0), &p);
+        assert_eq!(rejections.told(at(299)).len(), 1);
+        rejections.given(at(299), &p);
+        assert_eq!(rejections.told(at(299)), []);
+        rejections.fail(at(299), (&p, Token::new(2)), "x".into(), FIRST);
+        assert_eq!(rejections.told(at(299)).len(), 1);
+        rejections.taken_away(at(299), &p);
+        assert_eq!(rejections.told(at(898)).len(), 1, "twice as long");
+        assert_eq!(rejections.told(at(899)), []);
     }
 
     /// Every renewal repeats it: a worker that fails with everything must not outgrow its record.

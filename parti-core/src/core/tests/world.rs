@@ -469,6 +469,7 @@ impl World {
             *self.commits.entry(write.key.clone()).or_default() += 1;
             let (key, value) = (write.key.clone(), write.value.clone());
             let entry = Entry {
+                at_ms: 1_790_000_000_000 + self.now.as_nanos() / 1_000_000,
                 key,
                 revision: self.last,
                 value,

@@ -20,7 +20,8 @@ use crate::planted::Planted;
 use crate::ports::store::{Entry, Expect};
 use crate::records::assembly::Assembly;
 use crate::records::keys::Key;
-use crate::records::record::{AssignmentRecord, Head, SessionRecord, SessionStatus, Verb};
+use crate::records::orders::{Order, Orders};
+use crate::records::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
 use crate::records::seen::{Content, Seen};
 
 mod absence;
@@ -67,6 +68,7 @@ pub(crate) struct View {
     pub(crate) sessions: BTreeMap<WorkerId, SessionView>,
     pub(crate) records: BTreeMap<WorkerId, AssignmentRecord>,
     pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
+    pub(crate) orders: Orders,
     /// What has no owner.
     pub(crate) parking: Parking,
     /// Workers whose record was overwritten by an external writer and has to be written again.
@@ -169,6 +171,7 @@ impl View {
 
     /// Takes in an entry of the watch or of a list.
     pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> News {
+        self.orders.saw(cx.now, seen.entry().at_ms);
         if let Some(mentioned) = &mut self.mentioned {
             mentioned.insert(seen.name().to_string());
         }
@@ -188,6 +191,9 @@ impl View {
             Key::Session(worker) => self.on_session(cx, worker, seen),
             Key::Assignment(worker) => self.on_assignment(cx, worker, seen),
             Key::Piece(worker, number) => self.on_piece(cx, worker, *number, seen),
+            Key::Control(verb, worker) if verb.is_order() => {
+                self.on_order(cx, (*verb, worker), seen)
+            }
             Key::Control(verb, worker) => {
                 let request = (*verb, worker.clone());
                 match seen.value() {
@@ -201,6 +207,31 @@ impl View {
                 News::Nothing
             }
         }
+    }
+
+    /// An order of an operator. One that cannot be read is not obeyed, and left alone.
+    fn on_order(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (verb, worker): (Verb, &WorkerId),
+        seen: &Seen<'_>,
+    ) -> News {
+        if let Content::Unreadable { reason, .. } = seen.content() {
+            cx.ignore(seen, reason);
+        }
+        let key = (verb, worker.clone());
+        if let Some(Record::Control(control)) = seen.record() {
+            let order = Order {
+                control: control.clone(),
+                revision: seen.revision(),
+                at_ms: seen.entry().at_ms,
+                seen: cx.now,
+            };
+            self.orders.put(key, order);
+        } else {
+            self.orders.remove(&key);
+        }
+        News::Change
     }
 
     fn on_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, seen: &Seen<'_>) -> News {

@@ -27,6 +27,7 @@ const WRITE: WriteId = WriteId {
 
 fn entry(key: String, record: &Record) -> Entry {
     Entry {
+        at_ms: 0,
         key,
         revision: Revision::new(1),
         value: Some(wire::encode(record)),
@@ -317,6 +318,7 @@ fn damaged_keys_are_named_and_the_rest_is_read_in_order() {
     let mut entries = ring(handoff());
     entries.reverse();
     let plant = |key: &str, value: &[u8]| Entry {
+        at_ms: 0,
         key: key.to_string(),
         revision: Revision::new(9),
         value: Some(value.to_vec()),

@@ -192,6 +192,7 @@ pub(super) struct ParkedGroupWire<'a> {
 pub(super) struct ControlWire<'a> {
     pub(super) author: &'a str,
     pub(super) reason: &'a str,
+    pub(super) lasts_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -45,6 +45,7 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
         Record::Control(control) => RecordWire::Control(ControlWire {
             author: &control.author,
             reason: &control.reason,
+            lasts_ms: control.lasts.map(millis),
         }),
         Record::Source(part) => RecordWire::Source(source_to_wire(part)),
         Record::Parked(parked) => RecordWire::Parked(ParkedWire {
@@ -71,6 +72,7 @@ pub(super) fn from_wire(envelope: &Envelope, wire: RecordWire<'_>) -> Result<Rec
             write: envelope.write,
             author: control.author.to_string(),
             reason: control.reason.to_string(),
+            lasts: control.lasts_ms.map(Duration::from_millis),
         }),
         RecordWire::Source(part) => Record::Source(source_from_wire(envelope, part)?),
         RecordWire::Parked(parked) => Record::Parked(ParkedRecord {

@@ -221,6 +221,7 @@ impl Sees {
 
 fn entry(key: &str, revision: u64, record: Option<&Record>) -> Entry {
     Entry {
+        at_ms: 0,
         key: key.to_string(),
         revision: Revision::new(revision),
         value: record.map(wire::encode),

@@ -78,6 +78,8 @@ pub const SITUATIONS: &[&str] = &[
     "leader_replaced",
     "lease_lost",
     "lease_lost_in_pause",
+    "order",
+    "order_withdrawn",
     "throttled",
     "rejection_judged",
     "mixed_contended",

@@ -196,8 +196,7 @@ impl PlanDraft {
             FaultClass::Duplicate => self.plan.faults.duplicate_ppm = self.chance(),
             FaultClass::Refuse => self.plan.faults.refuse_ppm = self.chance() / 3,
             FaultClass::AtLimit => self.plan.faults.at_limit_ppm = self.chance() / 3,
-            FaultClass::VeryLate | FaultClass::Timers => self.be_late(class),
-            FaultClass::Drift => self.drift(),
+            FaultClass::VeryLate | FaultClass::Timers | FaultClass::Drift => self.be_late(class),
             FaultClass::History => self.histories(),
             FaultClass::BrokenHandler => self.break_handlers(),
             FaultClass::SourceDown | FaultClass::Takeovers => self.try_leaders(class),
@@ -256,12 +255,16 @@ impl PlanDraft {
             | FaultClass::StuckLeader
             | FaultClass::SlowStore
             | FaultClass::ExternalWrite
+            | FaultClass::Orders
             | FaultClass::NoAnswers
             | FaultClass::Throttled => self.add_actions(class),
         }
     }
 
     fn be_late(&mut self, class: FaultClass) {
+        if class == FaultClass::Drift {
+            return self.drift();
+        }
         if class == FaultClass::Timers {
             self.timers();
         } else {

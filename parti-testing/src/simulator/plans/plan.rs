@@ -13,7 +13,8 @@ mod handoff;
 mod releases;
 
 pub use details::{
-    Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Planner, Pools, Target, Weights,
+    Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, OrderVerb, Planner, Pools, Target,
+    Weights,
 };
 pub use faults::Faults;
 pub use handoff::Handoff;

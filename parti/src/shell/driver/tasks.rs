@@ -10,8 +10,8 @@ use std::time::Duration;
 use parti_core::callbacks::End;
 use parti_core::{
     AssignmentStrategy, Event, Liveness, Nonce, OpId, PartitionSource, PlanError, PlanInput,
-    ProbeAnswer, ProbeId, SourceError, Store, StoreError, StoreErrorKind, StoreOp, WatchEvent,
-    WatchId, WatchScope,
+    ProbeAnswer, ProbeId, SourceError, Store, StoreError, StoreErrorKind, StoreOp, StoreReply,
+    WatchEvent, WatchId, WatchScope,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinError;
@@ -79,7 +79,17 @@ pub(super) fn told(done: Result<Input, JoinError>) -> Input {
 /// Executes a store request.
 pub(super) async fn execute(asking: Asking, op: OpId, request: StoreOp, limit: Duration) -> Input {
     let (operation, begun) = (Operation::of(&request), asking.clock.now());
-    let call = async { asking.store.execute(request).await };
+    let call = async {
+        let opened = match request {
+            StoreOp::Info => asking.store.take_opened(),
+            StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Commit { .. } => None,
+            StoreOp::Create => None,
+        };
+        match opened {
+            Some(info) => Ok(StoreReply::Info(info)),
+            None => asking.store.execute(request).await,
+        }
+    };
     let unknown = |message| Err(StoreError::new(StoreErrorKind::Unknown, message));
     let result = match run(call, sleep(limit)).await {
         Ran::Done(result) => result,

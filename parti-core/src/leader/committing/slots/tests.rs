@@ -12,6 +12,7 @@ use crate::model::id::{Epoch, Nonce, Revision, Token, Version, WriteId};
 use crate::model::partition::Partition;
 use crate::ports::store::Expect;
 use crate::ports::strategy::{Report, StrategyId, WorkerInfo, WorkerTable};
+use crate::records::orders::Ordered;
 use crate::records::record::SessionRecord;
 
 const WRITE: WriteId = WriteId {
@@ -102,6 +103,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
     let workers = WorkerTable::new(workers.into_iter().collect()).expect("distinct");
     let owned_by = if owner.is_some() { 0 } else { NO_OWNER };
     Target {
+        ordered: Ordered::default(),
         kept: BTreeSet::new(),
         unsure: false,
         strategy: StrategyId::new("s"),

@@ -74,6 +74,7 @@ impl Sees {
 
     fn at(&mut self, ms: u64, key: &str, revision: u64, record: Option<&Record>) -> News {
         let entry = Entry {
+            at_ms: 0,
             key: key.to_string(),
             revision: Revision::new(revision),
             value: record.map(wire::encode),
@@ -152,6 +153,7 @@ fn what_a_whole_snapshot_does_not_mention_is_gone_unless_it_is_newer_or_an_assig
     let active = session(1, 0, SessionStatus::Active);
     let (author, reason) = (String::new(), String::new());
     let control = Record::Control(Control {
+        lasts: None,
         write: write(1),
         author,
         reason,
@@ -389,6 +391,7 @@ fn only_a_complete_list_with_an_older_revision_contradicts_what_is_known() {
     sees.at(1, "w.a", 5, Some(&active));
     let shows = |revision: u64, upto: u64| {
         let entry = Entry {
+            at_ms: 0,
             key: "w.a".to_string(),
             revision: Revision::new(revision),
             value: None,

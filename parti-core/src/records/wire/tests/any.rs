@@ -386,11 +386,13 @@ fn suspicion() -> impl Strategy<Value = Record> {
 }
 
 fn control() -> impl Strategy<Value = Record> {
-    (write(), "\\PC{0,20}", "\\PC{0,20}").prop_map(|(write, author, reason)| {
+    let lasts = proptest::option::of((0..u64::MAX / 2).prop_map(Duration::from_millis));
+    (write(), "\\PC{0,20}", "\\PC{0,20}", lasts).prop_map(|(write, author, reason, lasts)| {
         Record::Control(Control {
             write,
             author,
             reason,
+            lasts,
         })
     })
 }

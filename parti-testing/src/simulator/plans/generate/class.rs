@@ -155,11 +155,13 @@ pub enum FaultClass {
     Probing,
     /// The same with answers that are lost, late, wrong, or wrong for one of two.
     Probes,
+    /// Orders of operators: workers drained and cordoned, groups frozen, for a while.
+    Orders,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 71] = [
+    pub const ALL: [Self; 72] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -231,6 +233,7 @@ impl FaultClass {
         Self::SmallValue,
         Self::Probing,
         Self::Probes,
+        Self::Orders,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -255,6 +258,7 @@ impl FaultClass {
                 | Self::Pools
                 | Self::Takeovers
                 | Self::Probing
+                | Self::Orders
         )
     }
 }
