@@ -104,7 +104,6 @@ impl Leader {
         let mode = self.knowledge.granting(config, rule);
         let slots = Slots::build(config, now, view, target, &evicting, (mode, rule));
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
-        let unknown = !view.unaccounted(config, now).is_empty();
         let rules = Rules {
             mode: config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
             max_moves: config.max_moves_in_flight(),
@@ -115,7 +114,7 @@ impl Leader {
             version,
             &slots.target,
             &slots.slots,
-            unknown,
+            slots.unknown_holders,
             &anchor,
         );
         (slots, step)

@@ -1,4 +1,4 @@
-//! The core's own clock value: a point in time as nanoseconds since an origin chosen by the driver.
+//! The core's own clock value: a point in time as nanoseconds before or after an origin chosen by the driver.
 //!
 //! It is separate from `std::time::Instant` because it can be written as a constant, printed as
 //! `12.5s`, compared across traces, and because it has no `now()`: time is always an argument.
@@ -9,50 +9,60 @@ use core::time::Duration;
 
 /// A point in time, counted in nanoseconds from an origin that the driver chose once.
 ///
-/// Arithmetic saturates: an absurd configuration can make a deadline "never", it cannot panic.
+/// It may lie before the origin: a process whose clock began a second ago hears from a record that something
+/// has been waiting for a minute. Arithmetic saturates: an absurd configuration can make a deadline
+/// "never", it cannot panic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Instant(u64);
+pub struct Instant(i64);
 
 impl Instant {
     /// The origin itself.
     pub const ORIGIN: Self = Self(0);
     /// Later than every real point in time.
-    pub const FAR_FUTURE: Self = Self(u64::MAX);
+    pub const FAR_FUTURE: Self = Self(i64::MAX);
 
-    /// The point `nanos` nanoseconds after the origin.
+    /// The point `nanos` nanoseconds after the origin; [`FAR_FUTURE`](Self::FAR_FUTURE) beyond 292 years.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
-        Self(nanos)
+        if nanos > i64::MAX as u64 {
+            Self::FAR_FUTURE
+        } else {
+            Self(nanos as i64)
+        }
     }
 
     /// The point `millis` milliseconds after the origin.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis.saturating_mul(1_000_000))
+        Self::from_nanos(millis.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds since the origin.
+    /// Nanoseconds since the origin; zero for a point before it.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
-        self.0
+        if self.0 < 0 { 0 } else { self.0 as u64 }
     }
 
-    /// Time elapsed since the origin.
+    /// Time elapsed since the origin; zero for a point before it.
     #[must_use]
     pub const fn since_origin(self) -> Duration {
-        Duration::from_nanos(self.0)
+        Duration::from_nanos(self.as_nanos())
     }
 
     /// How long after `earlier` this is; zero when it is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        if self.0 > earlier.0 {
+            Duration::from_nanos(self.0.abs_diff(earlier.0))
+        } else {
+            Duration::ZERO
+        }
     }
 
-    /// This point moved back by `duration`, but not before the origin.
+    /// This point moved back by `duration`, also before the origin.
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(nanos(duration)))
+        Self(self.0.saturating_sub_unsigned(nanos(duration)))
     }
 }
 
@@ -65,7 +75,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(duration)))
+        Self(self.0.saturating_add_unsigned(nanos(duration)))
     }
 }
 
@@ -77,7 +87,11 @@ impl AddAssign<Duration> for Instant {
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.since_origin())
+        if *self < Self::ORIGIN {
+            write!(f, "-{:?}", Self::ORIGIN.since(*self))
+        } else {
+            write!(f, "{:?}", self.since_origin())
+        }
     }
 }
 
@@ -90,6 +104,7 @@ impl fmt::Debug for Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::borrow::ToOwned;
     use alloc::string::ToString;
 
     /// Prevents a wrapped deadline from looking like one long past.
@@ -98,9 +113,23 @@ mod tests {
         let late = Instant::FAR_FUTURE + Duration::from_secs(1);
         assert_eq!(late, Instant::FAR_FUTURE);
         assert_eq!(Instant::ORIGIN.since(late), Duration::ZERO);
+        assert_eq!(Instant::from_nanos(u64::MAX), Instant::FAR_FUTURE);
+        let first = Instant::ORIGIN.saturating_sub(Duration::MAX);
+        assert!(first < Instant::ORIGIN && first.saturating_sub(Duration::MAX) == first);
+        assert_eq!(Instant::FAR_FUTURE.since(first).as_nanos(), u64::MAX.into());
+    }
+
+    /// A process that has just started took what its group had waited for to be as young as itself.
+    #[test]
+    fn what_began_before_the_clock_keeps_its_age() {
+        let now = Instant::from_millis(2);
+        let begun = now.saturating_sub(Duration::from_secs(6));
+        assert_eq!(now.since(begun), Duration::from_secs(6));
+        assert_eq!(begun + Duration::from_secs(6), now);
+        assert_eq!(begun.since(now), Duration::ZERO);
         assert_eq!(
-            Instant::from_millis(5).saturating_sub(Duration::MAX),
-            Instant::ORIGIN
+            (begun.as_nanos(), begun.to_string()),
+            (0, "-5.998s".to_owned())
         );
     }
 

@@ -26,12 +26,12 @@ use crate::ports::store::{
 use crate::records::agreement::Disagreement;
 use crate::records::keys::{Key, session_key};
 use crate::records::outline::{self, SessionOutline};
-use crate::records::record::{Record, SessionRecord};
 use crate::records::seen::Seen;
 use crate::resilience::backoff::Backoff;
 
 mod agree;
 pub(crate) mod choice;
+mod first;
 mod herd;
 mod observe;
 
@@ -58,8 +58,8 @@ pub(crate) struct Claim {
     step: Step,
     /// Whether it has looked at anything yet.
     looked: bool,
-    /// Whether it has waited for a first leader.
-    waited: bool,
+    /// How often it has waited for a first leader.
+    waits: u32,
     /// How many claims were lost to others, but for that of a slot that was wanted for itself.
     losses: u32,
     last_error: Option<StoreError>,
@@ -183,7 +183,7 @@ impl Claim {
             slots,
             step: Step::Pausing { until: started },
             looked: false,
-            waited: false,
+            waits: 0,
             losses: 0,
             last_error,
             backoff: cx.config().retry().endless(most),
@@ -392,19 +392,15 @@ impl Claim {
         cx: &mut Cx<'_>,
         worker: WorkerId,
         expect: Expect,
-        predecessors: Vec<Pending>,
+        mut predecessors: Vec<Pending>,
     ) {
         let nonce = cx.rng().nonce();
         let id = WriteId { nonce, seq: 0 };
-        let record = SessionRecord {
-            draining: self.draining.clone(),
-            predecessors: predecessors.iter().map(|p| p.predecessor.clone()).collect(),
-            ..agree::first_record(cx, id)
-        };
-        let value = Some(cx.encode(&Record::Session(record)));
+        let most = self.info.as_ref().map_or(usize::MAX, |info| info.max_value);
+        let value = first::value(cx, id, (&self.draining, &mut predecessors), most);
         let write = Write {
             key: session_key(&worker),
-            value,
+            value: Some(value),
             expect,
         };
         let attempt = Attempt::begin(cx, OpOwner::Claim, id, [write].into());

@@ -299,7 +299,7 @@ impl Holdings {
         for grant in &grants {
             let rejections = &mut self.rejections;
             self.preparations.assigned(&grant.partition, rejections);
-            self.rejections.given(cx.now, &grant.partition);
+            self.rejections.given(&grant.partition);
             self.held
                 .insert(grant.partition.clone(), Held::Processing(grant.token));
         }

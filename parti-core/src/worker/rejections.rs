@@ -39,8 +39,17 @@ struct Failure {
     reason: String,
     /// How long it is not to come back after it was taken away.
     length: Duration,
-    /// Until when it is not to come back; `None` while it is held.
-    until: Option<Instant>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is held, and fails.
+    Failing,
+    /// It was taken away, and is not to come back before `until`.
+    Away { until: Instant },
+    /// It was given again, and has not failed since. Should it be taken away first, nothing is forgotten.
+    Tried { until: Instant },
 }
 
 impl Rejections {
@@ -69,7 +78,7 @@ impl Rejections {
             since: now,
             reason,
             length,
-            until: None,
+            stage: Stage::Failing,
         };
         self.0.insert(key.clone(), failure);
     }
@@ -91,33 +100,39 @@ impl Rejections {
     }
 
     /// A partition is given again: what failed before says nothing of this try, and must not end it.
-    pub(crate) fn given(&mut self, now: Instant, key: &PartitionKey) {
+    pub(crate) fn given(&mut self, key: &PartitionKey) {
         if let Some(failure) = self.0.get_mut(key)
-            && let Some(until) = &mut failure.until
+            && let Stage::Away { until } = failure.stage
         {
-            *until = (*until).min(now);
+            failure.stage = Stage::Tried { until };
         }
     }
 
     /// A partition is held no more.
     pub(crate) fn taken_away(&mut self, now: Instant, key: &PartitionKey) {
-        if let Some(failure) = self.0.get_mut(key)
-            && failure.until.is_none()
-        {
-            failure.until = Some(now + failure.length);
+        if let Some(failure) = self.0.get_mut(key) {
+            let until = match failure.stage {
+                Stage::Failing => now + failure.length,
+                Stage::Away { until } | Stage::Tried { until } => until,
+            };
+            failure.stage = Stage::Away { until };
         }
     }
 
     /// What the session tells: what is held first.
     pub(crate) fn told(&self, now: Instant, max_value: usize) -> Vec<Rejection> {
         let (mut bytes, most) = (0, MAX_BYTES.min(max_value / 8));
-        let current = |failure: &&Failure| failure.until.is_none_or(|at| now < at);
+        let current = |failure: &&Failure| match failure.stage {
+            Stage::Failing => true,
+            Stage::Away { until } => now < until,
+            Stage::Tried { .. } => false,
+        };
         let mut told: Vec<_> = self
             .0
             .iter()
             .filter(|(_, failure)| current(failure))
             .collect();
-        told.sort_by_key(|(_, failure)| failure.until.is_some());
+        told.sort_by_key(|(_, failure)| failure.stage != Stage::Failing);
         let told = told
             .into_iter()
             .take(MAX_TOLD)
@@ -135,7 +150,8 @@ impl Rejections {
 
     /// What is held and not processed, if anything.
     pub(crate) fn problem(&self) -> Option<Problem> {
-        let held = self.0.iter().filter(|(_, failure)| failure.until.is_none());
+        let failing = |failure: &Failure| failure.stage == Stage::Failing;
+        let held = self.0.iter().filter(|(_, failure)| failing(failure));
         let (key, oldest) = held.clone().min_by_key(|(_, failure)| failure.since)?;
         let detail = alloc::format!("{key} cannot be processed here: {}", oldest.reason);
         let kind = ProblemKind::HandlerFailing;
@@ -145,8 +161,10 @@ impl Rejections {
     /// Forgets what has been out of quarantine for long enough to count as done with.
     fn forgive(&mut self, now: Instant, first: Duration) {
         let longest = first * LONGEST;
-        self.0
-            .retain(|_, failure| failure.until.is_none_or(|at| now < at + longest));
+        self.0.retain(|_, failure| match failure.stage {
+            Stage::Failing => true,
+            Stage::Away { until } | Stage::Tried { until } => now < until + longest,
+        });
     }
 }
 
@@ -216,8 +234,12 @@ mod tests {
         rejections.fail(at(0), (&p, Token::new(1)), "x".into(), FIRST);
         rejections.taken_away(at(0), &p);
         assert_eq!(rejections.told(at(299), 1 << 20).len(), 1);
-        rejections.given(at(299), &p);
+        rejections.given(&p);
         assert_eq!(rejections.told(at(299), 1 << 20), []);
+        // Taken away before it could fail: nothing is forgotten.
+        rejections.taken_away(at(299), &p);
+        assert_eq!(rejections.told(at(299), 1 << 20).len(), 1);
+        rejections.given(&p);
         rejections.fail(at(299), (&p, Token::new(2)), "x".into(), FIRST);
         assert_eq!(rejections.told(at(299), 1 << 20).len(), 1);
         rejections.taken_away(at(299), &p);

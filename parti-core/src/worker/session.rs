@@ -300,10 +300,13 @@ impl Session {
         let (applied, draining) = (holdings.applied(), holdings.draining());
         let record = self.record(cx, write, (applied, draining.clone()), holdings);
         let value = self.encode(cx, record);
-        // What still runs of a former session must be named, or it is not said at all.
-        if value.len() <= self.max_value || holdings.is_ending_former() {
+        if value.len() <= self.max_value {
             self.told = (applied, draining);
             return value;
+        }
+        // What still runs of a former session cannot be named one by one: it may be all of it.
+        for pending in &mut self.predecessors {
+            pending.predecessor.remains = Remains::Everything;
         }
         let still: BTreeSet<PartitionKey> = draining.into_iter().collect();
         let (applied, mut told) = self.told.clone();

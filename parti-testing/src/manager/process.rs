@@ -32,8 +32,6 @@ pub(super) struct Watched {
     pub(super) judge: Judge,
     pub(super) handlers: HandlerFaults,
     pub(super) resources: Vec<Resource>,
-    /// How many requests were sent to resources.
-    pub(super) requests: u64,
     /// Nodes on which the next callback stops its manager.
     pub(super) stop_inside: BTreeSet<usize>,
 }

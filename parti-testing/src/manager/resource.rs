@@ -6,6 +6,8 @@
 
 use core::fmt;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parti::{Guard, PartitionKey, Token};
@@ -184,44 +186,19 @@ pub(super) struct Request {
 pub(super) struct Connection {
     requests: mpsc::UnboundedSender<Request>,
     dice: Dice,
+    /// How many requests were sent.
+    sent: Arc<AtomicU64>,
 }
 
 impl Connection {
     /// Opens it: what is sent is carried out by a task that goes on when the process has ended.
     pub(super) fn open(shared: Shared, process: u64, seed: u64) -> Self {
-        let (requests, mut queue) = mpsc::unbounded_channel::<Request>();
-        tokio::spawn(async move {
-            let begun = locked(&shared).judge.begun;
-            while let Some(request) = queue.recv().await {
-                sleep_until(request.arrives).await;
-                let mut watched = locked(&shared);
-                let resources = &mut watched.resources;
-                let Some(resource) = resources.iter_mut().find(|r| r.name == request.resource)
-                else {
-                    let name = request.resource;
-                    let _ = request
-                        .answer
-                        .send(Err(WriteError::NoSuchResource { name }));
-                    continue;
-                };
-                let (answer, overwrites) = resource.execute((begun.elapsed(), process), &request);
-                if let Some(newest) = overwrites {
-                    let Request {
-                        partition, token, ..
-                    } = &request;
-                    let what = format!(
-                        "{}: process {process} writes {partition} with {token} after {newest}",
-                        request.resource
-                    );
-                    watched.judge.violate(Property::FencedWrite, what);
-                }
-                drop(watched);
-                let _ = request.answer.send(answer);
-            }
-        });
+        let (requests, queue) = mpsc::unbounded_channel();
+        tokio::spawn(carry_out(shared, process, queue));
         Self {
             requests,
             dice: Dice::new(seed),
+            sent: Arc::default(),
         }
     }
 
@@ -233,14 +210,14 @@ impl Connection {
         value: Option<u64>,
     ) -> Result<Stored, WriteError> {
         let now = Instant::now();
-        let (late_ppm, number) = {
+        let late_ppm = {
             let mut watched = locked(&process.shared);
             watched
                 .judge
                 .on_sent(process.number, guard, resource, value.is_some());
-            watched.requests += 1;
-            (watched.handlers.late_write_ppm, watched.requests)
+            watched.handlers.late_write_ppm
         };
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let roll = self
             .dice
             .roll(Purpose::RequestDelay, process.number, number);
@@ -260,6 +237,33 @@ impl Connection {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(WriteError::Unknown),
         }
+    }
+}
+
+/// Carries out the requests of a process, each when it arrives, until there are no more.
+async fn carry_out(shared: Shared, process: u64, mut queue: mpsc::UnboundedReceiver<Request>) {
+    let begun = locked(&shared).judge.begun;
+    while let Some(request) = queue.recv().await {
+        sleep_until(request.arrives).await;
+        let mut watched = locked(&shared);
+        let mut resources = watched.resources.iter_mut();
+        let Some(resource) = resources.find(|resource| resource.name == request.resource) else {
+            let name = request.resource;
+            let _ = request
+                .answer
+                .send(Err(WriteError::NoSuchResource { name }));
+            continue;
+        };
+        let (answer, overwrites) = resource.execute((begun.elapsed(), process), &request);
+        if let Some(newest) = overwrites {
+            let (partition, token) = (&request.partition, request.token);
+            let name = &request.resource;
+            let what =
+                format!("{name}: process {process} writes {partition} with {token} after {newest}");
+            watched.judge.violate(Property::FencedWrite, what);
+        }
+        drop(watched);
+        let _ = request.answer.send(answer);
     }
 }
 

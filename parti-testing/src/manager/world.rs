@@ -98,7 +98,6 @@ impl<'a> World<'a> {
             judge: Judge::new(run.traced),
             handlers: plan.handlers,
             resources: run.resources.clone(),
-            requests: 0,
             stop_inside: BTreeSet::new(),
         };
         let store = MemoryStore::new();

@@ -89,10 +89,10 @@ impl Knowledge {
             return;
         }
         // A group that has lost what it had begins again now, however long its workers have been there.
-        let last = self.joins.window().map(|joins| joins.last);
+        let joined = self.joins.window();
         let begun = Changing::begun(now);
         let gathering = self.joins.gathering.get_or_insert(begun);
-        gathering.last = gathering.last.max(last.unwrap_or_default());
+        gathering.last = joined.map_or(gathering.last, |joined| joined.last.max(gathering.last));
     }
 
     /// Since when a worker has been waiting for its share: since it came, whichever worker led

@@ -371,7 +371,7 @@ impl View {
     /// * Epoch 41 has taken the slot and names epoch 40 as a predecessor that may not have ended: the
     ///   slot is here until the end that was counted for epoch 40, however well epoch 41 is known.
     ///
-    /// As long as anybody is here, partitions that no record lists are granted to nobody in exclusive
+    /// As long as anybody is here, partitions that nobody is known to hold are granted to nobody in exclusive
     /// mode: they may be the ones it holds.
     pub(crate) fn unaccounted(
         &self,

@@ -148,17 +148,18 @@ pub(super) const FEW: usize = 16;
 const WIDER: usize = 4;
 
 /// Among how many of the lowest equal slots to choose. Twice as many as are missing, where many are
-/// expected: then most win at once. Otherwise each lost claim shows that they are more than was thought.
+/// expected: then most win at once. Otherwise each lost claim shows that they are more than was thought,
+/// within what is missing: five expected workers have the IDs 0 to 4.
 fn starting(config: &Config, slots: &BTreeMap<WorkerId, Slot>, losses: u32) -> usize {
     let living = slots.values().filter(|slot| slot.status().is_living());
     let expected = config.expected_workers().unwrap_or(0) as usize;
     let missing = expected.saturating_sub(living.count());
-    let many = if missing > FEW {
-        missing.saturating_mul(2)
-    } else {
-        1
-    };
-    WIDER.saturating_pow(losses).max(many)
+    let wider = WIDER.saturating_pow(losses);
+    match missing {
+        0 => wider,
+        1..=FEW => wider.min(missing),
+        _ => wider.max(missing.saturating_mul(2)),
+    }
 }
 
 /// When a slot may be taken as one whose session has ended.

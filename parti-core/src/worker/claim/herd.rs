@@ -23,8 +23,10 @@ use crate::records::seen::Content;
 const TRIES_A_LIST: u32 = 10;
 /// The longest pause before a list after one lost claim; longer after several.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The longest time over which they spread.
+/// The longest time over which they spread at first.
 const SPREAD: Duration = Duration::from_secs(1);
+/// How often a first leader is waited for before a list.
+const WAITS: u32 = 3;
 
 impl Claim {
     /// Whether it may do without a list. One that had a session looks for what is left of it, and one
@@ -61,17 +63,16 @@ impl Claim {
                 let key = session_key(&leader);
                 self.step = Step::ReadingLeader(cx.store(OpOwner::Claim, StoreOp::Get { key }));
             }
-            None => {
-                match spread(cx.config()).filter(|_| !core::mem::replace(&mut self.waited, true)) {
-                    // Its first leader may be on its way.
-                    Some(spread) => {
-                        self.looked = false;
-                        let until = cx.now + cx.rng().duration_below(spread);
-                        self.step = Step::Pausing { until };
-                    }
-                    None => self.list(cx),
+            None => match spread(cx.config(), self.waits) {
+                // Its first leader may be on its way.
+                Some(spread) => {
+                    self.waits += 1;
+                    self.looked = false;
+                    let until = cx.now + cx.rng().duration_below(spread);
+                    self.step = Step::Pausing { until };
                 }
-            }
+                None => self.list(cx),
+            },
         }
         Claiming::Pending
     }
@@ -132,10 +133,12 @@ impl Claim {
     }
 }
 
-/// Over how long those spread who would list a group that many start at once, if they do.
-fn spread(config: &Config) -> Option<Duration> {
+/// Over how long those spread who would list a group that many start at once, if they do: longer each time,
+/// so that a few list first and the others find a leader.
+fn spread(config: &Config, waits: u32) -> Option<Duration> {
     let expected = config.expected_workers().unwrap_or(0);
-    (expected as usize > FEW).then(|| (Duration::from_millis(1) * expected).min(SPREAD))
+    let spread = (Duration::from_millis(1) * expected).min(SPREAD);
+    (expected as usize > FEW && waits < WAITS).then(|| spread * (1 << waits))
 }
 
 /// The leader that an entry of `head` names, if no plan was made yet. The first write has to be readable for

@@ -64,9 +64,12 @@ impl World<'_> {
         let key = (image << 16) | u64::from(process.run);
         let origin = dice.roll(Purpose::Origin, key, 0);
         let origin = if self.plan.settings.old_clocks {
-            (1 << 63) + origin.within(0, 1 << 60)
+            (1 << 62) + origin.within(0, 1 << 60)
+        } else if origin.ppm(500_000) {
+            // As in the shipped driver: what the group has waited for began before the clock.
+            0
         } else {
-            origin.within(1_000_000_000, 1 << 50)
+            origin.again().within(1_000_000_000, 1 << 50)
         };
         let clock = Clock::new(now, Instant::from_nanos(origin), at.drift_ppm);
         let seed = dice.roll(Purpose::Boot, key, 0);

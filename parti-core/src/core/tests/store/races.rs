@@ -374,35 +374,6 @@ fn a_worker_elected_while_handing_over_leads_until_it_is_done() {
     assert_eq!(solo.core.status().state, State::Shutdown);
 }
 
-/// Two strategies in one group move partitions to and fro: it must be seen, not guessed.
-#[test]
-fn a_leader_with_another_strategy_says_so() {
-    let changed = |strategy: &str| {
-        let mut solo = Solo::member();
-        let Record::Head(before) = head("worker-1", 2, 10) else {
-            panic!("a head")
-        };
-        let before = Record::Head(crate::records::record::Head {
-            leader: None,
-            strategy: crate::ports::strategy::StrategyId::new(strategy),
-            ..before
-        });
-        solo.show(entry("head", 3, &before));
-        solo.caught_up(3);
-        solo.pass(millis(500));
-        let (op, _) = solo.commit("head");
-        solo.won(op, 4);
-        said(&solo.notices, |n| {
-            matches!(n, Notice::StrategyChanged { .. })
-        })
-    };
-    assert_eq!(
-        changed("other/2"),
-        ["StrategyChanged { from: other/2, to: deal/1 }"]
-    );
-    assert!(changed("deal/1").is_empty() && changed("").is_empty());
-}
-
 /// An alarm that is called off must be called off aloud, and only if there was one.
 #[test]
 fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {

@@ -117,6 +117,7 @@ fn many_that_start_at_once_spread_over_twice_as_many_slots_and_few_take_the_lowe
     let none = BTreeMap::new();
     let cases = [
         (3, 0, 0),
+        (5, 2, 4),
         (16, 0, 0),
         (16, 1, 3),
         (16, 2, 15),
