@@ -127,7 +127,6 @@ pub(crate) fn head_after(before: Option<&Head>, envelope: &Envelope) -> Option<H
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
-        waiting: 0,
         parked: Parked::default(),
         carried: Carried::default(),
         agreed: Agreed::default(),

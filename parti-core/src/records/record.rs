@@ -118,9 +118,6 @@ pub struct Head {
     pub weights_digest: u128,
     /// Partitions that still wait for their holder's acknowledgement.
     pub unfinished: u32,
-    /// How many of these are still with their owner: they wait for a preparation, for room, or for a
-    /// worker that is to come. The others have been taken away or have none.
-    pub waiting: u32,
     /// What every worker is to obey.
     pub agreed: Agreed,
     /// What outlasts the term.

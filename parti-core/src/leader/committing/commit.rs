@@ -288,7 +288,6 @@ impl Draft<'_> {
             digest,
             weights_digest,
             unfinished: (self.step.unfinished as u32).saturating_add(self.origin.missing()),
-            waiting: self.step.waiting as u32,
             agreed: self.agreed,
             parked: if self.begins {
                 ParkedRecord::sum(&target.parked)

@@ -119,8 +119,6 @@ pub(crate) struct Step {
     pub(crate) revoked: usize,
     /// Ranks whose target cannot be granted yet.
     pub(crate) unfinished: usize,
-    /// How many of these are still with their owner.
-    pub(crate) waiting: usize,
 }
 
 /// The records that lead from the ledger as near to the target as is safe now.
@@ -171,7 +169,6 @@ pub(crate) fn advance(
         let draft = &mut next[slot as usize];
         if !free || !draft.writable || slots[slot as usize].waits {
             step.unfinished += 1;
-            step.waiting += usize::from(moves.is_with_owner(rank as u32));
             continue;
         }
         arrived[rank] = true;
@@ -238,7 +235,6 @@ fn keep(
         let mut keeps = || wanted != NOBODY && moves.keeps_for(slot, granted.rank, wanted);
         if stays || waits || !draft.writable || keeps() {
             settled[rank] |= stays;
-            moves.stays_with_owner(granted.rank);
             draft.page.granted.push(granted.clone());
             continue;
         }

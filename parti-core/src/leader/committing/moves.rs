@@ -48,8 +48,6 @@ pub(super) struct Moves<'a> {
     room: u32,
     /// What stays where it is although it is to go, by rank.
     kept: Vec<bool>,
-    /// What is granted still, for whatever reason, by rank.
-    with_owner: Vec<bool>,
     /// What is taken away after a preparation.
     ready: Vec<u32>,
     /// What is to be prepared, and by which slot.
@@ -68,7 +66,6 @@ impl<'a> Moves<'a> {
             bug: rules.bug,
             room,
             kept: vec![false; target.len()],
-            with_owner: vec![false; target.len()],
             ready: Vec::new(),
             begun: Vec::new(),
         }
@@ -84,16 +81,6 @@ impl<'a> Moves<'a> {
         }
         self.kept[rank as usize] = true;
         true
-    }
-
-    /// A record goes on granting it.
-    pub(super) fn stays_with_owner(&mut self, rank: u32) {
-        self.with_owner[rank as usize] = true;
-    }
-
-    /// Whether a record does.
-    pub(super) fn is_with_owner(&self, rank: u32) -> bool {
-        self.with_owner[rank as usize]
     }
 
     /// Whether it does, as [`Moves::keeps_for`] said.

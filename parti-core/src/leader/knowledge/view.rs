@@ -123,9 +123,7 @@ impl View {
         let granted = grants.map(|grant| &grant.partition);
         let known: BTreeSet<&PartitionKey> = granted.chain(parked).collect();
         let nobody_to_own = known.is_empty() && self.records.len() >= head.workers as usize;
-        // What waits for its move is granted still: counted twice it would hide what is missing.
-        let moving = head.unfinished.saturating_sub(head.waiting) as usize;
-        let known = known.len() + unnamed + moving;
+        let known = known.len() + unnamed + head.unfinished as usize;
         let all = known >= head.partitions as usize;
         if all || nobody_to_own {
             return;

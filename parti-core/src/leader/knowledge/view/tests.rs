@@ -7,12 +7,9 @@ use core::time::Duration;
 use super::*;
 use crate::io::effect::Effect;
 use crate::link::cx::Env;
-use crate::model::id::{Term, Token, WriteId};
-use crate::model::partition::PartitionKey;
-use crate::model::state::Cause;
+use crate::model::id::WriteId;
 use crate::ports::store::Entry;
-use crate::ports::strategy::StrategyId;
-use crate::records::record::{Control, Readiness, Record, RecordGrant};
+use crate::records::record::{Control, Readiness, Record};
 use crate::records::wire;
 
 fn id(name: &str) -> WorkerId {
@@ -415,54 +412,4 @@ fn a_view_remembers_up_to_which_version_it_distrusts_records() {
     let version = Some(Version::new(7));
     assert_eq!(View::distrusting(version).distrusted, version);
     assert_eq!(View::distrusting(None).distrusted, None);
-}
-
-/// Partitions that wait with their owner for a warm-up were counted twice, so that a destroyed record
-/// was not missed and its partitions were granted again.
-#[test]
-fn what_waits_with_its_owner_does_not_stand_for_what_is_missing() {
-    let head = |unfinished, waiting| Head {
-        write: write(1),
-        term: Term::new(1),
-        leader: None,
-        version: Version::new(5),
-        format: 1,
-        lease: Duration::from_secs(6),
-        cause: Cause::PlannedScale,
-        planned: Version::new(5),
-        strategy: StrategyId::new("deal/1"),
-        workers: 2,
-        partitions: 3,
-        digest: 0,
-        weights_digest: 0,
-        unfinished,
-        waiting,
-        agreed: crate::records::agreement::Agreed::default(),
-        parked: crate::records::record::Parked::default(),
-        carried: crate::records::carried::Carried::default(),
-    };
-    let suspects = |head: &Head| {
-        let mut sees = Sees::nothing();
-        sees.at(1_000, "w.a", 5, Some(&session(1, 0, SessionStatus::Active)));
-        sees.at(1_000, "w.b", 6, Some(&session(2, 0, SessionStatus::Active)));
-        let granted = ["p", "q"].map(|name| RecordGrant {
-            partition: PartitionKey::new([name]).expect("valid"),
-            token: Token::new(3),
-            anchor: None,
-        });
-        let record = AssignmentRecord {
-            write: write(5),
-            version: Version::new(5),
-            epoch: Epoch::new(2),
-            granted: granted.into(),
-            revoking: Vec::new(),
-            preparing: Vec::new(),
-        };
-        sees.view.records.insert(id("a"), record);
-        sees.view.suspect(head);
-        sees.view.suspects.len()
-    };
-    assert_eq!(suspects(&head(0, 0)), 2, "one of three is missing");
-    assert_eq!(suspects(&head(1, 0)), 0, "it is on its way");
-    assert_eq!(suspects(&head(1, 1)), 2, "another one waits, and is listed");
 }

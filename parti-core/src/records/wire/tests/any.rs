@@ -103,7 +103,6 @@ fn head() -> impl Strategy<Value = Record> {
                     digest,
                     weights_digest,
                     unfinished: counts.2,
-                    waiting: 0,
                     agreed: agreed(digest),
                     carried: Carried {
                         futile: counts.0 ^ counts.2,

@@ -229,7 +229,6 @@ pub(super) fn head(
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
-        waiting: 0,
         agreed: parti_core::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),

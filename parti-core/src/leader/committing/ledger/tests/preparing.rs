@@ -213,16 +213,3 @@ fn the_bound_holds_up_no_partition_without_an_owner() {
         "0:gone 1:+[0, 1, 2] =[] -[] | 0 unfinished | 1~[]"
     );
 }
-
-/// The next leader counts what is on its way; what is granted still must not be counted twice.
-#[test]
-fn what_waits_with_its_owner_is_told_from_what_has_none() {
-    let counts = |slots: &[Slot]| {
-        let step = run(Mode::Exclusive, &[1, 1], slots);
-        (step.unfinished, step.waiting)
-    };
-    let told = [owner(&[0, 1]), gainer(&[(0, 4)], &[])];
-    assert_eq!(counts(&told), (2, 2));
-    let one_ready = gainer(&[(0, 4), (1, 4)], &[(0, 4, false)]);
-    assert_eq!(counts(&[owner(&[0, 1]), one_ready]), (2, 1));
-}
