@@ -184,6 +184,7 @@ fn head(term: u64, leader: Option<u32>, partitions: u32, parked: u32) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: Agreed::default(),
         carried: Carried::default(),
         parked: Parked {

@@ -118,6 +118,9 @@ pub struct Head {
     pub weights_digest: u128,
     /// Partitions that still wait for their holder's acknowledgement.
     pub unfinished: u32,
+    /// How many grants the assignment records have in all since this generation. Where fewer are to be
+    /// read, a record was destroyed.
+    pub granted: u32,
     /// What every worker is to obey.
     pub agreed: Agreed,
     /// What outlasts the term.

@@ -14,7 +14,6 @@ use crate::leader::knowledge::parking::Parking;
 use crate::leader::knowledge::predecessors;
 use crate::link::cx::Cx;
 use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId};
-use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::store::{Entry, Expect};
@@ -114,18 +113,14 @@ impl View {
         self.author.is_some()
     }
 
-    /// If what the records grant, what is on its way and what is parked are not all partitions of the
-    /// last generation, a record was destroyed: a worker that was there then and has none may hold what is
-    /// missing, even if it has not said so yet.
+    /// If the records grant less than the last generation left granted, one was destroyed: a worker that was
+    /// there then and has none may hold what is missing, even if it has not said so yet.
+    ///
+    /// What has an owner is counted, not what has none: a partition that waits for its owner's acknowledgement
+    /// may still be granted by a record that did not fit into the commit.
     pub(crate) fn suspect(&mut self, head: &Head) {
-        let grants = self.records.values().flat_map(|record| &record.granted);
-        let (parked, unnamed) = self.parking.named();
-        let granted = grants.map(|grant| &grant.partition);
-        let known: BTreeSet<&PartitionKey> = granted.chain(parked).collect();
-        let nobody_to_own = known.is_empty() && self.records.len() >= head.workers as usize;
-        let known = known.len() + unnamed + head.unfinished as usize;
-        let all = known >= head.partitions as usize;
-        if all || nobody_to_own {
+        let grants = self.records.values().map(|record| record.granted.len());
+        if grants.sum::<usize>() >= head.granted as usize {
             return;
         }
         let written = self

@@ -364,6 +364,7 @@ fn the_reads_cover_every_record_a_history_is_made_of() {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: crate::records::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),

@@ -36,6 +36,7 @@ pub(super) struct HeadWire<'a> {
     pub(super) digest: u128,
     pub(super) weights_digest: u128,
     pub(super) unfinished: u32,
+    pub(super) granted: u32,
     /// How many are parked, and since when.
     pub(super) parked: (u32, u64),
     pub(super) agreed: AgreedWire,

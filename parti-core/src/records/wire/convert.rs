@@ -100,6 +100,7 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
         digest: head.digest,
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
+        granted: head.granted,
         agreed: settings::agreed_to_wire(&head.agreed),
         carried: carried_to_wire(&head.carried),
         parked: (head.parked.count, head.parked.since_ms),
@@ -132,6 +133,7 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
         digest: wire.digest,
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
+        granted: wire.granted,
         agreed: settings::agreed_from_wire(&wire.agreed),
         carried: carried_from_wire(&wire.carried)?,
         parked: Parked {

@@ -373,6 +373,7 @@ fn values_outside_their_domain_are_refused_by_name() {
             digest: 0,
             weights_digest: 0,
             unfinished: 0,
+            granted: 0,
             agreed: AgreedWire(ModeWire::Exclusive, ModeWire::Overlap, 0),
             carried: nothing_carried(),
             parked: (0, 0),

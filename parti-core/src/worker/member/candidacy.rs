@@ -101,6 +101,7 @@ impl Member {
             digest: before.map_or(0, |head| head.digest),
             weights_digest: before.map_or(0, |head| head.weights_digest),
             unfinished: before.map_or(0, |head| head.unfinished),
+            granted: before.map_or(0, |head| head.granted),
             agreed: before.map(|head| head.agreed).unwrap_or_default(),
             carried: self.follow.carried(cx.config(), cx.now),
             parked: before.map(|head| head.parked).unwrap_or_default(),

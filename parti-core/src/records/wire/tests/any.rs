@@ -103,6 +103,7 @@ fn head() -> impl Strategy<Value = Record> {
                     digest,
                     weights_digest,
                     unfinished: counts.2,
+                    granted: counts.1 ^ counts.2,
                     agreed: agreed(digest),
                     carried: Carried {
                         futile: counts.0 ^ counts.2,

@@ -229,6 +229,7 @@ pub(super) fn head(
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: parti_core::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
