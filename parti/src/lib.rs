@@ -19,6 +19,7 @@
 //! * [`Guard::token`] rises with each owner of a partition. A process can be suspended between
 //!   checking its guard and acting on it; let what you write to refuse smaller tokens.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod config;
 mod error;
@@ -116,6 +117,15 @@ pub mod nats {
     pub use parti_nats::{NatsConnection, NatsOptions, NatsStore, OpenError};
 }
 
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    //! Records in a file: for worker processes on one machine, without a server.
+    //!
+    //! [`ManagerBuilder::sqlite`](crate::ManagerBuilder::sqlite) is enough as a rule.
+
+    pub use crate::stores::sqlite::{SqliteOptions, SqliteStore};
+}
+
 pub mod strategy {
     //! Who gets which partition: ready-made strategies, rules that limit them, and what a strategy of
     //! your own implements.
@@ -138,7 +148,10 @@ pub mod planted {
     pub use crate::shell::planted::ShellBug;
 }
 
-// The README's example must compile.
+// The examples of both READMEs must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct PackageReadme;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
