@@ -347,7 +347,7 @@ fn worker_program() -> &'static PathBuf {
                 "build",
                 "--quiet",
                 "--package",
-                "parti",
+                "parti-rs",
                 "--example",
                 "worker",
             ])
