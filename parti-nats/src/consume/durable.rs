@@ -141,8 +141,9 @@ impl Durables {
     }
 
     /// Creates the next durable of an owner that has taken the cursor over, and deletes all older ones of
-    /// the partition, in the order that loses nothing. It begins after `position`, the cursor's, or before that
-    /// where older ones have not acknowledged everything up to there: what comes again is known by its sequence.
+    /// the partition, in the order that loses nothing. It begins after `position`, the cursor's, or before
+    /// that where older ones have not acknowledged everything up to there: what comes again is known by
+    /// its sequence.
     ///
     /// # Errors
     /// [`ConsumeError`], with [`Condition::Fenced`] when there is a newer owner.

@@ -63,9 +63,14 @@ impl Sink {
         table.repeats
     }
 
+    /// The numbers that are missing, by key.
     pub(crate) fn gaps(&self, numbers: u64) -> Vec<(String, Vec<u64>)> {
         let table = self.table();
-        table.keys.iter().map(|(key, found)| (key.clone(), (0..numbers).filter(|n| !found.contains(n)).collect())).collect()
+        let gaps = table.keys.iter().map(|(key, found)| {
+            let missing = (0..numbers).filter(|number| !found.contains(number));
+            (key.clone(), missing.collect())
+        });
+        gaps.collect()
     }
 
     /// Every key's numbers rise; how many are missing.
