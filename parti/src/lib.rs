@@ -117,6 +117,15 @@ pub mod nats {
     pub use parti_nats::{NatsConnection, NatsOptions, NatsStore, OpenError};
 }
 
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    //! Records in a file: for worker processes on one machine, without a server.
+    //!
+    //! [`ManagerBuilder::sqlite`](crate::ManagerBuilder::sqlite) is enough as a rule.
+
+    pub use crate::stores::sqlite::{SqliteOptions, SqliteStore};
+}
+
 pub mod strategy {
     //! Who gets which partition: ready-made strategies, rules that limit them, and what a strategy of
     //! your own implements.

@@ -61,6 +61,8 @@ enum StoreChoice {
     Given(Arc<dyn Store>),
     #[cfg(feature = "nats")]
     Nats(Box<crate::stores::nats::Opening>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(std::path::PathBuf),
 }
 
 impl ManagerBuilder {
@@ -142,6 +144,15 @@ impl ManagerBuilder {
             group: self.config.group().clone(),
         };
         self.store = StoreChoice::Nats(Box::new(opening));
+        self
+    }
+
+    /// Keeps the group's records in a file that every worker process of this machine opens; it is created if
+    /// there is none. See [`SqliteStore`](crate::sqlite::SqliteStore). The time-out of requests is the
+    /// configuration's.
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite(mut self, path: impl AsRef<std::path::Path>) -> Self {
+        self.store = StoreChoice::Sqlite(path.as_ref().to_owned());
         self
     }
 
@@ -271,7 +282,7 @@ impl ManagerBuilder {
         let endpoint = endpoint.map_err(LaunchError::Endpoint)?;
         let instruments = self.instruments();
         let span = tracing::info_span!("parti", group = %self.config.group());
-        let store = self.store.open().await?;
+        let store = self.store.open(&self.config).await?;
         let core = Core::new(
             self.config.clone(),
             boot(&self.clock, self.randomness, &*self.strategy, endpoint),
@@ -343,11 +354,17 @@ fn watch(
 }
 
 impl StoreChoice {
-    async fn open(self) -> Result<Arc<dyn Store>, LaunchError> {
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "only a file needs it")
+    )]
+    async fn open(self, config: &Config) -> Result<Arc<dyn Store>, LaunchError> {
         match self {
             Self::Given(store) => Ok(store),
             #[cfg(feature = "nats")]
             Self::Nats(opening) => opening.open().await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path) => crate::stores::sqlite::open(&path, config).await,
         }
     }
 }
