@@ -24,7 +24,7 @@ struct State {
     committed: u64,
     /// Where to acknowledge what is not committed, by sequence.
     replies: BTreeMap<u64, Subject>,
-    /// The durable at present.
+    /// The durable at present; none while one is made.
     durable: Option<String>,
 }
 
@@ -47,16 +47,17 @@ impl Acks {
         self.state().committed
     }
 
-    /// The durable at present.
+    /// The durable at present; none while one is made.
     pub(super) fn durable(&self) -> Option<String> {
         self.state().durable.clone()
     }
 
-    /// Another durable delivers from now on; what the last one delivered comes again.
-    pub(super) fn begin(&self, durable: String) {
+    /// Another durable is made, which is not known yet; or delivers from now on: what the last one delivered
+    /// comes again.
+    pub(super) fn begin(&self, durable: Option<String>) {
         let mut state = self.state();
         state.replies.clear();
-        state.durable = Some(durable);
+        state.durable = durable;
     }
 
     /// Messages have come, some of them perhaps again.

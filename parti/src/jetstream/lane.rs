@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use parti_nats::async_nats::HeaderMap;
 use parti_nats::consume::{
-    Condition, ConsumeError, Delivery, Hold, MOST_OUTPUTS, Output, Owner, Progress, Retention,
-    Rules, TakeOver, Wrote, take_over,
+    Condition, ConsumeError, Delivery, DurableName, Hold, MOST_OUTPUTS, Output, Owner, Progress,
+    Retention, Rules, TakeOver, Wrote, take_over,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -218,19 +218,28 @@ impl Lane {
             writer.passed(position);
         }
         match writer.finish(hold, LAST_WRITE).await {
-            Ok(()) => self.leave(&feed, hold).await,
+            Ok(()) => self.leave(&feed, owner, hold).await,
             Err(condition) => self.shared.report(self.partition, &condition),
         }
         end
     }
 
     /// A work queue needs no durable until it has another owner; one by interest does.
-    async fn leave(&self, feed: &Feed, hold: Hold) {
+    async fn leave(&self, feed: &Feed, owner: Owner, hold: Hold) {
         let durables = self.shared.durables.as_ref();
         let durables = durables.filter(|durables| durables.retention() == Retention::WorkQueue);
-        let name = feed.acks.as_ref().and_then(|acks| acks.durable());
-        if let (Some(durables), Some(name), Hold::Released) = (durables, name, hold) {
-            durables.delete(&name).await;
+        let (Some(durables), Some(acks), Hold::Released) = (durables, &feed.acks, hold) else {
+            return;
+        };
+        if let Some(name) = acks.durable() {
+            return durables.delete(&name).await;
+        }
+        let all = DurableName {
+            count: u64::MAX,
+            ..durables.name(self.partition, owner)
+        };
+        if let Err(error) = durables.sweep(&all).await {
+            tracing::debug!(partition = self.partition, %error, "a durable may be left");
         }
     }
 }

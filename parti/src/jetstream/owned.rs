@@ -79,6 +79,7 @@ impl Owned {
         if let Some(condition) = moved(&self.feed.created, delivered, &facts) {
             return Err(condition.into());
         }
+        self.acks.begin(None);
         let position = self.acks.position();
         let cursors = &self.shared.cursors;
         let opened = self.durables.open(name, position, cursors).await?;
@@ -88,7 +89,7 @@ impl Owned {
             let condition = Condition::InterestLost { position, last };
             self.shared.report(self.feed.partition, &condition);
         }
-        self.acks.begin(name.encode());
+        self.acks.begin(Some(name.encode()));
         Ok(opened.reader)
     }
 
