@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use parti::sqlite::SqliteOptions;
+use parti::store::SqliteOptions;
 use parti::store::{StoreErrorKind, WatchEvent};
 use parti_testing::rig::process::OwnProcess;
 use rusqlite::Connection;
