@@ -4,12 +4,13 @@
 //! It is separate from the store because it works beside it, on the user's own streams, and behind the
 //! feature `jetstream`, so that coordination alone does not pull it in. What always holds: the position
 //! of a partition is a record that is changed by conditional writes only, and nothing on the server
-//! that could be rewound, deleted or acknowledged by somebody else decides where to go on. Nothing
+//! that could be rewound, deleted or acknowledged by somebody else decides what was handled. Nothing
 //! here spawns a task.
 
 pub mod condition;
 pub mod cursor;
 pub mod cursors;
+pub mod durable;
 pub mod layout;
 pub mod outputs;
 pub mod progress;
@@ -21,6 +22,7 @@ pub mod wire;
 pub use condition::Condition;
 pub use cursor::{Cursor, Found, Hold, Owner};
 pub use cursors::Cursors;
+pub use durable::{DurableName, Durables};
 pub use layout::{Layout, LayoutError, partition_of};
 pub use outputs::{MOST_OUTPUTS, Output, OutputStream};
 pub use progress::{CommitRules, Next, Progress};

@@ -44,6 +44,8 @@
 //! [`ConnectOptions`](async_nats::ConnectOptions) to [`NatsStore::connect_with`], or a client you
 //! connected yourself to [`NatsStore::with_client`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod bucket;
 mod commit;
 mod connect;

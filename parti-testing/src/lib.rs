@@ -1,6 +1,7 @@
 //! A fake world for `parti` and its users: the test kit. This file only declares what there is.
 //!
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod kit;
 #[cfg(feature = "manager")]

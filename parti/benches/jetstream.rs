@@ -1,5 +1,5 @@
 //! What consuming by partition costs beside a plain pull consumer, in the same run on one server:
-//! `cargo bench -p parti --features jetstream --bench jetstream`.
+//! `cargo bench -p parti-rs --features jetstream --bench jetstream`.
 //!
 //! Figures are printed and nothing is asserted: what must hold is in the tests.
 

@@ -33,12 +33,14 @@
 //!
 //! The guarantees, and on which conditions, are in `docs/CONSUMING.md`.
 
+mod acks;
 mod builder;
 mod feed;
 mod grouping;
 mod hub;
 mod lane;
 mod message;
+mod owned;
 mod partitioned;
 mod reading;
 mod settings;

@@ -19,6 +19,7 @@
 //! * [`Guard::token`] rises with each owner of a partition. A process can be suspended between
 //!   checking its guard and acting on it; let what you write to refuse smaller tokens.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod config;
 mod error;
@@ -36,6 +37,7 @@ mod system;
 
 pub use async_trait::async_trait;
 pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
+pub use handler::fence;
 pub use handler::guard::Guard;
 pub use handler::{HandlerError, PartitionHandler, Preparation};
 pub use manager::Manager;
@@ -138,7 +140,10 @@ pub mod planted {
     pub use crate::shell::planted::ShellBug;
 }
 
-// The README's example must compile.
+// The examples of both READMEs must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct PackageReadme;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -24,6 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     timed("layers and oldest compiler", layers::run)?;
     docs()?;
     deny::run()?;
+    layers::package::run()?;
     let seeds = args.seeds.to_string();
     for mode in ["exclusive", "overlap"] {
         timed(&format!("{seeds} seeds, {mode}"), || {
@@ -67,7 +68,7 @@ fn format_and_lints() -> Result<(), Failure> {
     all.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
     step("lints", all.args(["--", "-D", "warnings"]), remedy)?;
     let mut bare = cargo();
-    bare.args(["clippy", "--package", "parti", "--no-default-features"]);
+    bare.args(["clippy", "--package", "parti-rs", "--no-default-features"]);
     step(
         "lints of the facade without features",
         bare.args(["--", "-D", "warnings"]),
@@ -77,7 +78,7 @@ fn format_and_lints() -> Result<(), Failure> {
 
 fn docs() -> Result<(), Failure> {
     let mut docs = cargo();
-    docs.args(["doc", "--workspace", "--no-deps"])
+    docs.args(["doc", "--workspace", "--no-deps", "--all-features"])
         .env("RUSTDOCFLAGS", "-D warnings");
     step(
         "documentation",

@@ -3,6 +3,7 @@
 //! Layering decays one convenient import at a time, and no compiler objects. What always holds:
 //! the table below is the architecture; a new edge in the graph is first written here.
 
+pub(crate) mod package;
 mod rooms;
 
 use serde_json::Value;
@@ -49,11 +50,11 @@ const TABLE: [Row; 6] = [
     Row {
         name: "parti-testing",
         ours: &["parti-core", "parti-strategy"],
-        optional: &["clap", "parti", "parti-nats", "tokio"],
+        optional: &["clap", "parti-rs", "parti-nats", "tokio"],
         outside: None,
     },
     Row {
-        name: "parti",
+        name: "parti-rs",
         ours: &["parti-core", "parti-strategy"],
         optional: &["parti-nats"],
         outside: None,
@@ -98,13 +99,13 @@ fn offences() -> Result<Vec<String>, Failure> {
     offences.extend(plants(&metadata));
     let core = tree(&["--package", "parti-core", "--no-default-features"])?;
     offences.extend(small(&core));
-    let facade = tree(&["--package", "parti", "--no-default-features"])?;
+    let facade = tree(&["--package", "parti-rs", "--no-default-features"])?;
     offences.extend(without_nats(&facade));
     offences.extend(rooms::offences()?);
     Ok(offences)
 }
 
-pub(crate) fn metadata() -> Result<Value, Failure> {
+fn metadata() -> Result<Value, Failure> {
     let remedy = "run `cargo metadata` by hand; is Cargo.lock up to date?";
     let text = output(cargo().args(["metadata", "--format-version=1"]), remedy)?;
     serde_json::from_str(&text)
@@ -291,13 +292,13 @@ mod tests {
             ("parti-nats", "parti-strategy", false),
             ("parti-testing", "parti-nats", false),
             ("parti-testing", "tokio", false),
-            ("parti", "parti-nats", false),
-            ("parti", "parti-testing", false),
+            ("parti-rs", "parti-nats", false),
+            ("parti-rs", "parti-testing", false),
             ("newcomer", "parti-core", false),
         ] {
             assert!(edge(from, to, optional).is_some(), "{from} -> {to}");
         }
-        assert_eq!(edge("parti", "parti-nats", true), None);
+        assert_eq!(edge("parti-rs", "parti-nats", true), None);
         assert_eq!(edge("parti-core", "serde", false), None);
     }
 
@@ -351,7 +352,7 @@ mod tests {
     #[test]
     fn the_tests_run_with_every_feature_but_the_planted_bugs() {
         let features = sound_features().expect("cargo metadata works");
-        assert!(features.contains("parti-testing/cli") && features.contains("parti/nats"));
+        assert!(features.contains("parti-testing/cli") && features.contains("parti-rs/nats"));
         assert!(!features.contains(PLANTED), "{features}");
     }
 

@@ -56,6 +56,8 @@ enum Command {
     Bench(bench::Args),
     /// The golden plans on a 32-bit target
     WordSize,
+    /// Make every package as it would be published, and build it
+    Package,
     /// Licences, banned crates, sources and, where the database is in reach, advisories
     Deny,
 }
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Coverage(args) => coverage::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::WordSize => word_size::run(),
+        Command::Package => layers::package::run(),
         Command::Deny => deny::run(),
         Command::Conformance(args) => launch::conformance(&args),
         Command::Scenarios(args) => launch::scenarios(&args),

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     build.args([
         "build",
         "--package",
-        "parti",
+        "parti-rs",
         "--examples",
         "--all-features",
     ]);

@@ -55,6 +55,13 @@ pub enum Condition {
         /// The first sequence that is still there.
         first: u64,
     },
+    /// No consumer of the group was interested in the partition: what was published meanwhile is lost.
+    InterestLost {
+        /// Up to where messages were delivered.
+        position: u64,
+        /// The last sequence of the stream.
+        last: u64,
+    },
     /// A message failed as often as it may, and the policy is to stop.
     Poisoned {
         /// The message.
@@ -85,6 +92,7 @@ impl Condition {
             Self::StreamRecreated { .. } => "stream_recreated",
             Self::StreamRolledBack { .. } => "stream_rolled_back",
             Self::Overtaken { .. } => "overtaken",
+            Self::InterestLost { .. } => "interest_lost",
             Self::Poisoned { .. } => "poisoned",
             Self::Refused { .. } => "refused",
         }
@@ -94,6 +102,9 @@ impl Condition {
     /// are counted, too.
     #[must_use]
     pub const fn lost_at_most(&self) -> u64 {
+        if let Self::InterestLost { position, last } = self {
+            return last.saturating_sub(*position);
+        }
         if let Self::Overtaken { position, first } = self {
             return first.saturating_sub(*position + 1);
         }
@@ -132,6 +143,12 @@ impl fmt::Display for Condition {
                 f,
                 "the stream begins at {first}, the cursor is at {position}: at most {} messages \
                  are lost",
+                self.lost_at_most()
+            ),
+            Self::InterestLost { position, last } => write!(
+                f,
+                "no consumer was interested in the partition after {position}, the stream ends at \
+                 {last}: at most {} messages are lost",
                 self.lost_at_most()
             ),
             Self::Poisoned {

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::consume::condition::Condition;
 use crate::consume::cursor::{Cursor, Found};
+use crate::consume::durable::Durables;
 use crate::consume::outputs::{Output, OutputStream};
-use crate::consume::stream::{Source, mismatch};
+use crate::consume::stream::{Retention, Source, mismatch};
 use crate::consume::take_over::StartAt;
 use crate::consume::wire::{ConsumeError, NOTHING, Wire, Wrote, fault};
 use crate::wire::message::marks_deletion;
@@ -139,8 +140,18 @@ impl Cursors {
                 outputs: self.outputs_plan(),
             };
             let bytes = serde_json::to_vec(&plan).unwrap_or_default();
-            // Read again whatever came of it: another worker may have been first.
-            self.wire.write(&subject, bytes, 0).await?;
+            let durables = Durables::new(source, &self.group);
+            // Before there is a plan: with one, each partition has a durable.
+            let founded = match source.retention() {
+                Retention::Interest => durables.found(plan.start).await?,
+                Retention::Limits | Retention::WorkQueue => Vec::new(),
+            };
+            // Read again whatever came of it: another worker may have been first, and has its own.
+            if self.wire.write(&subject, bytes, 0).await? == Wrote::Refused {
+                for name in founded {
+                    durables.delete(&name.encode()).await;
+                }
+            }
         }
         Err(ConsumeError::Unavailable {
             what: format!("agreeing on {subject}"),

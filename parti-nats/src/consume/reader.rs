@@ -144,6 +144,15 @@ impl Reader {
         let method = format!("CONSUMER.CREATE.{}.{}", spec.stream, spec.name);
         let made = wire.call(&method, &body).await;
         made.map_err(|failure| fault("creating a reader of", &spec.stream, &failure))?;
+        let mut reader = Self::attach(wire, spec).await?;
+        reader.connection = connection;
+        Ok(reader)
+    }
+
+    /// Reads with a consumer that was created.
+    pub(crate) async fn attach(wire: &Wire, spec: ReaderSpec) -> Result<Self, ConsumeError> {
+        let client = wire.context().client();
+        let connection = client.statistics().connects.load(Ordering::Relaxed);
         let inbox = client.new_inbox();
         let subscribed = client.subscribe(format!("{inbox}.*")).await;
         let messages = subscribed.map_err(|error| ConsumeError::Unavailable {
@@ -301,7 +310,7 @@ impl Reader {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

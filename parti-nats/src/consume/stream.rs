@@ -144,7 +144,10 @@ impl Source {
         let state = &info["state"];
         Ok(StreamFacts {
             created: info["created"].as_str().unwrap_or_default().to_owned(),
-            first: state["first_seq"].as_u64().unwrap_or_default(),
+            first: match self.retention {
+                Retention::Limits => state["first_seq"].as_u64().unwrap_or_default(),
+                Retention::WorkQueue | Retention::Interest => 0,
+            },
             last: state["last_seq"].as_u64().unwrap_or_default(),
         })
     }

@@ -47,7 +47,8 @@ pub enum OnOvertaken {
 pub struct StreamFacts {
     /// When it was created, as the server says it.
     pub created: String,
-    /// Its first sequence; one more than the last when it is empty.
+    /// Its first sequence; one more than the last when it is empty. Zero where acknowledgements remove
+    /// messages: what is missing there was handled.
     pub first: u64,
     /// Its last sequence, zero before the first message.
     pub last: u64,

@@ -17,6 +17,12 @@ pub(crate) mod code {
     pub(crate) const NAME_IN_USE: u64 = 10058;
     /// There is no such stream.
     pub(crate) const STREAM_NOT_FOUND: u64 = 10059;
+    /// Another consumer of the work queue has the subjects.
+    #[cfg(feature = "jetstream")]
+    pub(crate) const NOT_UNIQUE: u64 = 10100;
+    /// There is no such consumer.
+    #[cfg(feature = "jetstream")]
+    pub(crate) const CONSUMER_NOT_FOUND: u64 = 10014;
     /// There is no such message.
     pub(crate) const NO_MESSAGE: u64 = 10037;
     /// JetStream is off for the account.

@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// The stream, the group and the sink begin with this name. It must be new.
     #[arg(long, default_value = "jsorders")]
     name: String,
+    /// What the stream keeps its messages by: limits, workqueue or interest.
+    #[arg(long, default_value = "limits")]
+    retention: String,
     /// How many partitions there are.
     #[arg(long, default_value_t = 16)]
     partitions: u32,
@@ -83,7 +86,8 @@ async fn group(mut arguments: Arguments) -> Outcome<bool> {
     let client = async_nats::connect(&url).await?;
     let context = async_nats::jetstream::new(client.clone());
     let name = &arguments.name;
-    let config = json!({ "name": name, "subjects": [format!("{name}.>")], "storage": "file" });
+    let config = json!({ "name": name, "subjects": [format!("{name}.>")], "storage": "file",
+        "retention": arguments.retention });
     let made: Value = context
         .request(format!("STREAM.CREATE.{name}"), &config)
         .await?;
@@ -92,13 +96,11 @@ async fn group(mut arguments: Arguments) -> Outcome<bool> {
     }
     let sink = Arc::new(Mutex::new(Sink::new()));
     let subject = format!("sink.{name}");
+    // What is published before the group is built has no partition, and by interest is not stored.
+    drop(worker::orders(&arguments, client.clone()).await?);
     let serving = tokio::spawn(serve(client, subject, Arc::clone(&sink)));
     let (going, until) = watch::channel(());
     let first = start(&arguments)?;
-    // The first worker gives the stream its transform: what is stored before has no partition.
-    while !is_transformed(&context, name).await? {
-        sleep(Duration::from_millis(20)).await;
-    }
     let publishing = tokio::spawn(publish(context.clone(), arguments.clone(), until));
     let workers = events(&arguments, &context, &sink, first).await?;
     drop(going);
@@ -112,13 +114,6 @@ async fn group(mut arguments: Arguments) -> Outcome<bool> {
     let (line, is_fine) = locked(&sink).report(published);
     println!("{line}");
     Ok(is_fine)
-}
-
-async fn is_transformed(context: &Context, name: &str) -> Outcome<bool> {
-    let info: Value = context
-        .request(format!("STREAM.INFO.{name}"), &json!({}))
-        .await?;
-    Ok(info["config"]["subject_transform"].is_object())
 }
 
 /// What happens to the group.
@@ -155,7 +150,17 @@ async fn events(
     tell("go on (SIGCONT)");
     first.resume()?;
     sleep(pause).await;
-    tell("readers deleted");
+    // By interest that would lose messages, and be reported.
+    if arguments.retention != "interest" {
+        tell("readers deleted");
+        delete_readers(arguments, context).await?;
+        sleep(pause).await;
+    }
+    second.wait()?;
+    Ok(vec![first, fourth])
+}
+
+async fn delete_readers(arguments: &Arguments, context: &Context) -> Outcome<()> {
     let name = &arguments.name;
     let there: Value = context
         .request(format!("CONSUMER.NAMES.{name}"), &json!({}))
@@ -165,9 +170,7 @@ async fn events(
         let method = format!("CONSUMER.DELETE.{name}.{reader}");
         let _: Value = context.request(method, &json!({})).await?;
     }
-    sleep(pause).await;
-    second.wait()?;
-    Ok(vec![first, fourth])
+    Ok(())
 }
 
 fn start(arguments: &Arguments) -> Outcome<OwnProcess> {

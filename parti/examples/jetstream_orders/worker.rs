@@ -10,9 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Arguments, Outcome};
 
-pub(crate) async fn run(arguments: &Arguments) -> Outcome<()> {
-    let url = arguments.nats.clone().unwrap_or_default();
-    let client = async_nats::connect(&url).await?;
+/// The consumption of a worker.
+pub(crate) async fn orders(
+    arguments: &Arguments,
+    client: async_nats::Client,
+) -> Outcome<Partitioned> {
     let context = async_nats::jetstream::new(client.clone());
     let name = &arguments.name;
     let sink = format!("sink.{name}");
@@ -41,6 +43,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Outcome<()> {
         })
         .build()
         .await?;
+    Ok(orders)
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Outcome<()> {
+    let url = arguments.nats.clone().unwrap_or_default();
+    let client = async_nats::connect(&url).await?;
+    let orders = orders(arguments, client).await?;
+    let name = &arguments.name;
     let lease = Duration::from_secs(2);
     let config = Config::builder(name)
         .preset(Preset::Fast)

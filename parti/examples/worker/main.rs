@@ -1,7 +1,8 @@
-//! One process, one worker: takes part in a group on a NATS server and writes down what happens to
-//! it, one line per event, so that the lines of many workers can be checked against each other.
+//! One process, one worker: takes part in a group on a NATS server, or in a file, and writes down what
+//! happens to it, one line per event, so that the lines of many workers can be checked.
 //!
-//! `worker --nats nats://127.0.0.1:4222 --group demo --partitions 100 --json`
+//! `worker --nats nats://127.0.0.1:4222 --group demo --partitions 100 --json`, or with the feature `sqlite`
+//! `worker --file demo.db --partitions 100 --json`
 //!
 //! What always holds: `assigned` is written before processing begins, `revoked` after it has ended
 //! and before that is acknowledged; its `used_ms` is when the guard was last seen valid. SIGTERM and
@@ -32,6 +33,10 @@ struct Arguments {
     /// The NATS server, such as nats://127.0.0.1:4222. Without it the worker is a group of its own.
     #[arg(long)]
     nats: Option<String>,
+    /// A file that every worker of the group opens, instead of a server.
+    #[cfg(feature = "sqlite")]
+    #[arg(long, conflicts_with = "nats")]
+    file: Option<std::path::PathBuf>,
     /// The name of the group.
     #[arg(long, default_value = "demo")]
     group: String,
@@ -198,6 +203,10 @@ async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
         .strategy(strategy(arguments.strategy));
     if let Some(store) = store {
         builder = builder.store(store);
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(file) = &arguments.file {
+        builder = builder.sqlite(file);
     }
     let notices = builder.subscribe();
     let manager = Arc::new(builder.start().await?);

@@ -197,7 +197,7 @@ impl PartitionedBuilder {
     ///
     /// # Errors
     /// [`ConsumeError`]; with both values where the stream, or the group's earlier plan, is other than
-    /// asked for. A stream whose retention is not by limits is refused.
+    /// asked for.
     ///
     /// # Cancellation safety
     /// Dropping the future may leave the bucket of the cursors; building again is safe. Bounded by the
@@ -205,11 +205,12 @@ impl PartitionedBuilder {
     pub async fn build(self) -> Result<Partitioned, ConsumeError> {
         let wire = Wire::new(self.context, self.request_timeout);
         let source = Source::open(wire, &self.stream, self.partitions, &self.subjects).await?;
-        if source.retention() != Retention::Limits {
+        // What a start policy leaves out would stay in the queue for ever.
+        if source.retention() == Retention::WorkQueue && self.start != StartAt::All {
             return Err(ConsumeError::Mismatch {
-                what: "the stream's retention".to_owned(),
-                found: format!("{:?}", source.retention()),
-                wanted: format!("{:?}", Retention::Limits),
+                what: "where the group begins in a work queue".to_owned(),
+                found: format!("{:?}", self.start),
+                wanted: format!("{:?}", StartAt::All),
             });
         }
         let outputs = match &self.outputs {

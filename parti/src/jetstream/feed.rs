@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use parti_nats::consume::{Condition, Delivery};
 use tokio::sync::{Notify, mpsc};
 
+use crate::jetstream::acks::Acks;
+
 /// Readers hear of room when so many messages were handled, or none waits.
 const ROOM: u64 = 256;
 
@@ -35,6 +37,8 @@ pub(super) struct Feed {
     passed: AtomicU64,
     waiting: AtomicU64,
     overflowed: AtomicBool,
+    /// What there is to acknowledge, where acknowledgements remove messages.
+    pub(super) acks: Option<Arc<Acks>>,
     stopped: Mutex<Option<Condition>>,
     pub(super) changed: Notify,
 }
@@ -47,6 +51,7 @@ impl Feed {
         position: u64,
         budget: Arc<Budget>,
         queue: mpsc::UnboundedSender<Vec<Delivery>>,
+        acks: Option<Arc<Acks>>,
     ) -> Self {
         Self {
             partition,
@@ -57,6 +62,7 @@ impl Feed {
             passed: AtomicU64::new(position),
             waiting: AtomicU64::new(0),
             overflowed: AtomicBool::new(false),
+            acks,
             stopped: Mutex::new(None),
             changed: Notify::new(),
         }

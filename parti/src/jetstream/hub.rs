@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::jetstream::feed::{Budget, Feed};
 use crate::jetstream::grouping::{Grouping, View, group};
+use crate::jetstream::owned::moved;
 use crate::jetstream::reading::Reading;
 use crate::jetstream::settings::{Bounds, Settings};
 
@@ -265,25 +266,14 @@ impl Hub {
         let mut stopped = Vec::new();
         for (partition, feed) in &self.feeds {
             let position = feed.delivered();
-            let condition = if feed.created != facts.created {
-                let (recorded, found) = (feed.created.clone(), facts.created.clone());
-                Some(Condition::StreamRecreated {
-                    recorded,
-                    found,
-                    position,
-                })
-            } else if position > facts.last {
-                let last = facts.last;
-                Some(Condition::StreamRolledBack { position, last })
-            } else if facts.first > position + 1 {
+            let mut condition = moved(&feed.created, position, facts);
+            if condition.is_none() && facts.first > position + 1 {
                 let first = facts.first;
                 let overtaken = Condition::Overtaken { position, first };
                 (self.report)(*partition, &overtaken);
                 feed.pass(first - 1);
-                (self.overtaken == OnOvertaken::Stop).then_some(overtaken)
-            } else {
-                None
-            };
+                condition = (self.overtaken == OnOvertaken::Stop).then_some(overtaken);
+            }
             if let Some(condition) = condition {
                 feed.stop(condition);
                 stopped.push(*partition);

@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use parti_nats::async_nats::HeaderMap;
 use parti_nats::consume::{
-    Condition, ConsumeError, Delivery, Hold, MOST_OUTPUTS, Output, Owner, Progress, Rules,
-    TakeOver, Wrote, take_over,
+    Condition, ConsumeError, Delivery, DurableName, Hold, MOST_OUTPUTS, Output, Owner, Progress,
+    Retention, Rules, TakeOver, Wrote, take_over,
 };
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::handler::guard::Guard;
+use crate::jetstream::acks::Acks;
 use crate::jetstream::feed::Feed;
 use crate::jetstream::message::PartitionMessage;
+use crate::jetstream::owned::Owned;
 use crate::jetstream::partitioned::{Shared, nonce};
 use crate::jetstream::settings::OnPoison;
 use crate::jetstream::writer::Writer;
@@ -161,10 +164,36 @@ impl Lane {
         let (queue, mut messages) = mpsc::unbounded_channel();
         let budget = Arc::clone(&self.shared.budget);
         let created = progress.stream_created().to_owned();
-        let feed = Feed::new(self.partition, created, progress.position(), budget, queue);
+        let position = progress.position();
+        let durables = self.shared.durables.clone();
+        let acks = durables.as_ref().map(|_| {
+            let source = self.shared.source.clone();
+            Arc::new(Acks::new(source, position))
+        });
+        let feed = Feed::new(
+            self.partition,
+            created,
+            position,
+            budget,
+            queue,
+            acks.clone(),
+        );
         let feed = Arc::new(feed);
-        let mut writer = Writer::new(self.shared.cursors.clone(), self.partition, progress);
+        let owner = progress.owner();
+        let cursors = self.shared.cursors.clone();
+        let mut writer = Writer::new(cursors, self.partition, progress, acks);
+        let mut reading = JoinSet::new();
         self.shared.attach(&feed);
+        if let (Some(durables), Some(acks)) = (durables, feed.acks.clone()) {
+            let owned = Owned {
+                shared: Arc::clone(&self.shared),
+                durables,
+                feed: Arc::clone(&feed),
+                acks,
+                owner,
+            };
+            reading.spawn(owned.run());
+        }
         let mut work = Work {
             lane: self,
             feed: &feed,
@@ -172,6 +201,7 @@ impl Lane {
             seen_up_to,
         };
         let end = work.run(&mut messages).await;
+        reading.shutdown().await;
         self.shared.detach(self.partition).await;
         messages.close();
         while let Ok(unread) = messages.try_recv() {
@@ -188,10 +218,29 @@ impl Lane {
             writer.passed(position);
         }
         match writer.finish(hold, LAST_WRITE).await {
-            Ok(()) => {}
+            Ok(()) => self.leave(&feed, owner, hold).await,
             Err(condition) => self.shared.report(self.partition, &condition),
         }
         end
+    }
+
+    /// A work queue needs no durable until it has another owner; one by interest does.
+    async fn leave(&self, feed: &Feed, owner: Owner, hold: Hold) {
+        let durables = self.shared.durables.as_ref();
+        let durables = durables.filter(|durables| durables.retention() == Retention::WorkQueue);
+        let (Some(durables), Some(acks), Hold::Released) = (durables, &feed.acks, hold) else {
+            return;
+        };
+        if let Some(name) = acks.durable() {
+            return durables.delete(&name).await;
+        }
+        let all = DurableName {
+            count: u64::MAX,
+            ..durables.name(self.partition, owner)
+        };
+        if let Err(error) = durables.sweep(&all).await {
+            tracing::debug!(partition = self.partition, %error, "a durable may be left");
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use parti_core::{PartitionKey, RevokeCause};
 use parti_nats::async_nats::jetstream::Context;
-use parti_nats::consume::{Condition, Cursors, Source};
+use parti_nats::consume::{Condition, Cursors, Durables, Retention, Source};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -41,6 +41,8 @@ struct Owned {
 pub(super) struct Shared {
     pub(super) source: Source,
     pub(super) cursors: Cursors,
+    /// Where acknowledgements remove messages; elsewhere the hub reads.
+    pub(super) durables: Option<Durables>,
     pub(super) settings: Settings,
     pub(super) budget: Arc<Budget>,
     hub: mpsc::UnboundedSender<Ask>,
@@ -112,6 +114,12 @@ impl Partitioned {
             asks,
         );
         let shared = Shared {
+            durables: match source.retention() {
+                Retention::Limits => None,
+                Retention::WorkQueue | Retention::Interest => {
+                    Some(Durables::new(&source, &settings.group))
+                }
+            },
             source,
             cursors,
             settings,
@@ -217,16 +225,23 @@ impl PartitionHandler for Partitioned {
 impl Shared {
     pub(super) fn attach(&self, feed: &Arc<Feed>) {
         locked(&self.working).insert(feed.partition, Arc::clone(feed));
-        // Without a hub the program ends.
-        let _ = self.hub.send(Ask::Attach(Arc::clone(feed)));
+        if self.durables.is_none() {
+            // Without a hub the program ends.
+            let _ = self.hub.send(Ask::Attach(Arc::clone(feed)));
+        }
     }
 
     pub(super) async fn detach(&self, partition: u32) {
         locked(&self.working).remove(&partition);
         let (done, detached) = oneshot::channel();
-        if self.hub.send(Ask::Detach(partition, done)).is_ok() {
+        if self.durables.is_none() && self.hub.send(Ask::Detach(partition, done)).is_ok() {
             let _ = detached.await;
         }
+    }
+
+    /// How many lanes share what may be held in memory.
+    pub(super) fn lanes(&self) -> u64 {
+        locked(&self.working).len() as u64
     }
 
     pub(super) fn report(&self, partition: u32, condition: &Condition) {

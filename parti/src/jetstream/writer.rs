@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parti_nats::consume::{
@@ -13,6 +14,8 @@ use parti_nats::consume::{
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::jetstream::acks::Acks;
 
 /// The pause before a cursor is read again when there was no answer.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -33,18 +36,26 @@ pub(super) struct Writer {
     begun: Instant,
     /// One at most; it ends with the writer.
     writing: JoinSet<Answer>,
+    /// What is acknowledged once its position is stored.
+    acks: Option<Arc<Acks>>,
     /// Outputs that are not stored for sure, with the sequence of their input.
     outputs: VecDeque<(u64, Output)>,
 }
 
 impl Writer {
-    pub(super) fn new(cursors: Cursors, partition: u32, progress: Progress) -> Self {
+    pub(super) fn new(
+        cursors: Cursors,
+        partition: u32,
+        progress: Progress,
+        acks: Option<Arc<Acks>>,
+    ) -> Self {
         Self {
             cursors,
             partition,
             progress,
             begun: Instant::now(),
             writing: JoinSet::new(),
+            acks,
             outputs: VecDeque::new(),
         }
     }
@@ -83,8 +94,16 @@ impl Writer {
             let (cursors, partition) = (self.cursors.clone(), self.partition);
             let outputs = self.outputs.iter().map(|(_, output)| output.clone());
             let outputs = outputs.collect();
-            self.writing
-                .spawn(send(cursors, partition, cursor, expected, outputs));
+            let acks = self.acks.clone();
+            self.writing.spawn(async move {
+                let position = cursor.position;
+                let answer = send(cursors, partition, cursor, expected, outputs).await;
+                // Not before the position is stored: then nothing acknowledged is handled again.
+                if let (Some(acks), Answer::Wrote(_)) = (acks, &answer) {
+                    acks.committed(position).await;
+                }
+                answer
+            });
         }
     }
 

@@ -70,6 +70,8 @@ enum StoreChoice {
     Given(Arc<dyn Store>),
     #[cfg(feature = "nats")]
     Nats(Box<crate::stores::nats::Opening>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(std::path::PathBuf),
 }
 
 impl ManagerBuilder {
@@ -154,6 +156,15 @@ impl ManagerBuilder {
             group: self.config.group().clone(),
         };
         self.store = StoreChoice::Nats(Box::new(opening));
+        self
+    }
+
+    /// Keeps the group's records in a file that every worker process of this machine opens; it is created if
+    /// there is none. See [`SqliteStore`](crate::store::SqliteStore). The time-out of requests is the
+    /// configuration's.
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite(mut self, path: impl AsRef<std::path::Path>) -> Self {
+        self.store = StoreChoice::Sqlite(path.as_ref().to_owned());
         self
     }
 
@@ -283,7 +294,7 @@ impl ManagerBuilder {
         let endpoint = endpoint.map_err(LaunchError::Endpoint)?;
         let instruments = self.instruments();
         let span = tracing::info_span!("parti", group = %self.config.group());
-        let store = self.store.open().await?;
+        let store = self.store.open(&self.config).await?;
         let boot = Boot {
             prepares: self.handling.prepares(),
             ..boot(&self.clock, self.randomness, &*self.strategy, endpoint)
@@ -357,11 +368,17 @@ fn watch(
 }
 
 impl StoreChoice {
-    async fn open(self) -> Result<Arc<dyn Store>, LaunchError> {
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "only a file needs it")
+    )]
+    async fn open(self, config: &Config) -> Result<Arc<dyn Store>, LaunchError> {
         match self {
             Self::Given(store) => Ok(store),
             #[cfg(feature = "nats")]
             Self::Nats(opening) => opening.open().await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path) => crate::stores::sqlite::open(&path, config).await,
         }
     }
 }

@@ -5,4 +5,7 @@ mod faults;
 mod flow;
 mod moves;
 mod outputs;
+mod ownership;
+mod replicas;
+mod sink;
 mod support;

@@ -5,12 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parti::StopMode;
 
-use crate::support::{Log, World, eventually, publish, recording};
+use crate::support::{Log, RETENTIONS, World, eventually, publish, recording};
 
 /// A consumer that repeats or skips at each deployment is what people leave queue groups for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planned_moves_under_load_skip_nothing_and_repeat_nothing() {
-    let world = World::new().await;
+    for retention in RETENTIONS {
+        planned_moves(retention).await;
+    }
+}
+
+async fn planned_moves(retention: &str) {
+    let world = World::with(retention).await;
     let log = Log::default();
     let first = recording(world.builder(), &log).await;
     let one = world.worker(&first).await;
@@ -40,14 +46,22 @@ async fn planned_moves_under_load_skip_nothing_and_repeat_nothing() {
     let wanted = 20 * usize::try_from(numbers).expect("small");
     eventually("all is handled", async || log.count() >= wanted).await;
     two.stop(StopMode::Handoff).await.expect("it stops");
-    assert_eq!(log.check(20, numbers), 0, "a planned move repeats nothing");
+    world.emptied(retention, &second).await;
+    let repeats = log.check(20, numbers);
+    assert_eq!(repeats, 0, "{retention}: a planned move repeats nothing");
     assert!(second.status().conditions.is_empty(), "{second:?}");
 }
 
 /// What a crashed worker had begun must come again, at once, in order, and say that it may have been seen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_crash_the_next_owner_goes_on_at_the_first_message_that_was_not_committed() {
-    let world = World::new().await;
+    for retention in RETENTIONS {
+        crash(retention).await;
+    }
+}
+
+async fn crash(retention: &str) {
+    let world = World::with(retention).await;
     let log = Log::default();
     let first = recording(world.builder(), &log).await;
     let one = world.worker(&first).await;
@@ -71,13 +85,20 @@ async fn after_a_crash_the_next_owner_goes_on_at_the_first_message_that_was_not_
     two.stop(StopMode::Handoff).await.expect("it stops");
     let repeats = log.check(20, 100);
     // At most what was not committed: 20 of each partition, and what came within the interval.
-    assert!(repeats <= 1000, "{repeats}");
+    assert!(repeats <= 1000, "{retention}: {repeats}");
+    world.emptied(retention, &second).await;
 }
 
 /// A worker that comes back later must neither begin again nor miss what came meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_that_was_away_goes_on_where_it_was() {
-    let world = World::new().await;
+    for retention in RETENTIONS {
+        away(retention).await;
+    }
+}
+
+async fn away(retention: &str) {
+    let world = World::with(retention).await;
     let log = Log::default();
     for round in 0..3 {
         let orders = recording(world.builder(), &log).await;
@@ -88,4 +109,6 @@ async fn a_group_that_was_away_goes_on_where_it_was() {
         manager.stop(StopMode::Handoff).await.expect("it stops");
     }
     assert_eq!(log.check(10, 30), 0);
+    let orders = recording(world.builder(), &log).await;
+    world.emptied(retention, &orders).await;
 }

@@ -9,10 +9,10 @@ use parti::jetstream::{Condition, ConsumeError, Output, Partitioned, Partitioned
 use parti::nats::async_nats::jetstream::consumer::{AckPolicy, pull};
 use serde_json::json;
 
-use crate::support::{World, connect, eventually, publish, worker};
+use crate::support::{RETENTIONS, World, connect, eventually, publish, worker};
 
-async fn world() -> World {
-    let world = World::new().await;
+async fn world(retention: &str) -> World {
+    let world = World::with(retention).await;
     world
         .create("RESULTS", json!({ "allow_atomic": true }))
         .await;
@@ -85,7 +85,13 @@ async fn outputs(world: &World) -> BTreeMap<String, Vec<u64>> {
 /// Owners that crash before they commit, and servers that are killed, must not put anything out twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_input_is_put_out_once_in_order_through_crashes_of_owners_and_of_the_server() {
-    let mut world = world().await;
+    for retention in RETENTIONS {
+        put_out_once(retention).await;
+    }
+}
+
+async fn put_out_once(retention: &str) {
+    let mut world = world(retention).await;
     let orders = copying(world.builder()).await;
     let mut manager = Some((world.worker(&orders).await, orders));
     let mut published = 0;
@@ -114,21 +120,22 @@ async fn each_input_is_put_out_once_in_order_through_crashes_of_owners_and_of_th
     }
     // A kill may have taken what was published just before: the stream says what there is.
     let info = world.api("STREAM.INFO.ORDERS", json!({})).await;
-    let wanted = info["state"]["messages"].as_u64().expect("a number");
+    let wanted = info["state"]["last_seq"].as_u64().expect("a number");
     assert_eq!(wanted, 20 * published);
     eventually("all is put out", async || stored(&world).await >= wanted).await;
-    let (manager, _orders) = manager.take().expect("one runs");
+    let (manager, orders) = manager.take().expect("one runs");
     manager.stop(StopMode::Handoff).await.expect("it stops");
     for (key, numbers) in outputs(&world).await {
         let all: Vec<u64> = (0..published).collect();
-        assert_eq!(numbers, all, "{key}");
+        assert_eq!(numbers, all, "{retention}: {key}");
     }
+    world.emptied(retention, &orders).await;
 }
 
 /// A stream that can lose a cursor, or has none of the fence's subjects, would put out twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_output_stream_that_cannot_keep_cursors_is_refused_and_a_purged_one_stops() {
-    let world = world().await;
+    let world = world("limits").await;
     world.create("PLAIN", json!({})).await;
     let refusal = async |stream: &str, fence: &str| {
         let none = |_| std::future::ready(Ok(Vec::new()));

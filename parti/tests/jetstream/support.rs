@@ -7,7 +7,7 @@ use std::time::Duration;
 use parti::jetstream::{PartitionMessage, Partitioned, PartitionedBuilder};
 use parti::nats::async_nats::jetstream::Context;
 use parti::nats::async_nats::{self, Client};
-use parti::{Config, Manager, Preset};
+use parti::{Config, Manager, Preset, StopMode};
 use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep};
 /// How long anything may take that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const PARTITIONS: u32 = 8;
+/// What a stream may keep its messages by.
+pub(crate) const RETENTIONS: [&str; 3] = ["limits", "workqueue", "interest"];
 
 pub(crate) struct World {
     pub(crate) server: NatsServer,
@@ -25,6 +27,11 @@ pub(crate) struct World {
 impl World {
     /// A server with the stream `ORDERS` on `orders.>`, without a transform.
     pub(crate) async fn new() -> Self {
+        Self::with("limits").await
+    }
+
+    /// The same with another retention.
+    pub(crate) async fn with(retention: &str) -> Self {
         if std::env::var_os("SHOW").is_some() {
             let _ = tracing_subscriber::fmt()
                 .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
@@ -39,8 +46,40 @@ impl World {
             client,
             context,
         };
-        world.create("ORDERS", json!({})).await;
+        let config = json!({ "retention": retention });
+        world.create("ORDERS", config).await;
         world
+    }
+
+    /// The names of the stream's consumers.
+    pub(crate) async fn consumers(&self) -> Vec<String> {
+        let names = self.api("CONSUMER.NAMES.ORDERS", json!({})).await;
+        let names = names["consumers"].as_array().cloned().unwrap_or_default();
+        let text = |name: &Value| name.as_str().expect("a name").to_owned();
+        names.iter().map(text).collect()
+    }
+
+    /// Nothing that was handled is left where acknowledgements remove messages, after one more owner, which
+    /// handles nothing.
+    pub(crate) async fn emptied(&self, retention: &str, orders: &Partitioned) {
+        if retention == "limits" {
+            return;
+        }
+        let handled = orders.status().handled;
+        let manager = self.worker(orders).await;
+        let mut left = json!(0);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let info = self.api("STREAM.INFO.ORDERS", json!({})).await;
+            left.clone_from(&info["state"]);
+            if left["messages"] == json!(0) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{retention}: {left}");
+            sleep(Duration::from_millis(10)).await;
+        }
+        manager.stop(StopMode::Handoff).await.expect("it stops");
+        assert_eq!(orders.status().handled, handled, "nothing was left to do");
     }
 
     pub(crate) async fn create(&self, name: &str, more: Value) {
@@ -73,7 +112,17 @@ impl World {
     }
 
     pub(crate) fn builder(&self) -> PartitionedBuilder {
-        Partitioned::builder(self.context.clone(), "ORDERS")
+        Self::consumption(self.context.clone())
+    }
+
+    /// Whether the group's first worker was there.
+    pub(crate) async fn is_transformed(&self) -> bool {
+        let info = self.api("STREAM.INFO.ORDERS", json!({})).await;
+        info["config"]["subject_transform"].is_object()
+    }
+
+    pub(crate) fn consumption(context: Context) -> PartitionedBuilder {
+        Partitioned::builder(context, "ORDERS")
             .group("billing")
             .partitions(PARTITIONS)
             .transform("orders.*")
@@ -89,7 +138,9 @@ impl World {
 pub(crate) async fn connect(url: &str) -> Client {
     let options =
         async_nats::ConnectOptions::new().reconnect_delay_callback(|_| Duration::from_millis(50));
-    options.connect(url).await.expect("a connection")
+    let servers = url.split(',').map(|url| url.parse().expect("a server"));
+    let servers: Vec<async_nats::ServerAddr> = servers.collect();
+    options.connect(servers).await.expect("a connection")
 }
 
 pub(crate) async fn publish(context: &Context, keys: usize, numbers: std::ops::Range<u64>) {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use futures_util::StreamExt as _;
 use parti::nats::async_nats;
 
-use super::{Group, LIMIT, shares_are};
+use super::{Group, LIMIT, Place, shares_are};
 
 /// Idle polling once cost a fleet thousands of requests an hour; here it is one write a heartbeat.
 #[test]
@@ -20,7 +20,7 @@ fn an_idle_group_costs_one_request_a_worker_and_heartbeat() {
         .enable_all()
         .build();
     runtime.expect("a runtime").block_on(async {
-        let client = async_nats::connect(group.server.url()).await;
+        let client = async_nats::connect(group.server().url()).await;
         let client = client.expect("connects");
         let heard = client.subscribe("$KV.parti_demo.w.*").await;
         let mut heard = heard.expect("listens");
@@ -46,7 +46,14 @@ fn an_idle_group_costs_one_request_a_worker_and_heartbeat() {
 
 /// How many messages clients have sent to the server.
 fn requests(group: &Group) -> u64 {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, group.monitoring)).expect("http");
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(irrefutable_let_patterns, reason = "no other place")
+    )]
+    let Place::Server(_, port) = group.place else {
+        panic!("a file tells nothing of itself");
+    };
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("http");
     let request = b"GET /varz HTTP/1.0\r\nHost: localhost\r\n\r\n";
     stream.write_all(request).expect("sent");
     let mut answer = String::new();

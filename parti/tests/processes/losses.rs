@@ -79,7 +79,7 @@ fn ask(group: &Group, method: &str) -> String {
     let asking = async {
         // A bucket of its own: opening the group's would create it.
         let name = GroupName::new("operator").expect("valid");
-        let url = group.server.url();
+        let url = group.server().url();
         let store = NatsStore::connect(&url, &name, NatsOptions::default()).await;
         let store = store.expect("connects");
         let subject = format!("$JS.API.{method}");

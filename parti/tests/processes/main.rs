@@ -1,6 +1,8 @@
-//! Real processes on a real nats-server: joins, `kill -9`, the loss of the leader, SIGTERM, and what
-//! an idle group costs. The histories that the processes wrote are checked against each other.
+//! Real processes on a real nats-server or on one file: joins, `kill -9`, the loss of the leader, SIGTERM,
+//! and what an idle group costs. The histories that the processes wrote are checked against each other.
 
+#[cfg(feature = "sqlite")]
+mod file;
 mod idle;
 mod losses;
 mod strain;
@@ -195,11 +197,11 @@ fn an_outage_of_the_server_ends_with_the_same_ids_and_the_same_assignment() {
     let group = Group::start("default", 4);
     group.until("an even share", |lives| shares_are(lives, &[25; 4]));
     let before: Vec<_> = group.lives().iter().map(Life::owned).collect();
-    group.server.pause().expect("pauses");
+    group.server().pause().expect("pauses");
     let revoked = |lives: &[Life]| shares(lives).iter().sum::<usize>() == 0;
     group.until("everything given up at the end of the leases", revoked);
     thread::sleep(Duration::from_secs(7));
-    group.server.resume().expect("resumes");
+    group.server().resume().expect("resumes");
     group.until("everything back", |lives| shares_are(lives, &[25; 4]));
     let lives = group.lives();
     assert_eq!(lives.iter().map(Life::owned).collect::<Vec<_>>(), before);
@@ -231,10 +233,28 @@ fn shares_are(lives: &[Life], expected: &[usize]) -> bool {
     shares(lives) == expected
 }
 
-/// Worker processes on a server of their own.
+/// Where a group keeps its records.
+enum Place {
+    /// On a server of its own, with the port where it tells of itself.
+    Server(NatsServer, u16),
+    /// In a file of this machine.
+    #[cfg(feature = "sqlite")]
+    File(PathBuf),
+}
+
+impl Place {
+    fn arguments(&self) -> [String; 2] {
+        match self {
+            Self::Server(server, _) => ["--nats".to_owned(), server.url()],
+            #[cfg(feature = "sqlite")]
+            Self::File(path) => ["--file".to_owned(), path.display().to_string()],
+        }
+    }
+}
+
+/// Worker processes and what they share.
 struct Group {
-    server: NatsServer,
-    monitoring: u16,
+    place: Place,
     profile: &'static str,
     expected: usize,
     /// Further arguments of each process.
@@ -251,9 +271,18 @@ impl Group {
         let monitoring = free_port();
         let config = format!("http: \"127.0.0.1:{monitoring}\"");
         let server = NatsServer::start(ServerOptions::default().config(&config));
+        let place = Place::Server(server.expect("a nats-server"), monitoring);
+        Self::start_in(place, profile, workers, further)
+    }
+
+    fn start_in(
+        place: Place,
+        profile: &'static str,
+        workers: usize,
+        further: &'static [&'static str],
+    ) -> Self {
         let mut group = Self {
-            server: server.expect("a nats-server"),
-            monitoring,
+            place,
             profile,
             expected: workers,
             further,
@@ -268,14 +297,22 @@ impl Group {
     fn join(&mut self, number: usize) {
         assert_eq!(number, self.processes.len());
         let (partitions, expected) = (PARTITIONS.to_string(), self.expected.to_string());
-        let url = self.server.url();
-        let arguments = ["--nats", &url, "--partitions", &partitions, "--json"];
         let mut command = Command::new(worker_program());
         command
-            .args(arguments)
+            .args(self.place.arguments())
+            .args(["--partitions", &partitions, "--json"])
             .args(["--profile", self.profile, "--expected", &expected])
             .args(self.further);
         self.processes.push(Process::start(command));
+    }
+
+    /// The server of a group that has one.
+    fn server(&self) -> &NatsServer {
+        match &self.place {
+            Place::Server(server, _) => server,
+            #[cfg(feature = "sqlite")]
+            Place::File(path) => panic!("the group is in {}", path.display()),
+        }
     }
 
     fn lives(&self) -> Vec<Life> {
@@ -387,11 +424,12 @@ fn worker_program() -> &'static PathBuf {
                 "build",
                 "--quiet",
                 "--package",
-                "parti",
+                "parti-rs",
                 "--example",
                 "worker",
             ])
-            .args(["--profile", profile, "--target-dir"])
+            // As `cargo xtask test` has built it already.
+            .args(["--all-features", "--profile", profile, "--target-dir"])
             .arg(target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();

@@ -113,11 +113,11 @@ impl View {
         self.author.is_some()
     }
 
-    /// If the records grant less than the last generation left granted, one was destroyed: a worker that was
-    /// there then and has none may hold what is missing, even if it has not said so yet.
+    /// If the records grant less than the last generation left granted, one was destroyed: a worker that
+    /// was there then and has none may hold what is missing, even if it has not said so yet.
     ///
-    /// What has an owner is counted, not what has none: a partition that waits for its owner's acknowledgement
-    /// may still be granted by a record that did not fit into the commit.
+    /// What has an owner is counted, not what has none: a partition that waits for its owner's
+    /// acknowledgement may still be granted by a record that did not fit into the commit.
     pub(crate) fn suspect(&mut self, head: &Head) {
         let grants = self.records.values().map(|record| record.granted.len());
         if grants.sum::<usize>() >= head.granted as usize {

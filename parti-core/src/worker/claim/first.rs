@@ -81,8 +81,8 @@ mod tests {
     use crate::model::time::Instant;
     use crate::records::record::Predecessor;
 
-    /// What is named as draining by a claim, and what its predecessor may still hold by it.
-    fn claimed(remains: Option<Remains>, most: usize) -> (usize, Option<Remains>) {
+    /// Whether a claim names what still runs, and what its predecessor may still hold by it.
+    fn claimed(remains: Option<Remains>, most: usize) -> (bool, Option<Remains>) {
         let config = Config::builder("g").build().expect("coherent");
         let mut env = Env::for_tests(Instant::ORIGIN, 1, config);
         let cx = env.cx(Instant::ORIGIN);
@@ -107,8 +107,7 @@ mod tests {
         let bytes = value(&cx, write, (&draining, &mut predecessors), most);
         assert!(bytes.len() <= most, "{} of {most}", bytes.len());
         let kept = predecessors.first().map(|p| p.predecessor.remains);
-        let named = (bytes.len() > 64 * 100).then_some(64).unwrap_or_default();
-        (named, kept)
+        (bytes.len() > 64 * 100, kept)
     }
 
     /// A worker that lost its ID while it held many partitions could claim none: what still ran made its
@@ -117,10 +116,10 @@ mod tests {
     fn what_still_runs_is_named_where_it_matters_and_fits() {
         let (all, draining) = (Remains::Everything, Remains::Draining);
         let table = [
-            (None, 4_000, (0, None)),
-            (Some(all), 4_000, (0, Some(all))),
-            (Some(draining), 1 << 20, (64, Some(draining))),
-            (Some(draining), 4_000, (0, Some(all))),
+            (None, 4_000, (false, None)),
+            (Some(all), 4_000, (false, Some(all))),
+            (Some(draining), 1 << 20, (true, Some(draining))),
+            (Some(draining), 4_000, (false, Some(all))),
         ];
         for (remains, most, expected) in table {
             assert_eq!(claimed(remains, most), expected, "{remains:?} {most}");

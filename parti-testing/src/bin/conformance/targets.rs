@@ -3,11 +3,13 @@
 //! What always holds: one line when a target begins and one when it ends on standard error, and
 //! the table or the JSON object alone on standard output.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parti::store::LocalStore;
+use parti::store::{SqliteOptions, SqliteStore};
 use parti_core::{GroupName, Store};
 use parti_nats::{NatsOptions, NatsStore};
 use parti_testing::kit::chaos::FaultyStores;
@@ -78,6 +80,7 @@ async fn rows(args: &Task) -> Result<Vec<Row>, Failure> {
     let simulated = || SimulatedStore::new(Manner::Prompt);
     rows.push(in_memory("simulator", args.seed, strict, simulated).await);
     rows.push(in_memory("local", args.seed, strict, LocalStore::new).await);
+    rows.push(in_file(args.seed, strict).await?);
     for server in &args.server {
         for nodes in &args.nodes {
             rows.push(real(args, server, *nodes).await?);
@@ -100,6 +103,32 @@ async fn in_memory<S: Store + Clone>(
     let workload =
         chaos::workload(clients.collect(), seed, MEMORY_DURATION, promise, async {}).await;
     end(name, start, (report, None), workload)
+}
+
+/// The suite and a workload on handles that share nothing but a file, as processes do.
+async fn in_file(seed: u64, promise: Promise) -> Result<Row, Failure> {
+    let start = begin("sqlite");
+    let folder = std::env::temp_dir().join(format!("parti-conformance-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| stuck("a folder", &error))?;
+    let (path, count) = (folder.join("store.db"), AtomicU32::new(0));
+    let report = conformance::run(async || {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        open_file(&path, &format!("case-{number}")).await
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(Arc::new(open_file(&path, "workload").await) as Arc<dyn Store>);
+    }
+    let workload = chaos::workload(clients, seed, MEMORY_DURATION, promise, async {}).await;
+    std::fs::remove_dir_all(&folder).map_err(|error| stuck("an end of the folder", &error))?;
+    Ok(end("sqlite", start, (report, None), workload))
+}
+
+async fn open_file(path: &Path, group: &str) -> SqliteStore {
+    let group = GroupName::new(group).expect("letters and numbers");
+    let opened = SqliteStore::open(path, &group, SqliteOptions::default()).await;
+    opened.unwrap_or_else(|error| panic!("no store in {}: {error}", path.display()))
 }
 
 /// The suite on a healthy server, and a workload on one under faults.

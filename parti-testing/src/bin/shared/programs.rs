@@ -45,12 +45,12 @@ pub(crate) fn worker() -> Result<PathBuf, Failure> {
         "build",
         "--quiet",
         "--package",
-        "parti",
+        "parti-rs",
         "--example",
         "worker",
     ]);
     build.args(["--all-features", "--message-format=json"]);
-    let remedy = "fix the example `worker` of the package parti";
+    let remedy = "fix the example `worker` of the package parti-rs";
     let messages = output(&mut build, remedy)?;
     let program = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;

@@ -249,8 +249,9 @@ fn a_joiner_that_was_not_planned_for_gets_no_record_yet() {
     assert_eq!(run(Mode::Exclusive, &[], &slots), Step::default());
 }
 
-/// A record that an external writer deleted or damaged must not let its partitions be granted to somebody else,
-/// also when another record still tells that it gave one of them away, or that of an ended session lists it.
+/// A record that an external writer deleted or damaged must not let its partitions be granted to somebody
+/// else, also when another record still tells that it gave one of them away, or that of an ended session
+/// lists it.
 #[test]
 fn what_nobody_is_known_to_hold_waits_while_somebody_may_hold_it() {
     let slots = [

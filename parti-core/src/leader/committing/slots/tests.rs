@@ -308,8 +308,8 @@ fn slots_are_those_with_a_record_a_living_session_or_a_part_in_the_plan() {
     assert_eq!(planned, [false, false, true]);
 }
 
-/// A record that the leader could not read was written over with an empty one for the next session of its slot:
-/// then everything it granted looked free while its holder was still valid.
+/// A record that the leader could not read was written over with an empty one for the next session of its
+/// slot: then everything it granted looked free while its holder was still valid.
 #[test]
 fn a_slot_whose_earlier_session_holds_what_nobody_can_read_gets_no_record() {
     for (mode, ms, expected) in [

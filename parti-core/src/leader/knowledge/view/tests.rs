@@ -417,8 +417,9 @@ fn a_view_remembers_up_to_which_version_it_distrusts_records() {
     assert_eq!(View::distrusting(None).distrusted, None);
 }
 
-/// A handoff that was decided and not told yet, since its record did not fit into the commit, and a partition that is
-/// parked and still granted were counted twice: a destroyed record was not missed and granted again.
+/// A handoff that was decided and not told yet, since its record did not fit into the commit, and a
+/// partition that is parked and still granted were counted twice: a destroyed record was not missed, and what
+/// it granted was granted again.
 #[test]
 fn a_record_is_missed_where_fewer_grants_are_to_be_read_than_were_made() {
     let head = |granted| Head {

@@ -1,0 +1,85 @@
+//! The same life in a file of this machine, without a server: what one process does to the file while it is
+//! killed or stands still is all that the others have to fear.
+
+use std::time::Duration;
+
+use parti_testing::rig::worker_logs::{Life, judge, shares, takeover_ms};
+
+use super::{Group, PARTITIONS, Place, Strain, now_ms, shares_are};
+
+/// A folder of the group's own.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("parti-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Self(folder)
+    }
+
+    fn group(&self, workers: usize) -> Group {
+        let place = Place::File(self.0.join("group.db"));
+        Group::start_in(place, "fast", workers, &[])
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn owned(lives: &[Life]) -> usize {
+    shares(lives).iter().sum()
+}
+
+/// Processes of one machine need no server to take over from each other.
+#[test]
+fn processes_in_one_file_share_survive_kills_and_leave_cleanly() {
+    let strain = Strain::begin();
+    let folder = Folder::new("file-kills");
+    let mut group = folder.group(4);
+    group.until("an even share", |lives| shares_are(lives, &[25; 4]));
+    group.join(4);
+    group.until("a share for the fifth", |lives| shares(lives)[4] == 20);
+    for leads in [false, true] {
+        group.until("everything owned", |lives| owned(lives) == PARTITIONS);
+        let victim = group.position(|leader| leader == leads);
+        group.kill(victim);
+        group.until("taken over", |lives| takeover_ms(lives, victim).is_some());
+        let took = takeover_ms(&group.lives(), victim).expect("waited for");
+        eprintln!("taken over after {took} ms, leader: {leads}");
+        assert!(took <= strain.allows(1000 + 1000), "{took} ms, {strain}");
+    }
+    group.until("everything owned", |lives| owned(lives) == PARTITIONS);
+    for process in group.alive() {
+        let status = group.terminate(process);
+        assert!(status.success(), "SIGTERM is a clean end: {status}");
+    }
+    assert_eq!(judge(&group.lives()), []);
+}
+
+/// A process that stands still, at whatever moment, loses its partitions and comes back without them.
+#[test]
+fn processes_in_one_file_that_stand_still_are_taken_over_and_come_back() {
+    let folder = Folder::new("file-stops");
+    let group = folder.group(3);
+    for round in 0..4 {
+        group.until("everything owned", |lives| {
+            owned(lives) == PARTITIONS && shares(lives).iter().all(|share| *share >= 30)
+        });
+        // Of each pair one leads and one does not.
+        let victim = group.position(|leads| leads == (round % 2 == 0));
+        let before = group.lives()[victim].clone();
+        group.processes[victim].child.pause().expect("pauses");
+        group.processes[victim].seen().paused_at_ms = Some(now_ms());
+        group.until("taken over", |lives| takeover_ms(lives, victim).is_some());
+        std::thread::sleep(Duration::from_millis(50 * round));
+        group.processes[victim].child.resume().expect("goes on");
+        group.until("a new session", |lives| {
+            lives[victim].count("claimed") > before.count("claimed")
+        });
+    }
+    group.until("everything owned", |lives| owned(lives) == PARTITIONS);
+    assert_eq!(judge(&group.lives()), []);
+}

@@ -1,0 +1,143 @@
+//! Whether every package could be published as it stands: its facts, its files, and a build of it.
+//!
+//! A mistake here shows on the day of the release, when half of the packages are out and cannot be taken
+//! back. What always holds: nothing is uploaded, and no token is needed.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{list, metadata, text};
+use crate::proc::{Failure, cargo, root, step, target_dir};
+
+/// What a page of a package shows, and therefore must be there.
+const FACTS: [&str; 4] = ["description", "license", "readme", "rust_version"];
+
+/// What every package brings along.
+const FILES: [&str; 3] = ["README.md", "LICENSE-APACHE", "LICENSE-MIT"];
+
+/// The registry takes no more of either.
+const MOST_WORDS: usize = 5;
+
+/// Checks the packages, then makes and builds them without uploading.
+pub(crate) fn run() -> Result<(), Failure> {
+    let found = offences(&metadata()?);
+    if !found.is_empty() {
+        let remedy =
+            "complete the Cargo.toml or the folder; docs/CONTRIBUTING.md says what a package has";
+        return Err(Failure::new(found.join("\n       "), remedy));
+    }
+    let mut publish = cargo();
+    publish.args(["publish", "--workspace", "--dry-run", "--allow-dirty"]);
+    // Packages are built as users build them, so that nothing of the workspace's own target fits.
+    publish.env("CARGO_TARGET_DIR", target_dir().join("packages"));
+    publish.envs([("CARGO_INCREMENTAL", "0"), ("CARGO_PROFILE_DEV_DEBUG", "0")]);
+    step(
+        "packages, made and built as they would be published",
+        &mut publish,
+        "a package lacks a file, or depends on what is not published; it needs the registry's index",
+    )
+}
+
+fn offences(metadata: &Value) -> Vec<String> {
+    let packages = list(metadata, "packages").iter();
+    let ours: Vec<_> = packages
+        .filter(|package| package["source"].is_null())
+        .collect();
+    let published = |package: &&&Value| package["publish"].is_null();
+    let names: BTreeSet<_> = ours.iter().map(|package| text(package, "name")).collect();
+    let mut offences = Vec::new();
+    for package in ours.iter().filter(published) {
+        let name = text(package, "name");
+        let wrong = facts(package).into_iter().chain(edges(package, &names));
+        offences.extend(
+            wrong
+                .chain(files(package))
+                .map(|what| format!("{name} {what}")),
+        );
+    }
+    offences
+}
+
+fn facts(package: &Value) -> Vec<String> {
+    let missing = FACTS.iter().filter(|fact| text(package, fact).is_empty());
+    let mut found: Vec<String> = missing.map(|fact| format!("has no {fact}")).collect();
+    for words in ["keywords", "categories"] {
+        let count = list(package, words).len();
+        if !(1..=MOST_WORDS).contains(&count) {
+            found.push(format!("has {count} {words}, not 1 to {MOST_WORDS}"));
+        }
+    }
+    if package["metadata"]["docs"]["rs"]["all-features"] != true {
+        found.push("does not document all features on docs.rs".to_owned());
+    }
+    found
+}
+
+/// A version of ours is needed where users compile it, and closes a circle where only tests do.
+fn edges(package: &Value, ours: &BTreeSet<String>) -> Vec<String> {
+    let edges = list(package, "dependencies").iter();
+    let edges = edges.filter(|edge| ours.contains(&text(edge, "name")));
+    edges
+        .filter_map(|edge| {
+            let (name, any) = (text(edge, "name"), edge["req"] == "*");
+            match (edge["kind"] == "dev", any) {
+                (true, false) => Some(format!("tests with {name} by version, not by path alone")),
+                (false, true) => Some(format!("depends on {name} without a version")),
+                (true, true) | (false, false) => None,
+            }
+        })
+        .collect()
+}
+
+fn files(package: &Value) -> Vec<String> {
+    let manifest = root().join(text(package, "manifest_path"));
+    let missing = FILES
+        .iter()
+        .filter(|file| !manifest.with_file_name(file).is_file());
+    missing.map(|file| format!("has no {file}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A package that is refused on the day of the release stops it half way.
+    #[test]
+    fn every_package_could_be_published() {
+        assert_eq!(
+            offences(&metadata().expect("cargo metadata works")),
+            [""; 0]
+        );
+    }
+
+    /// A check that cannot fail protects nothing.
+    #[test]
+    fn each_kind_of_unfit_package_is_found() {
+        let edge = |kind, req| json!({"name": "q", "kind": kind, "req": req});
+        let nowhere = json!({
+            "name": "p", "manifest_path": "nowhere/Cargo.toml", "keywords": ["1", "2", "3", "4", "5", "6"],
+            "dependencies": [edge(json!("dev"), "^1"), edge(json!(null), "*"), edge(json!("dev"), "*")],
+        });
+        let kept = json!({"name": "q", "publish": []});
+        let found = offences(&json!({"packages": [nowhere, kept]})).join(", ");
+        for what in [
+            "no description",
+            "no readme",
+            "6 keywords",
+            "0 categories",
+            "docs.rs",
+            "tests with q by version",
+            "depends on q without a version",
+            "no LICENSE-MIT",
+        ] {
+            assert!(found.contains(what), "{what}: {found}");
+        }
+        assert!(
+            !found.contains("q has"),
+            "what is not published needs nothing: {found}"
+        );
+    }
+}
