@@ -13,6 +13,7 @@ use parti_core::{PartitionKey, RevokeCause};
 
 use crate::handler::guard::Guard;
 
+pub mod fence;
 pub(crate) mod guard;
 mod validity;
 

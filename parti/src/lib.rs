@@ -37,6 +37,7 @@ mod system;
 
 pub use async_trait::async_trait;
 pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
+pub use handler::fence;
 pub use handler::guard::Guard;
 pub use handler::{HandlerError, PartitionHandler};
 pub use manager::Manager;
@@ -115,15 +116,6 @@ pub mod nats {
     pub use parti_nats::async_nats;
     #[doc(inline)]
     pub use parti_nats::{NatsConnection, NatsOptions, NatsStore, OpenError};
-}
-
-#[cfg(feature = "sqlite")]
-pub mod sqlite {
-    //! Records in a file: for worker processes on one machine, without a server.
-    //!
-    //! [`ManagerBuilder::sqlite`](crate::ManagerBuilder::sqlite) is enough as a rule.
-
-    pub use crate::stores::sqlite::{SqliteOptions, SqliteStore};
 }
 
 pub mod strategy {

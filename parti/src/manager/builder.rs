@@ -148,7 +148,7 @@ impl ManagerBuilder {
     }
 
     /// Keeps the group's records in a file that every worker process of this machine opens; it is created if
-    /// there is none. See [`SqliteStore`](crate::sqlite::SqliteStore). The time-out of requests is the
+    /// there is none. See [`SqliteStore`](crate::store::SqliteStore). The time-out of requests is the
     /// configuration's.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(mut self, path: impl AsRef<std::path::Path>) -> Self {

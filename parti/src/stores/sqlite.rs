@@ -71,7 +71,7 @@ impl SqliteOptions {
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use parti::GroupName;
-/// use parti::sqlite::{SqliteOptions, SqliteStore};
+/// use parti::store::{SqliteOptions, SqliteStore};
 ///
 /// let group = GroupName::new("orders")?;
 /// let store = SqliteStore::open("orders.db", &group, SqliteOptions::default()).await?;

@@ -1,4 +1,5 @@
-//! Where records are kept: the store in this process, and what a backend of your own implements.
+//! Where records are kept: the store in this process, the one in a file, and what a backend of your own
+//! implements.
 //!
 //! Implement [`Store`] and [`Watch`]; everything else in here is data. What a backend has to promise is
 //! said at each item, and `parti_testing::kit::conformance` tests it.
@@ -29,8 +30,11 @@
 //! ```
 
 pub use crate::stores::local_store::LocalStore;
+#[cfg(feature = "sqlite")]
+pub use crate::stores::sqlite::{SqliteOptions, SqliteStore};
 #[doc(inline)]
 pub use parti_core::{
-    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp,
-    StoreReply, Watch, WatchEvent, WatchScope, Write,
+    Answering, Entry, Expect, Liveness, Nonce, ProbeAnswer, Revision, Store, StoreError,
+    StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply, Watch, WatchEvent, WatchScope,
+    Write,
 };

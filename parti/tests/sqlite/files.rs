@@ -1,6 +1,6 @@
 //! What people do to a file.
 
-use parti::sqlite::SqliteOptions;
+use parti::store::SqliteOptions;
 use parti::store::{Store as _, StoreErrorKind, StoreOp, WatchEvent};
 use rusqlite::Connection;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parti::async_trait;
-use parti::sqlite::{SqliteOptions, SqliteStore};
+use parti::store::{SqliteOptions, SqliteStore};
 use parti::store::{Store, StoreOp};
 use parti_testing::kit::conformance::{self, Rig, Unable};
 use parti_testing::kit::history::{Batches, Promise, Reads, check};

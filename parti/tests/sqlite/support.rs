@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parti::GroupName;
-use parti::sqlite::{SqliteOptions, SqliteStore};
 use parti::store::{
     Expect, Revision, Store, StoreError, StoreInfo, StoreOp, StoreReply, Watch, WatchEvent,
     WatchScope, Write,
 };
+use parti::store::{SqliteOptions, SqliteStore};
 
 /// How long anything may take that has no bound of its own.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

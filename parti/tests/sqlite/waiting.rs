@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use parti::sqlite::SqliteOptions;
+use parti::store::SqliteOptions;
 use parti::store::{StoreErrorKind, WatchEvent};
 use parti_testing::rig::process::OwnProcess;
 use rusqlite::Connection;
@@ -23,7 +23,7 @@ fn holder() {
     };
     let connection = Connection::open(path).expect("opens");
     let sql = "BEGIN IMMEDIATE;
-               INSERT OR REPLACE INTO parti_entry VALUES ('orders', 'held', 1000, x'31');";
+               INSERT OR REPLACE INTO parti_entry VALUES ('orders', 'held', 1000, x'31', 0);";
     connection.execute_batch(sql).expect("it has the lock");
     println!("holding");
     // Until it is killed, or reads the end of its input.

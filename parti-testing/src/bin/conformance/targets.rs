@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use parti::sqlite::{SqliteOptions, SqliteStore};
 use parti::store::LocalStore;
+use parti::store::{SqliteOptions, SqliteStore};
 use parti_core::{GroupName, Store};
 use parti_nats::{NatsOptions, NatsStore};
 use parti_testing::kit::chaos::FaultyStores;
