@@ -99,6 +99,8 @@ fn drive(table: &Table, list: &[Partition], config: Config, seed: u128, leave: &
                 Effect::Notify(Notice::Stopped { errors }) => {
                     return println!("worker {seed} has left; errors: {errors:?}");
                 }
+                // This store cannot carry questions between processes: nobody is probed.
+                Effect::Answer { .. } | Effect::Probe { .. } => {}
                 Effect::Notify(notice) => println!("worker {seed}: {notice:?}"),
             }
         }
@@ -177,6 +179,7 @@ impl Rows {
             self.last = self.last.next();
             let (name, revision) = (key.clone(), self.last);
             let entry = Entry {
+                at_ms: 0,
                 key,
                 revision,
                 value,

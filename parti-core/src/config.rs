@@ -9,13 +9,13 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
-use crate::config::error::ConfigError;
 use crate::model::id::{GroupName, WorkerId};
 use crate::resilience::backoff::RetryPolicy;
 use crate::resilience::breaker::BreakerSettings;
 
 mod agreement;
 mod bounds;
+mod builder;
 mod degraded;
 pub(crate) mod error;
 mod planted;
@@ -90,6 +90,8 @@ struct Settings {
     acknowledge_delay: Duration,
     reconcile_interval: Duration,
     refresh_interval: Option<Duration>,
+    probe_interval: Option<Duration>,
+    suspect_after: Duration,
     leader_failure_limit: u32,
     retry: RetryPolicy,
     circuit_breaker: BreakerSettings,
@@ -143,6 +145,8 @@ pub struct ConfigBuilder {
     acknowledge_delay: Option<Duration>,
     reconcile_interval: Option<Duration>,
     refresh_interval: Option<Duration>,
+    probe_interval: Option<Duration>,
+    suspect_after: Option<Duration>,
     leader_failure_limit: Option<u32>,
     retry: Option<RetryPolicy>,
     circuit_breaker: Option<BreakerSettings>,
@@ -241,6 +245,10 @@ getters! {
     reconcile_interval: Duration,
     /// Time between two listings of the partition source, if they are listed periodically.
     refresh_interval: Option<Duration>,
+    /// Time between two probes of a session, if sessions are probed.
+    probe_interval: Option<Duration>,
+    /// How long a session may leave probes unanswered before it is suspected.
+    suspect_after: Duration,
     /// Failed steps in a row after which a leader resigns.
     leader_failure_limit: u32,
     /// When what failed is tried again.
@@ -316,6 +324,13 @@ setters! {
     reconcile_interval: Duration,
     /// Lists the partition source again this often; default never (only when told to).
     refresh_interval: Duration,
+    /// Time between two probes of a session; default: this worker neither probes nor answers. Where the
+    /// store can carry the question, a leader that was killed is replaced after about this time instead
+    /// of `election_timeout`. Each worker asks the leader that often.
+    probe_interval: Duration,
+    /// How long a session may leave probes unanswered, as one of a stopped process does, before it is
+    /// suspected; default eight times `probe_interval`, at least 200 ms.
+    suspect_after: Duration,
     /// Failed steps in a row after which a leader resigns; default: the attempts of `retry`, 5.
     leader_failure_limit: u32,
     /// When what failed is tried again; default: five attempts from 100 ms to 5 s, less where the
@@ -327,85 +342,6 @@ setters! {
     /// a quarter of the heartbeat interval. Four timeouts must fit between a renewal and the end of
     /// its lease, or an open circuit could cost it.
     circuit_breaker: BreakerSettings,
-}
-
-impl ConfigBuilder {
-    /// Takes the timings of a preset for everything that is not set by itself.
-    pub fn preset(mut self, preset: Preset) -> Self {
-        self.preset = preset;
-        self
-    }
-
-    /// One knob: a crashed worker is detected within `duration`. The lease becomes `duration`, the
-    /// heartbeat a quarter of it, all else follows.
-    pub fn detect_within(mut self, duration: Duration) -> Self {
-        self.detect_within = Some(duration);
-        self
-    }
-
-    /// What happens between an old and a new owner; default [`Mode::Exclusive`].
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// What happens when the bucket was deleted, created again, wiped or rolled back while the worker
-    /// runs; default [`OnBucketLost::Recreate`].
-    pub fn on_bucket_lost(mut self, policy: OnBucketLost) -> Self {
-        self.on_bucket_lost = policy;
-        self
-    }
-
-    /// First and last number of the ID pool; default 0 and 99.
-    pub fn worker_id_range(mut self, min: u32, max: u32) -> Self {
-        self.worker_id_range = Some((min, max));
-        self
-    }
-
-    /// The ID to try first, such as the ordinal of a pod. If its last session has not ended yet, it
-    /// is waited for, at most for its lease and less than `startup_timeout`; if its holder goes on
-    /// renewing, another ID is taken. A process that crashed and was started again gets its slot and
-    /// its partitions back that way.
-    pub fn worker_id_hint(mut self, hint: &str) -> Self {
-        self.worker_id_hint = Some(hint.to_string());
-        self
-    }
-
-    /// Declares that no process with the hinted ID is running any more when this one starts, so that
-    /// its slot is taken at once. Needs `worker_id_hint`; default `false`.
-    ///
-    /// True where something guarantees it: a pod of a `StatefulSet`, a `systemd` service, anything
-    /// that starts a process only after the one before it is gone. A false declaration costs
-    /// availability, not safety: in exclusive mode the partitions of the slot are granted again only
-    /// when the lease of the former session is over, whatever was declared, and a holder that lives
-    /// loses its slot once and takes another. In overlap mode they are granted at once.
-    pub fn predecessor_is_dead(mut self, dead: bool) -> Self {
-        self.predecessor_is_dead = dead;
-        self
-    }
-
-    /// Adds a label, such as `zone` = `a`.
-    pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.labels.insert(name.to_string(), value.to_string());
-        self
-    }
-
-    /// Checks every rule and derives what was not set.
-    ///
-    /// # Errors
-    /// [`ConfigError`] names the fields and values of the first rule broken.
-    pub fn build(self) -> Result<Config, ConfigError> {
-        let group = GroupName::new(&self.group)?;
-        let given = Box::new(self.clone());
-        let settings = self.settle()?;
-        let config = Config {
-            group,
-            settings,
-            given,
-        };
-        rules::check(&config)?;
-        Ok(config)
-    }
 }
 
 impl Config {

@@ -223,6 +223,8 @@ impl Core {
             | Event::Watch { .. }
             | Event::Partitions { .. }
             | Event::Planned { .. }
+            | Event::Answering { .. }
+            | Event::Probed { .. }
             | Event::SourceChanged => self.on_running_event(event),
         }
     }
@@ -266,6 +268,14 @@ impl Core {
             }
             Event::Planned { op, result } => {
                 member.on_planned(&mut cx, op, result);
+                Membership::On
+            }
+            Event::Answering { session } => {
+                member.on_answering(&cx, session);
+                Membership::On
+            }
+            Event::Probed { probe, answer } => {
+                cx.on_probed(probe, answer);
                 Membership::On
             }
             Event::SourceChanged => {

@@ -17,8 +17,9 @@ use crate::model::time::Instant;
 use crate::ports::store::{Entry, StoreInfo};
 use crate::records::history::{History, Split};
 use crate::records::keys::Key;
+use crate::records::orders::{Order, Orders};
 use crate::records::outline::SessionOutline;
-use crate::records::record::{Control, Record, RecordGrant, Verb};
+use crate::records::record::{Record, RecordGrant, Verb};
 use crate::records::seen::Seen;
 use crate::records::wire::SessionClass;
 
@@ -90,7 +91,7 @@ pub struct Directory {
     split: Split,
     ledger: Ledger,
     sessions: BTreeMap<WorkerId, Heard>,
-    requests: BTreeMap<(Verb, WorkerId), (Control, Instant)>,
+    requests: Orders,
     /// Partitions that somebody had, or has to let go of, and nobody has.
     left: BTreeMap<PartitionKey, Left>,
     /// The keys of the bucket that mean something, and their revisions.
@@ -130,6 +131,7 @@ impl Directory {
     /// An entry of the watch. What is other than before.
     pub fn put(&mut self, now: Instant, entry: &Entry) -> Vec<Change> {
         self.unconfirmed.remove(&entry.key);
+        self.requests.saw(now, entry.at_ms);
         self.contact.saw(now, entry.revision);
         let seen = Seen::new(Formats::THIS_RELEASE, entry);
         let known = self.keys.get(&entry.key);
@@ -152,6 +154,7 @@ impl Directory {
             let value = None;
             self.keys.remove(&key);
             let entry = Entry {
+                at_ms: 0,
                 key,
                 revision,
                 value,
@@ -231,20 +234,26 @@ impl Directory {
                 self.take_head(now)
             }
             Key::Control(verb, worker) => {
-                self.take_request(now, (verb, worker), seen.record());
+                self.take_request(now, (verb, worker), &seen);
                 Vec::new()
             }
-            Key::Audit(_) | Key::Parked | Key::Source | Key::Foreign => {
+            Key::Audit(_) | Key::Parked | Key::Suspicion | Key::Source | Key::Foreign => {
                 self.history.put(seen, &mut self.split);
                 Vec::new()
             }
         }
     }
 
-    fn take_request(&mut self, now: Instant, key: (Verb, WorkerId), record: Option<&Record>) {
-        match record {
+    fn take_request(&mut self, now: Instant, key: (Verb, WorkerId), seen: &Seen<'_>) {
+        match seen.record() {
             Some(Record::Control(control)) => {
-                self.requests.insert(key, (control.clone(), now));
+                let order = Order {
+                    control: control.clone(),
+                    revision: seen.revision(),
+                    at_ms: seen.entry().at_ms,
+                    seen: now,
+                };
+                self.requests.put(key, order);
             }
             Some(_) | None => {
                 self.requests.remove(&key);

@@ -51,6 +51,7 @@ pub use model::state::{Cause, InvalidTransition, State};
 pub use model::table::{NO_RANK, PartitionTable, align, carry_over, hash_key};
 pub use model::time::Instant;
 pub use ports::kv;
+pub use ports::liveness::{Answering, Liveness, ProbeAnswer, ProbeId};
 pub use ports::source::{PartitionSource, SourceError};
 pub use ports::store::{
     Entry, Expect, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
@@ -66,12 +67,12 @@ pub use records::carried::{Carried, Quarantined};
 pub use records::history::{
     Explanation, Gap, Generation, History, Leaving, Move, Owner, OwnerSession, Parking, Unreadable,
 };
-pub use records::keys::{Key, SOURCE_PARTS_PREFIX, head_key, parked_key, source_key};
+pub use records::keys::{Key, SOURCE_PARTS_PREFIX, control_key, head_key, parked_key, source_key};
 pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
     ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Rejection, Remains,
-    Revoking, SessionRecord, SessionStatus, SourcePart, Verb, WorkerChange,
+    Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion, Verb, WorkerChange,
 };
 pub use records::stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use records::wire;

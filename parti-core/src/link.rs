@@ -12,6 +12,7 @@ use contact::Contact;
 use continuity::Continuity;
 use health::Health;
 use heard::{Heard, Signs};
+use probes::Probes;
 use watching::Watching;
 
 pub(crate) mod attempt;
@@ -23,6 +24,7 @@ pub(crate) mod failing;
 pub(crate) mod health;
 pub(crate) mod heard;
 mod hearing;
+pub(crate) mod probes;
 pub(crate) mod watching;
 
 /// Everything this process knows of its way to the store. What is of one session only begins again
@@ -35,6 +37,7 @@ pub(crate) struct Link {
     watching: Watching,
     contact: Contact,
     health: Health,
+    probes: Probes,
     /// Since when the lease of the session has been lost, while nothing may be held for that.
     suspended_at: Option<Instant>,
 }
@@ -48,6 +51,7 @@ impl Link {
             watching: Watching::idle(config, now),
             contact: Contact::new(now),
             health: Health::default(),
+            probes: Probes::default(),
             suspended_at: None,
         }
     }
@@ -75,6 +79,11 @@ impl Link {
     /// This worker's renewals: what was applied, and what came back.
     pub(crate) const fn contact(&self) -> &Contact {
         &self.contact
+    }
+
+    /// What was found of other processes by asking them.
+    pub(crate) const fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     /// The watch of the session.

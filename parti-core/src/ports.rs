@@ -3,6 +3,7 @@
 //! What always holds: these are interfaces and the data that crosses them, without any decision.
 
 pub mod kv;
+pub(crate) mod liveness;
 pub(crate) mod source;
 pub(crate) mod store;
 pub(crate) mod strategy;

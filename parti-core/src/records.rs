@@ -7,6 +7,7 @@ pub(crate) mod assembly;
 pub(crate) mod carried;
 pub(crate) mod history;
 pub(crate) mod keys;
+pub(crate) mod orders;
 pub(crate) mod outline;
 pub(crate) mod problem;
 pub(crate) mod record;

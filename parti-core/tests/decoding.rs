@@ -30,6 +30,7 @@ fn records() -> Vec<Record> {
     let partition = |number: u64| Partition::from(key(number)).with_weight(number);
     vec![
         Record::Control(Control {
+            lasts: None,
             write: WRITE,
             author: "a".repeat(9),
             reason: "r".repeat(500),

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use crate::bucket::settings::StreamConfig;
 use crate::requests::api::{Api, connection};
+use crate::requests::leader::History;
 use crate::settings::error::{OpenError, ensure_version};
 use crate::settings::options::Access;
 use crate::wire::key::Names;
@@ -209,7 +210,12 @@ async fn ask(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
     struct Nothing {}
     let method = format!("STREAM.INFO.{}", api.names.stream);
     let info: StreamInfo = api.call(&method, &Nothing {}, deadline).await?;
-    api.leader.saw(info.leader_version(), connection(api));
+    let history = info.created().ok().map(|created| History {
+        created,
+        replicas: info.config.num_replicas,
+    });
+    api.leader
+        .saw(info.leader_version(), history, connection(api));
     Ok(info)
 }
 

@@ -3,7 +3,7 @@
 //! It is separate because it is the only part whose errors people read first: each failure names what was
 //! found and what is needed, and none of them repeats a password that stood in the address.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -248,6 +248,7 @@ impl NatsStore {
             api: Arc::new(api),
             twins,
             message_limit: info.config.max_msg_size,
+            opened: Arc::new(Mutex::new(Some((info, std::time::Instant::now())))),
         })
     }
 }

@@ -51,6 +51,7 @@ mod commit;
 mod connect;
 #[cfg(feature = "jetstream")]
 pub mod consume;
+mod liveness;
 mod read;
 mod requests;
 mod settings;

@@ -4,8 +4,6 @@
 //! asks one replica for the last message of every subject, which makes no consumer; beyond the
 //! server's limit of 1024 keys it takes the snapshot that begins a watch.
 
-pub(crate) mod listing;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parti_core::{Entry, Revision, StoreError};
@@ -13,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::bucket;
-use crate::read::listing::Listing;
 use crate::requests::api::Api;
+use crate::requests::listing::{self, Listing};
 use crate::watch;
 use crate::wire::key::{key_fault, prefix_fault};
 use crate::wire::message::marks_deletion;
 use crate::wire::outcome::{Failure, code, rejected};
+use crate::wire::timestamp::millis;
 
 /// One key.
 pub(crate) async fn get(api: &Api, key: &str) -> Result<Option<Entry>, StoreError> {
@@ -63,7 +62,7 @@ async fn list_filter(
     filter: &str,
     deadline: Instant,
 ) -> Result<(Vec<Entry>, Revision), Failure> {
-    match listing::list(api, filter, deadline).await? {
+    match listing::list(api, &[filter.to_owned()], deadline).await? {
         Listing::All(entries, revision) => Ok((entries, revision)),
         Listing::NotThisWay => watch::snapshot(api, filter, deadline).await,
         Listing::Nothing => {
@@ -111,6 +110,8 @@ async fn stored(
         hdrs: String,
         #[serde(default)]
         data: String,
+        #[serde(default)]
+        time: String,
     }
     let method = format!("STREAM.MSG.GET.{}", api.names.stream);
     let Stored {
@@ -118,6 +119,7 @@ async fn stored(
         seq,
         hdrs,
         data,
+        time,
     } = match api.call::<Answer>(&method, query, deadline).await {
         Ok(answer) => answer.message,
         Err(failure) if failure.is_code(code::NO_MESSAGE) => return Ok(None),
@@ -137,5 +139,6 @@ async fn stored(
         key,
         revision: Revision::new(seq),
         value: if deleted { None } else { Some(decode(&data)?) },
+        at_ms: millis(&time),
     }))
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod api;
 pub(crate) mod leader;
+pub(crate) mod listing;
 pub(crate) mod page_size;
 pub(crate) mod replies;
 pub(crate) mod violation;

@@ -1,17 +1,19 @@
 //! The store itself: which request of the port goes where.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parti_core::{
-    Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch, WatchScope,
+    Liveness, Revision, Store, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Watch,
+    WatchScope,
 };
 
 use crate::bucket::twin::Twins;
 use crate::bucket::{self, StreamInfo};
 use crate::commit::{self, MAX_BATCH};
+use crate::liveness::NatsLiveness;
 use crate::requests::api::Api;
 use crate::settings::options::Access;
 use crate::wire::outcome::Failure;
@@ -31,7 +33,12 @@ pub struct NatsStore {
     pub(crate) twins: Arc<Twins>,
     /// The most bytes the stream takes in one message, -1 when it has no limit of its own.
     pub(crate) message_limit: i64,
+    /// What was found when it was opened, and when.
+    pub(crate) opened: Arc<Mutex<Option<(StreamInfo, Instant)>>>,
 }
+
+/// For how long what was found when the store was opened answers the first question of a worker.
+const OPENED_FOR: Duration = Duration::from_secs(10);
 
 impl NatsStore {
     /// The bucket's name, such as `parti_orders`.
@@ -114,6 +121,18 @@ impl Store for NatsStore {
 
     async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError> {
         watch::start(Arc::clone(&self.api), scope).await
+    }
+
+    fn take_opened(&self) -> Option<StoreInfo> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let (info, at) = opened.take()?;
+        let is_new = at.elapsed() < OPENED_FOR && self.api.is_connected();
+        self.describe(&info).ok().filter(|_| is_new)
+    }
+
+    fn liveness(&self) -> Option<Arc<dyn Liveness>> {
+        let api = Arc::clone(&self.api);
+        Some(Arc::new(NatsLiveness { api }))
     }
 }
 

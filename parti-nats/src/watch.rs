@@ -22,7 +22,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::bucket;
 use crate::requests::api::{Api, denial};
-use crate::watch::feed::Feed;
+use crate::requests::leader::History;
+use crate::requests::listing::{self, Listing};
+use crate::watch::feed::{Begin, Feed};
 use crate::watch::frame::Frame;
 use crate::watch::progress::Progress;
 use crate::watch::resume::{Resumed, resume};
@@ -47,14 +49,29 @@ pub(crate) struct Subject {
     pub(crate) created: u64,
 }
 
+/// A watch that has begun: what it shows first, and how it goes on.
+struct Begun {
+    subject: Subject,
+    first: Vec<WatchEvent>,
+    progress: Progress,
+    feed: Option<Feed>,
+}
+
 /// Begins a watch of a scope.
 pub(crate) async fn start(api: Arc<Api>, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError> {
+    let few = matches!(scope, WatchScope::Keys(_));
     let filters = filters(&api, scope)?;
     let deadline = api.deadline();
-    let begun = begin(&api, filters, deadline).await;
-    let (subject, progress, feed) = begun.map_err(|failure| failure.during("begin of a watch"))?;
+    let begun = async {
+        match few {
+            true => begin_with_list(&api, filters, deadline).await,
+            false => begin(&api, filters, deadline).await,
+        }
+    };
+    let begun = begun.await;
+    let begun = begun.map_err(|failure| failure.during("begin of a watch"))?;
     let (sender, events) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(run(subject, progress, feed, sender));
+    tokio::spawn(run(begun, sender));
     Ok(Box::new(NatsWatch { events, lost: None }))
 }
 
@@ -66,7 +83,7 @@ pub(crate) async fn snapshot(
 ) -> Result<(Vec<Entry>, Revision), Failure> {
     let started = Instant::now();
     let api = Arc::new(api.clone());
-    let (subject, progress, feed) = begin(&api, vec![filter.to_owned()], deadline).await?;
+    let begun = begin(&api, vec![filter.to_owned()], deadline).await?;
     let (sender, mut events) = mpsc::channel(WAITING_MAX);
     let collect = async {
         let mut entries = std::collections::BTreeMap::new();
@@ -85,7 +102,7 @@ pub(crate) async fn snapshot(
         collected = timeout_at(deadline, collect) => {
             collected.unwrap_or_else(|_| Err(api.timed_out(started)))
         }
-        () = run(subject, progress, feed, sender) => {
+        () = run(begun, sender) => {
             Err(Failure::Broken("the watch ended".to_owned()))
         }
     }
@@ -105,11 +122,51 @@ fn filters(api: &Api, scope: WatchScope) -> Result<Vec<String>, StoreError> {
     }
 }
 
-async fn begin(
+/// Begins a watch of few keys by two requests: a consumer of what is written from now on, then a list of
+/// what is there. What is listed as of a revision before the consumer's, as a replica that lags may do, is
+/// of no use: then the long way is taken.
+async fn begin_with_list(
     api: &Arc<Api>,
     filters: Vec<String>,
     deadline: Instant,
-) -> Result<(Subject, Progress, Option<Feed>), Failure> {
+) -> Result<Begun, Failure> {
+    let Some(History { created, replicas }) = api.leader.history() else {
+        return begin(api, filters, deadline).await;
+    };
+    if filters.is_empty() {
+        return begin(api, filters, deadline).await;
+    }
+    let feed = Feed::open(api, &filters, Begin::Now, deadline).await?;
+    let listed = listing::list(api, &filters, deadline).await?;
+    let (entries, revision) = match (listed, feed.behind) {
+        (Listing::All(entries, revision), Some(behind)) if revision >= behind => {
+            (entries, revision)
+        }
+        // With one replica there is nothing that could lag.
+        (Listing::Nothing, Some(behind)) if replicas == 1 => (Vec::new(), behind),
+        _ => {
+            drop(feed);
+            return begin(api, filters, deadline).await;
+        }
+    };
+    let present = entries.into_iter().filter(|entry| entry.value.is_some());
+    let first = present.map(WatchEvent::Entry);
+    let first = first.chain([WatchEvent::CaughtUp { revision }]).collect();
+    let api = Arc::clone(api);
+    Ok(Begun {
+        // An old name of the history only makes the watch end where it could have gone on.
+        subject: Subject {
+            api,
+            filters,
+            created,
+        },
+        first,
+        progress: Progress::after(revision),
+        feed: Some(feed),
+    })
+}
+
+async fn begin(api: &Arc<Api>, filters: Vec<String>, deadline: Instant) -> Result<Begun, Failure> {
     let info = bucket::info(api, deadline).await?;
     let created = info.created()?;
     let horizon = Revision::new(info.state.last_seq);
@@ -120,14 +177,19 @@ async fn begin(
     let feed = if filters.is_empty() {
         None
     } else {
-        Some(Feed::open(api, &filters, Revision::ZERO, deadline).await?)
+        Some(Feed::open(api, &filters, Begin::Present, deadline).await?)
     };
     let subject = Subject {
         api: Arc::clone(api),
         filters,
         created,
     };
-    Ok((subject, progress, feed))
+    Ok(Begun {
+        subject,
+        first: Vec::new(),
+        progress,
+        feed,
+    })
 }
 
 /// The keys of the scope that are there, tombstones included.
@@ -171,12 +233,18 @@ impl Watch for NatsWatch {
 }
 
 /// Reads the consumer until nobody listens any more or the watch is lost.
-async fn run(
-    subject: Subject,
-    mut progress: Progress,
-    feed: Option<Feed>,
-    events: mpsc::Sender<WatchEvent>,
-) {
+async fn run(begun: Begun, events: mpsc::Sender<WatchEvent>) {
+    let Begun {
+        subject,
+        first,
+        mut progress,
+        feed,
+    } = begun;
+    for event in first {
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
     let Some(mut feed) = feed else {
         if let Some(event) = progress.on_consumer() {
             // A closed channel means that nobody listens, which is waited for next anyway.

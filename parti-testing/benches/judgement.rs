@@ -180,7 +180,11 @@ impl Group {
                     self.publish(&request);
                 }
                 Effect::Watch { id, scope } => self.begin(id, scope),
-                Effect::Unwatch { .. } | Effect::Assign { .. } | Effect::Notify(_) => {}
+                Effect::Unwatch { .. }
+                | Effect::Assign { .. }
+                | Effect::Answer { .. }
+                | Effect::Probe { .. }
+                | Effect::Notify(_) => {}
                 Effect::ListPartitions { op } => {
                     let result = Ok(self.partitions.clone());
                     self.inbox.push_back(Event::Partitions { op, result });
@@ -301,6 +305,7 @@ fn session(number: u32) -> SessionRecord {
         honours: parti_core::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Benchmarks by name, so that nobody has to know which crate carries which.
 
+use crate::nats::{VARIABLE, locate};
 use crate::proc::{Failure, cargo, visible};
 
 pub(crate) mod instructions;
@@ -17,6 +18,8 @@ enum What {
     Strategies(Strategies),
     /// What one event costs a leader, over growing groups: one JSON object per size and line
     Judgement,
+    /// From start until all is owned, for many workers that start at once: one JSON object per round
+    Start(Start),
     /// Planning and records: instruction counts of fixed workloads against those on record
     Instructions(instructions::Args),
 }
@@ -34,11 +37,35 @@ struct Strategies {
     name: Option<String>,
 }
 
+/// Arguments of `bench start`.
+#[derive(Debug, clap::Args)]
+struct Start {
+    /// Group sizes, joined by commas
+    #[arg(long)]
+    workers: Option<String>,
+    /// How many partitions there are
+    #[arg(long)]
+    partitions: Option<String>,
+    /// How often each is measured
+    #[arg(long)]
+    rounds: Option<String>,
+    /// Beside a thread that does nothing but use a core
+    #[arg(long)]
+    busy: bool,
+    /// Each worker names the ID it wants
+    #[arg(long)]
+    hints: bool,
+    /// Without exclusive ownership
+    #[arg(long)]
+    overlap: bool,
+}
+
 /// Runs a benchmark.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
         What::Strategies(args) => strategies(args),
         What::Judgement => judgement(),
+        What::Start(args) => start(args),
         What::Instructions(args) => instructions::run(args),
     }
 }
@@ -50,6 +77,28 @@ fn strategies(args: &Strategies) -> Result<(), Failure> {
     let options = [(args.json, "--json"), (args.quick, "--quick")];
     bench.args(options.iter().filter(|(set, _)| *set).map(|(_, word)| word));
     bench.args(&args.name);
+    visible("the benchmark", &mut bench, "read what it said above")
+}
+
+fn start(args: &Start) -> Result<(), Failure> {
+    let mut bench = cargo();
+    bench.args(["bench", "--quiet", "--package", "parti", "--bench", "start"]);
+    bench.args(["--", "--bench"]);
+    bench.env(VARIABLE, locate(None)?);
+    let options = [
+        ("--workers", &args.workers),
+        ("--partitions", &args.partitions),
+        ("--rounds", &args.rounds),
+    ];
+    for (name, value) in options {
+        bench.args(value.iter().flat_map(|value| [name, value]));
+    }
+    let words = [
+        (args.busy, "--busy"),
+        (args.hints, "--hints"),
+        (args.overlap, "--overlap"),
+    ];
+    bench.args(words.iter().filter(|(set, _)| *set).map(|(_, word)| word));
     visible("the benchmark", &mut bench, "read what it said above")
 }
 

@@ -104,6 +104,8 @@ fn lengths(config: &Config) -> Result<(), ConfigError> {
         ("acknowledge_delay", config.acknowledge_delay()),
         ("reconcile_interval", config.reconcile_interval()),
         ("refresh_interval", config.refresh_interval().unwrap_or(DAY)),
+        ("probe_interval", config.probe_interval().unwrap_or(DAY)),
+        ("suspect_after", config.suspect_after()),
         ("retry maximum", config.retry().maximum()),
         (
             "circuit_breaker timeout",
@@ -232,7 +234,16 @@ fn steps(config: &Config) -> Result<(), ConfigError> {
         refresh,
         millis(100),
         "listing must not be all there is",
-    )
+    )?;
+    let Some(probes) = config.probe_interval() else {
+        return Ok(());
+    };
+    let because = "asking must not be all there is";
+    at_least("probe_interval", probes, millis(5), because)?;
+    let because = "the lease: it finds a dead worker anyhow";
+    at_most("probe_interval", probes, config.lease(), because)?;
+    let because = "2 * probe_interval: one answer may be lost";
+    at_least("suspect_after", config.suspect_after(), probes * 2, because)
 }
 
 /// The single knob, before anything is derived from it.

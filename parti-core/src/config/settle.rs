@@ -33,6 +33,16 @@ struct Pace {
     planned: Duration,
 }
 
+fn jitter(interval: Duration) -> Duration {
+    (interval / 40).clamp(millis(5), millis(100))
+}
+
+/// For how long no answer comes before it counts: eight questions, and long enough for a busy machine.
+fn suspect_after(probe_interval: Option<Duration>) -> Duration {
+    let questions = probe_interval.unwrap_or_default().saturating_mul(8);
+    questions.clamp(millis(200), rules::YEAR)
+}
+
 /// A start takes a few requests, also where a long lease makes each of them long.
 fn startup_within(request_timeout: Duration) -> Duration {
     let few = request_timeout.saturating_mul(4);
@@ -65,14 +75,8 @@ impl ConfigBuilder {
         let degraded = self.thresholds(lease);
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
         let handoff = handoff_within(drain_timeout, lease);
-        let jitter = (interval / 40).clamp(millis(5), millis(100));
-        let cooldown = match self.preset {
-            Preset::Fast => planned,
-            Preset::Default | Preset::Patient => secs(10),
-        };
+        let cooldown = self.cooldown(planned);
         let request_timeout = self.request_timeout.unwrap_or(lease / 4);
-        let startup = startup_within(request_timeout);
-        let prefix = self.worker_id_prefix.unwrap_or_else(|| "worker".into());
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
         // An interval of zero is refused as such, not for the timeout that follows from it.
@@ -82,7 +86,7 @@ impl ConfigBuilder {
             rolling_from: self.rolling_from,
             application: self.application,
             on_bucket_lost: self.on_bucket_lost,
-            worker_id_prefix: prefix,
+            worker_id_prefix: self.worker_id_prefix.unwrap_or_else(|| "worker".into()),
             worker_id_range: self.worker_id_range.unwrap_or((0, 99)),
             worker_id_hint: hint.transpose()?,
             predecessor_is_dead: self.predecessor_is_dead,
@@ -96,7 +100,7 @@ impl ConfigBuilder {
             clock_drift_ppm: self.clock_drift_ppm.unwrap_or(1000),
             request_timeout,
             election_timeout: self.election_timeout.unwrap_or(interval.saturating_mul(2)),
-            election_jitter: self.election_jitter.unwrap_or(jitter),
+            election_jitter: self.election_jitter.unwrap_or(jitter(interval)),
             cold_start_window: cold,
             planned_scale_window: planned,
             emergency_grace_period: self
@@ -107,7 +111,9 @@ impl ConfigBuilder {
             min_rebalance_threshold: self.min_rebalance_threshold.unwrap_or(0.15),
             min_rebalance_interval: self.min_rebalance_interval.unwrap_or(cooldown),
             operation_timeout: self.operation_timeout.unwrap_or(secs(10)),
-            startup_timeout: self.startup_timeout.unwrap_or(startup),
+            startup_timeout: self
+                .startup_timeout
+                .unwrap_or(startup_within(request_timeout)),
             shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),
             drain_timeout,
             max_hold: self.max_hold.unwrap_or(secs(600)),
@@ -118,6 +124,10 @@ impl ConfigBuilder {
                 .reconcile_interval
                 .unwrap_or(interval.saturating_mul(30)),
             refresh_interval: self.refresh_interval,
+            probe_interval: self.probe_interval,
+            suspect_after: self
+                .suspect_after
+                .unwrap_or(suspect_after(self.probe_interval)),
             leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
             retry,
             circuit_breaker: self.circuit_breaker.map_or_else(breaker, Ok)?,
@@ -126,6 +136,13 @@ impl ConfigBuilder {
             #[cfg(any(test, feature = "releases"))]
             formats: self.formats,
         })
+    }
+
+    const fn cooldown(&self, planned: Duration) -> Duration {
+        match self.preset {
+            Preset::Fast => planned,
+            Preset::Default | Preset::Patient => secs(10),
+        }
     }
 
     fn pace(&self) -> Pace {

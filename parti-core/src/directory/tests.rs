@@ -19,7 +19,7 @@ use crate::records::keys::{
     assignment_key, control_key, head_key, parked_key, piece_key, session_key,
 };
 use crate::records::record::{
-    AssignmentPiece, AssignmentRecord, Head, LeaderName, Manifest, Parked, ParkedGroup,
+    AssignmentPiece, AssignmentRecord, Control, Head, LeaderName, Manifest, Parked, ParkedGroup,
     ParkedRecord, PieceStamp, Revoking, SessionRecord, SessionStatus,
 };
 use crate::records::wire;
@@ -64,6 +64,7 @@ impl Reader {
         self.revision += 1;
         let revision = Revision::new(self.revision);
         let entry = Entry {
+            at_ms: 0,
             key,
             revision,
             value,
@@ -139,6 +140,7 @@ fn session() -> SessionRecord {
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        answers: false,
     }
 }
 
@@ -181,6 +183,7 @@ fn head(term: u64, leader: Option<u32>, partitions: u32, parked: u32) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: Agreed::default(),
         carried: Carried::default(),
         parked: Parked {
@@ -445,6 +448,7 @@ fn only_the_stores_own_word_makes_a_silent_watch_fresh() {
 fn requests_are_shown_until_they_are_removed() {
     let mut reader = Reader::new();
     let control = Control {
+        lasts: None,
         write: WRITE,
         author: "ops".to_string(),
         reason: "deploy".to_string(),

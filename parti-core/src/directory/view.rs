@@ -175,7 +175,7 @@ pub enum HoldUp {
     NoSession,
 }
 
-/// What somebody asks of the leader.
+/// What somebody asks of the leader: once, or as an order that holds for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
@@ -189,6 +189,8 @@ pub struct Request {
     pub reason: String,
     /// For how long, as far as the reader has seen.
     pub lasting: Duration,
+    /// For how much longer an order holds, by the store's own time; `None`: until it is withdrawn.
+    pub rest: Option<Duration>,
 }
 
 impl View {
@@ -210,7 +212,7 @@ impl Directory {
         let assemblies = self.split.iter();
         let incomplete = assemblies.filter_map(|(worker, assembly)| incomplete(worker, assembly));
         let unreadable = self.history.unreadable.iter().cloned().chain(incomplete);
-        let requests = self.requests.iter();
+        let requests = self.requests.ends();
         let mut generations = self.history.entries.clone();
         generations.sort_unstable_by_key(|entry| entry.version);
         View {
@@ -228,12 +230,13 @@ impl Directory {
             partitions,
             handoffs,
             requests: requests
-                .map(|((verb, worker), (control, at))| Request {
+                .map(|((verb, worker), order, end)| Request {
                     verb: *verb,
                     worker: worker.clone(),
-                    author: control.author.clone(),
-                    reason: control.reason.clone(),
-                    lasting: now.since(*at),
+                    author: order.control.author.clone(),
+                    reason: order.control.reason.clone(),
+                    lasting: now.since(order.seen),
+                    rest: end.map(|end| end.since(now)),
                 })
                 .collect(),
             generations,

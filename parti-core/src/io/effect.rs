@@ -2,11 +2,14 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use crate::io::event::{OpId, WatchId};
 use crate::io::grant::Grant;
 use crate::io::notice::Notice;
+use crate::model::id::Nonce;
 use crate::model::time::Instant;
+use crate::ports::liveness::ProbeId;
 use crate::ports::store::{StoreOp, WatchScope};
 use crate::ports::strategy::PlanInput;
 
@@ -99,6 +102,21 @@ pub enum Effect {
         /// What to begin.
         grants: Vec<Grant>,
     },
+    /// Answer for this session from now on, and for no other; say so with
+    /// [`Event::Answering`](crate::Event::Answering) when a question would be answered. A shell whose
+    /// store offers no [`Liveness`](crate::Liveness) says nothing.
+    Answer {
+        /// The session; `None`: for none.
+        session: Option<Nonce>,
+    },
+    /// Ask whether the process of a session runs, and answer with [`Event::Probed`](crate::Event::Probed),
+    /// exactly once. A shell must not wait for the answer before it begins the next effect.
+    Probe {
+        /// The number the answer must carry, and the session.
+        probe: ProbeId,
+        /// After how long it counts as not answered.
+        within: Duration,
+    },
     /// Tell the listeners.
     Notify(Notice),
 }
@@ -121,6 +139,8 @@ pub enum WakeReason {
     StartDeadline,
     /// The leader may be gone, or it is time to stand.
     Election,
+    /// Another process is to be asked whether it runs.
+    Probe,
     /// A watch is to be set up again.
     WatchRetry,
     /// The store is to be compared with what is known.

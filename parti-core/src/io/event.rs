@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::io::grant::Grant;
+use crate::model::id::Nonce;
 use crate::model::partition::Partition;
+use crate::ports::liveness::{ProbeAnswer, ProbeId};
 use crate::ports::source::SourceError;
 use crate::ports::store::{StoreError, StoreReply, WatchEvent};
 use crate::ports::strategy::{Plan, PlanError};
@@ -146,6 +148,18 @@ pub enum Event {
         grant: Grant,
         /// Why it cannot be begun here, in words; `None`: it has begun after all.
         failing: Option<String>,
+    },
+    /// Since [`Effect::Answer`](crate::Effect::Answer), questions for this session are answered.
+    Answering {
+        /// The session.
+        session: Nonce,
+    },
+    /// The answer to [`Effect::Probe`](crate::Effect::Probe); exactly one per question.
+    Probed {
+        /// The question's number.
+        probe: ProbeId,
+        /// The answer.
+        answer: ProbeAnswer,
     },
     /// The partition source announces a change.
     SourceChanged,

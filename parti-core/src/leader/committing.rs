@@ -94,13 +94,12 @@ impl Leader {
         let mode = self.knowledge.granting(config, rule);
         let slots = Slots::build(config, now, view, target, &evicting, (mode, rule));
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
-        let unknown = !view.unaccounted(config, now).is_empty();
         let step = advance(
             config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
             version,
             &slots.target,
             &slots.slots,
-            unknown,
+            slots.unknown_holders,
             &anchor,
         );
         (slots, step)

@@ -1,11 +1,12 @@
 //! Planning: what a judgement wants planned, asked of the strategy, and what its answer leads to.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::config::Config;
 use crate::io::event::OpId;
 use crate::io::notice::{FailedStep, Notice};
 use crate::leader::Leader;
@@ -18,10 +19,12 @@ use crate::leader::planning::overflow::park_overflow;
 use crate::leader::planning::rejections::{Barred, Reassignment};
 use crate::leader::planning::target::{Brief, Judged, Target, candidates, input};
 use crate::link::cx::Cx;
-use crate::model::id::WorkerId;
+use crate::model::id::{Epoch, WorkerId};
 use crate::model::state::Cause;
+use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::ports::strategy::{Plan, PlanError, PlanInput, WorkerTable};
+use crate::ports::strategy::{Plan, PlanError, PlanInput, WorkerInfo, WorkerTable};
+use crate::records::orders::Ordered;
 
 pub(crate) mod failed_everywhere;
 pub(crate) mod in_force;
@@ -62,7 +65,7 @@ impl Leader {
         excluded.extend(ended_holds.keys().cloned());
         let evictions = self.evictions(lost, &stuck);
         excluded.extend(evictions.keys().cloned());
-        let usable = candidates(&config, cx.now, &self.knowledge.view, &excluded);
+        let (ordered, usable) = self.usable(&config, cx.now, &excluded);
         let epochs = usable
             .iter()
             .map(|(worker, (epoch, _))| (worker.clone(), *epoch))
@@ -72,21 +75,19 @@ impl Leader {
             Ok(workers) => Arc::new(workers),
             Err(error) => return self.fail(cx, FailedStep::Plan, alloc::format!("{error}")),
         };
-        let mut input = input(
-            &table,
-            Arc::clone(&workers),
-            &self.knowledge.view,
-            self.in_force.target(),
-        );
+        let (view, in_force) = (&self.knowledge.view, self.in_force.target());
+        let mut input = input(&table, Arc::clone(&workers), view, in_force);
         input.waited = self.knowledge.view.parking.waited(cx.now, cx.wall_ms());
-        let kept_out = KeptOut::from_input(&config, &self.knowledge.view, &excluded, &mut input);
+        input.budget = ordered.frozen.then_some(0);
+        let cordoned = &ordered.cordoned;
+        let kept_out = KeptOut::from_input(&config, view, &excluded, cordoned, &mut input);
         let mut triggers = seen.triggers(lost, &requests);
+        let orders = &self.knowledge.view.orders;
+        triggers.extend(orders.words(cx.now, &ordered));
+        requests.extend(orders.over(cx.now).into_iter().take(most));
         triggers.extend(stuck.iter().map(|worker| alloc::format!("stuck {worker}")));
-        let waited = self
-            .knowledge
-            .view
-            .parking
-            .waited_enough(cx.now, cx.wall_ms());
+        let parking = &self.knowledge.view.parking;
+        let waited = parking.waited_enough(cx.now, cx.wall_ms());
         triggers.extend(waited.map(|needs| alloc::format!("waited for {needs}")));
         let ended = ended_holds.keys();
         triggers.extend(ended.map(|worker| alloc::format!("hold of {worker} ended")));
@@ -97,6 +98,7 @@ impl Leader {
             epochs,
             evictions,
             postponed,
+            ordered,
             requests,
             triggers,
             ended_holds,
@@ -108,6 +110,29 @@ impl Leader {
         }
         let question = brief.input.clone();
         self.ask_strategy(cx, Box::new(brief), None, question);
+    }
+
+    /// Who may be planned for, as orders leave them: who is drained has no capacity, who is cordoned is no
+    /// candidate. Held slots take nothing over from those.
+    fn usable(
+        &self,
+        config: &Config,
+        now: Instant,
+        excluded: &BTreeSet<WorkerId>,
+    ) -> (Ordered, BTreeMap<WorkerId, (Epoch, WorkerInfo)>) {
+        let view = &self.knowledge.view;
+        let mut usable = candidates(config, now, view, excluded);
+        let takers = usable
+            .iter()
+            .filter(|(worker, (_, info))| info.capacity > 0 && view.active_epoch(worker).is_some());
+        let ordered = view.orders.ordered(now, takers.map(|(worker, _)| worker));
+        usable.retain(|worker, _| !ordered.cordoned.contains(worker));
+        for worker in &ordered.drained {
+            if let Some((_, info)) = usable.get_mut(worker) {
+                info.capacity = 0;
+            }
+        }
+        (ordered, usable)
     }
 
     fn ask_strategy(

@@ -389,6 +389,7 @@ impl Record {
             Self::Audit(entry) => entry.write,
             Self::Control(control) => control.write,
             Self::Parked(parked) => parked.write,
+            Self::Suspicion(suspicion) => suspicion.write,
             // The nonce is of the change, not of a session.
             Self::Source(part) => WriteId {
                 nonce: part.change,

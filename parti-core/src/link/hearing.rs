@@ -9,6 +9,7 @@ use super::Link;
 use super::contact::Contact;
 use super::cx::Cx;
 use super::health::Health;
+use super::probes::Probes;
 use super::watching::Watching;
 use crate::config::Config;
 use crate::io::effect::{Wake, WakeReason};
@@ -34,6 +35,7 @@ impl Link {
             rewatch.map(|at| Wake::new(at, WakeReason::WatchRetry)),
             self.continuity.look_at().map(reconcile),
             self.watching.wake(),
+            self.probes.wake(),
         ];
         all.into_iter().flatten().min()
     }
@@ -55,6 +57,7 @@ impl Cx<'_> {
         link.contact = Contact::new(now);
         link.health = Health::default();
         link.suspended_at = None;
+        link.probes = Probes::default();
         link.watching = watching;
         if link.requests_are_out() {
             link.contact.break_off();

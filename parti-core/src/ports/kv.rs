@@ -55,6 +55,8 @@ pub struct Kv {
     /// For how long it has certainly existed.
     age: Duration,
     deleted: bool,
+    /// The time of the next write.
+    now_ms: u64,
     last: Revision,
     entries: BTreeMap<String, Entry>,
     /// The key last written at each revision that is still the last of its key.
@@ -76,9 +78,17 @@ impl Kv {
             limits,
             age: Duration::MAX,
             deleted: false,
+            now_ms: 0,
             last: Revision::ZERO,
             entries: BTreeMap::new(),
             by_revision: BTreeMap::new(),
+        }
+    }
+
+    /// Tells the time, which never goes back: what is written from now on is written then.
+    pub const fn tell_time(&mut self, now_ms: u64) {
+        if now_ms > self.now_ms {
+            self.now_ms = now_ms;
         }
     }
 
@@ -96,7 +106,9 @@ impl Kv {
     /// Begins another history: nothing was ever written, it was created later, and it does not know for
     /// how long it has been there, as a real one.
     pub fn recreate(&mut self) {
+        let now_ms = self.now_ms;
         *self = Self::new(self.created + 1, self.limits);
+        self.now_ms = now_ms;
         self.age = Duration::ZERO;
     }
 
@@ -211,6 +223,7 @@ impl Kv {
                 key: write.key.clone(),
                 revision: self.last,
                 value: write.value.clone(),
+                at_ms: self.now_ms,
             };
             Applied {
                 previous: self.put(&entry),
@@ -232,6 +245,7 @@ impl Kv {
         let previous = present.revision;
         present.revision = entry.revision;
         present.value.clone_from(&entry.value);
+        present.at_ms = entry.at_ms;
         let key = self.by_revision.remove(&previous);
         let key = key.unwrap_or_else(|| entry.key.clone());
         self.by_revision.insert(entry.revision, key);

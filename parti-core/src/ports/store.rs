@@ -21,6 +21,7 @@ use core::pin::Pin;
 use core::time::Duration;
 
 use crate::model::id::Revision;
+use crate::ports::liveness::Liveness;
 
 /// What a write expects of its key for the commit to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,9 @@ pub struct Entry {
     pub revision: Revision,
     /// Its value, or `None` when the last write was a tombstone.
     pub value: Option<Vec<u8>>,
+    /// When that was, by the store's own clock, in milliseconds since 1970; zero if the store does not
+    /// say. Only compared with the same of other entries: no lease and no grant depends on it.
+    pub at_ms: u64,
 }
 
 /// Facts about the store.
@@ -246,7 +250,7 @@ pub enum WatchEvent {
     },
 }
 
-/// A store backend: two methods.
+/// A store backend: two methods, and a third for backends that can carry questions between processes.
 ///
 /// # Cancellation safety
 /// Dropping the future of [`Store::execute`] abandons the answer, not the request: a commit may
@@ -271,6 +275,18 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the watch could not be set up; nothing is left behind then.
     async fn watch(&self, scope: WatchScope) -> Result<Box<dyn Watch>, StoreError>;
+
+    /// What was found when the store was opened, once and only if that was a moment ago: it answers the
+    /// first question of a worker, so that a thousand that start at once do not all ask twice.
+    fn take_opened(&self) -> Option<StoreInfo> {
+        None
+    }
+
+    /// Asking processes whether they run, if the store can carry such questions. By default it cannot:
+    /// then nobody is suspected, and leases alone decide.
+    fn liveness(&self) -> Option<Arc<dyn Liveness>> {
+        None
+    }
 }
 
 /// Written out, so that a call costs no future of its own.
@@ -295,6 +311,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         Self: 'async_trait,
     {
         (**self).watch(scope)
+    }
+
+    fn take_opened(&self) -> Option<StoreInfo> {
+        (**self).take_opened()
+    }
+
+    fn liveness(&self) -> Option<Arc<dyn Liveness>> {
+        (**self).liveness()
     }
 }
 

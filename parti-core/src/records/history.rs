@@ -156,7 +156,10 @@ impl History {
     /// Takes over what a key holds now. What cannot be read stays as it was last known, and is named.
     pub(crate) fn put(&mut self, seen: Seen<'_>, split: &mut Split) {
         let (key, revision) = (seen.key().clone(), seen.revision());
-        if matches!(key, Key::Control(..) | Key::Source | Key::Foreign) {
+        if matches!(
+            key,
+            Key::Control(..) | Key::Suspicion | Key::Source | Key::Foreign
+        ) {
             return;
         }
         let name = seen.name().to_string();
@@ -238,7 +241,7 @@ impl History {
             }
             Key::Parked => self.parked.clear(),
             Key::Audit(slot) => self.forget_slot(*slot),
-            Key::Control(..) | Key::Source | Key::Foreign => {}
+            Key::Control(..) | Key::Suspicion | Key::Source | Key::Foreign => {}
         }
     }
 

@@ -28,6 +28,8 @@ pub enum Key {
     Source,
     /// What has no owner, and why.
     Parked,
+    /// Which leader somebody suspects.
+    Suspicion,
     /// Not one of ours.
     Foreign,
 }
@@ -41,6 +43,7 @@ impl Key {
             None if key == "head" => Some(Self::Head),
             None if key == "src" => Some(Self::Source),
             None if key == "parked" => Some(Self::Parked),
+            None if key == "suspicion" => Some(Self::Suspicion),
             Some(("w", id)) => worker(id).map(Self::Session),
             Some(("a", id)) => match id.split_once('.') {
                 None => worker(id).map(Self::Assignment),
@@ -80,6 +83,11 @@ pub fn head_key() -> String {
 #[must_use]
 pub fn parked_key() -> String {
     "parked".to_string()
+}
+
+/// The key under which a worker says that it suspects the leader.
+pub(crate) fn suspicion_key() -> String {
+    "suspicion".to_string()
 }
 
 /// What every further piece of the stored partition list begins with.
@@ -123,7 +131,9 @@ pub(crate) fn audit_key(version: u64) -> String {
     format!("{AUDIT_PREFIX}{}", version % AUDIT_SLOTS)
 }
 
-pub(crate) fn control_key(verb: Verb, worker: &WorkerId) -> String {
+/// The key of a request or an order.
+#[must_use]
+pub fn control_key(verb: Verb, worker: &WorkerId) -> String {
     format!("ctl.{}.{worker}", verb.as_str())
 }
 

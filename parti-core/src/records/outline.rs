@@ -84,6 +84,7 @@ impl SessionOutline {
             honours: Mode::Overlap,
             rejections: Vec::new(),
             predecessors: Vec::new(),
+            answers: false,
             bulletin: None,
         }
     }
@@ -126,6 +127,7 @@ pub(crate) fn head_after(before: Option<&Head>, envelope: &Envelope) -> Option<H
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         parked: Parked::default(),
         carried: Carried::default(),
         agreed: Agreed::default(),

@@ -18,6 +18,10 @@ use crate::records::agreement::{Agreed, GroupSettings};
 use crate::records::carried::Carried;
 use crate::records::problem::Bulletin;
 
+mod verb;
+
+pub use verb::Verb;
+
 /// Any record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -39,6 +43,18 @@ pub enum Record {
     Source(SourcePart),
     /// Of the key `parked`.
     Parked(ParkedRecord),
+    /// Of the key `suspicion`.
+    Suspicion(Suspicion),
+}
+
+/// That a worker suspects the leader. It decides nothing by itself: another worker that suspects the
+/// same leader need not wait for a renewal to be missed before it stands. Each one replaces the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The write; its nonce names the session that suspects.
+    pub write: WriteId,
+    /// The leadership that is meant.
+    pub term: Term,
 }
 
 /// A piece of the stored partition list: the whole list as a rule, or as much as fits one value.
@@ -101,6 +117,9 @@ pub struct Head {
     pub weights_digest: u128,
     /// Partitions that still wait for their holder's acknowledgement.
     pub unfinished: u32,
+    /// How many grants the assignment records have in all since this generation. Where fewer are to be
+    /// read, a record was destroyed.
+    pub granted: u32,
     /// What every worker is to obey.
     pub agreed: Agreed,
     /// What outlasts the term.
@@ -191,6 +210,8 @@ pub struct SessionRecord {
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
     /// Dropped one by one as they are: by its own process, which counts their leases too.
     pub predecessors: Vec<Predecessor>,
+    /// Whether its process answers when it is asked whether it runs.
+    pub answers: bool,
 }
 
 /// An earlier session of a slot that may still hold partitions although the slot has been taken.
@@ -415,36 +436,8 @@ pub struct AuditEntry {
     pub truncated: bool,
 }
 
-/// What is asked of the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verb {
-    /// List the partitions again.
-    Refresh,
-    /// Rebalance now.
-    Trigger,
-}
-
-impl Verb {
-    /// Every verb.
-    pub const ALL: [Self; 2] = [Self::Refresh, Self::Trigger];
-
-    /// The verb as it stands in a key.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refresh => "refresh",
-            Self::Trigger => "trigger",
-        }
-    }
-
-    /// Reads a verb.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.as_str() == text)
-    }
-}
-
-/// A request to the leader. The leader removes it in the generation that contains it.
+/// A request to the leader, or an order that every leader obeys while it holds. The leader removes it in
+/// the generation that contains the request, or in the first one after the order is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     /// The write.
@@ -453,4 +446,7 @@ pub struct Control {
     pub author: String,
     /// Why.
     pub reason: String,
+    /// For how long an order holds from when the store took it, by the store's own time; `None`: until
+    /// it is withdrawn. Of no meaning for a request.
+    pub lasts: Option<Duration>,
 }

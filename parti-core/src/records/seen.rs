@@ -180,7 +180,8 @@ const fn misplaced(key: &Key, record: &Record) -> Option<&'static str> {
         | (Key::Audit(_), Record::Audit(_))
         | (Key::Control(..), Record::Control(_))
         | (Key::Source, Record::Source(_))
-        | (Key::Parked, Record::Parked(_)) => None,
+        | (Key::Parked, Record::Parked(_))
+        | (Key::Suspicion, Record::Suspicion(_)) => None,
         (Key::Head, _) => Some("it is not a head record"),
         (Key::Session(_), _) => Some("it is not a session"),
         (Key::Assignment(_), _) => Some("it is not an assignment"),
@@ -189,6 +190,7 @@ const fn misplaced(key: &Key, record: &Record) -> Option<&'static str> {
         (Key::Control(..), _) => Some("it is not a request"),
         (Key::Source, _) => Some("it is not a piece of a partition list"),
         (Key::Parked, _) => Some("it is not a record of parked partitions"),
+        (Key::Suspicion, _) => Some("it is not a suspicion"),
         (Key::Foreign, _) => Some("the key is not one of ours"),
     }
 }
@@ -202,6 +204,7 @@ mod tests {
 
     fn entry(key: &str, value: Option<Vec<u8>>) -> Entry {
         Entry {
+            at_ms: 0,
             key: key.to_string(),
             revision: Revision::new(7),
             value,
@@ -211,6 +214,7 @@ mod tests {
     fn control() -> Record {
         let (nonce, seq) = (Nonce::new(3), 4);
         Record::Control(Control {
+            lasts: None,
             write: WriteId { nonce, seq },
             author: "worker-1".to_string(),
             reason: String::new(),

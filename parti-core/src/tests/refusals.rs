@@ -230,6 +230,7 @@ fn unreadable_records_say_what_was_found_in_them() {
     use crate::records::wire::WireError as E;
     let text = || "no such cause".to_string();
     let control = Record::Control(Control {
+        lasts: None,
         write: WriteId {
             nonce: Nonce::new(1),
             seq: 1,

@@ -1,9 +1,11 @@
-//! Claiming an ID: list the sessions, choose a free one, write it under the condition that it is
-//! still free, and begin again when somebody was faster.
+//! Claiming an ID: look who is there, choose a free one, write it under the condition that it is
+//! still free, and choose another when somebody was faster.
+//!
+//! Looking is a list of all sessions, unless there is nothing to inherit: in a bucket without a write, or
+//! while the group has not planned yet. A thousand that start at once must not list each other.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -22,14 +24,15 @@ use crate::ports::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreInfo, StoreOp, StoreReply, Write,
 };
 use crate::records::agreement::Disagreement;
-use crate::records::keys::{Key, SESSION_PREFIX, session_key};
+use crate::records::keys::{Key, session_key};
 use crate::records::outline::{self, SessionOutline};
-use crate::records::record::{Record, SessionRecord};
 use crate::records::seen::Seen;
 use crate::resilience::backoff::Backoff;
 
 mod agree;
 pub(crate) mod choice;
+mod first;
+mod herd;
 mod observe;
 
 use choice::{Choice, Claimant, Pending, Slot, Wish};
@@ -53,6 +56,12 @@ pub(crate) struct Claim {
     /// changes nothing.
     slots: BTreeMap<WorkerId, Slot>,
     step: Step,
+    /// Whether it has looked at anything yet.
+    looked: bool,
+    /// How often it has waited for a first leader.
+    waits: u32,
+    /// How many claims were lost to others, but for that of a slot that was wanted for itself.
+    losses: u32,
     last_error: Option<StoreError>,
     backoff: Backoff,
     exhausted: Option<StartError>,
@@ -67,6 +76,10 @@ enum Step {
     Informing(OpId),
     /// There is no bucket: it is being created.
     Creating(OpId),
+    /// Who leads, and whether the group has planned yet.
+    ReadingHead(OpId),
+    /// The leader's session, in place of all.
+    ReadingLeader(OpId),
     Listing(OpId),
     Writing {
         attempt: Box<Attempt>,
@@ -169,6 +182,9 @@ impl Claim {
             info,
             slots,
             step: Step::Pausing { until: started },
+            looked: false,
+            waits: 0,
+            losses: 0,
             last_error,
             backoff: cx.config().retry().endless(most),
             exhausted,
@@ -194,14 +210,19 @@ impl Claim {
             Step::Informing(expected) | Step::Creating(expected) if *expected == op => {
                 self.on_info(cx, result)
             }
+            Step::ReadingHead(expected) if *expected == op => self.on_head(cx, result),
+            Step::ReadingLeader(expected) if *expected == op => self.on_leader(cx, result),
             Step::Listing(expected) if *expected == op => self.on_list(cx, result),
             Step::Writing { attempt, .. } => {
                 let outcome = attempt.on_reply(cx, op, result);
                 self.on_outcome(cx, outcome)
             }
-            Step::Informing(_) | Step::Creating(_) | Step::Listing(_) | Step::Pausing { .. } => {
-                Claiming::Pending
-            }
+            Step::Informing(_)
+            | Step::Creating(_)
+            | Step::ReadingHead(_)
+            | Step::ReadingLeader(_)
+            | Step::Listing(_)
+            | Step::Pausing { .. } => Claiming::Pending,
         }
     }
 
@@ -212,7 +233,8 @@ impl Claim {
         match &mut self.step {
             Step::Pausing { until } if cx.now >= *until => self.look(cx),
             Step::Writing { attempt, .. } => attempt.handle_timeout(cx),
-            Step::Informing(_) | Step::Creating(_) | Step::Listing(_) | Step::Pausing { .. } => {}
+            Step::Informing(_) | Step::Creating(_) | Step::Pausing { .. } => {}
+            Step::ReadingHead(_) | Step::ReadingLeader(_) | Step::Listing(_) => {}
         }
         Claiming::Pending
     }
@@ -222,6 +244,7 @@ impl Claim {
             Step::Pausing { until } => Some(Wake::new(*until, WakeReason::Claim)),
             Step::Writing { attempt, .. } => attempt.wake(),
             Step::Informing(_) | Step::Creating(_) | Step::Listing(_) => None,
+            Step::ReadingHead(_) | Step::ReadingLeader(_) => None,
         };
         let give_up = self
             .give_up_at
@@ -240,18 +263,25 @@ impl Claim {
             self.step = Step::Pausing { until };
             return;
         }
-        self.step = if self.info.is_none() {
-            Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info))
+        if self.info.is_none() {
+            self.step = Step::Informing(cx.store(OpOwner::Claim, StoreOp::Info));
+        } else if self.may_do_without_list() {
+            self.read_head(cx);
         } else {
-            let prefix = SESSION_PREFIX.to_string();
-            Step::Listing(cx.store(OpOwner::Claim, StoreOp::List { prefix }))
-        };
+            self.list(cx);
+        }
     }
 
     fn on_info(&mut self, cx: &mut Cx<'_>, result: &Result<StoreReply, StoreError>) -> Claiming {
         match result {
             Ok(StoreReply::Info(info)) => {
+                let nothing = info.last_revision == Revision::ZERO;
                 self.info = Some(info.clone());
+                if nothing {
+                    // As a list would show it.
+                    self.looked = true;
+                    return self.join(cx);
+                }
                 self.look(cx);
                 Claiming::Pending
             }
@@ -324,6 +354,8 @@ impl Claim {
         let claimant = Claimant {
             wish: &self.wish,
             draining: !self.draining.is_empty() && !cx.planted(Planted::RetakenTooEarly),
+            losses: self.losses,
+            dice: cx.rng().next_u64(),
         };
         match choice::choose(cx.config(), claimant, &self.slots, cx.now) {
             Choice::Take {
@@ -360,19 +392,15 @@ impl Claim {
         cx: &mut Cx<'_>,
         worker: WorkerId,
         expect: Expect,
-        predecessors: Vec<Pending>,
+        mut predecessors: Vec<Pending>,
     ) {
         let nonce = cx.rng().nonce();
         let id = WriteId { nonce, seq: 0 };
-        let record = SessionRecord {
-            draining: self.draining.clone(),
-            predecessors: predecessors.iter().map(|p| p.predecessor.clone()).collect(),
-            ..agree::first_record(cx, id)
-        };
-        let value = Some(cx.encode(&Record::Session(record)));
+        let most = self.info.as_ref().map_or(usize::MAX, |info| info.max_value);
+        let value = first::value(cx, id, (&self.draining, &mut predecessors), most);
         let write = Write {
             key: session_key(&worker),
-            value,
+            value: Some(value),
             expect,
         };
         let attempt = Attempt::begin(cx, OpOwner::Claim, id, [write].into());
@@ -413,25 +441,12 @@ impl Claim {
                     predecessors: predecessors.clone(),
                 })
             }
-            lost @ (Outcome::Lost(_) | Outcome::Refused(_)) => {
+            Outcome::Lost(winner) => {
                 let worker = worker.clone();
-                match lost {
-                    // The next list may be older than this.
-                    Outcome::Lost(Some(winner)) => self.observe(cx, &[cx.seen(&winner)]),
-                    // What was seen of the slot is not there any more: it is looked at afresh.
-                    Outcome::Lost(None) => {
-                        self.slots.remove(&worker);
-                    }
-                    Outcome::Pending
-                    | Outcome::Won(_)
-                    | Outcome::Refused(_)
-                    | Outcome::Rejected(_) => {}
-                }
-                // Somebody was faster. The jitter spreads a herd that starts at once.
-                let until = cx.now + cx.rng().duration_below(Duration::from_millis(10));
-                self.step = Step::Pausing {
-                    until: until.max(cx.now + Duration::from_millis(1)),
-                };
+                self.on_lost(cx, &worker, winner)
+            }
+            Outcome::Refused(_) => {
+                self.look_at_others(cx);
                 Claiming::Pending
             }
             Outcome::Rejected(error) => Claiming::Failed(StartError::Rejected(error)),

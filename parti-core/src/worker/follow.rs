@@ -9,16 +9,16 @@ use crate::config::Config;
 use crate::io::notice::Notice;
 use crate::link::contact::{Contact, Sightings};
 use crate::link::cx::Cx;
-use crate::model::id::{Epoch, Revision, Term, Version, WorkerId};
+use crate::model::id::{Epoch, Nonce, Revision, Term, Version, WorkerId};
 use crate::model::state::Cause;
 use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::store::{Expect, WatchScope};
 use crate::records::carried::{Carried, patience};
-use crate::records::keys::{assignment_key, control_key, head_key, session_key};
+use crate::records::keys::{assignment_key, control_key, head_key, session_key, suspicion_key};
 use crate::records::outline;
 use crate::records::problem::{Bulletin, Problem, ProblemKind};
-use crate::records::record::{Head, Record, Verb};
+use crate::records::record::{Head, Record, SessionRecord, Verb};
 use crate::records::seen::{Content, Seen};
 use crate::records::wire::Envelope;
 
@@ -68,6 +68,8 @@ struct Observed {
     ended: bool,
     /// How often it renews, by its own word.
     interval: Duration,
+    /// The session, if its process answers probes.
+    answers: Option<Nonce>,
 }
 
 impl Follow {
@@ -176,6 +178,18 @@ impl Follow {
             .then(|| Problem::new(ProblemKind::LeadersChange, since, count, detail()))
     }
 
+    /// The session of the leader named by `head`, if its process answers probes, and when a renewal of
+    /// it will have been missed.
+    pub(crate) fn leader_to_probe(&self, contact: &Contact) -> Option<(Nonce, Instant)> {
+        let head = self.head.as_ref().filter(|_| self.unread.is_none())?;
+        let leader = head.leader.as_ref()?;
+        let seen = self.leader.as_ref();
+        let seen =
+            seen.filter(|seen| seen.worker == leader.worker && seen.epoch == leader.epoch)?;
+        let missed_at = seen.since.max(contact.since()) + seen.interval * 3 / 2;
+        Some((seen.answers?, missed_at))
+    }
+
     /// The leader named by `head`, and when it last gave a sign of life.
     pub(crate) fn leader_heard(&self) -> Option<(&WorkerId, Instant)> {
         let leader = self.leader()?;
@@ -195,7 +209,8 @@ impl Follow {
     /// The keys a follower watches.
     pub(crate) fn scope(&self, me: &WorkerId) -> WatchScope {
         let mut keys = vec![head_key(), session_key(me), assignment_key(me)];
-        keys.extend(Verb::ALL.map(|verb| control_key(verb, me)));
+        keys.push(suspicion_key());
+        keys.extend(Verb::REQUESTS.map(|verb| control_key(verb, me)));
         if let Some(leader) = self.leader().filter(|leader| *leader != me) {
             keys.push(session_key(leader));
         }
@@ -337,6 +352,11 @@ impl Follow {
             .map(|seen| seen.epoch)
             .filter(|&epoch| epoch > Epoch::ZERO);
         let ended = outline.is_some_and(|seen| !seen.is_living());
+        let answers = record.filter(|record| record.answers && record.status.is_living());
+        let answers = answers.map(SessionRecord::nonce);
+        if let Some(session) = answers {
+            cx.note_renewal(session);
+        }
         self.leader = Some(Observed {
             worker: worker.clone(),
             revision: seen.revision(),
@@ -344,6 +364,7 @@ impl Follow {
             epoch: own_epoch.unwrap_or_else(|| Epoch::from(seen.revision())),
             ended,
             interval: record.map_or(Duration::ZERO, |record| record.heartbeat_interval),
+            answers,
         });
     }
 

@@ -269,6 +269,7 @@ impl Holdings {
         let added = grants.len();
         self.processing += added;
         for grant in &grants {
+            self.rejections.given(&grant.partition);
             self.held
                 .insert(grant.partition.clone(), Held::Processing(grant.token));
         }

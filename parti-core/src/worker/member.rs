@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::{Config, Mode};
-use crate::io::effect::{RevokeCause, Wake, WakeReason};
+use crate::io::effect::{Effect, RevokeCause, Wake, WakeReason};
 use crate::io::event::{OpId, StopMode};
 use crate::io::notice::{FailedStep, HistoryLoss, Notice, StepDownReason};
 use crate::leader::Leader;
@@ -34,12 +34,14 @@ mod leadership;
 mod look;
 mod own_list;
 mod own_record;
+mod probing;
 mod problems;
 mod reconcile;
 mod unsteady;
 
 use own_list::OwnList;
 use own_record::OwnRecord;
+use probing::Suspecting;
 use reconcile::Reconcile;
 use unsteady::Unsteady;
 
@@ -52,6 +54,8 @@ pub(crate) struct Member {
     unfit_since: Option<Instant>,
     follow: Follow,
     candidacy: Candidacy,
+    /// When to watch the session of a leader that is new, too.
+    rewatch_at: Option<Instant>,
     /// Random part of the delay before standing, drawn again with each `head`.
     jitter: Duration,
     /// After giving up for failures: others first.
@@ -67,6 +71,7 @@ pub(crate) struct Member {
     /// The mode that held in the group when last looked at, and since when.
     holds: Option<(Mode, Instant)>,
     own_list: OwnList,
+    suspecting: Suspecting,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +100,11 @@ impl Member {
         let session = Session::new(cx, claimed);
         let follow = Follow::default();
         cx.open_link(follow.scope(&session.worker));
+        if cx.config().probe_interval().is_some() {
+            cx.push(Effect::Answer {
+                session: Some(session.nonce),
+            });
+        }
         let jitter = cx.config().election_jitter();
         Self {
             session,
@@ -102,6 +112,7 @@ impl Member {
             unfit_since: None,
             follow,
             candidacy: Candidacy::Waiting,
+            rewatch_at: None,
             jitter: cx.rng().duration_below(jitter),
             stand_not_before: Instant::ORIGIN,
             leader: None,
@@ -112,6 +123,7 @@ impl Member {
             own_record: OwnRecord::default(),
             holds: None,
             own_list: OwnList::default(),
+            suspecting: Suspecting::default(),
         }
     }
 
@@ -196,6 +208,7 @@ impl Member {
         self.on_vanished(cx);
         self.poll_look(cx);
         self.resume_if_intact(cx);
+        self.poll_rewatch(cx);
         if cx.poll_watch() {
             self.snapshot_begins();
         }
@@ -204,6 +217,7 @@ impl Member {
         self.poll_pieces(cx);
         self.poll_own_list(cx);
         cx.requests.handle_timeout(&mut cx.cx, &self.session);
+        self.poll_probing(cx);
         self.poll_candidacy(cx);
         self.poll_one_way(cx);
         self.poll_unsteady_contact(cx);
@@ -234,6 +248,8 @@ impl Member {
             candidacy,
             leader,
             self.reconcile.wake(),
+            self.rewatch_at
+                .map(|at| Wake::new(at, WakeReason::WatchRetry)),
             self.own_record.wake(),
             self.own_list.wake(),
             unsteady.map(|at| Wake::new(at, WakeReason::Reconcile)),
@@ -349,6 +365,9 @@ impl Member {
     pub(crate) fn end(mut self, cx: &mut Cx<'_>) -> Vec<String> {
         self.step_down(cx, StepDownReason::SessionLost);
         cx.close_link();
+        if cx.config().probe_interval().is_some() {
+            cx.push(Effect::Answer { session: None });
+        }
         let Some(departure) = self.departure else {
             return Vec::new();
         };

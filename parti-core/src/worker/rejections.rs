@@ -39,8 +39,17 @@ struct Failure {
     reason: String,
     /// How long it is not to come back after it was taken away.
     length: Duration,
-    /// Until when it is not to come back; `None` while it is held.
-    until: Option<Instant>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is held, and fails.
+    Failing,
+    /// It was taken away, and is not to come back before `until`.
+    Away { until: Instant },
+    /// It was given again, and has not failed since. Should it be taken away first, nothing is forgotten.
+    Tried { until: Instant },
 }
 
 impl Rejections {
@@ -69,7 +78,7 @@ impl Rejections {
             since: now,
             reason,
             length,
-            until: None,
+            stage: Stage::Failing,
         };
         self.0.insert(key.clone(), failure);
     }
@@ -79,25 +88,40 @@ impl Rejections {
         self.0.remove(key);
     }
 
+    /// A partition is given again: what failed before says nothing of this try, and must not end it.
+    pub(crate) fn given(&mut self, key: &PartitionKey) {
+        if let Some(failure) = self.0.get_mut(key)
+            && let Stage::Away { until } = failure.stage
+        {
+            failure.stage = Stage::Tried { until };
+        }
+    }
+
     /// A partition is held no more.
     pub(crate) fn taken_away(&mut self, now: Instant, key: &PartitionKey) {
-        if let Some(failure) = self.0.get_mut(key)
-            && failure.until.is_none()
-        {
-            failure.until = Some(now + failure.length);
+        if let Some(failure) = self.0.get_mut(key) {
+            let until = match failure.stage {
+                Stage::Failing => now + failure.length,
+                Stage::Away { until } | Stage::Tried { until } => until,
+            };
+            failure.stage = Stage::Away { until };
         }
     }
 
     /// What the session tells: what is held first.
     pub(crate) fn told(&self, now: Instant) -> Vec<Rejection> {
         let mut bytes = 0;
-        let current = |failure: &&Failure| failure.until.is_none_or(|at| now < at);
+        let current = |failure: &&Failure| match failure.stage {
+            Stage::Failing => true,
+            Stage::Away { until } => now < until,
+            Stage::Tried { .. } => false,
+        };
         let mut told: Vec<_> = self
             .0
             .iter()
             .filter(|(_, failure)| current(failure))
             .collect();
-        told.sort_by_key(|(_, failure)| failure.until.is_some());
+        told.sort_by_key(|(_, failure)| failure.stage != Stage::Failing);
         let told = told
             .into_iter()
             .take(MAX_TOLD)
@@ -114,7 +138,8 @@ impl Rejections {
 
     /// What is held and not processed, if anything.
     pub(crate) fn problem(&self) -> Option<Problem> {
-        let held = self.0.iter().filter(|(_, failure)| failure.until.is_none());
+        let failing = |failure: &Failure| failure.stage == Stage::Failing;
+        let held = self.0.iter().filter(|(_, failure)| failing(failure));
         let (key, oldest) = held.clone().min_by_key(|(_, failure)| failure.since)?;
         let detail = alloc::format!("{key} cannot be processed here: {}", oldest.reason);
         let kind = ProblemKind::HandlerFailing;
@@ -124,8 +149,10 @@ impl Rejections {
     /// Forgets what has been out of quarantine for long enough to count as done with.
     fn forgive(&mut self, now: Instant, first: Duration) {
         let longest = first * LONGEST;
-        self.0
-            .retain(|_, failure| failure.until.is_none_or(|at| now < at + longest));
+        self.0.retain(|_, failure| match failure.stage {
+            Stage::Failing => true,
+            Stage::Away { until } | Stage::Tried { until } => now < until + longest,
+        });
     }
 }
 
@@ -181,6 +208,27 @@ mod tests {
             1,
             "forgiven: the first time again"
         );
+    }
+
+    /// A parked partition was given to a worker again a moment before its quarantine was over. What it still
+    /// told of the last time ended the try at once, and the partition was parked for twice as long.
+    #[test]
+    fn what_is_given_again_is_told_of_only_when_it_fails_again_and_then_for_twice_as_long() {
+        let (mut rejections, p) = (Rejections::default(), key("p"));
+        rejections.fail(at(0), (&p, Token::new(1)), "x".into(), FIRST);
+        rejections.taken_away(at(0), &p);
+        assert_eq!(rejections.told(at(299)).len(), 1);
+        rejections.given(&p);
+        assert_eq!(rejections.told(at(299)), []);
+        // Taken away before it could fail: nothing is forgotten.
+        rejections.taken_away(at(299), &p);
+        assert_eq!(rejections.told(at(299)).len(), 1);
+        rejections.given(&p);
+        rejections.fail(at(299), (&p, Token::new(2)), "x".into(), FIRST);
+        assert_eq!(rejections.told(at(299)).len(), 1);
+        rejections.taken_away(at(299), &p);
+        assert_eq!(rejections.told(at(898)).len(), 1, "twice as long");
+        assert_eq!(rejections.told(at(899)), []);
     }
 
     /// Every renewal repeats it: a worker that fails with everything must not outgrow its record.

@@ -72,6 +72,7 @@ impl Requests {
                 write: id,
                 author,
                 reason,
+                lasts: None,
             });
             let write = Write {
                 key: control_key(verb, &session.worker),

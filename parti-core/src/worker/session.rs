@@ -64,6 +64,8 @@ pub(crate) struct Session {
     predecessors: Vec<Pending>,
     /// What the next renewals tell everybody.
     bulletin: Option<Bulletin>,
+    /// Whether its process answers probes.
+    answers: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +121,14 @@ impl Session {
             idle_since: None,
             predecessors: claimed.predecessors.clone(),
             bulletin: None,
+            answers: false,
+        }
+    }
+
+    /// Its process answers from now on when it is asked whether it runs, and says so at once.
+    pub(crate) fn set_answers(&mut self, cx: &Cx<'_>) {
+        if !core::mem::replace(&mut self.answers, true) {
+            self.acknowledge_soon(cx);
         }
     }
 
@@ -288,10 +298,13 @@ impl Session {
         let (applied, draining) = (holdings.applied(), holdings.draining());
         let record = self.record(cx, write, (applied, draining.clone()), holdings);
         let value = self.encode(cx, record);
-        // What still runs of a former session must be named, or it is not said at all.
-        if value.len() <= self.max_value || holdings.is_ending_former() {
+        if value.len() <= self.max_value {
             self.told = (applied, draining);
             return value;
+        }
+        // What still runs of a former session cannot be named one by one: it may be all of it.
+        for pending in &mut self.predecessors {
+            pending.predecessor.remains = Remains::Everything;
         }
         let still: BTreeSet<PartitionKey> = draining.into_iter().collect();
         let (applied, mut told) = self.told.clone();
@@ -348,6 +361,7 @@ impl Session {
             rejections: holdings.rejections().told(cx.now),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
+            answers: self.answers,
         }
     }
 

@@ -21,11 +21,21 @@ struct Said {
     version: String,
     at: Instant,
     connection: u64,
+    history: Option<History>,
+}
+
+/// Which history the stream has, and how many replicas keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct History {
+    /// When it was created, in nanoseconds.
+    pub(crate) created: u64,
+    /// How many replicas there are.
+    pub(crate) replicas: usize,
 }
 
 impl StreamLeader {
     /// An answer of the leader came.
-    pub(crate) fn saw(&self, version: Option<&str>, connection: u64) {
+    pub(crate) fn saw(&self, version: Option<&str>, history: Option<History>, connection: u64) {
         let version = version.unwrap_or("older than 2.11").to_owned();
         let mut said = self.said();
         let before = said.as_ref().map(|said| said.version.as_str());
@@ -40,7 +50,13 @@ impl StreamLeader {
             version,
             at,
             connection,
+            history,
         });
+    }
+
+    /// The history that the leader told last, however long ago that was.
+    pub(crate) fn history(&self) -> Option<History> {
+        self.said().as_ref().and_then(|said| said.history)
     }
 
     /// Whether a leader that is new enough has said so a moment ago, on this connection.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use parti_core::Revision;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -35,9 +34,33 @@ pub(crate) struct Feed {
     messages: Subscriber,
     /// The connection it was made on; on another one messages may have been missed.
     connection: u64,
+    /// The last revision before what it delivers, if the server said.
+    pub(crate) behind: Option<Revision>,
     /// Whether the server confirmed the consumer. It handles requests side by side, so the deletion
     /// of one that was given up half-way may overtake its making.
     confirmed: bool,
+}
+
+/// From where a consumer delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// The present entries, then what is written.
+    Present,
+    /// What is written from now on.
+    Now,
+    /// What was written at this revision and later.
+    At(Revision),
+}
+
+/// The part of the answer that is used.
+#[derive(Deserialize)]
+struct Made {
+    delivered: Option<Delivered>,
+}
+
+#[derive(Deserialize)]
+struct Delivered {
+    stream_seq: u64,
 }
 
 #[derive(Serialize)]
@@ -66,12 +89,11 @@ struct Config<'a> {
 }
 
 impl Feed {
-    /// Makes a consumer for the filters: from a revision on, or from the present entries on when
-    /// the revision is zero.
+    /// Makes a consumer for the filters.
     pub(crate) async fn open(
         api: &Arc<Api>,
         filters: &[String],
-        from: Revision,
+        begin: Begin,
         deadline: Instant,
     ) -> Result<Self, Failure> {
         api.connected()?;
@@ -84,18 +106,23 @@ impl Feed {
             name: format!("parti-{:016x}", random()),
             messages,
             connection,
+            behind: None,
             confirmed: false,
         };
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let from = (from != Revision::ZERO).then(|| from.get());
+        let (deliver_policy, opt_start_seq) = match begin {
+            Begin::Present => ("last_per_subject", None),
+            Begin::Now => ("new", None),
+            Begin::At(from) => ("by_start_sequence", Some(from.get())),
+        };
         let request = Request {
             stream_name: &api.names.stream,
             action: "create",
             config: Config {
                 name: &feed.name,
                 deliver_subject: &inbox,
-                deliver_policy: from.map_or("last_per_subject", |_| "by_start_sequence"),
-                opt_start_seq: from,
+                deliver_policy,
+                opt_start_seq,
                 filter_subjects: filters,
                 ack_policy: "none",
                 replay_policy: "instant",
@@ -108,7 +135,8 @@ impl Feed {
             },
         };
         let method = format!("CONSUMER.CREATE.{}.{}", api.names.stream, feed.name);
-        let _: IgnoredAny = api.call(&method, &request, deadline).await?;
+        let made: Made = api.call(&method, &request, deadline).await?;
+        feed.behind = made.delivered.map(|at| Revision::new(at.stream_seq));
         feed.confirmed = true;
         Ok(feed)
     }

@@ -71,11 +71,16 @@ fn heartbeat(message: &Message) -> Option<Frame> {
 }
 
 fn entry(message: &Message, reply: &str, names: &Names) -> Option<Frame> {
-    let Place { sequence, number } = Place::parse(reply)?;
+    let Place {
+        sequence,
+        number,
+        at_ms,
+    } = Place::parse(reply)?;
     let entry = Entry {
         key: names.key(message.subject.as_str())?.to_owned(),
         revision: Revision::new(sequence),
         value: value(message.headers.as_ref(), &message.payload),
+        at_ms,
     };
     Some(Frame::Entry { entry, number })
 }
@@ -84,6 +89,7 @@ fn entry(message: &Message, reply: &str, names: &Names) -> Option<Frame> {
 struct Place {
     sequence: u64,
     number: u64,
+    at_ms: u64,
 }
 
 impl Place {
@@ -96,10 +102,11 @@ impl Place {
             9.. => 2,
             _ => return None,
         };
-        let number = |index: usize| parts.get(skipped + index)?.parse().ok();
+        let number = |index: usize| parts.get(skipped + index)?.parse::<u64>().ok();
         Some(Self {
             sequence: number(3)?,
             number: number(4)?,
+            at_ms: number(5)? / 1_000_000,
         })
     }
 }
@@ -114,6 +121,7 @@ mod tests {
         let place = Some(Place {
             sequence: 30,
             number: 4,
+            at_ms: 1_795_511_781_692,
         });
         let cases = [
             ("$JS.ACK.KV_b.c.1.30.4.1795511781692304967.2", &place),

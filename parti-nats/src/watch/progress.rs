@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 use parti_core::{Entry, Revision, WatchEvent};
 
+use crate::watch::feed::Begin;
+
 /// The place of a watch in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -59,11 +61,20 @@ impl Progress {
         }
     }
 
-    /// The first revision that was not delivered yet; zero when nothing was.
-    pub(crate) const fn resume_at(&self) -> Revision {
-        match self.last {
-            Revision::ZERO => Revision::ZERO,
-            last => last.next(),
+    /// The present entries are known up to a revision: only changes are to come.
+    pub(crate) const fn after(revision: Revision) -> Self {
+        Self {
+            phase: Phase::Changes,
+            last: revision,
+            number: 0,
+        }
+    }
+
+    /// From where a consumer that is made again has to deliver.
+    pub(crate) fn resume_at(&self) -> Begin {
+        match (self.last, &self.phase) {
+            (Revision::ZERO, Phase::Present { .. }) => Begin::Present,
+            (last, Phase::Present { .. } | Phase::Changes) => Begin::At(last.next()),
         }
     }
 

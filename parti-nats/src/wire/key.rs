@@ -3,11 +3,16 @@
 //! It is separate because a key goes unquoted into a subject, where `*`, `>` and spaces have
 //! meaning: nothing outside the alphabet may pass.
 
+use parti_core::Nonce;
+
 /// What the subject begins with on which the stores of a group say which bucket they use.
 pub(crate) const GROUP_SUBJECT: &str = "parti.group.";
 
 /// What the subject ends with to which a question on such a subject is answered.
 pub(crate) const GROUP_ANSWER: &str = ".parti_group";
+
+/// What the subjects begin with on which processes answer when they are asked whether they run.
+pub(crate) const ALIVE_SUBJECT: &str = "parti.alive.";
 
 /// The longest key in bytes; the server limits a whole protocol line to 4096.
 pub(crate) const MAX_KEY_LEN: usize = 1024;
@@ -29,6 +34,11 @@ impl Names {
             subject_prefix: format!("$KV.{bucket}."),
             bucket,
         }
+    }
+
+    /// The subject on which the process of a session answers when it is asked whether it runs.
+    pub(crate) fn alive(&self, session: Nonce) -> String {
+        format!("{ALIVE_SUBJECT}{}.{:032x}", self.bucket, session.get())
     }
 
     /// The subject of one key.

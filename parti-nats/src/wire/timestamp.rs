@@ -21,6 +21,11 @@ pub(crate) fn parse_nanos(text: &str) -> Option<u64> {
         .checked_add(nanos_of(fraction)?)
 }
 
+/// The same in milliseconds; zero when the text is not a time.
+pub(crate) fn millis(text: &str) -> u64 {
+    parse_nanos(text).unwrap_or_default() / 1_000_000
+}
+
 fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
     let mut parts = text.split(separator).map(|part| part.parse().ok());
     let three = [parts.next()??, parts.next()??, parts.next()??];

@@ -12,6 +12,7 @@ mod domains;
 mod faults;
 mod foreign;
 mod leaks;
+mod liveness;
 mod login;
 mod opening;
 mod permissions;

@@ -127,6 +127,7 @@ pub(crate) async fn next(watch: &mut Box<dyn Watch>) -> String {
             key,
             revision,
             value: Some(value),
+            ..
         }) => format!("{key}={}@{revision}", String::from_utf8_lossy(&value)),
         WatchEvent::Entry(Entry { key, revision, .. }) => format!("{key}-@{revision}"),
         WatchEvent::CaughtUp { revision } => format!("caught up@{revision}"),

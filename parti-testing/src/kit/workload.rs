@@ -257,6 +257,7 @@ impl Client {
                 key: write.key.clone(),
                 revision: *revision,
                 value: write.value.clone(),
+                at_ms: 0,
             });
         }
         if outcome == Err(StoreErrorKind::Unavailable) {

@@ -5,6 +5,7 @@ pub(in crate::simulator) mod drive;
 pub(in crate::simulator) mod heal;
 pub(in crate::simulator) mod node;
 pub(crate) mod panics;
+mod probes;
 pub(in crate::simulator) mod queue;
 pub(in crate::simulator) mod strategy;
 pub(in crate::simulator) mod world;

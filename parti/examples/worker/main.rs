@@ -264,11 +264,13 @@ fn set(builder: ConfigBuilder, name: &str, value: Duration) -> ConfigBuilder {
         "drain_timeout" => builder.drain_timeout(value),
         "startup_timeout" => builder.startup_timeout(value),
         "shutdown_timeout" => builder.shutdown_timeout(value),
+        "probe_interval" => builder.probe_interval(value),
+        "suspect_after" => builder.suspect_after(value),
         _ => builder,
     }
 }
 
-const SETTABLE: [&str; 8] = [
+const SETTABLE: [&str; 10] = [
     "heartbeat_interval",
     "lease",
     "cold_start_window",
@@ -277,6 +279,8 @@ const SETTABLE: [&str; 8] = [
     "drain_timeout",
     "startup_timeout",
     "shutdown_timeout",
+    "probe_interval",
+    "suspect_after",
 ];
 
 fn setting(text: &str) -> Result<(String, Duration), String> {

@@ -164,7 +164,7 @@ settings! {
         election_timeout election_jitter cold_start_window planned_scale_window
         emergency_grace_period recovery_grace_period min_rebalance_interval operation_timeout
         startup_timeout shutdown_timeout drain_timeout max_hold handoff_timeout apply_timeout
-        acknowledge_delay reconcile_interval refresh_interval;
+        acknowledge_delay reconcile_interval refresh_interval probe_interval suspect_after;
     values:
         preset: PresetName,
         mode: ModeName,

@@ -95,6 +95,8 @@ impl Log {
             Effect::Revoke { grants, cause } => self.revokes(now, status, grants, *cause),
             Effect::Watch { .. }
             | Effect::Unwatch { .. }
+            | Effect::Answer { .. }
+            | Effect::Probe { .. }
             | Effect::ListPartitions { .. }
             | Effect::Assign { .. }
             | Effect::Notify(_) => {}

@@ -76,6 +76,8 @@ impl Meter {
             Effect::Assign { grants } => self.worker.granted(grants),
             Effect::Watch { .. }
             | Effect::Unwatch { .. }
+            | Effect::Answer { .. }
+            | Effect::Probe { .. }
             | Effect::ListPartitions { .. }
             | Effect::Notify(_) => {}
         }

@@ -288,6 +288,8 @@ impl Assignment {
             Effect::Store { .. }
             | Effect::Watch { .. }
             | Effect::Unwatch { .. }
+            | Effect::Answer { .. }
+            | Effect::Probe { .. }
             | Effect::ListPartitions { .. }
             | Effect::Plan { .. }
             | Effect::Notify(_) => {}

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::{
-    Core, Effect, Event, Grant, HistoryLoss, Instant, Notice, ParkReason, PartitionKey, RequestId,
-    StopMode, Version, WatchEvent, WatchId,
+    Core, Effect, Event, Grant, HistoryLoss, Instant, Nonce, Notice, ParkReason, PartitionKey,
+    RequestId, StopMode, Version, WatchEvent, WatchId,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -81,6 +81,8 @@ pub(crate) struct Driver {
     /// What tasks have said beside callbacks that ended.
     said: VecDeque<Input>,
     watches: BTreeMap<WatchId, AbortHandle>,
+    /// What answers probes for the session.
+    answering: Option<AbortHandle>,
     callbacks: Callbacks,
     jumps: Jumps,
     requests: BTreeMap<RequestId, oneshot::Sender<Result<Version, RequestError>>>,
@@ -126,6 +128,7 @@ impl Driver {
             tasks_first: false,
             said: VecDeque::new(),
             watches: BTreeMap::new(),
+            answering: None,
             callbacks,
             jumps,
             requests: BTreeMap::new(),
@@ -373,7 +376,24 @@ impl Driver {
                 }
             }
             Effect::Assign { grants } => self.assign(now, grants),
+            Effect::Answer { session } => self.answer_probes(session),
+            Effect::Probe { probe, within } => {
+                let liveness = parts.store.liveness();
+                self.tasks.spawn(tasks::probe(liveness, probe, within));
+            }
             Effect::Notify(notice) => notices.push(notice),
+        }
+    }
+
+    /// Answers probes for a session and for no other, if the store can carry them.
+    fn answer_probes(&mut self, session: Option<Nonce>) {
+        if let Some(before) = self.answering.take() {
+            before.abort();
+        }
+        if let (Some(session), Some(liveness)) = (session, self.parts.store.liveness()) {
+            let limit = self.parts.config.lease();
+            let task = tasks::answer_probes(liveness, session, limit, self.sender.clone());
+            self.answering = Some(self.tasks.spawn(task));
         }
     }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use parti_core::kv::{Following, Kv, Limits};
 use parti_core::{Revision, Store, StoreError, StoreOp, StoreReply, Watch, WatchEvent, WatchScope};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 const LIMITS: Limits = Limits {
     max_batch: 10_000,
@@ -22,6 +23,8 @@ pub struct LocalStore(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// What the wall clock and the other one said when it was made.
+    made: (u64, Instant),
     kv: Mutex<Kv>,
     last: watch::Sender<Revision>,
 }
@@ -33,6 +36,7 @@ impl LocalStore {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         let created = wall.map_or(0, |wall| u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
         Self(Arc::new(Inner {
+            made: (created / 1_000_000, Instant::now()),
             // It lives as long as the workers that could rely on it, so its age is no question.
             kv: Mutex::new(Kv::new(created, LIMITS)),
             last: watch::Sender::new(Revision::ZERO),
@@ -50,6 +54,7 @@ impl Default for LocalStore {
 impl Store for LocalStore {
     async fn execute(&self, op: StoreOp) -> Result<StoreReply, StoreError> {
         let mut kv = self.0.kv();
+        kv.tell_time(self.0.now_ms());
         let reply = kv.execute(&op)?;
         self.0.last.send_if_modified(|last| {
             std::mem::replace(last, kv.last_revision()) != kv.last_revision()
@@ -67,6 +72,12 @@ impl Store for LocalStore {
 }
 
 impl Inner {
+    fn now_ms(&self) -> u64 {
+        let (wall, made) = self.made;
+        let passed = u64::try_from(made.elapsed().as_millis());
+        wall.saturating_add(passed.unwrap_or(u64::MAX))
+    }
+
     /// A panic cannot leave a commit half-done, so a poisoned lock is as good as any.
     fn kv(&self) -> MutexGuard<'_, Kv> {
         self.kv.lock().unwrap_or_else(PoisonError::into_inner)

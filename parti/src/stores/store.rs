@@ -34,6 +34,7 @@ pub use crate::stores::local_store::LocalStore;
 pub use crate::stores::sqlite::{SqliteOptions, SqliteStore};
 #[doc(inline)]
 pub use parti_core::{
-    Entry, Expect, Revision, Store, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp,
-    StoreReply, Watch, WatchEvent, WatchScope, Write,
+    Answering, Entry, Expect, Liveness, Nonce, ProbeAnswer, Revision, Store, StoreError,
+    StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply, Watch, WatchEvent, WatchScope,
+    Write,
 };

@@ -3,6 +3,7 @@
 
 #[path = "../support/recorder.rs"]
 mod recorder;
+mod verbs;
 
 use std::process::{Command, Output};
 use std::time::Duration;

@@ -150,6 +150,46 @@ fn a_paused_process_loses_its_partitions_and_comes_back_as_a_new_session() {
     assert_eq!(judge(&lives), []);
 }
 
+/// After a crash of its leader nobody decided anything for two heartbeats, although everybody could have
+/// asked the process and would have been told that there is none.
+#[test]
+fn a_killed_leader_that_is_probed_is_replaced_long_before_its_renewal_is_missed() {
+    let strain = Strain::begin();
+    let probing = &["--set", "probe_interval=25"];
+    let mut group = Group::start_with("default", 5, probing);
+    let sum = |lives: &[Life]| shares(lives).iter().sum::<usize>();
+    group.until("everything owned", |lives| sum(lives) == PARTITIONS);
+    // Every session has said that its process answers.
+    thread::sleep(Duration::from_millis(500));
+    let mut took = Vec::new();
+    for _ in 0..2 {
+        let leader = group.position(|leads| leads);
+        group.kill(leader);
+        let killed_at = group.lives()[leader].killed_at_ms;
+        let next = |lives: &[Life]| {
+            let gained = lives.iter().enumerate();
+            let gained = gained.filter(|(process, _)| *process != leader);
+            gained
+                .filter_map(|(_, life)| life.first_after("leader", killed_at))
+                .min()
+        };
+        group.until("another leads", |lives| next(lives).is_some());
+        let after = next(&group.lives()).zip(killed_at);
+        took.push(after.map_or(u64::MAX, |(at, killed)| at - killed));
+        let leaders = |lives: &[Life]| lives.iter().filter(|life| life.leads()).count();
+        group.until("a leader that renews", |lives| leaders(lives) > 0);
+        thread::sleep(Duration::from_secs(3));
+    }
+    eprintln!("led again after {took:?} ms");
+    let most = took.iter().max().copied().unwrap_or_default();
+    assert!(
+        most <= strain.allows(25 + 100 + 400),
+        "an interval and a little, but {took:?} ms, {strain}"
+    );
+    group.until("everything owned", |lives| sum(lives) == PARTITIONS);
+    assert_eq!(judge(&group.lives()), []);
+}
+
 /// An outage of the store many leases long must end where it began: nobody may be declared dead for
 /// what was the store's fault, and nobody has to restart.
 #[test]

@@ -23,7 +23,7 @@ fn holder() {
     };
     let connection = Connection::open(path).expect("opens");
     let sql = "BEGIN IMMEDIATE;
-               INSERT OR REPLACE INTO parti_entry VALUES ('orders', 'held', 1000, x'31');";
+               INSERT OR REPLACE INTO parti_entry VALUES ('orders', 'held', 1000, x'31', 0);";
     connection.execute_batch(sql).expect("it has the lock");
     println!("holding");
     // Until it is killed, or reads the end of its input.

@@ -39,11 +39,14 @@ impl Rule {
 /// Keeps what living owners have up to an even share and deals out the rest.
 pub(super) fn deal(input: &PlanInput) -> Plan {
     let (workers, partitions) = (input.workers.len(), input.partitions.len());
-    let share = partitions.div_ceil(workers);
+    let takes = |worker: usize| input.workers.as_slice()[worker].capacity > 0;
+    let takers = (0..workers).filter(|&worker| takes(worker)).count();
+    let share = partitions.div_ceil(takers.max(1));
     let mut loads = vec![0_usize; workers];
     let mut owners = vec![u32::MAX; partitions];
     for (rank, owner) in owners.iter_mut().enumerate() {
         if let Some(before) = input.living_owner(rank as u32)
+            && takes(before as usize)
             && loads[before as usize] < share
         {
             *owner = before;
@@ -53,6 +56,7 @@ pub(super) fn deal(input: &PlanInput) -> Plan {
     for owner in &mut owners {
         if *owner == u32::MAX {
             let least = (0..workers)
+                .filter(|&worker| takes(worker))
                 .min_by_key(|&w| loads[w])
                 .expect("there are workers");
             *owner = least as u32;

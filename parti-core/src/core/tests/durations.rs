@@ -18,7 +18,7 @@ use crate::resilience::breaker::BreakerSettings;
 type Set = fn(ConfigBuilder, Duration) -> ConfigBuilder;
 
 /// Every duration that can be set.
-const DURATIONS: [(&str, Set); 24] = [
+const DURATIONS: [(&str, Set); 26] = [
     ("heartbeat_interval", ConfigBuilder::heartbeat_interval),
     ("lease", ConfigBuilder::lease),
     ("detect_within", ConfigBuilder::detect_within),
@@ -50,6 +50,8 @@ const DURATIONS: [(&str, Set); 24] = [
     ("acknowledge_delay", ConfigBuilder::acknowledge_delay),
     ("reconcile_interval", ConfigBuilder::reconcile_interval),
     ("refresh_interval", ConfigBuilder::refresh_interval),
+    ("probe_interval", ConfigBuilder::probe_interval),
+    ("suspect_after", ConfigBuilder::suspect_after),
     ("retry", |builder, duration| {
         let initial = duration.clamp(Duration::from_nanos(1), secs(1));
         let policy = RetryPolicy::builder().initial(initial);

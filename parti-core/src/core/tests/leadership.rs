@@ -5,3 +5,5 @@ pub(super) mod inherited;
 pub(super) mod listings;
 pub(super) mod problems;
 pub(super) mod short_terms;
+pub(super) mod strategies;
+pub(super) mod suspected;

@@ -15,6 +15,8 @@ use crate::core::tests::world::World;
 use crate::io::event::{Event, StopMode};
 use crate::planted::Planted;
 use crate::ports::source::SourceError;
+use crate::records::record::{Record, SessionStatus};
+use crate::records::wire;
 
 /// Three workers with four partitions each, all with the bug or none.
 fn group_of_three(bug: Option<Planted>) -> World {
@@ -68,7 +70,7 @@ fn unreachable_follower(world: &mut World) -> (usize, alloc::string::String) {
     (victim, format!("w.{}", worker.expect("holds an ID")))
 }
 
-/// An operator puts back a session key from a backup, older than the session that is running.
+/// An operator puts back a session key from a backup: an earlier session of the slot, which had ended.
 fn restored_session(bug: Option<Planted>) -> bool {
     let mut world = group_of_three(bug);
     let leading = leader(&world);
@@ -80,6 +82,13 @@ fn restored_session(bug: Option<Planted>) -> bool {
         .expect("holds an ID");
     let key = format!("w.{worker}");
     let backup = world.entries[&key].value.clone().expect("is there");
+    let Ok(Record::Session(mut session)) = wire::decode(&backup) else {
+        panic!("a session");
+    };
+    session.status = SessionStatus::Released {
+        hold: Duration::ZERO,
+    };
+    let backup = wire::encode(&Record::Session(session));
     // The process pauses for so long that it is evicted, and comes back as a new session.
     world.nodes[victim].cut_off = true;
     world.run(secs(10));

@@ -3,6 +3,7 @@
 pub(super) mod cancelled;
 pub(super) mod emergencies;
 pub(super) mod limits;
+pub(super) mod orders;
 pub(super) mod parked;
 pub(super) mod rejections;
 pub(super) mod slow_plans;

@@ -41,6 +41,7 @@ pub(super) struct Solo {
 
 pub(super) fn entry(key: &str, revision: u64, record: &Record) -> Entry {
     Entry {
+        at_ms: 0,
         key: key.to_string(),
         revision: Revision::new(revision),
         value: Some(wire::encode(record)),
@@ -50,6 +51,7 @@ pub(super) fn entry(key: &str, revision: u64, record: &Record) -> Entry {
 /// The record of a write, as the store would show it.
 pub(super) fn written(write: &Write, revision: u64) -> Entry {
     Entry {
+        at_ms: 0,
         key: write.key.clone(),
         revision: Revision::new(revision),
         value: write.value.clone(),
@@ -91,6 +93,7 @@ pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: crate::records::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
@@ -158,9 +161,8 @@ impl Solo {
     /// Answers the questions that precede a claim.
     pub(super) fn look_around(&mut self) {
         let info = self.take(|op| matches!(op, StoreOp::Info)).0;
+        // Nothing was ever written, so that there is nothing to list.
         self.answer(info, Ok(StoreReply::Info(facts(Revision::ZERO))));
-        let list = self.take(|op| matches!(op, StoreOp::List { .. })).0;
-        self.listed(list, Vec::new(), 0);
     }
 
     pub(super) fn tell(&mut self, event: Event) {
@@ -253,10 +255,11 @@ impl Solo {
             match effect {
                 Effect::Store { op, request } => self.asked.push((op, request)),
                 Effect::Watch { id, scope } => self.watch = Some((id, scope)),
-                Effect::Unwatch { .. } => {}
+                Effect::Unwatch { .. } | Effect::Answer { .. } => {}
                 Effect::Notify(notice) => self.notices.push(notice),
                 Effect::Assign { grants } => self.assigned.extend(grants),
-                other @ (Effect::ListPartitions { .. }
+                other @ (Effect::Probe { .. }
+                | Effect::ListPartitions { .. }
                 | Effect::Plan { .. }
                 | Effect::Revoke { .. }) => self.other.push(other),
             }
@@ -287,7 +290,7 @@ pub(super) fn said(notices: &[Notice], wanted: impl Fn(&Notice) -> bool) -> Vec<
         .collect()
 }
 
-fn facts(last_revision: Revision) -> StoreInfo {
+pub(super) fn facts(last_revision: Revision) -> StoreInfo {
     StoreInfo {
         created: 1,
         age: Duration::MAX,

@@ -2,6 +2,8 @@
 //!
 //! It has no faults of its own; a script plants them. Random faults are the simulator's business.
 
+mod effects;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -16,10 +18,11 @@ use crate::io::effect::{Effect, RevokeCause};
 use crate::io::event::{Event, OpOwner, WatchId};
 use crate::io::grant::Grant;
 use crate::io::notice::Notice;
-use crate::model::id::{Revision, Token, WorkerId};
+use crate::model::id::{Nonce, Revision, Token, WorkerId};
 use crate::model::partition::{Partition, PartitionKey};
-use crate::model::state::{Cause, State};
+use crate::model::state::Cause;
 use crate::model::time::Instant;
+use crate::ports::liveness::ProbeAnswer;
 use crate::ports::source::SourceError;
 use crate::ports::store::{
     Entry, Expect, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
@@ -47,6 +50,10 @@ pub(super) struct Node {
     /// Revoked partitions are kept back until told otherwise.
     pub(super) slow: bool,
     pub(super) kept_back: Vec<Grant>,
+    /// The session it answers probes for.
+    pub(super) answers_for: Option<Nonce>,
+    /// What it asks is answered like this, whatever is true.
+    pub(super) told: Option<ProbeAnswer>,
 }
 
 /// Everything.
@@ -101,6 +108,8 @@ pub(super) struct World {
     pub(super) lag: Option<u64>,
     /// There is no bucket.
     pub(super) missing: bool,
+    /// The store can carry questions between processes.
+    pub(super) answering: bool,
 }
 
 impl World {
@@ -137,6 +146,7 @@ impl World {
             age: Duration::MAX,
             lag: None,
             missing: false,
+            answering: false,
         }
     }
 
@@ -163,6 +173,8 @@ impl World {
             backlog: Vec::new(),
             slow: false,
             kept_back: Vec::new(),
+            answers_for: None,
+            told: None,
         });
         let node = self.nodes.len() - 1;
         self.tell(node, Event::Start);
@@ -357,36 +369,16 @@ impl World {
                 }
             }
             Effect::Revoke { grants, cause } => self.revoke(index, grants, cause),
+            Effect::Answer { session } => {
+                self.nodes[index].answers_for = session;
+                if let (Some(session), true) = (session, self.answering) {
+                    let event = Event::Answering { session };
+                    self.inbox.push_back((index, event));
+                }
+            }
+            Effect::Probe { probe, .. } => self.probe(index, probe),
             Effect::Notify(notice) => self.note(index, notice),
         }
-    }
-
-    fn note(&mut self, index: usize, notice: Notice) {
-        if let Notice::StateChanged { from, to } = &notice {
-            State::transition(*from, *to).expect("a possible step");
-        }
-        if let Notice::Planned { cause, .. } = &notice {
-            self.plans.push((self.now, *cause));
-        }
-        if let Notice::Committed { evicted, .. } = &notice {
-            let evicted = evicted.iter().map(|worker| (self.now, worker.clone()));
-            self.evictions.extend(evicted);
-        }
-        self.nodes[index].notices.push(notice);
-    }
-
-    fn revoke(&mut self, index: usize, grants: Vec<Grant>, cause: RevokeCause) {
-        let node = &mut self.nodes[index];
-        node.revoked
-            .extend(grants.iter().map(|grant| (grant.partition.clone(), cause)));
-        if node.slow {
-            node.kept_back.extend(grants);
-            return;
-        }
-        for grant in &grants {
-            node.held.remove(&grant.partition);
-        }
-        self.inbox.push_back((index, Event::Released { grants }));
     }
 
     fn watch(&mut self, index: usize, id: WatchId, scope: WatchScope) {
@@ -477,6 +469,7 @@ impl World {
             *self.commits.entry(write.key.clone()).or_default() += 1;
             let (key, value) = (write.key.clone(), write.value.clone());
             let entry = Entry {
+                at_ms: 1_790_000_000_000 + self.now.as_nanos() / 1_000_000,
                 key,
                 revision: self.last,
                 value,

@@ -288,6 +288,7 @@ impl Draft<'_> {
             digest,
             weights_digest,
             unfinished: (self.step.unfinished as u32).saturating_add(self.origin.missing()),
+            granted: self.grants() as u32,
             agreed: self.agreed,
             parked: if self.begins {
                 ParkedRecord::sum(&target.parked)
@@ -296,6 +297,23 @@ impl Draft<'_> {
             },
             carried: self.carried(),
         }
+    }
+
+    /// How many grants all records have after this commit.
+    fn grants(&self) -> usize {
+        let changes: BTreeMap<usize, &Change> = self
+            .step
+            .changes
+            .iter()
+            .map(|(index, change)| (*index, change))
+            .collect();
+        let slots = self.slots.slots.iter().enumerate();
+        let grants = slots.map(|(index, slot)| match changes.get(&index) {
+            Some(Change::Write(page)) => page.granted.len(),
+            Some(Change::Remove) => 0,
+            None => slot.page.as_ref().map_or(0, |page| page.granted.len()),
+        });
+        grants.sum()
     }
 
     fn carried(&self) -> Carried {
@@ -357,9 +375,13 @@ fn check_sizes(writes: &[Write], most: usize) -> Result<(), String> {
     let advice = match Key::parse(&write.key) {
         Key::Assignment(_) | Key::Piece(..) => ADVICE,
         Key::Session(_) => "use shorter labels, or a store with a larger payload limit",
-        Key::Head | Key::Audit(_) | Key::Control(..) | Key::Parked | Key::Source | Key::Foreign => {
-            "use a store with a larger payload limit"
-        }
+        Key::Head
+        | Key::Audit(_)
+        | Key::Control(..)
+        | Key::Parked
+        | Key::Suspicion
+        | Key::Source
+        | Key::Foreign => "use a store with a larger payload limit",
     };
     Err(alloc::format!(
         "the record {} would have {} bytes, the store takes {most}; {advice}",

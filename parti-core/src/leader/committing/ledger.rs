@@ -90,7 +90,7 @@ pub(crate) struct Step {
 ///
 /// `target` gives the slot for each rank, [`NOBODY`] for none; ranks beyond the partition table
 /// (partitions no longer in the list) have no target. `anchor` is asked for newly granted ranks.
-/// `unknown_holders` says that somebody may hold partitions that no record lists.
+/// `unknown_holders` says that somebody may hold partitions that no record in force lists.
 pub(crate) fn advance(
     mode: Mode,
     version: Version,
@@ -100,7 +100,6 @@ pub(crate) fn advance(
     anchor: &dyn Fn(u32) -> Option<WorkerId>,
 ) -> Step {
     let holders = holders(target.len(), slots);
-    let listed = listed(target.len(), slots);
     let mut step = Step::default();
     let mut next: Vec<Draft> = Vec::with_capacity(slots.len());
     let mut settled = vec![false; target.len()];
@@ -120,8 +119,9 @@ pub(crate) fn advance(
             continue;
         }
         let free = match holders[rank] {
-            // What no record lists may be held by somebody whose record is missing.
-            Held::Free => listed[rank] || !unknown_holders || mode == Mode::Overlap,
+            // Somebody whose record is missing may hold it. That the record of an ended incarnation lists
+            // it says nothing: it stays when its partitions are granted to others.
+            Held::Free => !unknown_holders || mode == Mode::Overlap,
             // Overlap waits for nobody, but a record that cannot be rewritten keeps what it lists.
             Held::Rewritable => mode == Mode::Overlap,
             Held::Fixed => false,
@@ -208,18 +208,6 @@ fn keep(
         }
     }
     draft
-}
-
-/// Per rank, whether any record grants it, in force or ended. That it was taken away says nothing:
-/// it stays in the record after the acknowledgement, when the next owner has it already.
-fn listed(ranks: usize, slots: &[Slot]) -> Vec<bool> {
-    let mut listed = vec![false; ranks];
-    for page in slots.iter().filter_map(|slot| slot.page.as_ref()) {
-        for granted in &page.granted {
-            listed[granted.rank as usize] = true;
-        }
-    }
-    listed
 }
 
 /// Who may hold a partition.

@@ -28,6 +28,8 @@ pub(crate) struct Slots {
     pub(crate) target: Vec<u32>,
     /// Partitions that are held but no longer listed; their ranks follow those of the table.
     unlisted: Vec<PartitionKey>,
+    /// Whether somebody may hold what no record lists.
+    pub(crate) unknown_holders: bool,
 }
 
 impl Slots {
@@ -52,6 +54,7 @@ impl Slots {
             table: &target.table,
             unlisted: BTreeMap::new(),
         };
+        let unaccounted = view.unaccounted(config, now);
         let slots = workers.iter().map(|worker| {
             let page = view.records.get(worker).map(|record| ranks.page(record));
             let mut standing = standing(config, now, view, mode, worker, evictions, &mut ranks);
@@ -59,8 +62,11 @@ impl Slots {
                 standing = Standing::Ended;
             }
             let evicted = evictions.contains_key(worker);
-            // Until the earlier session has ended, its record stays the record of the slot.
-            let inherited = matches!(standing, Standing::Ending { .. });
+            // Until the earlier session has ended, its record stays the record of the slot, also one that
+            // nobody can read: a record of the later session would hide that anything is unknown.
+            let unknown =
+                matches!(unaccounted.get(worker), Some(Some(_))) && mode == Mode::Exclusive;
+            let inherited = unknown || matches!(standing, Standing::Ending { .. });
             let living = living_epoch(view, worker).filter(|_| !evicted && !inherited);
             Slot {
                 page,
@@ -97,6 +103,7 @@ impl Slots {
             slots,
             target: slots_by_rank,
             unlisted,
+            unknown_holders: !unaccounted.is_empty(),
         }
     }
 

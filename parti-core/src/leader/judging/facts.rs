@@ -119,10 +119,13 @@ impl Leader {
     pub(crate) fn difference(&self, config: &Config, now: Instant) -> Difference {
         let (knowledge, target) = (&self.knowledge, self.in_force.target());
         let basis = basis(&knowledge.view, target);
-        let excluded = knowledge.excluded(now);
+        let cordoned = knowledge.ordered(config, now).cordoned;
+        let mut excluded = knowledge.excluded(now);
+        excluded.extend(cordoned.iter().cloned());
         let mut difference = Difference::find(config, now, &knowledge.view, &basis, &excluded);
         if let Some(target) = target {
-            let stuck = knowledge.stuck(config, now);
+            let mut stuck = knowledge.stuck(config, now);
+            stuck.extend(cordoned);
             difference.wait(&knowledge.view, &target.kept, &stuck);
         }
         difference
@@ -136,6 +139,10 @@ impl Leader {
         let (partitions_changed, weights_changed) =
             self.in_force.list_changes(knowledge, &self.list);
         let expiry = knowledge.next_expiry(config, now);
+        let (frozen, parked) = (
+            knowledge.ordered(config, now).frozen,
+            knowledge.head.parked.count > 0,
+        );
         Facts {
             now,
             in_contact: cx.heard().is_heard(),
@@ -148,7 +155,7 @@ impl Leader {
             replaced: !difference.replaced.is_empty(),
             unprocessed: !config.planted(Planted::IgnoredRejections)
                 && self.has_movable_rejections(),
-            manual: !self.requests().is_empty(),
+            manual: !self.requests().is_empty() || (!cold && self.has_new_orders(config, now)),
             resume: self.in_force.is_unfinished(knowledge, &self.list)
                 || view.is_spoiled()
                 || view.parking.is_spoiled(knowledge.head.parked)
@@ -158,12 +165,14 @@ impl Leader {
             joined: knowledge
                 .joins
                 .window()
-                .filter(|_| !self.list.origin.is_partial()),
-            parked: knowledge.head.parked.count > 0,
+                .filter(|_| !self.list.origin.is_partial())
+                // What is parked may wait for a joiner, and has no owner that could keep it.
+                .filter(|_| !frozen || parked),
+            parked,
             // A group that begins again waits for nobody of the time before.
             parked_until: self.parked_until(now, cx.wall_ms()).filter(|_| !cold),
             partitions_changed,
-            weights_changed,
+            weights_changed: weights_changed && !frozen,
             last_rebalance: self.last_rebalance,
             restarting: self.judgement.verdict.restarting(),
             expires_at: expiry
@@ -197,9 +206,18 @@ impl Leader {
                     .list
                     .listed
                     .contains(&(*verb, worker.clone(), **revision)),
+                // They are kept elsewhere.
+                Verb::Drain | Verb::Cordon | Verb::Freeze => false,
             });
         seen.map(|((verb, worker), &revision)| (*verb, worker.clone(), revision))
             .collect()
+    }
+
+    /// Whether orders ask for something else than the plan in force was made for, or are over. A group
+    /// that begins finds them in its first plan.
+    fn has_new_orders(&self, config: &Config, now: Instant) -> bool {
+        let (knowledge, orders) = (&self.knowledge, &self.knowledge.view.orders);
+        !orders.over(now).is_empty() || knowledge.ordered(config, now) != *self.in_force.ordered()
     }
 
     /// Whether something stuck could be tried by somebody it was not planned around for yet.

@@ -51,7 +51,9 @@ impl Knowledge {
             self.view.parking.set(cx.now, parked);
         }
         for (verb, worker, _) in written.requests {
-            self.view.controls.remove(&(*verb, worker.clone()));
+            let key = (*verb, worker.clone());
+            self.view.controls.remove(&key);
+            self.view.orders.remove(&key);
         }
         self.changed();
         before.agreed

@@ -14,7 +14,8 @@ use crate::link::contact::Contact;
 use crate::model::id::WorkerId;
 use crate::model::time::Instant;
 use crate::planted::Planted;
-use crate::records::record::SessionStatus;
+use crate::records::orders::Ordered;
+use crate::records::record::{SessionRecord, SessionStatus};
 
 impl Knowledge {
     /// When each of the others counts as lost unless it renews.
@@ -83,6 +84,22 @@ impl Knowledge {
         })
     }
 
+    /// What orders ask of a plan made now.
+    pub(crate) fn ordered(&self, config: &Config, now: Instant) -> Ordered {
+        if self.view.orders.is_empty() {
+            return Ordered::default();
+        }
+        let mut excluded = self.excluded(now);
+        excluded.extend(self.stuck(config, now));
+        let takers = self.view.sessions.iter().filter(|(worker, session)| {
+            let takes = |r: &SessionRecord| r.status == SessionStatus::Active && r.capacity > 0;
+            session.record.as_ref().is_some_and(takes) && !excluded.contains(*worker)
+        });
+        self.view
+            .orders
+            .ordered(now, takers.map(|(worker, _)| worker))
+    }
+
     /// When one of these patiences, rests or quarantines is over next, although nothing happens.
     pub(crate) fn next_expiry(&self, config: &Config, now: Instant) -> Option<Instant> {
         let confirmed = self.confirmations.next(config, now);
@@ -90,6 +107,7 @@ impl Knowledge {
             .into_iter()
             .chain(self.quarantine.next_end(now))
             .chain(self.postponed.next(now))
+            .chain(self.view.orders.next_end(now))
             .chain(self.agreement.next(config))
             .chain(self.view.unheeding(config).map(|(_, at)| at));
         times.filter(|&at| at > now).min()

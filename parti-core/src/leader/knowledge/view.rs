@@ -14,13 +14,13 @@ use crate::leader::knowledge::parking::Parking;
 use crate::leader::knowledge::predecessors;
 use crate::link::cx::Cx;
 use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId};
-use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::store::{Entry, Expect};
 use crate::records::assembly::Assembly;
 use crate::records::keys::Key;
-use crate::records::record::{AssignmentRecord, Head, SessionRecord, SessionStatus, Verb};
+use crate::records::orders::{Order, Orders};
+use crate::records::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
 use crate::records::seen::{Content, Seen};
 
 mod absence;
@@ -67,6 +67,7 @@ pub(crate) struct View {
     pub(crate) sessions: BTreeMap<WorkerId, SessionView>,
     pub(crate) records: BTreeMap<WorkerId, AssignmentRecord>,
     pub(crate) controls: BTreeMap<(Verb, WorkerId), Revision>,
+    pub(crate) orders: Orders,
     /// What has no owner.
     pub(crate) parking: Parking,
     /// Workers whose record was overwritten by an external writer and has to be written again.
@@ -112,18 +113,14 @@ impl View {
         self.author.is_some()
     }
 
-    /// If what the records grant, what is on its way and what is parked are not all partitions of the
-    /// last generation, a record was destroyed: a worker that was there then and has none may hold what is
-    /// missing, even if it has not said so yet.
+    /// If the records grant less than the last generation left granted, one was destroyed: a worker that
+    /// was there then and has none may hold what is missing, even if it has not said so yet.
+    ///
+    /// What has an owner is counted, not what has none: a partition that waits for its owner's
+    /// acknowledgement may still be granted by a record that did not fit into the commit.
     pub(crate) fn suspect(&mut self, head: &Head) {
-        let grants = self.records.values().flat_map(|record| &record.granted);
-        let (parked, unnamed) = self.parking.named();
-        let granted = grants.map(|grant| &grant.partition);
-        let known: BTreeSet<&PartitionKey> = granted.chain(parked).collect();
-        let nobody_to_own = known.is_empty() && self.records.len() >= head.workers as usize;
-        let known = known.len() + unnamed + head.unfinished as usize;
-        let all = known >= head.partitions as usize;
-        if all || nobody_to_own {
+        let grants = self.records.values().map(|record| record.granted.len());
+        if grants.sum::<usize>() >= head.granted as usize {
             return;
         }
         let written = self
@@ -139,6 +136,7 @@ impl View {
                 | Key::Control(..)
                 | Key::Source
                 | Key::Parked
+                | Key::Suspicion
                 | Key::Foreign => false,
             });
         let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
@@ -168,6 +166,7 @@ impl View {
 
     /// Takes in an entry of the watch or of a list.
     pub(crate) fn on_entry(&mut self, cx: &mut Cx<'_>, seen: &Seen<'_>) -> News {
+        self.orders.saw(cx.now, seen.entry().at_ms);
         if let Some(mentioned) = &mut self.mentioned {
             mentioned.insert(seen.name().to_string());
         }
@@ -187,6 +186,9 @@ impl View {
             Key::Session(worker) => self.on_session(cx, worker, seen),
             Key::Assignment(worker) => self.on_assignment(cx, worker, seen),
             Key::Piece(worker, number) => self.on_piece(cx, worker, *number, seen),
+            Key::Control(verb, worker) if verb.is_order() => {
+                self.on_order(cx, (*verb, worker), seen)
+            }
             Key::Control(verb, worker) => {
                 let request = (*verb, worker.clone());
                 match seen.value() {
@@ -196,8 +198,35 @@ impl View {
                 News::Change
             }
             Key::Parked => self.parking.on_entry(cx, seen, self.author),
-            Key::Head | Key::Audit(_) | Key::Source | Key::Foreign => News::Nothing,
+            Key::Head | Key::Audit(_) | Key::Source | Key::Suspicion | Key::Foreign => {
+                News::Nothing
+            }
         }
+    }
+
+    /// An order of an operator. One that cannot be read is not obeyed, and left alone.
+    fn on_order(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (verb, worker): (Verb, &WorkerId),
+        seen: &Seen<'_>,
+    ) -> News {
+        if let Content::Unreadable { reason, .. } = seen.content() {
+            cx.ignore(seen, reason);
+        }
+        let key = (verb, worker.clone());
+        if let Some(Record::Control(control)) = seen.record() {
+            let order = Order {
+                control: control.clone(),
+                revision: seen.revision(),
+                at_ms: seen.entry().at_ms,
+                seen: cx.now,
+            };
+            self.orders.put(key, order);
+        } else {
+            self.orders.remove(&key);
+        }
+        News::Change
     }
 
     fn on_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, seen: &Seen<'_>) -> News {
@@ -334,7 +363,7 @@ impl View {
     /// * Epoch 41 has taken the slot and names epoch 40 as a predecessor that may not have ended: the
     ///   slot is here until the end that was counted for epoch 40, however well epoch 41 is known.
     ///
-    /// As long as anybody is here, partitions that no record lists are granted to nobody in exclusive
+    /// As long as anybody is here, partitions that nobody is known to hold are granted to nobody in exclusive
     /// mode: they may be the ones it holds.
     pub(crate) fn unaccounted(
         &self,

@@ -18,10 +18,13 @@ use crate::model::partition::PartitionKey;
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
 use crate::ports::strategy::{WorkerInfo, WorkerTable};
+use crate::records::orders::Ordered;
 
 /// The plan in force.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InForce {
+    /// The orders it obeys.
+    ordered: Ordered,
     /// Where it leads, unless an earlier leader made it.
     target: Option<Target>,
     /// When the handoff goes on, since something was acknowledged.
@@ -39,8 +42,14 @@ impl InForce {
         self.target.as_ref()
     }
 
+    /// The orders it obeys.
+    pub(crate) const fn ordered(&self) -> &Ordered {
+        &self.ordered
+    }
+
     /// Another plan is in force.
     pub(crate) fn begin(&mut self, target: Target) {
+        self.ordered = target.ordered.clone();
         self.target = Some(target);
         self.forget_comparison();
     }

@@ -1,4 +1,5 @@
-//! What a plan leaves alone: the partitions of living workers whose session cannot be read.
+//! What a plan leaves alone: the partitions of living workers whose session cannot be read, or that an
+//! operator wants to get nothing new.
 //!
 //! It is separate because strategies know nothing of it: while a worker of another release is updated,
 //! neither its labels nor its capacity are known, so that any rule would have to guess. What always
@@ -26,15 +27,18 @@ pub(crate) struct KeptOut {
 }
 
 impl KeptOut {
-    /// Keeps the partitions of those that cannot be read out of an input made without them.
+    /// Keeps the partitions of those that cannot be read, and of those that get nothing new, out of an
+    /// input made without them.
     pub(crate) fn from_input(
         config: &Config,
         view: &View,
         excluded: &BTreeSet<WorkerId>,
+        cordoned: &BTreeSet<WorkerId>,
         input: &mut PlanInput,
     ) -> Self {
         let unread = view.sessions.iter().filter(|(worker, session)| {
-            session.record.is_none() && view.may_work(config, worker) && !excluded.contains(*worker)
+            let stays = session.record.is_none() || cordoned.contains(*worker);
+            stays && view.may_work(config, worker) && !excluded.contains(*worker)
         });
         let workers: Vec<WorkerId> = unread.map(|(worker, _)| worker.clone()).collect();
         let records = workers.iter().filter_map(|worker| view.records.get(worker));

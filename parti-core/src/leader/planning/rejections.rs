@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use crate::leader::knowledge::view::View;
 use crate::leader::planning::failed_everywhere::{FailedEverywhere, FailedPartition};
-use crate::model::id::WorkerId;
+use crate::model::id::{Token, Version, WorkerId};
 use crate::model::partition::{Partition, PartitionKey};
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
@@ -53,12 +53,12 @@ impl Barred {
         let said = view.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
             let tells = record.status.is_living() && !record.rejections.is_empty();
-            tells.then_some((worker, record.rejections.as_slice()))
+            tells.then_some((worker, record.applied, record.rejections.as_slice()))
         });
-        let said: Vec<(&WorkerId, &[Rejection])> = said.collect();
+        let said: Vec<(&WorkerId, Version, &[Rejection])> = said.collect();
         let mut barred = Self::default();
         let mut failing: BTreeSet<&WorkerId> = BTreeSet::new();
-        for &(worker, rejections) in &said {
+        for &(worker, applied, rejections) in &said {
             let granted = view.records.get(worker).map(|record| &record.granted);
             let names = |key: &PartitionKey| {
                 rejections
@@ -78,7 +78,11 @@ impl Barred {
                     failed.why = alloc::format!("{worker} says: {}", rejection.reason);
                 }
                 failed.by.insert(worker.clone());
-                let has = granted.is_some_and(|all| all.iter().any(|g| g.partition == *key));
+                // What it said before it took the grant in is of an earlier try.
+                let has = granted.is_some_and(|all| {
+                    let tried = Token::from(applied);
+                    all.iter().any(|g| g.partition == *key && g.token <= tried)
+                });
                 if has {
                     failing.insert(worker);
                     let why = (worker.clone(), rejection.reason.clone());

@@ -18,6 +18,7 @@ use crate::ports::strategy::{
     NO_OWNER, ParkReason, Plan, PlanInput, Report, StrategyId, WorkerInfo, WorkerTable,
     anchors_after,
 };
+use crate::records::orders::Ordered;
 use crate::records::record::{AssignmentRecord, ParkedGroup, SessionStatus, Verb};
 
 /// A request to the leader, as seen.
@@ -36,6 +37,8 @@ pub(crate) struct Brief {
     pub(crate) evictions: BTreeMap<WorkerId, Judged>,
     /// Workers that do not do what they are told and cannot be evicted now: they keep what they have.
     pub(crate) postponed: Vec<WorkerId>,
+    /// What orders ask of it.
+    pub(crate) ordered: Ordered,
     /// Requests the generation contains.
     pub(crate) requests: Vec<Requested>,
     /// What led to the decision, for the audit.
@@ -83,6 +86,8 @@ pub(crate) struct Target {
     /// Why each rank without an owner has none.
     pub(crate) reasons: Arc<BTreeMap<u32, ParkReason>>,
     pub(crate) triggers: Vec<String>,
+    /// The orders it obeys.
+    pub(crate) ordered: Ordered,
     /// Workers the plan was made without and that keep what they have: they wait for their share as
     /// joiners do.
     pub(crate) kept: BTreeSet<WorkerId>,
@@ -123,6 +128,7 @@ impl Target {
             parked: parked.into(),
             reasons,
             triggers: brief.triggers,
+            ordered: brief.ordered,
             kept: BTreeSet::new(),
             unsure: false,
             ended_holds: brief.ended_holds,

@@ -29,6 +29,7 @@ const OTHER: WriteId = WriteId {
 fn value(write: WriteId) -> Option<Vec<u8>> {
     let (author, reason) = (String::new(), String::new());
     let control = Control {
+        lasts: None,
         write,
         author,
         reason,
@@ -38,6 +39,7 @@ fn value(write: WriteId) -> Option<Vec<u8>> {
 
 fn entry(revision: u64, write: WriteId) -> Option<Entry> {
     Some(Entry {
+        at_ms: 0,
         key: "k".to_string(),
         revision: Revision::new(revision),
         value: value(write),

@@ -31,6 +31,7 @@ fn info(created: u64, last: u64) -> Result<StoreReply, StoreError> {
 
 fn list(entries: &[(&str, u64)], upto: u64) -> Result<StoreReply, StoreError> {
     let entries = entries.iter().map(|&(key, revision)| Entry {
+        at_ms: 0,
         key: key.into(),
         revision: Revision::new(revision),
         value: Some(Vec::new()),

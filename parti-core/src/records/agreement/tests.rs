@@ -32,6 +32,7 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         reads: crate::records::wire::FORMATS,
         bulletin: None,
         predecessors: Vec::new(),
+        answers: false,
         rejections: Vec::new(),
         age: Duration::ZERO,
     };

@@ -27,6 +27,7 @@ const WRITE: WriteId = WriteId {
 
 fn entry(key: String, record: &Record) -> Entry {
     Entry {
+        at_ms: 0,
         key,
         revision: Revision::new(1),
         value: Some(wire::encode(record)),
@@ -115,6 +116,7 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         honours: crate::config::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     }
 }
@@ -316,6 +318,7 @@ fn damaged_keys_are_named_and_the_rest_is_read_in_order() {
     let mut entries = ring(handoff());
     entries.reverse();
     let plant = |key: &str, value: &[u8]| Entry {
+        at_ms: 0,
         key: key.to_string(),
         revision: Revision::new(9),
         value: Some(value.to_vec()),
@@ -358,6 +361,7 @@ fn the_reads_cover_every_record_a_history_is_made_of() {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: crate::records::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),

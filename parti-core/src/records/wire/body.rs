@@ -23,6 +23,7 @@ pub(super) enum RecordWire<'a> {
     Parked(ParkedWire<'a>),
     Manifest(ManifestWire),
     Piece(AssignmentWire<'a>),
+    Suspicion(SuspicionWire),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,6 +36,7 @@ pub(super) struct HeadWire<'a> {
     pub(super) digest: u128,
     pub(super) weights_digest: u128,
     pub(super) unfinished: u32,
+    pub(super) granted: u32,
     /// How many are parked, and since when.
     pub(super) parked: (u32, u64),
     pub(super) agreed: AgreedWire,
@@ -101,6 +103,7 @@ pub(super) struct SessionWire<'a> {
     pub(super) rejections: List<(&'a str, &'a str)>,
     pub(super) bulletin: Option<BulletinWire<'a>>,
     pub(super) predecessors: List<PredecessorWire>,
+    pub(super) answers: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +137,10 @@ pub(super) struct AssignmentWire<'a> {
     pub(super) granted: List<(&'a str, u64, u32)>,
     pub(super) revoking: List<(&'a str, u64, Option<u8>)>,
 }
+
+/// The term of the leader that is suspected.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SuspicionWire(pub(super) u64);
 
 /// Of each piece its number, its digest, and how many partitions it grants.
 #[derive(Serialize, Deserialize)]
@@ -186,6 +193,7 @@ pub(super) struct ParkedGroupWire<'a> {
 pub(super) struct ControlWire<'a> {
     pub(super) author: &'a str,
     pub(super) reason: &'a str,
+    pub(super) lasts_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -268,6 +276,7 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<(RecordWire<'_>, Extensions<
         6 => with(RecordWire::Parked, parse(body)?),
         7 => with(RecordWire::Manifest, parse(body)?),
         8 => with(RecordWire::Piece, parse(body)?),
+        9 => with(RecordWire::Suspicion, parse(body)?),
         other => {
             return Err(WireError::Invalid(alloc::format!(
                 "a record of kind {other}"
@@ -316,6 +325,7 @@ fn put(
         RecordWire::Parked(parked) => one((parked, extensions), writer),
         RecordWire::Manifest(manifest) => one((manifest, extensions), writer),
         RecordWire::Piece(piece) => one((piece, extensions), writer),
+        RecordWire::Suspicion(suspicion) => one((suspicion, extensions), writer),
     }
 }
 

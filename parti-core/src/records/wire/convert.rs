@@ -13,7 +13,7 @@ use carried::{carried_from_wire, carried_to_wire};
 use super::WireError;
 use super::body::{
     AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List, ParkedGroupWire, ParkedWire,
-    PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire,
+    PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire, SuspicionWire,
 };
 use super::envelope::{Envelope, Summary, millis};
 use crate::model::endpoint::Endpoint;
@@ -24,7 +24,7 @@ use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Record, Rejection,
-    Remains, SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    Remains, SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
 };
 
 mod settings;
@@ -45,12 +45,14 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
         Record::Control(control) => RecordWire::Control(ControlWire {
             author: &control.author,
             reason: &control.reason,
+            lasts_ms: control.lasts.map(millis),
         }),
         Record::Source(part) => RecordWire::Source(source_to_wire(part)),
         Record::Parked(parked) => RecordWire::Parked(ParkedWire {
             version: parked.version.get(),
             groups: parked.groups.iter().map(group_to_wire).collect(),
         }),
+        Record::Suspicion(suspicion) => RecordWire::Suspicion(SuspicionWire(suspicion.term.get())),
     }
 }
 
@@ -70,12 +72,17 @@ pub(super) fn from_wire(envelope: &Envelope, wire: RecordWire<'_>) -> Result<Rec
             write: envelope.write,
             author: control.author.to_string(),
             reason: control.reason.to_string(),
+            lasts: control.lasts_ms.map(Duration::from_millis),
         }),
         RecordWire::Source(part) => Record::Source(source_from_wire(envelope, part)?),
         RecordWire::Parked(parked) => Record::Parked(ParkedRecord {
             write: envelope.write,
             version: Version::new(parked.version),
             groups: groups_from_wire(&parked.groups)?,
+        }),
+        RecordWire::Suspicion(SuspicionWire(term)) => Record::Suspicion(Suspicion {
+            write: envelope.write,
+            term: Term::new(term),
         }),
     })
 }
@@ -90,6 +97,7 @@ fn head_to_wire(head: &Head) -> HeadWire<'_> {
         digest: head.digest,
         weights_digest: head.weights_digest,
         unfinished: head.unfinished,
+        granted: head.granted,
         agreed: settings::agreed_to_wire(&head.agreed),
         carried: carried_to_wire(&head.carried),
         parked: (head.parked.count, head.parked.since_ms),
@@ -122,6 +130,7 @@ fn head_from_wire(envelope: &Envelope, wire: &HeadWire<'_>) -> Result<Head, Wire
         digest: wire.digest,
         weights_digest: wire.weights_digest,
         unfinished: wire.unfinished,
+        granted: wire.granted,
         agreed: settings::agreed_from_wire(&wire.agreed),
         carried: carried_from_wire(&wire.carried)?,
         parked: Parked {
@@ -166,6 +175,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
             .map(predecessor_to_wire)
             .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
+        answers: session.answers,
     }
 }
 
@@ -284,6 +294,7 @@ fn session_from_wire(
             .map(predecessor_from_wire)
             .collect(),
         bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
+        answers: wire.answers,
     })
 }
 

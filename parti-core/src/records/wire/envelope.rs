@@ -107,6 +107,8 @@ pub enum Summary {
     },
     /// Of a piece of an assignment.
     Piece,
+    /// Of a suspicion.
+    Suspicion,
     /// Of a kind that this release does not know.
     Other(u8),
 }
@@ -180,6 +182,7 @@ impl Envelope {
             Record::Control(_) => Summary::Control,
             Record::Source(_) => Summary::Source,
             Record::Parked(_) => Summary::Parked,
+            Record::Suspicion(_) => Summary::Suspicion,
         };
         let write = record.write();
         Self {
@@ -200,6 +203,7 @@ impl Envelope {
             Summary::Parked => 6,
             Summary::Manifest { .. } => 7,
             Summary::Piece => 8,
+            Summary::Suspicion => 9,
             Summary::Other(kind) => kind,
         }
     }
@@ -261,6 +265,7 @@ impl Envelope {
             | Summary::Source
             | Summary::Parked
             | Summary::Piece
+            | Summary::Suspicion
             | Summary::Other(_) => {}
         }
         let length = u16::try_from(bytes.len() - FIELDS_FROM).unwrap_or(u16::MAX);
@@ -333,6 +338,7 @@ impl Fields<'_> {
                 epoch: Epoch::new(self.long()?),
             },
             8 => Summary::Piece,
+            9 => Summary::Suspicion,
             other => Summary::Other(other),
         };
         // What is left was appended by a later release.

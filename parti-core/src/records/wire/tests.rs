@@ -190,6 +190,7 @@ fn example() -> Record {
         },
         author: "a".to_string(),
         reason: "b".to_string(),
+        lasts: None,
     })
 }
 
@@ -209,12 +210,13 @@ fn the_layout_of_the_envelope_stays_as_it_is() {
         &[4],
         &nonce,
         &seq,
-        &[1, b'a', 1, b'b'],
+        // The last: it lasts until it is withdrawn.
+        &[1, b'a', 1, b'b', 0],
         // No extensions.
         &[0],
     ];
     assert_eq!(bytes, parts.concat());
-    assert_eq!(checksum, [86, 14, 86, 118]);
+    assert_eq!(checksum, [0, 141, 245, 60]);
 }
 
 /// What is stored by one release is read by the next: the bytes of manifest and piece, and the digest
@@ -369,6 +371,7 @@ fn values_outside_their_domain_are_refused_by_name() {
             digest: 0,
             weights_digest: 0,
             unfinished: 0,
+            granted: 0,
             agreed: AgreedWire(ModeWire::Exclusive, ModeWire::Overlap, 0),
             carried: nothing_carried(),
             parked: (0, 0),

@@ -5,20 +5,20 @@
 //! that is certainly alive, since it renewed while this process looked, refuses a start; one that may
 //! be a dead one's session is waited for, at most for its lease.
 
-use super::{Claim, Claiming};
+use super::{Claim, Claiming, first};
 use crate::io::notice::{Notice, StartError};
 use crate::link::cx::Cx;
-use crate::model::id::{Epoch, Nonce, Version, WorkerId, WriteId};
+use crate::model::id::{Nonce, WorkerId, WriteId};
 use crate::model::time::Instant;
-use crate::records::agreement::{Disagreement, GroupSettings, compare};
-use crate::records::record::{SessionRecord, SessionStatus};
+use crate::records::agreement::{Disagreement, compare};
+use crate::records::record::SessionRecord;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Step;
 use super::choice::{SIGNS_OF_LIFE, Slot};
-use crate::config::{Config, Mode};
+use crate::config::Config;
 
 /// Whether this process fits to those it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,30 +120,5 @@ impl Claim {
 
 fn own(cx: &Cx<'_>) -> SessionRecord {
     let (nonce, seq) = (Nonce::new(0), 0);
-    first_record(cx, WriteId { nonce, seq })
-}
-
-/// What a claim writes. Until the group says otherwise, the strictest mode is obeyed.
-pub(super) fn first_record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
-    SessionRecord {
-        write,
-        epoch: Epoch::ZERO,
-        status: SessionStatus::Active,
-        applied: Version::ZERO,
-        known: cx.known(),
-        age: Duration::ZERO,
-        reads: cx.formats(),
-        draining: Vec::new(),
-        capacity: cx.config().capacity(),
-        labels: cx.config().labels().clone(),
-        heartbeat_interval: cx.config().heartbeat_interval(),
-        lease: cx.config().lease(),
-        software: cx.boot().software.clone(),
-        endpoint: cx.boot().endpoint.clone(),
-        settings: GroupSettings::new(cx.config(), &cx.boot().strategy),
-        honours: Mode::Exclusive,
-        predecessors: Vec::new(),
-        rejections: Vec::new(),
-        bulletin: None,
-    }
+    first::record(cx, WriteId { nonce, seq })
 }

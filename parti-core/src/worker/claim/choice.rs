@@ -6,7 +6,8 @@
 //! taken at once where its predecessor was declared dead. Whenever the end of an earlier session is
 //! not certain, the claim names it. Ended slots come before unused ones, because they may still own
 //! partitions: a replacement inherits them and nothing moves. Held ones come first of all, since
-//! what they own waits for the replacement; that of an evicted one does not.
+//! what they own waits for the replacement; that of an evicted one does not. Among those of a kind it is
+//! the lowest, unless many are starting: then one of twice as many of the lowest, at random.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -124,6 +125,41 @@ pub(crate) struct Claimant<'a> {
     pub(crate) wish: &'a Wish,
     /// Whether callbacks of its former session still run.
     pub(crate) draining: bool,
+    /// How many claims were lost to others.
+    pub(crate) losses: u32,
+    /// Which of several equal slots to take.
+    pub(crate) dice: u64,
+}
+
+impl Claimant<'_> {
+    /// One of the lowest, as many as are `starting`.
+    fn pick(self, equal: impl Iterator<Item = WorkerId>, starting: usize) -> Option<WorkerId> {
+        let mut lowest: Vec<WorkerId> = equal.take(starting).collect();
+        let many = u128::try_from(lowest.len()).ok().filter(|&n| n > 0)?;
+        let index = usize::try_from((u128::from(self.dice) * many) >> 64).ok()?;
+        Some(lowest.swap_remove(index))
+    }
+}
+
+/// Up to so many that start at once go for the lowest slot first: what they lose to each other is little,
+/// and their IDs have no gaps.
+pub(super) const FEW: usize = 16;
+/// How much wider each lost claim makes the choice.
+const WIDER: usize = 4;
+
+/// Among how many of the lowest equal slots to choose. Twice as many as are missing, where many are
+/// expected: then most win at once. Otherwise each lost claim shows that they are more than was thought,
+/// within what is missing: five expected workers have the IDs 0 to 4.
+fn starting(config: &Config, slots: &BTreeMap<WorkerId, Slot>, losses: u32) -> usize {
+    let living = slots.values().filter(|slot| slot.status().is_living());
+    let expected = config.expected_workers().unwrap_or(0) as usize;
+    let missing = expected.saturating_sub(living.count());
+    let wider = WIDER.saturating_pow(losses);
+    match missing {
+        0 => wider,
+        1..=FEW => wider.min(missing),
+        _ => wider.max(missing.saturating_mul(2)),
+    }
 }
 
 /// When a slot may be taken as one whose session has ended.
@@ -173,21 +209,21 @@ pub(crate) fn choose(
             None => {}
         }
     }
-    let held = pool().find(|worker| {
+    let starting = starting(config, slots, claimant.losses);
+    let held = pool().filter(|worker| {
         let status = slots.get(worker).map(Slot::status);
         matches!(status, Some(SessionStatus::Released { hold }) if !hold.is_zero())
     });
-    let ended = || {
-        pool().find(|worker| {
-            slots
-                .get(worker)
-                .is_some_and(|slot| free_at(config, slot) == Instant::ORIGIN)
-        })
-    };
-    let unused = || pool().find(|worker| !slots.contains_key(worker));
-    let silent = || pool().find(is_free);
-    let ended = held.or_else(ended);
-    if let Some(worker) = ended.or_else(unused).or_else(silent) {
+    let ended = pool().filter(|worker| {
+        let slot = slots.get(worker);
+        slot.is_some_and(|slot| free_at(config, slot) == Instant::ORIGIN)
+    });
+    let unused = pool().filter(|worker| !slots.contains_key(worker));
+    let found = { claimant.pick(held, starting) }
+        .or_else(|| claimant.pick(ended, starting))
+        .or_else(|| claimant.pick(unused, starting))
+        .or_else(|| claimant.pick(pool().filter(is_free), starting));
+    if let Some(worker) = found {
         return take(worker);
     }
     let taken = pool()

@@ -42,6 +42,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: crate::records::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
@@ -53,6 +54,7 @@ fn vacant(leader: Option<&str>, seen: Option<(u64, u64, u64, bool)>) -> Option<u
         epoch: Epoch::new(epoch),
         ended,
         interval: Duration::from_secs(2),
+        answers: None,
     });
     let follow = Follow {
         head: Some(head),
@@ -117,6 +119,7 @@ fn head_of(leader: Option<&str>, term: u64, planned: u64) -> Head {
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: crate::records::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),
@@ -144,6 +147,7 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
+        answers: false,
         reads: crate::records::wire::FORMATS,
     })
 }
@@ -219,6 +223,7 @@ impl Sees {
 
 fn entry(key: &str, revision: u64, record: Option<&Record>) -> Entry {
     Entry {
+        at_ms: 0,
         key: key.to_string(),
         revision: Revision::new(revision),
         value: record.map(wire::encode),

@@ -75,6 +75,8 @@ fn word(effect: &Effect) -> String {
         | Effect::Unwatch { .. }
         | Effect::ListPartitions { .. }
         | Effect::Plan { .. }
+        | Effect::Answer { .. }
+        | Effect::Probe { .. }
         | Effect::Notify(_) => panic!("not of holdings: {effect:?}"),
     }
 }

@@ -33,6 +33,8 @@ impl Member {
         }
         let me = (&self.session.worker, self.session.epoch);
         let vacant = self.follow.vacant_at(config, link.contact(), me)?;
+        let suspected = self.suspicion_holds_at(config, link, now);
+        let vacant = suspected.map_or(vacant, |at| vacant.min(at));
         // A worker that is leaving is a candidate only if no other is: to hand over what is left.
         let last = if self.departure.is_some() {
             config.election_jitter() * 2
@@ -55,6 +57,7 @@ impl Member {
         if at.is_none_or(|at| cx.now < at) {
             return;
         }
+        self.note_candidacy(cx);
         let head = self.next_head(cx);
         let expect = self.follow.head_expect();
         let value = Some(cx.encode(&Record::Head(head.clone())));
@@ -98,6 +101,7 @@ impl Member {
             digest: before.map_or(0, |head| head.digest),
             weights_digest: before.map_or(0, |head| head.weights_digest),
             unfinished: before.map_or(0, |head| head.unfinished),
+            granted: before.map_or(0, |head| head.granted),
             agreed: before.map(|head| head.agreed).unwrap_or_default(),
             carried: self.follow.carried(cx.config(), cx.now),
             parked: before.map(|head| head.parked).unwrap_or_default(),

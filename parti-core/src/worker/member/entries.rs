@@ -77,6 +77,10 @@ impl Member {
                 self.on_control(cx, *verb, seen);
                 Membership::On
             }
+            Key::Suspicion => {
+                self.on_suspicion(cx, seen);
+                Membership::On
+            }
             Key::Assignment(_)
             | Key::Piece(..)
             | Key::Control(..)
@@ -155,7 +159,7 @@ impl Member {
             let jitter = cx.config().election_jitter();
             self.jitter = cx.rng().duration_below(jitter);
             if self.leader.is_none() && self.follow.leader() != before.as_ref() {
-                cx.watch(self.follow.scope(&self.session.worker));
+                self.rewatch_soon(cx);
             }
         }
     }

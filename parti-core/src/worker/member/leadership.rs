@@ -11,6 +11,7 @@ use crate::ports::store::WatchScope;
 use crate::ports::strategy::{Plan, PlanError};
 use crate::records::record::Head;
 use alloc::boxed::Box;
+use core::time::Duration;
 
 impl Member {
     pub(super) fn on_elected(&mut self, cx: &mut Cx<'_>, head: Head, revision: Revision) {
@@ -40,9 +41,25 @@ impl Member {
         };
         cx.notify(change);
         self.leader = Some(Box::new(leader));
+        self.rewatch_at = None;
         cx.watch(WatchScope::All);
         self.snapshot_begins();
         self.reconcile.lead(cx);
+    }
+
+    /// Another leader: its session is watched, too, well before it can be overdue. Not at once, since a
+    /// thousand hear of it in the same moment, and what they came for is more urgent.
+    pub(super) fn rewatch_soon(&mut self, cx: &mut Cx<'_>) {
+        let soon = cx.config().heartbeat_interval() / 2;
+        let until = cx.now + cx.rng().duration_below(soon) + Duration::from_millis(1);
+        self.rewatch_at = self.follow.leader().map(|_| until);
+    }
+
+    pub(super) fn poll_rewatch(&mut self, cx: &mut Cx<'_>) {
+        if self.rewatch_at.is_some_and(|at| cx.now >= at) {
+            self.rewatch_at = None;
+            cx.watch(self.follow.scope(&self.session.worker));
+        }
     }
 
     /// The strategy answered.
@@ -108,6 +125,7 @@ impl Member {
         let term = leader.term();
         self.follow.wrote_head(cx, head.clone(), revision);
         cx.notify(Notice::LeadershipLost { term, reason });
+        self.rewatch_at = None;
         cx.watch(self.follow.scope(&self.session.worker));
         self.reconcile.follow(cx);
     }

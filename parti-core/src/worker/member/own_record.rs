@@ -80,7 +80,8 @@ impl Member {
             | Record::Audit(_)
             | Record::Control(_)
             | Record::Source(_)
-            | Record::Parked(_) => {}
+            | Record::Parked(_)
+            | Record::Suspicion(_) => {}
         }
     }
 

@@ -194,6 +194,7 @@ impl Member {
                 let there = |entry: &Entry| entry.key == key && entry.value.is_some();
                 if *last_revision >= asked && !entries.iter().any(there) {
                     let gone = Entry {
+                        at_ms: 0,
                         key,
                         revision: asked.next(),
                         value: None,

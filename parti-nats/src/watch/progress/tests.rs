@@ -4,6 +4,7 @@ use super::*;
 
 fn entry(key: &str, revision: u64, value: Option<&[u8]>) -> Entry {
     Entry {
+        at_ms: 0,
         key: key.to_owned(),
         revision: Revision::new(revision),
         value: value.map(<[u8]>::to_vec),
@@ -36,7 +37,7 @@ fn an_empty_scope_is_caught_up_at_once_and_only_once() {
         assert_eq!(progress.on_consumer(), caught_up(9));
         assert_eq!(progress.on_consumer(), None);
         assert_eq!(progress.on_heartbeat(0, Revision::new(9)), Ok(None));
-        assert_eq!(progress.resume_at(), Revision::new(10));
+        assert_eq!(progress.resume_at(), Begin::At(Revision::new(10)));
     }
 }
 
@@ -126,7 +127,7 @@ fn a_skipped_number_is_a_gap_and_the_watch_goes_on_after_the_last_delivered() {
         found: 3,
     };
     assert_eq!(progress.on_entry(put("b", 9), 3), Err(gap));
-    assert_eq!(progress.resume_at(), Revision::new(4));
+    assert_eq!(progress.resume_at(), Begin::At(Revision::new(4)));
     assert_eq!(progress.on_consumer(), None);
     assert_eq!(
         progress.on_entry(put("b", 9), 1),
@@ -137,7 +138,7 @@ fn a_skipped_number_is_a_gap_and_the_watch_goes_on_after_the_last_delivered() {
         found: 2,
     };
     assert_eq!(progress.on_heartbeat(2, Revision::new(10)), Err(missed));
-    assert_eq!(progress.resume_at(), Revision::new(10));
+    assert_eq!(progress.resume_at(), Begin::At(Revision::new(10)));
 }
 
 /// A consumer that repeats must not send the watch back in time.
@@ -147,5 +148,17 @@ fn revisions_only_rise() {
     assert_eq!(progress.on_consumer(), None);
     assert!(progress.on_entry(put("a", 5), 1).is_ok());
     assert_eq!(progress.on_entry(put("a", 5), 2), Ok([None, None]));
-    assert_eq!(progress.resume_at(), Revision::new(6));
+    assert_eq!(progress.resume_at(), Begin::At(Revision::new(6)));
+}
+
+/// A watch that begins with a list would show it again, or go blind, when its consumer is made again.
+#[test]
+fn what_was_listed_is_not_shown_again_and_the_watch_goes_on_behind_it() {
+    let mut progress = Progress::after(Revision::new(7));
+    assert_eq!(progress.on_consumer(), None);
+    assert_eq!(progress.resume_at(), Begin::At(Revision::new(8)));
+    assert_eq!(progress.on_entry(put("a", 7), 1), Ok([None, None]));
+    let change = progress.on_entry(put("a", 8), 2);
+    assert_eq!(change, Ok([event(put("a", 8)), None]));
+    assert_eq!(progress.resume_at(), Begin::At(Revision::new(9)));
 }

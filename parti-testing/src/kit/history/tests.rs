@@ -34,6 +34,7 @@ fn write(text: &str, expect: Expect) -> Write {
 fn entry(text: &str, revision: u64) -> Entry {
     let Write { key, value, .. } = write(text, Expect::Any);
     Entry {
+        at_ms: 0,
         key,
         revision: Revision::new(revision),
         value,

@@ -104,6 +104,7 @@ impl World<'_> {
             held: Default::default(),
             until: Instant::ORIGIN,
             leaving: None,
+            answers_for: None,
             dies_after: None,
             dies_in_callback: false,
             step_back: None,
@@ -377,6 +378,8 @@ impl World<'_> {
                     running.watches.remove(&id);
                 }
             }
+            Effect::Answer { session } => self.answer_probes(process, session),
+            Effect::Probe { probe, within } => self.probe(process, probe, within),
             Effect::ListPartitions { op } => self.list_partitions(process, op),
             Effect::Plan { op, input } => self.compute_plan(process, local, op, input),
             Effect::Revoke { grants, cause } => self.revoke(process, grants, cause),

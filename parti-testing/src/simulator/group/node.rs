@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 use parti_core::Wake;
 use parti_core::{
-    Config, Core, Event, Grant, Instant, PartitionKey, Revision, WatchId, WatchScope,
+    Config, Core, Event, Grant, Instant, Nonce, PartitionKey, Revision, WatchId, WatchScope,
 };
 
 use crate::simulator::checks::Process;
@@ -71,6 +71,8 @@ pub(in crate::simulator) struct Running {
     /// Until when its session is valid, in true time.
     pub(in crate::simulator) until: Instant,
     pub(in crate::simulator) leaving: Option<Leaving>,
+    /// The session for which it answers probes.
+    pub(in crate::simulator) answers_for: Option<Nonce>,
     /// It dies in its next step after this many effects.
     pub(in crate::simulator) dies_after: Option<u32>,
     /// It dies while its next callback runs.

@@ -39,6 +39,8 @@ pub(crate) enum Purpose {
     SlowStore,
     External,
     Fail,
+    Probe,
+    ProbePair,
 }
 
 /// The source of all decisions of a run.

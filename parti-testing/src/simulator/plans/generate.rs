@@ -14,6 +14,7 @@ use crate::simulator::plans::plan::{
 
 mod actions;
 mod class;
+mod probes;
 mod workload;
 
 pub use class::FaultClass;
@@ -72,6 +73,7 @@ impl PlanDraft {
                 drain_timeout_ms: None,
                 max_hold_ms: None,
                 refresh_interval_ms: None,
+                probe_interval_ms: None,
                 expected_workers: None,
                 max_batch: None,
                 max_value: None,
@@ -194,12 +196,11 @@ impl PlanDraft {
             FaultClass::Duplicate => self.plan.faults.duplicate_ppm = self.chance(),
             FaultClass::Refuse => self.plan.faults.refuse_ppm = self.chance() / 3,
             FaultClass::AtLimit => self.plan.faults.at_limit_ppm = self.chance() / 3,
-            FaultClass::VeryLate => self.very_late(),
-            FaultClass::Drift => self.drift(),
-            FaultClass::Timers => self.timers(),
+            FaultClass::VeryLate | FaultClass::Timers | FaultClass::Drift => self.be_late(class),
             FaultClass::History => self.histories(),
             FaultClass::BrokenHandler => self.break_handlers(),
             FaultClass::SourceDown | FaultClass::Takeovers => self.try_leaders(class),
+            FaultClass::Probing | FaultClass::Probes => self.probe(class),
             FaultClass::StaleRead
             | FaultClass::WatchDelay
             | FaultClass::WatchLost
@@ -254,8 +255,20 @@ impl PlanDraft {
             | FaultClass::StuckLeader
             | FaultClass::SlowStore
             | FaultClass::ExternalWrite
+            | FaultClass::Orders
             | FaultClass::NoAnswers
             | FaultClass::Throttled => self.add_actions(class),
+        }
+    }
+
+    fn be_late(&mut self, class: FaultClass) {
+        if class == FaultClass::Drift {
+            return self.drift();
+        }
+        if class == FaultClass::Timers {
+            self.timers();
+        } else {
+            self.very_late();
         }
     }
 

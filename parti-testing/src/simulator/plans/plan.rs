@@ -4,17 +4,20 @@
 //! can be run again. What always holds: a run is a function of its plan alone.
 
 use core::time::Duration;
-use parti_core::{Config, ConfigBuilder, ConfigError, Mode, Preset};
+use parti_core::{Config, ConfigBuilder, ConfigError, Preset};
 use serde::{Deserialize, Serialize};
 
 mod details;
 mod faults;
+mod handoff;
 mod releases;
 
 pub use details::{
-    Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Planner, Pools, Target, Weights,
+    Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, OrderVerb, Planner, Pools, Target,
+    Weights,
 };
 pub use faults::Faults;
+pub use handoff::Handoff;
 pub use releases::Releases;
 
 /// A complete run.
@@ -37,53 +40,6 @@ pub struct Plan {
     pub weights: Weights,
     /// What happens at which time, ordered by time.
     pub actions: Vec<TimedAction>,
-}
-
-/// The exclusive or the overlapping handoff, in a form that can be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Handoff {
-    /// See [`Mode::Exclusive`].
-    Exclusive,
-    /// See [`Mode::Overlap`].
-    Overlap,
-}
-
-impl Handoff {
-    /// The mode as one lower-case word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Exclusive => "exclusive",
-            Self::Overlap => "overlap",
-        }
-    }
-
-    /// Reads the word that [`Handoff::as_str`] gives.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Exclusive, Self::Overlap]
-            .into_iter()
-            .find(|mode| mode.as_str() == word)
-    }
-}
-
-impl From<Handoff> for Mode {
-    fn from(mode: Handoff) -> Self {
-        match mode {
-            Handoff::Exclusive => Self::Exclusive,
-            Handoff::Overlap => Self::Overlap,
-        }
-    }
-}
-
-impl From<Mode> for Handoff {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Exclusive => Self::Exclusive,
-            Mode::Overlap => Self::Overlap,
-        }
-    }
 }
 
 /// Which timings a run is based on.
@@ -116,6 +72,9 @@ pub struct Settings {
     pub max_hold_ms: Option<u64>,
     /// Lists the source periodically, in milliseconds.
     pub refresh_interval_ms: Option<u64>,
+    /// Workers ask each other whether they run, so often in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_interval_ms: Option<u64>,
     /// How many workers make the group complete.
     pub expected_workers: Option<u32>,
     /// The most writes the store takes in one commit.
@@ -198,6 +157,9 @@ impl Settings {
         }
         if let Some(millis) = self.refresh_interval_ms {
             builder = builder.refresh_interval(Duration::from_millis(millis));
+        }
+        if let Some(millis) = self.probe_interval_ms {
+            builder = builder.probe_interval(Duration::from_millis(millis));
         }
         if let Some(expected) = self.expected_workers {
             builder = builder.expected_workers(expected);

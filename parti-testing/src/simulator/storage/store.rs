@@ -78,6 +78,7 @@ impl SimStore {
         now: Instant,
         writes: &[Write],
     ) -> Result<Vec<Applied>, StoreError> {
+        self.kv.tell_time(now.as_nanos() / 1_000_000);
         let applied = self.kv.commit(writes)?;
         for write in &applied {
             let index = self.log.len();

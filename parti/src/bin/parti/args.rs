@@ -127,6 +127,44 @@ pub(crate) enum Command {
     },
     /// What a change would move, on the live state, without making it
     Plan(Planned),
+    /// Rebalance now
+    Rebalance {
+        #[command(flatten)]
+        given: Given,
+    },
+    /// List the partitions again
+    Refresh {
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Let a worker own nothing for a while; it stays a member
+    Drain {
+        /// The worker
+        worker: String,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Give a worker nothing new for a while; it keeps what it has
+    Cordon {
+        /// The worker
+        worker: String,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Move nothing for a while that may stay; losses are repaired
+    Freeze {
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Withdraw a drain, a cordon or a freeze
+    Cancel {
+        /// The order: drain, cordon or freeze
+        verb: String,
+        /// The worker it is about
+        worker: Option<String>,
+        #[command(flatten)]
+        given: Given,
+    },
     /// Look for what is wrong, and say what to do
     Doctor {
         /// For how long to look; two heartbeats, 10 s at most, if not given
@@ -143,6 +181,26 @@ pub(crate) enum Command {
         /// The directory
         directory: PathBuf,
     },
+}
+
+/// How a verb is given.
+#[derive(Debug, Args)]
+pub(crate) struct Given {
+    /// How long an order holds, by the clock of the server
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(crate) lasting: Duration,
+    /// Why; it stands in the audit
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Who; the user of this machine if not given
+    #[arg(long)]
+    pub(crate) author: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Show what it would move, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Which partitions.

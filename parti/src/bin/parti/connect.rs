@@ -20,14 +20,15 @@ use context::Context;
 /// Where a server is looked for when nothing says where.
 const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
-/// Connects to the server.
+/// Connects to the server, to read.
 pub(crate) async fn server(connection: &Connection) -> Result<NatsConnection, Failure> {
+    open(connection, NatsOptions::default().read_only()).await
+}
+
+async fn open(connection: &Connection, options: NatsOptions) -> Result<NatsConnection, Failure> {
     let context = context(connection)?;
     let limit = connection.timeout();
-    let mut options = NatsOptions::default()
-        .request_timeout(limit)
-        .connect_timeout(limit)
-        .read_only();
+    let mut options = options.request_timeout(limit).connect_timeout(limit);
     if let Some(prefix) = &connection.bucket_prefix {
         options = options.bucket_prefix(prefix);
     }
@@ -42,8 +43,17 @@ pub(crate) async fn server(connection: &Connection) -> Result<NatsConnection, Fa
     Ok(NatsConnection::open(login, url, options).await?)
 }
 
-/// Opens the group that is meant.
+/// Opens the group that is meant, to read it.
 pub(crate) async fn group(arguments: &Arguments) -> Result<NatsStore, Failure> {
+    group_of(arguments, NatsOptions::default().read_only()).await
+}
+
+/// Opens the group that is meant, to write a request or an order.
+pub(crate) async fn group_to_change(arguments: &Arguments) -> Result<NatsStore, Failure> {
+    group_of(arguments, NatsOptions::default().existing_only()).await
+}
+
+async fn group_of(arguments: &Arguments, options: NatsOptions) -> Result<NatsStore, Failure> {
     let said = if let Command::Status { name: Some(name) } = &arguments.command {
         Some(name)
     } else {
@@ -54,7 +64,7 @@ pub(crate) async fn group(arguments: &Arguments) -> Result<NatsStore, Failure> {
         group.map_err(|error| Failure::new(Exit::Usage, format!("group {name:?}: {error}")))
     });
     let said = said.transpose()?;
-    let connection = server(&arguments.connection).await?;
+    let connection = open(&arguments.connection, options).await?;
     let group = match said {
         Some(group) => group,
         None => only_one(&connection.groups().await?)?,

@@ -1,7 +1,7 @@
 //! The command line `parti`: looks at the groups on a NATS server.
 //!
 //! This file is the way from the arguments to an exit code; each command has a file of its own. What
-//! always holds: nothing is written into a group, and what is asked for goes to standard output as a
+//! always holds: only the verbs of `verbs` write, and what is asked for goes to standard output as a
 //! whole, or not at all.
 
 use std::io::{self, Write};
@@ -18,10 +18,12 @@ mod look;
 mod names;
 mod plan;
 mod show;
+mod verbs;
 
 use args::{Arguments, Command};
 use failure::{Exit, Failure};
 use look::Look;
+use parti::directory::Verb;
 
 /// What a command found: its text and whether the answer is a no.
 struct Answer {
@@ -69,6 +71,20 @@ async fn run(arguments: &Arguments) -> Result<Answer, Failure> {
             events::run(arguments, *last, *follow).await?;
             String::new()
         }
+        Command::Rebalance { given } => verbs::give(arguments, Verb::Trigger, None, given).await?,
+        Command::Refresh { given } => verbs::give(arguments, Verb::Refresh, None, given).await?,
+        Command::Drain { worker, given } => {
+            verbs::give(arguments, Verb::Drain, Some(worker), given).await?
+        }
+        Command::Cordon { worker, given } => {
+            verbs::give(arguments, Verb::Cordon, Some(worker), given).await?
+        }
+        Command::Freeze { given } => verbs::give(arguments, Verb::Freeze, None, given).await?,
+        Command::Cancel {
+            verb,
+            worker,
+            given,
+        } => verbs::cancel(arguments, verb, worker.as_deref(), given).await?,
         Command::Doctor { seconds } => return doctor::run(arguments, *seconds).await,
         Command::Status { .. }
         | Command::Workers
@@ -98,6 +114,12 @@ fn answer(command: &Command, look: &Look, json: bool) -> Result<Answer, Failure>
         Command::Status { .. }
         | Command::Groups
         | Command::Events { .. }
+        | Command::Rebalance { .. }
+        | Command::Refresh { .. }
+        | Command::Drain { .. }
+        | Command::Cordon { .. }
+        | Command::Freeze { .. }
+        | Command::Cancel { .. }
         | Command::Doctor { .. }
         | Command::Completions { .. }
         | Command::Man { .. } => show::status::status(look, json),

@@ -17,6 +17,7 @@ const ALL: &str = r#"{
     "startup_timeout": "1m", "shutdown_timeout": "12s", "drain_timeout": "8s", "max_hold": "5m",
     "handoff_timeout": "15s", "apply_timeout": "25s", "acknowledge_delay": "5ms",
     "reconcile_interval": "2m", "refresh_interval": "1h",
+    "probe_interval": "40ms", "suspect_after": "450ms",
     "retry": { "attempts": 4, "initial": "200ms", "maximum": "4s", "factor": 3, "jitter": "half" },
     "circuit_breaker": { "failure_threshold": 4, "success_threshold": 3, "timeout": "600ms" }
 }"#;
@@ -66,6 +67,8 @@ fn all() -> ConfigBuilder {
         .acknowledge_delay(millis(5))
         .reconcile_interval(secs(120))
         .refresh_interval(secs(3600))
+        .probe_interval(millis(40))
+        .suspect_after(millis(450))
         .retry(retry.build().expect("works"))
         .circuit_breaker(BreakerSettings::new(4, 3, millis(600)).expect("works"))
 }

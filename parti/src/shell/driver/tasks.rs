@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use parti_core::callbacks::End;
 use parti_core::{
-    AssignmentStrategy, Event, OpId, PartitionSource, PlanError, PlanInput, SourceError, Store,
-    StoreError, StoreErrorKind, StoreOp, WatchEvent, WatchId, WatchScope,
+    AssignmentStrategy, Event, Liveness, Nonce, OpId, PartitionSource, PlanError, PlanInput,
+    ProbeAnswer, ProbeId, SourceError, Store, StoreError, StoreErrorKind, StoreOp, StoreReply,
+    WatchEvent, WatchId, WatchScope,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinError;
@@ -53,6 +54,9 @@ impl Planners {
 /// How long a source whose `changed` panicked is left alone.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
 
+/// How long after it broke off probes are answered again.
+const ANSWER_AGAIN: Duration = Duration::from_secs(1);
+
 /// A store, and what measures how it answers.
 pub(super) struct Asking {
     pub(super) bugs: Bugs,
@@ -75,7 +79,17 @@ pub(super) fn told(done: Result<Input, JoinError>) -> Input {
 /// Executes a store request.
 pub(super) async fn execute(asking: Asking, op: OpId, request: StoreOp, limit: Duration) -> Input {
     let (operation, begun) = (Operation::of(&request), asking.clock.now());
-    let call = async { asking.store.execute(request).await };
+    let call = async {
+        let opened = match request {
+            StoreOp::Info => asking.store.take_opened(),
+            StoreOp::Get { .. } | StoreOp::List { .. } | StoreOp::Commit { .. } => None,
+            StoreOp::Create => None,
+        };
+        match opened {
+            Some(info) => Ok(StoreReply::Info(info)),
+            None => asking.store.execute(request).await,
+        }
+    };
     let unknown = |message| Err(StoreError::new(StoreErrorKind::Unknown, message));
     let result = match run(call, sleep(limit)).await {
         Ran::Done(result) => result,
@@ -194,6 +208,49 @@ fn in_time(what: &str, limit: Duration, panic: Option<String>) -> String {
         || late.clone(),
         |words| format!("{late}, and it panicked when it was dropped: {words}"),
     )
+}
+
+/// Asks whether the process of a session runs.
+pub(super) async fn probe(
+    liveness: Option<Arc<dyn Liveness>>,
+    probe: ProbeId,
+    within: Duration,
+) -> Input {
+    let asking = async {
+        match &liveness {
+            Some(liveness) => liveness.ask(probe.session(), within).await,
+            None => ProbeAnswer::Silence,
+        }
+    };
+    let answer = match run(asking, sleep(within)).await {
+        Ran::Done(answer) => answer,
+        Ran::Panicked(_) | Ran::Cut { .. } => ProbeAnswer::Silence,
+    };
+    Input::Event(Event::Probed { probe, answer })
+}
+
+/// Answers probes for a session until it is ended, and begins again when that breaks off.
+pub(super) async fn answer_probes(
+    liveness: Arc<dyn Liveness>,
+    session: Nonce,
+    limit: Duration,
+    inbox: mpsc::Sender<Input>,
+) -> Input {
+    loop {
+        let begun = run(async { liveness.answer(session).await }, sleep(limit)).await;
+        if let Ran::Done(Ok(mut answering)) = begun {
+            let event = Event::Answering { session };
+            if inbox.send(Input::Event(event)).await.is_err() {
+                return Input::Nothing;
+            }
+            let reason = answer(answering.run(), |words| words).await;
+            tracing::debug!(reason, "probes are not answered any more");
+        } else if let Ran::Done(Err(error)) = begun {
+            tracing::warn!(%error, "probes cannot be answered: this worker is not probed");
+            sleep(limit).await;
+        }
+        sleep(ANSWER_AGAIN).await;
+    }
 }
 
 /// Passes on that the partition source has changed.

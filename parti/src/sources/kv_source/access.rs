@@ -326,6 +326,7 @@ fn part(entry: &Entry) -> Result<Option<SourcePart>, KvSourceError> {
             | Record::Audit(_)
             | Record::Control(_)
             | Record::Parked(_)
+            | Record::Suspicion(_)
             | Record::Manifest(_)
             | Record::Piece(_),
         ) => Err(unreadable("it is a record of another kind".to_owned())),

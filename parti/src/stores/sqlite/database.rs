@@ -19,7 +19,7 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS parti_entry (
         bucket TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB,
-        PRIMARY KEY (bucket, key)
+        at_ms INTEGER NOT NULL, PRIMARY KEY (bucket, key)
     ) STRICT;
     CREATE UNIQUE INDEX IF NOT EXISTS parti_revision ON parti_entry (bucket, revision);
 ";

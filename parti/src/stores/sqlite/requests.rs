@@ -126,8 +126,10 @@ fn expect(change: &Transaction<'_>, bucket: &str, write: &Write) -> Result<(), S
 }
 
 fn put(change: &Transaction<'_>, bucket: &str, write: &Write, at: i64) -> rusqlite::Result<usize> {
-    let sql = "INSERT INTO parti_entry (bucket, key, revision, value) VALUES (?1, ?2, ?3, ?4)
-               ON CONFLICT (bucket, key) DO UPDATE SET revision = excluded.revision, value = excluded.value";
+    let sql = "INSERT INTO parti_entry (bucket, key, revision, value, at_ms)
+               VALUES (?1, ?2, ?3, ?4, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+               ON CONFLICT (bucket, key) DO UPDATE
+               SET revision = excluded.revision, value = excluded.value, at_ms = excluded.at_ms";
     let mut put = change.prepare_cached(sql)?;
     put.execute(params![bucket, write.key, at, write.value])
 }
@@ -151,7 +153,7 @@ pub(super) fn list(
 ) -> Result<StoreReply, StoreError> {
     let look = connection.transaction().map_err(before)?;
     let last = revision(find(&look, bucket)?.last);
-    let sql = "SELECT key, revision, value FROM parti_entry
+    let sql = "SELECT key, revision, value, at_ms FROM parti_entry
                WHERE bucket = ?1 AND key >= ?2 AND key < ?3 AND value IS NOT NULL";
     let end = format!("{prefix}{AFTER_EVERY_KEY}");
     let entries = look.prepare_cached(sql).and_then(|mut select| {
@@ -196,7 +198,7 @@ pub(super) fn changes(
 }
 
 fn all_newer(look: &Connection, bucket: &str, after: Revision) -> rusqlite::Result<Vec<Entry>> {
-    let sql = "SELECT key, revision, value FROM parti_entry
+    let sql = "SELECT key, revision, value, at_ms FROM parti_entry
                WHERE bucket = ?1 AND revision > ?2 ORDER BY revision";
     let mut select = look.prepare_cached(sql)?;
     let rows = select.query_map(params![bucket, number(after)], entry)?;
@@ -209,7 +211,7 @@ fn newer(
     key: &str,
     after: Revision,
 ) -> rusqlite::Result<Option<Entry>> {
-    let sql = "SELECT key, revision, value FROM parti_entry
+    let sql = "SELECT key, revision, value, at_ms FROM parti_entry
                WHERE bucket = ?1 AND key = ?2 AND revision > ?3";
     let mut select = look.prepare_cached(sql)?;
     select
@@ -261,6 +263,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         key: row.get(0)?,
         revision: revision(row.get(1)?),
         value: row.get(2)?,
+        at_ms: row.get::<_, i64>(3)?.unsigned_abs(),
     })
 }
 

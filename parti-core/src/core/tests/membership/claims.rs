@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::core::tests::secs;
-use crate::core::tests::solo::{Solo, error};
+use crate::core::tests::solo::{Solo, entry, error, facts, head, session};
 use crate::io::event::{Event, OpId, StopMode};
 use crate::io::notice::{Notice, StartError};
-use crate::model::id::Revision;
+use crate::model::id::{Revision, Version};
 use crate::model::state::State;
 use crate::ports::store::{StoreError, StoreErrorKind, StoreOp, StoreReply};
+use crate::records::record::{Head, Record};
 
 fn start_error(solo: &Solo) -> Option<StartError> {
     solo.notices.iter().find_map(|notice| {
@@ -57,6 +58,33 @@ fn a_store_that_refuses_for_good_ends_the_start_at_once_at_every_step() {
     }
 }
 
+/// A thousand workers that started at once listed each other, again and again, and never had a session.
+#[test]
+fn a_group_that_has_not_planned_is_joined_without_a_list_and_one_that_has_is_listed() {
+    let mut leader = Solo::start(|builder| builder);
+    leader.look_around();
+    let leader = Record::Session(session(&leader.commit("w.worker-0").1[0]));
+    for planned in [0, 5] {
+        let mut solo = Solo::start(|builder| builder);
+        let (op, _) = solo.take(|op| matches!(op, StoreOp::Info));
+        solo.answer(op, Ok(StoreReply::Info(facts(Revision::new(7)))));
+        let Record::Head(head) = head("worker-0", 2, 5) else {
+            panic!("a head");
+        };
+        let planned = Version::new(planned);
+        let head = Record::Head(Head { planned, ..head });
+        let get = solo.get("head");
+        solo.read(get, Some(entry("head", 6, &head)));
+        let lists = solo.find(|op| matches!(op, StoreOp::List { .. })).is_some();
+        assert_eq!(lists, planned > Version::ZERO, "what is held is inherited");
+        if !lists {
+            let get = solo.get("w.worker-0");
+            solo.read(get, Some(entry("w.worker-0", 7, &leader)));
+            assert!(solo.has_commit("w.worker-1"));
+        }
+    }
+}
+
 /// "Timed out" without the last error sends people to the wrong machine.
 #[test]
 fn a_store_out_of_reach_fails_the_start_after_its_time_with_the_last_error() {
@@ -97,7 +125,7 @@ fn answers_to_another_question_are_no_answers() {
     let facts = crate::ports::store::StoreInfo {
         created: 1,
         age: Duration::MAX,
-        last_revision: Revision::ZERO,
+        last_revision: Revision::new(1),
         version: "test".to_string(),
         max_batch: 1_000,
         max_value: 1 << 20,
@@ -105,6 +133,7 @@ fn answers_to_another_question_are_no_answers() {
     };
     answer_all(&mut solo, |request| match request {
         StoreOp::Info => Ok(StoreReply::Info(facts.clone())),
+        StoreOp::Get { key } if key == "head" => Ok(StoreReply::Entry(None)),
         StoreOp::List { .. } => wrong(),
         StoreOp::Get { .. } | StoreOp::Commit { .. } | StoreOp::Create => {
             panic!("it knows of no slot yet")

@@ -83,6 +83,7 @@ fn remove(solo: &mut Solo, revision: u64) {
     let key = String::from("ctl.trigger.worker-0");
     let revision = crate::model::id::Revision::new(revision);
     solo.show(crate::ports::store::Entry {
+        at_ms: 0,
         key,
         revision,
         value: None,

@@ -222,6 +222,7 @@ fn small_commits_are_enough_for_a_large_group() {
     let mut world = World::new(24);
     world.max_batch = 8;
     let asked = crate::records::record::Control {
+        lasts: None,
         write: crate::core::tests::solo::FOREIGN,
         author: "operator".into(),
         reason: "test".into(),

@@ -1,11 +1,12 @@
 //! Races between an answer of the store and an event, each scripted by hand.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::core::tests::secs;
 use crate::core::tests::solo::{
-    FOREIGN, Solo, assignment, entry, error, head, said, session, status, written,
+    FOREIGN, Solo, assignment, entry, error, facts, head, said, session, status, written,
 };
 use crate::io::effect::Effect;
 use crate::io::event::{Event, RequestId, StopMode};
@@ -110,19 +111,33 @@ fn reads_that_lag_for_seconds_do_not_cost_the_identity() {
 fn a_slot_lost_to_another_is_not_tried_again_because_of_a_stale_list() {
     let mut solo = Solo::start(|builder| builder);
     solo.look_around();
-    let (op, writes) = solo.commit("w.worker-0");
-    solo.answer(op, Err(error(StoreErrorKind::Refused)));
-    let get = solo.get("w.worker-0");
-    let winner = Record::Session(SessionRecord {
-        write: FOREIGN,
-        ..session(&writes[0])
-    });
-    solo.read(get, Some(entry("w.worker-0", 7, &winner)));
-    solo.pass(millis(20));
+    // Another is tried of the same list, until so many were lost that it must be old.
+    let mut lost = BTreeSet::new();
+    for revision in 7..17 {
+        let (op, request) = solo.take(|op| matches!(op, StoreOp::Commit { .. }));
+        let StoreOp::Commit { writes } = request else {
+            continue;
+        };
+        let key = writes[0].key.clone();
+        assert_eq!(writes[0].expect, Expect::Absent);
+        solo.answer(op, Err(error(StoreErrorKind::Refused)));
+        let get = solo.get(&key);
+        let winner = Record::Session(SessionRecord {
+            write: FOREIGN,
+            ..session(&writes[0])
+        });
+        solo.read(get, Some(entry(&key, revision, &winner)));
+        assert!(lost.insert(key), "lost before");
+    }
+    solo.pass(millis(100));
     let list = solo.take(|op| matches!(op, StoreOp::List { .. })).0;
     solo.listed(list, Vec::new(), 0);
-    let (_, writes) = solo.commit("w.worker-1");
+    let (_, request) = solo.take(|op| matches!(op, StoreOp::Commit { .. }));
+    let StoreOp::Commit { writes } = request else {
+        return;
+    };
     assert_eq!(writes[0].expect, Expect::Absent);
+    assert!(!lost.contains(&writes[0].key), "{}", writes[0].key);
 }
 
 /// A slot whose key was deleted is free: expecting its old revision would fail for ever.
@@ -289,6 +304,7 @@ fn a_request_whose_removal_comes_before_its_own_answer_is_done() {
     solo.tell(Event::Trigger { request });
     let (op, _) = solo.commit("ctl.trigger.worker-0");
     solo.show(Entry {
+        at_ms: 0,
         key: "ctl.trigger.worker-0".into(),
         revision: Revision::new(6),
         value: None,
@@ -327,6 +343,7 @@ fn a_deleted_head_is_written_again_with_what_was_known() {
     solo.show(entry("head", 3, &head("worker-1", 2, far)));
     solo.caught_up(3);
     solo.show(Entry {
+        at_ms: 0,
         key: "head".into(),
         revision: Revision::new(4),
         value: None,
@@ -357,35 +374,6 @@ fn a_worker_elected_while_handing_over_leads_until_it_is_done() {
     assert_eq!(solo.core.status().state, State::Shutdown);
 }
 
-/// Two strategies in one group move partitions to and fro: it must be seen, not guessed.
-#[test]
-fn a_leader_with_another_strategy_says_so() {
-    let changed = |strategy: &str| {
-        let mut solo = Solo::member();
-        let Record::Head(before) = head("worker-1", 2, 10) else {
-            panic!("a head")
-        };
-        let before = Record::Head(crate::records::record::Head {
-            leader: None,
-            strategy: crate::ports::strategy::StrategyId::new(strategy),
-            ..before
-        });
-        solo.show(entry("head", 3, &before));
-        solo.caught_up(3);
-        solo.pass(millis(500));
-        let (op, _) = solo.commit("head");
-        solo.won(op, 4);
-        said(&solo.notices, |n| {
-            matches!(n, Notice::StrategyChanged { .. })
-        })
-    };
-    assert_eq!(
-        changed("other/2"),
-        ["StrategyChanged { from: other/2, to: deal/1 }"]
-    );
-    assert!(changed("deal/1").is_empty() && changed("").is_empty());
-}
-
 /// An alarm that is called off must be called off aloud, and only if there was one.
 #[test]
 fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
@@ -411,6 +399,7 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 honours: crate::config::Mode::Exclusive,
                 rejections: Vec::new(),
                 predecessors: Vec::new(),
+                answers: false,
                 bulletin: None,
             };
             Record::Session(record)
@@ -441,21 +430,12 @@ fn the_slot_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
     let holder = Solo::member();
     let valid_until = holder.core.deadline().expect("it holds a session");
     let mut rival = Solo::start(|builder| builder.worker_id_range(0, 0));
-    let (info, list) = (
-        |op: &StoreOp| matches!(op, StoreOp::Info),
-        |op: &StoreOp| matches!(op, StoreOp::List { .. }),
-    );
-    let (op, _) = rival.take(info);
-    let facts = crate::ports::store::StoreInfo {
-        created: 1,
-        age: Duration::MAX,
-        last_revision: Revision::new(2),
-        version: "test".into(),
-        max_batch: 10,
-        max_value: 1_000,
-        faults: alloc::vec::Vec::new(),
-    };
-    rival.answer(op, Ok(crate::ports::store::StoreReply::Info(facts)));
+    let list = |op: &StoreOp| matches!(op, StoreOp::List { .. });
+    let (op, _) = rival.take(|op| matches!(op, StoreOp::Info));
+    let facts = crate::ports::store::StoreReply::Info(facts(Revision::new(2)));
+    rival.answer(op, Ok(facts));
+    let head = rival.get("head");
+    rival.read(head, None);
     let evicted = Record::Session(SessionRecord {
         write: FOREIGN,
         epoch: crate::model::id::Epoch::new(1),
@@ -475,6 +455,7 @@ fn the_slot_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         honours: crate::config::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     });
     for _ in 0..100 {

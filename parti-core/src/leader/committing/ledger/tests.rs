@@ -230,10 +230,11 @@ fn a_joiner_that_was_not_planned_for_gets_no_record_yet() {
     assert_eq!(run(Mode::Exclusive, &[], &slots), Step::default());
 }
 
-/// A record that an external writer deleted must not let its partitions be granted to somebody else,
-/// also when another record still tells that it gave one of them away.
+/// A record that an external writer deleted or damaged must not let its partitions be granted to somebody
+/// else, also when another record still tells that it gave one of them away, or that of an ended session
+/// lists it.
 #[test]
-fn what_no_record_grants_waits_while_somebody_may_hold_it() {
+fn what_nobody_is_known_to_hold_waits_while_somebody_may_hold_it() {
     let slots = [
         slot(&[0], &[(1, 4)], 4, &[]),
         ended(slot(&[2], &[], 4, &[])),
@@ -247,7 +248,7 @@ fn what_no_record_grants_waits_while_somebody_may_hold_it() {
         true,
         &|_| None,
     );
-    assert_eq!(show(&step), "1:gone 2:+[2] =[] -[] | 2 unfinished");
+    assert_eq!(show(&step), "1:gone 2:+[] =[] -[] | 3 unfinished");
 }
 
 /// Unchanged records are not written again.

@@ -12,6 +12,7 @@ use crate::model::id::{Epoch, Nonce, Revision, Token, Version, WriteId};
 use crate::model::partition::Partition;
 use crate::ports::store::Expect;
 use crate::ports::strategy::{Report, StrategyId, WorkerInfo, WorkerTable};
+use crate::records::orders::Ordered;
 use crate::records::record::SessionRecord;
 
 const WRITE: WriteId = WriteId {
@@ -55,6 +56,7 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
+        answers: false,
         reads: crate::records::wire::FORMATS,
     };
     SessionView {
@@ -101,6 +103,7 @@ fn target(partitions: &[&str], owner: Option<&str>) -> Target {
     let workers = WorkerTable::new(workers.into_iter().collect()).expect("distinct");
     let owned_by = if owner.is_some() { 0 } else { NO_OWNER };
     Target {
+        ordered: Ordered::default(),
         kept: BTreeSet::new(),
         unsure: false,
         strategy: StrategyId::new("s"),
@@ -128,12 +131,17 @@ fn standing(mode: Mode, session: Option<SessionView>, evicted: Option<bool>, ms:
     view.records.insert(id("w"), record(&["p"], &["q"]));
     view.sessions
         .extend(session.map(|session| (id("w"), session)));
+    standing_in(&config, &view, evicted, ms)
+}
+
+fn standing_in(config: &Config, view: &View, evicted: Option<bool>, ms: u64) -> String {
+    let mode = config.mode();
     let evictions = evicted
         .map(|silent| (id("w"), silent))
         .into_iter()
         .collect();
     let target = target(&["p", "q"], Some("w"));
-    let slots = Slots::build(&config, at(ms), &view, &target, &evictions, (mode, &HOLDS));
+    let slots = Slots::build(config, at(ms), view, &target, &evictions, (mode, &HOLDS));
     let [slot] = &slots.slots[..] else {
         panic!("one slot: {:?}", slots.workers)
     };
@@ -296,4 +304,27 @@ fn slots_are_those_with_a_record_a_living_session_or_a_part_in_the_plan() {
     let planned: Vec<bool> = slots.slots.iter().map(|slot| slot.planned).collect();
     assert_eq!(damaged, [true, false, false]);
     assert_eq!(planned, [false, false, true]);
+}
+
+/// A record that the leader could not read was written over with an empty one for the next session of its
+/// slot: then everything it granted looked free while its holder was still valid.
+#[test]
+fn a_slot_whose_earlier_session_holds_what_nobody_can_read_gets_no_record() {
+    for (mode, ms, expected) in [
+        (Mode::Exclusive, 6_999, "ended"),
+        (Mode::Exclusive, 7_000, "ended, living"),
+        (Mode::Overlap, 1_000, "ended, living"),
+    ] {
+        let config = Config::builder("g").mode(mode).build().expect("coherent");
+        let mut view = View::default();
+        view.unread.insert(id("w"), Epoch::new(10));
+        let mut later = session(20, SessionStatus::Active);
+        later.ends.insert(Epoch::new(10), at(7_000));
+        view.sessions.insert(id("w"), later);
+        assert_eq!(
+            standing_in(&config, &view, None, ms),
+            expected,
+            "{mode} {ms}"
+        );
+    }
 }

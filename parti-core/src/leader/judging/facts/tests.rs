@@ -42,6 +42,7 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             honours: crate::config::Mode::Exclusive,
             rejections: Vec::new(),
             predecessors: Vec::new(),
+            answers: false,
             bulletin: None,
         };
         let session = SessionView {

@@ -51,6 +51,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        answers: false,
     }
 }
 
@@ -128,6 +129,7 @@ fn look(unowned: &mut Unowned, view: &View, now: u64, listed: bool, gathering: b
         digest: table.digest(),
         weights_digest: table.weights_digest(),
         unfinished: 0,
+        granted: 0,
         agreed: crate::records::agreement::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),

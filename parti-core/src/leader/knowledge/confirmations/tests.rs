@@ -62,6 +62,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         honours: crate::config::Mode::Exclusive,
         rejections: alloc::vec::Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     };
     let session = SessionView {

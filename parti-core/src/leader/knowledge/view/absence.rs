@@ -56,6 +56,7 @@ impl View {
                 && !matches!(Key::parse(key), Key::Assignment(_))
         });
         let gone = gone.map(|(key, &known)| Entry {
+            at_ms: 0,
             key: key.clone(),
             revision: known,
             value: None,

@@ -91,6 +91,7 @@ pub(crate) fn unknown_session(
         honours: Mode::Overlap,
         rejections: Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     }
 }

@@ -13,6 +13,7 @@ use crate::model::partition::Partition;
 use crate::model::state::Cause;
 use crate::model::table::PartitionTable;
 use crate::ports::strategy::{NO_OWNER, Plan, Report, StrategyId, WorkerInfo, WorkerTable};
+use crate::records::orders::Ordered;
 use crate::records::record::{AssignmentRecord, RecordGrant};
 
 fn id(name: &str) -> WorkerId {
@@ -58,6 +59,7 @@ fn grant(view: &mut View, table: &PartitionTable, worker: &str, ranks: &[(u32, O
 
 fn target(view: &View, table: &Arc<PartitionTable>, owners: Vec<u32>) -> Target {
     let brief = Brief {
+        ordered: Ordered::default(),
         kept_out: KeptOut::default(),
         postponed: Vec::new(),
         cause: Cause::Emergency,

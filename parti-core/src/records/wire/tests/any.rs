@@ -20,7 +20,7 @@ use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
     ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Remains, Revoking,
-    SessionRecord, SessionStatus, SourcePart, WorkerChange,
+    SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
 };
 
 fn worker() -> impl Strategy<Value = WorkerId> {
@@ -102,6 +102,7 @@ fn head() -> impl Strategy<Value = Record> {
                     digest,
                     weights_digest,
                     unfinished: counts.2,
+                    granted: counts.1 ^ counts.2,
                     agreed: agreed(digest),
                     carried: Carried {
                         futile: counts.0 ^ counts.2,
@@ -221,6 +222,7 @@ fn session() -> impl Strategy<Value = Record> {
                     software,
                     rejections: alloc::vec::Vec::new(),
                     predecessors,
+                    answers: epoch % 2 == 0,
                     bulletin: (epoch % 2 == 1).then(|| Bulletin {
                         term: Term::new(applied),
                         problems: alloc::vec![ToldProblem {
@@ -377,12 +379,21 @@ fn parked() -> impl Strategy<Value = Record> {
     })
 }
 
+fn suspicion() -> impl Strategy<Value = Record> {
+    (write(), any::<u64>()).prop_map(|(write, term)| {
+        let term = Term::new(term);
+        Record::Suspicion(Suspicion { write, term })
+    })
+}
+
 fn control() -> impl Strategy<Value = Record> {
-    (write(), "\\PC{0,20}", "\\PC{0,20}").prop_map(|(write, author, reason)| {
+    let lasts = proptest::option::of((0..u64::MAX / 2).prop_map(Duration::from_millis));
+    (write(), "\\PC{0,20}", "\\PC{0,20}", lasts).prop_map(|(write, author, reason, lasts)| {
         Record::Control(Control {
             write,
             author,
             reason,
+            lasts,
         })
     })
 }
@@ -413,6 +424,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         audit(),
         control(),
         source(),
-        parked()
+        parked(),
+        suspicion()
     ]
 }

@@ -35,6 +35,7 @@ fn slot(revision: u64, status: SessionStatus, since: u64) -> Slot {
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         predecessors: Vec::new(),
+        answers: false,
         rejections: Vec::new(),
         bulletin: None,
     };
@@ -62,6 +63,16 @@ fn former(number: u32) -> Wish {
     Wish::Former(id(number))
 }
 
+/// One that has lost nothing yet.
+const fn claimant(wish: &Wish, draining: bool) -> Claimant<'_> {
+    Claimant {
+        wish,
+        draining,
+        losses: 0,
+        dice: u64::MAX,
+    }
+}
+
 /// What a claimer without callbacks chooses of a pool of three.
 fn check(slots: &[(u32, SessionStatus, u64)], wish: &Wish, now_ms: u64) -> Choice {
     let slots = slots.iter().map(|&(number, status, since)| {
@@ -69,8 +80,12 @@ fn check(slots: &[(u32, SessionStatus, u64)], wish: &Wish, now_ms: u64) -> Choic
         (id(number), slot(revision, status, since))
     });
     let draining = false;
-    let claimant = Claimant { wish, draining };
-    choose(&config(), claimant, &slots.collect(), at(now_ms))
+    choose(
+        &config(),
+        claimant(wish, draining),
+        &slots.collect(),
+        at(now_ms),
+    )
 }
 
 fn take(number: u32, expect: Option<u64>) -> Choice {
@@ -80,6 +95,46 @@ fn take(number: u32, expect: Option<u64>) -> Choice {
         expect,
         predecessors: Vec::new(),
     }
+}
+
+/// Two hundred went for the same lowest slot, again and again: ten seconds until all had one. And a group of
+/// three is to have the IDs 0, 1 and 2.
+#[test]
+fn many_that_start_at_once_spread_over_twice_as_many_slots_and_few_take_the_lowest() {
+    let chosen = |expected: u32, losses: u32, dice: u64, slots: &BTreeMap<WorkerId, Slot>| {
+        let config = Config::builder("orders").worker_id_range(0, 999);
+        let config = config.expected_workers(expected).build().expect("valid");
+        let claimant = Claimant {
+            losses,
+            dice,
+            ..claimant(&Wish::Any, false)
+        };
+        match choose(&config, claimant, slots, at(0)) {
+            Choice::Take { worker, .. } => worker,
+            other @ (Choice::Await { .. } | Choice::Wait { .. }) => panic!("{other:?}"),
+        }
+    };
+    let none = BTreeMap::new();
+    let cases = [
+        (3, 0, 0),
+        (5, 2, 4),
+        (16, 0, 0),
+        (16, 1, 3),
+        (16, 2, 15),
+        (17, 0, 33),
+        (200, 0, 399),
+        (900, 0, 999),
+    ];
+    for (expected, losses, highest) in cases {
+        assert_eq!(chosen(expected, losses, 0, &none), id(0));
+        let found = chosen(expected, losses, u64::MAX, &none);
+        assert_eq!(found, id(highest), "{expected} expected, {losses} lost");
+    }
+    // What may be inherited comes first, however many are starting.
+    let hold = Duration::from_secs(60);
+    let held = slot(10, SessionStatus::Released { hold }, 0);
+    let slots = BTreeMap::from([(id(777), held)]);
+    assert_eq!(chosen(900, 0, u64::MAX, &slots), id(777));
 }
 
 /// A slot taken too early makes two processes with one identity; one passed over moves partitions.
@@ -133,7 +188,7 @@ fn its_own_former_slot_may_be_taken_at_once() {
         };
         let slots = BTreeMap::from([(id(2), slot)]);
         let (wish, draining) = (&former(2), false);
-        super::choose(&config(), Claimant { wish, draining }, &slots, at(1))
+        super::choose(&config(), claimant(wish, draining), &slots, at(1))
     };
     assert_eq!(choose(true), take(2, Some(10)));
     assert_eq!(choose(false), take(0, None));
@@ -164,7 +219,7 @@ fn hinted(dead: bool) -> Wish {
 fn with_hint(dead: bool, slot: Slot) -> Choice {
     let wish = &hinted(dead);
     let (draining, slots) = (false, BTreeMap::from([(id(1), slot)]));
-    choose(&config(), Claimant { wish, draining }, &slots, at(1_000))
+    choose(&config(), claimant(wish, draining), &slots, at(1_000))
 }
 
 /// Who took another slot instead would have all its partitions moved; who waits for a holder that
@@ -284,7 +339,7 @@ fn its_own_former_session_is_named_while_its_callbacks_run() {
         let (wish, slots) = (&former(1), BTreeMap::from([(id(1), own)]));
         named(choose(
             &config(),
-            Claimant { wish, draining },
+            claimant(wish, draining),
             &slots,
             at(1_000),
         ))

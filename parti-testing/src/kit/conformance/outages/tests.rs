@@ -121,6 +121,7 @@ impl Watch for Told {
 async fn a_watch_that_hides_a_key_over_an_outage_is_found() {
     let shown = |key: &str, revision| {
         WatchEvent::Entry(Entry {
+            at_ms: 0,
             key: key.to_owned(),
             revision: Revision::new(revision),
             value: None,

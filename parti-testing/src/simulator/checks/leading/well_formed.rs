@@ -77,6 +77,7 @@ impl WellFormed {
             | (Key::Audit(_), Some(Record::Audit(_)) | None)
             | (Key::Control(..), Some(Record::Control(_)) | None)
             | (Key::Parked, Some(Record::Parked(_)) | None)
+            | (Key::Suspicion, Some(Record::Suspicion(_)))
             // The manifest shows what they are together.
             | (Key::Piece(..), Some(Record::Piece(_)) | None)
             | (Key::Source, _) => {}

@@ -64,8 +64,8 @@ pub(in crate::simulator) struct Window {
     expected: Option<u32>,
     /// Workers with an assignment record in the store.
     recorded: BTreeSet<WorkerId>,
-    /// When the session of each worker began, in true time.
-    began: BTreeMap<WorkerId, Instant>,
+    /// When each session began, in true time: a leader may know the one before the last of a slot.
+    began: BTreeMap<(WorkerId, Epoch), Instant>,
     /// Since when there have been sessions and no records, in true time.
     cold_since: Option<Instant>,
     leaderships: BTreeMap<Process, Leadership>,
@@ -101,7 +101,8 @@ impl Window {
                 (&write.key, write.record())
                 && record.epoch == Epoch::ZERO
             {
-                self.began.insert(worker.clone(), at);
+                let session = (worker.clone(), Epoch::from(write.revision));
+                self.began.insert(session, at);
             }
             match (&write.key, write.record()) {
                 (Key::Assignment(worker), Some(_)) => {
@@ -210,12 +211,12 @@ impl Window {
             .filter(|(worker, _)| new(worker) && !leadership.spared.contains_key(*worker))
             // What is due comes before what is heard in the same step.
             .map(|(worker, heard)| {
+                let began = self.began.get(&(worker.clone(), heard.epoch)).copied();
                 let heard = if heard.joined == at {
                     heard.earlier
                 } else {
                     heard.joined
                 };
-                let began = self.began.get(worker).copied();
                 began.map_or(heard, |began| heard.min(since(began)))
             })
             .collect();

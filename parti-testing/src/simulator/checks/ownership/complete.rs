@@ -44,6 +44,15 @@ impl Complete {
     }
 }
 
+/// Whether it says that there is no worker to own anything.
+fn has_nobody(record: Option<&Record>) -> bool {
+    let Some(Record::Parked(record)) = record else {
+        return false;
+    };
+    let mut groups = record.groups.iter();
+    groups.any(|group| group.reason == ParkReason::NoWorkers)
+}
+
 impl Check for Complete {
     fn on_planned(&mut self, process: Process, planning: &Planning, _: &mut Findings) {
         let workers = planning.input.workers.as_slice();
@@ -79,6 +88,10 @@ impl Check for Complete {
                 (Key::Parked, record) => {
                     self.futile = futile(record).map(|g| g.count).sum();
                     self.spilled = spilled(record);
+                    if has_nobody(record) {
+                        // The strategy was not asked: what it planned before was given up.
+                        finished = None;
+                    }
                 }
                 (Key::Head, Some(Record::Head(head))) if head.planned == head.version => {
                     // Without a plan there was nobody to give anything to. A plan made before for

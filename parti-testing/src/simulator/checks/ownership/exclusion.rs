@@ -5,21 +5,22 @@
 //! first. A guard that was invalid once stays so: a later session does not revive it.
 //!
 //! S29: the same in a group of both modes, as far as anybody may rely on it. A worker configured for
-//! exclusive relies on being alone from its assignment to its deadline; the others from a grant made
-//! while exclusive held. A worker that said last that it obeys overlap may go on: it was never promised that
+//! exclusive relies on being alone from its assignment to its deadline; the others when the newer of both
+//! grants was made while exclusive held: one made under overlap may meet an older one that goes on after
+//! a change of mode. A worker that said last that it obeys overlap may go on: it was never promised that
 //! it would hear of a change, or of the end of its session.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, StepEnd, Written};
-use parti_core::{Grant, Instant, Key, Mode, PartitionKey, Record, RevokeCause, WorkerId};
+use parti_core::{Grant, Instant, Key, Mode, PartitionKey, Record, RevokeCause, Token, WorkerId};
 
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Exclusion {
     /// Until when the session of a process is valid.
     until: BTreeMap<Process, Instant>,
     holders: BTreeMap<PartitionKey, Vec<Process>>,
-    holding: BTreeMap<Process, BTreeSet<PartitionKey>>,
+    holding: BTreeMap<Process, BTreeMap<PartitionKey, Token>>,
     /// Partitions with more than one holder, valid or not.
     contested: BTreeMap<PartitionKey, ()>,
     /// What was said of modes, if workers may have different ones.
@@ -66,7 +67,8 @@ impl Said {
                 | Record::Audit(_)
                 | Record::Control(_)
                 | Record::Source(_)
-                | Record::Parked(_) => {}
+                | Record::Parked(_)
+                | Record::Suspicion(_) => {}
             }
         }
     }
@@ -87,13 +89,14 @@ impl Said {
     }
 
     /// Whether one that begins must not do so while the other holds.
-    fn forbids(&self, begins: Process, grant: &Grant, holds: Process) -> bool {
+    /// `newer` is the larger token of both grants.
+    fn forbids(&self, begins: Process, holds: Process, newer: Token) -> bool {
         if self.unaware.contains(&begins) || self.unaware.contains(&holds) {
             return false;
         }
         let strict = |process| self.of.get(&process).map(|said| said.0) == Some(Mode::Exclusive);
         let obeys = self.of.get(&holds).map(|said| said.1) == Some(Mode::Exclusive);
-        let promised = strict(begins) || self.exclusive.contains(&grant.token.get());
+        let promised = strict(begins) || self.exclusive.contains(&newer.get());
         strict(holds) || (obeys && promised)
     }
 }
@@ -170,7 +173,7 @@ impl Exclusion {
         self.holding
             .entry(process)
             .or_default()
-            .insert(grant.partition.clone());
+            .insert(grant.partition.clone(), grant.token);
         if !others.is_empty() {
             self.contested.insert(grant.partition.clone(), ());
         }
@@ -179,7 +182,10 @@ impl Exclusion {
         }
         let forbids = |other: &Process| {
             let said = self.said.as_ref();
-            said.is_none_or(|said| said.forbids(process, grant, *other))
+            let held = self.holding.get(other);
+            let token = held.and_then(|held| held.get(&grant.partition));
+            let newer = grant.token.max(token.copied().unwrap_or_default());
+            said.is_none_or(|said| said.forbids(process, *other, newer))
         };
         let others = others.into_iter().filter(forbids);
         for other in others.filter(|other| self.is_valid(at, *other)) {
@@ -205,7 +211,7 @@ impl Exclusion {
     /// Whatever the process holds is invalid from now on.
     fn lapse(&mut self, process: Process) {
         let held = self.holding.get_mut(&process).map(core::mem::take);
-        for partition in held.unwrap_or_default() {
+        for partition in held.unwrap_or_default().into_keys() {
             self.release(process, &partition);
         }
     }

@@ -23,7 +23,8 @@ pub(in crate::simulator) struct Tokens {
 
 impl Tokens {
     pub(in crate::simulator) fn new(rules: &Rules) -> Self {
-        let ordered = matches!(rules.mode, Mode::Exclusive);
+        // While a change of mode is under way the looser one may be in force.
+        let ordered = matches!(rules.mode, Mode::Exclusive) && !rules.mixed;
         Self {
             ordered,
             recorded: BTreeMap::new(),

@@ -136,6 +136,7 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         honours: parti_core::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
+        answers: false,
         bulletin: None,
     })
 }
@@ -227,6 +228,7 @@ pub(super) fn head(
         digest: 0,
         weights_digest: 0,
         unfinished: 0,
+        granted: 0,
         agreed: parti_core::Agreed::default(),
         carried: Default::default(),
         parked: Parked::default(),

@@ -66,6 +66,8 @@ fn brief_event(event: &Event) -> String {
         | Event::Start
         | Event::Released { .. }
         | Event::Processing { .. }
+        | Event::Answering { .. }
+        | Event::Probed { .. }
         | Event::SourceChanged
         | Event::Refresh { .. }
         | Event::Trigger { .. }

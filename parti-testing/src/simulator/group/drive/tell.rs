@@ -55,6 +55,8 @@ impl World<'_> {
             | Event::Start
             | Event::Released { .. }
             | Event::Processing { .. }
+            | Event::Answering { .. }
+            | Event::Probed { .. }
             | Event::SourceChanged
             | Event::ClockJumped { .. }
             | Event::Stop { .. } => {}

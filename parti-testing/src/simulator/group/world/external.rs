@@ -32,6 +32,8 @@ impl World<'_> {
             ExternalWrite::Vanish { .. } => "external_vanish",
             ExternalWrite::Junk { .. } => "external_junk",
             ExternalWrite::Alien { .. } => "external_worker",
+            ExternalWrite::Order { .. } => "order",
+            ExternalWrite::Withdraw { .. } => "order_withdrawn",
         });
         match write {
             ExternalWrite::NewerFormat { target } => {
@@ -70,17 +72,43 @@ impl World<'_> {
                     write,
                     author,
                     reason,
+                    lasts: None,
                 });
                 self.overwrite(target, Some(wire::encode(&record)));
             }
             ExternalWrite::Delete { target } => self.overwrite(target, None),
             ExternalWrite::Vanish { target } => self.vanish(&self.key_of(target)),
             ExternalWrite::Junk { count } => self.litter(count),
+            ExternalWrite::Order {
+                verb,
+                worker,
+                for_ms,
+            } => self.order(&verb.key(worker), Some(for_ms)),
+            ExternalWrite::Withdraw { verb, worker } => self.order(&verb.key(worker), None),
             ExternalWrite::Alien { worker, for_ms } => {
                 let until = self.now + Duration::from_millis(for_ms);
                 self.alien(worker, Epoch::ZERO, Revision::ZERO, until);
             }
         }
+    }
+
+    /// An operator gives an order for a while, or takes it back if it is there.
+    fn order(&mut self, key: &str, for_ms: Option<u64>) {
+        let present = self.store.present_entry(key);
+        if for_ms.is_none() && present.is_none_or(|entry| entry.value.is_none()) {
+            return;
+        }
+        let value = for_ms.map(|for_ms| {
+            let (nonce, seq) = (Nonce::new(1), 1);
+            wire::encode(&Record::Control(Control {
+                write: WriteId { nonce, seq },
+                author: "operator".to_owned(),
+                reason: String::new(),
+                lasts: Some(Duration::from_millis(for_ms)),
+            }))
+        });
+        let (key, expect) = (key.to_owned(), Expect::Any);
+        let _ = self.write_as_external(Write { key, value, expect });
     }
 
     /// The key that is meant: of an assignment in pieces now and then one of them.
@@ -210,6 +238,7 @@ fn by_another(mut record: Record) -> Record {
         Record::Audit(entry) => &mut entry.write,
         Record::Control(control) => &mut control.write,
         Record::Parked(parked) => &mut parked.write,
+        Record::Suspicion(suspicion) => &mut suspicion.write,
         Record::Source(_) => return record,
     };
     write.nonce = Nonce::new(0xa11e);
@@ -248,5 +277,6 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
+        answers: false,
     }
 }

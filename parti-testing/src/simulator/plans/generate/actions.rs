@@ -4,7 +4,8 @@
 
 use super::{FaultClass, PlanDraft};
 use crate::simulator::plans::plan::{
-    Action, Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, Target, TimedAction, Timings,
+    Action, Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, OrderVerb, Target, TimedAction,
+    Timings,
 };
 
 /// Makes an action on a node, for so long if it lasts.
@@ -47,6 +48,11 @@ const MAKERS: &[(FaultClass, MakeAction)] = &[
     (FaultClass::NewerRelease, |draft, _, _| {
         Action::ExternalWrite {
             write: draft.external_write(true),
+        }
+    }),
+    (FaultClass::Orders, |draft, _, for_ms| {
+        Action::ExternalWrite {
+            write: draft.order(for_ms),
         }
     }),
     (FaultClass::NoAnswers, |_, node, for_ms| {
@@ -289,6 +295,22 @@ impl PlanDraft {
             (_, _) => ExternalWrite::Junk {
                 count: 1 + slot % 40,
             },
+        }
+    }
+
+    /// An order for a while, or the withdrawal of one.
+    fn order(&mut self, for_ms: u64) -> ExternalWrite {
+        let worker = self.roll().below(self.plan.nodes.len() as u64) as u32;
+        let verb = self
+            .roll()
+            .pick(&[OrderVerb::Drain, OrderVerb::Cordon, OrderVerb::Freeze]);
+        if self.roll().below(4) == 0 {
+            return ExternalWrite::Withdraw { verb, worker };
+        }
+        ExternalWrite::Order {
+            verb,
+            worker,
+            for_ms: 1 + for_ms,
         }
     }
 

@@ -151,11 +151,17 @@ pub enum FaultClass {
     SourceDown,
     /// Leaders that are replaced faster than the window of a cold start is long.
     Takeovers,
+    /// Workers that ask each other whether they run.
+    Probing,
+    /// The same with answers that are lost, late, wrong, or wrong for one of two.
+    Probes,
+    /// Orders of operators: workers drained and cordoned, groups frozen, for a while.
+    Orders,
 }
 
 impl FaultClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 72] = [
         Self::Delay,
         Self::DropRequest,
         Self::DropReply,
@@ -225,6 +231,9 @@ impl FaultClass {
         Self::SourceDown,
         Self::Takeovers,
         Self::SmallValue,
+        Self::Probing,
+        Self::Probes,
+        Self::Orders,
     ];
 
     /// Whether it is ordinary use rather than a fault.
@@ -248,6 +257,8 @@ impl FaultClass {
                 | Self::Releases
                 | Self::Pools
                 | Self::Takeovers
+                | Self::Probing
+                | Self::Orders
         )
     }
 }

@@ -184,6 +184,46 @@ pub enum ExternalWrite {
         /// How long it stays.
         for_ms: u64,
     },
+    /// An order of an operator.
+    Order {
+        /// What.
+        verb: OrderVerb,
+        /// About whom, unless it is about the group.
+        worker: u32,
+        /// For how long.
+        for_ms: u64,
+    },
+    /// The withdrawal of one.
+    Withdraw {
+        /// What.
+        verb: OrderVerb,
+        /// About whom, unless it is about the group.
+        worker: u32,
+    },
+}
+
+/// What an operator orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderVerb {
+    /// A worker is to own nothing.
+    Drain,
+    /// A worker gets nothing new.
+    Cordon,
+    /// Nothing moves that may stay.
+    Freeze,
+}
+
+impl OrderVerb {
+    /// The key of the order.
+    #[must_use]
+    pub fn key(self, worker: u32) -> String {
+        match self {
+            Self::Drain => format!("ctl.drain.worker-{worker}"),
+            Self::Cordon => format!("ctl.cordon.worker-{worker}"),
+            Self::Freeze => "ctl.freeze.group".to_owned(),
+        }
+    }
 }
 
 /// Who decides which worker a partition goes to.

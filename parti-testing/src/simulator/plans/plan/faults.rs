@@ -72,6 +72,15 @@ pub struct Faults {
     pub plan_wrong_ppm: u32,
     /// Listings of the partition source that name a partition twice.
     pub source_duplicate_ppm: u32,
+    /// Probes that get no answer.
+    pub probe_lost_ppm: u32,
+    /// Probes that are told that there is nobody although the process runs.
+    pub probe_wrong_ppm: u32,
+    /// Probes whose answer comes late, in the worst case when it counts as lost already.
+    pub probe_late_ppm: u32,
+    /// Pairs of nodes of which one asks the other in vain all the time: told that there is nobody, or
+    /// nothing.
+    pub probe_one_sided_ppm: u32,
 }
 
 impl Faults {

@@ -134,6 +134,7 @@ impl Group {
         let mut put = |directory: &mut Directory, now, key: &String, value: &Vec<u8>| {
             revision += 1;
             let entry = Entry {
+                at_ms: 0,
                 key: key.clone(),
                 revision: Revision::new(revision),
                 value: Some(value.clone()),
@@ -267,6 +268,7 @@ const GROUP: [(&[&str], Plant); 18] = [
             },
             author: "somebody".to_owned(),
             reason: "a test".to_owned(),
+            lasts: None,
         };
         let value = wire::encode(&Record::Control(control));
         group

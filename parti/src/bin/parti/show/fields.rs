@@ -126,6 +126,7 @@ pub(crate) fn request(request: &Request) -> Value {
         "worker": request.worker.as_str(),
         "author": request.author,
         "reason": request.reason,
+        "rest": request.rest.map(seconds),
     })
 }
 

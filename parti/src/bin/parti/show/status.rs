@@ -115,9 +115,24 @@ fn write(f: &mut String, look: &Look, view: &View) -> fmt::Result {
     workers(f, view)?;
     unowned_ones(f, view)?;
     handoffs(f, view)?;
-    section(f, "requests", &view.requests, |f, request| {
+    section(f, "requests and orders", &view.requests, |f, request| {
         let (verb, author) = (request.verb.as_str(), &request.author);
-        writeln!(f, "  {verb} by {author}: {}", request.reason)
+        if !request.verb.is_order() {
+            return writeln!(f, "  {verb} by {author}: {}", request.reason);
+        }
+        let rest = request.rest.map_or_else(
+            || "until it is withdrawn".to_owned(),
+            |rest| {
+                let rest = std::time::Duration::from_secs(rest.as_secs());
+                format!("for {} more", humantime::format_duration(rest))
+            },
+        );
+        let worker = &request.worker;
+        writeln!(
+            f,
+            "  {verb} of {worker} by {author}, {rest}: {}",
+            request.reason
+        )
     })?;
     section(f, "conditions, as the leader tells", told(view), |f, it| {
         let lasting =

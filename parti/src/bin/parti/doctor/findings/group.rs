@@ -127,12 +127,15 @@ impl Facts {
     }
 
     fn waiting_request(&self) -> Option<Finding> {
-        let old = self.last.requests.iter().filter(|request| {
-            let same = |it: &&parti::directory::Request| {
-                (it.verb, &it.worker) == (request.verb, &request.worker)
-            };
-            self.first.requests.iter().any(|it| same(&it))
-        });
+        let requests = self.last.requests.iter();
+        let old = requests
+            .filter(|request| !request.verb.is_order())
+            .filter(|request| {
+                let same = |it: &&parti::directory::Request| {
+                    (it.verb, &it.worker) == (request.verb, &request.worker)
+                };
+                self.first.requests.iter().any(|it| same(&it))
+            });
         let old: Vec<_> = old
             .map(|it| format!("{} by {}", it.verb.as_str(), it.author))
             .collect();

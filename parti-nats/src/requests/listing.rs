@@ -18,6 +18,7 @@ use crate::requests::api::{Api, denial};
 use crate::requests::page_size::{PAGE_MIN, Short};
 use crate::wire::message::{number, value};
 use crate::wire::outcome::Failure;
+use crate::wire::timestamp::millis;
 
 /// How a list ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,13 +31,17 @@ pub(crate) enum Listing {
     NotThisWay,
 }
 
-/// Asks one replica for the last message of each subject.
-pub(crate) async fn list(api: &Api, filter: &str, deadline: Instant) -> Result<Listing, Failure> {
+/// Asks one replica for the last message of each subject that matches a filter.
+pub(crate) async fn list(
+    api: &Api,
+    filters: &[String],
+    deadline: Instant,
+) -> Result<Listing, Failure> {
     let mut found = BTreeMap::new();
     let (mut from, mut up_to) = (0, 0);
     let mut size = api.page_size.get();
     loop {
-        let page = match page(api, filter, from, size, deadline).await? {
+        let page = match page(api, filters, from, size, deadline).await? {
             Answer::Page(page) => page,
             Answer::Short(short) => {
                 api.page_size.shrink(size, short);
@@ -86,14 +91,14 @@ struct Page {
 
 async fn page(
     api: &Api,
-    filter: &str,
+    filters: &[String],
     from: u64,
     size: usize,
     deadline: Instant,
 ) -> Result<Answer, Failure> {
     #[derive(Serialize)]
     struct Query<'a> {
-        multi_last: [&'a str; 1],
+        multi_last: &'a [String],
         batch: usize,
         seq: u64,
     }
@@ -103,7 +108,7 @@ async fn page(
     let subject = api.subject(&format!("DIRECT.GET.{}", api.names.stream));
     let mut denials = api.violations.listen();
     let query = Query {
-        multi_last: [filter],
+        multi_last: filters,
         batch: size,
         seq: from,
     };
@@ -179,6 +184,9 @@ fn entry(api: &Api, message: &Message) -> Result<Entry, Failure> {
         key: api.key_of(subject.as_str())?,
         revision: Revision::new(header(message, "Nats-Sequence")?),
         value: value(Some(headers), &message.payload),
+        at_ms: headers
+            .get("Nats-Time-Stamp")
+            .map_or(0, |at| millis(at.as_str())),
     })
 }
 
