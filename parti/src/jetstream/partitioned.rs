@@ -3,15 +3,16 @@
 //! It is separate from the lanes because it is what the manager holds. What always holds: a partition has
 //! one lane at most, and `on_revoked` returns after its lane has ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use parti_core::{PartitionKey, RevokeCause};
 use parti_nats::async_nats::jetstream::Context;
-use parti_nats::consume::{Condition, Cursors, Durables, Retention, Source};
+use parti_nats::consume::{Condition, ConsumeError, Cursors, Durables, Retention, Source};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -21,6 +22,7 @@ use crate::jetstream::builder::PartitionedBuilder;
 use crate::jetstream::feed::{Budget, Feed};
 use crate::jetstream::hub::{Ask, Hub};
 use crate::jetstream::lane::Lane;
+use crate::jetstream::lane::pauses::Pauses;
 use crate::jetstream::settings::Settings;
 use crate::sources::StaticSource;
 
@@ -45,6 +47,7 @@ pub(super) struct Shared {
     pub(super) durables: Option<Durables>,
     pub(super) settings: Settings,
     pub(super) budget: Arc<Budget>,
+    pub(super) pauses: Pauses,
     hub: mpsc::UnboundedSender<Ask>,
     troubles: Arc<Troubles>,
     working: Mutex<BTreeMap<u32, Arc<Feed>>>,
@@ -79,6 +82,8 @@ pub struct PartitionStatus {
     pub lost_at_most: u64,
     /// The partitions with a lane, and how many of their messages wait in memory.
     pub waiting: BTreeMap<u32, u64>,
+    /// The partitions that are paused on this worker, whether it owns them or not.
+    pub paused: BTreeSet<u32>,
     /// What is wrong, by partition; it stays until the partition is taken over again.
     pub conditions: BTreeMap<u32, Condition>,
 }
@@ -124,6 +129,7 @@ impl Partitioned {
             cursors,
             settings,
             budget,
+            pauses: Pauses::default(),
             hub,
             troubles,
             working: Mutex::default(),
@@ -161,8 +167,50 @@ impl Partitioned {
             dead_lettered: load(&counts.dead_lettered),
             lost_at_most: load(&troubles.lost),
             waiting: waiting.collect(),
+            paused: self.0.shared.pauses.all(),
             conditions: locked(&troubles.conditions).clone(),
         }
+    }
+
+    /// How many messages of each partition that this worker works on are not handled. It asks the server,
+    /// with one or two requests for each partition: call it every few seconds at most.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when the server does not answer.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future may leave a consumer that ends by itself. Bounded by the request time-out for
+    /// each request; at most 16 partitions are asked for at a time.
+    pub async fn lag(&self) -> Result<BTreeMap<u32, u64>, ConsumeError> {
+        let shared = &self.0.shared;
+        let feeds: Vec<_> = locked(&shared.working).values().cloned().collect();
+        let asked = feeds.into_iter().map(|feed| async move {
+            let waiting = feed.waiting();
+            let durable = feed.acks.as_ref().map(|acks| acks.durable());
+            let pending = match (&shared.durables, durable) {
+                (Some(durables), Some(Some(name))) => durables.pending(&name).await?,
+                // It is being made; what waits is known.
+                (_, Some(_)) => 0,
+                (_, None) => {
+                    let delivered = feed.delivered();
+                    shared.source.pending(feed.partition, delivered).await?
+                }
+            };
+            Ok((feed.partition, waiting + pending))
+        });
+        let asked = stream::iter(asked).buffer_unordered(16);
+        asked.try_collect().await
+    }
+
+    /// Begins no further message of a partition while this worker owns it; what was begun is ended and its
+    /// position stored. The worker keeps the partition, and another owner is not paused.
+    pub fn pause(&self, partition: u32) {
+        self.0.shared.pauses.pause(partition);
+    }
+
+    /// Goes on with a paused partition.
+    pub fn resume(&self, partition: u32) {
+        self.0.shared.pauses.resume(partition);
     }
 
     fn number(&self, key: &PartitionKey) -> Result<u32, HandlerError> {
@@ -195,7 +243,7 @@ impl PartitionHandler for Partitioned {
             guard,
         };
         let taken = lane.take_over().await.inspect_err(|error| {
-            if let parti_nats::consume::ConsumeError::Condition(condition) = error {
+            if let ConsumeError::Condition(condition) = error {
                 lane.shared.report(partition, condition);
             }
         })?;
@@ -254,8 +302,9 @@ impl Shared {
         conditions.retain(|p, condition| *p != partition || condition.lost_at_most() > 0);
     }
 
-    pub(super) fn count_handled(&self) {
-        self.counts.handled.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_handled(&self, messages: usize) {
+        let messages = messages as u64;
+        self.counts.handled.fetch_add(messages, Ordering::Relaxed);
     }
 
     pub(super) fn count_skipped(&self) {
