@@ -89,8 +89,8 @@ fn processes_in_one_file_that_stand_still_are_taken_over_and_come_back() {
     assert_eq!(judge(&group.lives()), []);
 }
 
-/// A process that stands still inside a write keeps all others from renewing. Work pauses then, and nobody owns
-/// what somebody else may still own; when it goes on, everything is as it was.
+/// A process that stands still inside a write keeps all others from renewing. Work pauses then, and nobody
+/// owns what somebody else may still own; when it goes on, everything is as it was.
 #[test]
 fn a_lock_that_is_held_past_the_leases_pauses_the_group_and_no_more() {
     let folder = Folder::new("file-held");
