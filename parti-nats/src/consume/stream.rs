@@ -48,6 +48,7 @@ pub struct Source {
     name: String,
     layout: Layout,
     retention: Retention,
+    replicas: u64,
 }
 
 impl Source {
@@ -95,6 +96,7 @@ impl Source {
         };
         Ok(Self {
             retention: retention(&info)?,
+            replicas: info["config"]["num_replicas"].as_u64().unwrap_or(1),
             name: name.to_owned(),
             layout,
             wire,
@@ -129,6 +131,12 @@ impl Source {
     #[must_use]
     pub const fn retention(&self) -> Retention {
         self.retention
+    }
+
+    /// How many servers keep the stream.
+    #[must_use]
+    pub const fn replicas(&self) -> u64 {
+        self.replicas
     }
 
     /// What the stream holds now.

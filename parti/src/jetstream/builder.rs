@@ -35,6 +35,7 @@ pub struct PartitionedBuilder {
     start: StartAt,
     request_timeout: Duration,
     outputs: Option<(String, String)>,
+    unproven_replicas: bool,
     settings: Settings,
 }
 
@@ -52,6 +53,7 @@ impl PartitionedBuilder {
             overtaken: OnOvertaken::default(),
             on_messages: nothing,
             batch: NonZeroUsize::MIN,
+            measure: None,
         };
         Self {
             context,
@@ -61,6 +63,7 @@ impl PartitionedBuilder {
             start: StartAt::All,
             request_timeout: REQUEST,
             outputs: None,
+            unproven_replicas: false,
             settings,
         }
     }
@@ -217,6 +220,21 @@ impl PartitionedBuilder {
         self
     }
 
+    /// Takes a work queue or a stream by interest that has several replicas, which is refused otherwise: in
+    /// tests messages were lost there when leaders changed, see `docs/CONSUMING.md`.
+    pub const fn unproven_replicas(mut self) -> Self {
+        self.unproven_replicas = true;
+        self
+    }
+
+    /// Measures every so often (a second at least) how far each partition is behind, for
+    /// [`PartitionStatus::lag`](super::PartitionStatus::lag) and the metrics; not measured unless set. It
+    /// costs one or two requests for each partition.
+    pub fn measure_lag(mut self, every: Duration) -> Self {
+        self.settings.measure = Some(every.max(Duration::from_secs(1)));
+        self
+    }
+
     /// How long a request to the server may take; default 2 s.
     pub const fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
@@ -241,6 +259,17 @@ impl PartitionedBuilder {
                 what: "where the group begins in a work queue".to_owned(),
                 found: format!("{:?}", self.start),
                 wanted: format!("{:?}", StartAt::All),
+            });
+        }
+        let is_unproven = source.retention() != Retention::Limits && source.replicas() > 1;
+        if is_unproven && !self.unproven_replicas {
+            return Err(ConsumeError::Mismatch {
+                what: format!(
+                    "replicas of a stream with {:?} retention",
+                    source.retention()
+                ),
+                found: source.replicas().to_string(),
+                wanted: "1, or `unproven_replicas`".to_owned(),
             });
         }
         let outputs = match &self.outputs {

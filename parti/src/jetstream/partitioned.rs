@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use parti_core::{PartitionKey, RevokeCause};
 use parti_nats::async_nats::jetstream::Context;
 use parti_nats::consume::{Condition, ConsumeError, Cursors, Durables, Retention, Source};
@@ -26,6 +25,8 @@ use crate::jetstream::lane::pauses::Pauses;
 use crate::jetstream::settings::Settings;
 use crate::sources::StaticSource;
 
+mod measure;
+
 /// Handles the messages of the partitions that its worker owns. Cheap to clone; give it to
 /// [`Manager::builder`](crate::Manager::builder), as source and as handler.
 #[derive(Clone)]
@@ -35,8 +36,8 @@ struct Owned {
     shared: Arc<Shared>,
     list: StaticSource,
     lanes: Mutex<BTreeMap<u32, JoinSet<()>>>,
-    /// Ends with this.
-    _hub: JoinSet<()>,
+    /// The hub and the measuring: they end with this.
+    _tasks: JoinSet<()>,
 }
 
 /// What lanes use.
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) budget: Arc<Budget>,
     pub(super) pauses: Pauses,
+    /// As it was last measured.
+    lag: Mutex<BTreeMap<u32, u64>>,
     hub: mpsc::UnboundedSender<Ask>,
     troubles: Arc<Troubles>,
     working: Mutex<BTreeMap<u32, Arc<Feed>>>,
@@ -82,6 +85,9 @@ pub struct PartitionStatus {
     pub lost_at_most: u64,
     /// The partitions with a lane, and how many of their messages wait in memory.
     pub waiting: BTreeMap<u32, u64>,
+    /// How many messages of each partition were not handled when it was last measured; empty without
+    /// [`PartitionedBuilder::measure_lag`].
+    pub lag: BTreeMap<u32, u64>,
     /// The partitions that are paused on this worker, whether it owns them or not.
     pub paused: BTreeSet<u32>,
     /// What is wrong, by partition; it stays until the partition is taken over again.
@@ -110,7 +116,7 @@ impl Partitioned {
                 troubles.report(partition, condition);
             })
         };
-        let task = Hub::spawn(
+        let mut tasks = Hub::spawn(
             source.clone(),
             &settings,
             nonce(),
@@ -130,16 +136,21 @@ impl Partitioned {
             settings,
             budget,
             pauses: Pauses::default(),
+            lag: Mutex::default(),
             hub,
             troubles,
             working: Mutex::default(),
             counts: Counts::default(),
         };
+        let shared = Arc::new(shared);
+        if let Some(every) = shared.settings.measure {
+            tasks.spawn(measure::measure(Arc::clone(&shared), every));
+        }
         Self(Arc::new(Owned {
-            shared: Arc::new(shared),
+            shared,
             list,
             lanes: Mutex::default(),
-            _hub: task,
+            _tasks: tasks,
         }))
     }
 
@@ -167,6 +178,7 @@ impl Partitioned {
             dead_lettered: load(&counts.dead_lettered),
             lost_at_most: load(&troubles.lost),
             waiting: waiting.collect(),
+            lag: locked(&self.0.shared.lag).clone(),
             paused: self.0.shared.pauses.all(),
             conditions: locked(&troubles.conditions).clone(),
         }
@@ -182,24 +194,7 @@ impl Partitioned {
     /// Dropping the future may leave a consumer that ends by itself. Bounded by the request time-out for
     /// each request; at most 16 partitions are asked for at a time.
     pub async fn lag(&self) -> Result<BTreeMap<u32, u64>, ConsumeError> {
-        let shared = &self.0.shared;
-        let feeds: Vec<_> = locked(&shared.working).values().cloned().collect();
-        let asked = feeds.into_iter().map(|feed| async move {
-            let waiting = feed.waiting();
-            let durable = feed.acks.as_ref().map(|acks| acks.durable());
-            let pending = match (&shared.durables, durable) {
-                (Some(durables), Some(Some(name))) => durables.pending(&name).await?,
-                // It is being made; what waits is known.
-                (_, Some(_)) => 0,
-                (_, None) => {
-                    let delivered = feed.delivered();
-                    shared.source.pending(feed.partition, delivered).await?
-                }
-            };
-            Ok((feed.partition, waiting + pending))
-        });
-        let asked = stream::iter(asked).buffer_unordered(16);
-        asked.try_collect().await
+        self.0.shared.ask_lag().await
     }
 
     /// Begins no further message of a partition while this worker owns it; what was begun is ended and its

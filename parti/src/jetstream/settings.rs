@@ -76,6 +76,8 @@ pub(super) struct Settings {
     pub(super) recreated: OnRecreated,
     pub(super) overtaken: OnOvertaken,
     pub(super) on_messages: OnMessages,
+    /// How often the lag is measured, if at all.
+    pub(super) measure: Option<Duration>,
     /// How many messages the handler is given at most.
     pub(super) batch: NonZeroUsize,
 }

@@ -87,7 +87,9 @@ async fn of_a_batch_that_fails_only_what_is_poison_is_skipped() {
 }
 
 async fn pausing(world: &World, log: &Log) -> Partitioned {
-    crate::support::recording(world.builder().max_waiting(50, 4000), log).await
+    let builder = world.builder().max_waiting(50, 4000);
+    let builder = builder.measure_lag(Duration::from_secs(1));
+    crate::support::recording(builder, log).await
 }
 
 /// A partition whose target is down must be held without holding up others, and lose nothing.
@@ -118,8 +120,16 @@ async fn a_paused_partition_stands_still_and_goes_on_where_it_was() {
             [(&paused, &(held as u64 * 100))],
             "{retention}: {lag:?}"
         );
+        eventually("it is measured", async || {
+            orders.status().lag.get(&paused) == Some(&(held as u64 * 100))
+        })
+        .await;
         orders.resume(paused);
         eventually("all is handled", async || log.count() == 2000).await;
+        eventually("it is measured again", async || {
+            orders.status().lag.values().sum::<u64>() == 0
+        })
+        .await;
         orders.pause(paused);
         manager.stop(StopMode::Handoff).await.expect("it stops");
         assert_eq!(log.check(20, 100), 0, "{retention}");
