@@ -82,7 +82,14 @@ fn strategies(args: &Strategies) -> Result<(), Failure> {
 
 fn start(args: &Start) -> Result<(), Failure> {
     let mut bench = cargo();
-    bench.args(["bench", "--quiet", "--package", "parti", "--bench", "start"]);
+    bench.args([
+        "bench",
+        "--quiet",
+        "--package",
+        "parti-rs",
+        "--bench",
+        "start",
+    ]);
     bench.args(["--", "--bench"]);
     bench.env(VARIABLE, locate(None)?);
     let options = [

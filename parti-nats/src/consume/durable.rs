@@ -254,6 +254,20 @@ impl Durables {
         Ok(())
     }
 
+    /// How many messages of its partition a durable has not delivered.
+    ///
+    /// # Errors
+    /// [`ConsumeError`].
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing. Bounded by the wire's limit.
+    pub async fn pending(&self, name: &str) -> Result<u64, ConsumeError> {
+        let method = format!("CONSUMER.INFO.{}.{name}", self.source.name());
+        let info = self.wire().call(&method, &NOTHING).await;
+        let info = info.map_err(|failure| self.fault(&failure))?;
+        Ok(info["num_pending"].as_u64().unwrap_or_default())
+    }
+
     /// Deletes one; it may be gone already.
     ///
     /// # Cancellation safety

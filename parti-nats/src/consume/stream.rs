@@ -48,6 +48,7 @@ pub struct Source {
     name: String,
     layout: Layout,
     retention: Retention,
+    replicas: u64,
 }
 
 impl Source {
@@ -95,6 +96,7 @@ impl Source {
         };
         Ok(Self {
             retention: retention(&info)?,
+            replicas: info["config"]["num_replicas"].as_u64().unwrap_or(1),
             name: name.to_owned(),
             layout,
             wire,
@@ -129,6 +131,12 @@ impl Source {
     #[must_use]
     pub const fn retention(&self) -> Retention {
         self.retention
+    }
+
+    /// How many servers keep the stream.
+    #[must_use]
+    pub const fn replicas(&self) -> u64 {
+        self.replicas
     }
 
     /// What the stream holds now.
@@ -169,31 +177,54 @@ impl Source {
         }
     }
 
+    /// How many messages of a partition follow a position, on a stream with retention by limits.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when the stream does not answer.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future may leave a consumer that ends by itself. Bounded by the wire's limit for each
+    /// of two requests.
+    pub async fn pending(&self, partition: u32, position: u64) -> Result<u64, ConsumeError> {
+        let made = self.probe(json!({
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": position + 1,
+            "filter_subject": self.layout.filter(partition),
+        }));
+        Ok(made.await?["num_pending"].as_u64().unwrap_or_default())
+    }
+
     /// The server says where a consumer that starts at a time begins.
     async fn position_before(&self, nanos: u64) -> Result<u64, ConsumeError> {
-        let name = format!("parti-start-{:016x}", random());
-        let body = json!({
-            "stream_name": self.name,
-            "action": "create",
-            "config": {
-                "name": name,
-                "deliver_policy": "by_start_time",
-                "opt_start_time": rfc3339(nanos),
-                "ack_policy": "none",
-                "replay_policy": "instant",
-                "mem_storage": true,
-                "num_replicas": 1,
-                "inactive_threshold": 5_000_000_000_u64,
-            },
-        });
+        let made = self.probe(json!({
+            "deliver_policy": "by_start_time",
+            "opt_start_time": rfc3339(nanos),
+        }));
+        let position = made.await?["delivered"]["stream_seq"].as_u64();
+        Ok(position.unwrap_or_default())
+    }
+
+    /// What the server says of a consumer that nobody reads with.
+    async fn probe(&self, mut config: Value) -> Result<Value, ConsumeError> {
+        let name = format!("parti-probe-{:016x}", random());
+        for (key, value) in [
+            ("name", json!(name)),
+            ("ack_policy", json!("none")),
+            ("replay_policy", json!("instant")),
+            ("mem_storage", json!(true)),
+            ("num_replicas", json!(1)),
+            ("inactive_threshold", json!(5_000_000_000_u64)),
+        ] {
+            config[key] = value;
+        }
+        let body = json!({ "stream_name": self.name, "action": "create", "config": config });
         let method = format!("CONSUMER.CREATE.{}.{name}", self.name);
         let made = self.wire.call(&method, &body).await;
-        let made = made.map_err(|failure| fault("looking for a time in", &self.name, &failure))?;
-        let position = made["delivered"]["stream_seq"].as_u64().unwrap_or_default();
+        let made = made.map_err(|failure| fault("probing", &self.name, &failure))?;
         let method = format!("CONSUMER.DELETE.{}.{name}", self.name);
         // It ends by itself, too.
         let _ = self.wire.call(&method, &NOTHING).await;
-        Ok(position)
+        Ok(made)
     }
 
     /// An entry of the stream's metadata.

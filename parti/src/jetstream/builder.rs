@@ -1,11 +1,12 @@
 //! How a group's consumption is put together.
 
 use std::future::Future;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use parti_nats::async_nats::jetstream::Context;
 use parti_nats::consume::stream::Subjects;
 use parti_nats::consume::{
@@ -17,7 +18,7 @@ use crate::handler::HandlerError;
 use crate::jetstream::message::PartitionMessage;
 use crate::jetstream::partitioned::Partitioned;
 use crate::jetstream::settings::{
-    OnMessage, OnPoison, Settings, default_bounds, default_commit, default_retries,
+    Handled, OnMessages, OnPoison, Settings, default_bounds, default_commit, default_retries,
 };
 use crate::sources::StaticSource;
 
@@ -34,12 +35,13 @@ pub struct PartitionedBuilder {
     start: StartAt,
     request_timeout: Duration,
     outputs: Option<(String, String)>,
+    unproven_replicas: bool,
     settings: Settings,
 }
 
 impl PartitionedBuilder {
     pub(super) fn new(context: Context, stream: &str) -> Self {
-        let nothing: OnMessage = Arc::new(|_| {
+        let nothing: OnMessages = Arc::new(|_| {
             std::future::ready(Err(HandlerError::new("on_message was not set"))).boxed()
         });
         let settings = Settings {
@@ -49,7 +51,9 @@ impl PartitionedBuilder {
             bounds: default_bounds(),
             recreated: OnRecreated::default(),
             overtaken: OnOvertaken::default(),
-            on_message: nothing,
+            on_messages: nothing,
+            batch: NonZeroUsize::MIN,
+            measure: None,
         };
         Self {
             context,
@@ -59,6 +63,7 @@ impl PartitionedBuilder {
             start: StartAt::All,
             request_timeout: REQUEST,
             outputs: None,
+            unproven_replicas: false,
             settings,
         }
     }
@@ -96,14 +101,43 @@ impl PartitionedBuilder {
 
     /// What is done with each message. It is handled when this answers `Ok`; an error, or a panic, is tried
     /// again. The messages of a partition come one after another, partitions beside each other.
-    pub fn on_message<H, F>(mut self, handler: H) -> Self
+    pub fn on_message<H, F>(self, handler: H) -> Self
     where
         H: Fn(PartitionMessage) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        self.settings.on_message = Arc::new(move |message| {
+        self.each(move |message| {
             let handled = handler(message);
             async move { handled.await.map(|()| Vec::new()) }.boxed()
+        })
+    }
+
+    /// What is done with messages of one partition, as many as wait, at most `most` (at least one), in order.
+    /// All are handled when this answers `Ok`; else all are tried again, and when they failed as often as
+    /// [`PartitionedBuilder::attempts`] says, each by itself, so that the policy for poison meets only what
+    /// is poison. A position is stored after a whole batch, never within one.
+    pub fn on_batch<H, F>(mut self, most: usize, handler: H) -> Self
+    where
+        H: Fn(Vec<PartitionMessage>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        self.settings.batch = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
+        self.settings.on_messages = Arc::new(move |messages| {
+            let handled = handler(messages);
+            async move { handled.await.map(|()| Vec::new()) }.boxed()
+        });
+        self
+    }
+
+    fn each(
+        mut self,
+        handler: impl Fn(PartitionMessage) -> BoxFuture<'static, Handled> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.batch = NonZeroUsize::MIN;
+        self.settings.on_messages = Arc::new(move |mut messages| match messages.pop() {
+            Some(message) => handler(message),
+            // There is always one.
+            None => std::future::ready(Ok(Vec::new())).boxed(),
         });
         self
     }
@@ -120,8 +154,7 @@ impl PartitionedBuilder {
         F: Future<Output = Result<Vec<Output>, HandlerError>> + Send + 'static,
     {
         self.outputs = Some((stream.to_owned(), fence.to_owned()));
-        self.settings.on_message = Arc::new(move |message| handler(message).boxed());
-        self
+        self.each(move |message| handler(message).boxed())
     }
 
     /// Where the group begins in a stream that it has never consumed; default
@@ -187,6 +220,21 @@ impl PartitionedBuilder {
         self
     }
 
+    /// Takes a work queue or a stream by interest that has several replicas, which is refused otherwise: in
+    /// tests messages were lost there when leaders changed, see `docs/CONSUMING.md`.
+    pub const fn unproven_replicas(mut self) -> Self {
+        self.unproven_replicas = true;
+        self
+    }
+
+    /// Measures every so often (a second at least) how far each partition is behind, for
+    /// [`PartitionStatus::lag`](super::PartitionStatus::lag) and the metrics; not measured unless set. It
+    /// costs one or two requests for each partition.
+    pub fn measure_lag(mut self, every: Duration) -> Self {
+        self.settings.measure = Some(every.max(Duration::from_secs(1)));
+        self
+    }
+
     /// How long a request to the server may take; default 2 s.
     pub const fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
@@ -211,6 +259,17 @@ impl PartitionedBuilder {
                 what: "where the group begins in a work queue".to_owned(),
                 found: format!("{:?}", self.start),
                 wanted: format!("{:?}", StartAt::All),
+            });
+        }
+        let is_unproven = source.retention() != Retention::Limits && source.replicas() > 1;
+        if is_unproven && !self.unproven_replicas {
+            return Err(ConsumeError::Mismatch {
+                what: format!(
+                    "replicas of a stream with {:?} retention",
+                    source.retention()
+                ),
+                found: source.replicas().to_string(),
+                wanted: "1, or `unproven_replicas`".to_owned(),
             });
         }
         let outputs = match &self.outputs {

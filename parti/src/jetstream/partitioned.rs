@@ -3,7 +3,7 @@
 //! It is separate from the lanes because it is what the manager holds. What always holds: a partition has
 //! one lane at most, and `on_revoked` returns after its lane has ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use parti_core::{PartitionKey, RevokeCause};
 use parti_nats::async_nats::jetstream::Context;
-use parti_nats::consume::{Condition, Cursors, Durables, Retention, Source};
+use parti_nats::consume::{Condition, ConsumeError, Cursors, Durables, Retention, Source};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -21,8 +21,11 @@ use crate::jetstream::builder::PartitionedBuilder;
 use crate::jetstream::feed::{Budget, Feed};
 use crate::jetstream::hub::{Ask, Hub};
 use crate::jetstream::lane::Lane;
+use crate::jetstream::lane::pauses::Pauses;
 use crate::jetstream::settings::Settings;
 use crate::sources::StaticSource;
+
+mod measure;
 
 /// Handles the messages of the partitions that its worker owns. Cheap to clone; give it to
 /// [`Manager::builder`](crate::Manager::builder), as source and as handler.
@@ -33,8 +36,8 @@ struct Owned {
     shared: Arc<Shared>,
     list: StaticSource,
     lanes: Mutex<BTreeMap<u32, JoinSet<()>>>,
-    /// Ends with this.
-    _hub: JoinSet<()>,
+    /// The hub and the measuring: they end with this.
+    _tasks: JoinSet<()>,
 }
 
 /// What lanes use.
@@ -45,6 +48,9 @@ pub(super) struct Shared {
     pub(super) durables: Option<Durables>,
     pub(super) settings: Settings,
     pub(super) budget: Arc<Budget>,
+    pub(super) pauses: Pauses,
+    /// As it was last measured.
+    lag: Mutex<BTreeMap<u32, u64>>,
     hub: mpsc::UnboundedSender<Ask>,
     troubles: Arc<Troubles>,
     working: Mutex<BTreeMap<u32, Arc<Feed>>>,
@@ -79,6 +85,11 @@ pub struct PartitionStatus {
     pub lost_at_most: u64,
     /// The partitions with a lane, and how many of their messages wait in memory.
     pub waiting: BTreeMap<u32, u64>,
+    /// How many messages of each partition were not handled when it was last measured; empty without
+    /// [`PartitionedBuilder::measure_lag`].
+    pub lag: BTreeMap<u32, u64>,
+    /// The partitions that are paused on this worker, whether it owns them or not.
+    pub paused: BTreeSet<u32>,
     /// What is wrong, by partition; it stays until the partition is taken over again.
     pub conditions: BTreeMap<u32, Condition>,
 }
@@ -105,7 +116,7 @@ impl Partitioned {
                 troubles.report(partition, condition);
             })
         };
-        let task = Hub::spawn(
+        let mut tasks = Hub::spawn(
             source.clone(),
             &settings,
             nonce(),
@@ -124,16 +135,22 @@ impl Partitioned {
             cursors,
             settings,
             budget,
+            pauses: Pauses::default(),
+            lag: Mutex::default(),
             hub,
             troubles,
             working: Mutex::default(),
             counts: Counts::default(),
         };
+        let shared = Arc::new(shared);
+        if let Some(every) = shared.settings.measure {
+            tasks.spawn(measure::measure(Arc::clone(&shared), every));
+        }
         Self(Arc::new(Owned {
-            shared: Arc::new(shared),
+            shared,
             list,
             lanes: Mutex::default(),
-            _hub: task,
+            _tasks: tasks,
         }))
     }
 
@@ -161,8 +178,34 @@ impl Partitioned {
             dead_lettered: load(&counts.dead_lettered),
             lost_at_most: load(&troubles.lost),
             waiting: waiting.collect(),
+            lag: locked(&self.0.shared.lag).clone(),
+            paused: self.0.shared.pauses.all(),
             conditions: locked(&troubles.conditions).clone(),
         }
+    }
+
+    /// How many messages of each partition that this worker works on are not handled. It asks the server,
+    /// with one or two requests for each partition: call it every few seconds at most.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when the server does not answer.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future may leave a consumer that ends by itself. Bounded by the request time-out for
+    /// each request; at most 16 partitions are asked for at a time.
+    pub async fn lag(&self) -> Result<BTreeMap<u32, u64>, ConsumeError> {
+        self.0.shared.ask_lag().await
+    }
+
+    /// Begins no further message of a partition while this worker owns it; what was begun is ended and its
+    /// position stored. The worker keeps the partition, and another owner is not paused.
+    pub fn pause(&self, partition: u32) {
+        self.0.shared.pauses.pause(partition);
+    }
+
+    /// Goes on with a paused partition.
+    pub fn resume(&self, partition: u32) {
+        self.0.shared.pauses.resume(partition);
     }
 
     fn number(&self, key: &PartitionKey) -> Result<u32, HandlerError> {
@@ -195,7 +238,7 @@ impl PartitionHandler for Partitioned {
             guard,
         };
         let taken = lane.take_over().await.inspect_err(|error| {
-            if let parti_nats::consume::ConsumeError::Condition(condition) = error {
+            if let ConsumeError::Condition(condition) = error {
                 lane.shared.report(partition, condition);
             }
         })?;
@@ -254,8 +297,9 @@ impl Shared {
         conditions.retain(|p, condition| *p != partition || condition.lost_at_most() > 0);
     }
 
-    pub(super) fn count_handled(&self) {
-        self.counts.handled.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_handled(&self, messages: usize) {
+        let messages = messages as u64;
+        self.counts.handled.fetch_add(messages, Ordering::Relaxed);
     }
 
     pub(super) fn count_skipped(&self) {

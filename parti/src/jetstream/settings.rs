@@ -2,7 +2,7 @@
 //!
 //! It is separate because builder, lanes and readers all read them.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use parti_nats::consume::{CommitRules, OnOvertaken, OnRecreated, Output};
 use crate::handler::HandlerError;
 use crate::jetstream::message::PartitionMessage;
 
-/// What is done with each message.
-pub(super) type OnMessage =
-    Arc<dyn Fn(PartitionMessage) -> BoxFuture<'static, Handled> + Send + Sync>;
+/// What is done with messages, at least one.
+pub(super) type OnMessages =
+    Arc<dyn Fn(Vec<PartitionMessage>) -> BoxFuture<'static, Handled> + Send + Sync>;
 
 /// What it answers: the outputs, of which most groups have none.
 pub(super) type Handled = Result<Vec<Output>, HandlerError>;
@@ -75,7 +75,11 @@ pub(super) struct Settings {
     pub(super) bounds: Bounds,
     pub(super) recreated: OnRecreated,
     pub(super) overtaken: OnOvertaken,
-    pub(super) on_message: OnMessage,
+    pub(super) on_messages: OnMessages,
+    /// How often the lag is measured, if at all.
+    pub(super) measure: Option<Duration>,
+    /// How many messages the handler is given at most.
+    pub(super) batch: NonZeroUsize,
 }
 
 pub(super) const fn default_commit() -> CommitRules {

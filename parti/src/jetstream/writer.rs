@@ -60,12 +60,15 @@ impl Writer {
         }
     }
 
-    /// A message was handled; a write begins if it is time.
-    pub(super) fn handled(&mut self, sequence: u64, outputs: Vec<Output>) {
+    /// Messages were handled, together; a write begins if it is time.
+    pub(super) fn handled(&mut self, sequences: impl Iterator<Item = u64>, outputs: Vec<Output>) {
         let now = self.begun.elapsed();
-        self.progress.handled(now, sequence);
+        for sequence in sequences {
+            self.progress.handled(now, sequence);
+        }
+        let position = self.progress.position();
         self.outputs
-            .extend(outputs.into_iter().map(|output| (sequence, output)));
+            .extend(outputs.into_iter().map(|output| (position, output)));
         if self.progress.is_due(now) || self.outputs.len() >= MANY_OUTPUTS {
             self.write(Hold::Held);
         }

@@ -4,6 +4,7 @@
 //! Twenty rounds each. More:
 //! `PARTI_FENCE_ROUNDS=1000 cargo test -p parti-rs --features sqlite,jetstream --test fences -- --nocapture`.
 
+mod group;
 mod target;
 mod writer;
 

@@ -1,5 +1,6 @@
 //! Groups that consume streams of a real server by partition.
 
+mod batches;
 mod conditions;
 mod faults;
 mod flow;

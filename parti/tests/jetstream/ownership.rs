@@ -17,6 +17,7 @@ use crate::support::{PARTITIONS, RETENTIONS, World, connect, eventually, publish
 
 /// What a worker of another process would be: its whole runtime stands still with its handler.
 struct Stopped {
+    is_ready: Arc<AtomicBool>,
     has_stopped: Arc<AtomicBool>,
     goes_on: Arc<AtomicBool>,
     end: oneshot::Sender<()>,
@@ -27,6 +28,8 @@ impl Stopped {
     /// Stops in the message with this number of the key `key-0`.
     fn begin(url: &str, sink: &Sink, number: &'static str) -> Self {
         let (has_stopped, goes_on) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let is_ready = Arc::<AtomicBool>::default();
+        let ready = Arc::clone(&is_ready);
         let (end, ended) = oneshot::channel();
         let (url, sink) = (url.to_owned(), sink.clone());
         let (stopping, going) = (Arc::clone(&has_stopped), Arc::clone(&goes_on));
@@ -50,12 +53,14 @@ impl Stopped {
                 });
                 let orders = orders.build().await.expect("it is built");
                 let manager = worker(&url, &orders).await;
+                ready.store(true, Ordering::Release);
                 let _ = ended.await;
                 drop(manager);
                 orders.status().conditions.into_values().next()
             })
         });
         Self {
+            is_ready,
             has_stopped,
             goes_on,
             end,
@@ -71,8 +76,8 @@ async fn a_worker_that_stood_still_and_was_overtaken_changes_nothing() {
         let world = World::with(retention).await;
         let sink = Sink::default();
         let first = Stopped::begin(&world.server.url(), &sink, "30");
-        eventually("it has its durables", async || {
-            world.context.get_stream("ORDERS").await.is_ok() && world.is_transformed().await
+        eventually("it is assigned", async || {
+            first.is_ready.load(Ordering::Acquire)
         })
         .await;
         world.publish(20, 0..60).await;

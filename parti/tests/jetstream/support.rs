@@ -115,12 +115,6 @@ impl World {
         Self::consumption(self.context.clone())
     }
 
-    /// Whether the group's first worker was there.
-    pub(crate) async fn is_transformed(&self) -> bool {
-        let info = self.api("STREAM.INFO.ORDERS", json!({})).await;
-        info["config"]["subject_transform"].is_object()
-    }
-
     pub(crate) fn consumption(context: Context) -> PartitionedBuilder {
         Partitioned::builder(context, "ORDERS")
             .group("billing")

@@ -1,9 +1,10 @@
 //! The same life in a file of this machine, without a server: what one process does to the file while it is
 //! killed or stands still is all that the others have to fear.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parti_testing::rig::worker_logs::{Life, judge, shares, takeover_ms};
+use rusqlite::Connection;
 
 use super::{Group, PARTITIONS, Place, Strain, now_ms, shares_are};
 
@@ -17,8 +18,12 @@ impl Folder {
         Self(folder)
     }
 
+    fn file(&self) -> std::path::PathBuf {
+        self.0.join("group.db")
+    }
+
     fn group(&self, workers: usize) -> Group {
-        let place = Place::File(self.0.join("group.db"));
+        let place = Place::File(self.file());
         Group::start_in(place, "fast", workers, &[])
     }
 }
@@ -82,4 +87,32 @@ fn processes_in_one_file_that_stand_still_are_taken_over_and_come_back() {
     }
     group.until("everything owned", |lives| owned(lives) == PARTITIONS);
     assert_eq!(judge(&group.lives()), []);
+}
+
+/// A process that stands still inside a write keeps all others from renewing. Work pauses then, and nobody
+/// owns what somebody else may still own; when it goes on, everything is as it was.
+#[test]
+fn a_lock_that_is_held_past_the_leases_pauses_the_group_and_no_more() {
+    let folder = Folder::new("file-held");
+    let group = folder.group(3);
+    group.until("everything owned", |lives| owned(lives) == PARTITIONS);
+    let before: Vec<_> = group.lives().iter().map(Life::owned).collect();
+    let holder = Connection::open(folder.file()).expect("opens");
+    holder.busy_timeout(super::LIMIT).expect("set");
+    holder
+        .execute_batch("BEGIN IMMEDIATE")
+        .expect("it has the lock");
+    let begun = Instant::now();
+    group.until("everything given up", |lives| owned(lives) == 0);
+    eprintln!("given up {:?} after the lock was taken", begun.elapsed());
+    holder.execute_batch("ROLLBACK").expect("it ends");
+    let begun = Instant::now();
+    group.until("everything back", |lives| owned(lives) == PARTITIONS);
+    eprintln!("owned again {:?} after it was given back", begun.elapsed());
+    let lives = group.lives();
+    assert_eq!(lives.iter().map(Life::owned).collect::<Vec<_>>(), before);
+    for life in &lives {
+        assert_eq!(life.count("claimed"), 1, "the same session goes on");
+    }
+    assert_eq!(judge(&lives), []);
 }

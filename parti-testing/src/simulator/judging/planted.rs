@@ -130,9 +130,9 @@ pub const HUNTS: &[Hunt] = &[
         bug: Planted::NeverYields,
         search: Search::Harmless {
             runs: 300,
-            tolerated: &["L2", "L3", "L5", "L9", "S15"],
+            tolerated: &["L2", "L3", "L5", "L9", "S15", "S30"],
             why: "every write of a deposed leader expects a head that is gone; L2, L3, L5 and L9 see \
-                  two who believe to lead, S15 what it would like to write",
+                  two who believe to lead, S15 what it would like to write, S30 what it cannot write",
         },
     },
     seeds(Planted::EarlyEmergency, 200, &["S15", "S10"]),
@@ -144,7 +144,7 @@ pub const HUNTS: &[Hunt] = &[
         &["S20", "S19", "S3", "S4", "S29"],
     ),
     seeds(Planted::MovesOnLeave, 20, &["S17"]),
-    seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "S30"]),
+    seeds(Planted::OneFailsAll, 20, &["L2", "L5", "L9", "L10", "S30"]),
     seeds(Planted::GreaterEpochIsEnd, 100, &["S9", "S4", "S29"]),
     seeds(Planted::ForgottenPredecessor, 500, &["S9", "S4", "S29"]),
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
