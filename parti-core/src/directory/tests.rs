@@ -159,6 +159,7 @@ fn assignment(granted: &[(&str, u64)], revoking: &[(&str, u64)]) -> AssignmentRe
         write: WRITE,
         version: Version::new(5),
         epoch: Epoch::new(1),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.collect(),
         revoking: revoking.collect(),
         preparing: Vec::new(),

@@ -183,6 +183,7 @@ impl Assembly {
             write: manifest.write,
             version: manifest.version,
             epoch: manifest.epoch,
+            session: manifest.session,
             granted,
             revoking,
             preparing,

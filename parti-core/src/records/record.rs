@@ -314,6 +314,8 @@ pub struct AssignmentRecord {
     pub version: Version,
     /// The incarnation of the worker it is for.
     pub epoch: Epoch,
+    /// The same by its nonce: when a store was rolled back, another session may have the same epoch.
+    pub session: Nonce,
     /// What it may process.
     pub granted: Vec<RecordGrant>,
     /// What it must stop processing.
@@ -350,6 +352,8 @@ pub struct Manifest {
     pub version: Version,
     /// The incarnation of the worker it is for.
     pub epoch: Epoch,
+    /// The same by its nonce.
+    pub session: Nonce,
     /// The pieces, by number in rising order.
     pub pieces: Vec<PieceStamp>,
 }

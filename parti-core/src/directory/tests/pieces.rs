@@ -38,6 +38,7 @@ fn an_assignment_in_pieces_counts_when_it_is_whole() {
         write: WRITE,
         version: whole.version,
         epoch: whole.epoch,
+        session: crate::model::id::Nonce::new(0),
         pieces: vec![PieceStamp {
             number,
             digest,

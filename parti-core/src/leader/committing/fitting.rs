@@ -295,6 +295,7 @@ impl Draft<'_> {
             write: self.write,
             version: self.version,
             epoch: page.epoch,
+            session: self.view.session_of(&worker, page.epoch),
             granted,
             revoking,
             preparing,

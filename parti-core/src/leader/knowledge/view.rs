@@ -341,6 +341,25 @@ impl View {
         }
     }
 
+    /// The nonce of an incarnation: its session says it, or the record of it that is in force.
+    pub(crate) fn session_of(&self, worker: &WorkerId, epoch: Epoch) -> Nonce {
+        let session = self
+            .sessions
+            .get(worker)
+            .filter(|session| session.epoch() == epoch);
+        let said = session.and_then(|session| session.record.as_ref());
+        // A leader that ends a session writes under its own name.
+        let said = said
+            .filter(|said| said.status.is_living())
+            .map(SessionRecord::nonce);
+        let record = self
+            .records
+            .get(worker)
+            .filter(|record| record.epoch == epoch);
+        let nonce = said.or_else(|| Some(record?.session));
+        nonce.unwrap_or_else(|| Nonce::new(0))
+    }
+
     /// The epoch of a worker's session if it takes part.
     pub(crate) fn active_epoch(&self, worker: &WorkerId) -> Option<Epoch> {
         let session = self.sessions.get(worker)?;

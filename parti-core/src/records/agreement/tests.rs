@@ -245,6 +245,7 @@ fn a_partition_that_another_still_drains_is_contested() {
             write: WriteId { nonce, seq: 1 },
             version: Version::new(5),
             epoch: Epoch::new(1),
+            session: crate::model::id::Nonce::new(0),
             granted: granted.collect(),
             revoking: revoking.collect(),
             preparing: Vec::new(),

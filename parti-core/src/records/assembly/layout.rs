@@ -28,7 +28,7 @@ const MAX_PIECES: usize = 4096;
 /// Commits that hold fewer writes than this have no room for pieces beside what must be in them.
 const MIN_BATCH: usize = 8;
 /// The most bytes of a record besides its partitions: envelope, lengths and extensions.
-const OVERHEAD: usize = 96;
+const OVERHEAD: usize = 96 + 17;
 /// The most bytes of a partition besides its key: its length, a token or version, and the number of
 /// an anchor or a reason.
 const PER_PARTITION: usize = 3 + 9 + 5;
@@ -280,6 +280,7 @@ impl Bins {
             write: record.write,
             version: record.version,
             epoch: record.epoch,
+            session: record.session,
             pieces: stamps,
         };
         after.expect(Some(manifest.clone()));

@@ -47,6 +47,7 @@ fn record(version: u64, granted: impl Iterator<Item = u32>) -> AssignmentRecord 
         },
         version: Version::new(version),
         epoch: Epoch::new(3),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.map(|number| grant(number, 1)).collect(),
         revoking: Vec::new(),
         preparing: Vec::new(),

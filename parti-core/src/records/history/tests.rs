@@ -87,6 +87,7 @@ fn assignment(number: u32, granted: Option<u64>, revoking: Option<u64>) -> Entry
         write: WRITE,
         version: Version::new(5),
         epoch: Epoch::new(4),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.into_iter().collect(),
         revoking: revoking.into_iter().collect(),
         preparing: Vec::new(),

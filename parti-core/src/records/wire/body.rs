@@ -134,6 +134,8 @@ pub(super) struct BulletinWire<'a>(
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct AssignmentWire<'a> {
+    /// Zero in a piece: its manifest says it.
+    pub(super) session: u128,
     /// Workers that partitions were displaced from; grants name them by position, from 1.
     #[serde(borrow)]
     pub(super) departed: List<&'a str>,
@@ -146,9 +148,9 @@ pub(super) struct AssignmentWire<'a> {
 #[derive(Serialize, Deserialize)]
 pub(super) struct SuspicionWire(pub(super) u64);
 
-/// Of each piece its number, its digest, and how many partitions it grants.
+/// The session it is for; of each piece its number, its digest, and how many partitions it grants.
 #[derive(Serialize, Deserialize)]
-pub(super) struct ManifestWire(pub(super) List<(u32, u128, u32)>);
+pub(super) struct ManifestWire(pub(super) u128, pub(super) List<(u32, u128, u32)>);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ChangeWire<'a> {

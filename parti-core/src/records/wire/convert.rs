@@ -34,12 +34,14 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
         Record::Head(head) => RecordWire::Head(head_to_wire(head)),
         Record::Session(session) => RecordWire::Session(session_to_wire(session)),
         Record::Assignment(assignment) => RecordWire::Assignment(assignment::to_wire(
+            assignment.session.get(),
             &assignment.granted,
             &assignment.revoking,
             &assignment.preparing,
         )),
         Record::Manifest(manifest) => RecordWire::Manifest(assignment::manifest_to_wire(manifest)),
         Record::Piece(piece) => RecordWire::Piece(assignment::to_wire(
+            0,
             &piece.granted,
             &piece.revoking,
             &piece.preparing,

@@ -245,7 +245,8 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
     assert_eq!(digest, 122_495_449_096_413_171_457_631_067_783_383_519_250);
     let bytes = encode(&Record::Piece(piece));
     let body = [
-        &[1, 3][..],
+        &[0][..],
+        &[1, 3],
         b"w-1",
         &[1, 3],
         b"1:p",
@@ -262,6 +263,7 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
         write: WRITE,
         version: Version::new(6),
         epoch: Epoch::new(2),
+        session: crate::model::id::Nonce::new(9),
         pieces: [PieceStamp {
             number: 1,
             digest: 7,
@@ -270,7 +272,7 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
         .into(),
     };
     let bytes = encode(&Record::Manifest(manifest));
-    assert_eq!(bytes[body_at(&bytes)..], [1, 1, 7, 1, 0]);
+    assert_eq!(bytes[body_at(&bytes)..], [9, 1, 1, 7, 1, 0]);
     let (version, epoch) = (6_u64.to_le_bytes(), 2_u64.to_le_bytes());
     assert_eq!(bytes[34..50], [version, epoch].concat());
     assert_eq!(bytes[9], 7, "the kind");
@@ -290,7 +292,7 @@ fn a_manifest_names_its_pieces_in_rising_order() {
             summary: summary(),
         };
         let stamps = numbers.iter().map(|&number| (number, 7, 1));
-        let wire = RecordWire::Manifest(ManifestWire(stamps.collect()));
+        let wire = RecordWire::Manifest(ManifestWire(0, stamps.collect()));
         convert::from_wire(&envelope, wire)
     };
     assert!(read(&[1, 2, 9]).is_ok());
@@ -386,6 +388,7 @@ fn values_outside_their_domain_are_refused_by_name() {
     let of_assignment = || Summary::Assignment { version, epoch };
     let assignment = |partition, anchor| {
         RecordWire::Assignment(AssignmentWire {
+            session: 0,
             departed: List(Vec::from(["worker-3"])),
             granted: List(Vec::from([(partition, 1, anchor)])),
             revoking: List(Vec::new()),

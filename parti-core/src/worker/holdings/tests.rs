@@ -44,6 +44,7 @@ impl Worker {
             write: WriteId { nonce, seq: 1 },
             version: Version::new(version),
             epoch: Epoch::new(1),
+            session: crate::model::id::Nonce::new(0),
             granted: granted.collect(),
             revoking: Vec::new(),
             preparing: Vec::new(),

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::core::tests::solo::{FOREIGN, Solo, assignment, entry};
+use crate::core::tests::solo::{FOREIGN, NO_SESSION, Solo, assignment, entry};
 use crate::core::tests::world::World;
 use crate::core::tests::{counts, expecting, group, leader, secs};
 use crate::io::notice::Notice;
@@ -369,6 +369,7 @@ fn manifest(version: u64, digests: &[u128]) -> Record {
         write: FOREIGN,
         version: Version::new(version),
         epoch: Epoch::new(1),
+        session: NO_SESSION,
         pieces: pieces.collect(),
     })
 }

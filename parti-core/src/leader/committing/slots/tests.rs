@@ -88,6 +88,7 @@ fn record(granted: &[&str], revoking: &[&str]) -> AssignmentRecord {
         write: WRITE,
         version: Version::new(4),
         epoch: Epoch::new(10),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.collect(),
         revoking: revoking.collect(),
         preparing: Vec::new(),

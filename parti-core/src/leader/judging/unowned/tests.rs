@@ -67,6 +67,7 @@ fn view(said: SessionRecord) -> View {
         write: WRITE,
         version: Version::new(7),
         epoch: Epoch::new(5),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.to_vec(),
         revoking: vec![Revoking {
             partition: key(2),

@@ -39,6 +39,7 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         write,
         version: Version::new(version),
         epoch: Epoch::new(10),
+        session: crate::model::id::Nonce::new(0),
         granted: vec![],
         revoking: revoking.collect(),
         preparing: Vec::new(),

@@ -13,13 +13,14 @@ use super::super::WireError;
 use super::super::body::{AssignmentWire, List, ManifestWire};
 use super::super::envelope::{Envelope, Summary};
 use super::{key, other_kind, reason_from_wire, reason_to_wire, worker};
-use crate::model::id::{Token, Version, WorkerId};
+use crate::model::id::{Nonce, Token, Version, WorkerId};
 use crate::model::preparation::Preparation;
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, Prepared, RecordGrant, Revoking,
 };
 
 pub(super) fn to_wire<'a>(
+    session: u128,
     granted: &'a [RecordGrant],
     revoking: &'a [Revoking],
     preparing: &'a [Preparation],
@@ -37,6 +38,7 @@ pub(super) fn to_wire<'a>(
     });
     let granted = granted.collect();
     AssignmentWire {
+        session,
         departed: List(departed),
         granted,
         revoking: revoking
@@ -65,6 +67,7 @@ pub(super) fn from_wire(
         write: envelope.write,
         version,
         epoch,
+        session: Nonce::new(wire.session),
         granted,
         revoking,
         preparing,
@@ -150,6 +153,7 @@ pub(super) fn prepared_from_wire(
 pub(super) fn manifest_to_wire(manifest: &Manifest) -> ManifestWire {
     let stamps = manifest.pieces.iter();
     ManifestWire(
+        manifest.session.get(),
         stamps
             .map(|stamp| (stamp.number, stamp.digest, stamp.granted))
             .collect(),
@@ -164,7 +168,7 @@ pub(super) fn manifest_from_wire(
         return Err(other_kind());
     };
     let mut before = 0;
-    let pieces = wire.0.0.into_iter().map(|(number, digest, granted)| {
+    let pieces = wire.1.0.into_iter().map(|(number, digest, granted)| {
         if number <= before {
             let reason = format!("piece {number} after piece {before}");
             return Err(WireError::Invalid(reason));
@@ -180,6 +184,7 @@ pub(super) fn manifest_from_wire(
         write: envelope.write,
         version,
         epoch,
+        session: Nonce::new(wire.0),
         pieces: pieces.collect::<Result<_, _>>()?,
     })
 }

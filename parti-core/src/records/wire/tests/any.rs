@@ -279,6 +279,7 @@ fn assignment() -> impl Strategy<Value = Record> {
             write,
             version,
             epoch,
+            session: crate::model::id::Nonce::new(0),
             granted,
             revoking,
             preparing,
@@ -302,6 +303,7 @@ fn manifest() -> impl Strategy<Value = Record> {
             write,
             version: Version::new(version),
             epoch: Epoch::new(epoch),
+            session: crate::model::id::Nonce::new(0),
             pieces: pieces.collect(),
         })
     })

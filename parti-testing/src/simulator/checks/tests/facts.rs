@@ -194,6 +194,7 @@ pub(super) fn assignment(
         },
         version: Version::new(version),
         epoch: Epoch::new(u64::from(owner.node) + 1),
+        session: parti_core::Nonce::new(0),
         granted: token.map(grant).into_iter().collect(),
         revoking: Vec::new(),
         preparing: Vec::new(),
