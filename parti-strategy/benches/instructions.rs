@@ -155,6 +155,7 @@ fn record() -> Record {
         },
         version: Version::new(42),
         epoch: Epoch::new(4711),
+        session: parti_core::Nonce::new(1),
         granted: grants.collect(),
         revoking: Vec::new(),
         preparing: Vec::new(),
