@@ -1,8 +1,8 @@
 //! `top`: a group on the whole terminal, as it happens.
 //!
-//! This file is the way between terminal, watch and screen. What is shown is decided in `screen` and `map`
-//! and drawn in `draw`, none of which knows a terminal. What always holds: the terminal is given back as it was,
-//! also after an error, and a lost watch is said and set up again.
+//! This file is the way between terminal, watch and screen. What is shown is decided in `screen` and
+//! `map` and drawn in `draw`, none of which knows a terminal. What always holds: the terminal is given back
+//! as it was, also after an error, and a lost watch is said and set up again.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -146,8 +146,8 @@ async fn again(store: &NatsStore, limit: Duration) -> Look {
     }
 }
 
-/// The keys that are pressed, read by a thread: a terminal is waited for with a blocking call. It ends with the
-/// program, or when nobody listens any more.
+/// The keys that are pressed, read by a thread: a terminal is waited for with a blocking call. It ends
+/// with the program, or when nobody listens any more.
 fn keys() -> mpsc::Receiver<Key> {
     let (sender, receiver) = mpsc::channel(16);
     std::thread::spawn(move || {
