@@ -152,31 +152,8 @@ fn keys() -> mpsc::Receiver<Key> {
     let (sender, receiver) = mpsc::channel(16);
     std::thread::spawn(move || {
         while let Ok(event) = event::read() {
-            let key = match event {
-                Event::Key(key) if key.kind == KeyEventKind::Release => continue,
-                Event::Key(key) if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                    match key.code {
-                        KeyCode::Char('c') => Key::Quit,
-                        _ => continue,
-                    }
-                }
-                Event::Key(key) => match key.code {
-                    KeyCode::Char('q') => Key::Quit,
-                    KeyCode::Up | KeyCode::Char('k') => Key::Up,
-                    KeyCode::Down | KeyCode::Char('j') => Key::Down,
-                    KeyCode::Enter => Key::Enter,
-                    KeyCode::Esc | KeyCode::Backspace => Key::Back,
-                    KeyCode::Char('c') => Key::Colours,
-                    KeyCode::Char('d') => Key::Verb(Verb::Drain),
-                    KeyCode::Char('o') => Key::Verb(Verb::Cordon),
-                    KeyCode::Char('f') => Key::Verb(Verb::Freeze),
-                    KeyCode::Char('r') => Key::Verb(Verb::Trigger),
-                    KeyCode::Char('y') => Key::Yes,
-                    _ => continue,
-                },
-                // Another size: it is drawn again.
-                Event::Resize(..) => Key::Nothing,
-                _ => continue,
+            let Some(key) = meaning(&event) else {
+                continue;
             };
             if sender.blocking_send(key).is_err() {
                 return;
@@ -184,4 +161,40 @@ fn keys() -> mpsc::Receiver<Key> {
         }
     });
     receiver
+}
+
+/// What an event of the terminal means, if it means anything.
+fn meaning(event: &Event) -> Option<Key> {
+    let key = match event {
+        // Another size: it is drawn again.
+        Event::Resize(..) => return Some(Key::Nothing),
+        Event::Key(key) if key.kind != KeyEventKind::Release => key,
+        Event::Key(_)
+        | Event::FocusGained
+        | Event::FocusLost
+        | Event::Mouse(_)
+        | Event::Paste(_) => return None,
+    };
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        return (key.code == KeyCode::Char('c')).then_some(Key::Quit);
+    }
+    let keys = [
+        (KeyCode::Char('q'), Key::Quit),
+        (KeyCode::Up, Key::Up),
+        (KeyCode::Char('k'), Key::Up),
+        (KeyCode::Down, Key::Down),
+        (KeyCode::Char('j'), Key::Down),
+        (KeyCode::Enter, Key::Enter),
+        (KeyCode::Esc, Key::Back),
+        (KeyCode::Backspace, Key::Back),
+        (KeyCode::Char('c'), Key::Colours),
+        (KeyCode::Char('d'), Key::Verb(Verb::Drain)),
+        (KeyCode::Char('o'), Key::Verb(Verb::Cordon)),
+        (KeyCode::Char('f'), Key::Verb(Verb::Freeze)),
+        (KeyCode::Char('r'), Key::Verb(Verb::Trigger)),
+        (KeyCode::Char('y'), Key::Yes),
+    ];
+    let found = keys.into_iter().find(|(code, _)| *code == key.code);
+    // Every other key is a no to what is asked.
+    Some(found.map_or(Key::Nothing, |(_, key)| key))
 }

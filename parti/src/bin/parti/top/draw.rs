@@ -118,10 +118,9 @@ fn draw_workers(frame: &mut Frame<'_>, area: Rect, view: &View, screen: &Screen)
             let bar: String = (0..BAR)
                 .map(|at| if at < full { '#' } else { '.' })
                 .collect();
-            let state = match worker.state {
-                SessionState::Known(SessionStatus::Active) => String::new(),
-                state => format!(" {}", fields::session_state(state)),
-            };
+            let is_active = worker.state == SessionState::Known(SessionStatus::Active);
+            let state = (!is_active).then(|| format!(" {}", fields::session_state(worker.state)));
+            let state = state.unwrap_or_default();
             let behind = if worker.behind.is_some() {
                 " behind"
             } else {
@@ -204,11 +203,11 @@ fn draw_worker(frame: &mut Frame<'_>, area: Rect, view: &View, at: (&WorkerId, u
         let why = fields::hold_up(handoff.hold_up);
         Line::from(format!("{} is held up: {why}", handoff.partition))
     }));
-    let partitions = view.partitions.iter().filter_map(|it| match &it.state {
-        PartitionState::Owned { worker, token, .. } if worker == id => {
-            Some(Line::from(format!("{}   token {token}", it.partition)))
-        }
-        _ => None,
+    let partitions = view.partitions.iter().filter_map(|it| {
+        let PartitionState::Owned { worker, token, .. } = &it.state else {
+            return None;
+        };
+        (worker == id).then(|| Line::from(format!("{}   token {token}", it.partition)))
     });
     lines.extend(partitions);
     let room = usize::from(area.height).saturating_sub(1);

@@ -3,7 +3,7 @@
 //! It is separate because it decides what one cell says about many partitions. What always holds: a cell
 //! shows the worst of what it stands for, so that one partition without an owner among 100 000 is seen.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use parti::directory::{PartitionState, PartitionView};
 use parti_core::WorkerId;
@@ -44,7 +44,7 @@ pub(super) fn cells(
         return (Vec::new(), 1);
     }
     let each = partitions.len().div_ceil(room);
-    let places: HashMap<&WorkerId, usize> = workers.iter().copied().zip(0..).collect();
+    let places: BTreeMap<&WorkerId, usize> = workers.iter().copied().zip(0..).collect();
     let cell = |partition: &PartitionView| match &partition.state {
         PartitionState::Owned { worker, .. } => {
             let place = places.get(worker).copied();
@@ -52,7 +52,7 @@ pub(super) fn cells(
         }
         PartitionState::Moving { .. } => Cell::Moving,
         PartitionState::Parked(_) => Cell::Parked,
-        _ => Cell::Unowned,
+        PartitionState::Unowned { .. } | _ => Cell::Unowned,
     };
     let worst = |some: &[PartitionView]| some.iter().map(cell).max();
     let cells = partitions.chunks(each).filter_map(worst).collect();

@@ -76,9 +76,10 @@ impl Screen {
     pub(super) fn press(&mut self, key: Key, view: &View) -> Next {
         if self.question.take().is_some() {
             // Every other key is a no.
-            return match key {
-                Key::Yes => Next::CarryOut,
-                _ => Next::Draw,
+            return if key == Key::Yes {
+                Next::CarryOut
+            } else {
+                Next::Draw
             };
         }
         let shown = workers(view);
@@ -132,7 +133,7 @@ impl Screen {
                 self.say(format!("{worker} {what}"));
             }
             Change::Lost(loss) => self.say(format!("the history was lost: {loss}")),
-            _ => {}
+            Change::Owner { .. } | _ => {}
         }
     }
 
