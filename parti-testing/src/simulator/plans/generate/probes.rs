@@ -5,10 +5,7 @@ use super::class::FaultClass;
 
 impl PlanDraft {
     pub(super) fn probe(&mut self, class: FaultClass) {
-        // As a share of the lease: probes that are much faster cost time and show nothing more.
-        let interval = self
-            .roll()
-            .pick(&[self.lease / 40, self.lease / 20, self.lease / 10]);
+        let interval = self.roll().pick(&[25, 50, self.lease / 20]);
         self.plan.settings.probe_interval_ms = Some(interval);
         if class == FaultClass::Probing {
             return;
