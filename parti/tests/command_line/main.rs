@@ -3,6 +3,7 @@
 
 #[path = "../support/recorder.rs"]
 mod recorder;
+mod terminal;
 mod verbs;
 
 use std::process::{Command, Output};

@@ -3,7 +3,7 @@
 use super::*;
 
 /// How many requests and orders there are.
-async fn orders(store: &NatsStore) -> usize {
+pub(super) async fn orders(store: &NatsStore) -> usize {
     let prefix = "ctl.".to_owned();
     match store.execute(StoreOp::List { prefix }).await {
         Ok(StoreReply::Entries { entries, .. }) => entries.len(),

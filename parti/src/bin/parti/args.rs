@@ -125,6 +125,12 @@ pub(crate) enum Command {
         #[arg(long, short)]
         follow: bool,
     },
+    /// The group on the whole terminal, as it happens: workers, owners, moves, events
+    Top {
+        /// Letters only
+        #[arg(long, env = "NO_COLOR", value_parser = clap::builder::BoolishValueParser::new())]
+        no_colours: bool,
+    },
     /// What a change would move, on the live state, without making it
     Plan(Planned),
     /// Rebalance now
@@ -201,6 +207,19 @@ pub(crate) struct Given {
     /// Show what it would move, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+impl Given {
+    /// As by a key of `top`, which asks by itself.
+    pub(crate) fn from_top() -> Self {
+        Self {
+            lasting: Duration::from_secs(3_600),
+            reason: Some("by a key of top".to_owned()),
+            author: None,
+            yes: true,
+            dry_run: false,
+        }
+    }
 }
 
 /// Which partitions.

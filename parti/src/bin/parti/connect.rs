@@ -48,12 +48,28 @@ pub(crate) async fn group(arguments: &Arguments) -> Result<NatsStore, Failure> {
     group_of(arguments, NatsOptions::default().read_only()).await
 }
 
+/// The group that is meant, by name.
+pub(crate) async fn name(arguments: &Arguments) -> Result<GroupName, Failure> {
+    let options = NatsOptions::default().read_only();
+    let connection = open(&arguments.connection, options).await?;
+    meant(arguments, &connection).await
+}
+
 /// Opens the group that is meant, to write a request or an order.
 pub(crate) async fn group_to_change(arguments: &Arguments) -> Result<NatsStore, Failure> {
     group_of(arguments, NatsOptions::default().existing_only()).await
 }
 
 async fn group_of(arguments: &Arguments, options: NatsOptions) -> Result<NatsStore, Failure> {
+    let connection = open(&arguments.connection, options).await?;
+    let group = meant(arguments, &connection).await?;
+    match connection.group(&group).await {
+        Err(OpenError::NoBucket { .. }) => Err(unknown(&connection, &group).await),
+        opened => Ok(opened?),
+    }
+}
+
+async fn meant(arguments: &Arguments, connection: &NatsConnection) -> Result<GroupName, Failure> {
     let said = if let Command::Status { name: Some(name) } = &arguments.command {
         Some(name)
     } else {
@@ -63,15 +79,9 @@ async fn group_of(arguments: &Arguments, options: NatsOptions) -> Result<NatsSto
         let group = GroupName::new(name);
         group.map_err(|error| Failure::new(Exit::Usage, format!("group {name:?}: {error}")))
     });
-    let said = said.transpose()?;
-    let connection = open(&arguments.connection, options).await?;
-    let group = match said {
-        Some(group) => group,
-        None => only_one(&connection.groups().await?)?,
-    };
-    match connection.group(&group).await {
-        Err(OpenError::NoBucket { .. }) => Err(unknown(&connection, &group).await),
-        opened => Ok(opened?),
+    match said.transpose()? {
+        Some(group) => Ok(group),
+        None => only_one(&connection.groups().await?),
     }
 }
 

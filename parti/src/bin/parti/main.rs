@@ -18,6 +18,7 @@ mod look;
 mod names;
 mod plan;
 mod show;
+mod top;
 mod verbs;
 
 use args::{Arguments, Command};
@@ -71,6 +72,10 @@ async fn run(arguments: &Arguments) -> Result<Answer, Failure> {
             events::run(arguments, *last, *follow).await?;
             String::new()
         }
+        Command::Top { no_colours } => {
+            top::run(arguments, !no_colours).await?;
+            String::new()
+        }
         Command::Rebalance { given } => verbs::give(arguments, Verb::Trigger, None, given).await?,
         Command::Refresh { given } => verbs::give(arguments, Verb::Refresh, None, given).await?,
         Command::Drain { worker, given } => {
@@ -114,6 +119,7 @@ fn answer(command: &Command, look: &Look, json: bool) -> Result<Answer, Failure>
         Command::Status { .. }
         | Command::Groups
         | Command::Events { .. }
+        | Command::Top { .. }
         | Command::Rebalance { .. }
         | Command::Refresh { .. }
         | Command::Drain { .. }

@@ -22,7 +22,32 @@ use crate::{names, plan};
 /// Longer than this no order is given: who forgets one finds it within a month.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
-/// What is to be written.
+/// What is to be written, where, and what it will move.
+pub(crate) struct Prepared {
+    store: NatsStore,
+    step: Step,
+    pub(crate) preview: String,
+}
+
+impl Prepared {
+    /// What it is, in words.
+    pub(crate) fn said(&self) -> &str {
+        &self.step.said
+    }
+
+    /// Writes it.
+    pub(crate) async fn carry_out(&self) -> Result<(), Failure> {
+        let write = Write {
+            key: self.step.key.clone(),
+            value: self.step.value.clone(),
+            expect: Expect::Any,
+        };
+        let writes = vec![write];
+        self.store.execute(StoreOp::Commit { writes }).await?;
+        Ok(())
+    }
+}
+
 struct Step {
     key: String,
     value: Option<Vec<u8>>,
@@ -36,6 +61,17 @@ pub(crate) async fn give(
     worker: Option<&str>,
     given: &Given,
 ) -> Result<String, Failure> {
+    let prepared = prepare(arguments, verb, worker, given).await?;
+    carry_out(arguments, &prepared, given).await
+}
+
+/// What a verb would write and move; nothing is written yet.
+pub(crate) async fn prepare(
+    arguments: &Arguments,
+    verb: Verb,
+    worker: Option<&str>,
+    given: &Given,
+) -> Result<Prepared, Failure> {
     let store = connect::group_to_change(arguments).await?;
     let look = Look::at(&store, arguments.connection.timeout()).await?;
     let view = look.view();
@@ -75,7 +111,11 @@ pub(crate) async fn give(
         said: format!("{}{whom}{until}", verb.as_str()),
     };
     let preview = preview(&look, verb, about.as_ref())?;
-    carry_out(arguments, &store, &step, given, &preview).await
+    Ok(Prepared {
+        store,
+        step,
+        preview,
+    })
 }
 
 /// Takes an order back.
@@ -118,7 +158,12 @@ pub(crate) async fn cancel(
         value: None,
         said: format!("withdraw {} of {name}", verb.as_str()),
     };
-    carry_out(arguments, &store, &step, given, "").await
+    let prepared = Prepared {
+        store,
+        step,
+        preview: String::new(),
+    };
+    carry_out(arguments, &prepared, given).await
 }
 
 fn group() -> WorkerId {
@@ -210,26 +255,19 @@ fn preview(look: &Look, verb: Verb, worker: Option<&WorkerId>) -> Result<String,
 
 async fn carry_out(
     arguments: &Arguments,
-    store: &NatsStore,
-    step: &Step,
+    prepared: &Prepared,
     given: &Given,
-    preview: &str,
 ) -> Result<String, Failure> {
     let (dry, json) = (given.dry_run, arguments.json);
+    let step = &prepared.step;
     if !json {
-        crate::print(&format!("{}\n{preview}", step.said));
+        crate::print(&format!("{}\n{}", step.said, prepared.preview));
     }
     if !dry && !given.yes && !agreed()? {
         return Err(Failure::new(Exit::No, "nothing was done"));
     }
     if !dry {
-        let write = Write {
-            key: step.key.clone(),
-            value: step.value.clone(),
-            expect: Expect::Any,
-        };
-        let writes = vec![write];
-        store.execute(StoreOp::Commit { writes }).await?;
+        prepared.carry_out().await?;
     }
     Ok(match (json, dry) {
         (true, _) => printed(&json!({ "order": step.said, "key": step.key, "done": !dry })),

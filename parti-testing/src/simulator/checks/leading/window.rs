@@ -170,7 +170,8 @@ impl Window {
             }
             (Notice::ListInherited { .. }, _) => leadership.inherited = true,
             (Notice::PlanUnchanged { .. }, _) => leadership.decided = None,
-            (Notice::EvictionCancelled { worker }, Some(at)) => {
+            // Without a record it never had a share, and has been waiting for one since it came.
+            (Notice::EvictionCancelled { worker }, Some(at)) if self.recorded.contains(worker) => {
                 leadership.spared.entry(worker.clone()).or_insert(at);
             }
             (_, _) => {}

@@ -5,7 +5,10 @@ use super::class::FaultClass;
 
 impl PlanDraft {
     pub(super) fn probe(&mut self, class: FaultClass) {
-        let interval = self.roll().pick(&[25, 50, self.lease / 20]);
+        // As a share of the lease: probes that are much faster cost time and show nothing more.
+        let interval = self
+            .roll()
+            .pick(&[self.lease / 40, self.lease / 20, self.lease / 10]);
         self.plan.settings.probe_interval_ms = Some(interval);
         if class == FaultClass::Probing {
             return;
