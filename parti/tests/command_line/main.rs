@@ -86,6 +86,13 @@ fn fails(url: &str, arguments: &[&str], code: i32, named: &[&str]) {
     }
 }
 
+/// The group `orders`, to read and write beside the program.
+async fn orders_of(url: &str) -> NatsStore {
+    let name = GroupName::new("orders").expect("valid");
+    let store = NatsStore::connect(url, &name, NatsOptions::default()).await;
+    store.expect("opens")
+}
+
 async fn revision(store: &NatsStore) -> u64 {
     match store.execute(StoreOp::Info).await {
         Ok(StoreReply::Info(info)) => info.last_revision.get(),
@@ -176,9 +183,7 @@ async fn nothing_is_written_and_no_bucket_is_created() {
     let groups = json(&url, &["groups"]);
     assert_eq!(groups.as_array().map(Vec::len), Some(0), "{groups}");
     // A bucket that nobody uses, so that every revision is the program's.
-    let name = GroupName::new("orders").expect("valid");
-    let store = NatsStore::connect(&url, &name, NatsOptions::default()).await;
-    let store = store.expect("opens");
+    let store = orders_of(&url).await;
     let before = revision(&store).await;
     for command in [
         "status",

@@ -28,9 +28,7 @@ async fn a_worker_is_drained_by_keys_of_top() {
     let server = server("");
     let url = server.url();
     let workers = group(&url, "orders").await;
-    let name = GroupName::new("orders").expect("valid");
-    let store = NatsStore::connect(&url, &name, NatsOptions::default()).await;
-    let store = store.expect("opens");
+    let store = orders_of(&url).await;
     let program = env!("CARGO_BIN_EXE_parti");
     let inner = format!("stty rows 24 cols 80; exec '{program}' --server {url} --group orders top");
     let terminal = Command::new("script")

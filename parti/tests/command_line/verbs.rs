@@ -17,9 +17,7 @@ async fn verbs_are_shown_first_and_what_is_not_meant_is_not_done() {
     let server = server("");
     let url = server.url();
     let workers = group(&url, "orders").await;
-    let name = GroupName::new("orders").expect("valid");
-    let store = NatsStore::connect(&url, &name, NatsOptions::default()).await;
-    let store = store.expect("opens");
+    let store = orders_of(&url).await;
     let first = workers[0].status().worker.expect("claimed").to_string();
     // Nobody agrees, nothing is done.
     let looked = parti(&url, &["drain", &first, "--dry-run"]);
@@ -60,9 +58,7 @@ async fn orders_are_obeyed_while_they_hold_and_taken_back() {
     let server = server("");
     let url = server.url();
     let workers = group(&url, "orders").await;
-    let name = GroupName::new("orders").expect("valid");
-    let store = NatsStore::connect(&url, &name, NatsOptions::default()).await;
-    let store = store.expect("opens");
+    let store = orders_of(&url).await;
     let first = workers[0].status().worker.expect("claimed").to_string();
     let second = workers[1].status().worker.expect("claimed").to_string();
     let ordered = [

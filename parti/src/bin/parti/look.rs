@@ -17,6 +17,9 @@ use tokio::time::timeout;
 
 use crate::failure::{Exit, Failure};
 
+#[cfg(test)]
+pub(crate) mod groups;
+
 /// A group as it was found.
 pub(crate) struct Look {
     pub(crate) directory: Directory,

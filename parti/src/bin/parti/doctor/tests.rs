@@ -5,13 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parti::nats::OpenError;
-use parti::sources::StaticSource;
-use parti::store::{LocalStore, StoreFault};
+use parti::store::StoreFault;
 use parti::strategy::{ParkReason, StrategyId};
-use parti::{
-    Config, Guard, HandlerError, Manager, Mode, PartitionHandler, Preset, RevokeCause, Term,
-    Version, async_trait,
-};
+use parti::{Mode, Term, Version};
 use parti_core::directory::Directory;
 use parti_core::{
     AssignmentRecord, Bulletin, Control, Entry, Head, Instant, Nonce, ParkedGroup, PartitionKey,
@@ -22,22 +18,10 @@ use parti_core::{
 use super::Facts;
 use super::findings::{Finding, Severity};
 use crate::failure::{Exit, Failure};
-use crate::look::Look;
+use crate::look::groups;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// For how long the planted group is looked at.
 const WATCHED: Duration = Duration::from_secs(5);
-
-struct Idle;
-
-#[async_trait]
-impl PartitionHandler for Idle {
-    async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
-        Ok(())
-    }
-
-    async fn on_revoked(&self, _: &PartitionKey, _: Guard, _: RevokeCause) {}
-}
 
 /// A bucket in which something can be planted.
 #[derive(Clone)]
@@ -54,36 +38,15 @@ struct Group {
 impl Group {
     /// The bucket of a group that is well: two workers with six partitions each.
     async fn well() -> Self {
-        let store = LocalStore::new();
-        let mut managers = Vec::new();
-        for _ in 0..2 {
-            let config = Config::builder("orders").preset(Preset::Fast);
-            let config = config.expected_workers(2).build().expect("coherent");
-            let source = StaticSource::numbered("p", 12).expect("valid");
-            let builder = Manager::builder(config, source, Idle).store(store.clone());
-            managers.push(builder.start().await.expect("starts"));
-        }
-        let begun = std::time::Instant::now();
-        loop {
-            let look = Look::at(&store, PATIENCE).await.expect("there");
-            let view = look.view();
-            let behind = view
-                .workers
-                .iter()
-                .any(|it| it.behind.is_some() || it.granted != 6);
-            let wall_ms = view.generations.last().map_or(0, |it| it.at_ms);
-            if view.workers.len() == 2 && !behind {
-                return Self {
-                    bucket: look.entries,
-                    info: look.info,
-                    answered: Duration::from_millis(1),
-                    wall_ms,
-                    silent: BTreeSet::new(),
-                    stored_list: None,
-                };
-            }
-            assert!(begun.elapsed() < PATIENCE, "{view:#?}");
-            tokio::task::yield_now().await;
+        let look = groups::well(2).await;
+        let view = look.view();
+        Self {
+            bucket: look.entries,
+            info: look.info,
+            answered: Duration::from_millis(1),
+            wall_ms: view.generations.last().map_or(0, |it| it.at_ms),
+            silent: BTreeSet::new(),
+            stored_list: None,
         }
     }
 

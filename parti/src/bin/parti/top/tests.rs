@@ -3,12 +3,6 @@
 use std::time::Duration;
 
 use parti::directory::{PartitionState, Verb, View};
-use parti::sources::StaticSource;
-use parti::store::LocalStore;
-use parti::{
-    Config, Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preset, RevokeCause,
-    async_trait,
-};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -17,46 +11,11 @@ use ratatui::style::Color;
 use super::draw::draw;
 use super::map::{Cell, cells};
 use super::screen::{Focus, Key, Next, Screen};
-use crate::look::Look;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Idle;
-
-#[async_trait]
-impl PartitionHandler for Idle {
-    async fn on_assigned(&self, _: &PartitionKey, _: Guard) -> Result<(), HandlerError> {
-        Ok(())
-    }
-
-    async fn on_revoked(&self, _: &PartitionKey, _: Guard, _: RevokeCause) {}
-}
+use crate::look::groups;
 
 /// A group that is well: three workers with four partitions each.
 async fn well() -> View {
-    let store = LocalStore::new();
-    let mut managers = Vec::new();
-    for _ in 0..3 {
-        let config = Config::builder("orders").preset(Preset::Fast);
-        let config = config.expected_workers(3).build().expect("coherent");
-        let source = StaticSource::numbered("p", 12).expect("valid");
-        let builder = Manager::builder(config, source, Idle).store(store.clone());
-        managers.push(builder.start().await.expect("starts"));
-    }
-    let begun = std::time::Instant::now();
-    loop {
-        let view = Look::at(&store, PATIENCE).await.expect("there").view();
-        let behind = |view: &View| {
-            view.workers
-                .iter()
-                .any(|it| it.behind.is_some() || it.granted != 4)
-        };
-        if view.workers.len() == 3 && !behind(&view) {
-            return view;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{view:#?}");
-        tokio::task::yield_now().await;
-    }
+    groups::well(3).await.view()
 }
 
 fn drawn(view: &View, screen: &Screen, (width, height): (u16, u16)) -> Buffer {
