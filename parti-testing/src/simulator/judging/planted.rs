@@ -172,7 +172,7 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::IgnoredRejections, 1_000, &["S31", "S32"]),
     seeds(Planted::RejectedGoesRound, 1_000, &["S32"]),
     seeds(Planted::LateReady, 1_000, &["S36"]),
-    seeds(Planted::PreparationHolds, 100, &["L1", "L2", "L3", "S12"]),
+    seeds(Planted::PreparationHolds, 100, &["L9"]),
     seeds(Planted::ReadyIsReleased, 100, &["S9", "S4", "S29"]),
     seeds(Planted::WithdrawnUntold, 100, &["S37"]),
 ];

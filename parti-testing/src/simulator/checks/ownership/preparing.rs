@@ -116,6 +116,11 @@ impl Check for ReadyFirst {
             for partition in &gone {
                 self.take_away(worker, partition);
             }
+            // What nobody may own is taken away for nobody.
+            let parked = record.revoking.iter().filter(|it| it.parked.is_some());
+            for revoking in parked {
+                self.taken.remove(&revoking.partition);
+            }
         }
         for &(worker, record) in &written {
             let new = record.granted.iter();

@@ -24,7 +24,7 @@ impl PlanDraft {
             ms: roll(1).pick(&[0, 20, 500, 4_000]),
             timeout_ms: roll(2).pick(&[300, 1_000, 5_000]),
             hang_ppm: roll(3).pick(&[0, 50_000, 300_000]) * faulty,
-            fail_ppm: 0,
+            fail_ppm: roll(4).pick(&[0, 20_000, 100_000]) * faulty,
             max_moves: roll(5).pick(&[None, None, Some(1), Some(3)]),
         });
     }
