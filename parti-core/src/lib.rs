@@ -73,8 +73,8 @@ pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
     ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Readiness, Record, RecordGrant,
-    Rejection, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion, Verb,
-    WorkerChange,
+    RejectedAt, Rejection, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion,
+    Verb, WorkerChange,
 };
 pub use records::stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use records::wire;

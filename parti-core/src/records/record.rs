@@ -251,13 +251,25 @@ impl SessionRecord {
     }
 }
 
-/// A partition that a worker cannot begin to process.
+/// A partition that a worker cannot prepare for, or cannot begin to process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The partition.
     pub partition: PartitionKey,
+    /// What it failed with.
+    pub at: RejectedAt,
     /// Why, in words.
     pub reason: String,
+}
+
+/// What a worker was doing when it found out that it cannot take a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RejectedAt {
+    /// Getting ready. It is planned around where others may have the partition; it is no reason to leave
+    /// a partition without an owner.
+    Preparation,
+    /// Beginning, as the owner.
+    Processing,
 }
 
 /// What a worker's process does for others: it answers probes, and gets ready for partitions.

@@ -15,7 +15,7 @@ use crate::model::id::{Token, Version};
 use crate::model::partition::PartitionKey;
 use crate::model::preparation::Preparation;
 use crate::planted::Planted;
-use crate::records::record::{AssignmentRecord, Prepared};
+use crate::records::record::{AssignmentRecord, Prepared, RejectedAt};
 use crate::worker::preparations::Preparations;
 use crate::worker::rejections::Rejections;
 
@@ -111,7 +111,8 @@ impl Holdings {
         match failing {
             Some(reason) => {
                 let first = cx.config().rejection_quarantine();
-                self.rejections.fail(cx.now, (key, token), reason, first);
+                let failed = (key, token, RejectedAt::Processing);
+                self.rejections.fail(cx.now, failed, reason, first);
             }
             None => self.rejections.begun(key),
         }

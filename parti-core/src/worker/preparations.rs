@@ -15,7 +15,7 @@ use crate::model::id::{Token, Version};
 use crate::model::partition::PartitionKey;
 use crate::model::preparation::Preparation;
 use crate::planted::Planted;
-use crate::records::record::Prepared;
+use crate::records::record::{Prepared, RejectedAt};
 use crate::worker::rejections::Rejections;
 
 /// The most preparations that are told as ended at once. What is told first is moved first; then there
@@ -87,7 +87,8 @@ impl Preparations {
         underway.failed = Some(failing.is_some());
         if let Some(reason) = failing {
             let (first, token) = (cx.config().rejection_quarantine(), preparation.version);
-            rejections.fail(cx.now, (key, Token::from(token)), reason, first);
+            let failed = (key, Token::from(token), RejectedAt::Preparation);
+            rejections.fail(cx.now, failed, reason, first);
         }
         true
     }

@@ -16,7 +16,9 @@ use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::strategy::NO_OWNER;
 use crate::records::agreement::Agreed;
-use crate::records::record::{AssignmentRecord, RecordGrant, Remains, Revoking, SessionStatus};
+use crate::records::record::{
+    AssignmentRecord, RecordGrant, RejectedAt, Remains, Revoking, SessionStatus,
+};
 
 /// What a record grants, takes away, and has prepared.
 type Lists = (Vec<RecordGrant>, Vec<Revoking>, Vec<Preparation>);
@@ -169,6 +171,7 @@ fn warmth(config: &Config, view: &View, worker: &WorkerId, ranks: &mut Ranks<'_>
     });
     let ended = ended.collect();
     let failing = said.rejections.iter();
+    let failing = failing.filter(|it| it.at == RejectedAt::Processing);
     let failing = failing.map(|failing| ranks.rank(&failing.partition));
     Warmth {
         prepares: said.readiness.prepares,

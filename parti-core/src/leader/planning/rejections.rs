@@ -20,7 +20,7 @@ use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
 use crate::ports::strategy::{NO_OWNER, Plan, PlanInput, Report, WorkerInfo, WorkerTable};
 use crate::records::problem::{Problem, ProblemKind};
-use crate::records::record::{SessionRecord, SessionStatus};
+use crate::records::record::{RejectedAt, SessionRecord, SessionStatus};
 
 /// The most groups of partitions the strategy is asked for again in one plan.
 const MOST_GROUPS: usize = 8;
@@ -40,9 +40,6 @@ pub(crate) struct Barred {
     sound: BTreeSet<WorkerId>,
     /// What its owner cannot process, with the owner and the reason.
     stuck: BTreeMap<PartitionKey, (WorkerId, alloc::string::String)>,
-    /// Partitions that somebody failed to prepare for and whose owner processes them: these stay where
-    /// they are rather than be parked.
-    worked_on: BTreeSet<PartitionKey>,
 }
 
 /// Who failed with a partition.
@@ -62,7 +59,6 @@ impl Barred {
         let said: Vec<(&WorkerId, &SessionRecord)> = said.collect();
         let mut barred = Self::default();
         let mut failing: BTreeSet<&WorkerId> = BTreeSet::new();
-        let mut unprepared = BTreeSet::new();
         for &(worker, session) in &said {
             let rejections = session.rejections.as_slice();
             let record = view.records.get(worker);
@@ -80,49 +76,26 @@ impl Barred {
                 let key = &rejection.partition;
                 let by = barred.by_key.entry(key.clone()).or_default();
                 by.insert(worker.clone());
-                let failed = barred.failed.entry(key.clone()).or_default();
-                if failed.by.is_empty() {
-                    failed.why = alloc::format!("{worker} says: {}", rejection.reason);
-                }
-                failed.by.insert(worker.clone());
-                if is_concerned(record, session, key) {
-                    failing.insert(worker);
-                    let mut granted = granted.into_iter().flatten();
-                    if !granted.any(|grant| grant.partition == *key) {
-                        unprepared.insert(key.clone());
+                let concerned = is_concerned(record, session, key);
+                // What fails to prepare has an owner, and is no evidence against the partition.
+                if rejection.at == RejectedAt::Processing {
+                    let failed = barred.failed.entry(key.clone()).or_default();
+                    if failed.by.is_empty() {
+                        failed.why = alloc::format!("{worker} says: {}", rejection.reason);
                     }
+                    failed.by.insert(worker.clone());
+                    failing.extend(concerned.then_some(worker));
+                }
+                if concerned {
                     let why = (worker.clone(), rejection.reason.clone());
                     barred.stuck.insert(key.clone(), why);
                 }
             }
         }
-        barred.worked_on = barred.find_worked_on(view, &unprepared);
         for by in barred.by_key.values_mut() {
             by.extend(failing.iter().map(|&worker| worker.clone()));
         }
         barred
-    }
-
-    fn find_worked_on(
-        &self,
-        view: &View,
-        unprepared: &BTreeSet<PartitionKey>,
-    ) -> BTreeSet<PartitionKey> {
-        if unprepared.is_empty() {
-            return BTreeSet::new();
-        }
-        let owned = view.records.iter().filter_map(|(worker, record)| {
-            let said = view.sessions.get(worker)?.record.as_ref()?;
-            said.status.is_living().then_some((worker, record))
-        });
-        let keys = owned.flat_map(|(worker, record)| {
-            let keys = record.granted.iter().map(|grant| &grant.partition);
-            keys.filter(move |key| {
-                let by = self.by_key.get(*key);
-                unprepared.contains(*key) && by.is_some_and(|by| !by.contains(worker))
-            })
-        });
-        keys.cloned().collect()
     }
 
     /// What could be moved or has to be parked: stuck partitions that somebody else may try, and those
@@ -137,10 +110,12 @@ impl Barred {
         });
         let takers: Vec<&WorkerId> = takers.map(|(worker, _)| worker).collect();
         let stuck = self.stuck.keys().filter_map(|key| {
-            let (by, failed) = (self.by_key.get(key)?, self.failed.get(key)?);
+            let by = self.by_key.get(key)?;
             let takes = takers.iter().any(|worker| !by.contains(*worker));
-            let all_tried = takers.iter().all(|worker| failed.by.contains(*worker));
-            let parks = all_tried && self.blames(failed) && !self.worked_on.contains(key);
+            let parks = self.failed.get(key).is_some_and(|failed| {
+                let mut takers = takers.iter();
+                self.blames(failed) && takers.all(|worker| failed.by.contains(*worker))
+            });
             (takes || parks).then(|| (key.clone(), by.clone()))
         });
         stuck.collect()
@@ -173,10 +148,9 @@ impl Barred {
                 let takers = input.workers.as_slice().iter().filter(|w| w.capacity > 0);
                 let mut barred = takers.filter(|worker| by.contains(&worker.id));
                 let failed = self.failed.get(key);
-                let all_tried = !self.worked_on.contains(key)
-                    && failed.is_some_and(|failed| {
-                        self.blames(failed) && barred.all(|worker| failed.by.contains(&worker.id))
-                    });
+                let all_tried = failed.is_some_and(|failed| {
+                    self.blames(failed) && barred.all(|worker| failed.by.contains(&worker.id))
+                });
                 groups.entry((by, all_tried)).or_default().push(rank);
             }
         }
@@ -273,10 +247,7 @@ impl Reassignment {
             let given = given.and_then(|worker| input.workers.index_of(&worker.id));
             // What is parked stays so until its time comes, or somebody comes who has not tried it.
             let key = input.partitions.as_slice().get(rank as usize);
-            let waits = key.is_some_and(|partition| {
-                let key = &partition.key;
-                self.futile.is_waiting(key) && !self.barred.worked_on.contains(key)
-            });
+            let waits = key.is_some_and(|partition| self.futile.is_waiting(&partition.key));
             if given.is_none() && (group.all_tried || waits) && self.park(input, rank) {
                 continue;
             }

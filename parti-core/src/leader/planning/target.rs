@@ -175,7 +175,7 @@ impl Target {
     }
 
     /// The owner planned for a rank of the same table.
-    fn owner(&self, rank: u32) -> Option<&WorkerId> {
+    pub(crate) fn owner(&self, rank: u32) -> Option<&WorkerId> {
         let owner = *self.owners.get(rank as usize)?;
         self.workers.get(owner).map(|worker| &worker.id)
     }
@@ -219,13 +219,11 @@ pub(crate) fn candidates(
     usable.collect()
 }
 
-/// The input of a plan: who owns what now, or is about to.
-pub(crate) fn input(
-    table: &Arc<PartitionTable>,
-    workers: Arc<WorkerTable>,
-    view: &View,
-    target: Option<&Target>,
-) -> PlanInput {
+/// Who owns what by the records, and where displaced partitions came from, by rank.
+fn granted<'a>(
+    table: &PartitionTable,
+    view: &'a View,
+) -> (Vec<Option<&'a WorkerId>>, BTreeMap<u32, WorkerId>) {
     let mut owners: Vec<Option<&WorkerId>> = vec![None; table.len()];
     let mut tokens: Vec<Token> = vec![Token::ZERO; table.len()];
     let mut anchors: BTreeMap<u32, WorkerId> = BTreeMap::new();
@@ -244,6 +242,27 @@ pub(crate) fn input(
             }
         }
     }
+    (owners, anchors)
+}
+
+/// Who owns what by the records, by rank, as an index of the workers of a plan.
+pub(crate) fn held(view: &View, input: &PlanInput) -> Vec<u32> {
+    let (owners, _) = granted(&input.partitions, view);
+    let index = |owner: Option<&WorkerId>| owner.and_then(|owner| input.workers.index_of(owner));
+    let held = owners
+        .into_iter()
+        .map(|owner| index(owner).unwrap_or(NO_OWNER));
+    held.collect()
+}
+
+/// The input of a plan: who owns what now, or is about to.
+pub(crate) fn input(
+    table: &Arc<PartitionTable>,
+    workers: Arc<WorkerTable>,
+    view: &View,
+    target: Option<&Target>,
+) -> PlanInput {
+    let (mut owners, mut anchors) = granted(table, view);
     let preparing = Preparing::find(view, table, &workers);
     preparing.adopt(&mut owners);
     // What is on its way to somebody counts as theirs, so that it is not moved a second time.

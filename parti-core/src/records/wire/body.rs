@@ -100,7 +100,8 @@ pub(super) struct SessionWire<'a> {
     pub(super) endpoint: &'a str,
     pub(super) settings: SettingsWire<'a>,
     pub(super) honours: ModeWire,
-    pub(super) rejections: List<(&'a str, &'a str)>,
+    /// The partition, whether it failed while getting ready, and why.
+    pub(super) rejections: List<(&'a str, bool, &'a str)>,
     pub(super) prepares: bool,
     /// The partition, the version of the preparation, and whether it failed.
     pub(super) prepared: List<(&'a str, u64, bool)>,

@@ -24,7 +24,8 @@ use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Readiness, Record,
-    Rejection, Remains, SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
+    RejectedAt, Rejection, Remains, SessionRecord, SessionStatus, SourcePart, Suspicion,
+    WorkerChange,
 };
 
 mod settings;
@@ -169,11 +170,7 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
         endpoint: session.endpoint.as_ref().map_or("", Endpoint::as_str),
         settings: settings::to_wire(&session.settings),
         honours: settings::mode_to_wire(session.honours),
-        rejections: session
-            .rejections
-            .iter()
-            .map(|rejection| (rejection.partition.encoded(), rejection.reason.as_str()))
-            .collect(),
+        rejections: session.rejections.iter().map(rejection_to_wire).collect(),
         prepares: session.readiness.prepares,
         prepared: assignment::prepared_to_wire(&session.readiness.prepared),
         predecessors: session
@@ -192,14 +189,22 @@ fn endpoint_from_wire(text: &str) -> Result<Option<Endpoint>, WireError> {
     endpoint.map_err(|error| WireError::Invalid(error.to_string()))
 }
 
-fn rejections_from_wire(rejections: &List<(&str, &str)>) -> Result<Vec<Rejection>, WireError> {
-    let rejections = rejections.0.iter().map(|&(partition, reason)| {
-        Ok(Rejection {
-            partition: key(partition)?,
-            reason: reason.to_string(),
-        })
-    });
-    rejections.collect()
+fn rejection_to_wire(rejection: &Rejection) -> (&str, bool, &str) {
+    let preparing = rejection.at == RejectedAt::Preparation;
+    (rejection.partition.encoded(), preparing, &rejection.reason)
+}
+
+fn rejection_from_wire(
+    &(partition, preparing, reason): &(&str, bool, &str),
+) -> Result<Rejection, WireError> {
+    Ok(Rejection {
+        partition: key(partition)?,
+        at: match preparing {
+            true => RejectedAt::Preparation,
+            false => RejectedAt::Processing,
+        },
+        reason: reason.to_string(),
+    })
 }
 
 fn predecessor_to_wire(predecessor: &Predecessor) -> PredecessorWire {
@@ -293,7 +298,12 @@ fn session_from_wire(
         endpoint: endpoint_from_wire(wire.endpoint)?,
         settings: settings::from_wire(&wire.settings),
         honours: settings::mode_from_wire(&wire.honours),
-        rejections: rejections_from_wire(&wire.rejections)?,
+        rejections: wire
+            .rejections
+            .0
+            .iter()
+            .map(rejection_from_wire)
+            .collect::<Result<_, _>>()?,
         readiness: Readiness {
             answers: wire.answers,
             prepares: wire.prepares,

@@ -342,6 +342,23 @@ const fn nothing_carried<'a>() -> CarriedWire<'a> {
     }
 }
 
+const fn head<'a>(cause: u8) -> RecordWire<'a> {
+    RecordWire::Head(HeadWire {
+        cause,
+        planned: 0,
+        strategy: "",
+        workers: 0,
+        partitions: 0,
+        digest: 0,
+        weights_digest: 0,
+        unfinished: 0,
+        granted: 0,
+        agreed: AgreedWire(ModeWire::Exclusive, ModeWire::Overlap, 0),
+        carried: nothing_carried(),
+        parked: (0, 0),
+    })
+}
+
 /// What is well formed and makes no sense must be refused here, or it is acted on elsewhere.
 #[test]
 fn values_outside_their_domain_are_refused_by_name() {
@@ -364,22 +381,6 @@ fn values_outside_their_domain_are_refused_by_name() {
         format: FORMAT,
         lease: Duration::ZERO,
         leader: None,
-    };
-    let head = |cause| {
-        RecordWire::Head(HeadWire {
-            cause,
-            planned: 0,
-            strategy: "",
-            workers: 0,
-            partitions: 0,
-            digest: 0,
-            weights_digest: 0,
-            unfinished: 0,
-            granted: 0,
-            agreed: AgreedWire(ModeWire::Exclusive, ModeWire::Overlap, 0),
-            carried: nothing_carried(),
-            parked: (0, 0),
-        })
     };
     let last = u8::try_from(Cause::ALL.len()).expect("few") - 1;
     assert!(from(of_head.clone(), head(last)).is_ok());

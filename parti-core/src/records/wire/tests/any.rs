@@ -20,8 +20,9 @@ use crate::records::carried::{Carried, Quarantined};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
-    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Readiness, Record, RecordGrant, Remains,
-    Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
+    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Readiness, Record, RecordGrant,
+    RejectedAt, Rejection, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion,
+    WorkerChange,
 };
 
 fn worker() -> impl Strategy<Value = WorkerId> {
@@ -173,6 +174,24 @@ fn predecessor() -> impl Strategy<Value = Predecessor> {
     })
 }
 
+/// What a session rejects, and what it has prepared for.
+fn tried() -> impl Strategy<Value = (Vec<Rejection>, Vec<Prepared>)> {
+    let rejection =
+        (key(), any::<bool>(), "\\PC{0,12}").prop_map(|(partition, preparing, reason)| Rejection {
+            partition,
+            at: match preparing {
+                true => RejectedAt::Preparation,
+                false => RejectedAt::Processing,
+            },
+            reason,
+        });
+    let prepared = (preparation(), any::<bool>()).prop_map(|(preparation, failed)| Prepared {
+        preparation,
+        failed,
+    });
+    (vec(rejection, 0..4), vec(prepared, 0..4))
+}
+
 fn session() -> impl Strategy<Value = Record> {
     let labels: BoxedStrategy<BTreeMap<String, String>> =
         btree_map("[a-z]{1,8}", "\\PC{0,8}", 0..4).boxed();
@@ -186,7 +205,7 @@ fn session() -> impl Strategy<Value = Record> {
     (
         write(),
         status(),
-        (vec(key(), 0..5), vec(predecessor(), 0..4)),
+        (vec(key(), 0..5), vec(predecessor(), 0..4), tried()),
         labels,
         numbers,
         "\\PC{0,20}",
@@ -195,7 +214,7 @@ fn session() -> impl Strategy<Value = Record> {
             |(
                 write,
                 status,
-                (draining, predecessors),
+                (draining, predecessors, (rejections, prepared)),
                 labels,
                 (epoch, applied, capacity, beat, lease),
                 software,
@@ -221,7 +240,7 @@ fn session() -> impl Strategy<Value = Record> {
                     endpoint: (epoch % 3 == 1)
                         .then(|| Endpoint::new(&alloc::format!("http://w:{beat}")).expect("valid")),
                     software,
-                    rejections: alloc::vec::Vec::new(),
+                    rejections,
                     predecessors,
                     bulletin: (epoch % 2 == 1).then(|| Bulletin {
                         term: Term::new(applied),
@@ -235,7 +254,7 @@ fn session() -> impl Strategy<Value = Record> {
                     readiness: Readiness {
                         answers: epoch % 2 == 0,
                         prepares: epoch % 3 == 0,
-                        prepared: alloc::vec::Vec::new(),
+                        prepared,
                     },
                 })
             },

@@ -32,6 +32,9 @@ pub(in crate::simulator) struct MinimalMovement {
     /// Workers that are leaving or gone, and those that were at some time since a leader's last plan.
     leaving: BTreeSet<WorkerId>,
     left: BTreeMap<Process, BTreeSet<WorkerId>>,
+    /// What workers ever said that they cannot take: where a plan gives them that, and nobody else may
+    /// try it, it stays where it is.
+    rejected: BTreeSet<(WorkerId, PartitionKey)>,
 }
 
 impl MinimalMovement {
@@ -40,11 +43,14 @@ impl MinimalMovement {
             let Key::Session(worker) = &write.key else {
                 continue;
             };
-            let active = matches!(
-                write.record(),
-                Some(Record::Session(session)) if session.status == SessionStatus::Active
-            );
-            if active {
+            let said = match write.record() {
+                Some(Record::Session(session)) => Some(session),
+                _ => None,
+            };
+            let rejected = said.iter().flat_map(|said| &said.rejections);
+            let rejected = rejected.map(|it| (worker.clone(), it.partition.clone()));
+            self.rejected.extend(rejected);
+            if said.is_some_and(|said| said.status == SessionStatus::Active) {
                 self.leaving.remove(worker);
                 continue;
             }
@@ -147,8 +153,12 @@ impl MinimalMovement {
         }
         let owners = self.inherited.get(&process);
         let had = |one: &PartitionKey| owners.and_then(|owners| owners.get(one)) == Some(worker);
+        let stays = |one: &PartitionKey| {
+            let to = owner(one).flatten();
+            to.is_some_and(|to| self.rejected.contains(&(to.clone(), one.clone())))
+        };
         for gained in next.1.difference(before) {
-            if owner(gained) != Some(Some(worker)) && !had(gained) {
+            if owner(gained) != Some(Some(worker)) && !had(gained) && !stays(gained) {
                 let to = owner(gained);
                 findings.report(format!(
                     "{process} grants {gained} to {worker}, the plan gives it to {to:?}"

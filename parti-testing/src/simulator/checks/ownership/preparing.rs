@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::checks::{Assigned, Check, Findings, Process, Written};
 use parti_core::{
-    AssignmentRecord, Epoch, Key, PartitionKey, Preparation, Record, SessionRecord, Version,
-    WorkerId,
+    AssignmentRecord, Epoch, Key, PartitionKey, Preparation, Record, RejectedAt, Rejection,
+    SessionRecord, Version, WorkerId,
 };
 
 /// S36.
@@ -44,7 +44,9 @@ impl ReadyFirst {
         self.taken.remove(partition);
         let said = self.sessions.get(worker);
         let mut rejections = said.iter().flat_map(|said| &said.rejections);
-        if rejections.any(|rejection| rejection.partition == *partition) {
+        let failing =
+            |it: &Rejection| it.at == RejectedAt::Processing && it.partition == *partition;
+        if rejections.any(failing) {
             return;
         }
         if let Some((gainer, told)) = self.gainer(partition) {

@@ -60,7 +60,8 @@ impl World<'_> {
             } else {
                 most.min(roll.duration(Duration::from_millis(warmup.ms)))
             };
-            let failing = (takes < most && fails.ppm(warmup.fail_ppm)).then(|| {
+            let fails = takes < most && self.healed_at.is_none() && fails.ppm(warmup.fail_ppm);
+            let failing = fails.then(|| {
                 self.judge.situations.count("preparation_failed");
                 "simulated".to_owned()
             });

@@ -11,8 +11,8 @@ use parti::{Mode, Term, Version};
 use parti_core::directory::Directory;
 use parti_core::{
     AssignmentRecord, Bulletin, Control, Entry, Head, Instant, Nonce, ParkedGroup, PartitionKey,
-    ProblemKind, Quarantined, Record, Rejection, Revision, Revoking, SessionRecord, StoreInfo,
-    ToldProblem, WorkerId, WriteId, wire,
+    ProblemKind, Quarantined, Record, RejectedAt, Rejection, Revision, Revoking, SessionRecord,
+    StoreInfo, ToldProblem, WorkerId, WriteId, wire,
 };
 
 use super::Facts;
@@ -350,6 +350,7 @@ const WORKERS: [(&[&str], Plant); 11] = [
         group.session(1, |session| {
             session.rejections.push(Rejection {
                 partition,
+                at: RejectedAt::Processing,
                 reason: "no disk".to_owned(),
             });
         });
