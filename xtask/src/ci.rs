@@ -25,6 +25,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     docs()?;
     deny::run()?;
     layers::package::run()?;
+    test::downstream::run()?;
     let seeds = args.seeds.to_string();
     for mode in ["exclusive", "overlap"] {
         timed(&format!("{seeds} seeds, {mode}"), || {

@@ -58,6 +58,8 @@ enum Command {
     WordSize,
     /// Make every package as it would be published, and build it
     Package,
+    /// Build, test and measure programs outside the workspace, as users write them
+    Downstream,
     /// Licences, banned crates, sources and, where the database is in reach, advisories
     Deny,
 }
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::WordSize => word_size::run(),
         Command::Package => layers::package::run(),
+        Command::Downstream => test::downstream::run(),
         Command::Deny => deny::run(),
         Command::Conformance(args) => launch::conformance(&args),
         Command::Scenarios(args) => launch::scenarios(&args),
