@@ -58,6 +58,8 @@ enum Command {
     WordSize,
     /// Make every package as it would be published, and build it
     Package,
+    /// Check and test the alert rules with promtool, if it is there
+    Alerts(test::alerts::Args),
     /// Build, test and measure programs outside the workspace, as users write them
     Downstream,
     /// Licences, banned crates, sources and, where the database is in reach, advisories
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::WordSize => word_size::run(),
         Command::Package => layers::package::run(),
+        Command::Alerts(args) => test::alerts::run(&args),
         Command::Downstream => test::downstream::run(),
         Command::Deny => deny::run(),
         Command::Conformance(args) => launch::conformance(&args),
