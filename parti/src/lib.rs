@@ -88,6 +88,8 @@ pub mod health {
     //! How the worker and its group are: conditions for probes, and the problems behind them.
 
     pub use crate::observe::health::{Condition, Health, HealthCode, Impact};
+    #[cfg(feature = "probes")]
+    pub use crate::observe::probes::ProbeServer;
     #[doc(inline)]
     pub use parti_core::{
         Agreed, DegradedReason, Difference, Disagreement, GroupStatus, ModeStatus, Parked, Problem,

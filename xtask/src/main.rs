@@ -58,6 +58,10 @@ enum Command {
     WordSize,
     /// Make every package as it would be published, and build it
     Package,
+    /// Check and test the alert rules with promtool, if it is there
+    Alerts(test::alerts::Args),
+    /// Build, test and measure programs outside the workspace, as users write them
+    Downstream,
     /// Licences, banned crates, sources and, where the database is in reach, advisories
     Deny,
 }
@@ -74,6 +78,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::WordSize => word_size::run(),
         Command::Package => layers::package::run(),
+        Command::Alerts(args) => test::alerts::run(&args),
+        Command::Downstream => test::downstream::run(),
         Command::Deny => deny::run(),
         Command::Conformance(args) => launch::conformance(&args),
         Command::Scenarios(args) => launch::scenarios(&args),

@@ -176,9 +176,8 @@ impl Responder {
         let Some(mut task) = task else { return };
         // Aborted with this future.
         let _ended = AbortOnDrop(task.abort_handle());
-        let lingering = timeout(LINGER, &mut task);
         let closing = async {
-            if lingering.await.is_err() {
+            if timeout(LINGER, &mut task).await.is_err() {
                 self.0.end.notify_one();
                 // It panics only with a defect of ours, and nobody could do more about it.
                 let _ = task.await;
