@@ -54,6 +54,7 @@ pub mod consume;
 mod liveness;
 mod read;
 mod requests;
+pub mod route;
 mod settings;
 mod store;
 mod watch;

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod callers;
 pub mod config;
 mod error;
 mod handler;
@@ -29,13 +30,13 @@ pub mod jetstream;
 mod manager;
 mod observe;
 pub mod planning;
-pub mod resilience;
 mod shell;
 pub mod sources;
 mod stores;
 mod system;
 
 pub use async_trait::async_trait;
+pub use callers::resilience;
 pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
 pub use handler::fence;
 pub use handler::guard::Guard;
@@ -49,7 +50,7 @@ pub use observe::prometheus;
 #[doc(inline)]
 pub use parti_core::{
     Config, ConfigBuilder, ConfigError, GroupName, Mode, NameError, Partition, PartitionError,
-    PartitionKey, Preset, RevokeCause, StartError, State, Status, StopMode, Term, Token, Version,
+    PartitionKey, Preset, RevokeCause, StartError, State, Status, StopMode, Token, Version,
     WorkerId,
 };
 pub use stores::store;
@@ -79,7 +80,7 @@ pub mod events {
     #[doc(inline)]
     pub use parti_core::{
         AlertLevel, Epoch, FailedStep, Grant, HistoryLoss, Nonce, Notice, OpOwner, OwnerEnd,
-        RequestId, StepDownReason, Transfer,
+        RequestId, StepDownReason, Term, Transfer,
     };
 }
 
@@ -87,6 +88,8 @@ pub mod health {
     //! How the worker and its group are: conditions for probes, and the problems behind them.
 
     pub use crate::observe::health::{Condition, Health, HealthCode, Impact};
+    #[cfg(feature = "probes")]
+    pub use crate::observe::probes::ProbeServer;
     #[doc(inline)]
     pub use parti_core::{
         Agreed, DegradedReason, Difference, Disagreement, GroupStatus, ModeStatus, Parked, Problem,
@@ -108,10 +111,12 @@ pub mod history {
 
 #[cfg(feature = "nats")]
 pub mod nats {
-    //! Records on a NATS server: the store, its options, and the client's own crate.
+    //! Records on a NATS server: the store, its options, and the client's own crate. Requests to the owners
+    //! of partitions: [`router`].
     //!
     //! [`ManagerBuilder::nats`](crate::ManagerBuilder::nats) is enough as a rule.
 
+    pub use crate::callers::router;
     #[doc(no_inline)]
     pub use parti_nats::async_nats;
     #[doc(inline)]

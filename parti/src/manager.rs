@@ -199,9 +199,14 @@ impl Manager {
     /// [`Health::is_ready`]. It never waits, neither for the store nor for the driver.
     #[must_use]
     pub fn health(&self) -> Health {
-        let (status, vitals) = (self.status(), self.shared.vitals().clone());
-        let (ended, now) = (self.shared.ended(), self.shared.clock.now());
-        judge(&self.config, now, ended.as_ref(), &status, &vitals)
+        health_of(&self.config, &self.shared)
+    }
+
+    /// As [`Manager::health`], for what answers probes elsewhere: it may be kept after the manager is gone,
+    /// and says so then.
+    pub fn health_reader(&self) -> impl Fn() -> Health + Clone + Send + Sync + 'static {
+        let (config, shared) = (self.config.clone(), Arc::clone(&self.shared));
+        move || health_of(&config, &shared)
     }
 
     /// Waits until this worker stands at `state`. A state it only passes through may be missed.
@@ -333,11 +338,27 @@ impl Manager {
     /// Dropping the future before `shutdown` is ready changes nothing; afterwards it abandons the answer,
     /// not the stop. There is no deadline until then, and that of [`Manager::stop`] from then on.
     pub async fn run_until(&self, shutdown: impl Future) -> Result<StopReport, StopError> {
+        self.run_until_with(shutdown, StopMode::Handoff).await
+    }
+
+    /// As [`Manager::run_until`], for one that leaves in another way, such as [`StopMode::Restart`] where a
+    /// replacement of the same name comes back at once.
+    ///
+    /// # Errors
+    /// As of [`Manager::run_until`].
+    ///
+    /// # Cancellation safety
+    /// As [`Manager::run_until`].
+    pub async fn run_until_with(
+        &self,
+        shutdown: impl Future,
+        mode: StopMode,
+    ) -> Result<StopReport, StopError> {
         tokio::select! {
             _ = shutdown => {}
             _ = self.closed() => {}
         }
-        self.stop(StopMode::Handoff).await
+        self.stop(mode).await
     }
 
     /// Waits until an ID is held.
@@ -380,6 +401,12 @@ impl Manager {
         let ended = ended.ok().and_then(|outcome| outcome.clone());
         ended.unwrap_or_else(|| Outcome::of(Ended::Stopped, Vec::new()))
     }
+}
+
+fn health_of(config: &Config, shared: &Shared) -> Health {
+    let (status, vitals) = (shared.status.borrow().clone(), shared.vitals().clone());
+    let (ended, now) = (shared.ended(), shared.clock.now());
+    judge(config, now, ended.as_ref(), &status, &vitals)
 }
 
 impl Drop for Manager {

@@ -11,6 +11,8 @@ pub(crate) mod log;
 pub(crate) mod meter;
 pub mod metrics;
 pub(crate) mod observer;
+#[cfg(feature = "probes")]
+pub(crate) mod probes;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 pub(crate) mod subscription;

@@ -327,6 +327,10 @@ async fn a_handoff_is_measured_by_phase_and_never_overlaps() {
         highest > Some(0.0) && highest <= version,
         "{highest:?} of {version:?}"
     );
+    assert_eq!(
+        case.value("parti_lease_seconds", &[("slot", "b")]),
+        Some(first.config().lease().as_secs_f64())
+    );
     let margins = case.total("parti_lease_margin_seconds_count", &[]);
     let margin = case.total("parti_lease_margin_seconds_sum", &[]) / margins;
     assert!(

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use parti::health::{HealthCode, Impact};
-use parti::metrics::{CATALOGUE, Metric, MetricKind};
+use parti::metrics::{CATALOGUE, Metric, MetricKind, MetricUnit};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -87,7 +87,7 @@ fn every_name_the_roadmap_asked_for_exists_and_names_follow_the_rules() {
     for metric in CATALOGUE {
         let counter = metric.kind == MetricKind::Counter;
         assert_eq!(metric.name.ends_with("_total"), counter, "{}", metric.name);
-        let timed = metric.kind == MetricKind::Histogram;
+        let timed = metric.unit == MetricUnit::Seconds;
         assert_eq!(metric.name.ends_with("_seconds"), timed, "{}", metric.name);
         for unbounded in ["partition", "worker", "session", "nonce", "key", "token"] {
             assert!(!metric.labels.contains(&unbounded), "{}", metric.name);

@@ -20,6 +20,8 @@ enum What {
     Judgement,
     /// From start until all is owned, for many workers that start at once: one JSON object per round
     Start(Start),
+    /// What a planned move adds to the time of requests to owners: one JSON object
+    Route(Route),
     /// Planning and records: instruction counts of fixed workloads against those on record
     Instructions(instructions::Args),
 }
@@ -60,12 +62,30 @@ struct Start {
     overlap: bool,
 }
 
+/// Arguments of `bench route`.
+#[derive(Debug, clap::Args)]
+struct Route {
+    /// How many requests a second
+    #[arg(long)]
+    rate: Option<String>,
+    /// How many joins and leaves
+    #[arg(long)]
+    moves: Option<String>,
+    /// How many partitions there are
+    #[arg(long)]
+    partitions: Option<String>,
+    /// Build without optimization, which is quicker
+    #[arg(long)]
+    dev: bool,
+}
+
 /// Runs a benchmark.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
         What::Strategies(args) => strategies(args),
         What::Judgement => judgement(),
         What::Start(args) => start(args),
+        What::Route(args) => route(args),
         What::Instructions(args) => instructions::run(args),
     }
 }
@@ -106,6 +126,25 @@ fn start(args: &Start) -> Result<(), Failure> {
         (args.overlap, "--overlap"),
     ];
     bench.args(words.iter().filter(|(set, _)| *set).map(|(_, word)| word));
+    visible("the benchmark", &mut bench, "read what it said above")
+}
+
+fn route(args: &Route) -> Result<(), Failure> {
+    let mut bench = cargo();
+    bench.args(["bench", "--quiet", "--package", "parti-rs"]);
+    if args.dev {
+        bench.args(["--profile", "dev"]);
+    }
+    bench.args(["--bench", "route", "--", "--bench"]);
+    bench.env(VARIABLE, locate(None)?);
+    let options = [
+        ("--rate", &args.rate),
+        ("--moves", &args.moves),
+        ("--partitions", &args.partitions),
+    ];
+    for (name, value) in options {
+        bench.args(value.iter().flat_map(|value| [name, value]));
+    }
     visible("the benchmark", &mut bench, "read what it said above")
 }
 

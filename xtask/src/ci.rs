@@ -23,8 +23,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     timed("tidy", tidy::run)?;
     timed("layers and oldest compiler", layers::run)?;
     docs()?;
+    test::alerts::run(&test::alerts::Args::default())?;
     deny::run()?;
     layers::package::run()?;
+    test::downstream::run()?;
     let seeds = args.seeds.to_string();
     for mode in ["exclusive", "overlap"] {
         timed(&format!("{seeds} seeds, {mode}"), || {

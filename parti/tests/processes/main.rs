@@ -297,7 +297,7 @@ impl Group {
     fn join(&mut self, number: usize) {
         assert_eq!(number, self.processes.len());
         let (partitions, expected) = (PARTITIONS.to_string(), self.expected.to_string());
-        let mut command = Command::new(worker_program());
+        let mut command = Command::new(example("worker"));
         command
             .args(self.place.arguments())
             .args(["--partitions", &partitions, "--json"])
@@ -404,10 +404,10 @@ impl Process {
     }
 }
 
-/// The `worker` example, built as this test was.
-fn worker_program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
+/// An example, built as this test was.
+fn example(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
         let test = std::env::current_exe().expect("known");
         let folder = test
             .ancestors()
@@ -427,6 +427,8 @@ fn worker_program() -> &'static PathBuf {
                 "parti-rs",
                 "--example",
                 "worker",
+                "--example",
+                "quickstart",
             ])
             // As `cargo xtask test` has built it already.
             .args(["--all-features", "--profile", profile, "--target-dir"])
@@ -437,8 +439,9 @@ fn worker_program() -> &'static PathBuf {
             built.is_ok_and(|status| status.success()),
             "the example builds"
         );
-        folder.join("examples").join("worker")
-    })
+        folder.join("examples")
+    });
+    folder.join(name)
 }
 
 fn free_port() -> u16 {

@@ -27,11 +27,11 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// How the NATS server is reached: as with the command line `nats`.
+/// How the NATS server is reached: as with the command line `nats`; or which file the groups are in.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// The server, several with commas
+    /// The server, several with commas; or file:PATH for groups of one machine
     #[arg(long, short, global = true, env = "NATS_URL", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// A context of the command line `nats`; the selected one if neither it nor a server is given

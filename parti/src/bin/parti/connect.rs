@@ -6,10 +6,12 @@
 mod context;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parti::nats::async_nats::ConnectOptions;
-use parti::nats::{NatsConnection, NatsOptions, NatsStore, OpenError};
+use parti::nats::{NatsConnection, NatsOptions, OpenError};
+use parti::store::{SqliteOptions, SqliteStore, Store, StoreErrorKind};
 use parti_core::GroupName;
 
 use crate::args::{Arguments, Command, Connection};
@@ -20,14 +22,65 @@ use context::Context;
 /// Where a server is looked for when nothing says where.
 const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
+/// What is said of a server, or a file, without any.
+pub(crate) const NO_GROUP: &str = "there is no group on this server";
+
+/// What a server's address begins with when it is a file of this machine.
+const FILE: &str = "file:";
+
+/// Where groups keep their records.
+pub(crate) enum Server {
+    Nats(Box<NatsConnection>),
+    File(PathBuf, SqliteOptions),
+}
+
+impl Server {
+    /// The groups that are there.
+    pub(crate) async fn groups(&self) -> Result<Vec<GroupName>, Failure> {
+        Ok(match self {
+            Self::Nats(connection) => connection.groups().await?,
+            Self::File(path, options) => SqliteStore::groups(path, *options).await?,
+        })
+    }
+
+    /// Opens a group; with its bucket's name, where it has one. `None`: there is none of this name.
+    pub(crate) async fn group(
+        &self,
+        group: &GroupName,
+    ) -> Result<Option<(Arc<dyn Store>, Option<String>)>, Failure> {
+        match self {
+            Self::Nats(connection) => match connection.group(group).await {
+                Err(OpenError::NoBucket { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+                Ok(store) => {
+                    let bucket = store.bucket().to_owned();
+                    Ok(Some((Arc::new(store), Some(bucket))))
+                }
+            },
+            Self::File(path, options) => match SqliteStore::existing(path, group, *options).await {
+                Err(error) if error.kind == StoreErrorKind::Missing => Ok(None),
+                Err(error) => Err(error.into()),
+                Ok(store) => Ok(Some((Arc::new(store), None))),
+            },
+        }
+    }
+}
+
 /// Connects to the server, to read.
-pub(crate) async fn server(connection: &Connection) -> Result<NatsConnection, Failure> {
+pub(crate) async fn server(connection: &Connection) -> Result<Server, Failure> {
     open(connection, NatsOptions::default().read_only()).await
 }
 
-async fn open(connection: &Connection, options: NatsOptions) -> Result<NatsConnection, Failure> {
-    let context = context(connection)?;
+async fn open(connection: &Connection, options: NatsOptions) -> Result<Server, Failure> {
     let limit = connection.timeout();
+    let server = connection.server.as_deref();
+    if let Some(path) = server.and_then(|server| server.strip_prefix(FILE)) {
+        let options = SqliteOptions::default().request_timeout(limit);
+        // `file://` and an absolute path is the same file.
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return Ok(Server::File(PathBuf::from(path), options));
+    }
+    let context = context(connection)?;
     let mut options = options.request_timeout(limit).connect_timeout(limit);
     if let Some(prefix) = &connection.bucket_prefix {
         options = options.bucket_prefix(prefix);
@@ -37,39 +90,37 @@ async fn open(connection: &Connection, options: NatsOptions) -> Result<NatsConne
     } else if let Some(prefix) = &context.api_prefix {
         options = options.api_prefix(prefix);
     }
-    let url = connection.server.as_ref().or(context.url.as_ref());
-    let url = url.map_or(DEFAULT_SERVER, String::as_str);
+    let url = server.or(context.url.as_deref()).unwrap_or(DEFAULT_SERVER);
     let login = login(connection, &context)?;
-    Ok(NatsConnection::open(login, url, options).await?)
+    let connection = NatsConnection::open(login, url, options).await?;
+    Ok(Server::Nats(Box::new(connection)))
 }
 
 /// Opens the group that is meant, to read it.
-pub(crate) async fn group(arguments: &Arguments) -> Result<NatsStore, Failure> {
+pub(crate) async fn group(arguments: &Arguments) -> Result<Arc<dyn Store>, Failure> {
     group_of(arguments, NatsOptions::default().read_only()).await
 }
 
 /// The group that is meant, by name.
 pub(crate) async fn name(arguments: &Arguments) -> Result<GroupName, Failure> {
-    let options = NatsOptions::default().read_only();
-    let connection = open(&arguments.connection, options).await?;
-    meant(arguments, &connection).await
+    meant(arguments, &server(&arguments.connection).await?).await
 }
 
 /// Opens the group that is meant, to write a request or an order.
-pub(crate) async fn group_to_change(arguments: &Arguments) -> Result<NatsStore, Failure> {
+pub(crate) async fn group_to_change(arguments: &Arguments) -> Result<Arc<dyn Store>, Failure> {
     group_of(arguments, NatsOptions::default().existing_only()).await
 }
 
-async fn group_of(arguments: &Arguments, options: NatsOptions) -> Result<NatsStore, Failure> {
-    let connection = open(&arguments.connection, options).await?;
-    let group = meant(arguments, &connection).await?;
-    match connection.group(&group).await {
-        Err(OpenError::NoBucket { .. }) => Err(unknown(&connection, &group).await),
-        opened => Ok(opened?),
+async fn group_of(arguments: &Arguments, options: NatsOptions) -> Result<Arc<dyn Store>, Failure> {
+    let server = open(&arguments.connection, options).await?;
+    let group = meant(arguments, &server).await?;
+    match server.group(&group).await? {
+        Some((store, _)) => Ok(store),
+        None => Err(unknown(&server, &group).await),
     }
 }
 
-async fn meant(arguments: &Arguments, connection: &NatsConnection) -> Result<GroupName, Failure> {
+async fn meant(arguments: &Arguments, server: &Server) -> Result<GroupName, Failure> {
     let said = if let Command::Status { name: Some(name) } = &arguments.command {
         Some(name)
     } else {
@@ -81,17 +132,14 @@ async fn meant(arguments: &Arguments, connection: &NatsConnection) -> Result<Gro
     });
     match said.transpose()? {
         Some(group) => Ok(group),
-        None => only_one(&connection.groups().await?),
+        None => only_one(&server.groups().await?),
     }
 }
 
 fn only_one(groups: &[GroupName]) -> Result<GroupName, Failure> {
     match groups {
         [group] => Ok(group.clone()),
-        [] => Err(Failure::new(
-            Exit::NotThere,
-            "there is no group on this server",
-        )),
+        [] => Err(Failure::new(Exit::NotThere, NO_GROUP)),
         several => {
             let message = format!(
                 "which group? name one with --group: {}",
@@ -102,11 +150,11 @@ fn only_one(groups: &[GroupName]) -> Result<GroupName, Failure> {
     }
 }
 
-async fn unknown(connection: &NatsConnection, group: &GroupName) -> Failure {
-    let known = match connection.groups().await {
-        Ok(groups) if groups.is_empty() => "there is no group on this server".to_owned(),
+async fn unknown(server: &Server, group: &GroupName) -> Failure {
+    let known = match server.groups().await {
+        Ok(groups) if groups.is_empty() => NO_GROUP.to_owned(),
         Ok(groups) => format!("there are: {}", nearest(group.as_str(), &groups)),
-        Err(error) => format!("which there are cannot be said: {error}"),
+        Err(error) => format!("which there are cannot be said: {}", error.message),
     };
     Failure::new(
         Exit::NotThere,

@@ -56,7 +56,7 @@ pub(crate) async fn run(arguments: &Arguments, last: usize, follow: bool) -> Res
     }
 }
 
-async fn again(store: &parti::nats::NatsStore, limit: Duration) -> Look {
+async fn again(store: &dyn parti::store::Store, limit: Duration) -> Look {
     loop {
         sleep(PAUSE).await;
         if let Ok(look) = Look::at(store, limit).await {

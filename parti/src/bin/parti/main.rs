@@ -1,4 +1,4 @@
-//! The command line `parti`: looks at the groups on a NATS server.
+//! The command line `parti`: looks at the groups on a NATS server, or in a file of this machine.
 //!
 //! This file is the way from the arguments to an exit code; each command has a file of its own. What
 //! always holds: only the verbs of `verbs` write, and what is asked for goes to standard output as a

@@ -49,7 +49,10 @@ pub(crate) async fn groups(connection: &Connection, json: bool) -> Result<String
     let server = connect::server(connection).await?;
     let (mut rows, mut text) = (Vec::new(), String::new());
     for group in server.groups().await? {
-        let store = server.group(&group).await?;
+        // One that has gone since is not told.
+        let Some((store, bucket)) = server.group(&group).await? else {
+            continue;
+        };
         let reply = store.execute(StoreOp::Get { key: head_key() }).await?;
         let value = match reply {
             StoreReply::Entry(entry) => entry.and_then(|entry| entry.value),
@@ -71,7 +74,7 @@ pub(crate) async fn groups(connection: &Connection, json: bool) -> Result<String
         );
         rows.push(json!({
             "group": group.as_str(),
-            "bucket": store.bucket(),
+            "bucket": bucket,
             "leader": leader,
             "term": head.as_ref().map(|head| head.term.get()),
             "version": head.as_ref().map(|head| head.version.get()),
@@ -81,7 +84,7 @@ pub(crate) async fn groups(connection: &Connection, json: bool) -> Result<String
         }));
     }
     if text.is_empty() {
-        text = "there is no group on this server\n".to_owned();
+        text = format!("{}\n", connect::NO_GROUP);
     }
     Ok(if json {
         printed(&Value::from(rows))

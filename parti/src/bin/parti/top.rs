@@ -8,7 +8,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use parti::directory::Verb;
-use parti::nats::NatsStore;
+use parti::store::Store;
 use parti_core::WorkerId;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -59,7 +59,7 @@ pub(crate) async fn run(arguments: &Arguments, colours: bool) -> Result<(), Fail
 async fn show(
     terminal: &mut DefaultTerminal,
     screen: &mut Screen,
-    (arguments, store): (&Arguments, &NatsStore),
+    (arguments, store): (&Arguments, &dyn Store),
     mut look: Look,
     mut keys: mpsc::Receiver<Key>,
 ) -> Result<(), Failure> {
@@ -137,7 +137,7 @@ async fn carry_out(screen: &mut Screen, asked: Option<Prepared>) {
     });
 }
 
-async fn again(store: &NatsStore, limit: Duration) -> Look {
+async fn again(store: &dyn Store, limit: Duration) -> Look {
     loop {
         tokio::time::sleep(PAUSE).await;
         if let Ok(Ok(look)) = timeout(limit, Look::at(store, limit)).await {

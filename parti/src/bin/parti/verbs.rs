@@ -4,10 +4,10 @@
 //! move was shown and agreed to. What always holds: what is refused leaves nothing behind.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parti::directory::{SessionState, Verb, View};
-use parti::nats::NatsStore;
 use parti::store::{Expect, Store, StoreOp, Write};
 use parti_core::{Control, Nonce, Record, WorkerId, WriteId, control_key, wire};
 use serde_json::json;
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// What is to be written, where, and what it will move.
 pub(crate) struct Prepared {
-    store: NatsStore,
+    store: Arc<dyn Store>,
     step: Step,
     pub(crate) preview: String,
 }

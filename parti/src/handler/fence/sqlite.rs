@@ -10,7 +10,7 @@
 //! connection.execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER)")?;
 //!
 //! let change = connection.transaction()?;
-//! admit(&change, "orders/7", token)?; // with `guard.partition()` and `guard.token()`
+//! admit(&change, "orders/7", token)?; // a handler says `admit_owner(&change, &guard)?`
 //! change.execute("INSERT INTO orders (id, total) VALUES (1, 99)", [])?;
 //! change.commit()?;
 //! # Ok(())
@@ -24,6 +24,7 @@ pub use rusqlite;
 use rusqlite::{Connection, Transaction, params};
 
 use super::{ADMIT, Stale, TABLE};
+use crate::handler::guard::Guard;
 
 /// Why a token was not admitted. Roll the transaction back, as dropping it does.
 #[derive(Debug)]
@@ -67,8 +68,17 @@ pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLE)
 }
 
-/// Admits a token to a resource, such as a partition, for the rest of the transaction. Call it first: its
-/// write takes the lock, so that what is read afterwards holds until the end.
+/// Admits the owner of a partition to it, as [`admit`] does, with the token of its guard. The resource is the
+/// encoded key, so that no two partitions share one.
+///
+/// # Errors
+/// [`AdmitError::Stale`] when a later owner was admitted before. Nothing was changed.
+pub fn admit_owner(change: &Transaction<'_>, guard: &Guard) -> Result<(), AdmitError> {
+    admit(change, guard.partition().encoded(), guard.token())
+}
+
+/// Admits a token to a resource, such as an account that a partition has, for the rest of the transaction.
+/// Call it first: its write takes the lock, so that what is read afterwards holds until the end.
 ///
 /// # Errors
 /// [`AdmitError::Stale`] when a larger token was admitted before. Nothing was changed.

@@ -17,9 +17,8 @@ const RENEWALS: u64 = 2_000;
 fn meter() -> (Meter, Status, PrometheusHandle) {
     let recorder = PrometheusBuilder::new().build_recorder();
     let instruments = Instruments::new("g", &[]);
-    let meter =
-        ::metrics::with_local_recorder(&recorder, || Meter::new(&instruments, Mode::Exclusive));
     let config = Config::builder("g").build().expect("coherent");
+    let meter = ::metrics::with_local_recorder(&recorder, || Meter::new(&instruments, &config));
     let boot = Boot {
         now: Instant::ORIGIN,
         wall_ms: 0,

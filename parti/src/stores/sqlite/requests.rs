@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parti_core::kv::is_valid_key;
 use parti_core::{
-    Entry, Expect, Revision, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreReply,
-    WatchScope, Write,
+    Entry, Expect, GroupName, Revision, StoreError, StoreErrorKind, StoreFault, StoreInfo,
+    StoreReply, WatchScope, Write,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
@@ -132,6 +132,19 @@ fn put(change: &Transaction<'_>, bucket: &str, write: &Write, at: i64) -> rusqli
                SET revision = excluded.revision, value = excluded.value, at_ms = excluded.at_ms";
     let mut put = change.prepare_cached(sql)?;
     put.execute(params![bucket, write.key, at, write.value])
+}
+
+/// The buckets of the file whose names are those of groups, by name.
+pub(super) fn buckets(connection: &Connection) -> Result<Vec<GroupName>, StoreError> {
+    let sql = "SELECT name FROM parti_bucket ORDER BY name";
+    let names = connection.prepare(sql).and_then(|mut select| {
+        let names = select.query_map([], |row| row.get::<_, String>(0))?;
+        names.collect::<rusqlite::Result<Vec<_>>>()
+    });
+    let names = names.map_err(before)?.into_iter();
+    Ok(names
+        .filter_map(|name| GroupName::new(&name).ok())
+        .collect())
 }
 
 /// The last write of a key.

@@ -96,6 +96,11 @@ impl Check for NotInCircles {
                     self.said.entry(place).or_insert((at, 0));
                 }
             }
+            // What a session does not tell any more, for want of room, nobody can heed.
+            let told = |key: &PartitionKey| record.rejections.iter().any(|it| it.partition == *key);
+            self.said.retain(|place, _| {
+                place.0 != process || self.held.contains(place) || told(&place.1)
+            });
         }
     }
 

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use parti::events::Term;
 use parti::nats::OpenError;
 use parti::store::StoreFault;
 use parti::strategy::{ParkReason, StrategyId};
-use parti::{Mode, Term, Version};
+use parti::{Mode, Version};
 use parti_core::directory::Directory;
 use parti_core::{
     AssignmentRecord, Bulletin, Control, Entry, Head, Instant, Nonce, ParkedGroup, PartitionKey,

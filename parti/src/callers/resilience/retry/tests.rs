@@ -7,7 +7,7 @@ use parti_core::{Jitter, StoreError, StoreErrorKind};
 use tokio::time::Instant;
 
 use super::*;
-use crate::resilience::breaker::{CallError, CircuitBreaker};
+use crate::callers::resilience::breaker::{CallError, CircuitBreaker};
 use crate::system::clock::Clock;
 
 fn policy() -> RetryPolicy {
