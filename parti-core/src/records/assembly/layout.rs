@@ -134,10 +134,10 @@ pub(crate) fn lay_out(
     }
     let bins = Bins::fill(record, Some(before), info)?;
     if bins.is_sparse() {
-        let anew = Bins::fill(record, None, info)?;
+        let again = Bins::fill(record, None, info)?;
         // More than a commit holds could never be written.
-        if anew.bins.len() + MIN_BATCH <= info.max_batch {
-            return Ok(anew.laid_out(record, before, format));
+        if again.bins.len() + MIN_BATCH <= info.max_batch {
+            return Ok(again.laid_out(record, before, format));
         }
     }
     Ok(bins.laid_out(record, before, format))

@@ -185,8 +185,8 @@ fn a_shrunken_assignment_leaves_pieces_over_and_becomes_one_record_again() {
     assert_eq!(few.after.leftovers().count(), before);
 }
 
-/// A shrunken assignment was to be written anew at once, in more pieces than a commit holds: nothing could be
-/// changed any more, and leaders resigned in turn.
+/// A shrunken assignment was to be written again at once, in more pieces than a commit holds: nothing could
+/// be changed any more, and leaders resigned in turn.
 #[test]
 fn half_empty_pieces_are_filled_up_only_if_a_commit_holds_them_all() {
     let pieces = |max_batch| {

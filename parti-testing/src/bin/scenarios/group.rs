@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parti_testing::rig::nats_cluster::NatsCluster;
 use parti_testing::rig::nats_server::ServerOptions;
 use parti_testing::rig::proxy::{BOTH, Direction, Link, Proxy};
-use parti_testing::rig::worker_logs::{Life, Line, takeover_since};
+use parti_testing::rig::worker_logs::{Life, Line, gaps, takeover_since};
 
 use super::worker::{ProcessState, Worker, now_ms};
 
@@ -145,6 +145,7 @@ impl Group {
         option("--expected", setup.workers.to_string());
         option("--strategy", setup.strategy.to_owned());
         option("--drain-ms", setup.drain.to_string());
+        option("--warmup-ms", setup.warmup.to_string());
         option("--replicas", setup.nodes.to_string());
         if !setup.shared.is_empty() {
             option("--workers", workers.to_string());
@@ -409,6 +410,15 @@ impl Group {
         })?;
         let took = takeover_since(&self.lives(), number, since_ms);
         took.ok_or_else(|| format!("worker process {number} owned nothing"))
+    }
+
+    /// How long each partition had no owner between two that it had since then, the longest last.
+    pub(super) fn gaps(&self, since_ms: u64) -> Vec<u64> {
+        gaps(&self.lives(), since_ms)
+    }
+
+    pub(super) const fn warmup(&self) -> u64 {
+        self.setup.warmup
     }
 
     fn lives(&self) -> Vec<Life> {

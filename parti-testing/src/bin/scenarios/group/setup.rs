@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) strategy: &'static str,
     /// How long the end of processing takes.
     pub(crate) drain: u64,
+    /// How long it takes to get ready for a partition; 0: nobody prepares.
+    pub(crate) warmup: u64,
     /// How many servers.
     pub(crate) nodes: usize,
     /// For how long a worker that ends holds its slot, instead of a handoff.
@@ -44,6 +46,7 @@ pub(crate) const SCALED: Setup = Setup {
     },
     strategy: "sticky",
     drain: 0,
+    warmup: 0,
     nodes: 1,
     hold: None,
     shared: &[],
