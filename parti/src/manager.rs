@@ -333,11 +333,27 @@ impl Manager {
     /// Dropping the future before `shutdown` is ready changes nothing; afterwards it abandons the answer,
     /// not the stop. There is no deadline until then, and that of [`Manager::stop`] from then on.
     pub async fn run_until(&self, shutdown: impl Future) -> Result<StopReport, StopError> {
+        self.run_until_with(shutdown, StopMode::Handoff).await
+    }
+
+    /// As [`Manager::run_until`], for one that leaves in another way, such as [`StopMode::Restart`] where a
+    /// replacement of the same name comes back at once.
+    ///
+    /// # Errors
+    /// As of [`Manager::run_until`].
+    ///
+    /// # Cancellation safety
+    /// As [`Manager::run_until`].
+    pub async fn run_until_with(
+        &self,
+        shutdown: impl Future,
+        mode: StopMode,
+    ) -> Result<StopReport, StopError> {
         tokio::select! {
             _ = shutdown => {}
             _ = self.closed() => {}
         }
-        self.stop(StopMode::Handoff).await
+        self.stop(mode).await
     }
 
     /// Waits until an ID is held.

@@ -56,6 +56,8 @@ enum Command {
     Bench(bench::Args),
     /// The golden plans on a 32-bit target
     WordSize,
+    /// Build with the oldest versions that the manifests allow
+    Minimal,
     /// Make every package as it would be published, and build it
     Package,
     /// Check and test the alert rules with promtool, if it is there
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Coverage(args) => coverage::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::WordSize => word_size::run(),
+        Command::Minimal => layers::minimal::run(),
         Command::Package => layers::package::run(),
         Command::Alerts(args) => test::alerts::run(&args),
         Command::Downstream => test::downstream::run(),

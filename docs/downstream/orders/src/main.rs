@@ -3,15 +3,18 @@
 //! `NATS_URL=nats://127.0.0.1:4222 ORDERS_DB=orders.db LISTEN=0.0.0.0:8080 PARTI_GROUP=orders orders`
 //!
 //! Each order is booked once and in the order of its key, whatever crashes: the token refuses owners of the
-//! past, and the sequence in the stream is the primary key.
+//! past, and the sequence in the stream is the primary key. With `HOLD_SECONDS` it leaves its slot to a
+//! replacement of the same name instead of handing its partitions over.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use parti::fence::sqlite::{admit_owner, prepare, rusqlite::Connection};
 use parti::jetstream::{PartitionMessage, Partitioned};
 use parti::nats::async_nats::{connect, jetstream};
-use parti::{HandlerError, Manager, config::Settings, health::ProbeServer, prometheus::Exporter};
+use parti::{HandlerError, Manager, StopMode};
+use parti::{config::Settings, health::ProbeServer, prometheus::Exporter};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -25,6 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let orders = Partitioned::builder(context, "ORDERS")
         .partitions(16)
         .transform("orders.*")
+        .measure_lag(Duration::from_secs(15))
         .on_message(move |order| {
             let database = Arc::clone(&database);
             async move { tokio::task::block_in_place(|| book(&database, &order)) }
@@ -35,9 +39,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let worker = Manager::builder(config, orders.source(), orders);
     let worker = worker.nats(&url).start().await?;
     probes.watch(worker.health_reader());
-    worker
-        .run_until(signal(SignalKind::terminate())?.recv())
-        .await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // A pod of a StatefulSet comes back under its name; one of a Deployment does not.
+    let leaving = match std::env::var("HOLD_SECONDS") {
+        Ok(hold) => StopMode::Restart {
+            hold: Duration::from_secs(hold.parse()?),
+        },
+        Err(_) => StopMode::Handoff,
+    };
+    worker.run_until_with(terminate.recv(), leaving).await?;
     Ok(())
 }
 

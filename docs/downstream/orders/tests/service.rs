@@ -1,11 +1,14 @@
 //! The order service as production runs it: two processes on a real server, one of which is killed.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use parti::GroupName;
+use parti::directory::{Change, Directory};
 use parti::fence::sqlite::rusqlite::Connection;
 use parti::nats::async_nats::{self, jetstream};
 use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
@@ -21,20 +24,12 @@ const KEYS: usize = 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn each_order_is_booked_once_and_in_order_although_a_process_is_killed() {
     let server = NatsServer::start(ServerOptions::default()).expect("a server");
-    let folder = Folder::new();
+    let folder = Folder::new("service");
     let database = folder.0.join("orders.db");
-    let client = async_nats::connect(server.url()).await.expect("connects");
-    let context = jetstream::new(client);
-    let stream = jetstream::stream::Config {
-        name: "ORDERS".to_owned(),
-        subjects: vec!["orders.*".to_owned()],
-        ..Default::default()
-    };
-    context.create_stream(stream).await.expect("a stream");
-
-    let first = Service::start(&server.url(), &database);
+    let context = orders_stream(&server.url()).await;
+    let first = Service::start(&server.url(), &database, &[]);
     first.until_ready();
-    let mut second = Service::start(&server.url(), &database);
+    let mut second = Service::start(&server.url(), &database, &[]);
     second.until_ready();
     publish(&context, 0..10).await;
     until("the first orders are booked", || {
@@ -58,6 +53,58 @@ async fn each_order_is_booked_once_and_in_order_although_a_process_is_killed() {
     }
 }
 
+/// A rollout that moves partitions twice makes an incident of every deployment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_of_workers_that_hold_their_slots_moves_nothing() {
+    let server = NatsServer::start(ServerOptions::default()).expect("a server");
+    let folder = Folder::new("rollout");
+    let database = folder.0.join("orders.db");
+    orders_stream(&server.url()).await;
+    // What docs/deploy/statefulset.yaml sets.
+    let start = |number: u32| {
+        let name = format!("orders-{number}");
+        let held = [
+            ("PARTI_EXPECTED_WORKERS", "2"),
+            ("PARTI_WORKER_ID_PREFIX", "orders"),
+            ("PARTI_WORKER_ID_HINT", &name),
+            ("PARTI_PREDECESSOR_IS_DEAD", "true"),
+            ("HOLD_SECONDS", "60"),
+        ];
+        Service::start(&server.url(), &database, &held)
+    };
+    let mut workers = [start(0), start(1)];
+    for worker in &workers {
+        worker.until_owns(8);
+    }
+    let group = GroupName::new("orders").expect("valid");
+    let directory = Directory::nats(&server.url(), &group).await.expect("opens");
+    directory.wait_for(|known| known.owners().len() == 16).await;
+    let mut changes = directory.changes();
+    for number in [1, 0] {
+        let leaving = &mut workers[number as usize].process;
+        leaving.terminate().expect("asked to end");
+        assert!(leaving.wait().expect("ends").success());
+        workers[number as usize] = start(number);
+        workers[number as usize].until_owns(8);
+    }
+    directory.wait_for(|known| known.owners().len() == 16).await;
+    drop(directory);
+    let mut owners = BTreeMap::new();
+    while let Some(change) = changes.next().await {
+        if let Change::Owner {
+            partition,
+            from,
+            to,
+        } = change
+        {
+            let worker = to.map(|(worker, _)| worker).or(from);
+            let before = owners.insert(partition.clone(), worker.clone());
+            let moved = before.is_some_and(|before| before != worker);
+            assert!(!moved, "{partition} is of {worker:?} now");
+        }
+    }
+}
+
 /// A running process of the service.
 struct Service {
     process: OwnProcess,
@@ -65,7 +112,7 @@ struct Service {
 }
 
 impl Service {
-    fn start(url: &str, database: &Path) -> Self {
+    fn start(url: &str, database: &Path, settings: &[(&str, &str)]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let listen = free.expect("a free port");
         let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
@@ -74,6 +121,7 @@ impl Service {
             .env("LISTEN", listen.to_string())
             .stdout(Stdio::null());
         command.envs([("PARTI_GROUP", "orders"), ("PARTI_PRESET", "fast")]);
+        command.envs(settings.iter().copied());
         let process = OwnProcess::spawn(&mut command).expect("starts");
         Self { process, listen }
     }
@@ -81,6 +129,14 @@ impl Service {
     fn until_ready(&self) {
         until("the service is ready", || {
             self.get("/readyz").is_ok_and(|(status, _)| status == 200)
+        });
+    }
+
+    fn until_owns(&self, partitions: usize) {
+        let wanted = format!("parti_assigned_partitions{{group=\"orders\"}} {partitions}");
+        until(&wanted, || {
+            self.get("/metrics")
+                .is_ok_and(|(_, numbers)| numbers.lines().any(|line| line == wanted))
         });
     }
 
@@ -96,6 +152,18 @@ impl Service {
             .and_then(|status| status.parse().ok());
         Ok((status.unwrap_or_default(), answer))
     }
+}
+
+async fn orders_stream(url: &str) -> jetstream::Context {
+    let client = async_nats::connect(url).await.expect("connects");
+    let context = jetstream::new(client);
+    let stream = jetstream::stream::Config {
+        name: "ORDERS".to_owned(),
+        subjects: vec!["orders.*".to_owned()],
+        ..Default::default()
+    };
+    context.create_stream(stream).await.expect("a stream");
+    context
 }
 
 /// Publishes these numbers for each key.
@@ -137,8 +205,9 @@ fn until(what: &str, reached: impl Fn() -> bool) {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("parti-orders-{}", std::process::id()));
+    fn new(name: &str) -> Self {
+        let name = format!("parti-orders-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         Self(folder)
     }
