@@ -105,9 +105,11 @@ fn unwritten(file: &Path, error: &std::io::Error) -> Failure {
 /// Shows a recording as it was at some time of it, or plays it.
 pub(crate) async fn replay(arguments: &Arguments, played: &Played) -> Result<Answer, Failure> {
     let text = fs::read_to_string(&played.file).map_err(|error| {
-        let exit = match error.kind() {
-            ErrorKind::NotFound => Exit::NotThere,
-            _ => Exit::Usage,
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        let exit = if is_missing {
+            Exit::NotThere
+        } else {
+            Exit::Usage
         };
         Failure::new(exit, format!("{}: {error}", played.file.display()))
     })?;

@@ -145,7 +145,9 @@ fn event(line: &str) -> Result<(Duration, WatchEvent), String> {
     let bytes = match &value["value"] {
         Value::Null => None,
         Value::String(hex) => Some(from_hex(hex).ok_or("its value is not hex")?),
-        _ => return Err("its value is not hex".to_owned()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            return Err("its value is not hex".to_owned());
+        }
     };
     let entry = Entry {
         key: key.to_owned(),
