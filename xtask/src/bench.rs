@@ -20,6 +20,8 @@ enum What {
     Judgement,
     /// From start until all is owned, for many workers that start at once: one JSON object per round
     Start(Start),
+    /// What a reader of a group costs: look-ups, memory, how soon a change shows: one JSON object each
+    Directory(Directory),
     /// What a planned move adds to the time of requests to owners: one JSON object
     Route(Route),
     /// Planning and records: instruction counts of fixed workloads against those on record
@@ -62,6 +64,17 @@ struct Start {
     overlap: bool,
 }
 
+/// Arguments of `bench directory`.
+#[derive(Debug, clap::Args)]
+struct Directory {
+    /// How many partitions there are for look-ups and memory
+    #[arg(long)]
+    partitions: Option<String>,
+    /// How many readers wait for each change
+    #[arg(long)]
+    readers: Option<String>,
+}
+
 /// Arguments of `bench route`.
 #[derive(Debug, clap::Args)]
 struct Route {
@@ -85,6 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         What::Strategies(args) => strategies(args),
         What::Judgement => judgement(),
         What::Start(args) => start(args),
+        What::Directory(args) => directory(args),
         What::Route(args) => route(args),
         What::Instructions(args) => instructions::run(args),
     }
@@ -126,6 +140,21 @@ fn start(args: &Start) -> Result<(), Failure> {
         (args.overlap, "--overlap"),
     ];
     bench.args(words.iter().filter(|(set, _)| *set).map(|(_, word)| word));
+    visible("the benchmark", &mut bench, "read what it said above")
+}
+
+fn directory(args: &Directory) -> Result<(), Failure> {
+    let mut bench = cargo();
+    bench.args(["bench", "--quiet", "--package", "parti-rs"]);
+    bench.args(["--bench", "directory", "--", "--bench"]);
+    bench.env(VARIABLE, locate(None)?);
+    let options = [
+        ("--partitions", &args.partitions),
+        ("--readers", &args.readers),
+    ];
+    for (name, value) in options {
+        bench.args(value.iter().flat_map(|value| [name, value]));
+    }
     visible("the benchmark", &mut bench, "read what it said above")
 }
 

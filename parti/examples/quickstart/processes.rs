@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parti::directory::Directory;
 use parti::fence::sqlite::rusqlite::Connection;
-use parti::fence::sqlite::{AdmitError, admit_owner, prepare};
+use parti::fence::sqlite::{AdmitError, prepare, write_as_owner};
 use parti::sources::StaticSource;
 use parti::store::{SqliteOptions, SqliteStore};
 use parti::{Config, GroupName, Guard, HandlerError, Manager, Preset};
@@ -59,11 +59,11 @@ async fn write(file: &Path, guard: Guard) -> Result<(), HandlerError> {
 }
 
 fn write_once(database: &mut Connection, guard: &Guard) -> Result<(), AdmitError> {
-    let change = database.transaction()?;
-    admit_owner(&change, guard)?;
-    let row = (guard.partition().encoded(), guard.token().get());
-    change.execute("INSERT INTO writes (partition, token) VALUES (?1, ?2)", row)?;
-    Ok(change.commit()?)
+    write_as_owner(database, guard, |change| {
+        let row = (guard.partition().encoded(), guard.token().get());
+        change.execute("INSERT INTO writes (partition, token) VALUES (?1, ?2)", row)
+    })?;
+    Ok(())
 }
 
 /// Plays the scenes.

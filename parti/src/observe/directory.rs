@@ -112,7 +112,7 @@ impl Directory {
     pub async fn nats(
         url: &str,
         group: &parti_core::GroupName,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<Self, crate::nats::OpenError> {
         let options = crate::nats::NatsOptions::default().read_only();
         let store = crate::nats::NatsStore::connect(url, group, options).await?;
         Ok(Self::open(store))

@@ -4,6 +4,7 @@
 mod file;
 #[path = "../support/recorder.rs"]
 mod recorder;
+mod recordings;
 mod terminal;
 mod verbs;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parti::directory::Directory;
 use parti::nats::async_nats;
 use parti::nats::router::{Limits, Repeat, Request, Responder, RouteError, Router, Untaken};
 use parti::sources::StaticSource;
@@ -62,11 +63,10 @@ async fn a_request_waits_at_the_new_owner_until_it_has_begun_with_the_partition(
     let (manager, responder) = worker(&server, loading.clone(), answer).await;
     let router = router(&server).await;
     shared_by(router.directory(), 1).await;
-    let early = router
-        .clone()
-        .with_limits(brief())
-        .call(&key(1), "early")
-        .await;
+    // Half of an attempt may be waited for; the rest is for a machine that stands still.
+    let once = Limits::default().attempt(Duration::from_secs(8)).tries(1);
+    let once = router.clone().with_limits(once);
+    let early = once.call(&key(1), "early").await;
     let untaken = matches!(
         &early,
         Err(RouteError::NotTaken {
@@ -120,7 +120,7 @@ async fn failures_panics_and_silence_are_told_apart_and_too_many_are_refused() {
         matches!(silent, Err(RouteError::Unknown { .. })),
         "{silent:?}"
     );
-    let busy = call("x", brief()).await;
+    let busy = call("x", Limits::default().tries(3)).await;
     let refused = matches!(
         &busy,
         Err(RouteError::NotTaken {
@@ -135,6 +135,9 @@ async fn failures_panics_and_silence_are_told_apart_and_too_many_are_refused() {
     let failures = vec![StopFailure::DrainTimedOut { partition }];
     assert_eq!(stopped.failures, failures);
     responder.close().await;
+    let ended = |directory: &Directory| directory.owner_of(&key(1)).is_none();
+    let seen = tokio::time::timeout(PATIENCE, router.directory().wait_for(ended));
+    seen.await.expect("the end is seen");
     let nobody = call("x", brief()).await;
     assert!(
         matches!(nobody, Err(RouteError::NoOwner { .. })),
@@ -166,7 +169,8 @@ async fn callers_learn_who_has_no_address_and_who_has_gone() {
     let source = StaticSource::numbered("p", PARTITIONS).expect("valid");
     let manager = Manager::builder(config(), source, responder.clone()).concurrency(100);
     let manager = manager.nats(&server.url()).start().await.expect("starts");
-    let calls: Router = router(&server).await.with_limits(brief());
+    let limits = Limits::default().tries(3);
+    let calls: Router = router(&server).await.with_limits(limits);
     shared_by(calls.directory(), 1).await;
     let nameless = calls.call(&key(1), "x").await;
     assert!(

@@ -13,9 +13,11 @@ use crate::proc::{Failure, cargo, root, step, target_dir, timed};
 const FOLDER: &str = "docs/downstream";
 
 /// The most lines that a file may have which a user would write.
-const BUDGETS: [(&str, usize); 3] = [
+const BUDGETS: [(&str, usize); 5] = [
     ("orders/src/main.rs", 60),
     ("backend/src/lib.rs", 210),
+    ("cache/src/main.rs", 100),
+    ("tenants/src/main.rs", 60),
     ("simulated/src/lib.rs", 70),
 ];
 

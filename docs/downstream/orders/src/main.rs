@@ -10,7 +10,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use parti::fence::sqlite::{admit_owner, prepare, rusqlite::Connection};
+use parti::fence::sqlite::{prepare, rusqlite::Connection, write_as_owner};
 use parti::jetstream::{PartitionMessage, Partitioned};
 use parti::nats::async_nats::{connect, jetstream};
 use parti::{HandlerError, Manager, StopMode};
@@ -61,9 +61,9 @@ fn open(path: &str) -> Result<Connection, Box<dyn Error>> {
 
 fn book(database: &Mutex<Connection>, order: &PartitionMessage) -> Result<(), HandlerError> {
     let mut database = database.lock().unwrap_or_else(PoisonError::into_inner);
-    let change = database.transaction()?;
-    admit_owner(&change, order.guard())?;
-    let row = (order.sequence(), order.subject(), order.payload());
-    change.execute("INSERT OR IGNORE INTO orders VALUES (?1, ?2, ?3)", row)?;
-    Ok(change.commit()?)
+    write_as_owner(&mut database, order.guard(), |change| {
+        let row = (order.sequence(), order.subject(), order.payload());
+        change.execute("INSERT OR IGNORE INTO orders VALUES (?1, ?2, ?3)", row)
+    })?;
+    Ok(())
 }

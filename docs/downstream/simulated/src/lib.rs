@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use parti::fence::sqlite::{admit_owner, prepare, rusqlite::Connection};
+use parti::fence::sqlite::{prepare, rusqlite::Connection, write_as_owner};
 use parti::{Guard, HandlerError, PartitionHandler, PartitionKey, RevokeCause, async_trait};
 
 /// Where counts are kept. Both methods refuse a token smaller than one that was seen.
@@ -72,13 +72,12 @@ impl Tables {
         let mut database = Connection::open(&self.0)?;
         prepare(&database)?;
         database.execute_batch("CREATE TABLE IF NOT EXISTS counts (tenant PRIMARY KEY, count)")?;
-        let change = database.transaction()?;
-        admit_owner(&change, guard)?;
-        let tenant = guard.partition().encoded();
-        let sql = "INSERT INTO counts VALUES (?1, coalesce(?2, 0)) \
-            ON CONFLICT DO UPDATE SET count = coalesce(?2, count) RETURNING count";
-        let stored = change.query_row(sql, (tenant, count), |row| row.get(0))?;
-        change.commit()?;
+        let stored = write_as_owner(&mut database, guard, |change| {
+            let sql = "INSERT INTO counts VALUES (?1, coalesce(?2, 0)) \
+                ON CONFLICT DO UPDATE SET count = coalesce(?2, count) RETURNING count";
+            let tenant = guard.partition().encoded();
+            change.query_row(sql, (tenant, count), |row| row.get(0))
+        })?;
         Ok(stored)
     }
 }

@@ -177,6 +177,21 @@ pub(crate) enum Command {
         #[arg(long)]
         seconds: Option<u64>,
     },
+    /// Write what the group's records say into a file, to look at it later with `replay`
+    Export {
+        /// The file, which must not exist
+        file: PathBuf,
+        /// Go on for so long and write down what happens, too
+        #[arg(
+            long = "for",
+            value_name = "TIME",
+            default_value = "0s",
+            value_parser = humantime::parse_duration
+        )]
+        lasting: Duration,
+    },
+    /// Look at a group from a file of `export`, without the group
+    Replay(Played),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -222,8 +237,58 @@ impl Given {
     }
 }
 
-/// Which partitions.
+/// A recording, and what is looked at.
 #[derive(Debug, Args)]
+pub(crate) struct Played {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// A time of the recording, counted from its begin; its end if not given, for `top` its begin
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) at: Option<Duration>,
+    /// How many times as fast `top` plays it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) speed: u32,
+    #[command(subcommand)]
+    pub(crate) view: Option<Viewed>,
+}
+
+/// How a recording is looked at; `status` if nothing is said.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Viewed {
+    /// One screen
+    Status,
+    /// The workers
+    Workers,
+    /// The partitions and where they were
+    Partitions(Which),
+    /// Whose a partition was
+    Owner {
+        /// The partition, such as `orders/7`
+        key: String,
+    },
+    /// Why a partition was where it was
+    Explain {
+        /// The partition, such as `orders/7`
+        key: String,
+    },
+    /// What the group had done and why
+    History {
+        /// How many generations
+        #[arg(long, short = 'n', default_value_t = 20)]
+        last: usize,
+    },
+    /// What a change would have moved
+    Plan(Planned),
+    /// Play it on the whole terminal
+    Top {
+        /// Letters only
+        #[arg(long, env = "NO_COLOR", value_parser = clap::builder::BoolishValueParser::new())]
+        no_colours: bool,
+    },
+}
+
+/// Which partitions.
+#[derive(Clone, Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct Which {
     /// Those of a worker
@@ -238,7 +303,7 @@ pub(crate) struct Which {
 }
 
 /// The change to plan.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Planned {
     /// So many workers join
     #[arg(long, value_name = "COUNT", default_value_t = 0)]

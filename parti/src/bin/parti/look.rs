@@ -1,4 +1,4 @@
-//! One look at a group: everything that is in its bucket, read once.
+//! One look at a group: everything that is in its bucket, read once; or at a recording of one.
 //!
 //! It is separate from the library's directory, which reads for ever and keeps errors to itself: a
 //! command answers once, and an error is its answer. What always holds: a look is complete, or fails.
@@ -10,15 +10,20 @@ use parti::clock::Clock;
 use parti::directory::{Change, View};
 use parti_core::directory::Directory;
 use parti_core::{
-    Instant, PartitionTable, Record, Store, StoreInfo, StoreOp, StoreReply, Watch, WatchEvent,
-    WatchScope, joined, source_key, wire,
+    Instant, PartitionTable, Record, Store, StoreInfo, StoreOp, StoreReply, WatchEvent, WatchScope,
+    joined, source_key, wire,
 };
 use tokio::time::timeout;
 
 use crate::failure::{Exit, Failure};
 
+mod feed;
 #[cfg(test)]
 pub(crate) mod groups;
+pub(crate) mod recording;
+
+use feed::{Feed, Playing};
+use recording::Recording;
 
 /// A group as it was found.
 pub(crate) struct Look {
@@ -28,8 +33,7 @@ pub(crate) struct Look {
     pub(crate) info: StoreInfo,
     /// How long the store took to say what it is.
     pub(crate) answered: Duration,
-    pub(crate) clock: Clock,
-    watch: Box<dyn Watch>,
+    feed: Feed,
 }
 
 impl Look {
@@ -52,29 +56,57 @@ impl Look {
             entries: BTreeMap::new(),
             info,
             answered,
-            clock,
-            watch,
+            feed: Feed::Group { clock, watch },
         };
-        look.directory.begin(look.clock.now());
+        look.directory.begin(look.now());
         loop {
-            let event = timeout(limit, look.watch.next()).await;
-            let event = event.map_err(|_| no_answer(limit))?;
+            let event = timeout(limit, look.feed.next()).await;
+            let (now, event) = event.map_err(|_| no_answer(limit))?;
             let is_complete = matches!(event, WatchEvent::CaughtUp { .. });
-            look.take(event)?;
+            look.take(now, event)?;
             if is_complete {
                 return Ok(look);
             }
         }
     }
 
-    /// Waits for the next thing that happens.
-    pub(crate) async fn next(&mut self) -> Result<Vec<Change>, Failure> {
-        let event = self.watch.next().await;
-        self.take(event)
+    /// Reads a recording up to a time of it, and goes on from there at a speed. The bucket is complete, if
+    /// it ever was.
+    pub(crate) fn recorded(
+        recording: Recording,
+        at: Duration,
+        speed: u32,
+    ) -> Result<Self, Failure> {
+        let mut look = Self {
+            directory: Directory::default(),
+            entries: BTreeMap::new(),
+            info: recording.info.clone(),
+            answered: Duration::ZERO,
+            feed: Feed::Recording(Playing::new(recording, at, speed)),
+        };
+        look.directory.begin(Instant::from_millis(0));
+        let mut until = Duration::MAX;
+        while let Some((now, event)) = look.feed.skip(until) {
+            if matches!(event, WatchEvent::CaughtUp { .. }) {
+                until = at;
+            }
+            look.take(now, event)?;
+        }
+        Ok(look)
     }
 
-    fn take(&mut self, event: WatchEvent) -> Result<Vec<Change>, Failure> {
-        let now = self.now();
+    /// Waits for the next thing that happens.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Change>, Failure> {
+        let (now, event) = self.feed.next().await;
+        self.take(now, event)
+    }
+
+    /// Whether this is a recording, of which nothing is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.feed.has_ended()
+    }
+
+    fn take(&mut self, now: Instant, event: WatchEvent) -> Result<Vec<Change>, Failure> {
         match event {
             WatchEvent::Entry(entry) => {
                 let changes = self.directory.put(now, &entry);
@@ -85,6 +117,12 @@ impl Look {
                 Ok(changes)
             }
             WatchEvent::CaughtUp { revision } => Ok(self.directory.caught_up(now, revision)),
+            WatchEvent::Lost { .. } if self.feed.is_recorded() => {
+                // What a new watch does not show again is gone when it has caught up.
+                self.directory.begin(now);
+                self.entries.clear();
+                Ok(Vec::new())
+            }
             WatchEvent::Lost { reason } => {
                 let message = format!("the watch of the group was lost: {reason}");
                 Err(Failure::new(Exit::NoAnswer, message))
@@ -93,7 +131,7 @@ impl Look {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.clock.now()
+        self.feed.now()
     }
 
     pub(crate) fn view(&self) -> View {

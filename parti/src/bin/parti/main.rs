@@ -17,6 +17,7 @@ mod failure;
 mod look;
 mod names;
 mod plan;
+mod replay;
 mod show;
 mod top;
 mod verbs;
@@ -90,6 +91,8 @@ async fn run(arguments: &Arguments) -> Result<Answer, Failure> {
             worker,
             given,
         } => verbs::cancel(arguments, verb, worker.as_deref(), given).await?,
+        Command::Export { file, lasting } => replay::export(arguments, file, *lasting).await?,
+        Command::Replay(played) => return replay::replay(arguments, played).await,
         Command::Doctor { seconds } => return doctor::run(arguments, *seconds).await,
         Command::Status { .. }
         | Command::Workers
@@ -127,6 +130,8 @@ fn answer(command: &Command, look: &Look, json: bool) -> Result<Answer, Failure>
         | Command::Freeze { .. }
         | Command::Cancel { .. }
         | Command::Doctor { .. }
+        | Command::Export { .. }
+        | Command::Replay(_)
         | Command::Completions { .. }
         | Command::Man { .. } => show::status::status(look, json),
     };

@@ -39,19 +39,59 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Shows a group until somebody quits.
 pub(crate) async fn run(arguments: &Arguments, colours: bool) -> Result<(), Failure> {
-    if !std::io::stdout().is_terminal() {
-        let message = "top needs a terminal; `parti status` prints one screen";
-        return Err(Failure::new(Exit::Usage, message));
-    }
+    is_terminal()?;
     let store = connect::group(arguments).await?;
     let limit = arguments.connection.timeout();
     let look = Look::at(&store, limit).await?;
     let name = connect::name(arguments).await?;
-    let mut screen = Screen::new(name.to_string(), colours);
+    on_terminal(
+        name.to_string(),
+        colours,
+        Shown::Group(arguments, &store),
+        look,
+    )
+    .await
+}
+
+/// Plays a recording until somebody quits.
+pub(crate) async fn replay(group: String, look: Look, colours: bool) -> Result<(), Failure> {
+    is_terminal()?;
+    on_terminal(
+        format!("{group}, recorded"),
+        colours,
+        Shown::Recording,
+        look,
+    )
+    .await
+}
+
+fn is_terminal() -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let message = "top needs a terminal; `parti status` prints one screen";
+    Err(Failure::new(Exit::Usage, message))
+}
+
+/// What is shown.
+#[derive(Clone, Copy)]
+enum Shown<'a> {
+    Group(&'a Arguments, &'a dyn Store),
+    /// It takes no orders.
+    Recording,
+}
+
+async fn on_terminal(
+    name: String,
+    colours: bool,
+    shown: Shown<'_>,
+    look: Look,
+) -> Result<(), Failure> {
+    let mut screen = Screen::new(name, colours);
     screen.generations(&look.view());
     let keys = keys();
     let mut terminal = ratatui::init();
-    let ended = show(&mut terminal, &mut screen, (arguments, &store), look, keys).await;
+    let ended = show(&mut terminal, &mut screen, shown, look, keys).await;
     ratatui::restore();
     ended
 }
@@ -59,13 +99,17 @@ pub(crate) async fn run(arguments: &Arguments, colours: bool) -> Result<(), Fail
 async fn show(
     terminal: &mut DefaultTerminal,
     screen: &mut Screen,
-    (arguments, store): (&Arguments, &dyn Store),
+    shown: Shown<'_>,
     mut look: Look,
     mut keys: mpsc::Receiver<Key>,
 ) -> Result<(), Failure> {
-    let limit = arguments.connection.timeout();
     let mut asked = None;
+    let mut ended = false;
     loop {
+        if look.has_ended() && !ended {
+            ended = true;
+            screen.say("the recording ends here".to_owned());
+        }
         let view = look.view();
         let drawn = terminal.draw(|frame| draw::draw(frame, &view, screen));
         drawn.map_err(|error| Failure::new(Exit::Failed, format!("the terminal: {error}")))?;
@@ -80,7 +124,7 @@ async fn show(
                         Next::Quit => return Ok(()),
                         Next::Draw => {}
                         Next::Prepare(verb, worker) => {
-                            asked = ask(screen, arguments, verb, worker.as_ref()).await;
+                            asked = ask(screen, shown, verb, worker.as_ref()).await;
                         }
                         Next::CarryOut => carry_out(screen, asked.take()).await,
                     }
@@ -94,7 +138,9 @@ async fn show(
                     }
                     Err(lost) => {
                         screen.say(lost.message);
-                        look = again(store, limit).await;
+                        if let Shown::Group(arguments, store) = shown {
+                            look = again(store, arguments.connection.timeout()).await;
+                        }
                         screen.say("the group is watched again".to_owned());
                         break;
                     }
@@ -107,10 +153,14 @@ async fn show(
 /// Finds out what a verb would move, and asks.
 async fn ask(
     screen: &mut Screen,
-    arguments: &Arguments,
+    shown: Shown<'_>,
     verb: Verb,
     worker: Option<&WorkerId>,
 ) -> Option<Prepared> {
+    let Shown::Group(arguments, _) = shown else {
+        screen.say("a recording takes no orders".to_owned());
+        return None;
+    };
     let given = Given::from_top();
     let worker = worker.map(WorkerId::as_str);
     match verbs::prepare(arguments, verb, worker, &given).await {

@@ -10,7 +10,7 @@
 //! connection.execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER)")?;
 //!
 //! let change = connection.transaction()?;
-//! admit(&change, "orders/7", token)?; // a handler says `admit_owner(&change, &guard)?`
+//! admit(&change, "orders/7", token)?; // a handler takes `write_as_owner`
 //! change.execute("INSERT INTO orders (id, total) VALUES (1, 99)", [])?;
 //! change.commit()?;
 //! # Ok(())
@@ -68,13 +68,23 @@ pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLE)
 }
 
-/// Admits the owner of a partition to it, as [`admit`] does, with the token of its guard. The resource is the
-/// encoded key, so that no two partitions share one.
+/// One transaction in the name of a partition's owner: its token is admitted, as [`admit`] does, `work`
+/// writes, and all of it is committed. The resource is the partition's encoded key, so that no two
+/// partitions share one. It blocks the thread for as long as the database takes.
 ///
 /// # Errors
-/// [`AdmitError::Stale`] when a later owner was admitted before. Nothing was changed.
-pub fn admit_owner(change: &Transaction<'_>, guard: &Guard) -> Result<(), AdmitError> {
-    admit(change, guard.partition().encoded(), guard.token())
+/// [`AdmitError::Stale`] when a later owner was admitted before; else what the database, or `work`, failed
+/// with. Nothing was written, unless the commit itself failed.
+pub fn write_as_owner<T>(
+    connection: &mut Connection,
+    guard: &Guard,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> Result<T, AdmitError> {
+    let change = connection.transaction()?;
+    admit(&change, guard.partition().encoded(), guard.token())?;
+    let written = work(&change)?;
+    change.commit()?;
+    Ok(written)
 }
 
 /// Admits a token to a resource, such as an account that a partition has, for the rest of the transaction.

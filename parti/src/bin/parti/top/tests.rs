@@ -13,6 +13,8 @@ use super::map::{Cell, cells};
 use super::screen::{Focus, Key, Next, Screen};
 use crate::look::groups;
 
+mod picture;
+
 /// A group that is well: three workers with four partitions each.
 async fn well() -> View {
     groups::well(3).await.view()
