@@ -20,7 +20,7 @@ use super::worker::{ProcessState, Worker, now_ms};
 mod bucket;
 mod setup;
 
-pub(super) use setup::{Ask, SCALED, Setup, Timing};
+pub(super) use setup::{Ask, Mode, SCALED, Setup, Timing};
 
 /// What a step of a scenario comes to; the reason in words.
 pub(super) type Step<T> = Result<T, String>;
@@ -143,6 +143,7 @@ impl Group {
         };
         option("--partitions", setup.partitions.to_string());
         option("--expected", setup.workers.to_string());
+        option("--mode", self.ask.mode.name().to_owned());
         option("--strategy", setup.strategy.to_owned());
         option("--drain-ms", setup.drain.to_string());
         option("--warmup-ms", setup.warmup.to_string());
@@ -323,10 +324,11 @@ impl Group {
             .collect()
     }
 
-    /// Every partition has one owner that runs.
+    /// Every partition has an owner that runs, and in exclusive mode no second one.
     pub(super) fn is_covered(&self) -> bool {
         let sum: usize = self.shares().iter().sum();
-        sum == self.setup.partitions && self.owners().len() == sum
+        let twice = sum > self.setup.partitions && self.ask.mode == Mode::Exclusive;
+        self.owners().len() == self.setup.partitions && !twice
     }
 
     /// Everything is owned, and evenly by all who run.

@@ -52,6 +52,25 @@ pub(crate) const SCALED: Setup = Setup {
     shared: &[],
 };
 
+/// What happens between an old and a new owner of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// The old one ends before the new one begins.
+    Exclusive,
+    /// The new one begins at once.
+    Overlap,
+}
+
+impl Mode {
+    /// As the worker's option `--mode` takes it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Overlap => "overlap",
+        }
+    }
+}
+
 /// What a scenario gets from outside.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -60,6 +79,7 @@ pub(crate) struct Ask {
     /// Where the histories go.
     pub(crate) folder: PathBuf,
     pub(crate) seed: u64,
+    pub(crate) mode: Mode,
     pub(crate) full: bool,
 }
 
