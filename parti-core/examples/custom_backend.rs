@@ -60,6 +60,7 @@ fn drive(table: &Table, list: &[Partition], config: Config, seed: u128, leave: &
         strategy: InTurn.id(),
         software: "custom_backend".to_owned(),
         endpoint: None,
+        prepares: false,
     };
     let mut core = Core::new(config, boot);
     let (mut inbox, mut watches) = (VecDeque::from([Event::Start]), BTreeMap::new());
@@ -96,6 +97,8 @@ fn drive(table: &Table, list: &[Partition], config: Config, seed: u128, leave: &
                     println!("worker {seed} ends {grants:?}: {cause}");
                     inbox.push_back(Event::Released { grants });
                 }
+                // Only a worker that says it prepares is told to.
+                Effect::Prepare { .. } | Effect::Withdraw { .. } => {}
                 Effect::Notify(Notice::Stopped { errors }) => {
                     return println!("worker {seed} has left; errors: {errors:?}");
                 }

@@ -18,6 +18,7 @@ mod bounds;
 mod builder;
 mod degraded;
 pub(crate) mod error;
+mod identity;
 mod planted;
 mod policy;
 mod rules;
@@ -84,6 +85,8 @@ struct Settings {
     startup_timeout: Duration,
     shutdown_timeout: Duration,
     drain_timeout: Duration,
+    prepare_timeout: Duration,
+    max_moves_in_flight: Option<u32>,
     max_hold: Duration,
     handoff_timeout: Duration,
     apply_timeout: Duration,
@@ -139,6 +142,8 @@ pub struct ConfigBuilder {
     startup_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
+    prepare_timeout: Option<Duration>,
+    max_moves_in_flight: Option<u32>,
     max_hold: Option<Duration>,
     handoff_timeout: Option<Duration>,
     apply_timeout: Option<Duration>,
@@ -233,6 +238,10 @@ getters! {
     shutdown_timeout: Duration,
     /// Bound of one `on_revoked` callback; its guard is invalid afterwards.
     drain_timeout: Duration,
+    /// How long a planned move waits for `on_prepare`.
+    prepare_timeout: Duration,
+    /// How many partitions may be on their way at once because a plan wants it, if that is bounded.
+    max_moves_in_flight: Option<u32>,
     /// How long a slot is held for a replacement at most, whatever a leaving worker asks for.
     max_hold: Duration,
     /// How long the leader waits for a revoked partition before it evicts the holder.
@@ -309,6 +318,13 @@ setters! {
     shutdown_timeout: Duration,
     /// Bound of one `on_revoked` callback; default 5 s.
     drain_timeout: Duration,
+    /// How long a planned move waits for `on_prepare`; default 30 s. A planned leave may take as much
+    /// longer than `shutdown_timeout`.
+    prepare_timeout: Duration,
+    /// How many partitions may be on their way at once because a plan wants it, from the first word to
+    /// their next owner on; the rest follows. At least 1; default: no bound. A leader goes by its own
+    /// setting.
+    max_moves_in_flight: u32,
     /// How long a slot is held for a replacement at most, whatever a leaving worker asks for with
     /// [`StopMode::Restart`](crate::StopMode::Restart); default 10 min, at most a day. Its partitions
     /// have no owner meanwhile. A leader goes by its own setting.
@@ -375,18 +391,6 @@ impl Config {
         &self.group
     }
 
-    /// Text before the number in a worker ID.
-    #[must_use]
-    pub fn worker_id_prefix(&self) -> &str {
-        &self.settings.worker_id_prefix
-    }
-
-    /// The ID to try first.
-    #[must_use]
-    pub const fn worker_id_hint(&self) -> Option<&WorkerId> {
-        self.settings.worker_id_hint.as_ref()
-    }
-
     /// How long a partition that a worker could not begin to process is kept from it at first: 50
     /// leases, since what makes a handler fail outlasts what makes a session fail. Each further time is
     /// twice as long, up to eight times.
@@ -399,28 +403,6 @@ impl Config {
     #[must_use]
     pub const fn recovery_grace_period(&self) -> Duration {
         self.settings.degraded.recovery_grace
-    }
-
-    /// Labels of this worker.
-    #[must_use]
-    pub const fn labels(&self) -> &BTreeMap<String, String> {
-        &self.settings.labels
-    }
-
-    /// Number of IDs in the pool.
-    #[must_use]
-    pub const fn pool_size(&self) -> u32 {
-        self.settings.worker_id_range.1 - self.settings.worker_id_range.0 + 1
-    }
-
-    /// The ID of a number of the pool; `None` outside the range.
-    #[must_use]
-    pub fn worker_id(&self, number: u32) -> Option<WorkerId> {
-        let (min, max) = self.settings.worker_id_range;
-        let inside = (min..=max).contains(&number);
-        WorkerId::numbered(self.worker_id_prefix(), number)
-            .ok()
-            .filter(|_| inside)
     }
 }
 

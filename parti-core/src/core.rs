@@ -217,6 +217,16 @@ impl Core {
                     member.on_released(&cx);
                 }
             }
+            Event::Prepared {
+                preparation,
+                failing,
+            } => {
+                let cx = self.env.cx(self.now);
+                let any = self.holdings.prepared(&cx, &preparation, failing);
+                if let (true, Phase::Member(member)) = (any, &mut self.phase) {
+                    member.on_released(&cx);
+                }
+            }
             Event::Refresh { request } => self.ask(Verb::Refresh, request),
             Event::Trigger { request } => self.ask(Verb::Trigger, request),
             Event::ClockJumped { .. }
@@ -290,6 +300,7 @@ impl Core {
             | Event::Store { .. }
             | Event::Released { .. }
             | Event::Processing { .. }
+            | Event::Prepared { .. }
             | Event::Refresh { .. }
             | Event::Trigger { .. } => Membership::On,
         };

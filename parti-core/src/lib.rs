@@ -46,6 +46,7 @@ pub use model::id::{
     WorkerId, WriteId,
 };
 pub use model::partition::{MAX_KEY_BYTES, MAX_KEY_PARTS, Partition, PartitionError, PartitionKey};
+pub use model::preparation::Preparation;
 pub use model::rng::Rng;
 pub use model::state::{Cause, InvalidTransition, State};
 pub use model::table::{NO_RANK, PartitionTable, align, carry_over, hash_key};
@@ -71,8 +72,9 @@ pub use records::keys::{Key, SOURCE_PARTS_PREFIX, control_key, head_key, parked_
 pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
-    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Rejection, Remains,
-    Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion, Verb, WorkerChange,
+    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Readiness, Record, RecordGrant,
+    RejectedAt, Rejection, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion,
+    Verb, WorkerChange,
 };
 pub use records::stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use records::wire;

@@ -5,6 +5,7 @@
 pub(crate) mod endpoint;
 pub(crate) mod id;
 pub(crate) mod partition;
+pub(crate) mod preparation;
 pub(crate) mod rng;
 pub(crate) mod state;
 pub(crate) mod table;

@@ -145,4 +145,12 @@ bugs! {
         "The leader makes no plan for what its owner cannot process.";
     72 RejectedGoesRound "rejected-goes-round"
         "A worker says what it failed with only as long as it has it, so that it gets it again.";
+    73 LateReady "late-ready"
+        "That a worker was ready counts for every later preparation of the partition.";
+    74 PreparationHolds "preparation-holds"
+        "A preparation counts as holding the partition.";
+    75 ReadyIsReleased "ready-is-released"
+        "What is ready is granted in the commit that takes it away from its owner.";
+    76 WithdrawnUntold "withdrawn-untold"
+        "A worker does not say that what it prepared for goes elsewhere.";
 }

@@ -39,8 +39,10 @@ fn records() -> Vec<Record> {
             write: WRITE,
             version: Version::new(1),
             epoch: Epoch::new(1),
+            session: parti_core::Nonce::new(0),
             granted: (0..200).map(grant).collect(),
             revoking: (0..100).map(revoking).collect(),
+            preparing: Vec::new(),
         }),
         Record::Source(SourcePart {
             change: WRITE.nonce,

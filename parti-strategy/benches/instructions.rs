@@ -155,8 +155,10 @@ fn record() -> Record {
         },
         version: Version::new(42),
         epoch: Epoch::new(4711),
+        session: parti_core::Nonce::new(1),
         granted: grants.collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     })
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use parti_core::{
     AssignmentStrategy, Boot, Config, Core, Effect, Entry, Epoch, Event, Expect, Instant, Key,
-    Nonce, Partition, Record, SessionRecord, SessionStatus, StoreOp, Version, WatchEvent, WatchId,
-    WatchScope, WorkerId, Write, WriteId, wire,
+    Nonce, Partition, Readiness, Record, SessionRecord, SessionStatus, StoreOp, Version,
+    WatchEvent, WatchId, WatchScope, WorkerId, Write, WriteId, wire,
 };
 use parti_strategy::Sticky;
 use parti_testing::kit::kv::{Kv, Limits};
@@ -68,6 +68,7 @@ impl Group {
             strategy: Sticky::new().id(),
             software: "bench".to_owned(),
             endpoint: None,
+            prepares: false,
         };
         let partition = |n: u32| Partition::new([format!("p-{n}")]).expect("valid");
         let limits = Limits {
@@ -182,6 +183,8 @@ impl Group {
                 Effect::Watch { id, scope } => self.begin(id, scope),
                 Effect::Unwatch { .. }
                 | Effect::Assign { .. }
+                | Effect::Prepare { .. }
+                | Effect::Withdraw { .. }
                 | Effect::Answer { .. }
                 | Effect::Probe { .. }
                 | Effect::Notify(_) => {}
@@ -305,7 +308,7 @@ fn session(number: u32) -> SessionRecord {
         honours: parti_core::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
-        answers: false,
         bulletin: None,
+        readiness: Readiness::default(),
     }
 }

@@ -45,7 +45,8 @@ pub(crate) use plans::dice::{Dice, Purpose, Roll, scramble};
 pub use plans::generate::FaultClass;
 pub use plans::plan::{
     Action, Aftermath, Denial, ExternalWrite, Faults, Handoff, KeyKind, Leave, Loss, NodePlan,
-    OrderVerb, Plan, Planner, Pools, Releases, Settings, Target, TimedAction, Timings, Weights,
+    OrderVerb, Plan, Planner, Pools, Releases, Settings, Target, TimedAction, Timings, Warmup,
+    Weights,
 };
 pub use plans::shrink::shrink;
 pub use storage::simulated_store::{Manner, SimulatedStore};

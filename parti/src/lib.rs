@@ -40,7 +40,7 @@ pub use callers::resilience;
 pub use error::{Ended, LaunchError, RequestError, StopError, StopFailure, StopReport};
 pub use handler::fence;
 pub use handler::guard::Guard;
-pub use handler::{HandlerError, PartitionHandler};
+pub use handler::{HandlerError, PartitionHandler, Preparation};
 pub use manager::Manager;
 pub use manager::builder::ManagerBuilder;
 pub use observe::directory;
@@ -50,7 +50,7 @@ pub use observe::prometheus;
 #[doc(inline)]
 pub use parti_core::{
     Config, ConfigBuilder, ConfigError, GroupName, Mode, NameError, Partition, PartitionError,
-    PartitionKey, Preset, RevokeCause, StartError, State, Status, StopMode, Term, Token, Version,
+    PartitionKey, Preset, RevokeCause, StartError, State, Status, StopMode, Token, Version,
     WorkerId,
 };
 pub use stores::store;
@@ -80,7 +80,7 @@ pub mod events {
     #[doc(inline)]
     pub use parti_core::{
         AlertLevel, Epoch, FailedStep, Grant, HistoryLoss, Nonce, Notice, OpOwner, OwnerEnd,
-        RequestId, StepDownReason, Transfer,
+        RequestId, StepDownReason, Term, Transfer,
     };
 }
 

@@ -68,6 +68,8 @@ pub struct Manager {
     store: Arc<dyn Store>,
     inbox: mpsc::Sender<Input>,
     driver: JoinHandle<()>,
+    /// Whether its handler prepares for partitions.
+    prepares: bool,
 }
 
 impl Manager {
@@ -128,12 +130,12 @@ impl Manager {
         ManagerBuilder::new(config, Arc::new(source), Handling::Tasks(work))
     }
 
-    pub(crate) const fn new(
+    pub(crate) fn new(
         config: Config,
         shared: Arc<Shared>,
         store: Arc<dyn Store>,
-        inbox: mpsc::Sender<Input>,
-        driver: JoinHandle<()>,
+        (inbox, driver): (mpsc::Sender<Input>, JoinHandle<()>),
+        prepares: bool,
     ) -> Self {
         Self {
             config,
@@ -141,6 +143,7 @@ impl Manager {
             store,
             inbox,
             driver,
+            prepares,
         }
     }
 
@@ -272,12 +275,14 @@ impl Manager {
     ///
     /// # Cancellation safety
     /// Dropping the future abandons the answer, not the stop; a further call gets it. Bounded by
-    /// `shutdown_timeout`, three `drain_timeout`s for the callbacks, and one lease; then the driver is
+    /// `shutdown_timeout`, three `drain_timeout`s for the callbacks, and one lease, and for a handoff of a
+    /// handler that prepares `prepare_timeout`; then the driver is
     /// ended with [`StopFailure::Hung`].
     pub async fn stop(&self, mode: StopMode) -> Result<StopReport, StopError> {
         let config = &self.config;
         let drains = config.drain_timeout().saturating_mul(3);
-        let limit = config.shutdown_timeout().saturating_add(drains);
+        let limit = config.shutdown_bound(self.prepares && mode == StopMode::Handoff);
+        let limit = limit.saturating_add(drains);
         let limit = limit.saturating_add(config.lease());
         let stopping = async {
             // A driver that takes in nothing more has ended; its outcome says how.

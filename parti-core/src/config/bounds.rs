@@ -108,6 +108,18 @@ impl Config {
         self.decision_bound() + handoff + self.drain_timeout() * 2 + bench
     }
 
+    /// How long a stop may take: `shutdown_timeout`, and `prepare_timeout` more where the next owners
+    /// `prepare` first, as for a handoff in a group whose handlers do.
+    #[must_use]
+    pub fn shutdown_bound(&self, prepare: bool) -> Duration {
+        let first = if prepare {
+            self.prepare_timeout()
+        } else {
+            Duration::ZERO
+        };
+        self.shutdown_timeout() + first
+    }
+
     /// How long it takes a leader that has just regained contact to find a worker lost.
     fn detection(&self) -> Duration {
         self.lease() + self.recovery_grace_period() + self.emergency_grace_period()

@@ -40,6 +40,9 @@ fn pool(config: &Config) -> Result<(), ConfigError> {
             expected,
             pool: config.pool_size(),
         }),
+        _ if config.max_moves_in_flight() == Some(0) => Err(ConfigError::Zero {
+            field: "max_moves_in_flight",
+        }),
         _ if config.leader_failure_limit() == 0 => Err(ConfigError::Zero {
             field: "leader_failure_limit",
         }),
@@ -98,6 +101,7 @@ fn lengths(config: &Config) -> Result<(), ConfigError> {
         ("operation_timeout", config.operation_timeout()),
         ("startup_timeout", config.startup_timeout()),
         ("shutdown_timeout", config.shutdown_timeout()),
+        ("prepare_timeout", config.prepare_timeout()),
         ("max_hold", config.max_hold()),
         ("handoff_timeout", config.handoff_timeout()),
         ("apply_timeout", config.apply_timeout()),

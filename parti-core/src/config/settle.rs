@@ -9,7 +9,7 @@ use super::{Config, ConfigBuilder, DegradedSettings, Settings, degraded, millis,
 use crate::config::error::ConfigError;
 use crate::model::id::WorkerId;
 use crate::resilience::backoff::RetryPolicy;
-use crate::resilience::breaker::BreakerSettings;
+use crate::resilience::breaker::{BreakerError, BreakerSettings};
 
 /// A named set of timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -49,6 +49,15 @@ fn startup_within(request_timeout: Duration) -> Duration {
     few.clamp(secs(30), rules::YEAR)
 }
 
+/// An interval of zero is refused as such, not for the timeout that follows from it.
+fn breaker_for(
+    given: Option<BreakerSettings>,
+    interval: Duration,
+) -> Result<BreakerSettings, BreakerError> {
+    let derived = || BreakerSettings::new(5, 2, (interval / 4).max(millis(1)));
+    given.map_or_else(derived, Ok)
+}
+
 /// As long as it may be at most, where the time to drain is already.
 fn handoff_within(drain_timeout: Duration, lease: Duration) -> Duration {
     let both = drain_timeout.saturating_add(lease);
@@ -66,21 +75,15 @@ impl ConfigBuilder {
     /// Decides every value that was not set.
     pub(super) fn settle(self) -> Result<Settings, ConfigError> {
         self.detect_within.map_or(Ok(()), rules::detection)?;
-        let Pace {
-            interval,
-            lease,
-            cold,
-            planned,
-        } = self.pace();
+        let pace = self.pace();
+        let (interval, lease) = (pace.interval, pace.lease);
         let degraded = self.thresholds(lease);
         let drain_timeout = self.drain_timeout.unwrap_or(secs(5));
         let handoff = handoff_within(drain_timeout, lease);
-        let cooldown = self.cooldown(planned);
+        let cooldown = self.cooldown(pace.planned);
         let request_timeout = self.request_timeout.unwrap_or(lease / 4);
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
-        // An interval of zero is refused as such, not for the timeout that follows from it.
-        let breaker = || BreakerSettings::new(5, 2, (interval / 4).max(millis(1)));
         Ok(Settings {
             mode: self.mode,
             rolling_from: self.rolling_from,
@@ -101,8 +104,8 @@ impl ConfigBuilder {
             request_timeout,
             election_timeout: self.election_timeout.unwrap_or(interval.saturating_mul(2)),
             election_jitter: self.election_jitter.unwrap_or(jitter(interval)),
-            cold_start_window: cold,
-            planned_scale_window: planned,
+            cold_start_window: pace.cold,
+            planned_scale_window: pace.planned,
             emergency_grace_period: self
                 .emergency_grace_period
                 .unwrap_or(interval.saturating_mul(3) / 2),
@@ -116,6 +119,8 @@ impl ConfigBuilder {
                 .unwrap_or(startup_within(request_timeout)),
             shutdown_timeout: self.shutdown_timeout.unwrap_or(secs(10)),
             drain_timeout,
+            prepare_timeout: self.prepare_timeout.unwrap_or(secs(30)),
+            max_moves_in_flight: self.max_moves_in_flight,
             max_hold: self.max_hold.unwrap_or(secs(600)),
             handoff_timeout: self.handoff_timeout.unwrap_or(handoff),
             apply_timeout: self.apply_timeout.unwrap_or(lease.saturating_mul(2)),
@@ -130,7 +135,7 @@ impl ConfigBuilder {
                 .unwrap_or(suspect_after(self.probe_interval)),
             leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
             retry,
-            circuit_breaker: self.circuit_breaker.map_or_else(breaker, Ok)?,
+            circuit_breaker: breaker_for(self.circuit_breaker, interval)?,
             #[cfg(feature = "planted")]
             planted: self.planted,
             #[cfg(any(test, feature = "releases"))]

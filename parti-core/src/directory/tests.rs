@@ -20,7 +20,7 @@ use crate::records::keys::{
 };
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, Control, Head, LeaderName, Manifest, Parked, ParkedGroup,
-    ParkedRecord, PieceStamp, Revoking, SessionRecord, SessionStatus,
+    ParkedRecord, PieceStamp, Readiness, Revoking, SessionRecord, SessionStatus,
 };
 use crate::records::wire;
 
@@ -140,7 +140,7 @@ fn session() -> SessionRecord {
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
-        answers: false,
+        readiness: Readiness::default(),
     }
 }
 
@@ -159,8 +159,10 @@ fn assignment(granted: &[(&str, u64)], revoking: &[(&str, u64)]) -> AssignmentRe
         write: WRITE,
         version: Version::new(5),
         epoch: Epoch::new(1),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.collect(),
         revoking: revoking.collect(),
+        preparing: Vec::new(),
     }
 }
 

@@ -25,4 +25,7 @@ pub struct Boot {
     pub software: String,
     /// Where the worker can be reached, if it says so: stored with its session for readers of the group.
     pub endpoint: Option<Endpoint>,
+    /// Whether the handler prepares for partitions before it is given them: only then it is told to,
+    /// and planned moves to it wait for that.
+    pub prepares: bool,
 }

@@ -8,6 +8,7 @@ use crate::io::event::{OpId, WatchId};
 use crate::io::grant::Grant;
 use crate::io::notice::Notice;
 use crate::model::id::Nonce;
+use crate::model::preparation::Preparation;
 use crate::model::time::Instant;
 use crate::ports::liveness::ProbeId;
 use crate::ports::store::{StoreOp, WatchScope};
@@ -101,6 +102,18 @@ pub enum Effect {
     Assign {
         /// What to begin.
         grants: Vec<Grant>,
+    },
+    /// Get ready for these partitions, at the latest within `prepare_timeout`, and say so with
+    /// [`Event::Prepared`](crate::Event::Prepared). An [`Effect::Assign`] of the partition ends a
+    /// preparation; otherwise [`Effect::Withdraw`] does.
+    Prepare {
+        /// What for.
+        preparations: Vec<Preparation>,
+    },
+    /// These preparations are of no more use: the partitions stay where they are, or go elsewhere.
+    Withdraw {
+        /// Which.
+        preparations: Vec<Preparation>,
     },
     /// Answer for this session from now on, and for no other; say so with
     /// [`Event::Answering`](crate::Event::Answering) when a question would be answered. A shell whose

@@ -7,6 +7,7 @@ use core::fmt;
 use crate::io::grant::Grant;
 use crate::model::id::Nonce;
 use crate::model::partition::Partition;
+use crate::model::preparation::Preparation;
 use crate::ports::liveness::{ProbeAnswer, ProbeId};
 use crate::ports::source::SourceError;
 use crate::ports::store::{StoreError, StoreReply, WatchEvent};
@@ -147,6 +148,13 @@ pub enum Event {
         /// What was assigned.
         grant: Grant,
         /// Why it cannot be begun here, in words; `None`: it has begun after all.
+        failing: Option<String>,
+    },
+    /// A preparation has ended, as asked by [`Effect::Prepare`](crate::Effect::Prepare).
+    Prepared {
+        /// Which.
+        preparation: Preparation,
+        /// Why the partition cannot be taken, in words; `None`: it is ready, or it took too long.
         failing: Option<String>,
     },
     /// Since [`Effect::Answer`](crate::Effect::Answer), questions for this session are answered.

@@ -7,7 +7,7 @@ use crate::config::{Config, Mode};
 use crate::io::event::{OpId, OpOwner};
 use crate::io::notice::{FailedStep, Notice, StepDownReason};
 use crate::leader::committing::commit::{Commit, Draft, Order};
-use crate::leader::committing::ledger::{Step, advance};
+use crate::leader::committing::ledger::{LedgerBug, Rules, Step, advance};
 use crate::leader::committing::slots::{Evictions, Slots};
 use crate::leader::knowledge::committed::Generation;
 use crate::leader::knowledge::view::Fate;
@@ -28,8 +28,18 @@ pub(crate) mod audit;
 pub(crate) mod commit;
 pub(crate) mod fitting;
 pub(crate) mod ledger;
+pub(crate) mod moves;
 pub(crate) mod settings;
 pub(crate) mod slots;
+
+/// The rule of the ledger that is broken, if a test asks for it.
+fn planted(config: &Config) -> Option<LedgerBug> {
+    if config.planted(Planted::PreparationHolds) {
+        return Some(LedgerBug::PreparationHolds);
+    }
+    let early = config.planted(Planted::ReadyIsReleased);
+    early.then_some(LedgerBug::GrantsAtOnce)
+}
 
 impl Leader {
     /// Sends the next generation on the way to a target, if there is anything to say.
@@ -94,8 +104,13 @@ impl Leader {
         let mode = self.knowledge.granting(config, rule);
         let slots = Slots::build(config, now, view, target, &evicting, (mode, rule));
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
+        let rules = Rules {
+            mode: config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
+            max_moves: config.max_moves_in_flight(),
+            bug: planted(config),
+        };
         let step = advance(
-            config.unless_planted(Planted::DirectMove, mode, Mode::Overlap),
+            rules,
             version,
             &slots.target,
             &slots.slots,

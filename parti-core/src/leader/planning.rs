@@ -17,7 +17,7 @@ use crate::leader::planning::failed_everywhere::FailedEverywhere;
 use crate::leader::planning::kept_out::KeptOut;
 use crate::leader::planning::overflow::park_overflow;
 use crate::leader::planning::rejections::{Barred, Reassignment};
-use crate::leader::planning::target::{Brief, Judged, Target, candidates, input};
+use crate::leader::planning::target::{Brief, Judged, Target, candidates, held, input};
 use crate::link::cx::Cx;
 use crate::model::id::{Epoch, WorkerId};
 use crate::model::state::Cause;
@@ -26,6 +26,7 @@ use crate::planted::Planted;
 use crate::ports::strategy::{Plan, PlanError, PlanInput, WorkerInfo, WorkerTable};
 use crate::records::orders::Ordered;
 
+pub(crate) mod adopted;
 pub(crate) mod failed_everywhere;
 pub(crate) mod in_force;
 pub(crate) mod inherited;
@@ -272,7 +273,8 @@ impl Leader {
         }
         let mut plan = brief.kept_out.restore(&mut brief.input, plan);
         let kept_out = core::mem::take(&mut brief.kept_out.workers);
-        park_overflow(&mut plan, &brief.input, &self.limits.info);
+        let held = held(&self.knowledge.view, &brief.input);
+        park_overflow(&mut plan, &brief.input, &held, &self.limits.info);
         self.limits.on_plan();
         let (cause, requests) = (brief.cause, brief.requests.clone());
         let table = &brief.input.partitions;

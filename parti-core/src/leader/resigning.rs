@@ -2,6 +2,7 @@
 //! nobody, so that others need not wait.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec;
 
 use crate::io::event::OpOwner;
@@ -10,6 +11,8 @@ use crate::leader::Leader;
 use crate::leader::leadership::{Leadership, Resigning, Step};
 use crate::link::attempt::Attempt;
 use crate::link::cx::Cx;
+use crate::model::id::Token;
+use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::model::time::Instant;
 use crate::ports::store::{Expect, Write};
@@ -49,6 +52,31 @@ impl Leader {
         let carried = self.carried(now);
         let futile = carried.futile.saturating_add(reason.is_futile().into());
         Carried { futile, ..carried }
+    }
+
+    /// Whether this worker has let go of partitions that are planned for others and not granted yet.
+    pub(crate) fn owes_grants(&self) -> bool {
+        let (view, head) = (&self.knowledge.view, &self.knowledge.head);
+        let own = head.leader.as_ref();
+        let (Leadership::Leading(_), Some(target), Some(record)) = (
+            &self.leadership,
+            self.in_force.target().filter(|_| head.unfinished > 0),
+            own.and_then(|own| view.records.get(&own.worker)),
+        ) else {
+            return false;
+        };
+        let granted = view.records.values().flat_map(|record| &record.granted);
+        let granted: BTreeMap<&PartitionKey, Token> = granted
+            .map(|grant| (&grant.partition, grant.token))
+            .collect();
+        let mut released = record.revoking.iter();
+        released.any(|revoking| {
+            let rank = target.table.rank_of(&revoking.partition);
+            let planned = rank.is_some_and(|rank| target.owner(rank).is_some());
+            let since = Token::from(revoking.since);
+            let newer = granted.get(&revoking.partition);
+            planned && newer.is_none_or(|token| *token < since)
+        })
     }
 
     /// Writes the last `head` when it is time to.

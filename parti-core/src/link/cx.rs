@@ -95,6 +95,7 @@ impl Env {
             strategy: crate::ports::strategy::StrategyId::new("s"),
             software: alloc::string::String::new(),
             endpoint: None,
+            prepares: false,
         };
         Self::new(config, boot)
     }

@@ -130,6 +130,9 @@ pub struct PlanInput {
     /// How long what an earlier plan named as [`Unmet`] has been so, by its number. What is not here
     /// has not waited yet.
     pub waited: BTreeMap<u64, Duration>,
+    /// Partitions, by rank, that their previous owner is still getting ready for: it has done work for
+    /// them, and others are better moved. A hint, free to be ignored.
+    pub warm: BTreeSet<u32>,
 }
 
 impl PlanInput {
@@ -145,6 +148,7 @@ impl PlanInput {
             anchors,
             budget: None,
             waited: BTreeMap::new(),
+            warm: BTreeSet::new(),
         }
     }
 

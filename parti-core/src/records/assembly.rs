@@ -172,18 +172,21 @@ impl Assembly {
         piece: impl Fn(u32, u128) -> Option<&'a AssignmentPiece>,
     ) -> Option<AssignmentRecord> {
         let manifest = self.manifest.as_ref()?;
-        let (mut granted, mut revoking) = (Vec::new(), Vec::new());
+        let (mut granted, mut revoking, mut preparing) = (Vec::new(), Vec::new(), Vec::new());
         for stamp in &manifest.pieces {
             let piece = piece(stamp.number, stamp.digest)?;
             granted.extend(piece.granted.iter().cloned());
             revoking.extend(piece.revoking.iter().cloned());
+            preparing.extend(piece.preparing.iter().cloned());
         }
         Some(AssignmentRecord {
             write: manifest.write,
             version: manifest.version,
             epoch: manifest.epoch,
+            session: manifest.session,
             granted,
             revoking,
+            preparing,
         })
     }
 

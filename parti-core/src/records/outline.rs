@@ -15,7 +15,7 @@ use crate::model::state::Cause;
 use crate::ports::strategy::StrategyId;
 use crate::records::agreement::{Agreed, GroupSettings};
 use crate::records::carried::Carried;
-use crate::records::record::{Head, Parked, SessionRecord};
+use crate::records::record::{Head, Parked, Readiness, SessionRecord};
 use crate::records::wire::{Envelope, SessionClass, Summary};
 
 /// What every release can read of a session.
@@ -84,8 +84,8 @@ impl SessionOutline {
             honours: Mode::Overlap,
             rejections: Vec::new(),
             predecessors: Vec::new(),
-            answers: false,
             bulletin: None,
+            readiness: Readiness::default(),
         }
     }
 

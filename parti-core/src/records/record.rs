@@ -12,6 +12,7 @@ use crate::config::Mode;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::model::partition::{Partition, PartitionKey};
+use crate::model::preparation::Preparation;
 use crate::model::state::Cause;
 use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::agreement::{Agreed, GroupSettings};
@@ -205,13 +206,13 @@ pub struct SessionRecord {
     pub honours: Mode,
     /// Partitions that its process cannot begin to process, or could not of late.
     pub rejections: Vec<Rejection>,
+    /// What its process does for others.
+    pub readiness: Readiness,
     /// What it tells everybody as the leader.
     pub bulletin: Option<Bulletin>,
     /// Earlier sessions of its slot that had not been proven to have ended when it was claimed.
     /// Dropped one by one as they are: by its own process, which counts their leases too.
     pub predecessors: Vec<Predecessor>,
-    /// Whether its process answers when it is asked whether it runs.
-    pub answers: bool,
 }
 
 /// An earlier session of a slot that may still hold partitions although the slot has been taken.
@@ -250,13 +251,47 @@ impl SessionRecord {
     }
 }
 
-/// A partition that a worker cannot begin to process.
+/// A partition that a worker cannot prepare for, or cannot begin to process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The partition.
     pub partition: PartitionKey,
+    /// What it failed with.
+    pub at: RejectedAt,
     /// Why, in words.
     pub reason: String,
+}
+
+/// What a worker was doing when it found out that it cannot take a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RejectedAt {
+    /// Getting ready. It is planned around where others may have the partition; it is no reason to leave
+    /// a partition without an owner.
+    Preparation,
+    /// Beginning, as the owner.
+    Processing,
+}
+
+/// What a worker's process does for others: it answers probes, and gets ready for partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether its process answers when it is asked whether it runs.
+    pub answers: bool,
+    /// Whether its handler prepares for partitions before it is given them.
+    pub prepares: bool,
+    /// Preparations of its record that have ended.
+    pub prepared: Vec<Prepared>,
+}
+
+/// A preparation that has ended, by the word of the worker that was told to prepare. It counts for
+/// that session and for that very preparation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Which preparation.
+    pub preparation: Preparation,
+    /// Whether the handler said that it cannot take the partition: then it stays where it is. One that
+    /// took too long has not failed.
+    pub failed: bool,
 }
 
 /// A partition granted to a worker.
@@ -291,10 +326,14 @@ pub struct AssignmentRecord {
     pub version: Version,
     /// The incarnation of the worker it is for.
     pub epoch: Epoch,
+    /// The same by its nonce: when a store was rolled back, another session may have the same epoch.
+    pub session: Nonce,
     /// What it may process.
     pub granted: Vec<RecordGrant>,
     /// What it must stop processing.
     pub revoking: Vec<Revoking>,
+    /// What it is to get ready for. It holds none of it.
+    pub preparing: Vec<Preparation>,
 }
 
 impl AssignmentRecord {
@@ -325,6 +364,8 @@ pub struct Manifest {
     pub version: Version,
     /// The incarnation of the worker it is for.
     pub epoch: Epoch,
+    /// The same by its nonce.
+    pub session: Nonce,
     /// The pieces, by number in rising order.
     pub pieces: Vec<PieceStamp>,
 }
@@ -350,6 +391,8 @@ pub struct AssignmentPiece {
     pub granted: Vec<RecordGrant>,
     /// What its worker must stop processing.
     pub revoking: Vec<Revoking>,
+    /// As in [`AssignmentRecord::preparing`].
+    pub preparing: Vec<Preparation>,
 }
 
 /// What partitions without an owner wait for, and since when: written in the commit of the plan that

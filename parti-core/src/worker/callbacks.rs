@@ -4,7 +4,8 @@
 //! grants, ends of callbacks and the time go in; [`Action`]s come out; it does no I/O and has no clock.
 //! What always holds: at most one callback of a partition runs at a time, and at most so many of each
 //! kind at all; no `on_assigned` begins without a lease; every one that began is followed by one
-//! `on_revoked`; every revoked grant is released exactly once, at the latest when its drain time is
+//! `on_revoked`, and every `on_prepare` that began by the `on_assigned` of its partition or by one
+//! `on_prepare_cancelled`; every revoked grant is released exactly once, at the latest when its drain time is
 //! over, and its guard is invalid before.
 //!
 //! A shell calls an entry point, then carries out what [`Scheduler::poll_action`] says until it says
@@ -45,12 +46,16 @@ use crate::model::time::Instant;
 
 mod action;
 mod handler_error;
+mod lanes;
+mod preparing;
 mod retries;
 #[cfg(test)]
 mod tests;
 
 pub use action::{Action, Callback, CutReason, End, Job, Limits, Ownership};
 pub use handler_error::HandlerError;
+use lanes::{Lane, cancel, lane_of, take_due};
+use preparing::Underway;
 pub use retries::Pending;
 use retries::Retries;
 
@@ -60,6 +65,8 @@ struct Slot<G> {
     /// The ownership that is not released yet.
     held: Option<Held<G>>,
     running: Option<Running<G>>,
+    /// What is prepared for and neither begun nor withdrawn.
+    preparation: Option<Underway>,
     /// What comes after it, in order.
     queue: VecDeque<Job<G>>,
 }
@@ -79,6 +86,8 @@ struct Running<G> {
     limit: Option<Instant>,
     /// Why it is being cut short, if it is.
     cut: Option<CutReason>,
+    /// The preparation that it takes up.
+    takes_up: Option<Underway>,
 }
 
 impl<G> Slot<G> {
@@ -86,6 +95,7 @@ impl<G> Slot<G> {
         Self {
             held: None,
             running: None,
+            preparation: None,
             queue: VecDeque::new(),
         }
     }
@@ -101,13 +111,6 @@ impl<G> Slot<G> {
     }
 }
 
-/// Callbacks of one kind: those whose turn it may be, and how many run.
-#[derive(Clone, Debug, Default)]
-struct Lane {
-    ready: VecDeque<PartitionKey>,
-    running: usize,
-}
-
 /// Decides which callbacks run. `G` is a shell's guard; it is handed back and never looked at.
 #[derive(Clone, Debug)]
 pub struct Scheduler<G> {
@@ -118,6 +121,10 @@ pub struct Scheduler<G> {
     /// Revocations have their own lane: slow assignments must not hold them up.
     assigning: Lane,
     revoking: Lane,
+    /// So must slow preparations.
+    preparing: Lane,
+    /// When which preparation is waited for no longer.
+    warmups: BTreeSet<(Instant, PartitionKey)>,
     /// When which drain time is over.
     drains: BTreeSet<(Instant, PartitionKey)>,
     /// When which callback has taken too long.
@@ -142,6 +149,8 @@ impl<G: Clone> Scheduler<G> {
             ownerships: 0,
             assigning: Lane::default(),
             revoking: Lane::default(),
+            preparing: Lane::default(),
+            warmups: BTreeSet::new(),
             drains: BTreeSet::new(),
             late: BTreeSet::new(),
             actions: VecDeque::new(),
@@ -163,6 +172,12 @@ impl<G: Clone> Scheduler<G> {
             cancel(&mut self.drains, old.drained, &key);
             let guard = old.ownership.guard;
             self.actions.push_back(Action::Invalidate(guard));
+        }
+        let unbegun = slot.preparation.take_if(|underway| !underway.begun);
+        if let Some(underway) = unbegun {
+            // There is no time for it any more.
+            slot.queue.retain(|job| !job.prepares());
+            underway.cancel(&mut self.warmups);
         }
         self.retries.begin(now, &ownership);
         slot.queue.push_back(Job::Assigned { ownership });
@@ -189,6 +204,8 @@ impl<G: Clone> Scheduler<G> {
         if let Some(index) = slot.queue.iter().position(|job| job.begins(&ownership)) {
             slot.queue.remove(index);
             if !self.retries.has_failed(&ownership) {
+                // It was prepared for at most.
+                self.end_preparation(&key);
                 self.release(&ownership);
                 return;
             }
@@ -210,7 +227,15 @@ impl<G: Clone> Scheduler<G> {
         let Some(running) = slot.and_then(|slot| slot.running.take()) else {
             return;
         };
-        let Running { job, limit, cut } = running;
+        let Running {
+            job,
+            limit,
+            cut,
+            takes_up,
+        } = running;
+        if end == End::NotBegun {
+            self.put_back(partition, takes_up);
+        }
         cancel(&mut self.late, limit, partition);
         let callback = job.callback();
         self.lane(callback).running -= 1;
@@ -224,6 +249,8 @@ impl<G: Clone> Scheduler<G> {
         match &job {
             Job::Assigned { ownership } => self.assigned(now, ownership, end, cut),
             Job::Revoked { ownership, .. } => self.release(ownership),
+            Job::Prepare { preparation } => self.prepared(preparation, end),
+            Job::PrepareCancelled { .. } => {}
         }
         self.make_ready(partition);
         self.forget_if_empty(partition);
@@ -241,6 +268,9 @@ impl<G: Clone> Scheduler<G> {
         while let Some(key) = take_due(&mut self.late, now) {
             self.cut(&key, CutReason::Limit);
         }
+        while let Some(key) = take_due(&mut self.warmups, now) {
+            self.end_warmup(&key);
+        }
     }
 
     /// There is no lease: what is being revoked is invalid for good. A later session has another lease,
@@ -254,15 +284,16 @@ impl<G: Clone> Scheduler<G> {
         }
     }
 
-    /// Begins the callbacks whose turn it is. Without a lease, nothing is begun but revocations.
+    /// Begins the callbacks whose turn it is. Without a lease, no `on_assigned` is begun.
     pub fn begin(&mut self, now: Instant, lease_lasts: bool) {
-        let assigned = lease_lasts.then_some(Callback::Assigned);
-        for callback in [Some(Callback::Revoked), assigned].into_iter().flatten() {
-            while self.lane(callback).running < self.limits.concurrency {
-                let Some(key) = self.lane(callback).ready.pop_front() else {
+        let lanes = [Callback::Revoked, Callback::Assigned, Callback::Prepare];
+        let lanes = lanes.into_iter();
+        for lane in lanes.filter(|lane| lease_lasts || *lane != Callback::Assigned) {
+            while self.lane(lane).running < self.limits.concurrency {
+                let Some(key) = self.lane(lane).ready.pop_front() else {
                     break;
                 };
-                self.begin_next(now, &key, callback);
+                self.begin_next(now, &key, lane);
             }
         }
     }
@@ -279,6 +310,7 @@ impl<G: Clone> Scheduler<G> {
         let deadlines = [
             first(&self.drains),
             first(&self.late),
+            first(&self.warmups),
             self.retries.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -303,12 +335,12 @@ impl<G: Clone> Scheduler<G> {
         slots.map(|(key, slot)| (key, slot.held.is_some() && slot.is_idle()))
     }
 
-    /// Begins the next callback of a partition if it is of this kind and may begin.
-    fn begin_next(&mut self, now: Instant, key: &PartitionKey, callback: Callback) {
-        let rests = callback == Callback::Assigned && self.retries.rests(key);
+    /// Begins the next callback of a partition if it is of this lane and may begin.
+    fn begin_next(&mut self, now: Instant, key: &PartitionKey, lane: Callback) {
+        let rests = lane == Callback::Assigned && self.retries.rests(key);
         let due = |slot: &&mut Slot<G>| {
-            let next = slot.queue.front().map(Job::callback);
-            slot.running.is_none() && next == Some(callback) && !rests
+            let next = slot.queue.front().map(|job| lane_of(job.callback()));
+            slot.running.is_none() && next == Some(lane) && !rests
         };
         let Some(slot) = self.slots.get_mut(key).filter(due) else {
             return;
@@ -316,19 +348,27 @@ impl<G: Clone> Scheduler<G> {
         let Some(job) = slot.queue.pop_front() else {
             return;
         };
-        let limit = match callback {
+        let limit = match job.callback() {
             Callback::Assigned => self.limits.assign,
-            Callback::Revoked => Some(self.limits.drain),
+            Callback::Revoked | Callback::PrepareCancelled => Some(self.limits.drain),
+            // Its time has run since it was asked for.
+            Callback::Prepare => None,
         };
+        if let Some(underway) = &mut slot.preparation {
+            underway.begun |= matches!(job, Job::Prepare { .. });
+        }
+        let begins = matches!(job, Job::Assigned { .. });
+        let takes_up = slot.preparation.take_if(|_| begins);
         let limit = limit.map(|limit| now + limit);
         self.late.extend(limit.map(|at| (at, key.clone())));
         slot.running = Some(Running {
             job: job.clone(),
             limit,
             cut: None,
+            takes_up,
         });
         self.actions.push_back(Action::Begin(job));
-        self.lane(callback).running += 1;
+        self.lane(lane).running += 1;
     }
 
     /// An `on_assigned` has ended: what failed is tried again unless it is being revoked.
@@ -391,6 +431,7 @@ impl<G: Clone> Scheduler<G> {
         };
         if let Some(index) = slot.queue.iter().position(|job| job.ends(ownership)) {
             slot.queue.remove(index);
+            self.end_preparation(&ownership.grant.partition);
             self.release(ownership);
         } else if slot.holds(ownership) {
             let ownership = ownership.clone();
@@ -445,39 +486,11 @@ impl<G: Clone> Scheduler<G> {
         self.forget_if_empty(key);
     }
 
-    /// Lets the next callback of a partition wait for its turn; [`Scheduler::begin_next`] passes over
-    /// one whose predecessor still runs, which does this again when it ends.
-    fn make_ready(&mut self, key: &PartitionKey) {
-        let next = self.slots.get(key).and_then(|slot| slot.queue.front());
-        if let Some(callback) = next.map(Job::callback) {
-            self.lane(callback).ready.push_back(key.clone());
-        }
-    }
-
-    const fn lane(&mut self, callback: Callback) -> &mut Lane {
-        match callback {
-            Callback::Assigned => &mut self.assigning,
-            Callback::Revoked => &mut self.revoking,
-        }
-    }
-
     fn forget_if_empty(&mut self, key: &PartitionKey) {
-        let empty = |slot: &Slot<G>| slot.held.is_none() && slot.is_idle();
+        let empty =
+            |slot: &Slot<G>| slot.held.is_none() && slot.preparation.is_none() && slot.is_idle();
         if self.slots.get(key).is_some_and(empty) {
             self.slots.remove(key);
         }
     }
-}
-
-/// Takes a timer back that may have been set.
-fn cancel(timers: &mut BTreeSet<(Instant, PartitionKey)>, at: Option<Instant>, key: &PartitionKey) {
-    if let Some(at) = at {
-        timers.remove(&(at, key.clone()));
-    }
-}
-
-/// The next partition whose timer has run out.
-fn take_due(timers: &mut BTreeSet<(Instant, PartitionKey)>, now: Instant) -> Option<PartitionKey> {
-    timers.first().filter(|(at, _)| *at <= now)?;
-    timers.pop_first().map(|(_, key)| key)
 }

@@ -40,6 +40,17 @@ enum Stage {
     Releasing,
 }
 
+/// What a worker that stops is to the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// Somebody else leads, or nobody.
+    Not,
+    /// It leads, and has still to grant others what it has let go of.
+    Granting,
+    /// It leads, and others lose nothing when it resigns.
+    Free,
+}
+
 /// What a stop needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Todo {
@@ -57,7 +68,9 @@ pub(crate) enum Todo {
 
 impl Departure {
     pub(crate) fn begin(cx: &Cx<'_>, mode: StopMode) -> Self {
-        let whole = cx.config().shutdown_timeout();
+        let whole = cx
+            .config()
+            .shutdown_bound(cx.boot().prepares && mode == StopMode::Handoff);
         // The last part is kept for callbacks that have to be ended without the leader's help.
         let reserve = cx.config().drain_timeout().min(whole / 2);
         let (stage, revoke_at) = match mode {
@@ -114,13 +127,15 @@ impl Departure {
     }
 
     /// What is next, given what is held and whether this worker leads.
-    pub(crate) fn next(&mut self, now: Instant, holdings: &Holdings, leading: bool) -> Todo {
+    pub(crate) fn next(&mut self, now: Instant, holdings: &Holdings, lead: Lead) -> Todo {
         if now >= self.end_at {
             self.note_overdue(holdings);
             return Todo::End;
         }
         match self.stage {
-            Stage::Draining if holdings.is_drained() => self.after_revoking(leading),
+            // An election would keep what it let go of without an owner.
+            Stage::Draining if lead == Lead::Granting && now < self.revoke_at => Todo::Nothing,
+            Stage::Draining if holdings.is_drained() => self.after_revoking(lead),
             Stage::Draining if now >= self.revoke_at => {
                 self.stage = Stage::Revoking;
                 if self.mode == StopMode::Handoff {
@@ -131,20 +146,21 @@ impl Departure {
                 }
                 Todo::Revoke
             }
-            Stage::Revoking if holdings.is_empty() => self.after_revoking(leading),
-            Stage::Resigning if !leading => self.release(),
+            Stage::Revoking if holdings.is_empty() => self.after_revoking(lead),
+            Stage::Resigning if lead == Lead::Not => self.release(),
             Stage::Draining | Stage::Revoking | Stage::Resigning | Stage::Releasing => {
                 Todo::Nothing
             }
         }
     }
 
-    fn after_revoking(&mut self, leading: bool) -> Todo {
-        if leading {
-            self.stage = Stage::Resigning;
-            Todo::Resign
-        } else {
-            self.release()
+    fn after_revoking(&mut self, lead: Lead) -> Todo {
+        match lead {
+            Lead::Not => self.release(),
+            Lead::Granting | Lead::Free => {
+                self.stage = Stage::Resigning;
+                Todo::Resign
+            }
         }
     }
 
@@ -198,13 +214,26 @@ mod tests {
     fn a_leader_resigns_before_its_session_is_released() {
         let (mut departure, now) = begin(StopMode::Handoff);
         let nothing = Holdings::default();
-        assert_eq!(departure.next(now, &nothing, true), Todo::Resign);
-        assert_eq!(departure.next(now, &nothing, true), Todo::Nothing);
+        assert_eq!(departure.next(now, &nothing, Lead::Free), Todo::Resign);
+        assert_eq!(departure.next(now, &nothing, Lead::Free), Todo::Nothing);
         assert!(!departure.is_releasing());
         let released = Todo::Release(Duration::ZERO);
-        assert_eq!(departure.next(now, &nothing, false), released);
+        assert_eq!(departure.next(now, &nothing, Lead::Not), released);
         assert!(departure.is_releasing());
-        assert_eq!(departure.next(now, &nothing, false), Todo::Nothing);
+        assert_eq!(departure.next(now, &nothing, Lead::Not), Todo::Nothing);
+    }
+
+    /// What a leader let go of last had no owner until the next was elected. One that cannot grant it, say
+    /// for want of a store, must end all the same.
+    #[test]
+    fn a_leader_grants_what_it_let_go_of_before_it_resigns_and_not_for_ever() {
+        let nothing = Holdings::default();
+        let (mut departure, now) = begin(StopMode::Handoff);
+        assert_eq!(departure.next(now, &nothing, Lead::Granting), Todo::Nothing);
+        assert_eq!(departure.next(now, &nothing, Lead::Free), Todo::Resign);
+        let (mut departure, now) = begin(StopMode::Handoff);
+        let late = now + Duration::from_secs(5);
+        assert_eq!(departure.next(late, &nothing, Lead::Granting), Todo::Resign);
     }
 
     /// A stop that is not bounded keeps a process alive for ever.
@@ -212,8 +241,8 @@ mod tests {
     fn a_stop_ends_at_its_time_and_names_what_was_left_undone() {
         let (mut departure, now) = begin(StopMode::Now);
         let (nothing, whole) = (Holdings::default(), Duration::from_secs(10));
-        assert_eq!(departure.next(now, &nothing, true), Todo::Resign);
-        let last = departure.next(now + whole, &nothing, true);
+        assert_eq!(departure.next(now, &nothing, Lead::Free), Todo::Resign);
+        let last = departure.next(now + whole, &nothing, Lead::Free);
         assert_eq!(last, Todo::End);
         let (errors, _) = departure.into_outcome();
         assert!(errors[0].contains("leadership"), "{errors:?}");
@@ -225,7 +254,7 @@ mod tests {
         let hold = Duration::from_secs(20);
         let (mut departure, now) = begin(StopMode::Restart { hold });
         let nothing = Holdings::default();
-        let todo = departure.next(now, &nothing, false);
+        let todo = departure.next(now, &nothing, Lead::Not);
         assert_eq!(todo, Todo::Release(hold));
     }
 }

@@ -352,7 +352,7 @@ impl Follow {
             .map(|seen| seen.epoch)
             .filter(|&epoch| epoch > Epoch::ZERO);
         let ended = outline.is_some_and(|seen| !seen.is_living());
-        let answers = record.filter(|record| record.answers && record.status.is_living());
+        let answers = record.filter(|record| record.readiness.answers && record.status.is_living());
         let answers = answers.map(SessionRecord::nonce);
         if let Some(session) = answers {
             cx.note_renewal(session);

@@ -13,8 +13,10 @@ use crate::io::notice::Notice;
 use crate::link::cx::Cx;
 use crate::model::id::{Token, Version};
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 use crate::planted::Planted;
-use crate::records::record::AssignmentRecord;
+use crate::records::record::{AssignmentRecord, Prepared, RejectedAt};
+use crate::worker::preparations::Preparations;
 use crate::worker::rejections::Rejections;
 
 /// The partitions of this process.
@@ -33,6 +35,8 @@ pub(crate) struct Holdings {
     processing: usize,
     /// What could not be begun.
     rejections: Rejections,
+    /// What is got ready for.
+    preparations: Preparations,
     /// Whether anything changed since the last check.
     touched: bool,
 }
@@ -107,11 +111,29 @@ impl Holdings {
         match failing {
             Some(reason) => {
                 let first = cx.config().rejection_quarantine();
-                self.rejections.fail(cx.now, (key, token), reason, first);
+                let failed = (key, token, RejectedAt::Processing);
+                self.rejections.fail(cx.now, failed, reason, first);
             }
             None => self.rejections.begun(key),
         }
         true
+    }
+
+    /// A preparation has ended. Whether that is news.
+    pub(crate) fn prepared(
+        &mut self,
+        cx: &Cx<'_>,
+        preparation: &Preparation,
+        failing: Option<String>,
+    ) -> bool {
+        let rejections = &mut self.rejections;
+        self.preparations
+            .ended(cx, preparation, failing, rejections)
+    }
+
+    /// Preparations that have ended.
+    pub(crate) fn told_prepared(&self, max_value: usize) -> Vec<Prepared> {
+        self.preparations.told(max_value)
     }
 
     /// What could not be begun.
@@ -153,6 +175,11 @@ impl Holdings {
         }
         revoke(cx, revoked, RevokeCause::Reassigned);
         let added = self.assign(cx);
+        let (wanted, rejections) = (&self.wanted, &mut self.rejections);
+        let is_granted = |key: &PartitionKey| wanted.contains_key(key);
+        let listed = &record.preparing;
+        self.preparations
+            .take_in(cx, listed, is_granted, rejections);
         if added + removed > 0 {
             let (version, total) = (self.applied, self.assigned());
             cx.notify(Notice::AssignmentChanged {
@@ -235,6 +262,7 @@ impl Holdings {
     /// The session is over: everything is revoked and its record forgotten.
     pub(crate) fn forget(&mut self, cx: &mut Cx<'_>, cause: RevokeCause) {
         self.suspend(cx, cause);
+        self.preparations.withdraw_all(cx, &mut self.rejections);
         self.wanted.clear();
         self.former = self.held.keys().cloned().collect();
         self.applied = Version::ZERO;
@@ -243,6 +271,7 @@ impl Holdings {
     /// Gives up everything although the session goes on, as when stopping.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
         self.suspend(cx, RevokeCause::Stopping);
+        self.preparations.withdraw_all(cx, &mut self.rejections);
         self.wanted.clear();
     }
 
@@ -269,6 +298,8 @@ impl Holdings {
         let added = grants.len();
         self.processing += added;
         for grant in &grants {
+            let rejections = &mut self.rejections;
+            self.preparations.assigned(&grant.partition, rejections);
             self.rejections.given(&grant.partition);
             self.held
                 .insert(grant.partition.clone(), Held::Processing(grant.token));

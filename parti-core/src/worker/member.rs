@@ -22,7 +22,7 @@ use crate::ports::store::{StoreError, StoreInfo, StoreReply};
 use crate::records::record::{Head, SessionStatus};
 use crate::worker::claim::Claimed;
 use crate::worker::context::WorkerCx;
-use crate::worker::departure::{Departure, Todo};
+use crate::worker::departure::{Departure, Lead, Todo};
 use crate::worker::follow::Follow;
 use crate::worker::holdings::Holdings;
 use crate::worker::session::{Session, SessionNews};
@@ -331,11 +331,17 @@ impl Member {
     // Leaving.
 
     fn poll_departure(&mut self, cx: &mut WorkerCx<'_>) -> Membership {
-        let leading = self.leader.is_some();
         let Some(departure) = &mut self.departure else {
             return Membership::On;
         };
-        match departure.next(cx.now, cx.holdings, leading) {
+        let lead = match &self.leader {
+            None => Lead::Not,
+            Some(leader) => {
+                let owes = cx.holdings.is_drained() && leader.owes_grants();
+                if owes { Lead::Granting } else { Lead::Free }
+            }
+        };
+        match departure.next(cx.now, cx.holdings, lead) {
             Todo::Nothing => Membership::On,
             Todo::Revoke => {
                 cx.holdings.abandon(&mut cx.cx);

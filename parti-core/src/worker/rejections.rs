@@ -15,7 +15,7 @@ use crate::model::id::Token;
 use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::records::problem::{Problem, ProblemKind};
-use crate::records::record::Rejection;
+use crate::records::record::{RejectedAt, Rejection};
 
 /// The most rejections that are told at once. What is told first is moved first; then there is room.
 const MAX_TOLD: usize = 64;
@@ -35,6 +35,7 @@ pub(crate) struct Rejections(BTreeMap<PartitionKey, Failure>);
 #[derive(Clone, Debug)]
 struct Failure {
     token: Token,
+    at: RejectedAt,
     since: Instant,
     reason: String,
     /// How long it is not to come back after it was taken away.
@@ -53,11 +54,11 @@ enum Stage {
 }
 
 impl Rejections {
-    /// Processing of what is held keeps failing.
+    /// Processing of what is held keeps failing, or getting ready for what is to come has failed.
     pub(crate) fn fail(
         &mut self,
         now: Instant,
-        (key, token): (&PartitionKey, Token),
+        (key, token, at): (&PartitionKey, Token, RejectedAt),
         mut reason: String,
         first: Duration,
     ) {
@@ -75,6 +76,7 @@ impl Rejections {
         };
         let failure = Failure {
             token,
+            at,
             since: now,
             reason,
             length,
@@ -86,6 +88,17 @@ impl Rejections {
     /// Processing has begun after all.
     pub(crate) fn begun(&mut self, key: &PartitionKey) {
         self.0.remove(key);
+    }
+
+    /// What failed under this token counts no more; what failed under another does.
+    pub(crate) fn forget(&mut self, key: &PartitionKey, token: Token) {
+        if self
+            .0
+            .get(key)
+            .is_some_and(|failure| failure.token == token)
+        {
+            self.0.remove(key);
+        }
     }
 
     /// A partition is given again: what failed before says nothing of this try, and must not end it.
@@ -108,9 +121,9 @@ impl Rejections {
         }
     }
 
-    /// What the session tells: what is held first.
-    pub(crate) fn told(&self, now: Instant) -> Vec<Rejection> {
-        let mut bytes = 0;
+    /// What the session tells: what is held first, and last what has an owner that works on it.
+    pub(crate) fn told(&self, now: Instant, max_value: usize) -> Vec<Rejection> {
+        let (mut bytes, most) = (0, MAX_BYTES.min(max_value / 8));
         let current = |failure: &&Failure| match failure.stage {
             Stage::Failing => true,
             Stage::Away { until } => now < until,
@@ -121,27 +134,36 @@ impl Rejections {
             .iter()
             .filter(|(_, failure)| current(failure))
             .collect();
-        told.sort_by_key(|(_, failure)| failure.stage != Stage::Failing);
+        told.sort_by_key(|(_, failure)| {
+            let preparing = failure.at == RejectedAt::Preparation;
+            (preparing, failure.stage != Stage::Failing)
+        });
         let told = told
             .into_iter()
             .take(MAX_TOLD)
             .take_while(|(key, failure)| {
+                let first = bytes == 0;
                 bytes += key.encoded().len() + failure.reason.len();
-                bytes <= MAX_BYTES
+                first || bytes <= most
             });
         let told = told.map(|(key, failure)| Rejection {
             partition: key.clone(),
+            at: failure.at,
             reason: failure.reason.clone(),
         });
         told.collect()
     }
 
-    /// What is held and not processed, if anything.
+    /// What is held and not processed, or was to be prepared, if anything.
     pub(crate) fn problem(&self) -> Option<Problem> {
         let failing = |failure: &Failure| failure.stage == Stage::Failing;
         let held = self.0.iter().filter(|(_, failure)| failing(failure));
         let (key, oldest) = held.clone().min_by_key(|(_, failure)| failure.since)?;
-        let detail = alloc::format!("{key} cannot be processed here: {}", oldest.reason);
+        let what = match oldest.at {
+            RejectedAt::Preparation => "prepared for",
+            RejectedAt::Processing => "processed",
+        };
+        let detail = alloc::format!("{key} cannot be {what} here: {}", oldest.reason);
         let kind = ProblemKind::HandlerFailing;
         Some(Problem::new(kind, oldest.since, held.count(), detail))
     }
@@ -158,6 +180,7 @@ impl Rejections {
 
 #[cfg(test)]
 mod tests {
+    use super::RejectedAt::Processing;
     use super::*;
     use crate::model::partition::Partition;
     use alloc::string::ToString;
@@ -178,33 +201,52 @@ mod tests {
         let (mut rejections, p) = (Rejections::default(), key("p"));
         let mut now = 0;
         for (token, length) in [(1, 300), (2, 600), (3, 1_200), (4, 2_400), (5, 2_400)] {
-            rejections.fail(at(now), (&p, Token::new(token)), "x".into(), FIRST);
-            rejections.fail(at(now), (&p, Token::new(token)), "y".into(), FIRST);
+            rejections.fail(
+                at(now),
+                (&p, Token::new(token), Processing),
+                "x".into(),
+                FIRST,
+            );
+            rejections.fail(
+                at(now),
+                (&p, Token::new(token), Processing),
+                "y".into(),
+                FIRST,
+            );
             assert_eq!(
-                rejections.told(at(now + 9_000)).len(),
+                rejections.told(at(now + 9_000), 1 << 20).len(),
                 1,
                 "as long as it is held"
             );
             rejections.taken_away(at(now), &p);
             assert_eq!(rejections.problem(), None);
             assert_eq!(
-                rejections.told(at(now + length - 1)).len(),
+                rejections.told(at(now + length - 1), 1 << 20).len(),
                 1,
                 "token {token}"
             );
-            assert_eq!(rejections.told(at(now + length)).len(), 0, "token {token}");
+            assert_eq!(
+                rejections.told(at(now + length), 1 << 20).len(),
+                0,
+                "token {token}"
+            );
             now += length;
         }
         rejections.fail(
             at(now + 5_000),
-            (&key("q"), Token::new(6)),
+            (&key("q"), Token::new(6), Processing),
             "x".into(),
             FIRST,
         );
-        rejections.fail(at(now + 5_000), (&p, Token::new(7)), "x".into(), FIRST);
+        rejections.fail(
+            at(now + 5_000),
+            (&p, Token::new(7), Processing),
+            "x".into(),
+            FIRST,
+        );
         rejections.taken_away(at(now + 5_000), &p);
         assert_eq!(
-            rejections.told(at(now + 5_300)).len(),
+            rejections.told(at(now + 5_300), 1 << 20).len(),
             1,
             "forgiven: the first time again"
         );
@@ -215,20 +257,37 @@ mod tests {
     #[test]
     fn what_is_given_again_is_told_of_only_when_it_fails_again_and_then_for_twice_as_long() {
         let (mut rejections, p) = (Rejections::default(), key("p"));
-        rejections.fail(at(0), (&p, Token::new(1)), "x".into(), FIRST);
+        rejections.fail(at(0), (&p, Token::new(1), Processing), "x".into(), FIRST);
         rejections.taken_away(at(0), &p);
-        assert_eq!(rejections.told(at(299)).len(), 1);
+        assert_eq!(rejections.told(at(299), 1 << 20).len(), 1);
         rejections.given(&p);
-        assert_eq!(rejections.told(at(299)), []);
+        assert_eq!(rejections.told(at(299), 1 << 20), []);
         // Taken away before it could fail: nothing is forgotten.
         rejections.taken_away(at(299), &p);
-        assert_eq!(rejections.told(at(299)).len(), 1);
+        assert_eq!(rejections.told(at(299), 1 << 20).len(), 1);
         rejections.given(&p);
-        rejections.fail(at(299), (&p, Token::new(2)), "x".into(), FIRST);
-        assert_eq!(rejections.told(at(299)).len(), 1);
+        rejections.fail(at(299), (&p, Token::new(2), Processing), "x".into(), FIRST);
+        assert_eq!(rejections.told(at(299), 1 << 20).len(), 1);
         rejections.taken_away(at(299), &p);
-        assert_eq!(rejections.told(at(898)).len(), 1, "twice as long");
-        assert_eq!(rejections.told(at(899)), []);
+        assert_eq!(rejections.told(at(898), 1 << 20).len(), 1, "twice as long");
+        assert_eq!(rejections.told(at(899), 1 << 20), []);
+    }
+
+    /// A store with small values has room for two. Failed preparations, which cost nobody anything, took it,
+    /// and a partition that fails everywhere went round.
+    #[test]
+    fn what_was_only_prepared_in_vain_is_told_last() {
+        let mut rejections = Rejections::default();
+        for (name, step) in [("a", RejectedAt::Preparation), ("b", Processing)] {
+            let failed = (&key(name), Token::new(1), step);
+            rejections.fail(at(0), failed, "x".into(), FIRST);
+        }
+        rejections.taken_away(at(0), &key("b"));
+        let told = rejections.told(at(1), 1 << 20);
+        assert_eq!(
+            [&told[0].partition, &told[1].partition],
+            [&key("b"), &key("a")]
+        );
     }
 
     /// Every renewal repeats it: a worker that fails with everything must not outgrow its record.
@@ -238,18 +297,21 @@ mod tests {
         for number in 0..500 {
             let key = key(&alloc::format!("{:0200}-{number}", 0));
             let reason = "r".repeat(10_000);
-            rejections.fail(at(0), (&key, Token::new(1)), reason, FIRST);
+            rejections.fail(at(0), (&key, Token::new(1), Processing), reason, FIRST);
             if number != 400 {
                 rejections.taken_away(at(0), &key);
             }
         }
-        let told = rejections.told(at(1));
+        let told = rejections.told(at(1), 1 << 20);
         assert!(told[0].partition.to_string().ends_with("-400"));
         let bytes = told
             .iter()
             .map(|m| m.partition.encoded().len() + m.reason.len());
         assert!(bytes.sum::<usize>() <= MAX_BYTES && told.len() > 20);
         rejections.begun(&told[0].partition);
-        assert_ne!(rejections.told(at(1))[0].partition, told[0].partition);
+        assert_ne!(
+            rejections.told(at(1), 1 << 20)[0].partition,
+            told[0].partition
+        );
     }
 }

@@ -23,7 +23,9 @@ use crate::ports::store::{Expect, StoreError, StoreInfo, StoreReply, Write};
 use crate::records::agreement::GroupSettings;
 use crate::records::keys::session_key;
 use crate::records::problem::Bulletin;
-use crate::records::record::{Predecessor, Record, Remains, SessionRecord, SessionStatus};
+use crate::records::record::{
+    Predecessor, Readiness, Record, Remains, SessionRecord, SessionStatus,
+};
 use crate::records::seen::Seen;
 use crate::worker::claim::Claimed;
 use crate::worker::claim::choice::Pending;
@@ -318,7 +320,12 @@ impl Session {
     fn encode(&self, cx: &Cx<'_>, record: SessionRecord) -> Vec<u8> {
         let mut record = Record::Session(record);
         let mut value = cx.encode(&record);
-        for shorten in [without_details, without_problems, without_rejections] {
+        for shorten in [
+            without_details,
+            without_problems,
+            without_rejections,
+            without_prepared,
+        ] {
             if value.len() <= self.max_value {
                 break;
             }
@@ -358,10 +365,14 @@ impl Session {
                 ..GroupSettings::new(cx.config(), &cx.boot().strategy)
             },
             honours: self.promise,
-            rejections: holdings.rejections().told(cx.now),
+            rejections: holdings.rejections().told(cx.now, self.max_value),
             predecessors: self.unproven(cx.now, holdings),
             bulletin: self.bulletin.clone().filter(|_| self.status.is_living()),
-            answers: self.answers,
+            readiness: Readiness {
+                answers: self.answers,
+                prepares: cx.boot().prepares,
+                prepared: holdings.told_prepared(self.max_value),
+            },
         }
     }
 
@@ -458,6 +469,11 @@ fn without_problems(record: &mut SessionRecord) {
 /// A leader that is not told tries nothing else meanwhile.
 fn without_rejections(record: &mut SessionRecord) {
     record.rejections.clear();
+}
+
+/// A move that waits for it goes on waiting.
+fn without_prepared(record: &mut SessionRecord) {
+    record.readiness.prepared.clear();
 }
 
 #[cfg(test)]

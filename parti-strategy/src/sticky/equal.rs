@@ -4,6 +4,8 @@
 //! homes only choose among plans with the same, fewest number of moves. What always holds without a
 //! budget: counts follow the quotas, and `moved` equals the lower bound.
 
+use std::collections::BTreeSet;
+
 use parti_core::{NO_OWNER, Plan, PlanError, PlanInput, Report};
 
 use crate::sticky::census::{self, Census, Found};
@@ -47,7 +49,7 @@ pub(super) fn plan(input: &PlanInput, capacity: u64, use_homes: bool) -> Result<
     let mut moves = Moves::new(&held, dues);
     let (voluntary, settled) = moves.apply_budget(&held, input.budget, census);
     let travellers = voluntary + census.homeless();
-    moves.travel(&mut owners, travellers, anchors, &homes);
+    moves.travel(&mut owners, travellers, (anchors, &homes), &input.warm);
     Ok(before.plan(owners, &moves.dues, voluntary, settled))
 }
 
@@ -57,7 +59,8 @@ pub(super) fn plan_with_dues(input: &PlanInput, dues: Vec<u32>) -> Result<Plan, 
     let (anchors, _) = resolve_anchors(input, &held, &owners);
     let mut moves = Moves::new(&held, dues.clone());
     let (voluntary, settled) = moves.apply_budget(&held, input.budget, census);
-    moves.travel(&mut owners, voluntary + census.homeless(), anchors, &[]);
+    let travellers = voluntary + census.homeless();
+    moves.travel(&mut owners, travellers, (anchors, &[]), &input.warm);
     let weight = input.partitions.uniform_weight().unwrap_or(1);
     let moved = census.departed + voluntary;
     let missing = dues
@@ -191,18 +194,32 @@ impl Moves {
         (voluntary, voluntary == wanted)
     }
 
-    /// Moves `travellers` partitions from those who shed to those in need.
-    fn travel(&mut self, owners: &mut [u32], travellers: u32, anchors: Preferences, homes: &[u32]) {
+    /// Moves `travellers` partitions from those who shed to those in need. What is being prepared for
+    /// moves only when nothing else is left.
+    fn travel(
+        &mut self,
+        owners: &mut [u32],
+        travellers: u32,
+        (anchors, homes): (Preferences, &[u32]),
+        warm: &BTreeSet<u32>,
+    ) {
         let mut left = travellers;
-        left -= self.go_directly(owners, anchors.into_iter(), left);
+        let is_cold = |rank: u32| !warm.contains(&rank);
+        let anchors = anchors.into_iter().filter(|&(rank, _)| is_cold(rank));
+        left -= self.go_directly(owners, anchors, left);
         if left > 0 && !homes.is_empty() {
-            left -= self.go_directly(owners, (0_u32..).zip(homes.iter().copied()), left);
+            let at_home = (0_u32..).zip(homes.iter().copied());
+            let at_home = at_home.filter(|&(rank, _)| is_cold(rank));
+            left -= self.go_directly(owners, at_home, left);
             if left > 0 {
                 // Guests leave before residents.
-                self.release(owners, |rank, owner| homes[rank] != owner);
+                self.release(owners, |rank, owner| {
+                    homes[rank] != owner && is_cold(rank as u32)
+                });
             }
         }
         if left > 0 {
+            self.release(owners, |rank, _| is_cold(rank as u32));
             self.release(owners, |_, _| true);
             self.fill(owners);
         }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use parti::clock::Machine;
 use parti::{
-    Guard, HandlerError, Manager, PartitionHandler, PartitionKey, RevokeCause, StopMode,
-    async_trait,
+    Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preparation, RevokeCause,
+    StopMode, async_trait,
 };
 use tokio::time::sleep;
 
@@ -251,5 +251,21 @@ impl PartitionHandler for Between {
         let call = self.handler.on_revoked(key, guard, cause);
         self.caught("on_revoked", key, call).await;
         running.ended = true;
+    }
+
+    fn prepares(&self) -> bool {
+        self.handler.prepares()
+    }
+
+    async fn on_prepare(
+        &self,
+        key: &PartitionKey,
+        preparation: Preparation,
+    ) -> Result<(), HandlerError> {
+        self.handler.on_prepare(key, preparation).await
+    }
+
+    async fn on_prepare_cancelled(&self, key: &PartitionKey, preparation: Preparation) {
+        self.handler.on_prepare_cancelled(key, preparation).await;
     }
 }

@@ -204,3 +204,19 @@ pub fn takeover_since(lives: &[Life], process: usize, since_ms: u64) -> Option<u
     }
     longest
 }
+
+/// How long each partition had no owner between one and the next, for all that ended after a time; the
+/// longest last. Where the next began before the evidence for the last ended, it is 0.
+#[must_use]
+pub fn gaps(lives: &[Life], since_ms: u64) -> Vec<u64> {
+    let mut gaps = Vec::new();
+    for list in ownerships(lives).values() {
+        let pairs = list.iter().zip(list.iter().skip(1));
+        gaps.extend(pairs.filter_map(|(one, next)| {
+            let end = one.until_ms.filter(|end| *end >= since_ms)?;
+            Some(next.from_ms.saturating_sub(end))
+        }));
+    }
+    gaps.sort_unstable();
+    gaps
+}

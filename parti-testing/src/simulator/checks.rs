@@ -11,7 +11,7 @@ mod recovery;
 mod sessions;
 use core::fmt;
 
-use parti_core::{Grant, Instant, Notice, RequestId, Revision};
+use parti_core::{Grant, Instant, Notice, Preparation, RequestId, Revision};
 
 use basis::hearing::Hearing;
 
@@ -171,6 +171,18 @@ pub trait Check: Send {
 
     /// A core asked to end processing.
     fn on_revoke(&mut self, process: Process, revoked: &Revoked, findings: &mut Findings) {}
+
+    /// A core asked to get ready.
+    fn on_prepare(
+        &mut self,
+        process: Process,
+        preparations: &[Preparation],
+        findings: &mut Findings,
+    ) {
+    }
+
+    /// A core said that these preparations are of no more use.
+    fn on_withdraw(&mut self, process: Process, preparations: &[Preparation]) {}
 
     /// The processing of partitions ended.
     fn on_released(&mut self, process: Process, grants: &[Grant]) {}

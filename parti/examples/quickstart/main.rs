@@ -1,4 +1,5 @@
-//! Five minutes of a group's life in ten seconds: joins, a crash, a drain, the loss of the leader.
+//! Five minutes of a group's life in ten seconds: joins, one of them with a warm-up, a crash, a drain, the
+//! loss of the leader.
 //!
 //! `cargo run --release --example quickstart` needs nothing installed: the workers of the group live
 //! in this process and share a store in memory. `-- --nats URL` runs the same on a NATS server, and
@@ -26,7 +27,10 @@ use work::{Resource, Work};
 /// How long a scene may take.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Joins, a crash, a drain and the loss of the leader, told as they happen.
+/// How long the worker that warms up takes for each partition.
+const WARMUP: Duration = Duration::from_millis(1_500);
+
+/// Joins, a warm-up, a crash, a drain and the loss of the leader, told as they happen.
 #[derive(Parser)]
 struct Arguments {
     /// Use this NATS server, such as nats://127.0.0.1:4222, instead of a store in memory.
@@ -59,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let watching = tokio::spawn(record::show_owners(Arc::clone(&group.record)));
     let played = group.play().await;
     watching.abort();
-    let takeover = played?;
+    let Figures { takeover, warm_gap } = played?;
     let summary = group.record.summary();
     if arguments.json {
         let line = json!({
@@ -70,6 +74,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             "overlaps": summary.overlaps,
             "unowned_max_ms": millis(summary.unowned_max),
             "takeover_ms": millis(takeover),
+            "warm_up_ms": millis(WARMUP),
+            "warm_up_gap_ms": millis(warm_gap),
             "writes": group.resource.accepted(),
             "writes_fenced_off": group.resource.refused(),
         });
@@ -79,6 +85,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("{} overlaps of ownership", summary.overlaps).into());
     }
     Ok(())
+}
+
+/// How long some things took.
+struct Figures {
+    /// The take-over after the first crash.
+    takeover: Duration,
+    /// The longest time a partition had no owner while one joined that had to warm up.
+    warm_gap: Duration,
 }
 
 /// The life of a group whose workers are processes, or one of them.
@@ -135,17 +149,19 @@ impl Group {
         }
     }
 
-    /// Plays all scenes and answers how long the take-over after the crash took.
-    async fn play(&mut self) -> Result<Duration, Box<dyn Error>> {
+    /// Plays all scenes.
+    async fn play(&mut self) -> Result<Figures, Box<dyn Error>> {
         self.scene("three workers start and share the partitions");
         for _ in 0..3 {
-            self.join().await?;
+            self.join(Duration::ZERO).await?;
         }
         self.settle(3).await?;
 
         self.scene("a fourth joins: the others end a share of theirs first, then it begins");
-        self.join().await?;
+        self.join(Duration::ZERO).await?;
         self.settle(4).await?;
+
+        let warm_gap = self.warm_up().await?;
 
         let follower = self.position(|member| !member.manager.is_leader())?;
         let takeover = self.crash(follower).await?;
@@ -163,11 +179,10 @@ impl Group {
             member.id,
             since.elapsed()
         ));
-        self.settle(2).await?;
+        self.settle(3).await?;
 
-        self.scene("two more join");
-        self.join().await?;
-        self.join().await?;
+        self.scene("another joins");
+        self.join(Duration::ZERO).await?;
         self.settle(4).await?;
 
         let leader = self.position(|member| member.manager.is_leader())?;
@@ -177,7 +192,25 @@ impl Group {
         for member in self.members.drain(..) {
             member.manager.stop(StopMode::Now).await?;
         }
-        Ok(takeover)
+        Ok(Figures { takeover, warm_gap })
+    }
+
+    /// A worker joins that has to load each partition first. Answers how long the one that was without an
+    /// owner for longest was so.
+    async fn warm_up(&mut self) -> Result<Duration, Box<dyn Error>> {
+        self.scene(&format!(
+            "a fifth joins and warms up for {WARMUP:?}: the others work on until it is ready"
+        ));
+        self.record.take_gap();
+        let since = Instant::now();
+        self.join(WARMUP).await?;
+        self.settle(5).await?;
+        let gap = self.record.take_gap();
+        let took = since.elapsed() - self.pause;
+        self.record.say(&format!(
+            "its share moved after {took:?}; no partition was without an owner for more than {gap:?}"
+        ));
+        Ok(gap)
     }
 
     fn scene(&self, text: &str) {
@@ -185,13 +218,14 @@ impl Group {
         self.record.say(&format!("== {text}"));
     }
 
-    async fn join(&mut self) -> Result<(), Box<dyn Error>> {
+    async fn join(&mut self, warmup: Duration) -> Result<(), Box<dyn Error>> {
         let config = Config::builder(&self.name)
             .preset(Preset::Fast)
             .expected_workers(3)
             .build()?;
         let source = StaticSource::numbered("p", self.partitions)?;
-        let work = Work::new(Arc::clone(&self.resource), Arc::clone(&self.record));
+        let (resource, record) = (Arc::clone(&self.resource), Arc::clone(&self.record));
+        let work = Work::new(resource, record, warmup);
         let builder = Manager::builder(config, source, Arc::new(work.clone()));
         let builder = match &self.nats {
             Some(url) => builder.nats(url),

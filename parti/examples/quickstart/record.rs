@@ -24,6 +24,8 @@ struct Inner {
     generations: u64,
     overlaps: u64,
     unowned_max: Duration,
+    /// The same since it was last asked for.
+    gap: Duration,
 }
 
 struct Ownership {
@@ -69,8 +71,15 @@ impl Record {
         if let Some(last) = inner.owners.insert(key, ownership) {
             let gap = last.ended.map(|ended| now.saturating_duration_since(ended));
             inner.overlaps += u64::from(last.guard.is_valid());
-            inner.unowned_max = inner.unowned_max.max(gap.unwrap_or_default());
+            let gap = gap.unwrap_or_default();
+            inner.unowned_max = inner.unowned_max.max(gap);
+            inner.gap = inner.gap.max(gap);
         }
+    }
+
+    /// The longest time a partition had no owner since the last call.
+    pub(crate) fn take_gap(&self) -> Duration {
+        std::mem::take(&mut self.inner().gap)
     }
 
     pub(crate) fn revoked(&self, worker: &str, partition: &PartitionKey) {

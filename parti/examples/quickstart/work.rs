@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use parti::{
-    Guard, HandlerError, PartitionHandler, PartitionKey, RevokeCause, Token, WorkerId, async_trait,
+    Guard, HandlerError, PartitionHandler, PartitionKey, Preparation, RevokeCause, Token, WorkerId,
+    async_trait,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -51,15 +52,18 @@ pub(crate) struct Work(Arc<Inner>);
 struct Inner {
     resource: Arc<Resource>,
     record: Arc<Record>,
+    /// How long it takes to get ready for a partition.
+    warmup: Duration,
     name: watch::Sender<String>,
     tasks: Mutex<BTreeMap<PartitionKey, JoinHandle<()>>>,
 }
 
 impl Work {
-    pub(crate) fn new(resource: Arc<Resource>, record: Arc<Record>) -> Self {
+    pub(crate) fn new(resource: Arc<Resource>, record: Arc<Record>, warmup: Duration) -> Self {
         Self(Arc::new(Inner {
             resource,
             record,
+            warmup,
             name: watch::Sender::default(),
             tasks: Mutex::default(),
         }))
@@ -101,6 +105,16 @@ impl PartitionHandler for Work {
             let _ = task.await;
         }
         self.0.record.revoked(&self.name().await, partition);
+    }
+
+    fn prepares(&self) -> bool {
+        !self.0.warmup.is_zero()
+    }
+
+    /// Loads what the partition needs. Its owner works on meanwhile.
+    async fn on_prepare(&self, _: &PartitionKey, _: Preparation) -> Result<(), HandlerError> {
+        tokio::time::sleep(self.0.warmup).await;
+        Ok(())
     }
 }
 

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parti::{
-    Guard, HandlerError, Manager, PartitionHandler, PartitionKey, RevokeCause, async_trait,
+    Guard, HandlerError, Manager, PartitionHandler, PartitionKey, Preparation, RevokeCause,
+    async_trait,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 pub(crate) struct Journal {
     json: bool,
     drain: Duration,
+    warmup: Duration,
     manager: OnceLock<Weak<Manager>>,
     attached: Notify,
     held: Mutex<BTreeMap<PartitionKey, Held>>,
@@ -55,11 +57,12 @@ pub(crate) fn watch(journal: &Weak<Journal>, interval: Duration) {
 }
 
 impl Journal {
-    /// Writes JSON or text; ending to process a partition takes `drain`.
-    pub(crate) fn new(json: bool, drain: Duration) -> Self {
+    /// Writes JSON or text; ending to process a partition takes `drain`, getting ready for one `warmup`.
+    pub(crate) fn new(json: bool, drain: Duration, warmup: Duration) -> Self {
         Self {
             json,
             drain,
+            warmup,
             manager: OnceLock::new(),
             attached: Notify::new(),
             held: Mutex::default(),
@@ -155,6 +158,28 @@ impl PartitionHandler for Journal {
         self.write_as(identity.clone(), "assigned", fields);
         self.begin(partition, identity, guard);
         Ok(())
+    }
+
+    fn prepares(&self) -> bool {
+        !self.warmup.is_zero()
+    }
+
+    async fn on_prepare(
+        &self,
+        partition: &PartitionKey,
+        _: Preparation,
+    ) -> Result<(), HandlerError> {
+        self.wait_attached().await;
+        let partition = json!({ "partition": partition.to_string() });
+        self.write("preparing", partition.clone());
+        tokio::time::sleep(self.warmup).await;
+        self.write("prepared", partition);
+        Ok(())
+    }
+
+    async fn on_prepare_cancelled(&self, partition: &PartitionKey, _: Preparation) {
+        let partition = json!({ "partition": partition.to_string() });
+        self.write("prepare_cancelled", partition);
     }
 
     async fn on_revoked(&self, partition: &PartitionKey, _: Guard, cause: RevokeCause) {

@@ -64,6 +64,9 @@ struct Arguments {
     /// How long the end of processing takes, in milliseconds.
     #[arg(long, default_value_t = 0)]
     drain_ms: u64,
+    /// How long it takes to get ready for a partition, in milliseconds; 0 is not at all.
+    #[arg(long, default_value_t = 0)]
+    warmup_ms: u64,
     /// How many servers keep the group's bucket, if it does not exist yet.
     #[arg(long, default_value_t = 1)]
     replicas: usize,
@@ -175,7 +178,8 @@ impl Worker {
 
 async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
     let drain = Duration::from_millis(arguments.drain_ms);
-    let journal = Arc::new(Journal::new(arguments.json, drain));
+    let warmup = Duration::from_millis(arguments.warmup_ms);
+    let journal = Arc::new(Journal::new(arguments.json, drain, warmup));
     if arguments.look_ms > 0 {
         let interval = Duration::from_millis(arguments.look_ms);
         let watched = Arc::downgrade(&journal);

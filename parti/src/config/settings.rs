@@ -163,7 +163,7 @@ settings! {
     durations: detect_within heartbeat_interval lease max_lease lease_margin request_timeout
         election_timeout election_jitter cold_start_window planned_scale_window
         emergency_grace_period recovery_grace_period min_rebalance_interval operation_timeout
-        startup_timeout shutdown_timeout drain_timeout max_hold handoff_timeout apply_timeout
+        startup_timeout shutdown_timeout drain_timeout prepare_timeout max_hold handoff_timeout apply_timeout
         acknowledge_delay reconcile_interval refresh_interval probe_interval suspect_after;
     values:
         preset: PresetName,
@@ -175,6 +175,7 @@ settings! {
         worker_id_prefix: String,
         capacity: u32,
         expected_workers: u32,
+        max_moves_in_flight: u32,
         clock_drift_ppm: u32,
         leader_failure_limit: u32,
         restart_detection_ratio: f64,

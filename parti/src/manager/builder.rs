@@ -56,6 +56,15 @@ pub(crate) enum Handling {
     Tasks(Work),
 }
 
+impl Handling {
+    fn prepares(&self) -> bool {
+        match self {
+            Self::Handler(handler) => handler.prepares(),
+            Self::Tasks(_) => false,
+        }
+    }
+}
+
 /// Where the group keeps its records.
 enum StoreChoice {
     Given(Arc<dyn Store>),
@@ -71,7 +80,10 @@ impl ManagerBuilder {
         source: Arc<dyn PartitionSource>,
         handling: Handling,
     ) -> Self {
-        let limits = Limits::new(config.drain_timeout());
+        let limits = Limits {
+            prepare: config.prepare_timeout(),
+            ..Limits::new(config.drain_timeout())
+        };
         Self {
             config,
             source,
@@ -283,10 +295,12 @@ impl ManagerBuilder {
         let instruments = self.instruments();
         let span = tracing::info_span!("parti", group = %self.config.group());
         let store = self.store.open(&self.config).await?;
-        let core = Core::new(
-            self.config.clone(),
-            boot(&self.clock, self.randomness, &*self.strategy, endpoint),
-        );
+        let boot = Boot {
+            prepares: self.handling.prepares(),
+            ..boot(&self.clock, self.randomness, &*self.strategy, endpoint)
+        };
+        let prepares = boot.prepares;
+        let core = Core::new(self.config.clone(), boot);
         let notices = self.notices;
         let dropped = meter::dropped(&instruments, "subscription");
         let clock = self.clock.clone();
@@ -328,7 +342,7 @@ impl ManagerBuilder {
         let driver = Driver::new(core, parts, Arc::clone(&shared), notices, ends);
         let driver = machine::on(self.machine, driver.run());
         let driver = tokio::spawn(driver.instrument(span));
-        let manager = Manager::new(config, shared, store, sender, driver);
+        let manager = Manager::new(config, shared, store, (sender, driver), prepares);
         manager.claimed().await?;
         Ok(manager)
     }
@@ -383,6 +397,7 @@ fn boot(
         strategy: strategy.id(),
         software: concat!("parti/", env!("CARGO_PKG_VERSION")).to_owned(),
         endpoint,
+        prepares: false,
     }
 }
 

@@ -152,6 +152,7 @@ fn code(notice: &ManagerNotice) -> Option<&'static str> {
         ManagerNotice::CallbackPanicked { .. } => "callback_panicked",
         ManagerNotice::AssignFailed { .. } => "assign_failed",
         ManagerNotice::TaskEnded { .. } => "task_ended",
+        ManagerNotice::PrepareTimedOut { .. } => "prepare_timed_out",
         ManagerNotice::DrainTimedOut { .. } => "drain_timed_out",
         ManagerNotice::Core(notice) => match notice {
             Notice::IdentityLost { .. } => "identity_lost",

@@ -99,6 +99,8 @@ impl Log {
             | Effect::Probe { .. }
             | Effect::ListPartitions { .. }
             | Effect::Assign { .. }
+            | Effect::Prepare { .. }
+            | Effect::Withdraw { .. }
             | Effect::Notify(_) => {}
         }
     }

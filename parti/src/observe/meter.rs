@@ -81,6 +81,8 @@ impl Meter {
             | Effect::Answer { .. }
             | Effect::Probe { .. }
             | Effect::ListPartitions { .. }
+            | Effect::Prepare { .. }
+            | Effect::Withdraw { .. }
             | Effect::Notify(_) => {}
         }
     }

@@ -135,6 +135,7 @@ impl Observer {
             ManagerNotice::CallbackPanicked { callback, .. } => self.meter.on_panic(*callback),
             ManagerNotice::AssignFailed { .. } => self.meter.on_assign_failed(),
             ManagerNotice::TaskEnded { .. } => self.meter.on_task_ended(),
+            ManagerNotice::PrepareTimedOut { .. } => {}
             ManagerNotice::DrainTimedOut { partition, .. } => {
                 let runs = |callback| self.running.contains_key(&(partition.clone(), callback));
                 let runs = runs(Callback::Assigned) || runs(Callback::Revoked);
@@ -223,7 +224,10 @@ impl Observer {
     }
 
     fn note_oldest(&self) {
-        let oldest = self.running.iter().min_by_key(|(_, since)| **since);
+        // A preparation has a limit of its own, and nobody is without an owner for it.
+        let running = self.running.iter();
+        let running = running.filter(|((_, callback), _)| *callback != Callback::Prepare);
+        let oldest = running.min_by_key(|(_, since)| **since);
         let oldest = oldest
             .map(|((key, callback), since)| (*since, format!("{} of {key}", callback.as_str())));
         self.vitals.lock().oldest_callback = oldest;
@@ -292,6 +296,8 @@ impl Assignment {
             | Effect::Probe { .. }
             | Effect::ListPartitions { .. }
             | Effect::Plan { .. }
+            | Effect::Prepare { .. }
+            | Effect::Withdraw { .. }
             | Effect::Notify(_) => {}
         }
     }

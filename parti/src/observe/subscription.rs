@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use parti_core::{Notice, PartitionKey, Token};
+use parti_core::{Notice, PartitionKey, Token, Version};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
@@ -41,7 +41,7 @@ pub enum ManagerNotice {
         /// After how long it is tried again.
         pause: Duration,
     },
-    /// A callback panicked. An `on_revoked` counts as returned, an `on_assigned` as failed.
+    /// A callback panicked. One that ends something counts as returned, the others as failed.
     CallbackPanicked {
         /// The partition.
         partition: PartitionKey,
@@ -61,6 +61,14 @@ pub enum ManagerNotice {
         reason: String,
         /// After how long it is begun again; `None` when its partition is being revoked.
         pause: Option<Duration>,
+    },
+    /// `on_prepare` did not return within `prepare_timeout`. It was dropped, and the partition comes all
+    /// the same.
+    PrepareTimedOut {
+        /// The partition.
+        partition: PartitionKey,
+        /// The generation that asked for the preparation.
+        version: Version,
     },
     /// Processing was not ended within `drain_timeout`. The guard is invalid and the partition
     /// counts as released.

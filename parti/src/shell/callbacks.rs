@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use parti_core::callbacks::{Action, Callback, CutReason, End, Limits, Pending, Scheduler};
-use parti_core::{Event, Grant, Instant, PartitionKey, RevokeCause};
+use parti_core::{Event, Grant, Instant, PartitionKey, Preparation, RevokeCause};
 use tokio::sync::oneshot;
 
 use crate::handler::guard::Guard;
@@ -67,6 +67,22 @@ impl Callbacks {
     /// A grant is taken back.
     pub(crate) fn revoke(&mut self, now: Instant, grant: Grant, cause: RevokeCause) {
         self.scheduler.revoke(now, grant, cause);
+        self.follow();
+    }
+
+    /// Partitions are to be got ready for.
+    pub(crate) fn prepare(&mut self, now: Instant, preparations: Vec<Preparation>) {
+        for preparation in preparations {
+            self.scheduler.prepare(now, preparation);
+        }
+        self.follow();
+    }
+
+    /// Preparations are of no more use.
+    pub(crate) fn withdraw(&mut self, preparations: &[Preparation]) {
+        for preparation in preparations {
+            self.scheduler.withdraw(preparation);
+        }
         self.follow();
     }
 
@@ -132,9 +148,10 @@ impl Callbacks {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Begin(job) => {
-                    let ends = job.callback() == Callback::Revoked;
-                    if ends && self.bugs.has(ShellBug::EarlyRelease) {
-                        self.released.push(job.ownership().guard.grant().clone());
+                    if let Job::Revoked { ownership, .. } = &job
+                        && self.bugs.has(ShellBug::EarlyRelease)
+                    {
+                        self.released.push(ownership.guard.grant().clone());
                     }
                     let (sender, cut) = oneshot::channel();
                     self.running.insert(job.partition().clone(), sender);
@@ -156,6 +173,17 @@ impl Callbacks {
                 Action::Release(grant) => self.released.push(grant),
                 Action::Processing { grant, failing } => {
                     self.told.push(Event::Processing { grant, failing });
+                }
+                Action::Prepared {
+                    preparation,
+                    failing,
+                } => self.told.push(Event::Prepared {
+                    preparation,
+                    failing,
+                }),
+                Action::PrepareTimedOut(Preparation { partition, version }) => {
+                    let notice = ManagerNotice::PrepareTimedOut { partition, version };
+                    self.notices.push(notice);
                 }
                 Action::AssignFailed {
                     grant: Grant { partition, token },

@@ -375,6 +375,8 @@ impl Driver {
                     self.callbacks.revoke(now, grant, cause);
                 }
             }
+            Effect::Prepare { preparations } => self.callbacks.prepare(now, preparations),
+            Effect::Withdraw { preparations } => self.callbacks.withdraw(&preparations),
             Effect::Assign { grants } => self.assign(now, grants),
             Effect::Answer { session } => self.answer_probes(session),
             Effect::Probe { probe, within } => {

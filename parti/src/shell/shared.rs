@@ -147,6 +147,7 @@ mod tests {
             strategy: parti_core::AssignmentStrategy::id(&parti_strategy::Sticky::new()),
             software: String::new(),
             endpoint: None,
+            prepares: false,
         };
         let status = parti_core::Core::new(config, boot).status();
         let notices = broadcast::Sender::new(1);

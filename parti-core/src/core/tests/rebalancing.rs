@@ -5,6 +5,7 @@ pub(super) mod emergencies;
 pub(super) mod limits;
 pub(super) mod orders;
 pub(super) mod parked;
+pub(super) mod preparing;
 pub(super) mod rejections;
 pub(super) mod slow_plans;
 pub(super) mod split;

@@ -37,6 +37,8 @@ pub(super) struct Solo {
     pub(super) assigned: Vec<Grant>,
     /// Everything but requests, watches and notices, in order.
     pub(super) other: Vec<Effect>,
+    /// The session that was claimed last.
+    claimed: Nonce,
 }
 
 pub(super) fn entry(key: &str, revision: u64, record: &Record) -> Entry {
@@ -72,6 +74,9 @@ pub(super) const FOREIGN: WriteId = WriteId {
     nonce: Nonce::new(99),
     seq: 1,
 };
+
+/// No session by name.
+pub(super) const NO_SESSION: Nonce = Nonce::new(0);
 
 /// A head that names a leader.
 pub(super) fn head(leader: &str, epoch: u64, version: u64) -> Record {
@@ -110,8 +115,10 @@ pub(super) fn assignment(epoch: u64, version: u64, granted: &[u32]) -> Record {
         write: FOREIGN,
         version: Version::new(version),
         epoch: Epoch::new(epoch),
+        session: NO_SESSION,
         granted: granted.collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     })
 }
 
@@ -126,6 +133,7 @@ impl Solo {
             strategy: StrategyId::new("deal/1"),
             software: "test".to_string(),
             endpoint: None,
+            prepares: false,
         };
         let mut solo = Self {
             core: Core::new(config, boot),
@@ -135,6 +143,7 @@ impl Solo {
             notices: Vec::new(),
             assigned: Vec::new(),
             other: Vec::new(),
+            claimed: NO_SESSION,
         };
         solo.tell(Event::Start);
         solo
@@ -204,8 +213,19 @@ impl Solo {
         self.answer(op, Ok(StoreReply::Entry(entry)));
     }
 
-    /// The watch shows an entry.
-    pub(super) fn show(&mut self, entry: Entry) {
+    /// The watch shows an entry. An assignment that names no session is for the one that was claimed last.
+    pub(super) fn show(&mut self, mut entry: Entry) {
+        entry.value = match entry.value.as_deref().map(wire::decode) {
+            Some(Ok(Record::Assignment(mut record))) if record.session == NO_SESSION => {
+                record.session = self.claimed;
+                Some(wire::encode(&Record::Assignment(record)))
+            }
+            Some(Ok(Record::Manifest(mut record))) if record.session == NO_SESSION => {
+                record.session = self.claimed;
+                Some(wire::encode(&Record::Manifest(record)))
+            }
+            _ => entry.value,
+        };
         let (id, _) = self.watch.clone().expect("there is a watch");
         let event = WatchEvent::Entry(entry);
         self.tell(Event::Watch { id, event });
@@ -250,10 +270,24 @@ impl Solo {
             .0
     }
 
+    fn note_claim(&mut self, request: &StoreOp) {
+        let StoreOp::Commit { writes } = request else {
+            return;
+        };
+        if let Some(Ok(Record::Session(record))) = writes[0].value.as_deref().map(wire::decode)
+            && record.epoch == Epoch::ZERO
+        {
+            self.claimed = record.nonce();
+        }
+    }
+
     fn drain(&mut self) {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                Effect::Store { op, request } => self.asked.push((op, request)),
+                Effect::Store { op, request } => {
+                    self.note_claim(&request);
+                    self.asked.push((op, request));
+                }
                 Effect::Watch { id, scope } => self.watch = Some((id, scope)),
                 Effect::Unwatch { .. } | Effect::Answer { .. } => {}
                 Effect::Notify(notice) => self.notices.push(notice),
@@ -261,6 +295,8 @@ impl Solo {
                 other @ (Effect::Probe { .. }
                 | Effect::ListPartitions { .. }
                 | Effect::Plan { .. }
+                | Effect::Prepare { .. }
+                | Effect::Withdraw { .. }
                 | Effect::Revoke { .. }) => self.other.push(other),
             }
         }

@@ -6,7 +6,6 @@ mod effects;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -20,16 +19,18 @@ use crate::io::grant::Grant;
 use crate::io::notice::Notice;
 use crate::model::id::{Nonce, Revision, Token, WorkerId};
 use crate::model::partition::{Partition, PartitionKey};
+use crate::model::preparation::Preparation;
 use crate::model::state::Cause;
 use crate::model::time::Instant;
 use crate::ports::liveness::ProbeAnswer;
 use crate::ports::source::SourceError;
 use crate::ports::store::{
-    Entry, Expect, StoreError, StoreErrorKind, StoreFault, StoreInfo, StoreOp, StoreReply,
-    WatchEvent, WatchScope, Write,
+    Entry, Expect, StoreError, StoreErrorKind, StoreFault, WatchEvent, WatchScope, Write,
 };
 use crate::ports::strategy::{Plan, PlanError, StrategyId};
-use crate::records::keys::session_key;
+
+mod preparing;
+mod store;
 
 /// One process.
 pub(super) struct Node {
@@ -50,6 +51,10 @@ pub(super) struct Node {
     /// Revoked partitions are kept back until told otherwise.
     pub(super) slow: bool,
     pub(super) kept_back: Vec<Grant>,
+    /// What it gets ready for, until that is taken up or withdrawn.
+    pub(super) preparing: BTreeMap<PartitionKey, Preparation>,
+    /// What it was told to get ready for, and what not any more.
+    pub(super) warmth: Vec<String>,
     /// The session it answers probes for.
     pub(super) answers_for: Option<Nonce>,
     /// What it asks is answered like this, whatever is true.
@@ -108,6 +113,8 @@ pub(super) struct World {
     pub(super) lag: Option<u64>,
     /// There is no bucket.
     pub(super) missing: bool,
+    /// Whether processes that are started prepare for partitions.
+    pub(super) prepares: bool,
     /// The store can carry questions between processes.
     pub(super) answering: bool,
 }
@@ -146,6 +153,7 @@ impl World {
             age: Duration::MAX,
             lag: None,
             missing: false,
+            prepares: false,
             answering: false,
         }
     }
@@ -160,6 +168,7 @@ impl World {
             strategy: StrategyId::new("deal/1"),
             software: "test".to_string(),
             endpoint: None,
+            prepares: self.prepares,
         };
         self.nodes.push(Node {
             core: Core::new(config, boot),
@@ -173,6 +182,8 @@ impl World {
             backlog: Vec::new(),
             slow: false,
             kept_back: Vec::new(),
+            preparing: BTreeMap::new(),
+            warmth: Vec::new(),
             answers_for: None,
             told: None,
         });
@@ -362,8 +373,11 @@ impl World {
                     self.inbox.push_back(planned);
                 }
             }
+            Effect::Prepare { preparations } => self.prepare(index, preparations),
+            Effect::Withdraw { preparations } => self.withdraw(index, preparations),
             Effect::Assign { grants } => {
                 for grant in grants {
+                    self.nodes[index].preparing.remove(&grant.partition);
                     let before = self.nodes[index].held.insert(grant.partition, grant.token);
                     assert_eq!(before, None, "assigned before it was released");
                 }
@@ -379,113 +393,5 @@ impl World {
             Effect::Probe { probe, .. } => self.probe(index, probe),
             Effect::Notify(notice) => self.note(index, notice),
         }
-    }
-
-    fn watch(&mut self, index: usize, id: WatchId, scope: WatchScope) {
-        let mut present: Vec<Entry> = self
-            .entries
-            .values()
-            .filter(|entry| scope.contains(&entry.key))
-            .cloned()
-            .collect();
-        present.sort_unstable_by_key(|entry| entry.revision);
-        self.nodes[index].watches.insert(id, scope);
-        let revision = self.last;
-        let events = present.into_iter().map(WatchEvent::Entry);
-        for event in events.chain([WatchEvent::CaughtUp { revision }]) {
-            self.inbox.push_back((index, Event::Watch { id, event }));
-        }
-    }
-
-    fn execute(&mut self, op: &StoreOp) -> Result<StoreReply, StoreError> {
-        if self.missing && *op != StoreOp::Create {
-            return Err(StoreError::new(StoreErrorKind::Missing, "no bucket"));
-        }
-        let (seen, last_revision) = self.seen();
-        match op {
-            StoreOp::Get { key } => Ok(StoreReply::Entry(seen.get(key).cloned())),
-            StoreOp::List { prefix } => {
-                let entries = seen.values();
-                let entries = entries.filter(|e| e.key.starts_with(prefix) && e.value.is_some());
-                Ok(StoreReply::Entries {
-                    entries: entries.cloned().collect(),
-                    last_revision,
-                })
-            }
-            StoreOp::Commit { writes } => self.commit(writes),
-            StoreOp::Info => self.info(),
-            StoreOp::Create => {
-                self.missing = false;
-                self.info()
-            }
-        }
-    }
-
-    /// What a read shows, and up to which revision.
-    fn seen(&self) -> (BTreeMap<String, Entry>, Revision) {
-        let Some(lag) = self.lag else {
-            return (self.entries.clone(), self.last);
-        };
-        let upto = Revision::new(self.last.get().saturating_sub(lag));
-        let log = self.log.iter().filter(|entry| entry.revision <= upto);
-        let entries = log.map(|entry| (entry.key.clone(), entry.clone()));
-        (entries.collect(), upto)
-    }
-
-    fn info(&self) -> Result<StoreReply, StoreError> {
-        Ok(StoreReply::Info(StoreInfo {
-            created: self.created,
-            age: self.age,
-            last_revision: self.last,
-            version: "test".to_string(),
-            max_batch: self.max_batch,
-            max_value: self.max_value,
-            faults: self.faults.clone(),
-        }))
-    }
-
-    fn commit(&mut self, writes: &[Write]) -> Result<StoreReply, StoreError> {
-        let holds = |write: &Write| {
-            let entry = self.entries.get(&write.key);
-            match write.expect {
-                Expect::Any => true,
-                Expect::Absent => entry.is_none_or(|entry| entry.value.is_none()),
-                Expect::Revision(revision) => entry.is_some_and(|e| e.revision == revision),
-            }
-        };
-        if writes.len() > self.max_batch {
-            let (kind, message) = (StoreErrorKind::Rejected, "too many writes");
-            return Err(StoreError::new(kind, message));
-        }
-        let spared = self.refuses_evictions_of.as_ref().map(session_key);
-        let evicts = writes[1..].iter().any(|w| Some(&w.key) == spared.as_ref());
-        if evicts || !writes.iter().all(holds) {
-            let (kind, message) = (StoreErrorKind::Refused, "an expectation failed");
-            return Err(StoreError::new(kind, message));
-        }
-        let mut revisions = vec![];
-        for write in writes {
-            self.last = self.last.next();
-            *self.commits.entry(write.key.clone()).or_default() += 1;
-            let (key, value) = (write.key.clone(), write.value.clone());
-            let entry = Entry {
-                at_ms: 1_790_000_000_000 + self.now.as_nanos() / 1_000_000,
-                key,
-                revision: self.last,
-                value,
-            };
-            self.entries.insert(write.key.clone(), entry.clone());
-            self.log.push(entry.clone());
-            revisions.push(self.last);
-            for (index, node) in self.nodes.iter().enumerate() {
-                for (&id, scope) in &node.watches {
-                    if scope.contains(&entry.key) {
-                        let event = WatchEvent::Entry(entry.clone());
-                        self.inbox.push_back((index, Event::Watch { id, event }));
-                    }
-                }
-            }
-        }
-        Ok(StoreReply::Committed { revisions })
     }
 }

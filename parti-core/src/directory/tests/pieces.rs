@@ -31,12 +31,14 @@ fn an_assignment_in_pieces_counts_when_it_is_whole() {
         write: WRITE,
         granted: whole.granted,
         revoking: Vec::new(),
+        preparing: Vec::new(),
     };
     let (number, digest, granted) = (1, piece.digest(), 1);
     let manifest = Manifest {
         write: WRITE,
         version: whole.version,
         epoch: whole.epoch,
+        session: crate::model::id::Nonce::new(0),
         pieces: vec![PieceStamp {
             number,
             digest,

@@ -76,6 +76,10 @@ enum Item {
     Revoke(u32),
     /// Its taking away was acknowledged.
     Forget((u32, Version)),
+    /// What it prepared for goes elsewhere.
+    Withdraw((u32, Version)),
+    /// It is to prepare.
+    Prepare((u32, Version)),
     Grant(Granted),
 }
 
@@ -259,11 +263,7 @@ impl Draft<'_> {
     ) -> Result<(Option<Put>, Share), TooLarge> {
         let slot = &self.slots.slots[index];
         let old = slot.page.as_ref().filter(|old| old.epoch == page.epoch);
-        let base = old.cloned().unwrap_or_else(|| Page {
-            epoch: page.epoch,
-            granted: Vec::new(),
-            revoking: Vec::new(),
-        });
+        let base = old.cloned().unwrap_or_else(|| Page::blank(page.epoch));
         let items = items(&base, page, self.version);
         let fits = |count: usize| {
             let part = with(base.clone(), &items[..count], self.version);
@@ -290,13 +290,15 @@ impl Draft<'_> {
 
     fn put(&self, index: usize, page: &Page) -> Result<Put, TooLarge> {
         let worker = self.slots.workers[index].clone();
-        let (granted, revoking) = self.slots.lists(self.target, page);
+        let (granted, revoking, preparing) = self.slots.lists(self.target, page);
         let record = AssignmentRecord {
             write: self.write,
             version: self.version,
             epoch: page.epoch,
+            session: self.view.session_of(&worker, page.epoch),
             granted,
             revoking,
+            preparing,
         };
         let none = Assembly::default();
         let before = self.view.stored(&worker).unwrap_or(&none);
@@ -405,7 +407,16 @@ fn items(base: &Page, page: &Page, version: Version) -> Vec<Item> {
         .granted
         .iter()
         .filter(|g| g.token == Token::from(version));
+    // What is granted ends its preparation by that.
+    let granted: BTreeSet<u32> = new.clone().map(|granted| granted.rank).collect();
+    let before: BTreeSet<(u32, Version)> = base.preparing.iter().copied().collect();
+    let after: BTreeSet<(u32, Version)> = page.preparing.iter().copied().collect();
+    let withdrawn = before.difference(&after).copied();
+    let withdrawn = withdrawn.filter(|(rank, _)| !granted.contains(rank));
+    let begun = after.difference(&before).copied();
     gone.chain(done)
+        .chain(withdrawn.map(Item::Withdraw))
+        .chain(begun.map(Item::Prepare))
         .chain(new.cloned().map(Item::Grant))
         .collect()
 }
@@ -413,13 +424,19 @@ fn items(base: &Page, page: &Page, version: Version) -> Vec<Item> {
 /// A page with some changes.
 fn with(mut page: Page, items: &[Item], version: Version) -> Page {
     let (mut revoked, mut forgotten) = (BTreeSet::new(), BTreeSet::new());
+    let mut preparing: BTreeSet<(u32, Version)> = page.preparing.drain(..).collect();
+    let mut granted = BTreeSet::new();
     for item in items {
         match item {
             Item::Revoke(rank) => drop(revoked.insert(*rank)),
             Item::Forget(taken) => drop(forgotten.insert(*taken)),
-            Item::Grant(_) => {}
+            Item::Withdraw(told) => drop(preparing.remove(told)),
+            Item::Prepare(told) => drop(preparing.insert(*told)),
+            Item::Grant(new) => drop(granted.insert(new.rank)),
         }
     }
+    preparing.retain(|(rank, _)| !granted.contains(rank));
+    page.preparing.extend(preparing);
     page.granted
         .retain(|granted| !revoked.contains(&granted.rank));
     page.revoking.retain(|taken| !forgotten.contains(taken));
@@ -427,7 +444,7 @@ fn with(mut page: Page, items: &[Item], version: Version) -> Page {
         .extend(revoked.into_iter().map(|rank| (rank, version)));
     let granted = items.iter().filter_map(|item| match item {
         Item::Grant(granted) => Some(granted.clone()),
-        Item::Revoke(_) | Item::Forget(_) => None,
+        Item::Revoke(_) | Item::Forget(_) | Item::Withdraw(_) | Item::Prepare(_) => None,
     });
     page.granted.extend(granted);
     page

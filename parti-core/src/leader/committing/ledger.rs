@@ -9,6 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::config::Mode;
+use crate::leader::committing::moves::{Moves, Warmth};
 use crate::model::id::{Epoch, Token, Version, WorkerId};
 
 /// No slot.
@@ -29,6 +30,20 @@ pub(crate) struct Page {
     pub(crate) granted: Vec<Granted>,
     /// Partitions being taken away, and the version that began it.
     pub(crate) revoking: Vec<(u32, Version)>,
+    /// Partitions to get ready for, and the version that began it. It holds none of them.
+    pub(crate) preparing: Vec<(u32, Version)>,
+}
+
+impl Page {
+    /// A page that says nothing.
+    pub(crate) const fn blank(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            granted: Vec::new(),
+            revoking: Vec::new(),
+            preparing: Vec::new(),
+        }
+    }
 }
 
 /// What stands behind a worker's record.
@@ -62,6 +77,26 @@ pub(crate) struct Slot {
     pub(crate) damaged: bool,
     /// Whether it is granted nothing new, since the mode it relies on does not hold yet.
     pub(crate) waits: bool,
+    /// What it says of getting ready.
+    pub(crate) warmth: Warmth,
+}
+
+/// What goes for every partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) mode: Mode,
+    /// How many partitions may be on their way at once because a plan wants it.
+    pub(crate) max_moves: Option<u32>,
+    pub(crate) bug: Option<LedgerBug>,
+}
+
+/// A rule that is broken, for tests of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LedgerBug {
+    /// A preparation counts as holding.
+    PreparationHolds,
+    /// What is ready is granted in the commit that takes it away.
+    GrantsAtOnce,
 }
 
 /// The next record of one slot.
@@ -92,17 +127,20 @@ pub(crate) struct Step {
 /// (partitions no longer in the list) have no target. `anchor` is asked for newly granted ranks.
 /// `unknown_holders` says that somebody may hold partitions that no record in force lists.
 pub(crate) fn advance(
-    mode: Mode,
+    rules: Rules,
     version: Version,
     target: &[u32],
     slots: &[Slot],
     unknown_holders: bool,
     anchor: &dyn Fn(u32) -> Option<WorkerId>,
 ) -> Step {
-    let holders = holders(target.len(), slots);
+    let mode = rules.mode;
+    let holders = holders(target.len(), slots, rules.bug);
+    let mut moves = Moves::new(rules, target, slots);
     let mut step = Step::default();
     let mut next: Vec<Draft> = Vec::with_capacity(slots.len());
     let mut settled = vec![false; target.len()];
+    let mut arrived = vec![false; target.len()];
     for (index, slot) in slots.iter().enumerate() {
         next.push(keep(
             version,
@@ -111,9 +149,10 @@ pub(crate) fn advance(
             index,
             slot,
             &mut settled,
-            &mut step,
+            (&mut step, &mut moves),
         ));
     }
+    moves.prepare(version, &mut next);
     for (rank, &slot) in target.iter().enumerate() {
         if slot == NOBODY || settled[rank] {
             continue;
@@ -126,11 +165,13 @@ pub(crate) fn advance(
             Held::Rewritable => mode == Mode::Overlap,
             Held::Fixed => false,
         };
+        let free = (free && !moves.keeps(rank as u32)) || moves.is_early(rank as u32);
         let draft = &mut next[slot as usize];
         if !free || !draft.writable || slots[slot as usize].waits {
             step.unfinished += 1;
             continue;
         }
+        arrived[rank] = true;
         let (rank, token) = (rank as u32, Token::from(version));
         // In overlap mode a partition can come back before its revocation was acknowledged.
         draft.page.revoking.retain(|&(leaving, _)| leaving != rank);
@@ -142,7 +183,12 @@ pub(crate) fn advance(
         draft.changed = true;
         step.granted += 1;
     }
-    for (index, (draft, slot)) in next.into_iter().zip(slots).enumerate() {
+    for (index, (mut draft, slot)) in next.into_iter().zip(slots).enumerate() {
+        // What is granted needs no preparation any more.
+        draft
+            .page
+            .preparing
+            .retain(|&(rank, _)| !arrived[rank as usize]);
         if draft.writable && draft.changed {
             step.changes.push((index, Change::Write(draft.page)));
         } else if slot.page.is_some() && slot.living.is_none() && slot.standing == Standing::Ended {
@@ -153,10 +199,10 @@ pub(crate) fn advance(
 }
 
 /// A slot's next page while it is being written.
-struct Draft {
-    page: Page,
+pub(super) struct Draft {
+    pub(super) page: Page,
     writable: bool,
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 /// Carries over what a slot keeps and begins to take away what it does not.
@@ -168,16 +214,10 @@ fn keep(
     index: usize,
     slot: &Slot,
     settled: &mut [bool],
-    step: &mut Step,
+    (step, moves): (&mut Step, &mut Moves<'_>),
 ) -> Draft {
-    let epoch = slot.living.unwrap_or_default();
-    let page = Page {
-        epoch,
-        granted: Vec::new(),
-        revoking: Vec::new(),
-    };
     let mut draft = Draft {
-        page,
+        page: Page::blank(slot.living.unwrap_or_default()),
         writable: slot.living.is_some(),
         changed: slot.damaged,
     };
@@ -192,7 +232,8 @@ fn keep(
         let wanted = target[rank];
         let stays = wanted as usize == index;
         let waits = wanted != NOBODY && slots[wanted as usize].living.is_none();
-        if stays || waits || !draft.writable {
+        let mut keeps = || wanted != NOBODY && moves.keeps_for(slot, granted.rank, wanted);
+        if stays || waits || !draft.writable || keeps() {
             settled[rank] |= stays;
             draft.page.granted.push(granted.clone());
             continue;
@@ -205,6 +246,14 @@ fn keep(
     for &(rank, since) in &old.revoking {
         if may_hold(slot, rank, since) {
             draft.page.revoking.push((rank, since));
+        }
+    }
+    for &(rank, since) in &old.preparing {
+        // Withdrawn when it is to go elsewhere, or is there already.
+        if target[rank as usize] as usize == index && !settled[rank as usize] {
+            draft.page.preparing.push((rank, since));
+        } else {
+            draft.changed = true;
         }
     }
     draft
@@ -222,7 +271,7 @@ enum Held {
 }
 
 /// Per rank, who may hold it. Grants made in overlap mode may have left several holders.
-fn holders(ranks: usize, slots: &[Slot]) -> Vec<Held> {
+fn holders(ranks: usize, slots: &[Slot], bug: Option<LedgerBug>) -> Vec<Held> {
     let mut holders = vec![Held::Free; ranks];
     for slot in slots {
         let Some(page) = &slot.page else {
@@ -245,6 +294,11 @@ fn holders(ranks: usize, slots: &[Slot]) -> Vec<Held> {
                 *held = Held::Rewritable.max(*held);
             }
         }
+        if bug == Some(LedgerBug::PreparationHolds) {
+            for &(rank, _) in &page.preparing {
+                holders[rank as usize] = Held::Rewritable.max(holders[rank as usize]);
+            }
+        }
     }
     holders
 }
@@ -259,7 +313,7 @@ fn may_hold_granted(slot: &Slot, rank: u32) -> bool {
 }
 
 /// Whether a partition taken away at `since` may still be held.
-fn may_hold(slot: &Slot, rank: u32, since: Version) -> bool {
+pub(super) fn may_hold(slot: &Slot, rank: u32, since: Version) -> bool {
     match &slot.standing {
         Standing::Bound { applied, draining } => *applied < since || draining.contains(&rank),
         Standing::Ending { draining } => draining.as_ref().is_none_or(|d| d.contains(&rank)),

@@ -5,15 +5,23 @@ use alloc::vec::Vec;
 
 use crate::config::{Config, Mode};
 use crate::leader::committing::ledger::{Granted, NOBODY, Page, Slot, Standing};
+use crate::leader::committing::moves::Warmth;
 use crate::leader::knowledge::view::{Fate, SessionView, View};
 use crate::leader::planning::target::Target;
-use crate::model::id::{Epoch, WorkerId};
+use crate::model::id::{Epoch, Version, WorkerId};
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
+use crate::planted::Planted;
 use crate::ports::strategy::NO_OWNER;
 use crate::records::agreement::Agreed;
-use crate::records::record::{AssignmentRecord, RecordGrant, Remains, Revoking, SessionStatus};
+use crate::records::record::{
+    AssignmentRecord, RecordGrant, RejectedAt, Remains, Revoking, SessionStatus,
+};
+
+/// What a record grants, takes away, and has prepared.
+type Lists = (Vec<RecordGrant>, Vec<Revoking>, Vec<Preparation>);
 
 /// Who is evicted in the commit being prepared, and whether after a full lease of silence.
 pub(crate) type Evictions = BTreeMap<WorkerId, bool>;
@@ -75,6 +83,7 @@ impl Slots {
                 planned: target.epochs.contains_key(worker),
                 damaged: view.damaged.contains(worker),
                 waits: waits_for_mode(view, worker, rule),
+                warmth: warmth(config, view, worker, &mut ranks),
             }
         });
         let slots = slots.collect();
@@ -117,7 +126,7 @@ impl Slots {
     }
 
     /// The lists of a record, in keys again.
-    pub(crate) fn lists(&self, target: &Target, page: &Page) -> (Vec<RecordGrant>, Vec<Revoking>) {
+    pub(crate) fn lists(&self, target: &Target, page: &Page) -> Lists {
         let table = &target.table;
         let granted = page.granted.iter().map(|granted| RecordGrant {
             partition: self.key(table, granted.rank).clone(),
@@ -129,7 +138,45 @@ impl Slots {
             since,
             parked: target.reasons.get(&rank).copied(),
         });
-        (granted.collect(), revoking.collect())
+        let preparing = page.preparing.iter().map(|&(rank, version)| Preparation {
+            partition: self.key(table, rank).clone(),
+            version,
+        });
+        (granted.collect(), revoking.collect(), preparing.collect())
+    }
+}
+
+/// What the living session of a worker says of getting ready.
+fn warmth(config: &Config, view: &View, worker: &WorkerId, ranks: &mut Ranks<'_>) -> Warmth {
+    let said = view.sessions.get(worker);
+    let said = said.and_then(|session| session.record.as_ref());
+    let (Some(said), record) = (
+        said.filter(|said| said.status.is_living()),
+        view.records.get(worker),
+    ) else {
+        return Warmth::default();
+    };
+    let named = record.into_iter().flat_map(|record| &record.preparing);
+    let named: Vec<(u32, Version)> = named
+        .map(|told| (ranks.rank(&told.partition), told.version))
+        .collect();
+    let ended = said.readiness.prepared.iter().map(|ended| {
+        let rank = ranks.rank(&ended.preparation.partition);
+        let mut version = ended.preparation.version;
+        if config.planted(Planted::LateReady) {
+            let now = named.iter().find(|(named, _)| *named == rank);
+            version = now.map_or(version, |&(_, version)| version);
+        }
+        ((rank, version), ended.failed)
+    });
+    let ended = ended.collect();
+    let failing = said.rejections.iter();
+    let failing = failing.filter(|it| it.at == RejectedAt::Processing);
+    let failing = failing.map(|failing| ranks.rank(&failing.partition));
+    Warmth {
+        prepares: said.readiness.prepares,
+        ended,
+        failing: failing.collect(),
     }
 }
 
@@ -230,10 +277,14 @@ impl Ranks<'_> {
             .revoking
             .iter()
             .map(|r| (self.rank(&r.partition), r.since));
+        let revoking = revoking.collect();
+        let preparing = record.preparing.iter();
+        let preparing = preparing.map(|told| (self.rank(&told.partition), told.version));
         Page {
             epoch: record.epoch,
             granted,
-            revoking: revoking.collect(),
+            revoking,
+            preparing: preparing.collect(),
         }
     }
 

@@ -248,6 +248,7 @@ impl View {
                 self.settings_news |= !alike;
                 self.note_return(cx, worker);
                 let same = alike && a.applied == b.applied && a.draining == b.draining;
+                let same = same && a.readiness == b.readiness;
                 if same && a.predecessors == b.predecessors && a.rejections == b.rejections {
                     News::Renewal
                 } else {
@@ -338,6 +339,25 @@ impl View {
                 ends: BTreeMap::new(),
             });
         }
+    }
+
+    /// The nonce of an incarnation: its session says it, or the record of it that is in force.
+    pub(crate) fn session_of(&self, worker: &WorkerId, epoch: Epoch) -> Nonce {
+        let session = self
+            .sessions
+            .get(worker)
+            .filter(|session| session.epoch() == epoch);
+        let said = session.and_then(|session| session.record.as_ref());
+        // A leader that ends a session writes under its own name.
+        let said = said
+            .filter(|said| said.status.is_living())
+            .map(SessionRecord::nonce);
+        let record = self
+            .records
+            .get(worker)
+            .filter(|record| record.epoch == epoch);
+        let nonce = said.or_else(|| Some(record?.session));
+        nonce.unwrap_or_else(|| Nonce::new(0))
     }
 
     /// The epoch of a worker's session if it takes part.

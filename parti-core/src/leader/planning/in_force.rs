@@ -173,7 +173,7 @@ fn is_unfinished(
     let mut on_the_way = false;
     for (worker, record) in &view.records {
         if view.fate(config, worker, record.epoch) == Fate::Living {
-            on_the_way |= !record.revoking.is_empty();
+            on_the_way |= !(record.revoking.is_empty() && record.preparing.is_empty());
         }
         let granted = record.granted.iter();
         known.extend(granted.filter_map(|g| table.rank_of(&g.partition)));

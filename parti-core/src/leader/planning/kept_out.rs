@@ -89,6 +89,8 @@ fn without(input: &PlanInput, kept: &BTreeSet<u32>) -> Option<(PlanInput, Vec<u3
         let place = ranks.binary_search(rank).ok()?;
         Some((place as u32, worker.clone()))
     });
+    let warm = input.warm.iter();
+    let warm = warm.filter_map(|rank| Some(ranks.binary_search(rank).ok()? as u32));
     let rest = PlanInput {
         partitions: Arc::new(partitions),
         workers: Arc::clone(&input.workers),
@@ -97,6 +99,7 @@ fn without(input: &PlanInput, kept: &BTreeSet<u32>) -> Option<(PlanInput, Vec<u3
         anchors: anchors.collect(),
         budget: input.budget,
         waited: input.waited.clone(),
+        warm: warm.collect(),
     };
     Some((rest, ranks))
 }

@@ -12,14 +12,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::leader::knowledge::view::View;
+use crate::leader::planning::adopted::is_concerned;
 use crate::leader::planning::failed_everywhere::{FailedEverywhere, FailedPartition};
-use crate::model::id::{Token, Version, WorkerId};
+use crate::model::id::WorkerId;
 use crate::model::partition::{Partition, PartitionKey};
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
 use crate::ports::strategy::{NO_OWNER, Plan, PlanInput, Report, WorkerInfo, WorkerTable};
 use crate::records::problem::{Problem, ProblemKind};
-use crate::records::record::{Rejection, SessionStatus};
+use crate::records::record::{RejectedAt, SessionRecord, SessionStatus};
 
 /// The most groups of partitions the strategy is asked for again in one plan.
 const MOST_GROUPS: usize = 8;
@@ -53,13 +54,15 @@ impl Barred {
         let said = view.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
             let tells = record.status.is_living() && !record.rejections.is_empty();
-            tells.then_some((worker, record.applied, record.rejections.as_slice()))
+            tells.then_some((worker, record))
         });
-        let said: Vec<(&WorkerId, Version, &[Rejection])> = said.collect();
+        let said: Vec<(&WorkerId, &SessionRecord)> = said.collect();
         let mut barred = Self::default();
         let mut failing: BTreeSet<&WorkerId> = BTreeSet::new();
-        for &(worker, applied, rejections) in &said {
-            let granted = view.records.get(worker).map(|record| &record.granted);
+        for &(worker, session) in &said {
+            let rejections = session.rejections.as_slice();
+            let record = view.records.get(worker);
+            let granted = record.map(|record| &record.granted);
             let names = |key: &PartitionKey| {
                 rejections
                     .iter()
@@ -73,18 +76,17 @@ impl Barred {
                 let key = &rejection.partition;
                 let by = barred.by_key.entry(key.clone()).or_default();
                 by.insert(worker.clone());
-                let failed = barred.failed.entry(key.clone()).or_default();
-                if failed.by.is_empty() {
-                    failed.why = alloc::format!("{worker} says: {}", rejection.reason);
+                let concerned = is_concerned(record, session, key);
+                // What fails to prepare has an owner, and is no evidence against the partition.
+                if rejection.at == RejectedAt::Processing {
+                    let failed = barred.failed.entry(key.clone()).or_default();
+                    if failed.by.is_empty() {
+                        failed.why = alloc::format!("{worker} says: {}", rejection.reason);
+                    }
+                    failed.by.insert(worker.clone());
+                    failing.extend(concerned.then_some(worker));
                 }
-                failed.by.insert(worker.clone());
-                // What it said before it took the grant in is of an earlier try.
-                let has = granted.is_some_and(|all| {
-                    let tried = Token::from(applied);
-                    all.iter().any(|g| g.partition == *key && g.token <= tried)
-                });
-                if has {
-                    failing.insert(worker);
+                if concerned {
                     let why = (worker.clone(), rejection.reason.clone());
                     barred.stuck.insert(key.clone(), why);
                 }
@@ -108,10 +110,13 @@ impl Barred {
         });
         let takers: Vec<&WorkerId> = takers.map(|(worker, _)| worker).collect();
         let stuck = self.stuck.keys().filter_map(|key| {
-            let (by, failed) = (self.by_key.get(key)?, self.failed.get(key)?);
+            let by = self.by_key.get(key)?;
             let takes = takers.iter().any(|worker| !by.contains(*worker));
-            let all_tried = takers.iter().all(|worker| failed.by.contains(*worker));
-            (takes || (all_tried && self.blames(failed))).then(|| (key.clone(), by.clone()))
+            let parks = self.failed.get(key).is_some_and(|failed| {
+                let mut takers = takers.iter();
+                self.blames(failed) && takers.all(|worker| failed.by.contains(*worker))
+            });
+            (takes || parks).then(|| (key.clone(), by.clone()))
         });
         stuck.collect()
     }

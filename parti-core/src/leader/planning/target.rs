@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::leader::knowledge::view::{Fate, View};
+use crate::leader::planning::adopted::Preparing;
 use crate::leader::planning::kept_out::KeptOut;
 use crate::model::id::{Epoch, Revision, Token, WorkerId};
 use crate::model::state::Cause;
@@ -174,7 +175,7 @@ impl Target {
     }
 
     /// The owner planned for a rank of the same table.
-    fn owner(&self, rank: u32) -> Option<&WorkerId> {
+    pub(crate) fn owner(&self, rank: u32) -> Option<&WorkerId> {
         let owner = *self.owners.get(rank as usize)?;
         self.workers.get(owner).map(|worker| &worker.id)
     }
@@ -218,13 +219,11 @@ pub(crate) fn candidates(
     usable.collect()
 }
 
-/// The input of a plan: who owns what now, or is about to.
-pub(crate) fn input(
-    table: &Arc<PartitionTable>,
-    workers: Arc<WorkerTable>,
-    view: &View,
-    target: Option<&Target>,
-) -> PlanInput {
+/// Who owns what by the records, and where displaced partitions came from, by rank.
+fn granted<'a>(
+    table: &PartitionTable,
+    view: &'a View,
+) -> (Vec<Option<&'a WorkerId>>, BTreeMap<u32, WorkerId>) {
     let mut owners: Vec<Option<&WorkerId>> = vec![None; table.len()];
     let mut tokens: Vec<Token> = vec![Token::ZERO; table.len()];
     let mut anchors: BTreeMap<u32, WorkerId> = BTreeMap::new();
@@ -243,6 +242,29 @@ pub(crate) fn input(
             }
         }
     }
+    (owners, anchors)
+}
+
+/// Who owns what by the records, by rank, as an index of the workers of a plan.
+pub(crate) fn held(view: &View, input: &PlanInput) -> Vec<u32> {
+    let (owners, _) = granted(&input.partitions, view);
+    let index = |owner: Option<&WorkerId>| owner.and_then(|owner| input.workers.index_of(owner));
+    let held = owners
+        .into_iter()
+        .map(|owner| index(owner).unwrap_or(NO_OWNER));
+    held.collect()
+}
+
+/// The input of a plan: who owns what now, or is about to.
+pub(crate) fn input(
+    table: &Arc<PartitionTable>,
+    workers: Arc<WorkerTable>,
+    view: &View,
+    target: Option<&Target>,
+) -> PlanInput {
+    let (mut owners, mut anchors) = granted(table, view);
+    let preparing = Preparing::find(view, table, &workers);
+    preparing.adopt(&mut owners);
     // What is on its way to somebody counts as theirs, so that it is not moved a second time.
     if let Some(target) = target {
         for (planned, partition) in (0_u32..).zip(target.table.as_slice()) {
@@ -250,6 +272,12 @@ pub(crate) fn input(
             else {
                 continue;
             };
+            // What was to go to somebody who is gone, and was not taken away yet, is still with its owner.
+            let usable = |worker: &WorkerId| workers.index_of(worker).is_some();
+            let stays = !usable(owner) && owners[rank as usize].is_some_and(usable);
+            if stays || preparing.has_failed(rank, owner) {
+                continue;
+            }
             owners[rank as usize] = Some(owner);
             // The plan may have ended what an unchanged record still says.
             match target.anchors.get(&planned) {
@@ -258,6 +286,7 @@ pub(crate) fn input(
             };
         }
     }
+    let warm = preparing.warm(&owners);
     let departed: BTreeSet<&WorkerId> = owners
         .iter()
         .flatten()
@@ -285,6 +314,7 @@ pub(crate) fn input(
         anchors,
         budget: None,
         waited: BTreeMap::new(),
+        warm,
     }
 }
 

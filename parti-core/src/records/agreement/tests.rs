@@ -6,7 +6,7 @@ use alloc::vec;
 
 use super::*;
 use crate::model::id::{Epoch, Nonce, Token, Version, WriteId};
-use crate::records::record::{RecordGrant, Revoking, SessionStatus};
+use crate::records::record::{Readiness, RecordGrant, Revoking, SessionStatus};
 
 /// A session of a worker configured like this.
 fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
@@ -32,9 +32,9 @@ fn session(change: impl FnOnce(&mut SessionRecord)) -> SessionRecord {
         reads: crate::records::wire::FORMATS,
         bulletin: None,
         predecessors: Vec::new(),
-        answers: false,
         rejections: Vec::new(),
         age: Duration::ZERO,
+        readiness: Readiness::default(),
     };
     change(&mut session);
     session
@@ -245,8 +245,10 @@ fn a_partition_that_another_still_drains_is_contested() {
             write: WriteId { nonce, seq: 1 },
             version: Version::new(5),
             epoch: Epoch::new(1),
+            session: crate::model::id::Nonce::new(0),
             granted: granted.collect(),
             revoking: revoking.collect(),
+            preparing: Vec::new(),
         }
     };
     let drains = |name: &str| session(|session| session.draining = vec![key(name)]);

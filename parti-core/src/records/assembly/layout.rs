@@ -12,6 +12,7 @@ use core::fmt;
 use super::{Assembly, Stored};
 use crate::model::id::WorkerId;
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 use crate::ports::store::StoreInfo;
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, Record, RecordGrant, Revoking,
@@ -27,7 +28,7 @@ const MAX_PIECES: usize = 4096;
 /// Commits that hold fewer writes than this have no room for pieces beside what must be in them.
 const MIN_BATCH: usize = 8;
 /// The most bytes of a record besides its partitions: envelope, lengths and extensions.
-const OVERHEAD: usize = 96;
+const OVERHEAD: usize = 96 + 17;
 /// The most bytes of a partition besides its key: its length, a token or version, and the number of
 /// an anchor or a reason.
 const PER_PARTITION: usize = 3 + 9 + 5;
@@ -132,11 +133,13 @@ pub(crate) fn lay_out(
         });
     }
     let bins = Bins::fill(record, Some(before), info)?;
-    let bins = if bins.is_sparse() {
-        Bins::fill(record, None, info)?
-    } else {
-        bins
-    };
+    if bins.is_sparse() {
+        let again = Bins::fill(record, None, info)?;
+        // More than a commit holds could never be written.
+        if again.bins.len() + MIN_BATCH <= info.max_batch {
+            return Ok(again.laid_out(record, before, format));
+        }
+    }
     Ok(bins.laid_out(record, before, format))
 }
 
@@ -149,6 +152,7 @@ fn fits_whole(record: &AssignmentRecord, before: &Assembly, format: u16, info: &
     let names: usize = names.iter().map(|name| name.as_str().len() + 1).sum();
     let keys = granted.map(|grant| &grant.partition);
     let keys = keys.chain(record.revoking.iter().map(|taken| &taken.partition));
+    let keys = keys.chain(record.preparing.iter().map(|told| &told.partition));
     let size = keys.map(bound).sum::<usize>() + names + OVERHEAD;
     if before.manifest().is_some() && most_pieces(info) > 0 {
         return size <= most / 4 * 3;
@@ -169,6 +173,7 @@ struct Bins {
 struct Bin {
     granted: Vec<RecordGrant>,
     revoking: Vec<Revoking>,
+    preparing: Vec<Preparation>,
     anchors: BTreeSet<WorkerId>,
     used: usize,
 }
@@ -178,6 +183,7 @@ struct Bin {
 enum Item<'a> {
     Granted(&'a RecordGrant),
     Revoking(&'a Revoking),
+    Preparing(&'a Preparation),
 }
 
 impl Bins {
@@ -193,6 +199,7 @@ impl Bins {
         let mut rest = Vec::new();
         let granted = record.granted.iter().map(Item::Granted);
         let items = granted.chain(record.revoking.iter().map(Item::Revoking));
+        let items = items.chain(record.preparing.iter().map(Item::Preparing));
         for item in items {
             let home = homes.get(item.key()).copied();
             let stays = home.is_some_and(|home| filled.put(home, item));
@@ -234,6 +241,7 @@ impl Bins {
         match item {
             Item::Granted(grant) => bin.granted.push(grant.clone()),
             Item::Revoking(taken) => bin.revoking.push(taken.clone()),
+            Item::Preparing(told) => bin.preparing.push(told.clone()),
         }
         true
     }
@@ -274,6 +282,7 @@ impl Bins {
             write: record.write,
             version: record.version,
             epoch: record.epoch,
+            session: record.session,
             pieces: stamps,
         };
         after.expect(Some(manifest.clone()));
@@ -291,10 +300,12 @@ impl Bin {
         self.granted.sort_by(|a, b| a.partition.cmp(&b.partition));
         self.revoking
             .sort_by(|a, b| (&a.partition, a.since).cmp(&(&b.partition, b.since)));
+        self.preparing.sort();
         AssignmentPiece {
             write: record.write,
             granted: self.granted,
             revoking: self.revoking,
+            preparing: self.preparing,
         }
     }
 }
@@ -304,13 +315,14 @@ impl<'a> Item<'a> {
         match self {
             Self::Granted(grant) => &grant.partition,
             Self::Revoking(taken) => &taken.partition,
+            Self::Preparing(told) => &told.partition,
         }
     }
 
     const fn anchor(self) -> Option<&'a WorkerId> {
         match self {
             Self::Granted(grant) => grant.anchor.as_ref(),
-            Self::Revoking(_) => None,
+            Self::Revoking(_) | Self::Preparing(_) => None,
         }
     }
 
@@ -328,6 +340,7 @@ fn homes(before: &Assembly) -> BTreeMap<&PartitionKey, u32> {
         };
         let granted = piece.granted.iter().map(|grant| &grant.partition);
         let keys = granted.chain(piece.revoking.iter().map(|taken| &taken.partition));
+        let keys = keys.chain(piece.preparing.iter().map(|told| &told.partition));
         homes.extend(keys.map(|key| (key, number)));
     }
     homes

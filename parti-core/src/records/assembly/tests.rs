@@ -47,8 +47,10 @@ fn record(version: u64, granted: impl Iterator<Item = u32>) -> AssignmentRecord 
         },
         version: Version::new(version),
         epoch: Epoch::new(3),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.map(|number| grant(number, 1)).collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     }
 }
 
@@ -181,6 +183,26 @@ fn a_shrunken_assignment_leaves_pieces_over_and_becomes_one_record_again() {
     let few = laid_out(&record(8, 0..10), &old.after, 1_000);
     assert!(few.manifest.is_none());
     assert_eq!(few.after.leftovers().count(), before);
+}
+
+/// A shrunken assignment was to be written again at once, in more pieces than a commit holds: nothing could
+/// be changed any more, and leaders resigned in turn.
+#[test]
+fn half_empty_pieces_are_filled_up_only_if_a_commit_holds_them_all() {
+    let pieces = |max_batch| {
+        let info = StoreInfo {
+            max_batch,
+            ..info(1_000)
+        };
+        let lay = |record: &AssignmentRecord, before: &Assembly| {
+            lay_out(record, before, wire::FORMAT, &info).expect("fits")
+        };
+        let old = lay(&record(5, 0..600), &Assembly::default());
+        let thinned = lay(&record(6, (0..600).step_by(5)), &old.after);
+        thinned.manifest.expect("in pieces").pieces.len()
+    };
+    let (all, few) = (pieces(12), pieces(1_000));
+    assert!(all > 20 && few < 8, "{all} and {few}");
 }
 
 /// What an external writer did to a piece is undone by writing that piece.

@@ -10,7 +10,9 @@ use crate::model::id::{Epoch, Nonce, Revision, Term, Token, Version, WriteId};
 use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::records::keys::{assignment_key, audit_key, session_key};
-use crate::records::record::{Parked, RecordGrant, Revoking, SessionStatus, WorkerChange};
+use crate::records::record::{
+    Parked, Readiness, RecordGrant, Revoking, SessionStatus, WorkerChange,
+};
 
 fn worker(number: u32) -> WorkerId {
     WorkerId::numbered("worker", number).expect("valid")
@@ -85,8 +87,10 @@ fn assignment(number: u32, granted: Option<u64>, revoking: Option<u64>) -> Entry
         write: WRITE,
         version: Version::new(5),
         epoch: Epoch::new(4),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.into_iter().collect(),
         revoking: revoking.into_iter().collect(),
+        preparing: Vec::new(),
     };
     entry(assignment_key(&worker(number)), &Record::Assignment(record))
 }
@@ -116,8 +120,8 @@ fn session_record(epoch: u64, status: SessionStatus) -> SessionRecord {
         honours: crate::config::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
-        answers: false,
         bulletin: None,
+        readiness: Readiness::default(),
     }
 }
 

@@ -100,7 +100,11 @@ pub(super) struct SessionWire<'a> {
     pub(super) endpoint: &'a str,
     pub(super) settings: SettingsWire<'a>,
     pub(super) honours: ModeWire,
-    pub(super) rejections: List<(&'a str, &'a str)>,
+    /// The partition, whether it failed while getting ready, and why.
+    pub(super) rejections: List<(&'a str, bool, &'a str)>,
+    pub(super) prepares: bool,
+    /// The partition, the version of the preparation, and whether it failed.
+    pub(super) prepared: List<(&'a str, u64, bool)>,
     pub(super) bulletin: Option<BulletinWire<'a>>,
     pub(super) predecessors: List<PredecessorWire>,
     pub(super) answers: bool,
@@ -131,20 +135,23 @@ pub(super) struct BulletinWire<'a>(
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct AssignmentWire<'a> {
+    /// Zero in a piece: its manifest says it.
+    pub(super) session: u128,
     /// Workers that partitions were displaced from; grants name them by position, from 1.
     #[serde(borrow)]
     pub(super) departed: List<&'a str>,
     pub(super) granted: List<(&'a str, u64, u32)>,
     pub(super) revoking: List<(&'a str, u64, Option<u8>)>,
+    pub(super) preparing: List<(&'a str, u64)>,
 }
 
 /// The term of the leader that is suspected.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SuspicionWire(pub(super) u64);
 
-/// Of each piece its number, its digest, and how many partitions it grants.
+/// The session it is for; of each piece its number, its digest, and how many partitions it grants.
 #[derive(Serialize, Deserialize)]
-pub(super) struct ManifestWire(pub(super) List<(u32, u128, u32)>);
+pub(super) struct ManifestWire(pub(super) u128, pub(super) List<(u32, u128, u32)>);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ChangeWire<'a> {

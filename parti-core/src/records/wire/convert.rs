@@ -23,8 +23,9 @@ use crate::model::state::Cause;
 use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
-    AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Record, Rejection,
-    Remains, SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
+    AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Readiness, Record,
+    RejectedAt, Rejection, Remains, SessionRecord, SessionStatus, SourcePart, Suspicion,
+    WorkerChange,
 };
 
 mod settings;
@@ -34,13 +35,18 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
         Record::Head(head) => RecordWire::Head(head_to_wire(head)),
         Record::Session(session) => RecordWire::Session(session_to_wire(session)),
         Record::Assignment(assignment) => RecordWire::Assignment(assignment::to_wire(
+            assignment.session.get(),
             &assignment.granted,
             &assignment.revoking,
+            &assignment.preparing,
         )),
         Record::Manifest(manifest) => RecordWire::Manifest(assignment::manifest_to_wire(manifest)),
-        Record::Piece(piece) => {
-            RecordWire::Piece(assignment::to_wire(&piece.granted, &piece.revoking))
-        }
+        Record::Piece(piece) => RecordWire::Piece(assignment::to_wire(
+            0,
+            &piece.granted,
+            &piece.revoking,
+            &piece.preparing,
+        )),
         Record::Audit(entry) => RecordWire::Audit(audit_to_wire(entry)),
         Record::Control(control) => RecordWire::Control(ControlWire {
             author: &control.author,
@@ -164,18 +170,16 @@ fn session_to_wire(session: &SessionRecord) -> SessionWire<'_> {
         endpoint: session.endpoint.as_ref().map_or("", Endpoint::as_str),
         settings: settings::to_wire(&session.settings),
         honours: settings::mode_to_wire(session.honours),
-        rejections: session
-            .rejections
-            .iter()
-            .map(|rejection| (rejection.partition.encoded(), rejection.reason.as_str()))
-            .collect(),
+        rejections: session.rejections.iter().map(rejection_to_wire).collect(),
+        prepares: session.readiness.prepares,
+        prepared: assignment::prepared_to_wire(&session.readiness.prepared),
         predecessors: session
             .predecessors
             .iter()
             .map(predecessor_to_wire)
             .collect(),
         bulletin: session.bulletin.as_ref().map(bulletin_to_wire),
-        answers: session.answers,
+        answers: session.readiness.answers,
     }
 }
 
@@ -185,14 +189,22 @@ fn endpoint_from_wire(text: &str) -> Result<Option<Endpoint>, WireError> {
     endpoint.map_err(|error| WireError::Invalid(error.to_string()))
 }
 
-fn rejections_from_wire(rejections: &List<(&str, &str)>) -> Result<Vec<Rejection>, WireError> {
-    let rejections = rejections.0.iter().map(|&(partition, reason)| {
-        Ok(Rejection {
-            partition: key(partition)?,
-            reason: reason.to_string(),
-        })
-    });
-    rejections.collect()
+fn rejection_to_wire(rejection: &Rejection) -> (&str, bool, &str) {
+    let preparing = rejection.at == RejectedAt::Preparation;
+    (rejection.partition.encoded(), preparing, &rejection.reason)
+}
+
+fn rejection_from_wire(
+    &(partition, preparing, reason): &(&str, bool, &str),
+) -> Result<Rejection, WireError> {
+    Ok(Rejection {
+        partition: key(partition)?,
+        at: match preparing {
+            true => RejectedAt::Preparation,
+            false => RejectedAt::Processing,
+        },
+        reason: reason.to_string(),
+    })
 }
 
 fn predecessor_to_wire(predecessor: &Predecessor) -> PredecessorWire {
@@ -286,7 +298,17 @@ fn session_from_wire(
         endpoint: endpoint_from_wire(wire.endpoint)?,
         settings: settings::from_wire(&wire.settings),
         honours: settings::mode_from_wire(&wire.honours),
-        rejections: rejections_from_wire(&wire.rejections)?,
+        rejections: wire
+            .rejections
+            .0
+            .iter()
+            .map(rejection_from_wire)
+            .collect::<Result<_, _>>()?,
+        readiness: Readiness {
+            answers: wire.answers,
+            prepares: wire.prepares,
+            prepared: assignment::prepared_from_wire(&wire.prepared)?,
+        },
         predecessors: wire
             .predecessors
             .0
@@ -294,7 +316,6 @@ fn session_from_wire(
             .map(predecessor_from_wire)
             .collect(),
         bulletin: wire.bulletin.as_ref().map(bulletin_from_wire),
-        answers: wire.answers,
     })
 }
 

@@ -21,6 +21,7 @@ use crate::records::record::{
 };
 
 mod any;
+mod domain;
 
 use any::record;
 
@@ -239,12 +240,14 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
             parked: Some(ParkReason::NoWorkers),
         }]
         .into(),
+        preparing: Vec::new(),
     };
     let digest = piece.digest();
     assert_eq!(digest, 122_495_449_096_413_171_457_631_067_783_383_519_250);
     let bytes = encode(&Record::Piece(piece));
     let body = [
-        &[1, 3][..],
+        &[0][..],
+        &[1, 3],
         b"w-1",
         &[1, 3],
         b"1:p",
@@ -253,6 +256,7 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
         b"1:p",
         &[5, 1, 0],
         &[0],
+        &[0],
     ];
     assert_eq!(bytes[body_at(&bytes)..], body.concat());
     assert_eq!(bytes[9], 8, "the kind");
@@ -260,6 +264,7 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
         write: WRITE,
         version: Version::new(6),
         epoch: Epoch::new(2),
+        session: crate::model::id::Nonce::new(9),
         pieces: [PieceStamp {
             number: 1,
             digest: 7,
@@ -268,7 +273,7 @@ fn a_manifest_and_its_piece_are_stored_as_before() {
         .into(),
     };
     let bytes = encode(&Record::Manifest(manifest));
-    assert_eq!(bytes[body_at(&bytes)..], [1, 1, 7, 1, 0]);
+    assert_eq!(bytes[body_at(&bytes)..], [9, 1, 1, 7, 1, 0]);
     let (version, epoch) = (6_u64.to_le_bytes(), 2_u64.to_le_bytes());
     assert_eq!(bytes[34..50], [version, epoch].concat());
     assert_eq!(bytes[9], 7, "the kind");
@@ -288,7 +293,7 @@ fn a_manifest_names_its_pieces_in_rising_order() {
             summary: summary(),
         };
         let stamps = numbers.iter().map(|&number| (number, 7, 1));
-        let wire = RecordWire::Manifest(ManifestWire(stamps.collect()));
+        let wire = RecordWire::Manifest(ManifestWire(0, stamps.collect()));
         convert::from_wire(&envelope, wire)
     };
     assert!(read(&[1, 2, 9]).is_ok());
@@ -327,124 +332,6 @@ fn a_lying_length_is_refused_before_memory_is_taken() {
         decode(&sealed(bytes)),
         Err(WireError::Malformed(_))
     ));
-}
-
-const fn nothing_carried<'a>() -> CarriedWire<'a> {
-    CarriedWire {
-        futile: 0,
-        unassigned_ms: None,
-        rebalanced_ms: None,
-        quarantined: List(Vec::new()),
-    }
-}
-
-/// What is well formed and makes no sense must be refused here, or it is acted on elsewhere.
-#[test]
-fn values_outside_their_domain_are_refused_by_name() {
-    let (version, epoch) = (Version::new(1), Epoch::new(1));
-    let from = |summary, wire| {
-        let envelope = Envelope {
-            format: FORMAT,
-            write: WRITE,
-            summary,
-        };
-        convert::from_wire(&envelope, wire)
-    };
-    let refused = |summary, wire| match from(summary, wire) {
-        Err(WireError::Invalid(reason)) => reason,
-        other => panic!("it was taken: {other:?}"),
-    };
-    let of_head = Summary::Head {
-        term: Term::new(1),
-        version,
-        format: FORMAT,
-        lease: Duration::ZERO,
-        leader: None,
-    };
-    let head = |cause| {
-        RecordWire::Head(HeadWire {
-            cause,
-            planned: 0,
-            strategy: "",
-            workers: 0,
-            partitions: 0,
-            digest: 0,
-            weights_digest: 0,
-            unfinished: 0,
-            granted: 0,
-            agreed: AgreedWire(ModeWire::Exclusive, ModeWire::Overlap, 0),
-            carried: nothing_carried(),
-            parked: (0, 0),
-        })
-    };
-    let last = u8::try_from(Cause::ALL.len()).expect("few") - 1;
-    assert!(from(of_head.clone(), head(last)).is_ok());
-    let none = alloc::format!("cause {}", last + 1);
-    assert_eq!(refused(of_head, head(last + 1)), none);
-    let of_assignment = || Summary::Assignment { version, epoch };
-    let assignment = |partition, anchor| {
-        RecordWire::Assignment(AssignmentWire {
-            departed: List(Vec::from(["worker-3"])),
-            granted: List(Vec::from([(partition, 1, anchor)])),
-            revoking: List(Vec::new()),
-        })
-    };
-    assert!(from(of_assignment(), assignment("1:p", 1)).is_ok());
-    assert!(refused(of_assignment(), assignment("01:p", 0)).contains("\"01:p\""));
-    assert_eq!(
-        refused(of_assignment(), assignment("1:p", 2)),
-        "anchor 2 of 1 departed"
-    );
-    let audit = RecordWire::Audit(AuditWire {
-        version: 1,
-        term: 1,
-        leader: "",
-        cause: 0,
-        triggers: List(Vec::new()),
-        at_ms: 0,
-        moved: 0,
-        lower_bound: 0,
-        changes: List(Vec::new()),
-        parked: List(Vec::new()),
-        truncated: false,
-    });
-    assert!(refused(Summary::Audit, audit).contains("worker ID is empty"));
-    assert!(refused(of_assignment(), head(0)).contains("another kind"));
-}
-
-/// A reason of a later release, or more names than partitions, must not be half understood.
-#[test]
-fn a_bad_record_of_parked_partitions_is_refused_by_its_value() {
-    let refused = |summary, wire| {
-        let envelope = Envelope {
-            format: FORMAT,
-            write: WRITE,
-            summary,
-        };
-        match convert::from_wire(&envelope, wire) {
-            Err(WireError::Invalid(reason)) => reason,
-            other => panic!("it was taken: {other:?}"),
-        }
-    };
-    let parked = |reason, count| {
-        RecordWire::Parked(ParkedWire {
-            version: 1,
-            groups: List(Vec::from([ParkedGroupWire {
-                reason,
-                need: 7,
-                needs: "",
-                since_ms: 1,
-                again_ms: None,
-                count,
-                partitions: List(Vec::from(["1:p"])),
-            }])),
-        })
-    };
-    let known = u8::try_from(ParkReason::ALL.len()).expect("few");
-    let reason = refused(Summary::Parked, parked(known, 1));
-    assert_eq!(reason, alloc::format!("reason {known}"));
-    let names = refused(Summary::Parked, parked(known - 1, 0));
-    assert_eq!(names, "1 names of 0 parked partitions");
 }
 
 /// A name in an envelope is checked like any other.

@@ -9,14 +9,19 @@ use core::time::Duration;
 use crate::io::effect::RevokeCause;
 use crate::io::grant::Grant;
 use crate::model::partition::PartitionKey;
+use crate::model::preparation::Preparation;
 
-/// Which callback of a partition's handler. Closed: a handler has these two.
+/// Which callback of a partition's handler. Closed: a handler has these four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Callback {
     /// `on_assigned`.
     Assigned,
     /// `on_revoked`.
     Revoked,
+    /// `on_prepare`.
+    Prepare,
+    /// `on_prepare_cancelled`.
+    PrepareCancelled,
 }
 
 impl Callback {
@@ -26,6 +31,8 @@ impl Callback {
         match self {
             Self::Assigned => "on_assigned",
             Self::Revoked => "on_revoked",
+            Self::Prepare => "on_prepare",
+            Self::PrepareCancelled => "on_prepare_cancelled",
         }
     }
 }
@@ -37,7 +44,10 @@ pub struct Limits {
     pub drain: Duration,
     /// How long `on_assigned` may take; `None` is no limit.
     pub assign: Option<Duration>,
-    /// How many `on_assigned`, and how many `on_revoked`, run at once; at least 1.
+    /// How long a partition that is prepared for is waited for; `on_prepare` is dropped then.
+    pub prepare: Duration,
+    /// How many `on_assigned`, how many `on_prepare`, and how many of those that end something run at
+    /// once; at least 1.
     pub concurrency: usize,
     /// After how many failures of `on_assigned` in a row the core is told; at least 1.
     pub attempts: u32,
@@ -50,6 +60,7 @@ impl Limits {
         Self {
             drain,
             assign: Some(Duration::from_secs(5 * 60)),
+            prepare: Duration::from_secs(30),
             concurrency: 64,
             attempts: 3,
         }
@@ -100,6 +111,16 @@ pub enum Job<G> {
         /// Why.
         cause: RevokeCause,
     },
+    /// Call `on_prepare`.
+    Prepare {
+        /// What to get ready for.
+        preparation: Preparation,
+    },
+    /// Call `on_prepare_cancelled`.
+    PrepareCancelled {
+        /// What was prepared for.
+        preparation: Preparation,
+    },
 }
 
 impl<G> Job<G> {
@@ -109,21 +130,31 @@ impl<G> Job<G> {
         match self {
             Self::Assigned { .. } => Callback::Assigned,
             Self::Revoked { .. } => Callback::Revoked,
+            Self::Prepare { .. } => Callback::Prepare,
+            Self::PrepareCancelled { .. } => Callback::PrepareCancelled,
         }
     }
 
-    /// What it is about.
+    /// The ownership that it begins or ends; none while the partition is only prepared for.
     #[must_use]
-    pub const fn ownership(&self) -> &Ownership<G> {
+    pub const fn ownership(&self) -> Option<&Ownership<G>> {
         match self {
-            Self::Assigned { ownership } | Self::Revoked { ownership, .. } => ownership,
+            Self::Assigned { ownership } | Self::Revoked { ownership, .. } => Some(ownership),
+            Self::Prepare { .. } | Self::PrepareCancelled { .. } => None,
         }
     }
 
     /// The partition.
     #[must_use]
     pub const fn partition(&self) -> &PartitionKey {
-        &self.ownership().grant.partition
+        match self {
+            Self::Assigned { ownership } | Self::Revoked { ownership, .. } => {
+                &ownership.grant.partition
+            }
+            Self::Prepare { preparation } | Self::PrepareCancelled { preparation } => {
+                &preparation.partition
+            }
+        }
     }
 
     pub(super) const fn begins(&self, what: &Ownership<G>) -> bool {
@@ -140,7 +171,7 @@ impl<G> Job<G> {
 pub enum End {
     /// It returned.
     Returned,
-    /// `on_assigned` returned an error: it has not begun. In words.
+    /// `on_assigned` or `on_prepare` returned an error: it has not begun, or cannot take it. In words.
     Failed(String),
     /// It panicked; with what words.
     Panicked(String),
@@ -168,6 +199,8 @@ pub enum CutReason {
     Limit,
     /// It is an `on_assigned` whose partition has waited too long to be revoked.
     Drain,
+    /// It is an `on_prepare` for what goes elsewhere.
+    Withdrawn,
 }
 
 /// What a shell is to do, in this order.
@@ -198,6 +231,15 @@ pub enum Action<G> {
         /// Why it cannot begin here; `None` when it has begun after all.
         failing: Option<String>,
     },
+    /// Tell the core with [`Event::Prepared`](crate::Event::Prepared).
+    Prepared {
+        /// Which.
+        preparation: Preparation,
+        /// Why the partition cannot be taken; `None`: it can, or it took too long to get ready.
+        failing: Option<String>,
+    },
+    /// Tell the listeners: `on_prepare` did not return in time, and counts as returned.
+    PrepareTimedOut(Preparation),
     /// Tell the listeners: `on_assigned` failed and is tried again.
     AssignFailed {
         /// What was assigned.
@@ -209,7 +251,7 @@ pub enum Action<G> {
         /// After how long it is tried again.
         pause: Duration,
     },
-    /// Tell the listeners: a callback panicked. An `on_revoked` counts as returned, an `on_assigned`
+    /// Tell the listeners: a callback panicked. One that ends something counts as returned, the others
     /// as failed.
     Panicked {
         /// The partition.

@@ -6,8 +6,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::model::id::Token;
+use crate::model::id::{Token, Version};
+use crate::model::preparation::Preparation;
 
+mod preparing;
 mod retrying;
 
 use Happens::*;
@@ -25,6 +27,8 @@ enum Happens {
     /// As above, but the lease is over.
     BeginWithoutLease,
     LeaseEnds,
+    Prepare(&'static str, u64),
+    Withdraw(&'static str, u64),
     Ends(&'static str, End),
 }
 
@@ -35,6 +39,11 @@ fn key(name: &str) -> PartitionKey {
 fn grant(name: &str, token: u64) -> Grant {
     let (partition, token) = (key(name), Token::new(token));
     Grant { partition, token }
+}
+
+fn preparation(name: &str, version: u64) -> Preparation {
+    let (partition, version) = (key(name), Version::new(version));
+    Preparation { partition, version }
 }
 
 const DRAIN: Duration = Duration::from_secs(5);
@@ -81,6 +90,13 @@ impl Played {
                 }
                 Begin => self.scheduler.begin(self.now, true),
                 LeaseEnds => self.scheduler.end_lease(),
+                Prepare(name, version) => {
+                    let preparation = preparation(name, version);
+                    self.scheduler.prepare(self.now, preparation);
+                }
+                Withdraw(name, version) => {
+                    self.scheduler.withdraw(&preparation(name, version));
+                }
                 BeginWithoutLease => self.scheduler.begin(self.now, false),
                 Ends(name, end) => self.scheduler.finish(self.now, &key(name), end),
             }
@@ -99,8 +115,16 @@ impl Played {
 fn said(action: Action<u64>) -> String {
     match action {
         Action::Begin(job) => {
-            let Ownership { grant, guard, .. } = job.ownership();
-            format!("begin {} {grant:?} with {guard}", job.callback().as_str())
+            let name = job.callback().as_str();
+            match job {
+                Job::Assigned { ownership } | Job::Revoked { ownership, .. } => {
+                    let Ownership { grant, guard, .. } = ownership;
+                    format!("begin {name} {grant:?} with {guard}")
+                }
+                Job::Prepare { preparation } | Job::PrepareCancelled { preparation } => {
+                    format!("begin {name} {preparation:?}")
+                }
+            }
         }
         Action::Cut {
             partition,
@@ -125,6 +149,14 @@ fn said(action: Action<u64>) -> String {
             callback,
             message,
         } => format!("{} of {partition} panicked: {message}", callback.as_str()),
+        Action::Prepared {
+            preparation,
+            failing,
+        } => match failing {
+            Some(reason) => format!("{preparation:?} cannot be taken: {reason}"),
+            None => format!("{preparation:?} is ready"),
+        },
+        Action::PrepareTimedOut(preparation) => format!("{preparation:?} timed out"),
         Action::DrainTimedOut(grant) => format!("{grant:?} timed out"),
     }
 }

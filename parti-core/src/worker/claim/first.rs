@@ -8,7 +8,7 @@ use crate::link::cx::Cx;
 use crate::model::id::{Epoch, Version, WriteId};
 use crate::model::partition::PartitionKey;
 use crate::records::agreement::GroupSettings;
-use crate::records::record::{Record, Remains, SessionRecord, SessionStatus};
+use crate::records::record::{Readiness, Record, Remains, SessionRecord, SessionStatus};
 use crate::worker::claim::choice::Pending;
 
 /// Its bytes, at most `most` if the list of what still runs makes the difference. What still runs of the
@@ -62,7 +62,11 @@ pub(super) fn record(cx: &Cx<'_>, write: WriteId) -> SessionRecord {
         settings: GroupSettings::new(cx.config(), &cx.boot().strategy),
         honours: Mode::Exclusive,
         predecessors: Vec::new(),
-        answers: false,
+        readiness: Readiness {
+            answers: false,
+            prepares: cx.boot().prepares,
+            prepared: Vec::new(),
+        },
         rejections: Vec::new(),
         bulletin: None,
     }

@@ -11,7 +11,7 @@ use crate::model::id::{Nonce, Term, WriteId};
 use crate::model::state::Cause;
 use crate::ports::store::Entry;
 use crate::ports::strategy::StrategyId;
-use crate::records::record::{LeaderName, Parked, SessionStatus};
+use crate::records::record::{LeaderName, Parked, Readiness, SessionStatus};
 use crate::records::wire;
 
 /// When `worker-0` of epoch 5 may stand, in ms: `worker-1` of epoch 20 leads, or nobody; `head`
@@ -147,8 +147,8 @@ fn session_of(epoch: u64, status: SessionStatus) -> Record {
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
-        answers: false,
         reads: crate::records::wire::FORMATS,
+        readiness: Readiness::default(),
     })
 }
 

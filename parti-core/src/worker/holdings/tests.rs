@@ -44,8 +44,10 @@ impl Worker {
             write: WriteId { nonce, seq: 1 },
             version: Version::new(version),
             epoch: Epoch::new(1),
+            session: crate::model::id::Nonce::new(0),
             granted: granted.collect(),
             revoking: Vec::new(),
+            preparing: Vec::new(),
         };
         self.act(|holdings, cx| holdings.take_in(cx, &record))
     }
@@ -70,6 +72,8 @@ fn word(effect: &Effect) -> String {
             removed,
             total,
         }) => alloc::format!("v{version} +{added} -{removed} ={total}"),
+        Effect::Prepare { preparations } => alloc::format!("prepare {preparations:?}"),
+        Effect::Withdraw { preparations } => alloc::format!("withdraw {preparations:?}"),
         Effect::Store { .. }
         | Effect::Watch { .. }
         | Effect::Unwatch { .. }

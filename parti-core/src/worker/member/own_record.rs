@@ -13,7 +13,7 @@ use crate::io::effect::{Wake, WakeReason};
 use crate::io::event::OpOwner;
 use crate::link::circuits::Gate;
 use crate::link::cx::Cx;
-use crate::model::id::{Epoch, Revision, Version};
+use crate::model::id::{Epoch, Nonce, Revision, Version};
 use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::store::StoreOp;
@@ -61,13 +61,17 @@ impl Member {
         };
         match record {
             Record::Assignment(record) => {
-                if self.is_news(cx, (record.epoch, record.version), seen) {
+                if self.is_news(cx, (record.epoch, record.session, record.version), seen) {
                     self.own_record = OwnRecord::default();
                     self.apply(cx, record, seen.revision());
                 }
             }
             Record::Manifest(manifest) => {
-                if self.is_news(cx, (manifest.epoch, manifest.version), seen) {
+                if self.is_news(
+                    cx,
+                    (manifest.epoch, manifest.session, manifest.version),
+                    seen,
+                ) {
                     self.own_record.stored.expect(Some(manifest.clone()));
                     self.own_record.revision = seen.revision();
                     self.own_record.read_at = Some(cx.now);
@@ -88,7 +92,7 @@ impl Member {
     fn is_news(
         &self,
         cx: &mut WorkerCx<'_>,
-        (epoch, version): (Epoch, Version),
+        (epoch, session, version): (Epoch, Nonce, Version),
         seen: &Seen<'_>,
     ) -> bool {
         if epoch != self.session.epoch && !cx.planted(Planted::NameWithoutEpoch) {
@@ -96,6 +100,11 @@ impl Member {
                 let reason = alloc::format!("it is for the later session {epoch}");
                 cx.ignore(seen, &reason);
             }
+            return false;
+        }
+        // The store was rolled back, and somebody claimed the slot at the revision of this session's claim.
+        if session != self.session.nonce && !cx.planted(Planted::NameWithoutEpoch) {
+            cx.ignore(seen, "it is for another session of the same epoch");
             return false;
         }
         let known = cx.holdings.applied().max(self.own_record.awaited());

@@ -77,6 +77,8 @@ fn restrict(input: &PlanInput, class: &Class, budget: Option<u32>) -> Result<Pla
         let rank = class.ranks.binary_search(rank).ok()?;
         Some((rank as u32, worker.clone()))
     });
+    let warm = input.warm.iter();
+    let warm = warm.filter_map(|rank| Some(class.ranks.binary_search(rank).ok()? as u32));
     Ok(PlanInput {
         partitions: Arc::new(input.partitions.subset(&class.ranks)),
         workers: Arc::new(WorkerTable::new(masked.collect())?),
@@ -85,6 +87,7 @@ fn restrict(input: &PlanInput, class: &Class, budget: Option<u32>) -> Result<Pla
         anchors: anchors.collect(),
         budget,
         waited: BTreeMap::new(),
+        warm: warm.collect(),
     })
 }
 

@@ -78,7 +78,8 @@ fn verdict(args: &Task, rows: &[Row], count: usize) -> Result<(), Failure> {
         bad.join(", ")
     );
     let again = format!(
-        "cargo xtask scenarios --seed {} --seeds {} --name {}",
+        "cargo xtask scenarios --mode {} --seed {} --seeds {} --name {}",
+        args.mode.name(),
         args.seed,
         args.seeds,
         bad.join(",")
@@ -116,6 +117,7 @@ fn run_one(args: &Task, (server, seed): (&Server, u64), scenario: &'static Scena
         worker: args.worker.clone(),
         folder: folder.clone(),
         seed,
+        mode: args.mode,
         full: args.full,
     };
     let run = || judged(ask, scenario);

@@ -29,6 +29,12 @@ const LASTING: Setup = Setup {
     ..of(4)
 };
 
+/// Getting ready for a partition takes longer than any handoff.
+const WARMING: Setup = Setup {
+    warmup: 3_000,
+    ..of(4)
+};
+
 /// Three servers, and a lease that outlives a fail-over of the stream at its usual length.
 const REPLICATED: Setup = Setup {
     nodes: 3,
@@ -40,7 +46,7 @@ const REPLICATED: Setup = Setup {
     ..of(4)
 };
 
-pub(super) const SCENARIOS: [Scenario; 27] = [
+pub(super) const SCENARIOS: [Scenario; 29] = [
     Scenario {
         name: "thundering-herd",
         problem: "the whole deployment restarts at once",
@@ -133,6 +139,22 @@ pub(super) const SCENARIOS: [Scenario; 27] = [
         holds: "owned again within a lease and a window",
         setup: LASTING,
         run: crashes::gaining_worker_dies,
+    },
+    Scenario {
+        name: "prepare-rolling",
+        problem: "partitions that take long to load have no owner for that long in a deployment",
+        faults: "each of 4 is replaced, and getting ready for a partition takes 3 s",
+        holds: "no partition is ever without an owner for as long as a warm-up; no emergency",
+        setup: WARMING,
+        run: restarts::prepare_rolling,
+    },
+    Scenario {
+        name: "prepare-gainer-dies",
+        problem: "a joiner dies while it loads what it is to have",
+        faults: "kill -9 of the joiner when it gets ready for its first partition",
+        holds: "nobody gives up anything",
+        setup: WARMING,
+        run: crashes::prepare_gainer_dies,
     },
     Scenario {
         name: "split-brain",
@@ -320,9 +342,13 @@ impl Scenario {
             0 => String::new(),
             drain => format!(", drains {drain} ms"),
         };
+        let warmup = match setup.warmup {
+            0 => String::new(),
+            warmup => format!(", warms up for {warmup} ms"),
+        };
         let seconds = timing.lease as f64 / 1000.0;
         format!(
-            "| `{}` | {} | {} | {} | {} workers{nodes}, lease {seconds} s{drain} |",
+            "| `{}` | {} | {} | {} | {} workers{nodes}, lease {seconds} s{drain}{warmup} |",
             self.name, self.problem, self.faults, self.holds, setup.workers
         )
     }

@@ -106,3 +106,23 @@ pub(super) fn gaining_worker_dies(group: &mut Group) -> Step<()> {
         format!("owned again after {took} ms, not {limit}")
     })
 }
+
+/// The one that gets ready for partitions dies before it is.
+pub(super) fn prepare_gainer_dies(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let since = now_ms();
+    let joined = group.join()?;
+    group.until("a preparation", group.bound(), |group| {
+        group.look(joined, |life| life.count("preparing")) > 0
+    })?;
+    group.kill(joined)?;
+    let time = group.lease() + group.warmup();
+    group.stays("everything is owned", time, Group::is_covered)?;
+    let revoked = group.events(since, "revoked");
+    ensure(revoked == 0, || {
+        format!("{revoked} partitions were taken away for one that never was ready")
+    })?;
+    group.until_settled(group.bound())?;
+    group.figure("settled_ms", now_ms() - since);
+    Ok(())
+}

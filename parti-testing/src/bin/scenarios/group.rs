@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use parti_testing::rig::nats_cluster::NatsCluster;
 use parti_testing::rig::nats_server::ServerOptions;
 use parti_testing::rig::proxy::{BOTH, Direction, Link, Proxy};
-use parti_testing::rig::worker_logs::{Life, Line, takeover_since};
+use parti_testing::rig::worker_logs::{Life, Line, gaps, takeover_since};
 
 use super::worker::{ProcessState, Worker, now_ms};
 
 mod bucket;
 mod setup;
 
-pub(super) use setup::{Ask, SCALED, Setup, Timing};
+pub(super) use setup::{Ask, Mode, SCALED, Setup, Timing};
 
 /// What a step of a scenario comes to; the reason in words.
 pub(super) type Step<T> = Result<T, String>;
@@ -143,8 +143,10 @@ impl Group {
         };
         option("--partitions", setup.partitions.to_string());
         option("--expected", setup.workers.to_string());
+        option("--mode", self.ask.mode.name().to_owned());
         option("--strategy", setup.strategy.to_owned());
         option("--drain-ms", setup.drain.to_string());
+        option("--warmup-ms", setup.warmup.to_string());
         option("--replicas", setup.nodes.to_string());
         if !setup.shared.is_empty() {
             option("--workers", workers.to_string());
@@ -322,10 +324,11 @@ impl Group {
             .collect()
     }
 
-    /// Every partition has one owner that runs.
+    /// Every partition has an owner that runs, and in exclusive mode no second one.
     pub(super) fn is_covered(&self) -> bool {
         let sum: usize = self.shares().iter().sum();
-        sum == self.setup.partitions && self.owners().len() == sum
+        let twice = sum > self.setup.partitions && self.ask.mode == Mode::Exclusive;
+        self.owners().len() == self.setup.partitions && !twice
     }
 
     /// Everything is owned, and evenly by all who run.
@@ -409,6 +412,15 @@ impl Group {
         })?;
         let took = takeover_since(&self.lives(), number, since_ms);
         took.ok_or_else(|| format!("worker process {number} owned nothing"))
+    }
+
+    /// How long each partition had no owner between two that it had since then, the longest last.
+    pub(super) fn gaps(&self, since_ms: u64) -> Vec<u64> {
+        gaps(&self.lives(), since_ms)
+    }
+
+    pub(super) const fn warmup(&self) -> u64 {
+        self.setup.warmup
     }
 
     fn lives(&self) -> Vec<Life> {

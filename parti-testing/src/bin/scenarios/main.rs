@@ -28,6 +28,8 @@ mod scale;
 mod splits;
 mod worker;
 
+use group::Mode;
+
 /// Groups of real processes on real servers, put through what production does to them
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "cargo xtask scenarios", bin_name = "cargo xtask scenarios")]
@@ -45,6 +47,9 @@ struct Args {
     /// The versions of nats-server, separated by commas; see `cargo xtask nats --help`
     #[arg(long, value_name = "V,V", value_delimiter = ',')]
     server: Vec<String>,
+    /// What happens between an old and a new owner of a partition
+    #[arg(long, value_enum, default_value_t = Mode::Exclusive)]
+    mode: Mode,
     /// How many scenarios run at once; 2, or 3 with --full, which waits more
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -67,6 +72,7 @@ struct Task {
     seeds: u64,
     server: Vec<Server>,
     worker: PathBuf,
+    mode: Mode,
     jobs: usize,
     full: bool,
     json: bool,
@@ -90,6 +96,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         seeds: args.seeds.unwrap_or(if args.full { 3 } else { 1 }),
         server: servers(args)?,
         worker: programs::worker()?,
+        mode: args.mode,
         jobs: args.jobs.unwrap_or(if args.full { 3 } else { 2 }).max(1),
         full: args.full,
         json: args.json,

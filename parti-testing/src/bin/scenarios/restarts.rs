@@ -167,3 +167,31 @@ pub(super) fn high_churn(group: &mut Group) -> Step<()> {
         format!("settled after {took} ms, not {limit}")
     })
 }
+
+/// Everybody is replaced, one after the other, and a worker that gains a partition has to load it first.
+pub(super) fn prepare_rolling(group: &mut Group) -> Step<()> {
+    group.until_settled(group.soon())?;
+    let since = now_ms();
+    for worker in group.living() {
+        group.join()?;
+        group.terminate(worker)?;
+        group.wait_exit(worker)?;
+    }
+    let limit = group.bound() + group.warmup() * 2;
+    group.until_settled(limit)?;
+    group.figure("update_ms", now_ms() - since);
+    group.no_emergency(since)?;
+    let gaps = group.gaps(since);
+    let at = |percent: usize| gaps.get((gaps.len() * percent).div_ceil(100).saturating_sub(1));
+    let at = |percent| at(percent).copied().unwrap_or(0);
+    group.figure("moves", gaps.len() as u64);
+    group.figure("gap_p50_ms", at(50));
+    group.figure("gap_p99_ms", at(99));
+    group.figure("gap_max_ms", at(100));
+    ensure(at(100) < group.warmup(), || {
+        let (longest, warmup) = (at(100), group.warmup());
+        format!(
+            "a partition had no owner for {longest} ms, while the next needed {warmup} ms to get ready"
+        )
+    })
+}

@@ -7,6 +7,7 @@ pub(in crate::simulator) mod exclusion;
 pub(in crate::simulator) mod fence;
 pub(in crate::simulator) mod movement;
 pub(in crate::simulator) mod parked;
+pub(in crate::simulator) mod preparing;
 pub(in crate::simulator) mod processing;
 pub(in crate::simulator) mod rejections;
 pub(in crate::simulator) mod settled;

@@ -270,6 +270,20 @@ pub const PROPERTIES: &[Property] = &[
         make: |rules| Box::new(leading::terms_change::ColdStartEnds::new(rules)),
     },
     Property {
+        id: "S36",
+        name: "no owner is told to end for a worker that has not ended its preparation",
+        why: "partitions would be without an owner for as long as a warm-up takes",
+        applies: ALWAYS,
+        make: |_| Box::<ownership::preparing::ReadyFirst>::default(),
+    },
+    Property {
+        id: "S37",
+        name: "what a worker is to prepare for comes, or it is told that it does not",
+        why: "workers would keep in memory what they loaded for nothing",
+        applies: ALWAYS,
+        make: |_| Box::<ownership::preparing::Withdrawn>::default(),
+    },
+    Property {
         id: "L1",
         name: "after the faults everybody who must be served gets an ID",
         why: "a worker that cannot start is missing until somebody looks",

@@ -12,6 +12,7 @@ use parti_core::{
 mod facts;
 mod holding;
 mod leading;
+mod preparing;
 mod recovery;
 mod sessions;
 
@@ -421,6 +422,7 @@ fn every_property_is_violated_by_a_trace_made_by_hand() {
         include_str!("tests.rs"),
         include_str!("tests/holding.rs"),
         include_str!("tests/leading.rs"),
+        include_str!("tests/preparing.rs"),
         include_str!("tests/recovery.rs"),
         include_str!("tests/sessions.rs"),
     ];

@@ -49,6 +49,7 @@ enum StepFailure {
 impl World<'_> {
     pub(in crate::simulator) fn start(&mut self, node: usize) {
         let (now, dice) = (self.now, self.dice);
+        let prepares = self.prepares();
         let at = &mut self.nodes[node];
         if at.running.is_some() || at.retired {
             return;
@@ -88,6 +89,7 @@ impl World<'_> {
             strategy: self.strategy.id(),
             software: "sim/1".to_owned(),
             endpoint: None,
+            prepares,
         };
         let mut config = at.config.clone();
         if plan.releases.is_next(process.run) {
@@ -383,6 +385,8 @@ impl World<'_> {
             Effect::ListPartitions { op } => self.list_partitions(process, op),
             Effect::Plan { op, input } => self.compute_plan(process, local, op, input),
             Effect::Revoke { grants, cause } => self.revoke(process, grants, cause),
+            Effect::Prepare { preparations } => self.get_ready(process, preparations),
+            Effect::Withdraw { preparations } => self.withdraw(process, preparations),
             Effect::Assign { grants } => {
                 if let Some(running) = self.nodes[node].process(process) {
                     let held = grants

@@ -68,7 +68,7 @@ impl World<'_> {
         // What prefers a pool that is gone waits for it before anybody else will do.
         let late = late + self.plan.settings.pools.grace();
         // A worker that cannot process something has to find out first.
-        let late = late + self.handlers_time();
+        let late = late + self.handlers_time() + self.warmup_time();
         let bound = longest(&Config::convergence_bound) + late;
         let calm = longest(&|config| config.reconcile_interval() + config.heartbeat_interval() * 5);
         let stages: [(Stage, Bound); 9] = [

@@ -16,6 +16,7 @@ mod act;
 mod external;
 mod handlers;
 mod loss;
+mod warmup;
 
 pub(in crate::simulator) use handlers::Handlers;
 
@@ -59,6 +60,8 @@ pub(in crate::simulator) struct World<'plan> {
     pub(in crate::simulator) healed_at: Option<Instant>,
     over: bool,
     requests: u64,
+    /// Preparations so far: the number that keys their fate.
+    warmups: u64,
 }
 
 impl<'plan> World<'plan> {
@@ -105,6 +108,7 @@ impl<'plan> World<'plan> {
             healed_at: None,
             over: false,
             requests: 0,
+            warmups: 0,
         };
         world.judge.situations.max_batch = plan.settings.max_batch;
         world.list = world.partitions();

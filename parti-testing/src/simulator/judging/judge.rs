@@ -239,6 +239,14 @@ fn describe(fact: &Fact) -> Option<String> {
         Fact::Revoke { process, revoked } => {
             format!("{process} revokes {:?}: {}", revoked.grants, revoked.cause)
         }
+        Fact::Prepare {
+            process,
+            preparations,
+        } => format!("{process} prepares for {preparations:?}"),
+        Fact::Withdraw {
+            process,
+            preparations,
+        } => format!("{process} withdraws {preparations:?}"),
         Fact::Released { process, grants } => format!("{process} has released {grants:?}"),
         Fact::Notice { process, notice } => format!("{process} notes {notice:?}"),
         Fact::Panicked { process, message } => format!("{process} panics: {message}"),

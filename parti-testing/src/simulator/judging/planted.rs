@@ -130,9 +130,9 @@ pub const HUNTS: &[Hunt] = &[
         bug: Planted::NeverYields,
         search: Search::Harmless {
             runs: 300,
-            tolerated: &["L2", "L3", "L5", "L9", "S15", "S30"],
+            tolerated: &["L2", "L3", "L5", "L9", "S14", "S15", "S30"],
             why: "every write of a deposed leader expects a head that is gone; L2, L3, L5 and L9 see \
-                  two who believe to lead, S15 what it would like to write, S30 what it cannot write",
+                  two who believe to lead, S14 and S15 what it would like to write, S30 what it cannot",
         },
     },
     seeds(Planted::EarlyEmergency, 200, &["S15", "S10"]),
@@ -150,7 +150,11 @@ pub const HUNTS: &[Hunt] = &[
     seeds(Planted::RetakenTooEarly, 3_000, &["S28"]),
     seeds(Planted::HoldWithoutEnd, 300, &["L9", "L7", "L5"]),
     seeds(Planted::RenewalDropsPlan, 1_000, &["L8", "L4", "L9", "L5"]),
-    seeds(Planted::UnsteadyForever, 1_000, &["L4", "L5", "L8", "L9"]),
+    seeds(
+        Planted::UnsteadyForever,
+        1_000,
+        &["L4", "L5", "L8", "L9", "S15"],
+    ),
     seeds(Planted::WindowPerLeader, 1_000, &["S34", "L9", "L5"]),
     seeds(Planted::NoListNoLeader, 1_000, &["S33", "L2", "L9"]),
     seeds(Planted::VanishedHead, 1_000, &["L2", "L9", "L12"]),
@@ -170,7 +174,11 @@ pub const HUNTS: &[Hunt] = &[
     ),
     seeds(Planted::LeaderMode, 500, &["S29"]),
     seeds(Planted::IgnoredRejections, 1_000, &["S31", "S32"]),
-    seeds(Planted::RejectedGoesRound, 1_000, &["S32"]),
+    seeds(Planted::RejectedGoesRound, 1_000, &["S32", "L11"]),
+    seeds(Planted::LateReady, 1_000, &["S36"]),
+    seeds(Planted::PreparationHolds, 100, &["L9"]),
+    seeds(Planted::ReadyIsReleased, 100, &["S9", "S4", "S29"]),
+    seeds(Planted::WithdrawnUntold, 100, &["S37"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

@@ -39,6 +39,7 @@ pub(crate) enum Purpose {
     SlowStore,
     External,
     Fail,
+    Warmup,
     Probe,
     ProbePair,
 }

@@ -43,6 +43,7 @@ pub(in crate::simulator) fn plan(seed: u64, mode: Mode) -> Plan {
     if !draft.plan.is_faultless() && draft.roll().below(2) == 0 {
         draft.choose_core();
     }
+    draft.choose_warmup();
     draft.plan
 }
 
@@ -82,6 +83,7 @@ impl PlanDraft {
                 mixed: false,
                 plan_ms: 0,
                 old_clocks: false,
+                warmup: None,
             },
             nodes: Vec::new(),
             partitions: 0,

@@ -16,7 +16,7 @@ pub use details::{
     Aftermath, Denial, ExternalWrite, KeyKind, Leave, Loss, OrderVerb, Planner, Pools, Target,
     Weights,
 };
-pub use faults::Faults;
+pub use faults::{Faults, Warmup};
 pub use handoff::Handoff;
 pub use releases::Releases;
 
@@ -68,7 +68,6 @@ pub struct Settings {
     /// Overrides the bound of a callback, in milliseconds.
     pub drain_timeout_ms: Option<u64>,
     /// Overrides how long a slot is held at most, in milliseconds.
-    #[serde(default)]
     pub max_hold_ms: Option<u64>,
     /// Lists the source periodically, in milliseconds.
     pub refresh_interval_ms: Option<u64>,
@@ -101,6 +100,8 @@ pub struct Settings {
     /// The clocks show a time as if the machines had been up for centuries.
     #[serde(default)]
     pub old_clocks: bool,
+    /// Handlers prepare for partitions, and how that goes.
+    pub warmup: Option<Warmup>,
 }
 
 impl Settings {
@@ -157,6 +158,9 @@ impl Settings {
         }
         if let Some(millis) = self.refresh_interval_ms {
             builder = builder.refresh_interval(Duration::from_millis(millis));
+        }
+        if let Some(warmup) = &self.warmup {
+            builder = warmup.configure(builder);
         }
         if let Some(millis) = self.probe_interval_ms {
             builder = builder.probe_interval(Duration::from_millis(millis));

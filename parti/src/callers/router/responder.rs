@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::error::ListenError;
 use super::serving::{Request, Serving, listen};
 use crate::handler::guard::Guard;
-use crate::handler::{HandlerError, PartitionHandler};
+use crate::handler::{HandlerError, PartitionHandler, Preparation};
 use crate::observe::directory::Directory;
 use crate::system::random::random;
 
@@ -224,6 +224,28 @@ impl PartitionHandler for Responder {
         }
         self.0.serving.open(guard);
         Ok(())
+    }
+
+    fn prepares(&self) -> bool {
+        let beside = self.0.beside.as_ref();
+        beside.is_some_and(|beside| beside.prepares())
+    }
+
+    async fn on_prepare(
+        &self,
+        partition: &PartitionKey,
+        preparation: Preparation,
+    ) -> Result<(), HandlerError> {
+        match &self.0.beside {
+            Some(beside) => beside.on_prepare(partition, preparation).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn on_prepare_cancelled(&self, partition: &PartitionKey, preparation: Preparation) {
+        if let Some(beside) = &self.0.beside {
+            beside.on_prepare_cancelled(partition, preparation).await;
+        }
     }
 
     async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {

@@ -14,7 +14,8 @@ const ALL: &str = r#"{
     "request_timeout": "2500ms", "election_timeout": "7s", "election_jitter": "60ms",
     "cold_start_window": "40s", "planned_scale_window": "11s", "emergency_grace_period": "6s",
     "recovery_grace_period": "14s", "min_rebalance_interval": "12s", "operation_timeout": "9s",
-    "startup_timeout": "1m", "shutdown_timeout": "12s", "drain_timeout": "8s", "max_hold": "5m",
+    "startup_timeout": "1m", "shutdown_timeout": "12s", "drain_timeout": "8s",
+    "prepare_timeout": "45s", "max_moves_in_flight": 12, "max_hold": "5m",
     "handoff_timeout": "15s", "apply_timeout": "25s", "acknowledge_delay": "5ms",
     "reconcile_interval": "2m", "refresh_interval": "1h",
     "probe_interval": "40ms", "suspect_after": "450ms",
@@ -61,6 +62,8 @@ fn all() -> ConfigBuilder {
         .startup_timeout(secs(60))
         .shutdown_timeout(secs(12))
         .drain_timeout(secs(8))
+        .prepare_timeout(secs(45))
+        .max_moves_in_flight(12)
         .max_hold(secs(300))
         .handoff_timeout(secs(15))
         .apply_timeout(secs(25))

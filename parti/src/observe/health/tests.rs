@@ -23,6 +23,7 @@ fn sound() -> (Status, Vitals) {
         strategy: StrategyId::new("s"),
         software: String::new(),
         endpoint: None,
+        prepares: false,
     };
     let worker = WorkerId::new("worker-0").expect("valid");
     let mut status = Core::new(config(Mode::Exclusive), boot).status();

@@ -44,6 +44,9 @@ pub(super) fn line(status: &Status, notice: &ManagerNotice) {
             let again_ms = pause.map(|pause| pause.as_millis());
             warn!(worker, %partition, %token, again_ms, reason, "the partition's task ended");
         }
+        ManagerNotice::PrepareTimedOut { partition, version } => {
+            warn!(worker, %partition, %version, "not prepared in time, taken all the same");
+        }
         ManagerNotice::DrainTimedOut { partition, token } => {
             warn!(worker, %partition, %token, "not drained in time, released all the same");
         }

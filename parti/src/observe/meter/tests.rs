@@ -26,6 +26,7 @@ fn meter() -> (Meter, Status, PrometheusHandle) {
         strategy: StrategyId::new("s"),
         software: String::new(),
         endpoint: None,
+        prepares: false,
     };
     let mut status = Core::new(config, boot).status();
     status.deadline = Some(Instant::from_millis(6_000));

@@ -38,6 +38,14 @@ pub(super) struct WorkerMeter {
     pub(super) callbacks: CallbackMeter,
 }
 
+/// Every callback of a handler.
+const CALLBACKS: [Callback; 4] = [
+    Callback::Assigned,
+    Callback::Revoked,
+    Callback::Prepare,
+    Callback::PrepareCancelled,
+];
+
 /// How the callbacks and tasks of the user do.
 #[derive(Debug)]
 pub(super) struct CallbackMeter {
@@ -135,14 +143,15 @@ impl WorkerMeter {
         ended.mode.differences.clear();
         self.shows(last, &ended);
         self.callbacks.pends(0);
-        self.callbacks.runs(Callback::Assigned, 0);
-        self.callbacks.runs(Callback::Revoked, 0);
+        for callback in CALLBACKS {
+            self.callbacks.runs(callback, 0);
+        }
     }
 }
 
 impl CallbackMeter {
     fn new(make: &Instruments) -> Self {
-        let callbacks = || [Callback::Assigned, Callback::Revoked].map(Callback::as_str);
+        let callbacks = || CALLBACKS.map(Callback::as_str);
         Self {
             duration: ByLabel::new(callbacks(), |callback| {
                 make.histogram(&names::CALLBACK_DURATION, &[callback])

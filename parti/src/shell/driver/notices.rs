@@ -81,6 +81,7 @@ impl Driver {
         let failure = match &*notice {
             ManagerNotice::Core(_)
             | ManagerNotice::AssignFailed { .. }
+            | ManagerNotice::PrepareTimedOut { .. }
             | ManagerNotice::TaskEnded { .. } => None,
             ManagerNotice::CallbackPanicked {
                 partition,

@@ -307,15 +307,25 @@ pub(super) async fn call(handler: Arc<dyn PartitionHandler>, call: Call, bugs: B
 }
 
 async fn call_handler(handler: &dyn PartitionHandler, job: &Job) -> End {
-    let (partition, guard) = (job.partition(), job.ownership().guard.clone());
-    match job {
-        Job::Assigned { .. } if !guard.is_valid() => return End::NotBegun,
-        Job::Assigned { .. } => {
-            if let Err(error) = handler.on_assigned(partition, guard).await {
-                return End::Failed(error.to_string());
-            }
+    let partition = job.partition();
+    let begun = match job {
+        Job::Assigned { ownership } if !ownership.guard.is_valid() => return End::NotBegun,
+        Job::Assigned { ownership } => {
+            handler
+                .on_assigned(partition, ownership.guard.clone())
+                .await
         }
-        Job::Revoked { cause, .. } => handler.on_revoked(partition, guard, *cause).await,
-    }
-    End::Returned
+        Job::Revoked { ownership, cause } => {
+            let guard = ownership.guard.clone();
+            handler.on_revoked(partition, guard, *cause).await;
+            Ok(())
+        }
+        Job::Prepare { preparation } => handler.on_prepare(partition, preparation.clone()).await,
+        Job::PrepareCancelled { preparation } => {
+            let preparation = preparation.clone();
+            handler.on_prepare_cancelled(partition, preparation).await;
+            Ok(())
+        }
+    };
+    begun.map_or_else(|error| End::Failed(error.to_string()), |()| End::Returned)
 }

@@ -230,3 +230,24 @@ fn a_stop_without_a_store_ends_in_time_and_says_what_is_left_behind() {
         "nothing is held after the stop"
     );
 }
+
+/// A rolling restart stops the leader, too: what it let go of last waited for an election.
+#[test]
+fn a_leader_that_leaves_grants_its_last_partitions_before_it_resigns() {
+    let mut world = World::new(12);
+    group(&mut world, 3);
+    let leaver = leader(&world);
+    let mode = StopMode::Handoff;
+    world.tell(leaver, Event::Stop { mode });
+    let lost = |notice: &Notice| matches!(notice, Notice::LeadershipLost { .. });
+    for _ in 0..30_000 {
+        world.run(Duration::from_millis(1));
+        if world.nodes[leaver].notices.iter().any(lost) {
+            break;
+        }
+    }
+    assert!(world.nodes[leaver].notices.iter().any(lost));
+    let held = counts(&world);
+    let others: usize = held.iter().sum::<usize>() - held[leaver];
+    assert_eq!((held[leaver], others), (0, 12));
+}

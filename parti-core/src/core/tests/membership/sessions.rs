@@ -9,9 +9,9 @@ use crate::core::tests::solo::{
     FOREIGN, Solo, assignment, entry, error, head, said, session, written,
 };
 use crate::io::notice::Notice;
-use crate::model::id::Epoch;
+use crate::model::id::{Epoch, Nonce};
 use crate::ports::store::{Expect, StoreErrorKind, Write};
-use crate::records::record::{Record, SessionRecord};
+use crate::records::record::{AssignmentRecord, Record, SessionRecord};
 
 /// A follower whose session was claimed at revision 5 by this write; no renewal is under way.
 fn follower() -> (Solo, Vec<Write>) {
@@ -142,4 +142,23 @@ fn acknowledgements_are_collected_for_their_delay_and_then_said_together() {
     let (_, writes) = solo.commit("w.worker-0");
     assert_eq!(session(&writes[0]).applied.get(), 12);
     assert!(!solo.has_commit("w.worker-0"), "one for both");
+}
+
+/// A store was rolled back, and somebody claimed the slot at the very revision of this session's claim: both
+/// processed what was granted to one, under the same token.
+#[test]
+fn an_assignment_for_another_session_of_the_same_epoch_is_not_taken_in() {
+    let mut solo = Solo::member();
+    solo.caught_up(1);
+    let Record::Assignment(record) = assignment(1, 11, &[0]) else {
+        panic!("an assignment")
+    };
+    let other = Record::Assignment(AssignmentRecord {
+        session: Nonce::new(77),
+        ..record.clone()
+    });
+    solo.show(entry("a.worker-0", 3, &other));
+    assert_eq!(solo.assigned, []);
+    solo.show(entry("a.worker-0", 4, &Record::Assignment(record)));
+    assert_eq!(solo.assigned.len(), 1);
 }

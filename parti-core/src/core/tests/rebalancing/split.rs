@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::core::tests::solo::{FOREIGN, Solo, assignment, entry};
+use crate::core::tests::solo::{FOREIGN, NO_SESSION, Solo, assignment, entry};
 use crate::core::tests::world::World;
 use crate::core::tests::{counts, expecting, group, leader, secs};
 use crate::io::notice::Notice;
@@ -353,6 +353,7 @@ fn piece(granted: &[u32]) -> (Record, u128) {
         write: FOREIGN,
         granted: record.granted,
         revoking: Vec::new(),
+        preparing: Vec::new(),
     };
     let digest = piece.digest();
     (Record::Piece(piece), digest)
@@ -368,6 +369,7 @@ fn manifest(version: u64, digests: &[u128]) -> Record {
         write: FOREIGN,
         version: Version::new(version),
         epoch: Epoch::new(1),
+        session: NO_SESSION,
         pieces: pieces.collect(),
     })
 }

@@ -15,7 +15,7 @@ use crate::model::id::Revision;
 use crate::model::partition::Partition;
 use crate::model::state::State;
 use crate::ports::store::{Entry, Expect, StoreErrorKind, StoreOp};
-use crate::records::record::{Record, SessionRecord, SessionStatus};
+use crate::records::record::{Readiness, Record, SessionRecord, SessionStatus};
 
 const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)
@@ -399,8 +399,8 @@ fn a_worker_that_renews_overdue_but_not_lost_is_no_longer_suspected() {
                 honours: crate::config::Mode::Exclusive,
                 rejections: Vec::new(),
                 predecessors: Vec::new(),
-                answers: false,
                 bulletin: None,
+                readiness: Readiness::default(),
             };
             Record::Session(record)
         };
@@ -455,8 +455,8 @@ fn the_slot_of_a_worker_evicted_alive_is_taken_only_after_its_validity() {
         honours: crate::config::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
-        answers: false,
         bulletin: None,
+        readiness: Readiness::default(),
     });
     for _ in 0..100 {
         while let Some((op, _)) = rival.find(list) {

@@ -5,8 +5,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Change, Granted, NOBODY, Page, Slot, Standing, Step, advance};
+mod preparing;
+
+use super::{Change, Granted, NOBODY, Page, Rules, Slot, Standing, Step, advance};
 use crate::config::Mode;
+use crate::leader::committing::moves::Warmth;
 use crate::model::id::{Epoch, Token, Version};
 
 /// A living slot with a record: granted ranks (token 1), revoking ranks with their version.
@@ -25,6 +28,7 @@ fn slot(granted: &[u32], revoking: &[(u32, u64)], applied: u64, draining: &[u32]
             epoch,
             granted: granted.collect(),
             revoking: revoking.collect(),
+            preparing: Vec::new(),
         }),
         standing: Standing::Bound {
             applied: Version::new(applied),
@@ -34,6 +38,7 @@ fn slot(granted: &[u32], revoking: &[(u32, u64)], applied: u64, draining: &[u32]
         planned: true,
         damaged: false,
         waits: false,
+        warmth: Warmth::default(),
     }
 }
 
@@ -46,6 +51,7 @@ fn joiner() -> Slot {
         planned: true,
         damaged: false,
         waits: false,
+        warmth: Warmth::default(),
     }
 }
 
@@ -57,8 +63,21 @@ fn ended(slot: Slot) -> Slot {
     }
 }
 
+const EXCLUSIVE: Rules = Rules {
+    mode: Mode::Exclusive,
+    max_moves: None,
+    bug: None,
+};
+
 fn run(mode: Mode, target: &[u32], slots: &[Slot]) -> Step {
-    advance(mode, Version::new(5), target, slots, false, &|_| None)
+    advance(
+        Rules { mode, ..EXCLUSIVE },
+        Version::new(5),
+        target,
+        slots,
+        false,
+        &|_| None,
+    )
 }
 
 /// Each change as `slot:+new =kept -revoking`, or `slot:gone`.
@@ -241,7 +260,7 @@ fn what_nobody_is_known_to_hold_waits_while_somebody_may_hold_it() {
         joiner(),
     ];
     let step = advance(
-        Mode::Exclusive,
+        EXCLUSIVE,
         Version::new(5),
         &[0, 2, 2, 2],
         &slots,

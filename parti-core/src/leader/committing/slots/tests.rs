@@ -13,7 +13,7 @@ use crate::model::partition::Partition;
 use crate::ports::store::Expect;
 use crate::ports::strategy::{Report, StrategyId, WorkerInfo, WorkerTable};
 use crate::records::orders::Ordered;
-use crate::records::record::SessionRecord;
+use crate::records::record::{Readiness, SessionRecord};
 
 const WRITE: WriteId = WriteId {
     nonce: Nonce::new(1),
@@ -56,8 +56,8 @@ fn session(epoch: u64, status: SessionStatus) -> SessionView {
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
-        answers: false,
         reads: crate::records::wire::FORMATS,
+        readiness: Readiness::default(),
     };
     SessionView {
         revision: Revision::new(epoch + 1),
@@ -88,8 +88,10 @@ fn record(granted: &[&str], revoking: &[&str]) -> AssignmentRecord {
         write: WRITE,
         version: Version::new(4),
         epoch: Epoch::new(10),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.collect(),
         revoking: revoking.collect(),
+        preparing: Vec::new(),
     }
 }
 
@@ -272,8 +274,9 @@ fn partitions_that_are_no_longer_listed_follow_the_list_and_keep_their_names() {
         [0, 0, NOBODY, NOBODY],
         "nobody is to have them"
     );
-    let (granted, revoking) = slots.lists(&target, page);
+    let (granted, revoking, preparing) = slots.lists(&target, page);
     assert_eq!((granted, revoking), (original.granted, original.revoking));
+    assert_eq!(preparing, original.preparing);
 }
 
 /// A worker that is in nobody's record yet has a slot as soon as it lives, and none when it is gone.

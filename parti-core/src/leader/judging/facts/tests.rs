@@ -12,7 +12,7 @@ use crate::leader::knowledge::view::{SessionView, View};
 use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::model::time::Instant;
 use crate::ports::store::Expect;
-use crate::records::record::{SessionRecord, SessionStatus};
+use crate::records::record::{Readiness, SessionRecord, SessionStatus};
 
 /// The difference for `w`, planned for with epoch 10, whose session says this since 1 s; at `now`.
 fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> String {
@@ -42,8 +42,8 @@ fn find(session: Option<(u64, SessionStatus)>, planned: bool, now: u64) -> Strin
             honours: crate::config::Mode::Exclusive,
             rejections: Vec::new(),
             predecessors: Vec::new(),
-            answers: false,
             bulletin: None,
+            readiness: Readiness::default(),
         };
         let session = SessionView {
             revision: Revision::new(epoch + 5),

@@ -10,7 +10,7 @@ use crate::model::partition::Partition;
 use crate::model::state::Cause;
 use crate::ports::store::Expect;
 use crate::ports::strategy::StrategyId;
-use crate::records::record::{Parked, RecordGrant, SessionRecord, SessionStatus};
+use crate::records::record::{Parked, Readiness, RecordGrant, SessionRecord, SessionStatus};
 
 const WRITE: WriteId = WriteId {
     nonce: Nonce::new(1),
@@ -51,7 +51,7 @@ fn session(status: SessionStatus, applied: u64, draining: Vec<PartitionKey>) -> 
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
-        answers: false,
+        readiness: Readiness::default(),
     }
 }
 
@@ -67,12 +67,14 @@ fn view(said: SessionRecord) -> View {
         write: WRITE,
         version: Version::new(7),
         epoch: Epoch::new(5),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.to_vec(),
         revoking: vec![Revoking {
             partition: key(2),
             since: Version::new(7),
             parked: None,
         }],
+        preparing: Vec::new(),
     };
     let session = SessionView {
         revision: Revision::new(9),

@@ -12,7 +12,7 @@ use crate::model::id::{Epoch, Nonce, Revision, Version, WorkerId, WriteId};
 use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::ports::store::Expect;
-use crate::records::record::{AssignmentRecord, Revoking, SessionRecord, SessionStatus};
+use crate::records::record::{AssignmentRecord, Readiness, Revoking, SessionRecord, SessionStatus};
 
 fn worker() -> WorkerId {
     WorkerId::new("w").expect("valid")
@@ -39,8 +39,10 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         write,
         version: Version::new(version),
         epoch: Epoch::new(10),
+        session: crate::model::id::Nonce::new(0),
         granted: vec![],
         revoking: revoking.collect(),
+        preparing: Vec::new(),
     };
     view.records.insert(worker(), record);
     let session = SessionRecord {
@@ -62,8 +64,8 @@ fn view(version: u64, revoking: &[(&str, u64)], applied: u64, draining: &[&str])
         honours: crate::config::Mode::Exclusive,
         rejections: alloc::vec::Vec::new(),
         predecessors: Vec::new(),
-        answers: false,
         bulletin: None,
+        readiness: Readiness::default(),
     };
     let session = SessionView {
         revision: Revision::new(11),

@@ -11,7 +11,7 @@ use crate::model::id::{Epoch, Formats, Version, WriteId};
 use crate::planted::Planted;
 use crate::records::agreement::GroupSettings;
 use crate::records::outline::SessionOutline;
-use crate::records::record::{SessionRecord, SessionStatus};
+use crate::records::record::{Readiness, SessionRecord, SessionStatus};
 
 impl SessionView {
     /// The incarnation: the write that creates a session cannot name its own revision.
@@ -91,7 +91,7 @@ pub(crate) fn unknown_session(
         honours: Mode::Overlap,
         rejections: Vec::new(),
         predecessors: Vec::new(),
-        answers: false,
         bulletin: None,
+        readiness: Readiness::default(),
     }
 }

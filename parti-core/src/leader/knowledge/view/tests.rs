@@ -12,7 +12,7 @@ use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::ports::store::Entry;
 use crate::ports::strategy::StrategyId;
-use crate::records::record::{Control, Record, RecordGrant};
+use crate::records::record::{Control, Readiness, Record, RecordGrant};
 use crate::records::wire;
 
 fn id(name: &str) -> WorkerId {
@@ -47,8 +47,8 @@ fn session(nonce: u128, applied: u64, status: SessionStatus) -> Record {
         honours: crate::config::Mode::Exclusive,
         age: Duration::ZERO,
         predecessors: Vec::new(),
-        answers: false,
         reads: crate::records::wire::FORMATS,
+        readiness: Readiness::default(),
     })
 }
 
@@ -57,8 +57,10 @@ fn assignment(nonce: u128, version: u64) -> Record {
         write: write(nonce),
         version: Version::new(version),
         epoch: Epoch::new(2),
+        session: crate::model::id::Nonce::new(0),
         granted: Vec::new(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     })
 }
 
@@ -454,8 +456,10 @@ fn a_record_is_missed_where_fewer_grants_are_to_be_read_than_were_made() {
             write: write(5),
             version: Version::new(5),
             epoch: Epoch::new(2),
+            session: crate::model::id::Nonce::new(0),
             granted: granted.into(),
             revoking: Vec::new(),
+            preparing: Vec::new(),
         };
         sees.view.records.insert(id("a"), record);
         sees.view.suspect(head);

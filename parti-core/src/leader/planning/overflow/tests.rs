@@ -46,9 +46,10 @@ fn who_has_a_partition_keeps_it_and_the_rest_is_named() {
     let mut input = input((0..4_000).map(|number| alloc::format!("partition-{number:05}")));
     let before = |held: u32| (0..4_000).map(move |rank| if rank < held { 0 } else { NO_OWNER });
     for (held, owned) in [(500, 700..1_200), (3_000, 3_000..3_001)] {
-        input.previous = before(held).collect();
+        let before: Vec<u32> = before(held).collect();
+        input.previous = before.clone();
         let mut planned = plan(vec![0; 4_000]);
-        park_overflow(&mut planned, &input, &info(1_000));
+        park_overflow(&mut planned, &input, &before, &info(1_000));
         assert!(
             planned.owners[..held as usize]
                 .iter()
@@ -70,12 +71,27 @@ fn who_has_a_partition_keeps_it_and_the_rest_is_named() {
     }
 }
 
+/// A plan moved a partition to a worker without room, and it was taken from its owner for nobody; a
+/// worker that only got ready for it counted as having it.
+#[test]
+fn what_does_not_fit_where_it_is_to_go_stays_with_its_owner() {
+    let mut input = input((0..3_000).map(|number| alloc::format!("partition-{number:05}")));
+    let before: Vec<u32> = (0..3_000).map(|rank| u32::from(rank < 1_500)).collect();
+    input.previous = vec![0; 3_000];
+    let mut planned = plan(vec![0; 3_000]);
+    park_overflow(&mut planned, &input, &before, &info(1_000));
+    assert!(planned.unmet.is_empty(), "{:?}", planned.unmet[0].unplaced);
+    let stays = planned.owners.iter().zip(&before);
+    let moved = stays.filter(|(now, before)| now != before).count();
+    assert!(moved < 1_500, "{moved} moves that do not fit");
+}
+
 /// One name that no value holds must not stand in the way of the others.
 #[test]
 fn a_partition_that_no_value_holds_is_parked_alone() {
     let input = input(["short".into(), "x".repeat(450), "other".into()].into_iter());
     let mut planned = plan(vec![0, 0, 1]);
-    park_overflow(&mut planned, &input, &info(512));
+    park_overflow(&mut planned, &input, &[], &info(512));
     let long = input
         .partitions
         .as_slice()
@@ -98,6 +114,6 @@ fn a_partition_that_no_value_holds_is_parked_alone() {
 fn a_plan_that_fits_is_left_alone() {
     let input = input((0..1_000).map(|number| alloc::format!("{number}")));
     let mut planned = plan(vec![1; 1_000]);
-    park_overflow(&mut planned, &input, &info(1 << 20));
+    park_overflow(&mut planned, &input, &[], &info(1 << 20));
     assert!(planned.unmet.is_empty() && planned.owners == vec![1; 1_000]);
 }

@@ -51,8 +51,10 @@ fn grant(view: &mut View, table: &PartitionTable, worker: &str, ranks: &[(u32, O
         },
         version: Version::new(1),
         epoch: Epoch::new(1),
+        session: crate::model::id::Nonce::new(0),
         granted: granted.collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     };
     view.records.insert(id(worker), record);
 }

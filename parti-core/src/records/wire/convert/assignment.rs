@@ -13,14 +13,17 @@ use super::super::WireError;
 use super::super::body::{AssignmentWire, List, ManifestWire};
 use super::super::envelope::{Envelope, Summary};
 use super::{key, other_kind, reason_from_wire, reason_to_wire, worker};
-use crate::model::id::{Token, Version, WorkerId};
+use crate::model::id::{Nonce, Token, Version, WorkerId};
+use crate::model::preparation::Preparation;
 use crate::records::record::{
-    AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, RecordGrant, Revoking,
+    AssignmentPiece, AssignmentRecord, Manifest, PieceStamp, Prepared, RecordGrant, Revoking,
 };
 
 pub(super) fn to_wire<'a>(
+    session: u128,
     granted: &'a [RecordGrant],
     revoking: &'a [Revoking],
+    preparing: &'a [Preparation],
 ) -> AssignmentWire<'a> {
     let mut departed: Vec<&str> = Vec::new();
     let mut positions: BTreeMap<&WorkerId, u32> = BTreeMap::new();
@@ -35,6 +38,7 @@ pub(super) fn to_wire<'a>(
     });
     let granted = granted.collect();
     AssignmentWire {
+        session,
         departed: List(departed),
         granted,
         revoking: revoking
@@ -43,6 +47,10 @@ pub(super) fn to_wire<'a>(
                 let reason = r.parked.map(reason_to_wire);
                 (r.partition.encoded(), r.since.get(), reason)
             })
+            .collect(),
+        preparing: preparing
+            .iter()
+            .map(|told| (told.partition.encoded(), told.version.get()))
             .collect(),
     }
 }
@@ -54,13 +62,15 @@ pub(super) fn from_wire(
     let Summary::Assignment { version, epoch } = envelope.summary else {
         return Err(other_kind());
     };
-    let (granted, revoking) = lists(wire)?;
+    let (granted, revoking, preparing) = lists(wire)?;
     Ok(AssignmentRecord {
         write: envelope.write,
         version,
         epoch,
+        session: Nonce::new(wire.session),
         granted,
         revoking,
+        preparing,
     })
 }
 
@@ -68,15 +78,19 @@ pub(super) fn piece_from_wire(
     envelope: &Envelope,
     wire: &AssignmentWire<'_>,
 ) -> Result<AssignmentPiece, WireError> {
-    let (granted, revoking) = lists(wire)?;
+    let (granted, revoking, preparing) = lists(wire)?;
     Ok(AssignmentPiece {
         write: envelope.write,
         granted,
         revoking,
+        preparing,
     })
 }
 
-fn lists(wire: &AssignmentWire<'_>) -> Result<(Vec<RecordGrant>, Vec<Revoking>), WireError> {
+/// What is granted, what is taken away, and what is to be prepared.
+type Lists = (Vec<RecordGrant>, Vec<Revoking>, Vec<Preparation>);
+
+fn lists(wire: &AssignmentWire<'_>) -> Result<Lists, WireError> {
     let departed = wire.departed.0.iter().map(|name| worker(name));
     let departed: Vec<WorkerId> = departed.collect::<Result<_, _>>()?;
     let granted = wire.granted.0.iter().map(|(partition, token, anchor)| {
@@ -100,12 +114,46 @@ fn lists(wire: &AssignmentWire<'_>) -> Result<(Vec<RecordGrant>, Vec<Revoking>),
             parked: parked.map(reason_from_wire).transpose()?,
         })
     });
-    Ok((granted, revoking.collect::<Result<_, WireError>>()?))
+    let preparing = wire.preparing.0.iter();
+    let preparing = preparing.map(|(partition, version)| preparation(partition, *version));
+    let (revoking, preparing) = (
+        revoking.collect::<Result<_, WireError>>()?,
+        preparing.collect::<Result<_, WireError>>()?,
+    );
+    Ok((granted, revoking, preparing))
+}
+
+pub(super) fn preparation(partition: &str, version: u64) -> Result<Preparation, WireError> {
+    Ok(Preparation {
+        partition: key(partition)?,
+        version: Version::new(version),
+    })
+}
+
+pub(super) fn prepared_to_wire(prepared: &[Prepared]) -> List<(&str, u64, bool)> {
+    let prepared = prepared.iter().map(|ended| {
+        let Preparation { partition, version } = &ended.preparation;
+        (partition.encoded(), version.get(), ended.failed)
+    });
+    prepared.collect()
+}
+
+pub(super) fn prepared_from_wire(
+    wire: &List<(&str, u64, bool)>,
+) -> Result<Vec<Prepared>, WireError> {
+    let prepared = wire.0.iter().map(|&(partition, version, failed)| {
+        Ok(Prepared {
+            preparation: preparation(partition, version)?,
+            failed,
+        })
+    });
+    prepared.collect()
 }
 
 pub(super) fn manifest_to_wire(manifest: &Manifest) -> ManifestWire {
     let stamps = manifest.pieces.iter();
     ManifestWire(
+        manifest.session.get(),
         stamps
             .map(|stamp| (stamp.number, stamp.digest, stamp.granted))
             .collect(),
@@ -120,7 +168,7 @@ pub(super) fn manifest_from_wire(
         return Err(other_kind());
     };
     let mut before = 0;
-    let pieces = wire.0.0.into_iter().map(|(number, digest, granted)| {
+    let pieces = wire.1.0.into_iter().map(|(number, digest, granted)| {
         if number <= before {
             let reason = format!("piece {number} after piece {before}");
             return Err(WireError::Invalid(reason));
@@ -136,6 +184,7 @@ pub(super) fn manifest_from_wire(
         write: envelope.write,
         version,
         epoch,
+        session: Nonce::new(wire.0),
         pieces: pieces.collect::<Result<_, _>>()?,
     })
 }
@@ -168,6 +217,13 @@ impl AssignmentPiece {
                 .parked
                 .map_or(0, |reason| 1 + u16::from(reason_to_wire(reason)));
             hash.update(&reason.to_le_bytes());
+        }
+        if !self.preparing.is_empty() {
+            number(&mut hash, self.preparing.len());
+        }
+        for told in &self.preparing {
+            text(&mut hash, told.partition.encoded());
+            hash.update(&told.version.get().to_le_bytes());
         }
         hash.digest128()
     }

@@ -12,6 +12,7 @@ use crate::config::{Mode, OnBucketLost};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{Epoch, Formats, Nonce, Revision, Term, Token, Version, WorkerId, WriteId};
 use crate::model::partition::{Partition, PartitionKey};
+use crate::model::preparation::Preparation;
 use crate::model::state::Cause;
 use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::agreement::{Agreed, GroupSettings};
@@ -19,8 +20,9 @@ use crate::records::carried::{Carried, Quarantined};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
-    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Record, RecordGrant, Remains, Revoking,
-    SessionRecord, SessionStatus, SourcePart, Suspicion, WorkerChange,
+    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Readiness, Record, RecordGrant,
+    RejectedAt, Rejection, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion,
+    WorkerChange,
 };
 
 fn worker() -> impl Strategy<Value = WorkerId> {
@@ -172,6 +174,24 @@ fn predecessor() -> impl Strategy<Value = Predecessor> {
     })
 }
 
+/// What a session rejects, and what it has prepared for.
+fn tried() -> impl Strategy<Value = (Vec<Rejection>, Vec<Prepared>)> {
+    let rejection =
+        (key(), any::<bool>(), "\\PC{0,12}").prop_map(|(partition, preparing, reason)| Rejection {
+            partition,
+            at: match preparing {
+                true => RejectedAt::Preparation,
+                false => RejectedAt::Processing,
+            },
+            reason,
+        });
+    let prepared = (preparation(), any::<bool>()).prop_map(|(preparation, failed)| Prepared {
+        preparation,
+        failed,
+    });
+    (vec(rejection, 0..4), vec(prepared, 0..4))
+}
+
 fn session() -> impl Strategy<Value = Record> {
     let labels: BoxedStrategy<BTreeMap<String, String>> =
         btree_map("[a-z]{1,8}", "\\PC{0,8}", 0..4).boxed();
@@ -185,7 +205,7 @@ fn session() -> impl Strategy<Value = Record> {
     (
         write(),
         status(),
-        (vec(key(), 0..5), vec(predecessor(), 0..4)),
+        (vec(key(), 0..5), vec(predecessor(), 0..4), tried()),
         labels,
         numbers,
         "\\PC{0,20}",
@@ -194,7 +214,7 @@ fn session() -> impl Strategy<Value = Record> {
             |(
                 write,
                 status,
-                (draining, predecessors),
+                (draining, predecessors, (rejections, prepared)),
                 labels,
                 (epoch, applied, capacity, beat, lease),
                 software,
@@ -220,9 +240,8 @@ fn session() -> impl Strategy<Value = Record> {
                     endpoint: (epoch % 3 == 1)
                         .then(|| Endpoint::new(&alloc::format!("http://w:{beat}")).expect("valid")),
                     software,
-                    rejections: alloc::vec::Vec::new(),
+                    rejections,
                     predecessors,
-                    answers: epoch % 2 == 0,
                     bulletin: (epoch % 2 == 1).then(|| Bulletin {
                         term: Term::new(applied),
                         problems: alloc::vec![ToldProblem {
@@ -232,12 +251,24 @@ fn session() -> impl Strategy<Value = Record> {
                             detail: alloc::format!("p/{beat}"),
                         }],
                     }),
+                    readiness: Readiness {
+                        answers: epoch % 2 == 0,
+                        prepares: epoch % 3 == 0,
+                        prepared,
+                    },
                 })
             },
         )
 }
 
-fn lists() -> impl Strategy<Value = (Vec<RecordGrant>, Vec<Revoking>)> {
+fn preparation() -> impl Strategy<Value = Preparation> {
+    (key(), any::<u64>()).prop_map(|(partition, version)| Preparation {
+        partition,
+        version: Version::new(version),
+    })
+}
+
+fn lists() -> impl Strategy<Value = (Vec<RecordGrant>, Vec<Revoking>, Vec<Preparation>)> {
     let grant =
         (key(), any::<u64>(), option::of(worker())).prop_map(|(partition, token, anchor)| {
             RecordGrant {
@@ -252,19 +283,25 @@ fn lists() -> impl Strategy<Value = (Vec<RecordGrant>, Vec<Revoking>)> {
         since: Version::new(since),
         parked,
     });
-    (vec(grant, 0..20), vec(revoking, 0..5))
+    (
+        vec(grant, 0..20),
+        vec(revoking, 0..5),
+        vec(preparation(), 0..5),
+    )
 }
 
 fn assignment() -> impl Strategy<Value = Record> {
     (write(), any::<(u64, u64)>(), lists()).prop_map(|(write, (version, epoch), lists)| {
         let (version, epoch) = (Version::new(version), Epoch::new(epoch));
-        let (granted, revoking) = lists;
+        let (granted, revoking, preparing) = lists;
         Record::Assignment(AssignmentRecord {
             write,
             version,
             epoch,
+            session: crate::model::id::Nonce::new(0),
             granted,
             revoking,
+            preparing,
         })
     })
 }
@@ -285,17 +322,19 @@ fn manifest() -> impl Strategy<Value = Record> {
             write,
             version: Version::new(version),
             epoch: Epoch::new(epoch),
+            session: crate::model::id::Nonce::new(0),
             pieces: pieces.collect(),
         })
     })
 }
 
 fn piece() -> impl Strategy<Value = Record> {
-    (write(), lists()).prop_map(|(write, (granted, revoking))| {
+    (write(), lists()).prop_map(|(write, (granted, revoking, preparing))| {
         Record::Piece(AssignmentPiece {
             write,
             granted,
             revoking,
+            preparing,
         })
     })
 }

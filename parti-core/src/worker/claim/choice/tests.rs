@@ -35,9 +35,9 @@ fn slot(revision: u64, status: SessionStatus, since: u64) -> Slot {
         settings: crate::records::agreement::GroupSettings::default(),
         honours: crate::config::Mode::Exclusive,
         predecessors: Vec::new(),
-        answers: false,
         rejections: Vec::new(),
         bulletin: None,
+        readiness: crate::records::record::Readiness::default(),
     };
     Slot {
         revision: Revision::new(revision),

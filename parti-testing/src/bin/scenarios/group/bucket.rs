@@ -5,9 +5,9 @@
 
 use parti_core::{AuditEntry, Cause, GroupName, History, Store};
 use parti_nats::{NatsOptions, NatsStore};
-use parti_testing::rig::worker_logs::{self, Commit, Line};
+use parti_testing::rig::worker_logs::{self, Commit, Finding, Line};
 
-use super::{GROUP, Group, Step, ensure, words};
+use super::{GROUP, Group, Mode, Step, ensure, words};
 
 impl Group {
     /// The generations since then that the bucket still shows.
@@ -69,7 +69,11 @@ impl Group {
     /// What may never be, whatever happened: every rule for the histories and the audit ring.
     pub(crate) fn judge(&self) -> Vec<String> {
         let lives = self.lives();
-        let mut found: Vec<String> = worker_logs::judge(&lives).iter().map(words_of).collect();
+        let overlaps = self.ask.mode == Mode::Overlap;
+        let may_be = |finding: &&Finding| overlaps && matches!(finding, Finding::Overlap { .. });
+        let judged = worker_logs::judge(&lives);
+        let judged = judged.iter().filter(|finding| !may_be(finding));
+        let mut found: Vec<String> = judged.map(words_of).collect();
         let mut commits = worker_logs::commits(&lives);
         let history = commits.iter().map(|commit| commit.history).max();
         let history = history.unwrap_or(0);
@@ -93,6 +97,6 @@ impl Group {
     }
 }
 
-fn words_of(finding: &worker_logs::Finding) -> String {
+fn words_of(finding: &Finding) -> String {
     finding.to_string()
 }

@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) strategy: &'static str,
     /// How long the end of processing takes.
     pub(crate) drain: u64,
+    /// How long it takes to get ready for a partition; 0: nobody prepares.
+    pub(crate) warmup: u64,
     /// How many servers.
     pub(crate) nodes: usize,
     /// For how long a worker that ends holds its slot, instead of a handoff.
@@ -44,10 +46,30 @@ pub(crate) const SCALED: Setup = Setup {
     },
     strategy: "sticky",
     drain: 0,
+    warmup: 0,
     nodes: 1,
     hold: None,
     shared: &[],
 };
+
+/// What happens between an old and a new owner of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// The old one ends before the new one begins.
+    Exclusive,
+    /// The new one begins at once.
+    Overlap,
+}
+
+impl Mode {
+    /// As the worker's option `--mode` takes it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Overlap => "overlap",
+        }
+    }
+}
 
 /// What a scenario gets from outside.
 #[derive(Clone, Debug)]
@@ -57,6 +79,7 @@ pub(crate) struct Ask {
     /// Where the histories go.
     pub(crate) folder: PathBuf,
     pub(crate) seed: u64,
+    pub(crate) mode: Mode,
     pub(crate) full: bool,
 }
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parti_core::{
-    AssignmentRecord, Epoch, Head, Instant, ParkedGroup, PartitionKey, SessionRecord, State,
-    Version, WorkerId,
+    AssignmentRecord, Epoch, Head, Instant, ParkReason, ParkedGroup, PartitionKey, SessionRecord,
+    State, Version, WorkerId,
 };
 
 use crate::simulator::checks::Process;
@@ -192,6 +192,18 @@ impl Coverage {
         })
     }
 
+    /// How much is parked for want of room by a leader that hears no answers: it does not learn that the
+    /// store takes more again.
+    fn out_of_room_unheard(&self) -> usize {
+        let leader = self.leader();
+        if leader.is_none_or(|leader| leader.standing == Standing::Core) {
+            return 0;
+        }
+        let parked = self.stored.parked.iter();
+        let parked = parked.filter(|group| group.reason == ParkReason::DoesNotFit);
+        parked.map(|group| group.count as usize).sum()
+    }
+
     fn pending_partitions(&self, pending: &mut Vec<String>) {
         let mut holders: BTreeMap<&PartitionKey, Vec<Process>> = BTreeMap::new();
         for worker in &self.workers {
@@ -200,7 +212,7 @@ impl Coverage {
             }
         }
         let nobody = Vec::new();
-        let mut unheld = 0;
+        let mut unheld = 0_usize;
         for partition in &self.partitions {
             let held_by = holders.get(partition).unwrap_or(&nobody);
             match held_by.as_slice() {
@@ -215,6 +227,7 @@ impl Coverage {
             .iter()
             .filter(|w| w.standing != Standing::CutOff && w.capacity > 0)
             .collect();
+        let unheld = unheld.saturating_sub(self.out_of_room_unheard());
         // What only a broken worker could take may stay without an owner.
         if unheld > 0 && self.core().any(|worker| worker.capacity > 0) {
             let all = self.partitions.len();

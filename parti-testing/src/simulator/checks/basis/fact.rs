@@ -6,8 +6,8 @@
 use core::fmt;
 
 use parti_core::{
-    Expect, Grant, Head, Instant, Key, Notice, PlanInput, Record, RequestId, Revision, RevokeCause,
-    Status, StrategyId, Wake, WorkerId, WriteId,
+    Expect, Grant, Head, Instant, Key, Notice, PlanInput, Preparation, Record, RequestId, Revision,
+    RevokeCause, Status, StrategyId, Wake, WorkerId, WriteId,
 };
 
 use crate::simulator::checks::basis::coverage::{Coverage, Stage};
@@ -147,6 +147,20 @@ pub enum Fact {
         /// What, and why.
         revoked: Revoked,
     },
+    /// A core asked to get ready.
+    Prepare {
+        /// Whose.
+        process: Process,
+        /// For what.
+        preparations: Vec<Preparation>,
+    },
+    /// A core said that these are of no more use.
+    Withdraw {
+        /// Whose.
+        process: Process,
+        /// What.
+        preparations: Vec<Preparation>,
+    },
     /// The processing of partitions ended.
     Released {
         /// Whose.
@@ -208,6 +222,8 @@ impl Fact {
             | Self::Proposes { .. }
             | Self::Assign { .. }
             | Self::Revoke { .. }
+            | Self::Prepare { .. }
+            | Self::Withdraw { .. }
             | Self::Released { .. }
             | Self::Panicked { .. }
             | Self::Healed
@@ -247,6 +263,14 @@ impl Fact {
                 check.on_assign(*process, assigned, findings);
             }
             Self::Revoke { process, revoked } => check.on_revoke(*process, revoked, findings),
+            Self::Prepare {
+                process,
+                preparations,
+            } => check.on_prepare(*process, preparations, findings),
+            Self::Withdraw {
+                process,
+                preparations,
+            } => check.on_withdraw(*process, preparations),
             Self::Released { process, grants } => check.on_released(*process, grants),
             Self::Notice { process, notice } => check.on_notice(*process, notice, findings),
             Self::Settled { process, end } => check.on_settled(*process, end, findings),

@@ -22,9 +22,9 @@ pub(in crate::simulator) struct MinimalMovement {
     /// The plan that the last generation of a leader followed.
     followed: BTreeMap<Process, Planning>,
     granted: BTreeMap<WorkerId, (Epoch, BTreeSet<PartitionKey>)>,
-    /// Leaders that began with the list the records name, and who had what when they planned with it:
-    /// a worker that has a partition then may keep it, whatever the plan says.
-    inherited: BTreeMap<Process, BTreeMap<PartitionKey, WorkerId>>,
+    /// Who had what when a leader's plan began, in whichever session: that may stay there, whatever the
+    /// plan says, say for want of room elsewhere, or since the leader has its list from the records.
+    had: BTreeMap<Process, BTreeMap<PartitionKey, WorkerId>>,
     /// What is parked because every worker failed with it, whatever the plan says.
     futile: BTreeSet<PartitionKey>,
     /// Whether its names are not all in the record, for want of room.
@@ -32,6 +32,9 @@ pub(in crate::simulator) struct MinimalMovement {
     /// Workers that are leaving or gone, and those that were at some time since a leader's last plan.
     leaving: BTreeSet<WorkerId>,
     left: BTreeMap<Process, BTreeSet<WorkerId>>,
+    /// What workers ever said that they cannot take: where a plan gives them that, and nobody else may
+    /// try it, it stays where it is.
+    rejected: BTreeSet<(WorkerId, PartitionKey)>,
 }
 
 impl MinimalMovement {
@@ -40,11 +43,14 @@ impl MinimalMovement {
             let Key::Session(worker) = &write.key else {
                 continue;
             };
-            let active = matches!(
-                write.record(),
-                Some(Record::Session(session)) if session.status == SessionStatus::Active
-            );
-            if active {
+            let said = match write.record() {
+                Some(Record::Session(session)) => Some(session),
+                _ => None,
+            };
+            let rejected = said.iter().flat_map(|said| &said.rejections);
+            let rejected = rejected.map(|it| (worker.clone(), it.partition.clone()));
+            self.rejected.extend(rejected);
+            if said.is_some_and(|said| said.status == SessionStatus::Active) {
                 self.leaving.remove(worker);
                 continue;
             }
@@ -78,12 +84,10 @@ impl MinimalMovement {
             return;
         };
         if head.planned == head.version {
-            if let Some(owners) = self.inherited.get_mut(&process) {
-                let all = self.granted.iter().flat_map(|(worker, (_, granted))| {
-                    granted.iter().map(|one| (one.clone(), worker.clone()))
-                });
-                *owners = all.collect();
-            }
+            let all = self.granted.iter().flat_map(|(worker, (_, granted))| {
+                granted.iter().map(|one| (one.clone(), worker.clone()))
+            });
+            self.had.insert(process, all.collect());
             let planned = self.planned.remove(&process);
             match planned.filter(|plan| self.follows(process, plan, head, writes)) {
                 Some(planning) => self.followed.insert(process, planning),
@@ -145,10 +149,15 @@ impl MinimalMovement {
                 ));
             }
         }
-        let owners = self.inherited.get(&process);
-        let had = |one: &PartitionKey| owners.and_then(|owners| owners.get(one)) == Some(worker);
+        let all = self.had.get(&process);
+        let had = |one: &PartitionKey| all.and_then(|all| all.get(one)) == Some(worker);
+        let stays = |one: &PartitionKey| {
+            let to = owner(one).flatten();
+            to.is_some_and(|to| self.rejected.contains(&(to.clone(), one.clone())))
+        };
         for gained in next.1.difference(before) {
-            if owner(gained) != Some(Some(worker)) && !had(gained) {
+            let kept = had(gained) || stays(gained);
+            if owner(gained) != Some(Some(worker)) && !kept {
                 let to = owner(gained);
                 findings.report(format!(
                     "{process} grants {gained} to {worker}, the plan gives it to {to:?}"
@@ -220,9 +229,7 @@ impl Check for MinimalMovement {
     }
 
     fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {
-        if let Notice::ListInherited { .. } = notice {
-            self.inherited.insert(process, BTreeMap::new());
-        } else if let Notice::PlanUnchanged { .. } = notice {
+        if let Notice::PlanUnchanged { .. } = notice {
             // From then on it is followed, as it was pinned: nobody else knows how.
             self.forget_plans(process);
         } else if let Notice::LeadershipGained { .. } | Notice::LeadershipLost { .. } = notice {
@@ -232,6 +239,6 @@ impl Check for MinimalMovement {
 
     fn on_ended(&mut self, process: Process) {
         self.forget_plans(process);
-        self.inherited.remove(&process);
+        self.had.remove(&process);
     }
 }

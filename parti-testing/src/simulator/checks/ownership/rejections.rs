@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::simulator::checks::{
     Assigned, Check, Coverage, Findings, Process, Revoked, Rules, Written,
 };
-use parti_core::{Instant, Notice, ParkReason, ParkedGroup, PartitionKey, Record, Token};
+use parti_core::{
+    Instant, Notice, ParkReason, ParkedGroup, PartitionKey, Record, RejectedAt, Rejection, Token,
+};
 
 /// What is parked because every worker failed with it, according to a record.
 pub(in crate::simulator) fn futile(record: Option<&Record>) -> impl Iterator<Item = &ParkedGroup> {
@@ -86,16 +88,19 @@ impl Check for NotInCircles {
             let Some(Record::Session(record)) = write.record() else {
                 continue;
             };
-            for rejection in record
-                .rejections
-                .iter()
-                .filter(|_| record.status.is_living())
-            {
+            let judged =
+                |it: &&Rejection| it.at == RejectedAt::Processing && record.status.is_living();
+            for rejection in record.rejections.iter().filter(judged) {
                 let place = (process, rejection.partition.clone());
                 if self.held.contains(&place) {
                     self.said.entry(place).or_insert((at, 0));
                 }
             }
+            // What a session does not tell any more, for want of room, nobody can heed.
+            let told = |key: &PartitionKey| record.rejections.iter().any(|it| it.partition == *key);
+            self.said.retain(|place, _| {
+                place.0 != process || self.held.contains(place) || told(&place.1)
+            });
         }
     }
 

@@ -36,7 +36,17 @@ impl Check for Livelock {
         let head = writes.iter().find(|write| write.key == Key::Head);
         if let Some(Record::Head(head)) = head.and_then(|write| write.record()) {
             let begins = head.planned == head.version;
-            if begins || head.unfinished >= self.unfinished {
+            // Taking a partition away brings it nearer, too, if its next owner had to get ready first; so
+            // does telling that one.
+            let audits = writes.iter().filter_map(|write| match write.record() {
+                Some(Record::Audit(entry)) => Some(entry),
+                _ => None,
+            });
+            let moves = audits
+                .flat_map(|entry| &entry.changes)
+                .any(|change| !change.lost.is_empty());
+            let moves = moves || writes.iter().any(tells_to_prepare);
+            if begins || (head.unfinished >= self.unfinished && !moves) {
                 self.causes.push(head.cause);
             }
             self.unfinished = head.unfinished;
@@ -52,4 +62,13 @@ impl Check for Livelock {
             ));
         }
     }
+}
+
+/// Whether a worker is told to get ready for something new.
+fn tells_to_prepare(write: &Written) -> bool {
+    let Some(Record::Assignment(record)) = write.record() else {
+        return false;
+    };
+    let mut told = record.preparing.iter();
+    told.any(|told| told.version == record.version)
 }

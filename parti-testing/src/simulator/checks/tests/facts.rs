@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::*;
 use parti_core::{
     AssignmentRecord, Cause, Epoch, Expect, Grant, Head, Instant, Key, LeaderName, Nonce, Notice,
-    Parked, PartitionKey, Record, RecordGrant, Revision, RevokeCause, SessionRecord, SessionStatus,
-    State, StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
+    Parked, PartitionKey, Readiness, Record, RecordGrant, Revision, RevokeCause, SessionRecord,
+    SessionStatus, State, StrategyId, Term, Token, Version, Wake, WakeReason, WorkerId, WriteId,
 };
 
 pub(super) const A: Process = Process { node: 0, run: 1 };
@@ -136,8 +136,8 @@ pub(super) fn session(owner: Process, status: SessionStatus, applied: u64, epoch
         honours: parti_core::Mode::Exclusive,
         rejections: Vec::new(),
         predecessors: Vec::new(),
-        answers: false,
         bulletin: None,
+        readiness: Readiness::default(),
     })
 }
 
@@ -194,8 +194,10 @@ pub(super) fn assignment(
         },
         version: Version::new(version),
         epoch: Epoch::new(u64::from(owner.node) + 1),
+        session: parti_core::Nonce::new(0),
         granted: token.map(grant).into_iter().collect(),
         revoking: Vec::new(),
+        preparing: Vec::new(),
     });
     written(&format!("a.{}", worker(owner)), revision, 0, record)
 }

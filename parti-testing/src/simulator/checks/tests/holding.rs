@@ -118,6 +118,7 @@ fn what_a_caller_reads_agrees_with_what_was_told() {
             strategy: StrategyId::new("s"),
             software: String::new(),
             endpoint: None,
+            prepares: false,
         };
         let config = Config::builder("g").build().expect("coherent");
         let mut status: Status = Core::new(config, boot).status();

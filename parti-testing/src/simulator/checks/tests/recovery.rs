@@ -194,6 +194,7 @@ fn what_one_cannot_process_is_with_another_that_can() {
 fn what_a_worker_failed_with_does_not_come_back_soon() {
     let told = active(A, 9, 1, 5).saying(|said| {
         said.rejections = vec![parti_core::Rejection {
+            at: parti_core::RejectedAt::Processing,
             partition: partition(),
             reason: "damaged".to_owned(),
         }];

@@ -66,6 +66,7 @@ fn brief_event(event: &Event) -> String {
         | Event::Start
         | Event::Released { .. }
         | Event::Processing { .. }
+        | Event::Prepared { .. }
         | Event::Answering { .. }
         | Event::Probed { .. }
         | Event::SourceChanged

@@ -55,6 +55,7 @@ impl World<'_> {
             | Event::Start
             | Event::Released { .. }
             | Event::Processing { .. }
+            | Event::Prepared { .. }
             | Event::Answering { .. }
             | Event::Probed { .. }
             | Event::SourceChanged

@@ -272,7 +272,8 @@ impl World<'_> {
         let slow = self.nodes[node].slow.map_or(Duration::ZERO, |slow| {
             slow.until.max(slow.busy_until).since(self.now) + MOST_BUSY
         });
-        let by = self.now + config.shutdown_timeout() + callbacks + late + paused + slow;
+        let bound = config.shutdown_bound(self.prepares() && mode == StopMode::Handoff);
+        let by = self.now + bound + callbacks + late + paused + slow;
         let Some(running) = &mut self.nodes[node].running else {
             return;
         };

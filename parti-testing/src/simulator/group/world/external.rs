@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
-    Config, Control, Epoch, Expect, Formats, GroupSettings, Instant, Key, Nonce, Record, Revision,
-    SessionRecord, SessionStatus, StoreError, Version, Write, WriteId, wire,
+    Config, Control, Epoch, Expect, Formats, GroupSettings, Instant, Key, Nonce, Readiness, Record,
+    Revision, SessionRecord, SessionStatus, StoreError, Version, Write, WriteId, wire,
 };
 
 use super::World;
@@ -277,6 +277,6 @@ fn alien_session(config: &Config, worker: u32, (epoch, last): (Epoch, Revision))
         rejections: Vec::new(),
         bulletin: None,
         predecessors: Vec::new(),
-        answers: false,
+        readiness: Readiness::default(),
     }
 }

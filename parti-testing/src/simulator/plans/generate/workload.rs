@@ -2,15 +2,33 @@
 //!
 //! What always holds: after a campaign every node it touched may run again.
 
-use super::{FaultClass, PlanDraft};
+use super::{FaultClass, GROUP, PlanDraft};
+use crate::simulator::plans::dice::Purpose;
 use crate::simulator::plans::plan::{
-    Action, Leave, Planner, Pools, Releases, TimedAction, Weights,
+    Action, Leave, Planner, Pools, Releases, TimedAction, Warmup, Weights,
 };
 
 /// When joiners come, in percent of the window, if each is to extend it until it may last no longer.
 const TRICKLE: [u64; 4] = [0, 80, 120, 160];
 
 impl PlanDraft {
+    /// In half of the groups handlers prepare for partitions. It has its own stream of decisions, so that
+    /// everything else is as it would be without.
+    pub(super) fn choose_warmup(&mut self) {
+        let roll = |number| self.dice.roll(Purpose::Warmup, GROUP, number);
+        if roll(0).below(2) == 0 {
+            return;
+        }
+        let faulty = u32::from(!self.plan.is_faultless());
+        self.plan.settings.warmup = Some(Warmup {
+            ms: roll(1).pick(&[0, 20, 500, 4_000]),
+            timeout_ms: roll(2).pick(&[300, 1_000, 5_000]),
+            hang_ppm: roll(3).pick(&[0, 50_000, 300_000]) * faulty,
+            fail_ppm: roll(4).pick(&[0, 20_000, 100_000]) * faulty,
+            max_moves: roll(5).pick(&[None, None, Some(1), Some(3)]),
+        });
+    }
+
     /// What the group, its settings and its bucket are like.
     pub(super) fn shape(&mut self, class: FaultClass) {
         let nodes = self.plan.nodes.len();

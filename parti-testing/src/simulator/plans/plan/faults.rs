@@ -3,6 +3,9 @@
 //! They are separate from the actions, which happen at one time. What always holds: zero switches a
 //! fault off, and a field that a stored plan does not have is zero.
 
+use core::time::Duration;
+
+use parti_core::ConfigBuilder;
 use serde::{Deserialize, Serialize};
 
 /// How often messages and callbacks suffer: probabilities in parts per million, times in
@@ -91,6 +94,31 @@ impl Faults {
             delay_mean_us: 300,
             watch_delay_mean_us: 300,
             ..Self::default()
+        }
+    }
+}
+
+/// How handlers prepare for partitions that are to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmup {
+    /// The longest it takes.
+    pub ms: u64,
+    /// After how long nobody waits for it any more.
+    pub timeout_ms: u64,
+    /// Preparations that do not return.
+    pub hang_ppm: u32,
+    /// Preparations after which the handler says that it cannot take the partition.
+    pub fail_ppm: u32,
+    /// How many partitions may be on their way at once, if that is bounded.
+    pub max_moves: Option<u32>,
+}
+
+impl Warmup {
+    pub(super) fn configure(&self, builder: ConfigBuilder) -> ConfigBuilder {
+        let builder = builder.prepare_timeout(Duration::from_millis(self.timeout_ms));
+        match self.max_moves {
+            Some(most) => builder.max_moves_in_flight(most),
+            None => builder,
         }
     }
 }

@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use parti::events::Term;
 use parti::nats::OpenError;
 use parti::store::StoreFault;
 use parti::strategy::{ParkReason, StrategyId};
-use parti::{Mode, Term, Version};
+use parti::{Mode, Version};
 use parti_core::directory::Directory;
 use parti_core::{
     AssignmentRecord, Bulletin, Control, Entry, Head, Instant, Nonce, ParkedGroup, PartitionKey,
-    ProblemKind, Quarantined, Record, Rejection, Revision, Revoking, SessionRecord, StoreInfo,
-    ToldProblem, WorkerId, WriteId, wire,
+    ProblemKind, Quarantined, Record, RejectedAt, Rejection, Revision, Revoking, SessionRecord,
+    StoreInfo, ToldProblem, WorkerId, WriteId, wire,
 };
 
 use super::Facts;
@@ -350,6 +351,7 @@ const WORKERS: [(&[&str], Plant); 11] = [
         group.session(1, |session| {
             session.rejections.push(Rejection {
                 partition,
+                at: RejectedAt::Processing,
                 reason: "no disk".to_owned(),
             });
         });
