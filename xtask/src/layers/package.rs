@@ -4,6 +4,7 @@
 //! back. What always holds: nothing is uploaded, and no token is needed.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -21,12 +22,14 @@ const MOST_WORDS: usize = 5;
 
 /// Checks the packages, then makes and builds them without uploading.
 pub(crate) fn run() -> Result<(), Failure> {
-    let found = offences(&metadata()?);
+    let metadata = metadata()?;
+    let found = offences(&metadata);
     if !found.is_empty() {
         let remedy =
             "complete the Cargo.toml or the folder; docs/CONTRIBUTING.md says what a package has";
         return Err(Failure::new(found.join("\n       "), remedy));
     }
+    forget_earlier(&metadata);
     let mut publish = cargo();
     publish.args(["publish", "--workspace", "--dry-run", "--allow-dirty"]);
     // Packages are built as users build them, so that nothing of the workspace's own target fits.
@@ -37,6 +40,34 @@ pub(crate) fn run() -> Result<(), Failure> {
         &mut publish,
         "a package lacks a file, or depends on what is not published; it needs the registry's index",
     )
+}
+
+/// Removes what an earlier run unpacked of these packages: cargo takes that again for the same version,
+/// whatever has changed since.
+fn forget_earlier(metadata: &Value) {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let registry = home.unwrap_or_default().join("registry");
+    let packages = list(metadata, "packages").iter();
+    let ours = packages.filter(|package| package["source"].is_null());
+    let ours: Vec<String> = ours
+        .map(|package| format!("{}-{}", text(package, "name"), text(package, "version")))
+        .collect();
+    for kind in ["src", "cache"] {
+        let registries = std::fs::read_dir(registry.join(kind));
+        for folder in registries.into_iter().flatten().flatten() {
+            // Those without a host are the registries that `cargo publish` makes for a moment.
+            if !folder.file_name().to_string_lossy().starts_with('-') {
+                continue;
+            }
+            for name in &ours {
+                // What is not there need not be removed.
+                drop(std::fs::remove_dir_all(folder.path().join(name)));
+                let packed = folder.path().join(format!("{name}.crate"));
+                drop(std::fs::remove_file(packed));
+            }
+        }
+    }
 }
 
 fn offences(metadata: &Value) -> Vec<String> {
