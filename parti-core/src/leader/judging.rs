@@ -1,7 +1,7 @@
 //! Judging, when something has changed or time has come, and acting on it: plan, commit, go on with a
 //! handoff.
 
-use crate::io::notice::FailedStep;
+use crate::io::notice::{FailedStep, StepDownReason};
 use crate::leader::Leader;
 use crate::leader::judging::verdict::{Verdict, judge};
 use crate::leader::leadership::{Ground, Leadership, Resigning, Step, Work};
@@ -62,6 +62,10 @@ impl Leader {
         if cx.now < self.knowledge.held_back_until(cx.config(), cx.history()) {
             // Somebody may rely on a lease of a history that is gone.
             return;
+        }
+        if self.asked_to_step_down().next().is_some() {
+            self.resign(StepDownReason::Asked);
+            return self.poll_resignation(cx);
         }
         let ground = self.ground(cx);
         let again_at = self.judgement.again_at;

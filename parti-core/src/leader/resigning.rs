@@ -1,5 +1,5 @@
 //! What a leader hands on to the next, and resigning in order: one last `head` that names
-//! nobody, so that others need not wait.
+//! nobody, so that others need not wait. The commit that does it removes the requests that asked for it.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -11,14 +11,14 @@ use crate::leader::Leader;
 use crate::leader::leadership::{Leadership, Resigning, Step};
 use crate::link::attempt::Attempt;
 use crate::link::cx::Cx;
-use crate::model::id::Token;
+use crate::model::id::{Token, WorkerId};
 use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::model::time::Instant;
 use crate::ports::store::{Expect, Write};
 use crate::records::carried::Carried;
-use crate::records::keys::head_key;
-use crate::records::record::{Head, Record};
+use crate::records::keys::{control_key, head_key};
+use crate::records::record::{Head, Record, Verb};
 
 impl Leader {
     /// What the next leader is to go on with.
@@ -79,6 +79,13 @@ impl Leader {
         })
     }
 
+    /// The requests that the leader is to resign, by who asks.
+    pub(crate) fn asked_to_step_down(&self) -> impl Iterator<Item = &WorkerId> {
+        let asked = self.knowledge.view.controls.keys();
+        let asked = asked.filter(|(verb, _)| *verb == Verb::StepDown);
+        asked.map(|(_, by)| by)
+    }
+
     /// Writes the last `head` when it is time to.
     pub(crate) fn poll_resignation(&mut self, cx: &mut Cx<'_>) {
         let Leadership::Resigning(Resigning { reason, step, .. }) = &self.leadership else {
@@ -104,11 +111,17 @@ impl Leader {
         };
         let value = Some(cx.encode(&Record::Head(head.clone())));
         let expect = Expect::Revision(knowledge.head_revision);
-        let writes = vec![Write {
+        let mut writes = vec![Write {
             key: head_key(),
             value,
             expect,
         }];
+        // Done, whatever it resigns for: the next leader must not read them as meant for itself.
+        writes.extend(self.asked_to_step_down().map(|by| Write {
+            key: control_key(Verb::StepDown, by),
+            value: None,
+            expect: Expect::Any,
+        }));
         let attempt = Attempt::begin(cx, OpOwner::Leader, write, writes);
         if let Leadership::Resigning(resigning) = &mut self.leadership {
             resigning.step = Step::Writing {

@@ -145,7 +145,7 @@ impl Orders {
                     ordered.cordoned.insert(worker.clone());
                 }
                 Verb::Freeze => ordered.frozen = true,
-                Verb::Refresh | Verb::Trigger => {}
+                Verb::Refresh | Verb::Trigger | Verb::StepDown => {}
             }
         }
         ordered
@@ -164,7 +164,7 @@ impl Orders {
             let (what, author) = (verb.as_str(), &order.control.author);
             let name = match verb {
                 Verb::Freeze => what.to_string(),
-                Verb::Drain | Verb::Cordon | Verb::Refresh | Verb::Trigger => {
+                Verb::Drain | Verb::Cordon | Verb::Refresh | Verb::Trigger | Verb::StepDown => {
                     format!("{what} of {worker}")
                 }
             };
@@ -175,7 +175,7 @@ impl Orders {
                 Verb::Drain => ordered.drained.contains(worker),
                 Verb::Cordon => !ordered.admits(worker),
                 Verb::Freeze => ordered.frozen,
-                Verb::Refresh | Verb::Trigger => return None,
+                Verb::Refresh | Verb::Trigger | Verb::StepDown => return None,
             };
             let reason = match order.control.reason.as_str() {
                 "" => String::new(),

@@ -116,3 +116,26 @@ async fn orders_are_obeyed_while_they_hold_and_taken_back() {
         worker.stop(StopMode::Now).await.expect("stops");
     }
 }
+
+/// The machine of the leader is to be serviced, and nobody wants to find out then who leads next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_asked_to_step_down_is_followed_by_another() {
+    let server = server("");
+    let url = server.url();
+    let workers = group(&url, "orders").await;
+    let store = orders_of(&url).await;
+    let leads = || workers.iter().position(|worker| worker.status().is_leader);
+    let before = leads().expect("somebody leads");
+    let owned = || {
+        let guards = workers[before].assignment().into_iter();
+        guards.map(|guard| guard.token()).collect::<Vec<_>>()
+    };
+    let tokens = owned();
+    assert!(parti(&url, &["step-down", "--yes"]).status.success());
+    until("the other leads", PATIENCE, || leads() == Some(1 - before)).await;
+    assert_eq!(owned(), tokens, "it goes on with what it has");
+    assert_eq!(orders(&store).await, 0);
+    for worker in workers {
+        worker.stop(StopMode::Now).await.expect("stops");
+    }
+}

@@ -14,6 +14,8 @@ pub enum StepDownReason {
     SessionLost,
     /// The worker is stopping.
     Stopping,
+    /// An operator asked for it.
+    Asked,
     /// Steps failed `leader_failure_limit` times in a row, or as much more often as the terms before
     /// were given up; the last failure in words.
     Failing(String),
@@ -25,9 +27,14 @@ impl StepDownReason {
     /// Whether the leader gave up because it could not do its work.
     pub(crate) const fn is_futile(&self) -> bool {
         match self {
-            Self::Deposed | Self::SessionLost | Self::Stopping => false,
+            Self::Deposed | Self::SessionLost | Self::Stopping | Self::Asked => false,
             Self::Failing(_) | Self::UnsteadyContact(_) => true,
         }
+    }
+
+    /// Whether others are to be elected first.
+    pub(crate) fn stands_aside(&self) -> bool {
+        self.is_futile() || *self == Self::Asked
     }
 }
 
@@ -37,6 +44,7 @@ impl fmt::Display for StepDownReason {
             Self::Deposed => f.write_str("another worker took over"),
             Self::SessionLost => f.write_str("its own session ended"),
             Self::Stopping => f.write_str("it is stopping"),
+            Self::Asked => f.write_str("an operator asked for it"),
             Self::Failing(last) => write!(f, "its steps kept failing, last: {last}"),
             Self::UnsteadyContact(lasting) => write!(
                 f,

@@ -206,6 +206,8 @@ impl Leader {
                     .list
                     .listed
                     .contains(&(*verb, worker.clone(), **revision)),
+                // It is done by resigning.
+                Verb::StepDown => false,
                 // They are kept elsewhere.
                 Verb::Drain | Verb::Cordon | Verb::Freeze => false,
             });

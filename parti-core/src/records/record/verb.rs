@@ -10,6 +10,8 @@ pub enum Verb {
     Refresh,
     /// Rebalance now.
     Trigger,
+    /// The leader resigns and lets another be elected.
+    StepDown,
     /// A worker is to own nothing, and stays a member: its partitions go by the normal path.
     Drain,
     /// A worker gets nothing new, and keeps what it has.
@@ -20,15 +22,16 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Refresh,
         Self::Trigger,
+        Self::StepDown,
         Self::Drain,
         Self::Cordon,
         Self::Freeze,
     ];
-    /// Those that ask for something once. The leader removes the request in the generation that
-    /// contains it.
+    /// Those that a worker asks for on behalf of its own process. The leader removes the request in the
+    /// generation that contains it.
     pub const REQUESTS: [Self; 2] = [Self::Refresh, Self::Trigger];
 
     /// The verb as it stands in a key.
@@ -37,6 +40,7 @@ impl Verb {
         match self {
             Self::Refresh => "refresh",
             Self::Trigger => "trigger",
+            Self::StepDown => "step-down",
             Self::Drain => "drain",
             Self::Cordon => "cordon",
             Self::Freeze => "freeze",
@@ -48,7 +52,7 @@ impl Verb {
     #[must_use]
     pub const fn is_order(self) -> bool {
         match self {
-            Self::Refresh | Self::Trigger => false,
+            Self::Refresh | Self::Trigger | Self::StepDown => false,
             Self::Drain | Self::Cordon | Self::Freeze => true,
         }
     }

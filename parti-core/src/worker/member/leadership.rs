@@ -84,7 +84,7 @@ impl Member {
                 }
             }
             Leading::Resigned(reason, head, revision) => {
-                if reason.is_futile() {
+                if reason.stands_aside() {
                     self.stand_not_before = cx.now + cx.config().election_timeout() * 2;
                 }
                 self.step_down(cx, reason);

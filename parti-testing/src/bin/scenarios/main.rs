@@ -47,7 +47,8 @@ struct Args {
     /// The versions of nats-server, separated by commas; see `cargo xtask nats --help`
     #[arg(long, value_name = "V,V", value_delimiter = ',')]
     server: Vec<String>,
-    /// What happens between an old and a new owner of a partition
+    /// What happens between an old and a new owner of a partition; those in which the store is lost
+    /// are judged as exclusive mode has it
     #[arg(long, value_enum, default_value_t = Mode::Exclusive)]
     mode: Mode,
     /// How many scenarios run at once; 2, or 3 with --full, which waits more

@@ -143,6 +143,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         given: Given,
     },
+    /// Let another worker lead
+    StepDown {
+        #[command(flatten)]
+        given: Given,
+    },
     /// Let a worker own nothing for a while; it stays a member
     Drain {
         /// The worker

@@ -79,6 +79,7 @@ async fn run(arguments: &Arguments) -> Result<Answer, Failure> {
         }
         Command::Rebalance { given } => verbs::give(arguments, Verb::Trigger, None, given).await?,
         Command::Refresh { given } => verbs::give(arguments, Verb::Refresh, None, given).await?,
+        Command::StepDown { given } => verbs::give(arguments, Verb::StepDown, None, given).await?,
         Command::Drain { worker, given } => {
             verbs::give(arguments, Verb::Drain, Some(worker), given).await?
         }
@@ -125,6 +126,7 @@ fn answer(command: &Command, look: &Look, json: bool) -> Result<Answer, Failure>
         | Command::Top { .. }
         | Command::Rebalance { .. }
         | Command::Refresh { .. }
+        | Command::StepDown { .. }
         | Command::Drain { .. }
         | Command::Cordon { .. }
         | Command::Freeze { .. }

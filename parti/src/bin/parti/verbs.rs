@@ -249,7 +249,9 @@ fn preview(look: &Look, verb: Verb, worker: Option<&WorkerId>) -> Result<String,
             false,
         ),
         Verb::Trigger => plan::run(look, &Planned::default(), false),
-        Verb::Cordon | Verb::Freeze | Verb::Refresh => Ok("moves nothing\n".to_owned()),
+        Verb::Cordon | Verb::Freeze | Verb::Refresh | Verb::StepDown => {
+            Ok("moves nothing\n".to_owned())
+        }
     }
 }
 

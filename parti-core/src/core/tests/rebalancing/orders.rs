@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use crate::core::tests::world::World;
 use crate::core::tests::{counts, group, leader, secs};
+use crate::io::notice::{Notice, StepDownReason};
 use crate::model::id::WorkerId;
 use crate::records::keys::control_key;
 use crate::records::record::{Control, Record, Verb};
@@ -175,4 +176,43 @@ fn what_is_no_order_is_left_alone() {
     for key in ["ctl.drain.worker-1", "ctl.evict.worker-1"] {
         assert!(world.entries[key].value.is_some(), "{key}");
     }
+}
+
+fn asked(world: &World) -> usize {
+    let reason = StepDownReason::Asked;
+    let lost = |n: &&Notice| matches!(n, Notice::LeadershipLost { reason: r, .. } if *r == reason);
+    let notices = world.nodes.iter().flat_map(|node| &node.notices);
+    notices.filter(lost).count()
+}
+
+/// A machine that leads is to be serviced: somebody else leads before, and no partition moves for it.
+#[test]
+fn a_leader_that_is_asked_to_step_down_lets_another_lead_once_and_nothing_moves() {
+    let mut world = World::new(12);
+    group(&mut world, 3);
+    let (before, held) = (leader(&world), counts(&world));
+    order(&mut world, Verb::StepDown, "cli-alice", None);
+    world.run(secs(60));
+    assert_ne!(leader(&world), before);
+    assert_eq!((counts(&world), asked(&world)), (held, 1));
+    assert!(!is_there(&world, Verb::StepDown, "cli-alice"), "it is done");
+    // Two that ask are asked for one thing.
+    order(&mut world, Verb::StepDown, "cli-alice", None);
+    order(&mut world, Verb::StepDown, "cli-bob", None);
+    world.run(secs(60));
+    assert!((2..=3).contains(&asked(&world)), "{}", asked(&world));
+    assert_eq!(counts(&world).iter().sum::<usize>(), 12);
+}
+
+/// A group of one must not be left without a leader.
+#[test]
+fn a_leader_that_is_alone_leads_again_after_a_while() {
+    let mut world = World::new(12);
+    group(&mut world, 1);
+    order(&mut world, Verb::StepDown, "cli-alice", None);
+    world.run(Duration::from_millis(100));
+    assert_eq!(asked(&world), 1);
+    world.run(secs(30));
+    assert_eq!((leader(&world), asked(&world)), (0, 1));
+    assert_eq!(counts(&world), [12]);
 }

@@ -301,9 +301,12 @@ impl PlanDraft {
     /// An order for a while, or the withdrawal of one.
     fn order(&mut self, for_ms: u64) -> ExternalWrite {
         let worker = self.roll().below(self.plan.nodes.len() as u64) as u32;
-        let verb = self
-            .roll()
-            .pick(&[OrderVerb::Drain, OrderVerb::Cordon, OrderVerb::Freeze]);
+        let verb = self.roll().pick(&[
+            OrderVerb::Drain,
+            OrderVerb::Cordon,
+            OrderVerb::Freeze,
+            OrderVerb::StepDown,
+        ]);
         if self.roll().below(4) == 0 {
             return ExternalWrite::Withdraw { verb, worker };
         }

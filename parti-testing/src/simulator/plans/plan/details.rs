@@ -212,6 +212,8 @@ pub enum OrderVerb {
     Cordon,
     /// Nothing moves that may stay.
     Freeze,
+    /// The leader resigns.
+    StepDown,
 }
 
 impl OrderVerb {
@@ -222,6 +224,7 @@ impl OrderVerb {
             Self::Drain => format!("ctl.drain.worker-{worker}"),
             Self::Cordon => format!("ctl.cordon.worker-{worker}"),
             Self::Freeze => "ctl.freeze.group".to_owned(),
+            Self::StepDown => format!("ctl.step-down.operator-{worker}"),
         }
     }
 }
