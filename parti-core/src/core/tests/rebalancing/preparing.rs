@@ -165,6 +165,33 @@ fn a_gainer_that_cannot_take_it_is_told_so_and_its_owner_keeps_it() {
     assert_eq!(world.nodes[joiner].warmth.len(), 4);
 }
 
+/// A bad moment while an owner worked on left the partition without an owner for a quarantine of minutes
+/// when that owner died later.
+#[test]
+fn what_a_worker_failed_to_prepare_for_is_its_own_when_nobody_else_is_left() {
+    let mut world = group(6, 2, Mode::Exclusive);
+    let joiner = join(&mut world, Mode::Exclusive);
+    let coming: Vec<_> = world.nodes[joiner].preparing.values().cloned().collect();
+    let [fails, works] = <[_; 2]>::try_from(coming).expect("its share");
+    for (preparation, failing) in [(fails, Some("no disk".into())), (works, None)] {
+        let event = Event::Prepared {
+            preparation,
+            failing,
+        };
+        world.tell(joiner, event);
+    }
+    world.run(secs(5));
+    let held = counts(&world)[joiner];
+    assert!(
+        held > 0,
+        "it processes something, so it is not the worker that is broken"
+    );
+    world.kill(0);
+    world.kill(1);
+    world.run(secs(40));
+    assert_eq!(counts(&world)[joiner], 6);
+}
+
 /// What nobody prepares for any more must not stay in memory.
 #[test]
 fn a_partition_that_is_gone_is_withdrawn() {
