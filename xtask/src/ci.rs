@@ -33,6 +33,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             launch::sim(&["--runs", &seeds, "--mode", mode].into())
         })?;
     }
+    timed("simulated consumption of streams", || {
+        launch::streams(&["--runs", "2000"].into())
+    })?;
+    timed("planted bugs of consumption", || {
+        launch::streams(&["--planted", "all"].into())
+    })?;
     timed("conformance, the short form", || {
         launch::conformance(&["--quick"].into())
     })?;
