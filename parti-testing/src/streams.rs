@@ -20,5 +20,5 @@ pub use batch::{Batch, Failure, Report, hunt};
 pub use checks::{Property, Violation};
 pub use planted::Bug;
 pub use request::{Answer, Item, Request};
-pub use server::FakeStream;
+pub use server::{FakeStream, Release};
 pub use world::{Outcome, Run, run};

@@ -5,8 +5,11 @@
 
 use std::time::Instant;
 
-use crate::proc::{Failure, cargo, step, timed};
+use crate::proc::{Failure, cargo, step, timed, times};
 use crate::{bench, coverage, deny, launch, layers, test, tidy, word_size};
+use beside::{Beside, beside};
+
+mod beside;
 
 /// Arguments of `ci`.
 #[derive(Debug, clap::Args)]
@@ -27,31 +30,63 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     deny::run()?;
     layers::package::run()?;
     test::downstream::run()?;
-    let seeds = args.seeds.to_string();
-    for mode in ["exclusive", "overlap"] {
-        timed(&format!("{seeds} seeds, {mode}"), || {
-            launch::sim(&["--runs", &seeds, "--mode", mode].into())
-        })?;
-    }
-    timed("simulated consumption of streams", || {
-        launch::streams(&["--runs", "2000"].into())
-    })?;
-    timed("planted bugs of consumption", || {
-        launch::streams(&["--planted", "all"].into())
-    })?;
-    timed("conformance, the short form", || {
-        launch::conformance(&["--quick"].into())
-    })?;
-    timed("scenarios, the short form", || {
-        launch::scenarios(&launch::Args::default())
-    })?;
-    timed("simulated managers", || {
-        launch::sim(&["--manager", "--runs", "300"].into())
-    })?;
-    timed("planted bugs", || launch::sim(&["--planted", "all"].into()))?;
-    timed("planted bugs of the shell", || {
-        launch::sim(&["--manager", "--planted", "all"].into())
-    })?;
+    let built = test::build(None)?;
+    beside(simulators(args.seeds), || others(&built))?;
+    let spent = start.elapsed().as_secs_f64() / 60.0;
+    eprintln!(
+        "==> all but the tests passed in {spent:.1} min\n{}",
+        times::table()
+    );
+    built.tests(&[])
+}
+
+/// What only computes, in virtual time.
+fn simulators(seeds: u64) -> Vec<Beside> {
+    let seeds = seeds.to_string();
+    let simulator = |name: &str, words: launch::Args| Beside {
+        name: name.to_owned(),
+        command: launch::simulator(&words),
+        remedy: launch::REMEDY,
+    };
+    let seeds = |mode| {
+        let words = ["--runs", &seeds, "--mode", mode].into();
+        simulator(&format!("{seeds} seeds, {mode}"), words)
+    };
+    let scripted = Beside {
+        name: "scripted bugs".to_owned(),
+        command: launch::scripted(),
+        remedy: launch::SCRIPTED_REMEDY,
+    };
+    vec![
+        seeds("exclusive"),
+        seeds("overlap"),
+        simulator("simulated managers", ["--manager", "--runs", "300"].into()),
+        scripted,
+        simulator("planted bugs", ["--planted", "all"].into()),
+        simulator(
+            "planted bugs of the shell",
+            ["--manager", "--planted", "all"].into(),
+        ),
+    ]
+}
+
+/// What waits for servers and processes most of its time, and what needs one processor.
+fn others(built: &test::Built) -> Result<(), Failure> {
+    let remedy = launch::REMEDY;
+    let mut streams = built.program("streams")?;
+    let name = "simulated consumption of streams";
+    step(name, streams.args(["--runs", "2000"]), remedy)?;
+    let mut hunts = built.program("streams")?;
+    let name = "planted bugs of consumption";
+    step(name, hunts.args(["--planted", "all"]), remedy)?;
+    let mut conformance = built.program("conformance")?;
+    step(
+        "conformance, the short form",
+        conformance.arg("--quick"),
+        remedy,
+    )?;
+    let mut scenarios = built.program("scenarios")?;
+    step("scenarios, the short form", &mut scenarios, remedy)?;
     timed("coverage of the core", || {
         coverage::run(&coverage::Args::default())
     })?;
@@ -60,9 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     timed("instruction counts", || {
         bench::instructions::run(&remembered)
     })?;
-    let spent = start.elapsed().as_secs_f64() / 60.0;
-    eprintln!("==> all but the tests passed in {spent:.1} min");
-    test::run(&test::Args::default())
+    built.doc_tests()
 }
 
 fn format_and_lints() -> Result<(), Failure> {

@@ -9,9 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::proc::{Failure, cargo, output, root, target_dir, timed, works};
-
-const VERSION: &str = "0.9.1";
+use crate::proc::{Failure, MESSAGES, built, cargo, output, root, target_dir, works};
 
 const REMEDY: &str =
     "write the test that reaches the lines named above; again: cargo xtask coverage";
@@ -57,37 +55,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The two programs of LLVM, and cargo's helper.
+/// The two programs of LLVM.
 #[derive(Debug)]
 struct Tools {
-    helper: PathBuf,
     cov: PathBuf,
     profdata: PathBuf,
 }
 
-fn tools() -> Option<Tools> {
-    let (cov, profdata) = llvm()?;
-    let folder = target_dir().join("tools").join("cargo-llvm-cov");
-    let helper = folder.join("bin").join("cargo-llvm-cov");
-    if !works(Command::new(&helper).args(["llvm-cov", "--version"])) {
-        let mut install = cargo();
-        install.args(["install", "--quiet", "--locked", "cargo-llvm-cov"]);
-        install.args(["--version", VERSION, "--root"]).arg(&folder);
-        // It is built once and runs for a moment.
-        install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
-        install.env("CARGO_PROFILE_RELEASE_LTO", "off");
-        install.env_remove("CARGO_TARGET_DIR");
-        timed("cargo-llvm-cov: build", || output(&mut install, "")).ok()?;
-    }
-    Some(Tools {
-        helper,
-        cov,
-        profdata,
-    })
-}
-
 /// The compiler's own component, or a package of the same major version.
-fn llvm() -> Option<(PathBuf, PathBuf)> {
+fn tools() -> Option<Tools> {
     component().or_else(|| {
         // Asked for once; without an answer in time the packages are tried.
         let add = ["60", "rustup", "component", "add", "llvm-tools"];
@@ -96,45 +72,58 @@ fn llvm() -> Option<(PathBuf, PathBuf)> {
     })
 }
 
-fn component() -> Option<(PathBuf, PathBuf)> {
+fn component() -> Option<Tools> {
     let mut query = Command::new("rustc");
     query.args(["--print", "target-libdir"]);
     let lib = PathBuf::from(output(&mut query, "").ok()?.trim());
     let bin = lib.parent()?.join("bin");
-    let pair = (bin.join("llvm-cov"), bin.join("llvm-profdata"));
-    (pair.0.exists() && pair.1.exists()).then_some(pair)
+    let (cov, profdata) = (bin.join("llvm-cov"), bin.join("llvm-profdata"));
+    (cov.exists() && profdata.exists()).then_some(Tools { cov, profdata })
 }
 
-fn package() -> Option<(PathBuf, PathBuf)> {
+fn package() -> Option<Tools> {
     let version = output(Command::new("rustc").arg("-vV"), "").ok()?;
     let line = version
         .lines()
         .find_map(|l| l.strip_prefix("LLVM version: "))?;
     let major = line.split('.').next()?;
     let name = |tool: &str| PathBuf::from(format!("{tool}-{major}"));
-    let pair = (name("llvm-cov"), name("llvm-profdata"));
+    let (cov, profdata) = (name("llvm-cov"), name("llvm-profdata"));
     let is_there = |path: &Path| works(Command::new(path).arg("--version"));
-    if !is_there(&pair.0) {
+    if !is_there(&cov) {
         let install = ["install", "--yes", "--quiet", &format!("llvm-{major}")];
         works(Command::new("apt-get").args(install));
     }
-    (is_there(&pair.0) && is_there(&pair.1)).then_some(pair)
+    (is_there(&cov) && is_there(&profdata)).then_some(Tools { cov, profdata })
 }
 
 fn measure(tools: &Tools) -> Result<Value, Failure> {
-    let mut command = Command::new(&tools.helper);
-    command.args(["llvm-cov", "test", "--package", "parti-core", "--lib"]);
-    command.args(["--json", "--quiet"]).current_dir(root());
-    command.env("LLVM_COV", &tools.cov);
-    command.env("LLVM_PROFDATA", &tools.profdata);
-    command.env("CARGO_LLVM_COV_TARGET_DIR", target_dir().join("coverage"));
-    let text = output(
-        &mut command,
+    let mut build = cargo();
+    build.args(["rustc", "--package", "parti-core", "--lib"]);
+    // The core alone is instrumented: what it depends on is built already.
+    build.args(["--profile", "test", MESSAGES]);
+    build.args(["--", "-C", "instrument-coverage"]);
+    let programs = built(&mut build, "fix what the compiler names")?;
+    let program = programs.into_iter().next();
+    let program =
+        program.ok_or_else(|| Failure::new("cargo built no tests of the core", REMEDY))?;
+    let raw = target_dir().join("coverage.profraw");
+    let data = target_dir().join("coverage.profdata");
+    let mut tests = Command::new(&program);
+    tests.current_dir(root().join("parti-core"));
+    tests.arg("--quiet").env("LLVM_PROFILE_FILE", &raw);
+    output(
+        &mut tests,
         "a unit test of parti-core fails: cargo test -p parti-core",
     )?;
-    // What the tests print may come before the report.
-    let json = text.find("{\"data\"").map_or("", |at| &text[at..]);
-    serde_json::from_str(json.trim())
+    let mut merge = Command::new(&tools.profdata);
+    merge.args(["merge", "--sparse"]).arg(&raw);
+    output(merge.arg("-o").arg(&data), REMEDY)?;
+    let mut export = Command::new(&tools.cov);
+    export.args(["export", "--skip-functions"]).arg(&program);
+    export.arg("--instr-profile").arg(&data);
+    let text = output(&mut export, REMEDY)?;
+    serde_json::from_str(&text)
         .map_err(|error| Failure::new(format!("llvm-cov's report cannot be read: {error}"), REMEDY))
 }
 

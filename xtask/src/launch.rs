@@ -5,8 +5,14 @@
 //! are handed on as they are, `--help` included.
 
 use std::ffi::OsString;
+use std::process::Command;
 
 use crate::proc::{Failure, cargo, output, visible};
+
+pub(crate) const REMEDY: &str = "what to do is said above";
+
+pub(crate) const SCRIPTED_REMEDY: &str =
+    "a scenario no longer tells a bug from the core as it is; run it by hand";
 
 /// Arguments for the program.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -45,17 +51,22 @@ struct Program {
 
 /// Simulated groups. With `--planted`, the core is built with its planted bugs.
 pub(crate) fn sim(args: &Args) -> Result<(), Failure> {
-    let planted = args.has("--planted");
-    if planted && !args.has("--manager") {
-        scripted()?;
+    if args.has("--planted") && !args.has("--manager") {
+        output(&mut scripted(), SCRIPTED_REMEDY)?;
     }
+    visible("sim", &mut simulator(args), REMEDY)
+}
+
+/// The command of [`sim`], without the scripted bugs.
+pub(crate) fn simulator(args: &Args) -> Command {
+    let planted = args.has("--planted");
     let features = if planted { "cli,planted" } else { "cli" };
     let program = Program {
         name: "sim",
         features,
         profile: "sim",
     };
-    launch(&program, args)
+    command(&program, args)
 }
 
 /// Simulated consumption of streams. Its planted bugs are in its owners, and need no feature.
@@ -65,7 +76,7 @@ pub(crate) fn streams(args: &Args) -> Result<(), Failure> {
         features: "cli,streams",
         profile: "dev",
     };
-    launch(&program, args)
+    visible(program.name, &mut command(&program, args), REMEDY)
 }
 
 /// Every store against one suite.
@@ -75,7 +86,7 @@ pub(crate) fn conformance(args: &Args) -> Result<(), Failure> {
         features: "cli,stores",
         profile: "dev",
     };
-    launch(&program, args)
+    visible(program.name, &mut command(&program, args), REMEDY)
 }
 
 /// Groups of real processes on real servers.
@@ -85,10 +96,10 @@ pub(crate) fn scenarios(args: &Args) -> Result<(), Failure> {
         features: "cli,stores",
         profile: "dev",
     };
-    launch(&program, args)
+    visible(program.name, &mut command(&program, args), REMEDY)
 }
 
-fn launch(program: &Program, args: &Args) -> Result<(), Failure> {
+fn command(program: &Program, args: &Args) -> Command {
     let Program {
         name,
         features,
@@ -106,18 +117,17 @@ fn launch(program: &Program, args: &Args) -> Result<(), Failure> {
         "--",
     ]);
     command.args(&args.words);
-    visible(name, &mut command, "what to do is said above")
+    command
 }
 
 /// The bugs that no seed reaches, each with its scenario in the core's own tests, and the tests of
 /// the hunts themselves.
-fn scripted() -> Result<(), Failure> {
+pub(crate) fn scripted() -> Command {
     let mut tests = cargo();
     tests.args(["test", "--quiet", "--lib", "--package", "parti-core"]);
     tests.args(["--package", "parti-testing", "--features"]);
     tests.args(["parti-core/planted,parti-testing/planted", "planted::"]);
-    let remedy = "a scenario no longer tells a bug from the core as it is; run it by hand";
-    output(&mut tests, remedy).map(drop)
+    tests
 }
 
 #[cfg(test)]

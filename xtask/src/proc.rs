@@ -7,7 +7,11 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+
+pub(crate) mod times;
+
+/// Makes cargo name what it builds, and say everything else as ever.
+pub(crate) const MESSAGES: &str = "--message-format=json-render-diagnostics";
 
 /// Why a command failed and what to do about it. The workspace's sources are as they were.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,13 +72,9 @@ pub(crate) fn timed<T>(
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     eprintln!("==> {name}");
-    let start = Instant::now();
-    let outcome = work();
+    let (outcome, wall) = times::measured(name, work);
     let word = if outcome.is_ok() { "ok" } else { "FAILED" };
-    eprintln!(
-        "    {name}: {word} in {:.1} s",
-        start.elapsed().as_secs_f64()
-    );
+    eprintln!("    {name}: {word} in {:.1} s", wall.as_secs_f64());
     outcome
 }
 
@@ -85,6 +85,17 @@ pub(crate) fn visible(name: &str, command: &mut Command, remedy: &str) -> Result
         Ok(status) => Err(Failure::new(format!("{name} failed ({status})"), remedy)),
         Err(error) => Err(not_started(command, &error)),
     }
+}
+
+/// Builds with cargo in sight, and lists the programs that it built; [`MESSAGES`] is among its arguments.
+pub(crate) fn built(build: &mut Command, remedy: &str) -> Result<Vec<PathBuf>, Failure> {
+    let out = build.stderr(Stdio::inherit()).output();
+    let out = out.map_err(|error| not_started(build, &error))?;
+    if out.status.success() {
+        return Ok(programs(&String::from_utf8_lossy(&out.stdout)));
+    }
+    let what = format!("the build failed ({})", out.status);
+    Err(Failure::new(what, remedy))
 }
 
 /// Runs a program and takes its standard output; what it says on standard error is in the failure.

@@ -2,8 +2,8 @@
 //! handled.
 //!
 //! It is separate because it is pure, and because a message that is taken for a known one is lost. What
-//! always holds: what was put in and not taken out as handled is waited for, so that [`Intake::idle_position`]
-//! covers nothing that was not handled.
+//! always holds: what was put in and not taken out as handled is waited for, so that
+//! [`Intake::idle_position`] covers nothing that was not handled.
 
 use crate::consume::reader::ReaderEnd;
 

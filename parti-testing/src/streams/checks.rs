@@ -1,7 +1,7 @@
 //! What must hold of what was handled, stored and acknowledged, whatever failed.
 //!
 //! It is separate from the world since it believes nobody: it sees what the server stored, what the handlers
-//! did and what a fenced target kept. What always holds: the first violation of a run is kept, with what it was.
+//! did and what a fenced target kept. What always holds: the first violation of a run is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

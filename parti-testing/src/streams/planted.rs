@@ -32,8 +32,8 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
+    /// All that are hunted; [`Bug::StreamFirst`] is too rare.
+    pub const ALL: [Self; 10] = [
         Self::AcknowledgedEarly,
         Self::PositionEarly,
         Self::NameReused,
@@ -43,7 +43,6 @@ impl Bug {
         Self::DroppedCounts,
         Self::UnknownIsStored,
         Self::ReleasedEarly,
-        Self::StreamFirst,
         Self::RepeatsBelieved,
     ];
 

@@ -11,10 +11,20 @@ use super::request::{Answer, Item, Request};
 
 const CREATED: &str = "2026-01-31T09:13:56Z";
 
+/// What servers do differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Before 2.14 a consumer by interest keeps what it begins behind, too, as long as others keep it.
+    Before214,
+    /// What it does not deliver, it does not keep.
+    Since214,
+}
+
 /// The server.
 #[derive(Clone, Debug)]
 pub struct FakeStream {
     retention: Retention,
+    release: Release,
     messages: BTreeMap<u64, Item>,
     last: u64,
     consumers: BTreeMap<String, Consumer>,
@@ -51,9 +61,10 @@ struct Progress {
 impl FakeStream {
     /// An empty stream that keeps its messages like this.
     #[must_use]
-    pub const fn new(retention: Retention) -> Self {
+    pub const fn new(retention: Retention, release: Release) -> Self {
         Self {
             retention,
+            release,
             messages: BTreeMap::new(),
             last: 0,
             consumers: BTreeMap::new(),
@@ -243,7 +254,7 @@ impl FakeStream {
             return;
         }
         let all = self.messages.values();
-        let freed = all.filter(|item| gone.needs(item) && !self.is_needed(item));
+        let freed = all.filter(|item| gone.needs(item, self.release) && !self.is_needed(item));
         for item in freed.copied().collect::<Vec<Item>>() {
             self.messages.remove(&item.sequence);
             self.dropped.insert(item);
@@ -251,7 +262,8 @@ impl FakeStream {
     }
 
     fn is_needed(&self, item: &Item) -> bool {
-        self.consumers.values().any(|consumer| consumer.needs(item))
+        let mut all = self.consumers.values();
+        all.any(|consumer| consumer.needs(item, self.release))
     }
 
     fn floor(&self, names: &[String]) -> Option<u64> {
@@ -336,9 +348,13 @@ impl Consumer {
             .is_none_or(|partition| partition == item.partition)
     }
 
-    /// Also what it begins behind, until it has acknowledged something later.
-    fn needs(&self, item: &Item) -> bool {
-        self.matches(item) && item.sequence > self.state.floor
+    fn needs(&self, item: &Item, release: Release) -> bool {
+        let floor = match release {
+            // Until it has acknowledged something later.
+            Release::Before214 => self.state.floor,
+            Release::Since214 => self.state.floor.max(self.after),
+        };
+        self.matches(item) && item.sequence > floor
     }
 }
 

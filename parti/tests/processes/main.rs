@@ -404,10 +404,13 @@ impl Process {
     }
 }
 
-/// An example, built as this test was.
+/// An example: from the folder that `PARTI_EXAMPLES` names, or built as this test was.
 fn example(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
+        if let Some(built) = std::env::var_os("PARTI_EXAMPLES") {
+            return PathBuf::from(built);
+        }
         let test = std::env::current_exe().expect("known");
         let folder = test
             .ancestors()
@@ -430,7 +433,6 @@ fn example(name: &str) -> PathBuf {
                 "--example",
                 "quickstart",
             ])
-            // As `cargo xtask test` has built it already.
             .args(["--all-features", "--profile", profile, "--target-dir"])
             .arg(target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))

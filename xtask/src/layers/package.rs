@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{list, metadata, text};
-use crate::proc::{Failure, cargo, root, step, target_dir};
+use crate::proc::{Failure, cargo, root, step};
 
 /// What a page of a package shows, and therefore must be there.
 const FACTS: [&str; 4] = ["description", "license", "readme", "rust_version"];
@@ -32,8 +32,10 @@ pub(crate) fn run() -> Result<(), Failure> {
     forget_earlier(&metadata);
     let mut publish = cargo();
     publish.args(["publish", "--workspace", "--dry-run", "--allow-dirty"]);
-    // Packages are built as users build them, so that nothing of the workspace's own target fits.
-    publish.env("CARGO_TARGET_DIR", target_dir().join("packages"));
+    // As the workspace has it, so that what comes from outside with the same features is built once.
+    for setting in ["opt-level=1", "debug=false"] {
+        publish.args(["--config", &format!("profile.dev.package.\"*\".{setting}")]);
+    }
     publish.envs([("CARGO_INCREMENTAL", "0"), ("CARGO_PROFILE_DEV_DEBUG", "0")]);
     step(
         "packages, made and built as they would be published",

@@ -77,7 +77,7 @@ mod tests {
         let again = held.delivered(messages);
         let wanted = match retention {
             Retention::WorkQueue => vec!['a', 'b'],
-            _ => vec!['b'],
+            Retention::Limits | Retention::Interest => vec!['b'],
         };
         assert_eq!(again, wanted, "known already: {retention:?}");
         held

@@ -105,7 +105,7 @@ fn an_owner_whose_cursor_is_taken_deletes_what_it_created_and_nothing_else() {
     for retention in [Retention::WorkQueue, Retention::Interest] {
         let to_creation = match retention {
             Retention::WorkQueue => vec![names(), ours(), Told::Deleted],
-            _ => vec![names(), Told::Floor(None)],
+            Retention::Limits | Retention::Interest => vec![names(), Told::Floor(None)],
         };
         let late = [Told::Created, cursor_of(6, 1), Told::Deleted];
         let steps = run(retention, to_creation.into_iter().chain(late));
