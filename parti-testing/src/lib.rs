@@ -10,3 +10,5 @@ pub mod manager;
 pub mod rig;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+#[cfg(feature = "streams")]
+pub mod streams;

@@ -74,6 +74,12 @@ fn simulators(seeds: u64) -> Vec<Beside> {
 /// What waits for servers and processes most of its time, and what needs one processor.
 fn others(built: &test::Built) -> Result<(), Failure> {
     let remedy = launch::REMEDY;
+    let mut streams = built.program("streams")?;
+    let name = "simulated consumption of streams";
+    step(name, streams.args(["--runs", "2000"]), remedy)?;
+    let mut hunts = built.program("streams")?;
+    let name = "planted bugs of consumption";
+    step(name, hunts.args(["--planted", "all"]), remedy)?;
     let mut conformance = built.program("conformance")?;
     step(
         "conformance, the short form",

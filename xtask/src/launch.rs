@@ -1,4 +1,4 @@
-//! Programs of the test kit, built and run: the simulator, the conformance suite, the scenarios.
+//! Programs of the test kit, built and run: the simulators, the conformance suite, the scenarios.
 //!
 //! They live in `parti-testing` and take their own arguments; this file knows the package, profile and
 //! features of each, so every other command compiles without the test kit. What always holds: arguments
@@ -67,6 +67,16 @@ pub(crate) fn simulator(args: &Args) -> Command {
         profile: "sim",
     };
     command(&program, args)
+}
+
+/// Simulated consumption of streams. Its planted bugs are in its owners, and need no feature.
+pub(crate) fn streams(args: &Args) -> Result<(), Failure> {
+    let program = Program {
+        name: "streams",
+        features: "cli,streams",
+        profile: "dev",
+    };
+    visible(program.name, &mut command(&program, args), REMEDY)
 }
 
 /// Every store against one suite.

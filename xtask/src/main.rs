@@ -44,6 +44,9 @@ enum Command {
     /// Run the simulator over many seeds in the optimised profile
     #[command(disable_help_flag = true)]
     Sim(launch::Args),
+    /// Simulate the consumption of streams over many seeds, or hunt its planted bugs
+    #[command(disable_help_flag = true)]
+    Streams(launch::Args),
     /// Hold every store to the same suite, and check what clients saw under chaos
     #[command(disable_help_flag = true)]
     Conformance(launch::Args),
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Alerts(args) => test::alerts::run(&args),
         Command::Downstream => test::downstream::run(),
         Command::Deny => deny::run(),
+        Command::Streams(args) => launch::streams(&args),
         Command::Conformance(args) => launch::conformance(&args),
         Command::Scenarios(args) => launch::scenarios(&args),
     };

@@ -11,6 +11,7 @@ use clap::CommandFactory;
 
 use crate::proc::{Failure, output, root};
 
+mod book;
 mod cancellation;
 mod facade;
 mod fields;
@@ -89,6 +90,7 @@ fn check(files: &[File], world: &World) -> Vec<Offence> {
         words::check(file, &mut offences);
     }
     rooms::check_folders(files, &mut offences);
+    book::check(files, &mut offences);
     offences
 }
 

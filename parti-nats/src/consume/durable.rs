@@ -13,17 +13,21 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::consume::condition::Condition;
-use crate::consume::cursor::{Found, Owner};
+use crate::consume::cursor::Owner;
 use crate::consume::cursors::Cursors;
+use crate::consume::durable::opening::{Ask, Opening, Step, Told};
 use crate::consume::reader::{Reader, ReaderSpec, nanos};
 use crate::consume::stream::{Retention, Source};
 use crate::consume::wire::{ConsumeError, NOTHING, Wire, fault};
 use crate::wire::outcome::{Failure, code};
 use crate::wire::random::random;
 
-/// How often a durable is tried to be created against others that do the same.
+pub mod opening;
+pub mod unacknowledged;
+
+/// How often a list is begun again because it changed between two pages.
 const TRIES: usize = 10;
-/// The pause between.
+/// The pause before a durable is tried again that others were faster than.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many durables of a group that begins are created at a time.
 const AT_ONCE: usize = 16;
@@ -157,48 +161,53 @@ impl Durables {
         position: u64,
         cursors: &Cursors,
     ) -> Result<Opened, ConsumeError> {
-        let is_queue = self.retention() == Retention::WorkQueue;
-        let mut refusal = None;
-        for _ in 0..TRIES {
+        let mut opening = Opening::new(self.retention(), me, position);
+        let mut ask = opening.ask();
+        loop {
             // Also a name that was refused is not used again.
-            me.count += 1;
-            let older = older(me, &self.list().await?)?;
-            let mut from = position;
-            if is_queue {
-                verify(cursors, me).await?;
-                self.delete_all(&older).await;
-            } else {
-                from = from.min(self.floor(&older).await?.unwrap_or(from));
+            me.clone_from(opening.name());
+            let told = self.ask(&ask, me.partition, cursors).await?;
+            ask = match opening.told(told) {
+                Step::Ask(ask) => ask,
+                Step::Stop(condition) => return Err(condition.into()),
+                Step::GiveUp => {
+                    let what = format!("creating a durable of {}", self.source.name());
+                    let reason = "another consumer of the partition was there each time";
+                    let reason = reason.to_owned();
+                    return Err(Condition::Refused { what, reason }.into());
+                }
+                Step::Opened { after, is_first } => {
+                    let reader = Reader::attach(self.wire(), self.spec(me, after)).await?;
+                    return Ok(Opened { reader, is_first });
+                }
+            };
+        }
+    }
+
+    /// Asks the server what an opening wants to know.
+    async fn ask(
+        &self,
+        ask: &Ask,
+        partition: u32,
+        cursors: &Cursors,
+    ) -> Result<Told, ConsumeError> {
+        Ok(match ask {
+            Ask::List => Told::Names(self.list().await?),
+            Ask::Cursor => Told::Cursor(cursors.load(partition).await?),
+            Ask::Floor(older) => Told::Floor(self.floor(older).await?),
+            Ask::Delete(names) => {
+                self.delete_all(names).await;
+                Told::Deleted
             }
-            match self.create(me, from).await {
-                Ok(()) => {}
+            Ask::Create { name, after } => match self.create(name, *after).await {
+                Ok(()) => Told::Created,
                 Err(failure) if failure.is_code(code::NOT_UNIQUE) => {
-                    refusal = Some(failure);
                     sleep(PAUSE).await;
-                    continue;
+                    Told::NotUnique
                 }
                 Err(failure) => return Err(self.fault(&failure)),
-            }
-            if let Err(error) = verify(cursors, me).await {
-                // Nobody may be left interested in what it will not read.
-                if matches!(error, ConsumeError::Condition(_)) {
-                    self.delete(&me.encode()).await;
-                }
-                return Err(error);
-            }
-            if !is_queue {
-                self.delete_all(&older).await;
-            }
-            let spec = self.spec(me, from);
-            return Ok(Opened {
-                reader: Reader::attach(self.wire(), spec).await?,
-                is_first: older.is_empty(),
-            });
-        }
-        let reason = refusal.map(|failure| failure.to_string());
-        let what = format!("creating a durable of {}", self.source.name());
-        let reason = reason.unwrap_or_default();
-        Err(Condition::Refused { what, reason }.into())
+            },
+        })
     }
 
     /// Creates a durable for each partition of a group that begins, so that what is published before
@@ -224,8 +233,7 @@ impl Durables {
         made.buffer_unordered(AT_ONCE).try_collect().await
     }
 
-    /// Up to where older durables have acknowledged everything. A newer one that began later than at the
-    /// first message they hold would be asked for it all the same, and the stream would keep it for ever.
+    /// Up to where older durables have acknowledged everything.
     async fn floor(&self, older: &[String]) -> Result<Option<u64>, ConsumeError> {
         let mut least = None;
         for name in older {
@@ -362,23 +370,6 @@ fn floor(info: &Value) -> u64 {
     let start = info["config"]["opt_start_seq"].as_u64().unwrap_or_default();
     let floor = info["ack_floor"]["stream_seq"].as_u64().unwrap_or_default();
     floor.max(start.saturating_sub(1))
-}
-
-/// Whether the cursor is still this owner's.
-async fn verify(cursors: &Cursors, me: &DurableName) -> Result<(), ConsumeError> {
-    let ours = me.owner.token;
-    match cursors.load(me.partition).await? {
-        Found::Cursor { cursor, .. } if cursor.owner == me.owner => Ok(()),
-        Found::Cursor { cursor, .. } => {
-            let found = cursor.owner.token;
-            Err(Condition::Fenced { ours, found }.into())
-        }
-        Found::Unreadable { reason } => Err(Condition::CursorUnreadable { reason }.into()),
-        Found::Never | Found::Deleted { .. } => {
-            let evidence = format!("we have taken it over with token {ours}");
-            Err(Condition::CursorMissing { evidence }.into())
-        }
-    }
 }
 
 #[cfg(test)]

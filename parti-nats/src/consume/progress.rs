@@ -104,6 +104,17 @@ impl Progress {
         self.handled = self.handled.max(sequence);
     }
 
+    /// What the last write of a release says. `seen_up_to` is what the owner before may have handled: until
+    /// that is behind, the next owner must be told of it, too.
+    #[must_use]
+    pub const fn hold_of_release(&self, seen_up_to: u64) -> Hold {
+        if self.handled < seen_up_to {
+            Hold::Held
+        } else {
+            Hold::Released
+        }
+    }
+
     /// Whether it is time to write.
     #[must_use]
     pub fn is_due(&self, now: Duration) -> bool {

@@ -14,6 +14,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
+use crate::consume::intake::Numbers;
 use crate::consume::wire::{ConsumeError, NOTHING, Wire, fault};
 use crate::wire::message::number;
 
@@ -109,7 +110,7 @@ pub struct Reader {
     messages: Subscriber,
     pulls: u64,
     outstanding: u64,
-    delivered: u64,
+    numbers: Numbers,
     connection: u64,
     heard: Instant,
 }
@@ -166,7 +167,7 @@ impl Reader {
             messages,
             pulls: 0,
             outstanding: 0,
-            delivered: 0,
+            numbers: Numbers::default(),
             connection,
             heard: Instant::now(),
         })
@@ -261,12 +262,7 @@ impl Reader {
         let Some(place) = message.reply.as_ref().and_then(|reply| Place::parse(reply)) else {
             return Ok(());
         };
-        let expected = self.delivered + 1;
-        if place.number != expected {
-            let found = place.number;
-            return Err(ReaderEnd::Gap { expected, found });
-        }
-        self.delivered = expected;
+        self.numbers.next(place.number)?;
         self.outstanding = self.outstanding.saturating_sub(1);
         into.push(Delivery {
             message,

@@ -4,11 +4,10 @@
 //! is acknowledged before its position is stored in the cursor, and an acknowledgement that is lost is made
 //! up for: the message comes again, is known by its sequence, and is acknowledged at once.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use parti_nats::async_nats::{Client, Subject};
-use parti_nats::consume::{Delivery, Retention, Source};
+use parti_nats::consume::{Delivery, Source, Unacknowledged};
 use tokio::time::timeout;
 
 /// The acknowledgements of one ownership.
@@ -20,20 +19,16 @@ pub(super) struct Acks {
 
 #[derive(Debug)]
 struct State {
-    /// The stored position.
-    committed: u64,
-    /// Where to acknowledge what is not committed, by sequence.
-    replies: BTreeMap<u64, Subject>,
+    held: Unacknowledged<Subject>,
     /// The durable at present; none while one is made.
     durable: Option<String>,
 }
 
 impl Acks {
     /// Begins after a take-over that stored this position.
-    pub(super) const fn new(source: Source, committed: u64) -> Self {
+    pub(super) fn new(source: Source, committed: u64) -> Self {
         let state = State {
-            committed,
-            replies: BTreeMap::new(),
+            held: Unacknowledged::new(source.retention(), committed),
             durable: None,
         };
         Self {
@@ -44,7 +39,7 @@ impl Acks {
 
     /// The stored position.
     pub(super) fn position(&self) -> u64 {
-        self.state().committed
+        self.state().held.position()
     }
 
     /// The durable at present; none while one is made.
@@ -56,46 +51,27 @@ impl Acks {
     /// comes again.
     pub(super) fn begin(&self, durable: Option<String>) {
         let mut state = self.state();
-        state.replies.clear();
+        state.held.begin();
         state.durable = durable;
     }
 
     /// Messages have come, some of them perhaps again.
     pub(super) async fn delivered(&self, messages: &[Delivery]) {
-        let mut again = Vec::new();
-        {
-            let mut state = self.state();
-            for delivery in messages {
-                let Some(reply) = delivery.message.reply.clone() else {
-                    continue;
-                };
-                if delivery.sequence <= state.committed {
-                    again.push(reply);
-                } else {
-                    state.replies.insert(delivery.sequence, reply);
-                }
-            }
-        }
-        if self.is_for_all_before() {
-            again.drain(..again.len().saturating_sub(1));
-        }
+        let all = messages.iter().filter_map(|delivery| {
+            let reply = delivery.message.reply.clone()?;
+            Some((delivery.sequence, reply))
+        });
+        let again = self.state().held.delivered(all);
         self.send(again).await;
     }
 
     /// The position is stored: everything up to it is acknowledged, the last with a confirmation.
     pub(super) async fn committed(&self, position: u64) {
-        let mut replies = {
-            let mut state = self.state();
-            state.committed = state.committed.max(position);
-            let later = state.replies.split_off(&(position + 1));
-            std::mem::replace(&mut state.replies, later)
-        };
-        let Some((sequence, last)) = replies.pop_last() else {
+        let mut due = self.state().held.committed(position);
+        let Some((sequence, last)) = due.pop() else {
             return;
         };
-        if !self.is_for_all_before() {
-            self.send(replies.into_values()).await;
-        }
+        self.send(due.into_iter().map(|(_, reply)| reply)).await;
         let client = self.client();
         let asked = client.request(last, ACK.into());
         let confirmed = timeout(self.source.wire().limit(), asked).await;
@@ -111,11 +87,6 @@ impl Acks {
             // Fails with the client, and then nothing is read either.
             let _ = client.publish(reply, ACK.into()).await;
         }
-    }
-
-    /// Whether one acknowledgement is for all messages before, too.
-    fn is_for_all_before(&self) -> bool {
-        self.source.retention() != Retention::WorkQueue
     }
 
     fn client(&self) -> Client {

@@ -2,13 +2,12 @@
 //! was delivered.
 //!
 //! It is separate because both sides and the hub look at it. What always holds: one reader feeds it at
-//! a time; a message is counted before `passed` covers it, so that an empty queue means that everything
-//! up to there was handled.
+//! a time, and what is in the queue, known or handled is counted by [`Intake`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use parti_nats::consume::{Condition, Delivery};
+use parti_nats::consume::{Condition, Delivery, Intake};
 use tokio::sync::{Notify, mpsc};
 
 use crate::jetstream::acks::Acks;
@@ -33,9 +32,7 @@ pub(super) struct Feed {
     pub(super) created: String,
     queue: mpsc::UnboundedSender<Vec<Delivery>>,
     budget: Arc<Budget>,
-    delivered: AtomicU64,
-    passed: AtomicU64,
-    waiting: AtomicU64,
+    intake: Mutex<Intake>,
     overflowed: AtomicBool,
     /// What there is to acknowledge, where acknowledgements remove messages.
     pub(super) acks: Option<Arc<Acks>>,
@@ -58,9 +55,7 @@ impl Feed {
             created,
             queue,
             budget,
-            delivered: AtomicU64::new(position),
-            passed: AtomicU64::new(position),
-            waiting: AtomicU64::new(0),
+            intake: Mutex::new(Intake::new(position)),
             overflowed: AtomicBool::new(false),
             acks,
             stopped: Mutex::new(None),
@@ -70,13 +65,12 @@ impl Feed {
 
     /// The last sequence that was put into the queue, or beyond which nothing of the partition was.
     pub(super) fn delivered(&self) -> u64 {
-        let passed = self.passed.load(Ordering::Acquire);
-        self.delivered.load(Ordering::Acquire).max(passed)
+        self.intake().delivered()
     }
 
     /// How many messages wait.
     pub(super) fn waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Acquire)
+        self.intake().waiting()
     }
 
     /// Whether it had to leave a shared reader because its queue was full.
@@ -90,18 +84,16 @@ impl Feed {
 
     /// Up to where everything was handled, when nothing waits.
     pub(super) fn idle_position(&self) -> Option<u64> {
-        let passed = self.passed.load(Ordering::Acquire);
-        (self.waiting() == 0).then_some(passed)
+        self.intake().idle_position()
     }
 
     /// Puts messages into the queue, in order and later than all before.
     pub(super) fn put(&self, messages: Vec<Delivery>) {
         let Some(last) = messages.last() else { return };
         let (last, count, bytes) = (last.sequence, len(&messages), weight(&messages));
-        self.waiting.fetch_add(count, Ordering::AcqRel);
+        self.intake().put(count, last);
         self.budget.messages.fetch_add(count, Ordering::AcqRel);
         self.budget.bytes.fetch_add(bytes, Ordering::AcqRel);
-        self.delivered.store(last, Ordering::Release);
         if let Err(unread) = self.queue.send(messages) {
             self.forgot(&unread.0);
         }
@@ -109,12 +101,12 @@ impl Feed {
 
     /// The reader has read the stream up to here.
     pub(super) fn pass(&self, sequence: u64) {
-        self.passed.fetch_max(sequence, Ordering::AcqRel);
+        self.intake().pass(sequence);
     }
 
     /// Messages have left the queue and were handled.
     pub(super) fn took(&self, messages: &[Delivery]) {
-        self.waiting.fetch_sub(len(messages), Ordering::AcqRel);
+        self.intake().handled(len(messages));
         self.forgot(messages);
     }
 
@@ -133,15 +125,23 @@ impl Feed {
 
     /// The partition must not be consumed any more.
     pub(super) fn stop(&self, condition: Condition) {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(condition);
+        *locked(&self.stopped) = Some(condition);
         self.changed.notify_one();
     }
 
     /// Why it must not.
     pub(super) fn stopped(&self) -> Option<Condition> {
-        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        stopped.clone()
+        locked(&self.stopped).clone()
     }
+
+    fn intake(&self) -> MutexGuard<'_, Intake> {
+        locked(&self.intake)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic leaves the values whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn len(messages: &[Delivery]) -> u64 {

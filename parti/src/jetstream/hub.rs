@@ -244,8 +244,12 @@ impl Hub {
     }
 
     async fn make(&mut self, wanted: Grouping) -> Result<(), ConsumeError> {
+        // Before the stream is looked at: readers that go on may deliver what it does not tell of.
+        let delivered = self.feeds.iter();
+        let delivered = delivered.map(|(partition, feed)| (*partition, feed.delivered()));
+        let delivered: BTreeMap<u32, u64> = delivered.collect();
         let facts = self.source.facts().await?;
-        self.check(&facts);
+        self.check(&facts, &delivered);
         let is_there = |partition: &u32| self.feeds.contains_key(partition);
         let together: BTreeSet<u32> = wanted.together.into_iter().filter(is_there).collect();
         let alone: Vec<u32> = wanted.alone.into_iter().filter(is_there).collect();
@@ -262,11 +266,12 @@ impl Hub {
     }
 
     /// Whether positions still mean what they did. A partition for which they do not is stopped.
-    fn check(&mut self, facts: &StreamFacts) {
+    fn check(&mut self, facts: &StreamFacts, before: &BTreeMap<u32, u64>) {
         let mut stopped = Vec::new();
         for (partition, feed) in &self.feeds {
             let position = feed.delivered();
-            let mut condition = moved(&feed.created, position, facts);
+            let before = before.get(partition).copied().unwrap_or_default();
+            let mut condition = moved(&feed.created, before, facts);
             if condition.is_none() && facts.first > position + 1 {
                 let first = facts.first;
                 let overtaken = Condition::Overtaken { position, first };

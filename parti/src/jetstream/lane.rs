@@ -72,8 +72,9 @@ impl Lane {
         };
         let mut seen = None;
         for _ in 0..TRIES {
-            let stream = source.facts().await?;
+            // The stream after the cursor: a late owner may have moved it beyond what the stream had before.
             let found = cursors.load(self.partition).await?;
+            let stream = source.facts().await?;
             match take_over(me, found, &stream, rules) {
                 TakeOver::Stop(condition) => return Err(condition.into()),
                 TakeOver::Ours { revision, cursor } => {
@@ -202,28 +203,31 @@ impl Lane {
         while let Ok(unread) = messages.try_recv() {
             feed.forgot(&unread);
         }
-        let hold = match &end {
-            End::Revoked => Hold::Released,
-            End::Lost | End::Stopped(_) => Hold::Held,
-        };
         if matches!(end, End::Stopped(Condition::Fenced { .. })) {
             return end;
         }
-        if let Some(position) = feed.idle_position().filter(|_| hold == Hold::Released) {
+        let is_released = matches!(end, End::Revoked);
+        if let Some(position) = feed.idle_position().filter(|_| is_released) {
             writer.passed(position);
         }
+        let hold = if is_released {
+            writer.hold_of_release(seen_up_to)
+        } else {
+            Hold::Held
+        };
         match writer.finish(hold, LAST_WRITE).await {
-            Ok(()) => self.leave(&feed, owner, hold).await,
+            Ok(()) if is_released => self.leave(&feed, owner).await,
+            Ok(()) => {}
             Err(condition) => self.shared.report(self.partition, &condition),
         }
         end
     }
 
     /// A work queue needs no durable until it has another owner; one by interest does.
-    async fn leave(&self, feed: &Feed, owner: Owner, hold: Hold) {
+    async fn leave(&self, feed: &Feed, owner: Owner) {
         let durables = self.shared.durables.as_ref();
         let durables = durables.filter(|durables| durables.retention() == Retention::WorkQueue);
-        let (Some(durables), Some(acks), Hold::Released) = (durables, &feed.acks, hold) else {
+        let (Some(durables), Some(acks)) = (durables, &feed.acks) else {
             return;
         };
         if let Some(name) = acks.durable() {

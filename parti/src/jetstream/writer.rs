@@ -29,6 +29,19 @@ enum Answer {
     Failed(Condition),
 }
 
+impl Answer {
+    /// The position that is stored for sure, of what `sent` was to store.
+    fn stored(&self, sent: &Cursor) -> Option<u64> {
+        match self {
+            Self::Wrote(Wrote::Stored { .. }) => Some(sent.position),
+            Self::Read(Found::Cursor { cursor, .. }) if cursor.owner == sent.owner => {
+                Some(cursor.position)
+            }
+            Self::Wrote(_) | Self::Read(_) | Self::Failed(_) => None,
+        }
+    }
+}
+
 pub(super) struct Writer {
     cursors: Cursors,
     partition: u32,
@@ -86,6 +99,11 @@ impl Writer {
         Ok(())
     }
 
+    /// What the last write of a release says: [`Progress::hold_of_release`].
+    pub(super) const fn hold_of_release(&self, seen_up_to: u64) -> Hold {
+        self.progress.hold_of_release(seen_up_to)
+    }
+
     /// There is nothing to handle up to here.
     pub(super) fn passed(&mut self, sequence: u64) {
         self.progress.passed(sequence);
@@ -99,11 +117,10 @@ impl Writer {
             let outputs = outputs.collect();
             let acks = self.acks.clone();
             self.writing.spawn(async move {
-                let position = cursor.position;
-                let answer = send(cursors, partition, cursor, expected, outputs).await;
+                let answer = send(cursors, partition, &cursor, expected, outputs).await;
                 // Not before the position is stored: then nothing acknowledged is handled again.
-                if let (Some(acks), Answer::Wrote(_)) = (acks, &answer) {
-                    acks.committed(position).await;
+                if let (Some(acks), Some(stored)) = (acks, answer.stored(&cursor)) {
+                    acks.committed(stored).await;
                 }
                 answer
             });
@@ -178,11 +195,11 @@ impl Writer {
 async fn send(
     cursors: Cursors,
     partition: u32,
-    cursor: Cursor,
+    cursor: &Cursor,
     expected: u64,
     outputs: Vec<Output>,
 ) -> Answer {
-    match cursors.store(partition, &cursor, expected, outputs).await {
+    match cursors.store(partition, cursor, expected, outputs).await {
         Ok(stored @ Wrote::Stored { .. }) => return Answer::Wrote(stored),
         Ok(Wrote::Refused | Wrote::Unknown) | Err(ConsumeError::Unavailable { .. }) => {}
         Err(error) => return failed(error),

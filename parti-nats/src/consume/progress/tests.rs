@@ -134,3 +134,19 @@ fn after_a_refusal_only_a_cursor_that_is_ours_goes_on() {
         }
     }
 }
+
+/// An owner that takes over after a crash and lets go at once would hide what the crashed one had handled:
+/// the next would repeat it without a word.
+#[test]
+fn a_release_says_so_only_when_what_was_handled_before_is_behind() {
+    let mut progress = progress();
+    assert_eq!(
+        progress.hold_of_release(progress.position() + 2),
+        Hold::Held
+    );
+    progress.passed(progress.position() + 2);
+    assert_eq!(
+        progress.hold_of_release(progress.position()),
+        Hold::Released
+    );
+}

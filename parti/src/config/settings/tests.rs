@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod page;
+
 /// Every setting, with a value that is not its default.
 const ALL: &str = r#"{
     "group": "orders", "application": "shop", "worker_id_prefix": "w", "worker_id_range": "1-20",
