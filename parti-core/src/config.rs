@@ -95,6 +95,7 @@ struct Settings {
     refresh_interval: Option<Duration>,
     probe_interval: Option<Duration>,
     suspect_after: Duration,
+    sinks_compare_tokens: bool,
     leader_failure_limit: u32,
     retry: RetryPolicy,
     circuit_breaker: BreakerSettings,
@@ -152,6 +153,7 @@ pub struct ConfigBuilder {
     refresh_interval: Option<Duration>,
     probe_interval: Option<Duration>,
     suspect_after: Option<Duration>,
+    sinks_compare_tokens: bool,
     leader_failure_limit: Option<u32>,
     retry: Option<RetryPolicy>,
     circuit_breaker: Option<BreakerSettings>,
@@ -258,6 +260,8 @@ getters! {
     probe_interval: Option<Duration>,
     /// How long a session may leave probes unanswered before it is suspected.
     suspect_after: Duration,
+    /// Whether everything that is written to was declared to compare tokens.
+    sinks_compare_tokens: bool,
     /// Failed steps in a row after which a leader resigns.
     leader_failure_limit: u32,
     /// When what failed is tried again.
@@ -340,7 +344,8 @@ setters! {
     reconcile_interval: Duration,
     /// Lists the partition source again this often; default never (only when told to).
     refresh_interval: Duration,
-    /// Time between two probes of a session; default: this worker neither probes nor answers. Where the
+    /// Time between two probes of a session; default: this worker neither probes nor
+    /// answers, in mode [`Mode::Fenced`] a fortieth of the lease, at least 25 ms. Where the
     /// store can carry the question, a leader that was killed is replaced after about this time instead
     /// of `election_timeout`. Each worker asks the leader that often.
     probe_interval: Duration,

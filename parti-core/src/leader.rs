@@ -8,6 +8,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Config;
@@ -266,6 +267,21 @@ impl Leader {
             None => Outcome::Lost(Some(seen.entry().clone())),
         };
         self.on_outcome(cx, outcome)
+    }
+
+    /// Another number whenever something has changed that it decides on.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.knowledge.generation()
+    }
+
+    /// The sessions whose processes are to be asked whether they run.
+    pub(crate) fn to_probe(&self, config: &Config) -> Vec<Nonce> {
+        self.knowledge.to_probe(config)
+    }
+
+    /// Others are suspected than before.
+    pub(crate) const fn on_suspicions(&mut self) {
+        self.knowledge.changed();
     }
 
     /// What the store said about itself.

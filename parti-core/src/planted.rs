@@ -141,6 +141,20 @@ bugs! {
         "After a lost history a worker waits for its own lease, although others may have a longer one.";
     63 LeaderMode "leader-mode"
         "A leader grants as it is configured, although a worker of a stricter mode lives.";
+    50 SuspicionIsSilence "suspicion-is-silence"
+        "A worker that does not answer is evicted as one that was silent for a lease.";
+    51 SuspicionInExclusive "suspicion-in-exclusive"
+        "A worker that does not answer is evicted at once in an exclusive group, too.";
+    52 Avalanche "avalanche"
+        "A leader that reaches nobody evicts everybody.";
+    53 NoReconnection "no-reconnection"
+        "Workers that seem to be gone together are evicted without waiting whether they come back.";
+    54 RenewedBudget "renewed-budget"
+        "Evictions on a suspicion are not counted.";
+    55 SilentPair "silent-pair"
+        "Of two, the one that hears nothing evicts the other.";
+    56 Unvouched "unvouched"
+        "A leader evicts a worker that does not answer, although the others have not answered since.";
     71 IgnoredRejections "ignored-rejections"
         "The leader makes no plan for what its owner cannot process.";
     72 RejectedGoesRound "rejected-goes-round"

@@ -59,6 +59,7 @@ fn simulators(seeds: u64) -> Vec<Beside> {
     };
     vec![
         seeds("exclusive"),
+        seeds("fenced"),
         seeds("overlap"),
         simulator("simulated managers", ["--manager", "--runs", "300"].into()),
         scripted,

@@ -101,7 +101,9 @@ impl Config {
     #[must_use]
     pub fn convergence_bound(&self) -> Duration {
         let handoff = match self.mode() {
-            Mode::Exclusive => self.handoff_timeout() + self.apply_timeout() + self.lease() * 2,
+            Mode::Exclusive | Mode::Fenced => {
+                self.handoff_timeout() + self.apply_timeout() + self.lease() * 2
+            }
             Mode::Overlap => self.apply_timeout() + self.lease(),
         };
         let bench = self.apply_timeout() * super::LONGEST_TIME_OUT;
@@ -118,6 +120,12 @@ impl Config {
             Duration::ZERO
         };
         self.shutdown_timeout() + first
+    }
+
+    /// How long workers that seem to be gone at the same time may take to connect again: half a lease,
+    /// at most a second.
+    pub(crate) fn reconnection(&self) -> Duration {
+        (self.lease() / 2).min(Duration::from_secs(1))
     }
 
     /// How long it takes a leader that has just regained contact to find a worker lost.

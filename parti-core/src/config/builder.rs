@@ -65,6 +65,14 @@ impl ConfigBuilder {
         self
     }
 
+    /// Declares that everything the handlers write to refuses a write with a lower token than one it
+    /// has seen. [`Mode::Fenced`] cannot be used without it: there two workers may act for one partition
+    /// for a moment, and only what they write to can tell who is the later.
+    pub fn sinks_compare_tokens(mut self, compare: bool) -> Self {
+        self.sinks_compare_tokens = compare;
+        self
+    }
+
     /// Adds a label, such as `zone` = `a`.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.labels.insert(name.to_string(), value.to_string());

@@ -52,6 +52,8 @@ pub enum ConfigError {
     },
     /// A predecessor was declared dead, but there is no hint that says whose.
     DeadWithoutHint,
+    /// Mode `fenced` without the declaration that everything that is written to compares tokens.
+    UnfencedSinks,
     /// The hinted worker ID is not in the pool.
     HintOutsidePool {
         /// The hint.
@@ -92,6 +94,7 @@ impl ConfigError {
             Self::WorkerRange { .. } => Some("worker_id_range"),
             Self::ExpectedWorkers { .. } => Some("expected_workers"),
             Self::DeadWithoutHint | Self::HintOutsidePool { .. } => Some("worker_id_hint"),
+            Self::UnfencedSinks => Some("sinks_compare_tokens"),
             Self::Breaker(_) => Some("circuit_breaker"),
             Self::Name(_) => None,
         }
@@ -135,6 +138,10 @@ impl fmt::Display for ConfigError {
             ),
             Self::DeadWithoutHint => f.write_str(
                 "predecessor_is_dead needs a worker_id_hint, which says whose predecessor",
+            ),
+            Self::UnfencedSinks => f.write_str(
+                "mode = fenced needs sinks_compare_tokens(true): two workers may act for one partition for a \
+                 moment, and only what they write to can refuse the earlier",
             ),
             Self::HintOutsidePool { hint, first, last } => {
                 write!(f, "worker_id_hint = {hint} is not one of {first} to {last}")

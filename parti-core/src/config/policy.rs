@@ -10,6 +10,12 @@ pub enum Mode {
     /// Nobody is granted a partition while another worker may hold it: revoke, acknowledge, grant.
     #[default]
     Exclusive,
+    /// As exclusive for everything that is planned. But a worker whose process does not answer any more
+    /// loses its partitions at once, before its lease is over: after a crash work goes on in a fraction of a
+    /// second. A worker that was suspected wrongly may act for as long as its lease lasts, beside the new
+    /// owner, until it notices: **everything that is written to has to compare tokens**. That has to be
+    /// declared with [`sinks_compare_tokens`](crate::ConfigBuilder::sinks_compare_tokens).
+    Fenced,
     /// The new owner is granted the partition at once; for a moment there can be two. For work where
     /// a pause is worse than doing something twice.
     Overlap,
@@ -17,14 +23,24 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode, the strictest first. A mode between two others gets its place here.
-    pub const ALL: [Self; 2] = [Self::Exclusive, Self::Overlap];
+    pub const ALL: [Self; 3] = [Self::Exclusive, Self::Fenced, Self::Overlap];
 
     /// The mode as one lower-case word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exclusive => "exclusive",
+            Self::Fenced => "fenced",
             Self::Overlap => "overlap",
+        }
+    }
+
+    /// Whether guards end with the lease of their session, and what is planned waits for its former owner.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        match self {
+            Self::Exclusive | Self::Fenced => true,
+            Self::Overlap => false,
         }
     }
 
@@ -35,6 +51,16 @@ impl Mode {
             other
         } else {
             self
+        }
+    }
+
+    /// The looser of two: what holds while not everybody obeys the stricter one.
+    #[must_use]
+    pub fn looser(self, other: Self) -> Self {
+        if other.is_stricter_than(self) {
+            self
+        } else {
+            other
         }
     }
 

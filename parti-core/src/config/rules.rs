@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use core::time::Duration;
 
-use super::{Config, MAX_POOL, millis};
+use super::{Config, MAX_POOL, Mode, millis};
 use crate::config::error::ConfigError;
 use crate::model::id::WorkerId;
 
@@ -239,6 +239,9 @@ fn steps(config: &Config) -> Result<(), ConfigError> {
         millis(100),
         "listing must not be all there is",
     )?;
+    if config.mode() == Mode::Fenced && !config.sinks_compare_tokens() {
+        return Err(ConfigError::UnfencedSinks);
+    }
     let Some(probes) = config.probe_interval() else {
         return Ok(());
     };

@@ -5,7 +5,9 @@
 
 use core::time::Duration;
 
-use super::{Config, ConfigBuilder, DegradedSettings, Settings, degraded, millis, rules, secs};
+use super::{
+    Config, ConfigBuilder, DegradedSettings, Mode, Settings, degraded, millis, rules, secs,
+};
 use crate::config::error::ConfigError;
 use crate::model::id::WorkerId;
 use crate::resilience::backoff::RetryPolicy;
@@ -82,6 +84,8 @@ impl ConfigBuilder {
         let handoff = handoff_within(drain_timeout, lease);
         let cooldown = self.cooldown(pace.planned);
         let request_timeout = self.request_timeout.unwrap_or(lease / 4);
+        let fenced = (self.mode == Mode::Fenced).then(|| (lease / 40).max(millis(25)));
+        let probe_interval = self.probe_interval.or(fenced);
         let hint = self.worker_id_hint.as_deref().map(WorkerId::new);
         let retry = self.retry.unwrap_or(RetryPolicy::for_interval(interval));
         Ok(Settings {
@@ -129,10 +133,9 @@ impl ConfigBuilder {
                 .reconcile_interval
                 .unwrap_or(interval.saturating_mul(30)),
             refresh_interval: self.refresh_interval,
-            probe_interval: self.probe_interval,
-            suspect_after: self
-                .suspect_after
-                .unwrap_or(suspect_after(self.probe_interval)),
+            probe_interval,
+            suspect_after: self.suspect_after.unwrap_or(suspect_after(probe_interval)),
+            sinks_compare_tokens: self.sinks_compare_tokens,
             leader_failure_limit: self.leader_failure_limit.unwrap_or(retry.attempts()),
             retry,
             circuit_breaker: breaker_for(self.circuit_breaker, interval)?,

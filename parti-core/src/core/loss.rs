@@ -52,7 +52,7 @@ impl Core {
         cx.notify(Notice::Degraded { reason });
         // With overlap nobody relies on being alone.
         let length = match mode {
-            Mode::Exclusive => cx.longest_lease(),
+            Mode::Exclusive | Mode::Fenced => cx.longest_lease(),
             Mode::Overlap => Duration::ZERO,
         };
         self.phase = Phase::Quarantined(Quarantine {

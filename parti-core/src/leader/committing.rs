@@ -23,6 +23,7 @@ use crate::planted::Planted;
 use crate::ports::store::{StoreError, StoreOp, StoreReply};
 use crate::records::agreement::Agreed;
 use crate::records::carried::Carried;
+use crate::records::record::SessionStatus;
 
 pub(crate) mod audit;
 pub(crate) mod commit;
@@ -98,10 +99,10 @@ impl Leader {
         (order, rule): (&Order, &Agreed),
     ) -> (Slots, Step) {
         let (view, target) = (&self.knowledge.view, &order.target);
-        let evicting = order.evictions.iter();
-        let evicting = evicting.map(|(worker, judged)| (worker.clone(), judged.is_silent()));
-        let evicting: Evictions = evicting.collect();
         let mode = self.knowledge.granting(config, rule);
+        let evicting = order.evictions.iter();
+        let evicting = evicting.map(|(worker, judged)| (worker.clone(), judged.ends_at_once(mode)));
+        let evicting: Evictions = evicting.collect();
         let slots = Slots::build(config, now, view, target, &evicting, (mode, rule));
         let anchor = |rank: u32| target.anchors.get(&rank).cloned();
         let rules = Rules {
@@ -145,10 +146,19 @@ impl Leader {
     /// What the next leader is to go on with once these workers are evicted.
     fn carried_after(&self, cx: &Cx<'_>, evictions: &BTreeMap<WorkerId, Judged>) -> Carried {
         let mut quarantine = self.knowledge.quarantine.clone();
-        for (worker, _) in evictions.iter().filter(|(_, judged)| !judged.is_silent()) {
+        for (worker, _) in evictions.iter().filter(|(_, judged)| judged.is_stuck()) {
             quarantine.add(cx.now, worker, cx.config().apply_timeout());
         }
+        let mut budget = self.knowledge.budget.clone();
+        for (worker, judged) in evictions {
+            if judged.status() == SessionStatus::Suspected {
+                budget.spend(cx.config(), cx.now, worker);
+            }
+        }
+        let (suspected, leases_decide) = budget.carried(cx.now);
         Carried {
+            suspected,
+            leases_decide,
             quarantined: quarantine.carried(cx.now),
             ..self.carried(cx.now)
         }

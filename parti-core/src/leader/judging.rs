@@ -10,6 +10,7 @@ use crate::model::state::{Cause, State};
 
 pub(crate) mod facts;
 pub(crate) mod problems;
+pub(crate) mod suspects;
 pub(crate) mod unowned;
 pub(crate) mod verdict;
 
@@ -109,6 +110,11 @@ impl Leader {
         self.in_force.compare(&config, &self.knowledge, &self.list);
         let facts = self.facts(cx, &difference);
         self.judgement = judge(&config, &facts);
+        if facts.in_contact && facts.suspicions.isolated {
+            // Somebody who reaches the others may find nobody dead; and until then leases decide.
+            self.knowledge.budget.close(&config, cx.now);
+            return self.resign(StepDownReason::Isolated);
+        }
         let has_list = self.list.table.is_some();
         match self.judgement.verdict.clone() {
             Verdict::Act { cause, lost } if has_list => {

@@ -10,6 +10,7 @@ use alloc::string::String;
 use crate::config::Config;
 use crate::io::notice::HistoryLoss;
 use crate::leader::Inauguration;
+use crate::leader::judging::suspects::Budget;
 use crate::link::contact::Sightings;
 use crate::link::cx::Cx;
 use crate::model::id::{Nonce, Revision, Version, WorkerId};
@@ -55,6 +56,8 @@ pub(crate) struct Knowledge {
     pub(crate) quarantine: Quarantine,
     /// Whose eviction was refused, and until when it is not tried again.
     pub(crate) postponed: PostponedEvictions,
+    /// Evictions of those who did not answer.
+    pub(crate) budget: Budget,
     pub(crate) agreement: Agreement,
     versions: Versions,
     /// The session of the former leader, as observed while following it.
@@ -85,6 +88,11 @@ impl Knowledge {
             confirmations: Confirmations::default(),
             quarantine: Quarantine::resumed(cx.now, &carried.quarantined),
             postponed: PostponedEvictions::default(),
+            budget: cx.unless_planted(
+                Planted::RenewedBudget,
+                Budget::resumed(cx.now, carried),
+                Budget::default(),
+            ),
             agreement: Agreement::new(cx.now, &start.head.agreed),
             versions: Versions {
                 found: start.known,

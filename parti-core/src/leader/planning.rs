@@ -64,7 +64,7 @@ impl Leader {
         requests.truncate(most);
         let ended_holds = self.knowledge.ended_holds(&config, cx.now, &requests);
         excluded.extend(ended_holds.keys().cloned());
-        let evictions = self.evictions(lost, &stuck);
+        let evictions = self.evictions(cx, lost, &stuck);
         excluded.extend(evictions.keys().cloned());
         let (ordered, usable) = self.usable(&config, cx.now, &excluded);
         let epochs = usable
@@ -82,7 +82,7 @@ impl Leader {
         input.budget = ordered.frozen.then_some(0);
         let cordoned = &ordered.cordoned;
         let kept_out = KeptOut::from_input(&config, view, &excluded, cordoned, &mut input);
-        let mut triggers = seen.triggers(lost, &requests);
+        let mut triggers = seen.triggers(&evictions, &requests);
         let orders = &self.knowledge.view.orders;
         triggers.extend(orders.words(cx.now, &ordered));
         requests.extend(orders.over(cx.now).into_iter().take(most));
@@ -152,7 +152,12 @@ impl Leader {
         });
     }
 
-    fn evictions(&self, lost: &[WorkerId], stuck: &[WorkerId]) -> BTreeMap<WorkerId, Judged> {
+    fn evictions(
+        &self,
+        cx: &Cx<'_>,
+        lost: &[WorkerId],
+        stuck: &[WorkerId],
+    ) -> BTreeMap<WorkerId, Judged> {
         let alive = stuck.iter().filter(|worker| !lost.contains(worker));
         let alive = alive.filter_map(|worker| {
             let session = self.knowledge.view.sessions.get(worker)?;
@@ -160,8 +165,17 @@ impl Leader {
             Some((worker.clone(), Judged::Stuck { epoch, revision }))
         });
         let silent = lost.iter().filter_map(|worker| {
-            let revision = self.knowledge.view.sessions.get(worker)?.revision;
-            Some((worker.clone(), Judged::Silent { revision }))
+            let session = self.knowledge.view.sessions.get(worker)?;
+            let (revision, contact) = (session.revision, cx.link().contact());
+            let lost_at = self
+                .knowledge
+                .lost_at(cx.config(), contact, worker, session);
+            let judged = if lost_at <= cx.now || cx.planted(Planted::SuspicionIsSilence) {
+                Judged::Silent { revision }
+            } else {
+                Judged::Suspected { revision }
+            };
+            Some((worker.clone(), judged))
         });
         silent.chain(alive).collect()
     }
@@ -322,7 +336,12 @@ impl Leader {
                 let lost_at =
                     self.knowledge
                         .lost_at(cx.config(), cx.link().contact(), worker, session);
-                session.revision == revision && lost_at <= cx.now
+                let early = cx.planted(Planted::SuspicionIsSilence);
+                session.revision == revision && (lost_at <= cx.now || early)
+            }
+            Judged::Suspected { revision } => {
+                let found = self.knowledge.suspicions(cx.config(), cx.now, cx.link());
+                session.revision == revision && found.evict.contains(worker)
             }
             Judged::Stuck { epoch, revision } => {
                 let same = session.epoch() == epoch && stuck.contains(worker);

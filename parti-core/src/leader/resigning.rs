@@ -29,7 +29,10 @@ impl Leader {
             return knowledge.head.carried.clone();
         }
         let waited = knowledge.joins.waited(now);
+        let (suspected, leases_decide) = knowledge.budget.carried(now);
         Carried {
+            suspected,
+            leases_decide,
             futile: self.futile,
             unassigned: knowledge.is_cold().then_some(waited),
             rebalanced: self.last_rebalance.map(|at| now.since(at)),

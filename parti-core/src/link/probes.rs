@@ -18,6 +18,9 @@ use crate::ports::liveness::{ProbeAnswer, ProbeId};
 /// connecting again.
 const NOBODY_TWICE: u32 = 2;
 
+/// So many leases after a wrong suspicion it is forgotten.
+const FORGOTTEN: u32 = 10;
+
 /// So often must have been asked without an answer before silence is a finding.
 const ASKED_OFTEN: u32 = 3;
 
@@ -26,12 +29,39 @@ const ASKED_OFTEN: u32 = 3;
 pub(crate) struct Probes {
     last: u64,
     targets: BTreeMap<Nonce, Target>,
+    /// For which knowledge of the leader they were chosen.
+    aimed: Option<u64>,
+    /// Who was suspected when last looked at, and how many others have answered since.
+    suspected: Vec<(Nonce, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Target {
     next_at: Instant,
     finding: Finding,
+    /// The latest probe that was answered.
+    answered: u64,
+    wrong: Wrong,
+}
+
+/// Suspicions of a session that turned out to be wrong. A process that runs only now and then answers, and
+/// is silent again: each time it has twice as long.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wrong {
+    /// The last one, and how many there were that followed each other soon.
+    last: Option<(Instant, u32)>,
+}
+
+impl Wrong {
+    fn add(&mut self, config: &Config, now: Instant) {
+        let count = self.count(config, now);
+        self.last = Some((now, (count + 1).min(16)));
+    }
+
+    fn count(self, config: &Config, now: Instant) -> u32 {
+        let recent = |&(at, _): &(Instant, u32)| now < at + config.lease() * FORGOTTEN;
+        self.last.filter(recent).map_or(0, |(_, count)| count)
+    }
 }
 
 /// What is known since the last sign of life.
@@ -39,46 +69,104 @@ struct Target {
 enum Finding {
     /// Nothing was asked since.
     Nothing,
-    /// It was asked, for the first time then; it may still answer.
+    /// It was asked, for the first time then and with that probe; it may still answer.
     Asked {
         since: Instant,
+        first: u64,
         times: u32,
         nobody: u32,
     },
-    /// There is nobody: found then.
-    Gone { at: Instant },
+    /// There is nobody: found then, and asked from that probe on.
+    Gone { at: Instant, first: u64 },
 }
 
 impl Finding {
-    /// The same after one more question.
-    const fn asked(self, now: Instant) -> Self {
+    /// The same after one more probe.
+    const fn asked(self, now: Instant, probe: u64) -> Self {
         match self {
             Self::Nothing => Self::Asked {
                 since: now,
+                first: probe,
                 times: 1,
                 nobody: 0,
             },
             Self::Asked {
                 since,
+                first,
                 times,
                 nobody,
             } => Self::Asked {
                 since,
+                first,
                 times: times.saturating_add(1),
                 nobody,
             },
             Self::Gone { .. } => self,
         }
     }
+
+    /// The same after an answer that there is nobody.
+    const fn nobody(self, now: Instant) -> Self {
+        match self {
+            Self::Asked {
+                since,
+                first,
+                times,
+                nobody,
+            } if nobody + 1 < NOBODY_TWICE => Self::Asked {
+                since,
+                first,
+                times,
+                nobody: nobody + 1,
+            },
+            Self::Asked { first, .. } => Self::Gone { at: now, first },
+            Self::Nothing | Self::Gone { .. } => self,
+        }
+    }
+
+    /// Whether somebody said, once, that there is nobody.
+    const fn is_doubt(self) -> bool {
+        matches!(self, Self::Asked { nobody, .. } if nobody > 0)
+    }
+}
+
+impl Target {
+    /// From when on it is suspected, if nothing is heard until then.
+    fn suspected_at(&self, config: &Config) -> Option<Instant> {
+        let patience = |doublings: u32| {
+            let longer = config.suspect_after().saturating_mul(1 << doublings);
+            longer.min(config.lease())
+        };
+        match self.finding {
+            Finding::Nothing => None,
+            // A process that stood still itself has not waited for answers.
+            Finding::Asked { times, .. } if times < ASKED_OFTEN => None,
+            Finding::Asked { since, .. } => Some(since + patience(self.wrong.count(config, since))),
+            Finding::Gone { at, .. } => match self.wrong.count(config, at) {
+                0 => Some(at),
+                count => Some(at + patience(count - 1)),
+            },
+        }
+    }
+
+    /// There is a sign of life.
+    fn lives(&mut self, config: &Config, now: Instant) {
+        if self.suspected_at(config).is_some_and(|at| at <= now) {
+            self.wrong.add(config, now);
+        }
+        self.finding = Finding::Nothing;
+    }
 }
 
 impl Probes {
     /// Sets who is to be asked; what is known of those who stay is kept.
-    pub(crate) fn aim(&mut self, now: Instant, sessions: impl IntoIterator<Item = Nonce>) {
+    fn aim(&mut self, now: Instant, sessions: impl IntoIterator<Item = Nonce>) {
         let mut before = core::mem::take(&mut self.targets);
         let fresh = Target {
             next_at: now,
             finding: Finding::Nothing,
+            answered: 0,
+            wrong: Wrong::default(),
         };
         let kept = sessions
             .into_iter()
@@ -87,56 +175,95 @@ impl Probes {
     }
 
     /// A renewal of a session was seen: it lives, whatever was found before.
-    pub(crate) fn on_renewal(&mut self, session: Nonce) {
+    fn on_renewal(&mut self, config: &Config, now: Instant, session: Nonce) {
         if let Some(target) = self.targets.get_mut(&session) {
-            target.finding = Finding::Nothing;
+            target.lives(config, now);
         }
     }
 
     /// An answer came. Whether it changes what is known.
-    fn on_answer(&mut self, now: Instant, probe: ProbeId, answer: ProbeAnswer) -> bool {
+    fn on_answer(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        probe: ProbeId,
+        answer: ProbeAnswer,
+    ) -> bool {
+        let doubted = self
+            .targets
+            .values()
+            .any(|target| target.finding.is_doubt());
         let Some(target) = self.targets.get_mut(&probe.session) else {
             return false;
         };
         let before = target.finding;
-        target.finding = match (answer, before) {
-            (ProbeAnswer::Alive, _) => Finding::Nothing,
-            (ProbeAnswer::Silence, same)
-            | (ProbeAnswer::Nobody, same @ (Finding::Gone { .. } | Finding::Nothing)) => same,
-            (
-                ProbeAnswer::Nobody,
-                Finding::Asked {
-                    since,
-                    times,
-                    nobody,
-                },
-            ) => {
-                let nobody = nobody + 1;
-                if nobody < NOBODY_TWICE {
-                    // At once: the second answer is what is waited for.
-                    target.next_at = now;
-                    Finding::Asked {
-                        since,
-                        times,
-                        nobody,
-                    }
-                } else {
-                    Finding::Gone { at: now }
-                }
+        match answer {
+            ProbeAnswer::Alive => {
+                target.lives(config, now);
+                target.answered = target.answered.max(probe.seq);
             }
-        };
-        target.finding != before
+            ProbeAnswer::Nobody => target.finding = before.nobody(now),
+            ProbeAnswer::Silence => {}
+        }
+        let after = target.finding;
+        if after.is_doubt() && after != before {
+            // At once: the second answer is what is waited for; and whether the others still answer says
+            // whose trouble it is.
+            target.next_at = now;
+            let others = self.targets.values_mut().filter(|_| !doubted);
+            others.for_each(|target| target.next_at = now);
+        }
+        after != before
     }
 
     /// From when on a session is suspected, if nothing is heard of it until then.
     pub(crate) fn suspected_at(&self, config: &Config, session: Nonce) -> Option<Instant> {
-        match self.targets.get(&session)?.finding {
-            Finding::Nothing => None,
-            // A process that stood still itself has not waited for answers.
-            Finding::Asked { times, .. } if times < ASKED_OFTEN => None,
-            Finding::Asked { since, .. } => Some(since + config.suspect_after()),
-            Finding::Gone { at, .. } => Some(at),
+        self.targets.get(&session)?.suspected_at(config)
+    }
+
+    /// Whether somebody said, twice, that there is nobody.
+    pub(crate) fn is_gone(&self, session: Nonce) -> bool {
+        let target = self.targets.get(&session);
+        target.is_some_and(|target| matches!(target.finding, Finding::Gone { .. }))
+    }
+
+    /// Whether one session has answered a probe that was sent after the first one that another has not
+    /// answered: the way is good, and it is the other that is silent.
+    pub(crate) fn answered_since(&self, session: Nonce, other: Nonce) -> bool {
+        let finding = self.targets.get(&other).map(|target| target.finding);
+        let answered = self
+            .targets
+            .get(&session)
+            .map_or(0, |target| target.answered);
+        match finding {
+            Some(Finding::Asked { first, .. } | Finding::Gone { first, .. }) => answered > first,
+            Some(Finding::Nothing) | None => false,
         }
+    }
+
+    /// When a suspicion of a session turned out to be wrong, the last time.
+    pub(crate) fn cleared(&self, session: Nonce) -> Option<Instant> {
+        let (at, _) = self.targets.get(&session)?.wrong.last?;
+        Some(at)
+    }
+
+    /// Looks who is suspected now, and how many others have answered since. Whether that is news.
+    fn look(&mut self, config: &Config, now: Instant) -> bool {
+        let due = |target: &Target| target.suspected_at(config).is_some_and(|at| at <= now);
+        let suspected = self.targets.iter().filter(|(_, target)| due(target));
+        let answered = suspected.map(|(&session, _)| {
+            let others = self.targets.keys();
+            (
+                session,
+                others
+                    .filter(|&&other| self.answered_since(other, session))
+                    .count(),
+            )
+        });
+        let suspected: Vec<_> = answered.collect();
+        let news = suspected != self.suspected;
+        self.suspected = suspected;
+        news
     }
 
     /// When the next question is due.
@@ -153,9 +280,9 @@ impl Probes {
                 continue;
             }
             target.next_at = next();
-            target.finding = target.finding.asked(now);
             self.last += 1;
             let seq = self.last;
+            target.finding = target.finding.asked(now, seq);
             probes.push(ProbeId { session, seq });
         }
         probes
@@ -183,20 +310,44 @@ impl Cx<'_> {
         }
     }
 
-    /// An answer to a question came. Whether it changes what is known.
+    /// An answer to a probe came. Whether it changes what is known.
     pub(crate) fn on_probed(&mut self, probe: ProbeId, answer: ProbeAnswer) -> bool {
-        let now = self.now;
-        self.link_mut().probes.on_answer(now, probe, answer)
+        let (now, config) = (self.now, self.shared_config());
+        let probes = &mut self.link_mut().probes;
+        probes.on_answer(&config, now, probe, answer)
+    }
+
+    /// Whether others are suspected than when this was asked last, or more have answered since.
+    pub(crate) fn take_suspicion_news(&mut self) -> bool {
+        let (now, config) = (self.now, self.shared_config());
+        self.link_mut().probes.look(&config, now)
     }
 
     /// Sets who is to be asked.
     pub(crate) fn aim_probes(&mut self, sessions: impl IntoIterator<Item = Nonce>) {
         let now = self.now;
-        self.link_mut().probes.aim(now, sessions);
+        let probes = &mut self.link_mut().probes;
+        probes.aimed = None;
+        probes.aim(now, sessions);
+    }
+
+    /// Sets whom a leader asks, unless they were chosen for the same knowledge.
+    pub(crate) fn aim_probes_for<S>(&mut self, knowledge: u64, sessions: impl FnOnce() -> S)
+    where
+        S: IntoIterator<Item = Nonce>,
+    {
+        let now = self.now;
+        let probes = &mut self.link_mut().probes;
+        if probes.aimed != Some(knowledge) {
+            probes.aim(now, sessions());
+            probes.aimed = Some(knowledge);
+        }
     }
 
     /// A renewal of a session was seen.
     pub(crate) fn note_renewal(&mut self, session: Nonce) {
-        self.link_mut().probes.on_renewal(session);
+        let (now, config) = (self.now, self.shared_config());
+        let probes = &mut self.link_mut().probes;
+        probes.on_renewal(&config, now, session);
     }
 }

@@ -21,6 +21,15 @@ pub struct ProbeId {
 }
 
 impl ProbeId {
+    /// A name for a probe that no core asked for: for the tests of a backend or of a checker.
+    #[must_use]
+    pub const fn new(session: Nonce, number: u64) -> Self {
+        Self {
+            session,
+            seq: number,
+        }
+    }
+
     /// The session that is asked.
     #[must_use]
     pub const fn session(self) -> Nonce {

@@ -15,7 +15,7 @@ use crate::config::{Config, Mode, OnBucketLost};
 use crate::model::id::WorkerId;
 use crate::model::partition::PartitionKey;
 use crate::ports::strategy::StrategyId;
-use crate::records::record::{AssignmentRecord, SessionRecord};
+use crate::records::record::{AssignmentRecord, SessionRecord, SessionStatus};
 
 /// The settings of a worker that others compare with theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,20 +108,31 @@ pub(crate) fn agree<'a>(
     sessions: impl Iterator<Item = Option<&'a SessionRecord>>,
     contested: impl FnOnce() -> bool,
 ) -> Agreed {
-    let (mut mode, mut obeyed, mut longest_lease) = (None::<Mode>, true, Duration::ZERO);
+    let (mut mode, mut obeyed, mut longest_lease) = (None::<Mode>, Mode::Exclusive, Duration::ZERO);
     for said in sessions {
         // Of what cannot be read nothing is known: it neither tightens nor loosens the rule.
         let asks = said.map_or(before.mode, |said| said.settings.mode);
         mode = Some(mode.map_or(asks, |mode| mode.stricter(asks)));
         let Some(said) = said else { continue };
         longest_lease = longest_lease.max(said.lease);
-        obeyed &= said.honours == Mode::Exclusive;
+        let obeys = match said.status {
+            // What it held was given away while its lease lasts: that is the least of the two.
+            SessionStatus::Suspected => Mode::Fenced.looser(said.honours),
+            SessionStatus::Active
+            | SessionStatus::Draining
+            | SessionStatus::Released { .. }
+            | SessionStatus::Evicted { .. } => said.honours,
+        };
+        obeyed = obeyed.looser(obeys);
     }
     let mode = mode.unwrap_or(before.mode);
-    let held = (before.mode, before.holds) == (Mode::Exclusive, Mode::Exclusive);
-    let holds = match mode {
-        Mode::Exclusive if obeyed && (held || !contested()) => Mode::Exclusive,
-        Mode::Exclusive | Mode::Overlap => Mode::Overlap,
+    // What everybody obeys, of what is asked for.
+    let common = mode.looser(obeyed);
+    let held = before.mode.looser(before.holds);
+    let holds = if !common.is_stricter_than(held) || !contested() {
+        common
+    } else {
+        held.looser(common)
     };
     Agreed {
         mode,

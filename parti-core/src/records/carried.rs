@@ -10,6 +10,9 @@ use core::time::Duration;
 
 use crate::model::id::WorkerId;
 
+/// For so many leases an eviction on a suspicion counts, and its worker is left to its lease.
+pub(crate) const REMEMBERED: u32 = 10;
+
 /// Doublings of a leader's patience with itself end here.
 const DOUBLINGS: u32 = 4;
 
@@ -24,9 +27,14 @@ pub struct Carried {
     pub rebalanced: Option<Duration>,
     /// Workers that did not do what they were told.
     pub quarantined: Vec<Quarantined>,
+    /// Workers that were evicted because they did not answer, and for how much longer their leases decide.
+    pub suspected: Vec<Quarantined>,
+    /// For how much longer nobody is evicted for that.
+    pub leases_decide: Duration,
 }
 
-/// A worker that is not planned for, for a while, because it did not do what it was told.
+/// What is held against a worker for a while, each time longer. One that did not do what it was told is not
+/// planned for; one that did not answer is not evicted for that again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
     /// The worker.
@@ -40,22 +48,34 @@ pub struct Quarantined {
 }
 
 impl Carried {
+    /// What is handed on when what was handed on before cannot be read.
+    pub(crate) fn unknown(lease: Duration) -> Self {
+        Self {
+            leases_decide: lease.saturating_mul(REMEMBERED),
+            ..Self::default()
+        }
+    }
+
     /// The same after some more time.
     #[must_use]
     pub fn after(&self, elapsed: Duration) -> Self {
         let older = |age: Duration| age.saturating_add(elapsed);
-        let quarantined = self.quarantined.iter().map(|kept| Quarantined {
+        let later = |kept: &Quarantined| Quarantined {
             rest: kept.rest.saturating_sub(elapsed),
             forgiven: kept.forgiven.saturating_sub(elapsed),
             ..kept.clone()
-        });
+        };
+        let all_later = |kept: &[Quarantined]| {
+            let kept = kept.iter().map(later);
+            kept.filter(|kept| !kept.forgiven.is_zero()).collect()
+        };
         Self {
+            suspected: all_later(&self.suspected),
+            leases_decide: self.leases_decide.saturating_sub(elapsed),
             futile: self.futile,
             unassigned: self.unassigned.map(older),
             rebalanced: self.rebalanced.map(older),
-            quarantined: quarantined
-                .filter(|kept| !kept.forgiven.is_zero())
-                .collect(),
+            quarantined: all_later(&self.quarantined),
         }
     }
 }
@@ -99,6 +119,8 @@ mod tests {
                 forgiven: secs(20),
             }]
             .into(),
+            suspected: Vec::new(),
+            leases_decide: secs(9),
         };
         let later = carried.after(secs(7));
         assert_eq!((later.futile, later.unassigned), (2, Some(secs(10))));

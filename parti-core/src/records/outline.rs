@@ -129,7 +129,7 @@ pub(crate) fn head_after(before: Option<&Head>, envelope: &Envelope) -> Option<H
         unfinished: 0,
         granted: 0,
         parked: Parked::default(),
-        carried: Carried::default(),
+        carried: Carried::unknown(lease),
         agreed: Agreed::default(),
     });
     Some(Head {

@@ -158,6 +158,10 @@ pub enum SessionStatus {
         /// not, it may hold partitions for one lease more.
         silent: bool,
     },
+    /// Ended by a leader because its process did not answer, before its lease was over, in mode
+    /// [`Mode::Fenced`]. What it held was given to others at once. It may act for one lease more: where
+    /// another mode is asked for, it counts as evicted alive.
+    Suspected,
 }
 
 impl SessionStatus {

@@ -105,7 +105,7 @@ impl Follow {
             self.head.as_ref().map(|head| head.term),
         );
         self.head_since = cx.now;
-        self.vacate(cx.now);
+        self.vacate(cx);
         cx.notify(Notice::RecordVanished { key: head_key() });
         if before.is_some() {
             let (leader, term) = (None, term.unwrap_or_default());
@@ -241,7 +241,7 @@ impl Follow {
                     self.take_head(cx, head.clone());
                 }
             }
-            Content::Nothing => self.vacate(cx.now),
+            Content::Nothing => self.vacate(cx),
             Content::Unreadable { reason, other } => {
                 let outline = other.as_deref();
                 let taken = outline.is_some_and(|envelope| self.take_outline(cx, envelope));
@@ -249,7 +249,7 @@ impl Follow {
                 if !taken {
                     // A damaged head names nobody: a new leader writes a readable one over it, with
                     // the term and version known from before.
-                    self.vacate(cx.now);
+                    self.vacate(cx);
                 }
             }
         }
@@ -277,13 +277,13 @@ impl Follow {
 
     /// `head` names nobody any more; terms and versions go on from what was known. The last rebalance
     /// cannot be known: it may have been a moment ago.
-    fn vacate(&mut self, now: Instant) {
+    fn vacate(&mut self, cx: &Cx<'_>) {
         if let Some(head) = &mut self.head {
             head.leader = None;
-            head.carried = Carried::default();
+            head.carried = Carried::unknown(cx.config().lease());
         }
         let known = self.planned.map_or(Version::ZERO, |(version, _)| version);
-        self.planned = Some((known, now));
+        self.planned = Some((known, cx.now));
     }
 
     /// Takes in a `head` this process wrote or learned of.

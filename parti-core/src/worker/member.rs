@@ -140,7 +140,7 @@ impl Member {
     /// Until when guards are valid.
     pub(crate) fn deadline(&self, config: &Config, link: &Link) -> Option<Instant> {
         let deadline = match self.honours(config) {
-            Mode::Exclusive => self.session.deadline,
+            Mode::Exclusive | Mode::Fenced => self.session.deadline,
             Mode::Overlap => Instant::FAR_FUTURE,
         };
         link.suspended_at().is_none().then_some(deadline)
@@ -159,7 +159,7 @@ impl Member {
     /// The lease comes before everything else: past it, nothing may be relied on.
     pub(crate) fn check_lease(&mut self, cx: &mut WorkerCx<'_>) {
         // In overlap mode work goes on until somebody else is known to have the identity.
-        let exclusive = self.honours(cx.config()) == Mode::Exclusive;
+        let exclusive = self.honours(cx.config()).waits();
         let suspended = cx.link().suspended_at().is_some();
         if exclusive && !suspended && cx.now >= self.session.deadline {
             self.lose_lease(cx);

@@ -11,7 +11,7 @@ mod recovery;
 mod sessions;
 use core::fmt;
 
-use parti_core::{Grant, Instant, Notice, Preparation, RequestId, Revision};
+use parti_core::{Grant, Instant, Notice, Preparation, ProbeAnswer, ProbeId, RequestId, Revision};
 
 use basis::hearing::Hearing;
 
@@ -147,6 +147,28 @@ pub trait Check: Send {
         local: Instant,
         revision: Revision,
         watched: bool,
+        findings: &mut Findings,
+    ) {
+        findings.ignore();
+    }
+
+    /// A core asked whether another process runs.
+    fn on_probe(
+        &mut self,
+        process: Process,
+        local: Instant,
+        probe: ProbeId,
+        findings: &mut Findings,
+    ) {
+        findings.ignore();
+    }
+
+    /// A core is told what became of a probe.
+    fn on_probed(
+        &mut self,
+        process: Process,
+        local: Instant,
+        probed: (ProbeId, ProbeAnswer),
         findings: &mut Findings,
     ) {
         findings.ignore();

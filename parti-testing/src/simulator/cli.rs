@@ -15,8 +15,10 @@ use super::{BugReport, Handoff, Outcome, Plan, Sim};
 
 /// From this many runs on, a batch must have seen every situation.
 pub const ENOUGH_RUNS: u64 = 1000;
-/// Situations that only exclusive mode knows: in overlap work goes on past the lease.
-const ONLY_EXCLUSIVE: &[&str] = &["lease_lost", "lease_lost_in_pause", "paused_past_lease"];
+/// Situations that overlap mode does not know: there work goes on past the lease.
+const NOT_IN_OVERLAP: &[&str] = &["lease_lost", "lease_lost_in_pause", "paused_past_lease"];
+/// Situations that only mode fenced knows.
+const ONLY_FENCED: &[&str] = &["evicted_suspected"];
 
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +126,9 @@ impl BatchReport {
         self.simulated_hours += outcome.stats.simulated.as_secs_f64() / 3600.0;
         self.generations += outcome.stats.generations;
         let here = |name: &str| {
-            plan.settings.mode == Handoff::Exclusive || !ONLY_EXCLUSIVE.contains(&name)
+            let mode = plan.settings.mode;
+            (mode != Handoff::Overlap || !NOT_IN_OVERLAP.contains(&name))
+                && (mode == Handoff::Fenced || !ONLY_FENCED.contains(&name))
         };
         for (name, count) in outcome.situations.iter().filter(|(name, _)| here(name)) {
             *self.situations.entry(name.clone()).or_default() += count;

@@ -15,10 +15,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use parti::sources::StaticSource;
 use parti::store::LocalStore;
-use parti::{Config, Manager, Preset, StopMode, WorkerId};
+use parti::{Config, Manager, Mode, Preset, StopMode, WorkerId};
 use serde_json::json;
 
 use record::Record;
@@ -42,6 +42,9 @@ struct Arguments {
     /// Be one of these processes; for itself.
     #[arg(long, hide = true, requires = "store")]
     worker: bool,
+    /// What happens between an old and a new owner; fenced repairs a crash before the lease is over.
+    #[arg(long, value_enum, default_value_t = ModeName::Exclusive, conflicts_with = "store")]
+    mode: ModeName,
     /// How many partitions the group shares.
     #[arg(long, default_value_t = 24)]
     partitions: u32,
@@ -114,10 +117,27 @@ async fn in_a_file(_: &Arguments, _: &str) -> Result<(), Box<dyn Error>> {
     Err("--store needs Unix, and a build with --features sqlite".into())
 }
 
+/// The modes of this program: in both what is written to refuses old tokens.
+#[derive(Clone, Copy, ValueEnum)]
+enum ModeName {
+    Exclusive,
+    Fenced,
+}
+
+impl From<ModeName> for Mode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::Exclusive => Self::Exclusive,
+            ModeName::Fenced => Self::Fenced,
+        }
+    }
+}
+
 /// The workers of this process, and what they share.
 struct Group {
     name: String,
     nats: Option<String>,
+    mode: Mode,
     partitions: u32,
     pause: Duration,
     store: LocalStore,
@@ -139,6 +159,7 @@ impl Group {
             // On a server that others use, too, each run is a group of its own.
             name: format!("quickstart-{}", std::process::id()),
             nats: arguments.nats.clone(),
+            mode: arguments.mode.into(),
             partitions: arguments.partitions,
             pause: Duration::from_millis(arguments.pause_ms),
             store: LocalStore::new(),
@@ -221,6 +242,8 @@ impl Group {
     async fn join(&mut self, warmup: Duration) -> Result<(), Box<dyn Error>> {
         let config = Config::builder(&self.name)
             .preset(Preset::Fast)
+            .mode(self.mode)
+            .sinks_compare_tokens(true)
             .expected_workers(3)
             .build()?;
         let source = StaticSource::numbered("p", self.partitions)?;

@@ -99,6 +99,7 @@ struct Arguments {
 #[derive(Clone, Copy, ValueEnum)]
 enum ModeName {
     Exclusive,
+    Fenced,
     Overlap,
 }
 
@@ -226,6 +227,7 @@ async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
 fn config(arguments: &Arguments) -> Result<Config, Box<dyn Error>> {
     let mode = match arguments.mode {
         ModeName::Exclusive => Mode::Exclusive,
+        ModeName::Fenced => Mode::Fenced,
         ModeName::Overlap => Mode::Overlap,
     };
     let preset = match arguments.profile {
@@ -239,6 +241,8 @@ fn config(arguments: &Arguments) -> Result<Config, Box<dyn Error>> {
     };
     let builder = Config::builder(&arguments.group)
         .mode(mode)
+        // What is written to in this example is a log that is judged by its tokens.
+        .sinks_compare_tokens(true)
         .preset(preset)
         .on_bucket_lost(on_bucket_lost);
     let builder = match arguments.expected {

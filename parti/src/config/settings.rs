@@ -94,7 +94,7 @@ macro_rules! by_name {
 }
 
 by_name!(PresetName => Preset { Default Fast Patient });
-by_name!(ModeName => Mode { Exclusive Overlap });
+by_name!(ModeName => Mode { Exclusive Fenced Overlap });
 by_name!(LossName => OnBucketLost { Recreate Halt });
 by_name!(DegradedName => DegradedPreset { Conservative Balanced Aggressive });
 by_name!(JitterName => Jitter { Full Half None });
@@ -172,6 +172,7 @@ settings! {
         on_bucket_lost: LossName,
         degraded: DegradedName,
         predecessor_is_dead: bool,
+        sinks_compare_tokens: bool,
         worker_id_prefix: String,
         capacity: u32,
         expected_workers: u32,

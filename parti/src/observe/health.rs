@@ -376,7 +376,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
         let left = status
             .deadline
             .map_or(Duration::ZERO, |deadline| deadline.since(now));
-        let leased = status.mode.honours == Some(Mode::Exclusive);
+        let leased = status.mode.honours.is_some_and(Mode::waits);
         if leased && left.is_zero() {
             found.add(HealthCode::LeaseLost, status.deadline, "no guard is valid");
         } else if leased && left < lease / 3 {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_core::{
-    Core, Effect, Event, Grant, HistoryLoss, Instant, Nonce, Notice, ParkReason, PartitionKey,
-    RequestId, StopMode, Version, WatchEvent, WatchId,
+    Core, Effect, Event, Grant, HistoryLoss, Instant, Mode, Nonce, Notice, ParkReason,
+    PartitionKey, RequestId, StopMode, Version, WatchEvent, WatchId,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -392,7 +392,11 @@ impl Driver {
         if let Some(before) = self.answering.take() {
             before.abort();
         }
-        if let (Some(session), Some(liveness)) = (session, self.parts.store.liveness()) {
+        let liveness = self.parts.store.liveness();
+        if liveness.is_none() && self.parts.config.mode() == Mode::Fenced {
+            tracing::warn!("mode fenced: this store cannot carry probes, so leases decide");
+        }
+        if let (Some(session), Some(liveness)) = (session, liveness) {
             let limit = self.parts.config.lease();
             let task = tasks::answer_probes(liveness, session, limit, self.sender.clone());
             self.answering = Some(self.tasks.spawn(task));

@@ -8,9 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use parti_core::kv::{Following, Kv, Limits};
-use parti_core::{Revision, Store, StoreError, StoreOp, StoreReply, Watch, WatchEvent, WatchScope};
+use parti_core::{
+    Liveness, Revision, Store, StoreError, StoreOp, StoreReply, Watch, WatchEvent, WatchScope,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use processes::Processes;
+
+mod processes;
 
 const LIMITS: Limits = Limits {
     max_batch: 10_000,
@@ -27,6 +33,7 @@ struct Inner {
     made: (u64, Instant),
     kv: Mutex<Kv>,
     last: watch::Sender<Revision>,
+    processes: Processes,
 }
 
 impl LocalStore {
@@ -40,6 +47,7 @@ impl LocalStore {
             // It lives as long as the workers that could rely on it, so its age is no question.
             kv: Mutex::new(Kv::new(created, LIMITS)),
             last: watch::Sender::new(Revision::ZERO),
+            processes: Processes::default(),
         }))
     }
 }
@@ -68,6 +76,10 @@ impl Store for LocalStore {
             following: self.0.kv().watch(scope)?,
             store: Arc::clone(&self.0),
         }))
+    }
+
+    fn liveness(&self) -> Option<Arc<dyn Liveness>> {
+        Some(Arc::new(self.0.processes.clone()))
     }
 }
 

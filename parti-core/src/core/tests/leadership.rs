@@ -7,3 +7,4 @@ pub(super) mod problems;
 pub(super) mod short_terms;
 pub(super) mod strategies;
 pub(super) mod suspected;
+pub(super) mod unanswered;

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::{counts, expecting, leader, secs};
 use crate::config::ConfigBuilder;
+use crate::core::tests::leadership::unanswered;
 use crate::core::tests::mixed::agreement::lose_bucket;
 use crate::core::tests::world::World;
 use crate::io::event::{Event, StopMode};
@@ -251,6 +252,28 @@ fn a_watch_that_falls_silent_is_begun_again() {
     assert!(!silent_watch(None));
     #[cfg(feature = "planted")]
     assert!(silent_watch(Some(Planted::NoRepair)));
+}
+
+/// Two of five workers connect again for half a second. Whether one of them lost its partitions.
+fn reconnection(bug: Option<Planted>) -> bool {
+    let mut world = unanswered::group_with(bug);
+    let leading = leader(&world);
+    let away = [1, 2].map(|step| (leading + step) % 5);
+    let answered = away.map(|node| world.nodes[node].answers_for.take());
+    world.run(Duration::from_millis(500));
+    for (node, session) in away.into_iter().zip(answered) {
+        world.nodes[node].answers_for = session;
+    }
+    world.run(secs(10));
+    !world.evictions.is_empty()
+}
+
+/// The restart of a server must not look like a crash of everybody who connects again.
+#[test]
+fn workers_that_connect_again_after_a_restart_of_the_server_lose_nothing() {
+    assert!(!reconnection(None));
+    #[cfg(feature = "planted")]
+    assert!(reconnection(Some(Planted::NoReconnection)));
 }
 
 /// Two workers with leases of 60 s and 6 s lose their bucket, and the one with the longer lease is cut

@@ -59,6 +59,8 @@ pub(super) struct Node {
     pub(super) answers_for: Option<Nonce>,
     /// What it asks is answered like this, whatever is true.
     pub(super) told: Option<ProbeAnswer>,
+    /// The same, for what it asks others than itself.
+    pub(super) told_of_others: Option<ProbeAnswer>,
 }
 
 /// Everything.
@@ -186,6 +188,7 @@ impl World {
             warmth: Vec::new(),
             answers_for: None,
             told: None,
+            told_of_others: None,
         });
         let node = self.nodes.len() - 1;
         self.tell(node, Event::Start);

@@ -21,13 +21,17 @@ pub enum StepDownReason {
     Failing(String),
     /// It was out of contact again and again, so that it could judge nobody, for so long.
     UnsteadyContact(Duration),
+    /// Most of the group does not answer its probes, in mode [`Mode::Fenced`](crate::Mode::Fenced).
+    Isolated,
 }
 
 impl StepDownReason {
     /// Whether the leader gave up because it could not do its work.
     pub(crate) const fn is_futile(&self) -> bool {
         match self {
-            Self::Deposed | Self::SessionLost | Self::Stopping | Self::Asked => false,
+            Self::Deposed | Self::SessionLost | Self::Stopping | Self::Asked | Self::Isolated => {
+                false
+            }
             Self::Failing(_) | Self::UnsteadyContact(_) => true,
         }
     }
@@ -45,6 +49,7 @@ impl fmt::Display for StepDownReason {
             Self::SessionLost => f.write_str("its own session ended"),
             Self::Stopping => f.write_str("it is stopping"),
             Self::Asked => f.write_str("an operator asked for it"),
+            Self::Isolated => f.write_str("most of the group does not answer its probes"),
             Self::Failing(last) => write!(f, "its steps kept failing, last: {last}"),
             Self::UnsteadyContact(lasting) => write!(
                 f,

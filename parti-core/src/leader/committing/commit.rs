@@ -9,7 +9,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::config::Mode;
 use crate::io::effect::{Wake, WakeReason};
 use crate::io::event::OpOwner;
 use crate::io::notice::{OwnerEnd, Transfer};
@@ -70,14 +69,16 @@ impl Commit {
     /// How long what it grants had no owner, by former owner. To be asked before its evictions are
     /// noted in the view.
     pub(crate) fn transfers(&self, cx: &Cx<'_>, view: &View) -> Vec<Transfer> {
-        let exclusive = self.head.agreed.mode == Mode::Exclusive;
+        let exclusive = self.head.agreed.mode.waits();
         let transfers = self.former.iter().filter_map(|(from, &partitions)| {
             let session = view.sessions.get(from)?;
             let lost = self.evicted.iter().any(|(worker, _)| worker == from)
-                || session
-                    .record
-                    .as_ref()
-                    .is_some_and(|record| matches!(record.status, SessionStatus::Evicted { .. }));
+                || session.record.as_ref().is_some_and(|record| {
+                    matches!(
+                        record.status,
+                        SessionStatus::Evicted { .. } | SessionStatus::Suspected
+                    )
+                });
             let (end, since) = if lost {
                 (OwnerEnd::Lost, session.heard)
             } else {
@@ -345,8 +346,7 @@ impl Draft<'_> {
                 (None, Some(record)) if session.unread.is_none() => record.epoch,
                 (Some(_) | None, _) => session.epoch(),
             };
-            let silent = judged.is_silent();
-            let status = SessionStatus::Evicted { silent };
+            let status = judged.status();
             let outline = session.unread.as_ref();
             let record = match &session.record {
                 Some(record) => SessionRecord {

@@ -72,8 +72,7 @@ impl Slots {
             let evicted = evictions.contains_key(worker);
             // Until the earlier session has ended, its record stays the record of the slot, also one that
             // nobody can read: a record of the later session would hide that anything is unknown.
-            let unknown =
-                matches!(unaccounted.get(worker), Some(Some(_))) && mode == Mode::Exclusive;
+            let unknown = matches!(unaccounted.get(worker), Some(Some(_))) && mode.waits();
             let inherited = unknown || matches!(standing, Standing::Ending { .. });
             let living = living_epoch(view, worker).filter(|_| !evicted && !inherited);
             Slot {
@@ -222,6 +221,10 @@ fn standing(
         Fate::Ended => Standing::Ended,
         // In overlap mode nobody waits for anybody.
         Fate::EndsAt(at) if now >= at || mode == Mode::Overlap => Standing::Ended,
+        // Everything that is written to compares tokens.
+        Fate::EndsAt(_) if mode == Mode::Fenced && view.is_suspected(worker, record.epoch) => {
+            Standing::Ended
+        }
         Fate::Reserved { until } if now >= until => Standing::Ended,
         Fate::Reserved { .. } => Standing::Reserved,
         Fate::EndsAt(_) if later.is_some() => Standing::Ending {

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::leader::Leader;
-use crate::leader::judging::verdict::Facts;
+use crate::leader::judging::verdict::{Facts, ParkedFacts};
 use crate::leader::knowledge::view::{Fate, View};
 use crate::leader::planning::rejections::Barred;
-use crate::leader::planning::target::{Requested, Target};
+use crate::leader::planning::target::{Judged, Requested, Target};
 use crate::link::cx::Cx;
 use crate::model::id::{Epoch, WorkerId};
 use crate::model::time::Instant;
@@ -86,7 +86,9 @@ impl Difference {
             (Fate::Ended | Fate::EndsAt(_), Some(SessionStatus::Active)) => {
                 self.replaced.push(worker.clone())
             }
-            (_, Some(SessionStatus::Evicted { .. })) => self.cut_off.push(worker.clone()),
+            (_, Some(SessionStatus::Evicted { .. } | SessionStatus::Suspected)) => {
+                self.cut_off.push(worker.clone());
+            }
             (Fate::Reserved { .. } | Fate::Ended | Fate::EndsAt(_), _) => {
                 self.left.push(worker.clone());
             }
@@ -98,9 +100,20 @@ impl Difference {
     }
 
     /// What led to a decision, in words.
-    pub(crate) fn triggers(&self, lost: &[WorkerId], requests: &[Requested]) -> Vec<String> {
+    pub(crate) fn triggers(
+        &self,
+        evictions: &BTreeMap<WorkerId, Judged>,
+        requests: &[Requested],
+    ) -> Vec<String> {
         let name = |what: &'static str| move |worker: &WorkerId| alloc::format!("{what} {worker}");
-        let mut triggers: Vec<String> = lost.iter().map(name("lost")).collect();
+        let lost = evictions
+            .iter()
+            .filter_map(|(worker, judged)| match judged {
+                Judged::Silent { .. } => Some(name("lost")(worker)),
+                Judged::Suspected { .. } => Some(name("suspected")(worker)),
+                Judged::Stuck { .. } => None,
+            });
+        let mut triggers: Vec<String> = lost.collect();
         triggers.extend(self.cut_off.iter().map(name("evicted")));
         triggers.extend(self.left.iter().map(name("left")));
         triggers.extend(self.replaced.iter().map(name("replaced")));
@@ -150,6 +163,7 @@ impl Leader {
             complete: knowledge.is_complete(config),
             cold: knowledge.joins.gathering().filter(|_| cold),
             silent: knowledge.silent(config, cx.link().contact()),
+            suspicions: knowledge.suspicions(config, now, cx.link()),
             cut_off: !difference.cut_off.is_empty() || knowledge.has_stuck(config, now),
             left: !difference.left.is_empty(),
             replaced: !difference.replaced.is_empty(),
@@ -168,9 +182,11 @@ impl Leader {
                 .filter(|_| !self.list.origin.is_partial())
                 // What is parked may wait for a joiner, and has no owner that could keep it.
                 .filter(|_| !frozen || parked),
-            parked,
-            // A group that begins again waits for nobody of the time before.
-            parked_until: self.parked_until(now, cx.wall_ms()).filter(|_| !cold),
+            parked: ParkedFacts {
+                any: parked,
+                // A group that begins again waits for nobody of the time before.
+                until: self.parked_until(now, cx.wall_ms()).filter(|_| !cold),
+            },
             partitions_changed,
             weights_changed: weights_changed && !frozen,
             last_rebalance: self.last_rebalance,

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use crate::config::{Config, Mode};
 use crate::io::effect::{Wake, WakeReason};
+use crate::leader::judging::suspects::Suspicions;
 use crate::leader::knowledge::joins::Changing;
 use crate::model::id::WorkerId;
 use crate::model::state::Cause;
@@ -35,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) cold: Option<Changing>,
     /// Workers that are overdue or will be.
     pub(crate) silent: Vec<Silent>,
+    /// Workers that do not answer, in a group whose sinks compare tokens.
+    pub(crate) suspicions: Suspicions,
     /// Workers of the last plan whose session was evicted, and workers that do not confirm.
     pub(crate) cut_off: bool,
     /// Workers of the last plan that are leaving or have left.
@@ -49,10 +52,7 @@ pub(crate) struct Facts {
     pub(crate) resume: bool,
     /// Workers that are not in the last plan.
     pub(crate) joined: Option<Changing>,
-    /// Whether partitions have no owner because nobody may own them, and when that is to be looked
-    /// at again although nothing happens.
-    pub(crate) parked: bool,
-    pub(crate) parked_until: Option<Instant>,
+    pub(crate) parked: ParkedFacts,
     /// The partition list is not the one of the last plan.
     pub(crate) partitions_changed: bool,
     /// Weights are not those of the last plan, by enough to matter.
@@ -64,6 +64,15 @@ pub(crate) struct Facts {
     /// When one of these facts changes although nothing happens: a patience, a quarantine, a rest or
     /// a hold is over, or a handoff is to go on.
     pub(crate) expires_at: Option<Instant>,
+}
+
+/// What has no owner because nobody may own it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ParkedFacts {
+    /// Whether there is any.
+    pub(crate) any: bool,
+    /// When that is to be looked at again although nothing happens.
+    pub(crate) until: Option<Instant>,
 }
 
 /// What to do, and when to judge again although nothing happens.
@@ -140,7 +149,8 @@ pub(crate) fn judge(config: &Config, facts: &Facts) -> Judgement {
     let verdict = verdict(config, facts);
     let lost = facts.silent.iter().map(|silent| silent.lost_at);
     let times = verdict.until().into_iter().chain(lost);
-    let times = times.chain(facts.parked_until).chain(facts.expires_at);
+    let times = times.chain(facts.parked.until).chain(facts.expires_at);
+    let times = times.chain(facts.suspicions.again_at);
     let next = times.filter(|&at| at > facts.now).min();
     let again_at = next.map(|at| Wake::new(at, verdict.wake_reason()));
     Judgement { verdict, again_at }
@@ -152,6 +162,7 @@ fn verdict(config: &Config, facts: &Facts) -> Verdict {
         return Verdict::Quiet;
     }
     emergency(config, facts)
+        .or_else(|| unanswered(facts))
         .or_else(|| urgent(facts))
         .or_else(|| cold_start(config, facts))
         .or_else(|| planned(config, facts))
@@ -186,6 +197,12 @@ fn emergency(config: &Config, facts: &Facts) -> Option<Verdict> {
     })
 }
 
+fn unanswered(facts: &Facts) -> Option<Verdict> {
+    let lost = facts.suspicions.evict.clone();
+    let cause = Cause::Emergency;
+    (!lost.is_empty()).then_some(Verdict::Act { cause, lost })
+}
+
 fn urgent(facts: &Facts) -> Option<Verdict> {
     let cause = if facts.cut_off {
         Cause::Emergency
@@ -199,7 +216,7 @@ fn urgent(facts: &Facts) -> Option<Verdict> {
         Cause::Manual
     } else if facts.resume {
         Cause::Resume
-    } else if facts.parked_until.is_some_and(|at| facts.now >= at) {
+    } else if facts.parked.until.is_some_and(|at| facts.now >= at) {
         Cause::Parked
     } else {
         return None;
@@ -230,7 +247,7 @@ fn planned(config: &Config, facts: &Facts) -> Option<Verdict> {
         facts.weights_changed,
     ) {
         // It may be the one that parked partitions wait for.
-        (Some(_), _, _) if facts.parked => Cause::Parked,
+        (Some(_), _, _) if facts.parked.any => Cause::Parked,
         (Some(_), _, _) => Cause::PlannedScale,
         (None, true, _) => Cause::PartitionsChanged,
         (None, false, true) => Cause::WeightsChanged,
@@ -279,7 +296,7 @@ fn gathered_at(config: &Config, gathering: Changing) -> Instant {
     } else {
         let quiet = gathering.last + config.cold_start_quiet();
         let lease = match config.mode() {
-            Mode::Exclusive => config.lease(),
+            Mode::Exclusive | Mode::Fenced => config.lease(),
             Mode::Overlap => Duration::ZERO,
         };
         quiet

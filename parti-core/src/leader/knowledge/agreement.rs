@@ -50,9 +50,7 @@ impl Agreement {
 
     /// When the patience with those who do not obey is over.
     pub(crate) fn next(&self, config: &Config) -> Option<Instant> {
-        let since = self
-            .asked_since
-            .filter(|_| self.found.mode == Mode::Exclusive);
+        let since = self.asked_since.filter(|_| self.found.mode.waits());
         since.map(|since| since + config.apply_timeout())
     }
 }
@@ -62,7 +60,7 @@ impl Knowledge {
     pub(crate) fn held_back_until(&self, config: &Config, history: &Continuity) -> Instant {
         match self.agreement.relied_on {
             // A plan of this history was made by a leader that had waited.
-            Mode::Exclusive => history
+            Mode::Exclusive | Mode::Fenced => history
                 .grants_from(|| self.head.planned > Version::ZERO || self.is_complete(config)),
             Mode::Overlap => Instant::ORIGIN,
         }
@@ -129,12 +127,13 @@ impl Knowledge {
     /// Living workers that have had time to obey a stricter mode and do not say that they do.
     pub(crate) fn disobedient(&self, config: &Config, now: Instant) -> Vec<WorkerId> {
         let patient = self.agreement.next(config).is_none_or(|at| now < at);
-        if patient || self.head.agreed.mode != Mode::Exclusive {
+        let asked = self.head.agreed.mode;
+        if patient || !asked.waits() {
             return Vec::new();
         }
         let loose = self.view.sessions.iter().filter(|(_, session)| {
             let said = session.record.as_ref();
-            said.is_some_and(|said| said.status.is_living() && said.honours != Mode::Exclusive)
+            said.is_some_and(|said| said.status.is_living() && asked.is_stricter_than(said.honours))
         });
         loose.map(|(worker, _)| worker.clone()).collect()
     }

@@ -36,6 +36,9 @@ impl Knowledge {
                 let first = cx.config().apply_timeout();
                 self.quarantine.add(cx.now, worker, first);
             }
+            if record.status == SessionStatus::Suspected {
+                self.budget.spend(cx.config(), cx.now, worker);
+            }
         }
         for put in written.puts {
             let worker = &put.worker;

@@ -69,6 +69,19 @@ impl Quarantine {
         carried.collect()
     }
 
+    /// Whether a worker is in quarantine.
+    pub(crate) fn holds(&self, now: Instant, worker: &WorkerId) -> bool {
+        self.workers
+            .get(worker)
+            .is_some_and(|last| now < last.until)
+    }
+
+    /// How many were put into it within such a time.
+    pub(crate) fn added_within(&self, now: Instant, window: Duration) -> usize {
+        let added = |last: &&TimeOut| now + last.length < last.until + window;
+        self.workers.values().filter(added).count()
+    }
+
     /// Whether a worker sat out a while ago.
     pub(crate) fn contains(&self, worker: &WorkerId) -> bool {
         self.workers.contains_key(worker)

@@ -5,13 +5,16 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
+use crate::leader::judging::suspects::{OwnWay, Suspect, Suspicions, Unanswered, suspicions};
 use crate::leader::judging::verdict::Silent;
 use crate::leader::knowledge::Knowledge;
 use crate::leader::knowledge::view::SessionView;
+use crate::link::Link;
 use crate::link::contact::Contact;
-use crate::model::id::WorkerId;
+use crate::model::id::{Nonce, WorkerId};
 use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::records::orders::Ordered;
@@ -32,6 +35,74 @@ impl Knowledge {
             lost_at: self.lost_at(config, contact, worker, session),
         });
         silent.collect()
+    }
+
+    /// What is known of those who do not answer, in a group whose sinks compare tokens.
+    fn unanswered(&self, config: &Config, now: Instant, link: &Link) -> Unanswered {
+        if self.agreed(config, now).mode != Mode::Fenced
+            && !config.planted(Planted::SuspicionInExclusive)
+        {
+            return Unanswered::default();
+        }
+        let probes = link.probes();
+        let living = self.view.sessions.iter();
+        let asked: Vec<_> = living
+            .filter_map(|(worker, session)| Some((worker, session.answers()?)))
+            .collect();
+        let own = asked.iter().find(|(worker, _)| **worker == self.worker);
+        let others = || asked.iter().filter(|(worker, _)| **worker != self.worker);
+        let suspects = others().filter_map(|&(worker, session)| {
+            let at = probes.suspected_at(config, session)?;
+            let confirms = |&&(_, other): &&(_, Nonce)| probes.answered_since(other, session);
+            let (gone, answered) = (probes.is_gone(session), others().filter(confirms).count());
+            // Of several that are gone together one is found first: the rest is waited for, not for long.
+            let found = others()
+                .filter(|&&(_, other)| probes.is_gone(other))
+                .count();
+            let rest = if gone && answered + found < others().count() {
+                config.probe_interval().unwrap_or_default()
+            } else {
+                Duration::ZERO
+            };
+            let suspect = || Suspect {
+                worker: worker.clone(),
+                at: at + rest,
+                gone,
+                answered,
+            };
+            self.postponed.is_due(now, worker).then(suspect)
+        });
+        let own_way = own.map_or(OwnWay::Broken, |&(_, own)| {
+            let broken = probes.suspected_at(config, own).is_some_and(|at| at <= now);
+            let cleared = asked.iter().filter_map(|&(_, any)| probes.cleared(any));
+            match cleared.max() {
+                _ if broken => OwnWay::Broken,
+                Some(at) => OwnWay::Restored(at),
+                None => OwnWay::Good,
+            }
+        });
+        Unanswered {
+            others: others().count(),
+            suspects: suspects.collect(),
+            own_way,
+        }
+    }
+
+    /// Who is to be evicted on a suspicion now.
+    pub(crate) fn suspicions(&self, config: &Config, now: Instant, link: &Link) -> Suspicions {
+        let unanswered = self.unanswered(config, now, link);
+        suspicions(config, now, &self.budget, &unanswered)
+    }
+
+    /// The sessions whose processes are asked by a leader: all that answer, its own among them, which
+    /// shows whether the way is good.
+    pub(crate) fn to_probe(&self, config: &Config) -> Vec<Nonce> {
+        let anyway = config.planted(Planted::SuspicionInExclusive);
+        if self.head.agreed.mode != Mode::Fenced && !anyway {
+            return Vec::new();
+        }
+        let sessions = self.view.sessions.values();
+        sessions.filter_map(SessionView::answers).collect()
     }
 
     /// When a worker counts as lost unless it renews.

@@ -242,6 +242,9 @@ impl View {
             .sessions
             .get(worker)
             .and_then(|session| session.record.as_ref());
+        if let Some(record) = record.as_ref().filter(|record| record.readiness.answers) {
+            cx.note_renewal(record.nonce());
+        }
         let news = match (before, &record) {
             (Some(a), Some(b)) if a.nonce() == b.nonce() && a.status == b.status => {
                 let alike = a.settings == b.settings && a.honours == b.honours;
@@ -399,7 +402,9 @@ impl View {
             // A worker that was evicted alive and has no record was one of them already.
             let suspect = self.is_suspect(worker, session.epoch())
                 || record.status == SessionStatus::Evicted { silent: false };
+            // The leader that suspected it gave what it held to others, or to nobody, as the records say.
             let nothing = record.applied == Version::ZERO && !(suspect && page.is_none());
+            let nothing = nothing || (record.status == SessionStatus::Suspected && page.is_none());
             if !left_over && (known || nothing) {
                 return None;
             }
@@ -462,7 +467,7 @@ impl View {
                 until: session.since + config.bounded_hold(hold),
             },
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Fate::Ended,
-            SessionStatus::Evicted { silent: false } => {
+            SessionStatus::Evicted { silent: false } | SessionStatus::Suspected => {
                 let drift_ppm = record.settings.clock_drift_ppm;
                 Fate::EndsAt(session.since + config.outlasts(record.lease, drift_ppm))
             }

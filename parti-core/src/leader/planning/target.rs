@@ -7,11 +7,12 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::leader::knowledge::view::{Fate, View};
 use crate::leader::planning::adopted::Preparing;
 use crate::leader::planning::kept_out::KeptOut;
 use crate::model::id::{Epoch, Revision, Token, WorkerId};
+use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
@@ -56,13 +57,31 @@ pub(crate) enum Judged {
     /// It is alive and does not do what it is told. Its renewals since this revision say nothing
     /// against that.
     Stuck { epoch: Epoch, revision: Revision },
+    /// Its process does not answer, in a group whose sinks compare tokens: this revision is its last.
+    Suspected { revision: Revision },
 }
 
 impl Judged {
-    pub(crate) const fn is_silent(self) -> bool {
+    /// Whether it is evicted for what it does not do although it lives.
+    pub(crate) const fn is_stuck(self) -> bool {
+        matches!(self, Self::Stuck { .. })
+    }
+
+    /// Whether what it may hold can be granted in the same commit.
+    pub(crate) fn ends_at_once(self, mode: Mode) -> bool {
         match self {
             Self::Silent { .. } => true,
+            Self::Suspected { .. } => mode == Mode::Fenced,
             Self::Stuck { .. } => false,
+        }
+    }
+
+    /// What its session says from then on.
+    pub(crate) const fn status(self) -> SessionStatus {
+        match self {
+            Self::Silent { .. } => SessionStatus::Evicted { silent: true },
+            Self::Stuck { .. } => SessionStatus::Evicted { silent: false },
+            Self::Suspected { .. } => SessionStatus::Suspected,
         }
     }
 }
@@ -166,6 +185,35 @@ impl Target {
         self.workers = Arc::new(workers);
         self.epochs.insert(id.clone(), record.epoch);
         self.kept.insert(id);
+        self.unpark(record);
+    }
+
+    /// What a worker keeps waits for nobody, although the plan, which was made without that worker, found
+    /// no owner for it.
+    fn unpark(&mut self, kept: &AssignmentRecord) {
+        let kept: BTreeSet<&PartitionKey> = kept.granted.iter().map(|g| &g.partition).collect();
+        if !self
+            .parked
+            .iter()
+            .any(|group| group.partitions.iter().any(|p| kept.contains(p)))
+        {
+            return;
+        }
+        let rest = self.parked.iter().map(|group| {
+            let partitions = group.partitions.iter().filter(|p| !kept.contains(p));
+            let partitions: Vec<PartitionKey> = partitions.cloned().collect();
+            ParkedGroup {
+                count: partitions.len() as u32,
+                partitions,
+                ..group.clone()
+            }
+        });
+        self.parked = rest.filter(|group| group.count > 0).collect();
+        let (table, reasons) = (&self.table, Arc::make_mut(&mut self.reasons));
+        reasons.retain(|&rank, _| {
+            let partition = table.as_slice().get(rank as usize);
+            partition.is_none_or(|partition| !kept.contains(&partition.key))
+        });
     }
 
     /// Whether the slot is held no longer although its session asks for it.

@@ -44,7 +44,7 @@ impl fmt::Display for Owner {
             OwnerSession::Present(SessionStatus::Released { .. }) => {
                 f.write_str(", whose session has been released")
             }
-            OwnerSession::Present(SessionStatus::Evicted { .. }) => {
+            OwnerSession::Present(SessionStatus::Evicted { .. } | SessionStatus::Suspected) => {
                 f.write_str(", whose session has been evicted")
             }
             OwnerSession::Replaced => f.write_str(", whose slot another session has taken"),

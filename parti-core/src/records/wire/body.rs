@@ -52,6 +52,7 @@ pub(super) struct AgreedWire(pub(super) ModeWire, pub(super) ModeWire, pub(super
 pub(super) enum ModeWire {
     Exclusive,
     Overlap,
+    Fenced,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,14 +68,18 @@ pub(super) struct SettingsWire<'a> {
     pub(super) leading: u64,
 }
 
+/// The worker, then for how much longer, how long as a whole, and when it is forgotten.
+pub(super) type QuarantinedWire<'a> = (&'a str, u64, u64, u64);
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct CarriedWire<'a> {
     pub(super) futile: u32,
     pub(super) unassigned_ms: Option<u64>,
     pub(super) rebalanced_ms: Option<u64>,
-    /// The worker, then for how much longer, how long as a whole, and when it is forgotten.
     #[serde(borrow)]
-    pub(super) quarantined: List<(&'a str, u64, u64, u64)>,
+    pub(super) quarantined: List<QuarantinedWire<'a>>,
+    pub(super) suspected: List<QuarantinedWire<'a>>,
+    pub(super) leases_decide_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,6 +88,7 @@ pub(super) enum StatusWire {
     Draining,
     Released { hold_ms: u64 },
     Evicted { silent: bool },
+    Suspected,
 }
 
 #[derive(Serialize, Deserialize)]

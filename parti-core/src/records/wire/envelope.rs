@@ -131,7 +131,9 @@ impl SessionClass {
         match status {
             SessionStatus::Active | SessionStatus::Draining => Self::Living,
             SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Self::Ended,
-            SessionStatus::Evicted { silent: false } => Self::EndsAfterLease,
+            SessionStatus::Evicted { silent: false } | SessionStatus::Suspected => {
+                Self::EndsAfterLease
+            }
         }
     }
 

@@ -171,6 +171,7 @@ fn free_at(config: &Config, slot: &Slot) -> Instant {
         SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => Instant::ORIGIN,
         SessionStatus::Active
         | SessionStatus::Draining
+        | SessionStatus::Suspected
         | SessionStatus::Evicted { silent: false } => slot.since + slot.outlasts(config),
     }
 }
@@ -280,6 +281,7 @@ fn predecessors(config: &Config, slot: &Slot, draining: bool, now: Instant) -> V
         SessionStatus::Released { .. } | SessionStatus::Evicted { silent: true } => None,
         SessionStatus::Active
         | SessionStatus::Draining
+        | SessionStatus::Suspected
         | SessionStatus::Evicted { silent: false } => {
             if slot.own {
                 draining.then_some((Remains::Draining, now + said.lease))

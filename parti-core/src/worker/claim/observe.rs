@@ -33,7 +33,7 @@ impl Claim {
             let nonce = record.as_ref().map(SessionRecord::nonce);
             let evicted = matches!(
                 record.as_ref().map(|record| record.status),
-                Some(SessionStatus::Evicted { .. })
+                Some(SessionStatus::Evicted { .. } | SessionStatus::Suspected)
             );
             // In another history somebody else may have the same epoch.
             let former = self.former.as_ref().is_some_and(|(slot, before, name)| {

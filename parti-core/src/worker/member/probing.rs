@@ -56,8 +56,19 @@ impl Member {
         if cx.config().probe_interval().is_none() {
             return;
         }
-        cx.aim_probes(self.to_probe(cx.link()));
+        match &self.leader {
+            Some(leader) => {
+                let config = cx.shared_config();
+                cx.aim_probes_for(leader.generation(), || leader.to_probe(&config));
+            }
+            None => cx.aim_probes(self.to_probe(cx.link())),
+        }
         cx.poll_probes();
+        if cx.take_suspicion_news()
+            && let Some(leader) = &mut self.leader
+        {
+            leader.on_suspicions();
+        }
         self.tell_suspicion(cx);
     }
 

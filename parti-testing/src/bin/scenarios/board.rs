@@ -204,9 +204,15 @@ fn to_json(row: &Row) -> Value {
     put("server", json!(row.server));
     put("seed", json!(row.seed));
     put("seconds", json!(row.seconds));
-    row.figures
-        .iter()
-        .for_each(|(name, value)| put(name, json!(value)));
+    for (name, _) in &row.figures {
+        // What was measured several times is a list.
+        let all = row.figures.iter().filter(|(other, _)| other == name);
+        let all: Vec<u64> = all.map(|(_, value)| *value).collect();
+        match all[..] {
+            [one] => put(name, json!(one)),
+            _ => put(name, json!(all)),
+        }
+    }
     if !ok {
         put("reasons", json!(row.reasons));
         put("histories", json!(row.folder.display().to_string()));

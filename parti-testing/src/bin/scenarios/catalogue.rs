@@ -3,7 +3,7 @@
 //! What always holds: beyond the last column of the table, every scenario is judged by the rules
 //! for all histories, see `Group::judge`. The table in docs/verification/SCENARIOS.md has the same names.
 
-use super::group::{Group, SCALED, Setup, Step, Timing};
+use super::group::{Group, Mode, SCALED, Setup, Step, Timing};
 use super::{crashes, external_writes, network, outages, restarts, scale, splits};
 
 /// One way in which production goes wrong.
@@ -46,7 +46,25 @@ const REPLICATED: Setup = Setup {
     ..of(4)
 };
 
-pub(super) const SCENARIOS: [Scenario; 29] = [
+/// A lease that nobody wants to wait for.
+const FENCED: Setup = Setup {
+    mode: Some(Mode::Fenced),
+    timing: Timing {
+        heartbeat: 3_000,
+        lease: 12_000,
+        ..SCALED.timing
+    },
+    ..of(8)
+};
+
+/// Enough of them for figures.
+const MANY_FENCED: Setup = Setup {
+    workers: 20,
+    partitions: 1_000,
+    ..FENCED
+};
+
+pub(super) const SCENARIOS: [Scenario; 32] = [
     Scenario {
         name: "thundering-herd",
         problem: "the whole deployment restarts at once",
@@ -155,6 +173,30 @@ pub(super) const SCENARIOS: [Scenario; 29] = [
         holds: "nobody gives up anything",
         setup: WARMING,
         run: crashes::prepare_gainer_dies,
+    },
+    Scenario {
+        name: "fenced-kill",
+        problem: "after a crash partitions wait for a lease although the process is known to be gone",
+        faults: "mode fenced: kill -9 of a follower",
+        holds: "owned again within half a lease",
+        setup: FENCED,
+        run: crashes::fenced_kill,
+    },
+    Scenario {
+        name: "fenced-leader-kill",
+        problem: "the same, and the one that died was to repair it",
+        faults: "mode fenced: kill -9 of the leader",
+        holds: "owned again within half a lease",
+        setup: FENCED,
+        run: crashes::fenced_leader_kill,
+    },
+    Scenario {
+        name: "fenced-stop",
+        problem: "a process stands still and nobody says that it is gone",
+        faults: "mode fenced: SIGSTOP of a follower, SIGCONT when others own what it had",
+        holds: "owned again within half a lease; it comes back by itself",
+        setup: FENCED,
+        run: crashes::fenced_stop,
     },
     Scenario {
         name: "split-brain",
@@ -307,28 +349,54 @@ pub(super) const SCENARIOS: [Scenario; 29] = [
 ];
 
 /// Only by name: what takes long.
-pub(super) const BY_NAME: [Scenario; 1] = [Scenario {
-    name: "scale",
-    problem: "what works for ten workers fails for two hundred",
-    faults: "200 workers in 5 processes, 10 000 partitions: start, join, crash, leader's crash, \
-                 update of 50",
-    holds: "figures; fewer than 0.9 requests a worker and second when idle, nothing moves in \
-                the update",
-    setup: Setup {
-        workers: 200,
-        partitions: 10_000,
-        hold: Some(60_000),
-        shared: &[1, 49, 50, 50, 50],
-        timing: Timing {
-            heartbeat: 2_000,
-            lease: 6_000,
-            cold: 30_000,
-            window: 100,
-        },
-        ..SCALED
+pub(super) const BY_NAME: [Scenario; 4] = [
+    Scenario {
+        name: "many-fenced-kills",
+        problem: "as fenced-kill, for figures",
+        faults: "mode fenced: kill -9 of 4 followers of 20, one after the other",
+        holds: "as fenced-kill",
+        setup: MANY_FENCED,
+        run: crashes::fenced_kill,
     },
-    run: scale::scale,
-}];
+    Scenario {
+        name: "many-fenced-leader-kills",
+        problem: "as fenced-leader-kill, for figures",
+        faults: "mode fenced: kill -9 of the leader of 20, 4 times",
+        holds: "as fenced-leader-kill",
+        setup: MANY_FENCED,
+        run: crashes::fenced_leader_kill,
+    },
+    Scenario {
+        name: "many-fenced-stops",
+        problem: "as fenced-stop, for figures",
+        faults: "mode fenced: SIGSTOP of a follower of 20",
+        holds: "as fenced-stop",
+        setup: MANY_FENCED,
+        run: crashes::fenced_stop,
+    },
+    Scenario {
+        name: "scale",
+        problem: "what works for ten workers fails for two hundred",
+        faults: "200 workers in 5 processes, 10 000 partitions: start, join, crash, leader's crash, \
+                 update of 50",
+        holds: "figures; fewer than 0.9 requests a worker and second when idle, nothing moves in \
+                the update",
+        setup: Setup {
+            workers: 200,
+            partitions: 10_000,
+            hold: Some(60_000),
+            shared: &[1, 49, 50, 50, 50],
+            timing: Timing {
+                heartbeat: 2_000,
+                lease: 6_000,
+                cold: 30_000,
+                window: 100,
+            },
+            ..SCALED
+        },
+        run: scale::scale,
+    },
+];
 
 impl Scenario {
     /// Its row in the table of docs/verification/SCENARIOS.md.

@@ -126,3 +126,60 @@ pub(super) fn prepare_gainer_dies(group: &mut Group) -> Step<()> {
     group.figure("settled_ms", now_ms() - since);
     Ok(())
 }
+
+/// Followers that are killed, in a group that does not wait for leases.
+pub(super) fn fenced_kill(group: &mut Group) -> Step<()> {
+    let rounds = group.budget();
+    repaired(group, rounds, Group::follower, Group::kill)
+}
+
+/// The leader is killed, in a group that does not wait for leases.
+pub(super) fn fenced_leader_kill(group: &mut Group) -> Step<()> {
+    let rounds = group.budget();
+    repaired(group, rounds, |group| group.leader(), Group::kill)
+}
+
+/// A follower stands still and goes on later, in a group that does not wait for leases.
+pub(super) fn fenced_stop(group: &mut Group) -> Step<()> {
+    repaired(group, 1, Group::follower, |group, number| {
+        group.pause(number)
+    })?;
+    let stopped = group.living().into_iter().find(|&n| group.is_paused(n));
+    let stopped = stopped.ok_or("nobody stands still")?;
+    let since = now_ms();
+    group.resume(stopped)?;
+    group.until("it takes part again", group.bound(), |group| {
+        group.told(since, |number, line| {
+            number == stopped && line.event == "claimed"
+        }) > 0
+    })?;
+    group.until_settled(group.bound())?;
+    Ok(())
+}
+
+/// One after the other is lost, and what it had is owned again long before its lease is over.
+fn repaired(
+    group: &mut Group,
+    rounds: usize,
+    victim: impl Fn(&mut Group) -> Step<usize>,
+    lose: impl Fn(&mut Group, usize) -> Step<()>,
+) -> Step<()> {
+    group.until_settled(group.bound())?;
+    let mut worst = 0;
+    for _ in 0..rounds {
+        let lost = victim(group)?;
+        let since = now_ms();
+        lose(group, lost)?;
+        let took = group.until_taken_over(lost, since)?;
+        group.figure("owned_again_ms", took);
+        worst = worst.max(took);
+        let limit = group.lease() / 2;
+        ensure(worst <= limit, || {
+            format!("owned again after {worst} ms, not {limit}, half a lease")
+        })?;
+        group.until("one leader", group.bound(), |group| {
+            group.leaders().len() == 1
+        })?;
+    }
+    Ok(())
+}

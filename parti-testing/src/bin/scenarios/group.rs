@@ -27,6 +27,8 @@ pub(super) type Step<T> = Result<T, String>;
 
 /// What a busy machine may add to any bound.
 pub(super) const SLACK_MS: u64 = 2_500;
+/// How often processes are asked whether they run, in mode fenced.
+const PROBES_MS: u64 = 25;
 /// How often conditions are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// The group's name; each scenario has servers of its own.
@@ -109,6 +111,10 @@ impl Group {
         self.workers.iter().find_map(told).unwrap_or(0) + SLACK_MS
     }
 
+    pub(super) fn mode(&self) -> Mode {
+        self.setup.mode.unwrap_or(self.ask.mode)
+    }
+
     /// A number below a bound that follows from the seed.
     pub(super) const fn dice(&mut self, bound: u64) -> u64 {
         self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -143,7 +149,7 @@ impl Group {
         };
         option("--partitions", setup.partitions.to_string());
         option("--expected", setup.workers.to_string());
-        option("--mode", self.ask.mode.name().to_owned());
+        option("--mode", self.mode().name().to_owned());
         option("--strategy", setup.strategy.to_owned());
         option("--drain-ms", setup.drain.to_string());
         option("--warmup-ms", setup.warmup.to_string());
@@ -156,6 +162,9 @@ impl Group {
         }
         for (name, value) in setup.timing.settings() {
             option("--set", format!("{name}={value}"));
+        }
+        if self.mode() == Mode::Fenced {
+            option("--set", format!("probe_interval={PROBES_MS}"));
         }
         if let Some(hold) = setup.hold {
             option("--hold-ms", hold.to_string());
@@ -245,6 +254,16 @@ impl Group {
         self.workers[number].pause().map_err(words("SIGSTOP"))
     }
 
+    /// How many of a group can be lost one after the other, and each is evicted because it does not answer:
+    /// a quarter of those that are left.
+    pub(super) fn budget(&self) -> usize {
+        (self.setup.workers / 5).max(1)
+    }
+
+    pub(super) fn is_paused(&self, number: usize) -> bool {
+        self.look(number, |life| life.paused_at_ms.is_some())
+    }
+
     pub(super) fn resume(&self, number: usize) -> Step<()> {
         self.workers[number].resume().map_err(words("SIGCONT"))
     }
@@ -327,7 +346,7 @@ impl Group {
     /// Every partition has an owner that runs, and in exclusive mode no second one.
     pub(super) fn is_covered(&self) -> bool {
         let sum: usize = self.shares().iter().sum();
-        let twice = sum > self.setup.partitions && self.ask.mode == Mode::Exclusive;
+        let twice = sum > self.setup.partitions && self.mode() == Mode::Exclusive;
         self.owners().len() == self.setup.partitions && !twice
     }
 

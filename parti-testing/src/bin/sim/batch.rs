@@ -38,6 +38,7 @@ fn hunt(_: &str, _: &Args) -> Result<(), Failure> {
 fn mode(mode: Mode) -> parti_core::Mode {
     match mode {
         Mode::Exclusive => parti_core::Mode::Exclusive,
+        Mode::Fenced => parti_core::Mode::Fenced,
         Mode::Overlap => parti_core::Mode::Overlap,
     }
 }

@@ -85,6 +85,8 @@ fn length(text: &str) -> Result<Length, String> {
 enum Mode {
     /// Nobody is granted a partition that another may still hold
     Exclusive,
+    /// The same, but who does not answer loses its partitions before its lease is over
+    Fenced,
     /// The new owner is granted it at once
     Overlap,
 }
@@ -93,6 +95,7 @@ impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Exclusive => "exclusive",
+            Self::Fenced => "fenced",
             Self::Overlap => "overlap",
         })
     }

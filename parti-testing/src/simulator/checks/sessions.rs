@@ -9,3 +9,4 @@ pub(in crate::simulator) mod lease;
 pub(in crate::simulator) mod leases;
 pub(in crate::simulator) mod removal;
 pub(in crate::simulator) mod states;
+pub(in crate::simulator) mod suspected;

@@ -5,7 +5,9 @@ use parti_core::Mode;
 use super::*;
 
 const ALWAYS: fn(&Rules) -> bool = |_| true;
-const EXCLUSIVE: fn(&Rules) -> bool = |rules| matches!(rules.mode, Mode::Exclusive) && !rules.mixed;
+/// What is planned waits for the former owner, and guards end with the lease.
+const WAITS: fn(&Rules) -> bool = |rules| rules.mode.waits() && !rules.mixed;
+const FENCED: fn(&Rules) -> bool = |rules| matches!(rules.mode, Mode::Fenced);
 const ALIKE: fn(&Rules) -> bool = |rules| !rules.mixed;
 
 /// Every property.
@@ -14,14 +16,14 @@ pub const PROPERTIES: &[Property] = &[
         id: "S1",
         name: "no two processes rely on the same slot at the same true time",
         why: "two workers under one name would both renew and both be granted",
-        applies: EXCLUSIVE,
+        applies: WAITS,
         make: |_| Box::<sessions::leases::Leases>::default(),
     },
     Property {
         id: "S1a",
         name: "a session is relied on no longer than a lease after its last applied renewal",
         why: "a late answer or a slow clock would keep an owner at work after its successor began",
-        applies: EXCLUSIVE,
+        applies: WAITS,
         make: |rules| Box::new(sessions::lease::Lease::new(rules)),
     },
     Property {
@@ -42,7 +44,7 @@ pub const PROPERTIES: &[Property] = &[
         id: "S4",
         name: "no two workers hold a partition validly at the same true time",
         why: "two workers process the same data although each checks its guard",
-        applies: EXCLUSIVE,
+        applies: WAITS,
         make: |_| Box::<ownership::exclusion::Exclusion>::default(),
     },
     Property {
@@ -56,7 +58,7 @@ pub const PROPERTIES: &[Property] = &[
         id: "S5",
         name: "without faults processing ends in one process before it begins in another",
         why: "two callbacks would work on the same data in the most ordinary handoff",
-        applies: |rules| rules.faultless && EXCLUSIVE(rules),
+        applies: |rules| rules.faultless && WAITS(rules),
         make: |_| Box::<ownership::processing::Processing>::default(),
     },
     Property {
@@ -84,7 +86,7 @@ pub const PROPERTIES: &[Property] = &[
         id: "S9",
         name: "a grant is justified: every earlier holder of the partition acknowledged or ended before",
         why: "exclusion would rest on luck with timing instead of on the history of the store",
-        applies: EXCLUSIVE,
+        applies: WAITS,
         make: |rules| Box::new(leading::justified::Justified::new(rules)),
     },
     Property {
@@ -231,7 +233,7 @@ pub const PROPERTIES: &[Property] = &[
         id: "S28",
         name: "the next owner begins when the callback of the one before has ended or had its time",
         why: "what a worker writes last would meet its successor, although its guard is invalid",
-        applies: EXCLUSIVE,
+        applies: WAITS,
         make: |rules| Box::new(ownership::drain::Drain::new(rules)),
     },
     Property {
@@ -282,6 +284,20 @@ pub const PROPERTIES: &[Property] = &[
         why: "workers would keep in memory what they loaded for nothing",
         applies: ALWAYS,
         make: |_| Box::<ownership::preparing::Withdrawn>::default(),
+    },
+    Property {
+        id: "S38",
+        name: "few are evicted because they do not answer, however many leaders there are meanwhile",
+        why: "trouble with probes would move everything, again and again",
+        applies: FENCED,
+        make: |rules| Box::new(sessions::suspected::Few::new(rules)),
+    },
+    Property {
+        id: "S39",
+        name: "a worker that is evicted without a silent lease did not answer, and half of the others did",
+        why: "a leader that is cut off itself would take partitions from healthy workers",
+        applies: ALIKE,
+        make: |rules| Box::new(sessions::suspected::Evidence::new(rules)),
     },
     Property {
         id: "L1",

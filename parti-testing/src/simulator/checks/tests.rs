@@ -15,10 +15,12 @@ mod leading;
 mod preparing;
 mod recovery;
 mod sessions;
+mod suspected;
 
 /// The properties that a trace violates; facts come a second apart.
 fn violated(mode: Mode, facts: &[Fact]) -> BTreeSet<&'static str> {
-    let config = Config::builder("g").mode(mode).build().expect("coherent");
+    let config = Config::builder("g").mode(mode).sinks_compare_tokens(true);
+    let config = config.build().expect("coherent");
     judged(&Rules::new(&config, true), facts)
 }
 
@@ -425,6 +427,7 @@ fn every_property_is_violated_by_a_trace_made_by_hand() {
         include_str!("tests/preparing.rs"),
         include_str!("tests/recovery.rs"),
         include_str!("tests/sessions.rs"),
+        include_str!("tests/suspected.rs"),
     ];
     let traces = traces.concat();
     let missing: Vec<_> = PROPERTIES

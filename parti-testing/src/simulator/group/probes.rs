@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use parti_core::{Event, Nonce, ProbeAnswer, ProbeId};
 
-use crate::simulator::checks::Process;
+use crate::simulator::checks::{Fact, Process};
 use crate::simulator::group::queue::Item;
 use crate::simulator::group::world::World;
 use crate::simulator::plans::dice::Purpose;
@@ -28,6 +28,15 @@ impl World<'_> {
     /// A process asks whether another runs.
     pub(super) fn probe(&mut self, process: Process, probe: ProbeId, within: Duration) {
         let (now, who) = (self.now, u64::from(process.node));
+        if let Some(running) = self.nodes[usize::from(process.node)].process(process) {
+            let local = running.latest;
+            let fact = Fact::Probe {
+                process,
+                local,
+                probe,
+            };
+            self.judge.observe(now, &fact);
+        }
         let (truth, asked) = self.truth(process, probe.session());
         let number = (u64::from(process.run) << 40) | probe.number();
         let roll = self.dice.roll(Purpose::Probe, who, number);

@@ -263,6 +263,8 @@ fn describe(fact: &Fact) -> Option<String> {
         Fact::Milestone(stage, _) => format!("time is up: {stage:?}"),
         Fact::Step { .. }
         | Fact::Heard { .. }
+        | Fact::Probe { .. }
+        | Fact::Probed { .. }
         | Fact::Request { .. }
         | Fact::Proposes { .. }
         | Fact::Settled { .. } => return None,

@@ -74,6 +74,19 @@ const fn seeds(bug: Planted, budget: u64, expected: &'static [&'static str]) -> 
     }
 }
 
+/// A hunt by seeds in mode fenced.
+const fn fenced(bug: Planted, budget: u64, expected: &'static [&'static str]) -> Hunt {
+    let mode = Mode::Fenced;
+    Hunt {
+        bug,
+        search: Search::Seeds {
+            mode,
+            budget,
+            expected,
+        },
+    }
+}
+
 /// A scenario of the core's tests.
 const fn scripted(bug: Planted, test: &'static str, why: &'static str) -> Hunt {
     Hunt {
@@ -173,6 +186,17 @@ pub const HUNTS: &[Hunt] = &[
         "every simulated worker is started with the longest lease of its group as the maximum",
     ),
     seeds(Planted::LeaderMode, 500, &["S29"]),
+    fenced(Planted::SuspicionIsSilence, 100, &["S10", "S15", "S4"]),
+    seeds(Planted::SuspicionInExclusive, 300, &["S39", "S9", "S4"]),
+    fenced(Planted::Avalanche, 300, &["S39"]),
+    scripted(
+        Planted::NoReconnection,
+        "workers_that_connect_again_after_a_restart_of_the_server_lose_nothing",
+        "a leader may evict a worker that does not answer: what it costs are moves, which no property counts",
+    ),
+    fenced(Planted::RenewedBudget, 100, &["S38"]),
+    fenced(Planted::SilentPair, 1_000, &["S39"]),
+    fenced(Planted::Unvouched, 300, &["S39"]),
     seeds(Planted::IgnoredRejections, 1_000, &["S31", "S32"]),
     seeds(Planted::RejectedGoesRound, 1_000, &["S32", "L11"]),
     seeds(Planted::LateReady, 1_000, &["S36"]),

@@ -54,6 +54,7 @@ pub const SITUATIONS: &[&str] = &[
     "emergency_in_cooldown",
     "evicted_alive",
     "evicted_silent",
+    "evicted_suspected",
     "eviction_cancelled",
     "flushed_at_reconnect",
     "external_damaged",
@@ -300,6 +301,7 @@ impl Situations {
         match (before, status) {
             (_, SessionStatus::Evicted { silent: true }) => self.count("evicted_silent"),
             (_, SessionStatus::Evicted { silent: false }) => self.count("evicted_alive"),
+            (_, SessionStatus::Suspected) => self.count("evicted_suspected"),
             (Some(SessionStatus::Released { .. }), SessionStatus::Active) => {
                 self.count("slot_inherited");
             }

@@ -44,6 +44,12 @@ pub(in crate::simulator) fn plan(seed: u64, mode: Mode) -> Plan {
         draft.choose_core();
     }
     draft.choose_warmup();
+    if mode == Mode::Fenced {
+        // Nothing can be suspected without probes.
+        let interval = draft.lease / 20;
+        let probes = &mut draft.plan.settings.probe_interval_ms;
+        probes.get_or_insert(interval);
+    }
     draft.plan
 }
 

@@ -121,7 +121,7 @@ impl Settings {
         };
         let other = match self.mode {
             Handoff::Exclusive => Handoff::Overlap,
-            Handoff::Overlap => Handoff::Exclusive,
+            Handoff::Fenced | Handoff::Overlap => Handoff::Exclusive,
         };
         let (mode, from) = if node.other_mode {
             (other, self.mode)
@@ -131,6 +131,7 @@ impl Settings {
         let mut builder = Config::builder("sim")
             .preset(preset)
             .mode(mode.into())
+            .sinks_compare_tokens(true)
             .worker_id_range(0, self.pool.saturating_sub(1))
             .clock_drift_ppm(self.clock_drift_ppm)
             .capacity(node.capacity);

@@ -9,6 +9,7 @@ const ALL: &str = r#"{
     "group": "orders", "application": "shop", "worker_id_prefix": "w", "worker_id_range": "1-20",
     "worker_id_hint": "w-7", "predecessor_is_dead": true, "preset": "patient", "mode": "exclusive",
     "rolling_from": "overlap", "on_bucket_lost": "halt", "degraded": "aggressive",
+    "sinks_compare_tokens": true,
     "capacity": 3, "expected_workers": 5, "clock_drift_ppm": 500, "leader_failure_limit": 9,
     "restart_detection_ratio": 0.7, "min_rebalance_threshold": 0.3,
     "labels": { "zone": "a", "rack": "7" },
@@ -40,6 +41,7 @@ fn all() -> ConfigBuilder {
         .rolling_from(Mode::Overlap)
         .on_bucket_lost(OnBucketLost::Halt)
         .degraded(DegradedPreset::Aggressive)
+        .sinks_compare_tokens(true)
         .capacity(3)
         .expected_workers(5)
         .clock_drift_ppm(500)

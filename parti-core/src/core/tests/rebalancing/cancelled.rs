@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::core::tests::rebalancing::parked;
 use crate::core::tests::world::World;
 use crate::core::tests::{counts, group, leader, secs};
 use crate::io::notice::Notice;
@@ -20,6 +21,32 @@ fn about_to_evict() -> (World, usize, usize) {
     world.run(secs(8));
     assert!(world.evictions.is_empty(), "the plan is not ready");
     (world, leading, victim)
+}
+
+/// A worker that alone may have its partitions, and was back in time, was told to be parked for a while.
+#[test]
+fn what_a_worker_keeps_after_a_cancelled_eviction_is_not_parked() {
+    let mut world = parked::pools(&["a", "a", "b"]);
+    world.run(secs(10));
+    let leading = leader(&world);
+    let victim = 2;
+    assert_ne!(leading, victim, "the only one of its pool follows");
+    let held = world.nodes[victim].held.clone();
+    assert!(!held.is_empty());
+    world.plans_wait = true;
+    world.nodes[victim].cut_off = true;
+    world.run(secs(8));
+    world.resume(victim);
+    world.run(Duration::from_millis(100));
+    assert_eq!(world.let_plans_go(), 1);
+    world.run(secs(2));
+    assert_eq!(cancelled(&world, leading).len(), 1);
+    assert_eq!(
+        (&world.nodes[victim].held, parked::parked(&world)),
+        (&held, 0)
+    );
+    let told = |notice: &&Notice| matches!(notice, Notice::Parked { .. });
+    assert_eq!(world.nodes[leading].notices.iter().filter(told).count(), 0);
 }
 
 fn cancelled(world: &World, node: usize) -> Vec<&WorkerId> {

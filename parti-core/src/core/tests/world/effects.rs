@@ -57,7 +57,11 @@ impl World {
             Some(node) if node.cut_off => ProbeAnswer::Silence,
             Some(_) => ProbeAnswer::Alive,
         };
-        let answer = self.nodes[index].told.unwrap_or(answer);
+        let asks = &self.nodes[index];
+        let of_others = asks
+            .told_of_others
+            .filter(|_| asks.answers_for != Some(probe.session()));
+        let answer = asks.told.or(of_others).unwrap_or(answer);
         self.inbox
             .push_back((index, Event::Probed { probe, answer }));
     }

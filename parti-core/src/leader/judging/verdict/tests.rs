@@ -6,7 +6,7 @@ use alloc::vec;
 
 use proptest::prelude::*;
 
-use super::{Changing, Facts, Silent, Verdict, judge};
+use super::{Changing, Facts, ParkedFacts, Silent, Verdict, judge};
 use crate::config::{Config, Mode};
 use crate::model::id::WorkerId;
 use crate::model::state::Cause;
@@ -76,7 +76,10 @@ fn a_judgement_names_the_first_time_at_which_it_may_change_and_never_a_past_one(
     assert_eq!(again(&lost), Some(12_000), "the first who may be lost");
     let patience = Facts {
         expires_at: Some(at(11_000)),
-        parked_until: Some(at(11_500)),
+        parked: ParkedFacts {
+            any: false,
+            until: Some(at(11_500)),
+        },
         ..lost.clone()
     };
     assert_eq!(again(&patience), Some(11_000), "a patience is over before");
@@ -371,7 +374,10 @@ fn who_may_be_what_parked_partitions_wait_for_waits_for_the_window_only() {
     let with = |parked, now| Facts {
         joined: changing(1_000, 1_000),
         last_rebalance: Some(at(5_000)),
-        parked,
+        parked: ParkedFacts {
+            any: parked,
+            until: None,
+        },
         ..facts(now)
     };
     assert_eq!(check(&with(true, 10_999)), "settle parked 11000");
@@ -390,8 +396,10 @@ fn who_may_be_what_parked_partitions_wait_for_waits_for_the_window_only() {
 #[test]
 fn what_has_waited_long_enough_is_planned_at_once() {
     let with = |now| Facts {
-        parked: true,
-        parked_until: Some(at(9_000)),
+        parked: ParkedFacts {
+            any: true,
+            until: Some(at(9_000)),
+        },
         last_rebalance: Some(at(8_000)),
         ..facts(now)
     };
@@ -450,8 +458,10 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             replaced,
             manual,
             resume,
-            parked,
-            parked_until: graced.then(|| at(last)),
+            parked: ParkedFacts {
+                any: parked,
+                until: graced.then(|| at(last)),
+            },
             partitions_changed: list,
             weights_changed: weights,
             joined: changing(first.min(last), last).filter(|_| joined),

@@ -2,11 +2,19 @@
 
 use super::{Fate, View};
 use crate::config::Config;
-use crate::model::id::WorkerId;
+use crate::model::id::{Epoch, WorkerId};
 use crate::ports::strategy::WorkerInfo;
 use crate::records::record::{AssignmentRecord, SessionStatus};
 
 impl View {
+    /// Whether this incarnation was evicted because it did not answer.
+    pub(crate) fn is_suspected(&self, worker: &WorkerId, epoch: Epoch) -> bool {
+        let session = self.sessions.get(worker);
+        let session = session.filter(|session| session.epoch() == epoch);
+        let record = session.and_then(|session| session.record.as_ref());
+        record.is_some_and(|record| record.status == SessionStatus::Suspected)
+    }
+
     /// Whether a worker lives in the incarnation of its record, and is not leaving.
     pub(crate) fn may_work(&self, config: &Config, worker: &WorkerId) -> bool {
         let status = self.sessions.get(worker).and_then(|s| s.record.as_ref());

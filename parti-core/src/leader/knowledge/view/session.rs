@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::SessionView;
 use crate::config::{Config, Mode};
-use crate::model::id::{Epoch, Formats, Version, WriteId};
+use crate::model::id::{Epoch, Formats, Nonce, Version, WriteId};
 use crate::planted::Planted;
 use crate::records::agreement::GroupSettings;
 use crate::records::outline::SessionOutline;
@@ -24,6 +24,12 @@ impl SessionView {
                 Some(_) | None => Epoch::from(self.revision),
             },
         }
+    }
+
+    /// The session, if it lives and its process answers probes.
+    pub(crate) fn answers(&self) -> Option<Nonce> {
+        let record = self.record.as_ref()?;
+        (record.readiness.answers && record.status.is_living()).then(|| record.nonce())
     }
 
     /// Whether the session takes part or is leaving in an orderly way.

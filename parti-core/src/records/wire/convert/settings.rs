@@ -60,6 +60,7 @@ pub(super) fn agreed_from_wire(wire: &AgreedWire) -> Agreed {
 pub(super) const fn mode_to_wire(mode: Mode) -> ModeWire {
     match mode {
         Mode::Exclusive => ModeWire::Exclusive,
+        Mode::Fenced => ModeWire::Fenced,
         Mode::Overlap => ModeWire::Overlap,
     }
 }
@@ -67,6 +68,7 @@ pub(super) const fn mode_to_wire(mode: Mode) -> ModeWire {
 pub(super) const fn mode_from_wire(wire: &ModeWire) -> Mode {
     match wire {
         ModeWire::Exclusive => Mode::Exclusive,
+        ModeWire::Fenced => Mode::Fenced,
         ModeWire::Overlap => Mode::Overlap,
     }
 }

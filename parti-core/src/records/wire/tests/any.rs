@@ -110,7 +110,9 @@ fn head() -> impl Strategy<Value = Record> {
                         futile: counts.0 ^ counts.2,
                         unassigned: counts.1.is_multiple_of(2).then(|| millis(counts.0)),
                         rebalanced: counts.0.is_multiple_of(2).then(|| millis(counts.1)),
+                        suspected: kept.iter().rev().cloned().collect(),
                         quarantined: kept,
+                        leases_decide: millis(counts.2),
                     },
                     parked: Parked {
                         count: counts.0 ^ counts.1,
@@ -122,7 +124,7 @@ fn head() -> impl Strategy<Value = Record> {
 }
 
 fn mode(bits: u128) -> Mode {
-    Mode::ALL[(bits % 2) as usize]
+    Mode::ALL[(bits % 3) as usize]
 }
 
 fn agreed(bits: u128) -> Agreed {
@@ -159,6 +161,7 @@ fn status() -> impl Strategy<Value = SessionStatus> {
             hold: Duration::from_millis(ms)
         }),
         any::<bool>().prop_map(|silent| SessionStatus::Evicted { silent }),
+        Just(SessionStatus::Suspected),
     ]
 }
 

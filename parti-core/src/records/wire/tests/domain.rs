@@ -8,6 +8,8 @@ const fn nothing_carried<'a>() -> CarriedWire<'a> {
         unassigned_ms: None,
         rebalanced_ms: None,
         quarantined: List(Vec::new()),
+        suspected: List(Vec::new()),
+        leases_decide_ms: 0,
     }
 }
 

@@ -69,7 +69,8 @@ impl Group {
     /// What may never be, whatever happened: every rule for the histories and the audit ring.
     pub(crate) fn judge(&self) -> Vec<String> {
         let lives = self.lives();
-        let overlaps = self.ask.mode == Mode::Overlap;
+        // In mode fenced a process that stood still goes on until it notices: its tokens are refused.
+        let overlaps = self.mode() != Mode::Exclusive;
         let may_be = |finding: &&Finding| overlaps && matches!(finding, Finding::Overlap { .. });
         let judged = worker_logs::judge(&lives);
         let judged = judged.iter().filter(|finding| !may_be(finding));

@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) partitions: usize,
     pub(crate) timing: Timing,
     pub(crate) strategy: &'static str,
+    /// The mode, if the scenario is about one.
+    pub(crate) mode: Option<Mode>,
     /// How long the end of processing takes.
     pub(crate) drain: u64,
     /// How long it takes to get ready for a partition; 0: nobody prepares.
@@ -45,6 +47,7 @@ pub(crate) const SCALED: Setup = Setup {
         window: 500,
     },
     strategy: "sticky",
+    mode: None,
     drain: 0,
     warmup: 0,
     nodes: 1,
@@ -57,6 +60,8 @@ pub(crate) const SCALED: Setup = Setup {
 pub(crate) enum Mode {
     /// The old one ends before the new one begins.
     Exclusive,
+    /// The same; but one that does not answer loses what it has before its lease is over.
+    Fenced,
     /// The new one begins at once.
     Overlap,
 }
@@ -66,6 +71,7 @@ impl Mode {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Exclusive => "exclusive",
+            Self::Fenced => "fenced",
             Self::Overlap => "overlap",
         }
     }

@@ -6,8 +6,9 @@
 use core::fmt;
 
 use parti_core::{
-    Expect, Grant, Head, Instant, Key, Notice, PlanInput, Preparation, Record, RequestId, Revision,
-    RevokeCause, Status, StrategyId, Wake, WorkerId, WriteId,
+    Expect, Grant, Head, Instant, Key, Notice, PlanInput, Preparation, ProbeAnswer, ProbeId,
+    Record, RequestId, Revision, RevokeCause, SessionStatus, Status, StrategyId, Wake, WorkerId,
+    WriteId,
 };
 
 use crate::simulator::checks::basis::coverage::{Coverage, Stage};
@@ -107,6 +108,26 @@ pub enum Fact {
         /// Whether a watch showed it.
         watched: bool,
     },
+    /// A core asked whether another process runs.
+    Probe {
+        /// Whose.
+        process: Process,
+        /// The time on its clock.
+        local: Instant,
+        /// Which probe.
+        probe: ProbeId,
+    },
+    /// A core is told what became of a probe.
+    Probed {
+        /// Whose.
+        process: Process,
+        /// The time on its clock.
+        local: Instant,
+        /// Which probe.
+        probe: ProbeId,
+        /// What.
+        answer: ProbeAnswer,
+    },
     /// A user asked a core for a refresh or a rebalance.
     Asked {
         /// Whose.
@@ -201,7 +222,7 @@ pub enum Fact {
 
 impl Fact {
     /// How many kinds of facts are frequent.
-    pub const FREQUENT: usize = 6;
+    pub const FREQUENT: usize = 8;
 
     /// The number of its kind, if there are many of it: a checker that [ignores](Findings::ignore) one is not
     /// told of others.
@@ -214,6 +235,8 @@ impl Fact {
             Self::Heard { .. } => Some(3),
             Self::Commit(_) => Some(4),
             Self::Notice { .. } => Some(5),
+            Self::Probe { .. } => Some(6),
+            Self::Probed { .. } => Some(7),
             Self::Began { .. }
             | Self::Ended { .. }
             | Self::External { .. }
@@ -253,6 +276,17 @@ impl Fact {
                 revision,
                 watched,
             } => check.on_heard(*process, *local, *revision, *watched, findings),
+            Self::Probe {
+                process,
+                local,
+                probe,
+            } => check.on_probe(*process, *local, *probe, findings),
+            Self::Probed {
+                process,
+                local,
+                probe,
+                answer,
+            } => check.on_probed(*process, *local, (*probe, *answer), findings),
             Self::Asked { process, request } => check.on_asked(*process, *request),
             Self::Request { process } => check.on_request(*process, findings),
             Self::Planned { process, planning } => check.on_planned(*process, planning, findings),
@@ -375,6 +409,14 @@ pub struct Eviction {
     pub worker: WorkerId,
     /// The revision that was judged; `None` if the key was absent.
     pub judged: Option<Revision>,
+    /// What is said of it from then on.
+    pub status: SessionStatus,
+}
+
+impl Eviction {
     /// Whether it is said to have been silent for a full lease.
-    pub silent: bool,
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.status == SessionStatus::Evicted { silent: true }
+    }
 }

@@ -121,7 +121,10 @@ impl Ledger {
             epoch => epoch,
         };
         let before = self.sessions.get(worker).copied();
-        let evicted = matches!(record.status, SessionStatus::Evicted { .. });
+        let evicted = matches!(
+            record.status,
+            SessionStatus::Evicted { .. } | SessionStatus::Suspected
+        );
         let renewed = before
             .filter(|_| evicted)
             .map_or(at, |session| session.renewed);
@@ -141,7 +144,10 @@ impl Ledger {
         match record.status {
             SessionStatus::Active | SessionStatus::Draining => self.acknowledge(&holder, record),
             SessionStatus::Released { .. } => self.end(&holder, Freed::Released),
-            SessionStatus::Evicted { silent: true } => self.end(&holder, Freed::Evicted),
+            // What it still writes is refused, since everything that is written to compares tokens.
+            SessionStatus::Evicted { silent: true } | SessionStatus::Suspected => {
+                self.end(&holder, Freed::Evicted);
+            }
             SessionStatus::Evicted { silent: false } => {
                 self.lingering.entry(holder).or_insert(renewed + lease);
                 self.end_lingering(at);

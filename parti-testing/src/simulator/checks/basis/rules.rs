@@ -27,6 +27,8 @@ pub struct Rules {
     pub restart_ratio: f64,
     /// How long a callback may run after its partition was taken away.
     pub drain: Duration,
+    /// How long a worker may leave probes unanswered.
+    pub suspect_after: Duration,
     /// The largest rate error of a clock.
     pub drift_ppm: u32,
     /// Whether nothing at all went wrong, so that there is no reason for an alarm.
@@ -55,6 +57,7 @@ impl Rules {
             expected_workers: config.expected_workers(),
             restart_ratio: config.restart_detection_ratio(),
             drain: config.drain_timeout(),
+            suspect_after: config.suspect_after(),
             drift_ppm: config.clock_drift_ppm(),
             faultless,
             rejecting: false,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::checks::{Check, Findings, Process, Rules, Value, Written};
-use parti_core::{AssignmentRecord, Epoch, Key, Mode, PartitionKey, Record, Token, WorkerId};
+use parti_core::{AssignmentRecord, Epoch, Key, PartitionKey, Record, Token, WorkerId};
 
 #[derive(Debug)]
 pub(in crate::simulator) struct WellFormed {
@@ -18,7 +18,7 @@ pub(in crate::simulator) struct WellFormed {
 
 impl WellFormed {
     pub(in crate::simulator) fn new(rules: &Rules) -> Self {
-        let exclusive = matches!(rules.mode, Mode::Exclusive);
+        let exclusive = rules.mode.waits();
         Self {
             exclusive,
             living: BTreeMap::new(),

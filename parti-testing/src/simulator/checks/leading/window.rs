@@ -81,8 +81,8 @@ impl Window {
             cold: rules.windows.0,
             quiet: rules.heartbeat / 2,
             lease: match rules.mode {
-                Mode::Exclusive if !rules.mixed => rules.lease,
-                Mode::Exclusive | Mode::Overlap => Duration::ZERO,
+                Mode::Exclusive | Mode::Fenced if !rules.mixed => rules.lease,
+                Mode::Exclusive | Mode::Fenced | Mode::Overlap => Duration::ZERO,
             },
             planned: rules.windows.1,
             expected: rules.expected_workers,

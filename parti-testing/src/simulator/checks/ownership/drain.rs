@@ -7,7 +7,10 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, Rules, StepEnd};
+use crate::simulator::checks::sessions::suspected::Suspected;
+use crate::simulator::checks::{
+    Assigned, Check, Findings, Process, Revoked, Rules, StepEnd, Written,
+};
 use parti_core::{Grant, Instant, PartitionKey};
 
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(in crate::simulator) struct Drain {
     until: BTreeMap<Process, Instant>,
     /// Callbacks that run, and until when the next owner has to wait for them.
     running: BTreeMap<PartitionKey, BTreeMap<Process, Instant>>,
+    /// What these do is refused by what they write to.
+    suspected: Suspected,
 }
 
 impl Drain {
@@ -26,11 +31,20 @@ impl Drain {
             least: rules.shortest_drain(),
             until: BTreeMap::new(),
             running: BTreeMap::new(),
+            suspected: Suspected::default(),
         }
     }
 }
 
 impl Check for Drain {
+    fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
+        for ended in self.suspected.listen(process, writes) {
+            for running in self.running.values_mut() {
+                running.remove(&ended);
+            }
+        }
+    }
+
     fn on_settled(&mut self, process: Process, end: &StepEnd, _: &mut Findings) {
         if let Some(until) = end.until {
             self.until.insert(process, until);
@@ -41,7 +55,8 @@ impl Check for Drain {
         let at = findings.now();
         let valid = self.until.get(&process).copied().unwrap_or_default();
         let until = valid.min(at + self.least);
-        for grant in revoked.grants.iter().filter(|_| at < until) {
+        let counts = at < until && !self.suspected.contains(process);
+        for grant in revoked.grants.iter().filter(|_| counts) {
             let running = self.running.entry(grant.partition.clone()).or_default();
             running.insert(process, until);
         }

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::simulator::checks::sessions::suspected::Suspected;
 use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, StepEnd, Written};
 use parti_core::{Grant, Instant, Key, Mode, PartitionKey, Record, RevokeCause, Token, WorkerId};
 
@@ -23,6 +24,8 @@ pub(in crate::simulator) struct Exclusion {
     holding: BTreeMap<Process, BTreeMap<PartitionKey, Token>>,
     /// Partitions with more than one holder, valid or not.
     contested: BTreeMap<PartitionKey, ()>,
+    /// What these do is refused by what they write to.
+    suspected: Suspected,
     /// What was said of modes, if workers may have different ones.
     said: Option<Said>,
 }
@@ -104,7 +107,8 @@ impl Said {
 impl Check for Exclusion {
     fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
         let at = findings.now();
-        for grant in &assigned.grants {
+        let counts = !self.suspected.contains(process);
+        for grant in assigned.grants.iter().filter(|_| counts) {
             self.begin(at, process, grant, findings);
         }
     }
@@ -137,6 +141,9 @@ impl Check for Exclusion {
     }
 
     fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
+        for ended in self.suspected.listen(process, writes) {
+            self.lapse(ended);
+        }
         if let Some(said) = &mut self.said {
             said.listen(process, writes);
         }

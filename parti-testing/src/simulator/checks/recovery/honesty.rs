@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::simulator::checks::{Assigned, Check, Findings, Process, Revoked, Rules, StepEnd};
-use parti_core::{Instant, Mode, Notice, State, Status};
+use parti_core::{Instant, Notice, State, Status};
 
 #[derive(Debug, Default)]
 struct Told {
@@ -23,7 +23,7 @@ pub(in crate::simulator) struct Honesty {
 impl Honesty {
     pub(in crate::simulator) const fn new(rules: &Rules) -> Self {
         Self {
-            exclusive: matches!(rules.mode, Mode::Exclusive),
+            exclusive: rules.mode.waits(),
             told: BTreeMap::new(),
         }
     }

@@ -61,7 +61,7 @@ impl Strict {
     fn write_one(&mut self, at: Instant, process: Option<Process>, write: &Written) {
         match (&write.key, write.record(), process) {
             (Key::Head, Some(Record::Head(head)), _) => {
-                let strict = head.agreed.mode == Mode::Exclusive;
+                let strict = head.agreed.mode.waits();
                 self.heads.insert(write.revision, strict);
                 // Its writer hears of it by the answer.
                 if let Some(process) = process.filter(|_| strict) {
@@ -74,7 +74,7 @@ impl Strict {
             (Key::Session(_), Some(Record::Session(record)), Some(process))
                 if record.status.is_living() =>
             {
-                if record.honours == Mode::Exclusive {
+                if record.honours.waits() {
                     self.loosened.insert(process, None);
                 } else {
                     self.loosened.entry(process).or_default().get_or_insert(at);
@@ -161,7 +161,7 @@ impl Check for Degraded {
         if let Notice::Degraded { reason } = notice {
             let suspended = self.processes.entry(process).or_default();
             suspended.no_echo = self.hearing != Some(process);
-            suspended.lost = *reason == DegradedReason::LeaseLost && self.mode == Mode::Exclusive;
+            suspended.lost = *reason == DegradedReason::LeaseLost && self.mode.waits();
         } else if let Notice::Recovered | Notice::IdentityLost { .. } = notice {
             self.processes.remove(&process);
         }

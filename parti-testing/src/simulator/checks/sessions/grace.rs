@@ -59,7 +59,7 @@ impl Grace {
     ) {
         let decided = *decided;
         let (mut lost, mut first) = (0_usize, None::<Instant>);
-        for eviction in evictions.iter().filter(|eviction| eviction.silent) {
+        for eviction in evictions.iter().filter(|eviction| eviction.is_silent()) {
             match self.due(known, eviction) {
                 Err(reason) => findings.report(format!("{process} proposes {eviction:?} {reason}")),
                 Ok(Some(due)) if decided < due => findings.report(format!(

@@ -93,6 +93,7 @@ fn judge_successor(
                 None
             }
         }
+        SessionStatus::Suspected => (!living).then_some("suspected though it had ended"),
         // A worker that takes its own slot again has given up what it held before.
         SessionStatus::Active if before.nonce != record.nonce() => {
             // A process may follow itself: what it held it has given up. Another one has to name it.
@@ -132,7 +133,10 @@ impl Check for Removal {
                 self.sessions.remove(worker);
                 continue;
             };
-            let evicted = matches!(record.status, SessionStatus::Evicted { .. });
+            let evicted = matches!(
+                record.status,
+                SessionStatus::Evicted { .. } | SessionStatus::Suspected
+            );
             let kept = before.filter(|_| evicted).copied();
             let mut session = kept.unwrap_or(LivingSession {
                 nonce: record.nonce(),

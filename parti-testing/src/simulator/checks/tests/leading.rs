@@ -52,7 +52,7 @@ fn proposes(at_ms: u64, cause: Cause, evicts: &[(Process, u64)]) -> Fact {
     let evictions = evicts.iter().map(|(process, revision)| Eviction {
         worker: worker(*process),
         judged: Some(Revision::new(*revision)),
-        silent: true,
+        status: SessionStatus::Evicted { silent: true },
     });
     Fact::Proposes {
         process: A,

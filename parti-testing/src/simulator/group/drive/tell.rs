@@ -48,6 +48,16 @@ impl World<'_> {
                 let request = *request;
                 self.judge.observe(now, &Fact::Asked { process, request });
             }
+            Event::Probed { probe, answer } => {
+                let (probe, answer) = (*probe, *answer);
+                let fact = Fact::Probed {
+                    process,
+                    local,
+                    probe,
+                    answer,
+                };
+                self.judge.observe(now, &fact);
+            }
             Event::Watch { .. }
             | Event::Store { .. }
             | Event::Partitions { .. }
@@ -57,7 +67,6 @@ impl World<'_> {
             | Event::Processing { .. }
             | Event::Prepared { .. }
             | Event::Answering { .. }
-            | Event::Probed { .. }
             | Event::SourceChanged
             | Event::ClockJumped { .. }
             | Event::Stop { .. } => {}
@@ -189,7 +198,8 @@ fn proposal(local: Instant, writes: &[Write]) -> Option<Proposal> {
         match (key, write.value.as_deref().map(any_release)) {
             (Key::Head, Some(Ok(Record::Head(record)))) => head = Some(record),
             (Key::Session(worker), Some(Ok(Record::Session(record)))) => {
-                if let SessionStatus::Evicted { silent } = record.status {
+                let status = record.status;
+                if let SessionStatus::Evicted { .. } | SessionStatus::Suspected = status {
                     let judged = match write.expect {
                         Expect::Revision(revision) => Some(revision),
                         Expect::Absent | Expect::Any => None,
@@ -197,7 +207,7 @@ fn proposal(local: Instant, writes: &[Write]) -> Option<Proposal> {
                     evictions.push(Eviction {
                         worker,
                         judged,
-                        silent,
+                        status,
                     });
                 }
             }

@@ -4,12 +4,14 @@
 use parti_core::Mode;
 use serde::{Deserialize, Serialize};
 
-/// The exclusive or the overlapping handoff, in a form that can be stored.
+/// A mode, in a form that can be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Handoff {
     /// See [`Mode::Exclusive`].
     Exclusive,
+    /// See [`Mode::Fenced`].
+    Fenced,
     /// See [`Mode::Overlap`].
     Overlap,
 }
@@ -20,6 +22,7 @@ impl Handoff {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exclusive => "exclusive",
+            Self::Fenced => "fenced",
             Self::Overlap => "overlap",
         }
     }
@@ -27,7 +30,7 @@ impl Handoff {
     /// Reads the word that [`Handoff::as_str`] gives.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Exclusive, Self::Overlap]
+        [Self::Exclusive, Self::Fenced, Self::Overlap]
             .into_iter()
             .find(|mode| mode.as_str() == word)
     }
@@ -37,6 +40,7 @@ impl From<Handoff> for Mode {
     fn from(mode: Handoff) -> Self {
         match mode {
             Handoff::Exclusive => Self::Exclusive,
+            Handoff::Fenced => Self::Fenced,
             Handoff::Overlap => Self::Overlap,
         }
     }
@@ -46,6 +50,7 @@ impl From<Mode> for Handoff {
     fn from(mode: Mode) -> Self {
         match mode {
             Mode::Exclusive => Self::Exclusive,
+            Mode::Fenced => Self::Fenced,
             Mode::Overlap => Self::Overlap,
         }
     }

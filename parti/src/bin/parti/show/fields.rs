@@ -32,6 +32,7 @@ pub(crate) fn session_status(status: SessionStatus) -> &'static str {
         SessionStatus::Draining => "leaving",
         SessionStatus::Released { .. } => "released",
         SessionStatus::Evicted { .. } => "evicted",
+        SessionStatus::Suspected => "suspected",
     }
 }
 
