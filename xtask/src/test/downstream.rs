@@ -73,7 +73,9 @@ fn postgres() -> Option<PathBuf> {
     debian.sort();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).chain(debian.into_iter().rev());
-    places.find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+    // A folder that has only some of them holds links to others.
+    let programs = ["initdb", "postgres", "pg_isready"];
+    places.find(|folder| programs.iter().all(|program| folder.join(program).exists()))
 }
 
 fn budgets() -> Result<(), Failure> {
