@@ -80,8 +80,11 @@ impl Server {
         self.config().connect(NoTls).await.expect("it is there")
     }
 
-    /// Kills the first process; the others see that and end.
+    /// Kills all its processes. The first one stands still meanwhile, or it would start others; and the others
+    /// would go on for a moment if only the first one were killed.
     pub fn crash(&mut self) -> io::Result<()> {
+        self.process()?.pause()?;
+        self.children("-KILL")?;
         self.process.take().map_or(Ok(()), |process| process.kill())
     }
 
