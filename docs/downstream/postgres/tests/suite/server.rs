@@ -80,8 +80,8 @@ impl Server {
         self.config().connect(NoTls).await.expect("it is there")
     }
 
-    /// Kills all its processes. The first one stands still meanwhile, or it would start others; and the others
-    /// would go on for a moment if only the first one were killed.
+    /// Kills all its processes. The first one stands still meanwhile, or it would start others; if only
+    /// that one were killed, the others would go on for a moment.
     pub fn crash(&mut self) -> io::Result<()> {
         self.process()?.pause()?;
         self.children("-KILL")?;
