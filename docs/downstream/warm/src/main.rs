@@ -123,10 +123,15 @@ async fn poll(file: String, loaded: Option<Tenant>, guard: Guard) -> Result<(), 
         let sql = "UPDATE tenants SET position = position + 1, process = ?2,
                    behind = max(behind, position - ?3) WHERE name = ?1 RETURNING position";
         let known = tenant.position;
-        tenant.position = write_as_owner(&mut database, &guard, |change| {
+        let polled = write_as_owner(&mut database, &guard, |change| {
             let values = params![name, std::process::id(), known];
             change.query_row(sql, values, |row| row.get(0))
-        })?;
+        });
+        // A database that is busy is tried again, and an owner of the past is about to be told.
+        match polled {
+            Ok(position) => tenant.position = position,
+            Err(error) => eprintln!("{name}: {error}"),
+        }
         tokio::select! {
             () = guard.revoking() => {}
             () = tokio::time::sleep(EVERY) => {}

@@ -62,7 +62,11 @@ fn start(folder: &Folder) -> OwnProcess {
     command.env("TENANTS_DB", folder.0.join("tenants.db"));
     command.env("GROUP_DB", folder.0.join("group.db"));
     // A lease that no busy machine ends: what is lost comes to the next owner at once, without a warm-up.
-    command.envs([("PARTI_GROUP", "tenants"), ("PARTI_PRESET", "fast"), ("PARTI_LEASE", "10s")]);
+    command.envs([
+        ("PARTI_GROUP", "tenants"),
+        ("PARTI_PRESET", "fast"),
+        ("PARTI_LEASE", "10s"),
+    ]);
     OwnProcess::spawn(command.stdout(Stdio::null())).expect("starts")
 }
 
