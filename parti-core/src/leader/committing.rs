@@ -178,7 +178,10 @@ impl Leader {
                 Fate::Living | Fate::Ended => None,
             }
         });
-        let unknown = self.knowledge.view.unaccounted(cx.config(), cx.now);
+        let unknown = self
+            .knowledge
+            .view
+            .unaccounted(cx.config(), cx.now, Mode::Exclusive);
         let next = ends.chain(unknown.into_values().flatten()).min();
         self.in_force.advance(next);
         if let Some(at) = next {

@@ -110,7 +110,7 @@ impl Leader {
         self.in_force.compare(&config, &self.knowledge, &self.list);
         let facts = self.facts(cx, &difference);
         self.judgement = judge(&config, &facts);
-        if facts.in_contact && facts.suspicions.isolated {
+        if facts.in_contact && facts.cold.is_none() && facts.suspicions.isolated {
             // Somebody who reaches the others may find nobody dead; and until then leases decide.
             self.knowledge.budget.close(&config, cx.now);
             return self.resign(StepDownReason::Isolated);

@@ -41,6 +41,8 @@ struct Target {
     finding: Finding,
     /// The latest probe that was answered.
     answered: u64,
+    /// When the last one ended without an answer.
+    silent: Option<Instant>,
     wrong: Wrong,
 }
 
@@ -124,6 +126,14 @@ impl Finding {
         }
     }
 
+    /// The first probe that is not answered.
+    const fn first(self) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            Self::Asked { first, .. } | Self::Gone { first, .. } => Some(first),
+        }
+    }
+
     /// Whether somebody said, once, that there is nobody.
     const fn is_doubt(self) -> bool {
         matches!(self, Self::Asked { nobody, .. } if nobody > 0)
@@ -166,6 +176,7 @@ impl Probes {
             next_at: now,
             finding: Finding::Nothing,
             answered: 0,
+            silent: None,
             wrong: Wrong::default(),
         };
         let kept = sessions
@@ -203,7 +214,7 @@ impl Probes {
                 target.answered = target.answered.max(probe.seq);
             }
             ProbeAnswer::Nobody => target.finding = before.nobody(now),
-            ProbeAnswer::Silence => {}
+            ProbeAnswer::Silence => target.silent = Some(now),
         }
         let after = target.finding;
         if after.is_doubt() && after != before {
@@ -230,15 +241,12 @@ impl Probes {
     /// Whether one session has answered a probe that was sent after the first one that another has not
     /// answered: the way is good, and it is the other that is silent.
     pub(crate) fn answered_since(&self, session: Nonce, other: Nonce) -> bool {
-        let finding = self.targets.get(&other).map(|target| target.finding);
-        let answered = self
+        let first = self
             .targets
-            .get(&session)
-            .map_or(0, |target| target.answered);
-        match finding {
-            Some(Finding::Asked { first, .. } | Finding::Gone { first, .. }) => answered > first,
-            Some(Finding::Nothing) | None => false,
-        }
+            .get(&other)
+            .and_then(|other| other.finding.first());
+        let answered = self.targets.get(&session).map(|target| target.answered);
+        first.is_some_and(|first| answered > Some(first))
     }
 
     /// When a suspicion of a session turned out to be wrong, the last time.
@@ -247,20 +255,36 @@ impl Probes {
         Some(at)
     }
 
+    /// When a probe of a session ended without an answer, the last time.
+    pub(crate) fn silent(&self, session: Nonce) -> Option<Instant> {
+        self.targets.get(&session)?.silent
+    }
+
+    /// How many others had answered since a session that is suspected fell silent, when last looked at.
+    pub(crate) fn answered_since_all(&self, session: Nonce) -> usize {
+        let suspected = self.suspected.iter();
+        let mut found = suspected.filter(|(suspect, _)| *suspect == session);
+        found.next().map_or(0, |&(_, answered)| answered)
+    }
+
     /// Looks who is suspected now, and how many others have answered since. Whether that is news.
     fn look(&mut self, config: &Config, now: Instant) -> bool {
         let due = |target: &Target| target.suspected_at(config).is_some_and(|at| at <= now);
         let suspected = self.targets.iter().filter(|(_, target)| due(target));
-        let answered = suspected.map(|(&session, _)| {
-            let others = self.targets.keys();
-            (
-                session,
-                others
-                    .filter(|&&other| self.answered_since(other, session))
-                    .count(),
-            )
-        });
-        let suspected: Vec<_> = answered.collect();
+        let suspected: Vec<(Nonce, u64)> = suspected
+            .filter_map(|(&session, target)| Some((session, target.finding.first()?)))
+            .collect();
+        // Sorted once, since in an outage everybody is suspected.
+        let mut answered: Vec<u64> = Vec::new();
+        if !suspected.is_empty() {
+            answered.extend(self.targets.values().map(|target| target.answered));
+            answered.sort_unstable();
+        }
+        let since = |first| answered.len() - answered.partition_point(|&last| last <= first);
+        let suspected = suspected.into_iter();
+        let suspected: Vec<_> = suspected
+            .map(|(session, first)| (session, since(first)))
+            .collect();
         let news = suspected != self.suspected;
         self.suspected = suspected;
         news
@@ -351,3 +375,6 @@ impl Cx<'_> {
         probes.on_renewal(&config, now, session);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -393,7 +393,7 @@ impl Driver {
             before.abort();
         }
         let liveness = self.parts.store.liveness();
-        if liveness.is_none() && self.parts.config.mode() == Mode::Fenced {
+        if session.is_some() && liveness.is_none() && self.parts.config.mode() == Mode::Fenced {
             tracing::warn!("mode fenced: this store cannot carry probes, so leases decide");
         }
         if let (Some(session), Some(liveness)) = (session, liveness) {

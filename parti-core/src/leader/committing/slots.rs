@@ -23,7 +23,7 @@ use crate::records::record::{
 /// What a record grants, takes away, and has prepared.
 type Lists = (Vec<RecordGrant>, Vec<Revoking>, Vec<Preparation>);
 
-/// Who is evicted in the commit being prepared, and whether after a full lease of silence.
+/// Who is evicted in the commit being prepared, and whether what it may hold is free at once.
 pub(crate) type Evictions = BTreeMap<WorkerId, bool>;
 
 /// The ledger of a moment.
@@ -62,7 +62,7 @@ impl Slots {
             table: &target.table,
             unlisted: BTreeMap::new(),
         };
-        let unaccounted = view.unaccounted(config, now);
+        let unaccounted = view.unaccounted(config, now, mode);
         let slots = workers.iter().map(|worker| {
             let page = view.records.get(worker).map(|record| ranks.page(record));
             let mut standing = standing(config, now, view, mode, worker, evictions, &mut ranks);

@@ -22,8 +22,9 @@ pub(crate) struct Suspect {
     pub(crate) at: Instant,
     /// Whether somebody said that there is nobody, rather than nobody anything.
     pub(crate) gone: bool,
-    /// How many others have answered a probe that was sent after the first one it has not answered.
-    pub(crate) answered: usize,
+    /// Whether the leader's own process has answered a probe that was sent after the first one that this one
+    /// has not answered; and how many others have.
+    pub(crate) answered: (bool, usize),
 }
 
 /// What a leader knows of those who do not answer.
@@ -54,7 +55,8 @@ impl Unanswered {
     /// Whether enough answer to say that it is the suspect that is silent, and not the leader that is cut
     /// off: half of the rest.
     fn confirm(&self, suspect: &Suspect) -> bool {
-        suspect.answered * 2 + 1 >= self.others
+        let (own, others) = suspect.answered;
+        own && others * 2 + 1 >= self.others
     }
 }
 

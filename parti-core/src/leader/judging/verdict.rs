@@ -198,6 +198,10 @@ fn emergency(config: &Config, facts: &Facts) -> Option<Verdict> {
 }
 
 fn unanswered(facts: &Facts) -> Option<Verdict> {
+    // A group that has no assignment yet waits for its workers, and for the leases of a lost one.
+    if facts.cold.is_some() {
+        return None;
+    }
     let lost = facts.suspicions.evict.clone();
     let cause = Cause::Emergency;
     (!lost.is_empty()).then_some(Verdict::Act { cause, lost })

@@ -8,6 +8,7 @@
 
 use alloc::collections::BTreeMap;
 
+use crate::config::Mode;
 use crate::leader::knowledge::view::{SessionView, View};
 use crate::model::id::{Epoch, Version, WorkerId};
 use crate::model::time::Instant;
@@ -56,12 +57,16 @@ impl View {
         worker: &WorkerId,
         session: &SessionView,
         now: Instant,
+        mode: Mode,
     ) -> Option<Instant> {
+        let refused =
+            |epoch: Epoch| mode == Mode::Fenced && self.refused.contains(&(worker.clone(), epoch));
         let page = self.records.get(worker);
         let unknown = session.unproven(now).filter(|(before, _)| match page {
             // A later session got a record, which nobody writes before the earlier one has ended.
             Some(page) if page.epoch > before.epoch => false,
             Some(page) if page.epoch == before.epoch => page.version < before.applied,
+            Some(_) | None if refused(before.epoch) => false,
             Some(_) | None => {
                 before.applied > Version::ZERO || self.is_suspect(worker, before.epoch)
             }

@@ -39,6 +39,9 @@ impl Knowledge {
 
     /// What is known of those who do not answer, in a group whose sinks compare tokens.
     fn unanswered(&self, config: &Config, now: Instant, link: &Link) -> Unanswered {
+        if config.probe_interval().is_none() {
+            return Unanswered::default();
+        }
         if self.agreed(config, now).mode != Mode::Fenced
             && !config.planted(Planted::SuspicionInExclusive)
         {
@@ -51,15 +54,19 @@ impl Knowledge {
             .collect();
         let own = asked.iter().find(|(worker, _)| **worker == self.worker);
         let others = || asked.iter().filter(|(worker, _)| **worker != self.worker);
+        let count = others().count();
+        let found = others()
+            .filter(|&&(_, other)| probes.is_gone(other))
+            .count();
         let suspects = others().filter_map(|&(worker, session)| {
             let at = probes.suspected_at(config, session)?;
-            let confirms = |&&(_, other): &&(_, Nonce)| probes.answered_since(other, session);
-            let (gone, answered) = (probes.is_gone(session), others().filter(confirms).count());
+            let own = own.is_some_and(|&(_, own)| probes.answered_since(own, session));
+            let answered = probes
+                .answered_since_all(session)
+                .saturating_sub(usize::from(own));
+            let gone = probes.is_gone(session);
             // Of several that are gone together one is found first: the rest is waited for, not for long.
-            let found = others()
-                .filter(|&&(_, other)| probes.is_gone(other))
-                .count();
-            let rest = if gone && answered + found < others().count() {
+            let rest = if gone && answered + found < count {
                 config.probe_interval().unwrap_or_default()
             } else {
                 Duration::ZERO
@@ -68,21 +75,22 @@ impl Knowledge {
                 worker: worker.clone(),
                 at: at + rest,
                 gone,
-                answered,
+                answered: (own, answered),
             };
             self.postponed.is_due(now, worker).then(suspect)
         });
         let own_way = own.map_or(OwnWay::Broken, |&(_, own)| {
             let broken = probes.suspected_at(config, own).is_some_and(|at| at <= now);
             let cleared = asked.iter().filter_map(|&(_, any)| probes.cleared(any));
-            match cleared.max() {
+            // Its own connection was gone, too, if only for a moment.
+            match cleared.chain(probes.silent(own)).max() {
                 _ if broken => OwnWay::Broken,
                 Some(at) => OwnWay::Restored(at),
                 None => OwnWay::Good,
             }
         });
         Unanswered {
-            others: others().count(),
+            others: count,
             suspects: suspects.collect(),
             own_way,
         }
@@ -140,7 +148,10 @@ impl Knowledge {
         let unheeding = self.view.unheeding(config).filter(|&(_, at)| at <= now);
         stuck.extend(unheeding.map(|(worker, _)| worker.clone()));
         // Those whose end is known hold it, or an earlier session of their slot does.
-        let unaccounted = self.view.unaccounted(config, now).into_iter();
+        let unaccounted = self
+            .view
+            .unaccounted(config, now, Mode::Exclusive)
+            .into_iter();
         let living = unaccounted.filter(|(_, ends)| ends.is_none());
         stuck.extend(living.map(|(worker, _)| worker));
         stuck

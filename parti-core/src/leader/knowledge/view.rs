@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use core::cmp::Ordering;
 use core::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::io::notice::{HistoryLoss, Notice};
 use crate::leader::knowledge::parking::Parking;
 use crate::leader::knowledge::predecessors;
@@ -78,6 +78,8 @@ pub(crate) struct View {
     pub(crate) pieces: BTreeMap<WorkerId, Assembly>,
     /// In which format each assignment is stored.
     pub(crate) formats: BTreeMap<WorkerId, u16>,
+    /// Sessions that were seen to be evicted because they did not answer.
+    pub(crate) refused: BTreeSet<(WorkerId, Epoch)>,
     /// Sessions without a record that may hold what no record lists although some should.
     pub(crate) suspects: BTreeSet<(WorkerId, Epoch)>,
     /// Once the view is whole, assignments have one author: this leader's session.
@@ -283,6 +285,10 @@ impl View {
                 None | Some(_) => ends,
             },
         };
+        if session.record.as_ref().map(|record| record.status) == Some(SessionStatus::Suspected) {
+            self.refused.retain(|(other, _)| other != worker);
+            self.refused.insert((worker.clone(), session.epoch()));
+        }
         self.sessions.insert(worker.clone(), session);
         news
     }
@@ -386,12 +392,16 @@ impl View {
     /// * Epoch 41 has taken the slot and names epoch 40 as a predecessor that may not have ended: the
     ///   slot is here until the end that was counted for epoch 40, however well epoch 41 is known.
     ///
+    /// * In a group whose sinks compare tokens, epoch 40 was evicted because it did not answer: what it
+    ///   held was given to others. It is not here, also when epoch 41 names it.
+    ///
     /// As long as anybody is here, partitions that nobody is known to hold are granted to nobody in exclusive
     /// mode: they may be the ones it holds.
     pub(crate) fn unaccounted(
         &self,
         config: &Config,
         now: Instant,
+        mode: Mode,
     ) -> BTreeMap<WorkerId, Option<Instant>> {
         let sessions = self.sessions.iter().filter_map(|(worker, session)| {
             let record = session.record.as_ref()?;
@@ -424,7 +434,7 @@ impl View {
         });
         let mut unaccounted: BTreeMap<WorkerId, Option<Instant>> = sessions.chain(unread).collect();
         for (worker, session) in &self.sessions {
-            let Some(at) = self.unaccounted_before(worker, session, now) else {
+            let Some(at) = self.unaccounted_before(worker, session, now, mode) else {
                 continue;
             };
             let ends = unaccounted.entry(worker.clone()).or_insert(Some(at));

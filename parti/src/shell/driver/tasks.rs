@@ -246,7 +246,7 @@ pub(super) async fn answer_probes(
             let reason = answer(answering.run(), |words| words).await;
             tracing::debug!(reason, "probes are not answered any more");
         } else if let Ran::Done(Err(error)) = begun {
-            tracing::warn!(%error, "probes cannot be answered: this worker is not probed");
+            tracing::warn!(%error, "probes cannot be answered: nobody probes this worker, or it looks gone");
             sleep(limit).await;
         }
         sleep(ANSWER_AGAIN).await;

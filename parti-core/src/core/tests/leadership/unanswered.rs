@@ -10,6 +10,8 @@ use crate::core::tests::mixed::agreement::head;
 use crate::core::tests::planted::with;
 use crate::core::tests::store::silent_watch::leader;
 use crate::core::tests::world::World;
+use crate::io::event::{Event, StopMode};
+use crate::io::grant::Grant;
 use crate::io::notice::{Notice, StepDownReason};
 use crate::planted::Planted;
 use crate::ports::liveness::ProbeAnswer;
@@ -209,4 +211,52 @@ fn a_healthy_worker_that_seems_gone_is_evicted_once_in_a_long_while() {
     assert!((1..=2).contains(&times), "{:?}", world.evictions);
     let lost = |notice: &&Notice| matches!(notice, Notice::StartFailed(_));
     assert_eq!(world.nodes[victim].notices.iter().filter(lost).count(), 0);
+}
+
+/// A worker that was suspected and is back, with callbacks that still run, kept everybody's handoffs waiting.
+#[test]
+fn a_suspected_worker_that_is_back_holds_up_no_handoff_of_others() {
+    let mut world = group();
+    let leading = leader(&world);
+    let (victim, leaving) = ((leading + 1) % 5, (leading + 2) % 5);
+    world.nodes[victim].slow = true;
+    world.nodes[victim].cut_off = true;
+    world.run(millis(500));
+    world.resume(victim);
+    world.run(millis(100));
+    let mode = StopMode::Handoff;
+    world.tell(leaving, Event::Stop { mode });
+    world.run(millis(500));
+    assert!(world.nodes[leaving].held.is_empty());
+    let back = &world.nodes[victim];
+    assert!(!back.kept_back.is_empty(), "its callbacks still run");
+    let old: Vec<Grant> = back.kept_back.clone();
+    let newly = back
+        .held
+        .values()
+        .filter(|token| old.iter().all(|grant| grant.token != **token));
+    let newly = newly.count();
+    let others = (0..5).filter(|&node| node != victim);
+    let owned: usize = others.map(|node| world.nodes[node].held.len()).sum();
+    // What it is to have again itself waits for its own callbacks, and nothing else.
+    assert!(owned + newly >= 19, "{owned} and {newly}");
+    world.let_go(victim);
+    world.run(millis(500));
+    assert_eq!(held(&world, 5), 20);
+}
+
+/// The crash of one of the first pods gave everything to the other two, long before the rest had started.
+#[test]
+fn a_group_that_gathers_evicts_nobody_on_a_suspicion() {
+    let mut world = World::new(20);
+    world.answering = true;
+    for _ in 0..3 {
+        world.start(fenced);
+    }
+    world.run(millis(1_000));
+    let victim = (leader(&world) + 1) % 3;
+    world.kill(victim);
+    world.run(millis(1_000));
+    assert!(world.evictions.is_empty());
+    assert_eq!(held(&world, 5), 0);
 }

@@ -24,7 +24,7 @@ fn gone(number: u32, ms: u64) -> Suspect {
         worker: worker(number),
         at: at(ms),
         gone: true,
-        answered: 8,
+        answered: (true, 8),
     }
 }
 
@@ -88,7 +88,7 @@ fn nobody_is_evicted_before_half_of_the_rest_has_answered_since() {
     let budget = Budget::default();
     let heard = |others, answered| {
         let suspect = Suspect {
-            answered,
+            answered: (true, answered),
             ..gone(1, 0)
         };
         evicted(&look(others, vec![suspect], 60_000, &budget))
@@ -113,6 +113,19 @@ fn a_leader_whose_own_way_was_broken_waits_for_others_to_connect_again() {
     let early = look(1_999);
     assert_eq!((evicted(&early), early.again_at), (vec![], Some(at(2_000))));
     assert_eq!(evicted(&look(2_000)), [worker(1)]);
+}
+
+/// A new leader whose own way is broken found everybody gone before it found that out.
+#[test]
+fn nobody_is_evicted_before_the_leaders_own_process_has_answered_since() {
+    let suspect = Suspect {
+        answered: (false, 8),
+        ..gone(1, 0)
+    };
+    assert_eq!(
+        evicted(&look(4, vec![suspect], 60_000, &Budget::default())),
+        []
+    );
 }
 
 /// Without an answer of its own process a leader knows only that its way is broken.

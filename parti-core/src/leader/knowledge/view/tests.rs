@@ -303,7 +303,9 @@ fn a_session_that_applied_what_no_record_shows_is_unaccounted_until_its_end_is_c
         if recorded {
             sees.at(1_000, "a.a", 6, Some(&assignment(7, 3)));
         }
-        let found = sees.view.unaccounted(&config, Instant::from_millis(now));
+        let found = sees
+            .view
+            .unaccounted(&config, Instant::from_millis(now), Mode::Exclusive);
         found
             .get(&id("a"))
             .map(|end| end.map(|at| at.as_nanos() / 1_000_000))

@@ -107,7 +107,7 @@ impl Said {
 impl Check for Exclusion {
     fn on_assign(&mut self, process: Process, assigned: &Assigned, findings: &mut Findings) {
         let at = findings.now();
-        let counts = !self.suspected.contains(process);
+        let counts = self.said.is_some() || !self.suspected.contains(process);
         for grant in assigned.grants.iter().filter(|_| counts) {
             self.begin(at, process, grant, findings);
         }
@@ -141,8 +141,10 @@ impl Check for Exclusion {
     }
 
     fn on_commit(&mut self, process: Process, writes: &[Written], _: &mut Findings) {
-        for ended in self.suspected.listen(process, writes) {
-            self.lapse(ended);
+        let ended = self.suspected.listen(process, writes);
+        // In a mixed group an exclusive worker relies on being alone all the same.
+        if self.said.is_none() {
+            ended.into_iter().for_each(|ended| self.lapse(ended));
         }
         if let Some(said) = &mut self.said {
             said.listen(process, writes);

@@ -173,7 +173,8 @@ impl Evidence {
         eviction: &Eviction,
         heard: Instant,
     ) -> Option<String> {
-        let asked = self.asked.get(&process)?;
+        let nothing = BTreeMap::new();
+        let asked = self.asked.get(&process).unwrap_or(&nothing);
         let (session, renewed) = self.living.get(&eviction.worker)?;
         if eviction.judged != Some(*renewed) {
             // The store will refuse it.
@@ -194,6 +195,14 @@ impl Evidence {
             return Some(format!("may still answer what it was asked at {began}"));
         }
         let own = self.own.get(&process);
+        let answers = own
+            .and_then(|own| asked.get(own))
+            .map_or(0, |own| own.answered);
+        if answers <= first {
+            return Some(format!(
+                "did not answer since {began}, but neither did its own process"
+            ));
+        }
         let others = self.living.values().map(|(other, _)| other);
         let others = others.filter(|other| *other != session && Some(*other) != own);
         let others: Vec<_> = others.filter_map(|other| asked.get(other)).collect();

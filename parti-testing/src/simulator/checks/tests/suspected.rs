@@ -73,15 +73,25 @@ fn decides(second: u64) -> Fact {
     }
 }
 
+/// The leader's own process answers at this second.
+fn own_way(second: u64) -> [Fact; 2] {
+    [asks(second, A), told(second, A, second, ProbeAnswer::Alive)]
+}
+
 /// Of two, silence may be the leader's own.
 #[test]
 fn of_two_somebody_has_to_say_that_there_is_nobody() {
     let silent = [asks(1, B), asks(2, B), asks(3, B)];
-    let before = [&joined()[..], &silent].concat();
+    let unsure = [&joined()[..], &silent].concat();
+    let before = [&unsure[..], &own_way(4)].concat();
     assert!(fenced("S39", &[&before[..], &[decides(9)]].concat()));
     let nobody = |probe| told(4, B, probe, ProbeAnswer::Nobody);
     let twice = [nobody(1), nobody(2), decides(4)];
     assert!(!fenced("S39", &[&before[..], &twice].concat()));
+    assert!(
+        fenced("S39", &[&unsure[..], &twice].concat()),
+        "its own way"
+    );
     let answered = [
         nobody(1),
         nobody(2),
@@ -96,8 +106,12 @@ fn of_two_somebody_has_to_say_that_there_is_nobody() {
 fn half_of_the_others_must_have_answered_since() {
     let joined = [&joined()[..], &[commit(C, vec![active(C, 3, 0, 0)])]].concat();
     let silent = [asks(1, B), asks(2, B), asks(3, B), asks(4, C)];
-    let before = [&joined[..], &silent].concat();
+    let before = [&joined[..], &silent, &own_way(4)].concat();
     assert!(fenced("S39", &[&before[..], &[decides(9)]].concat()));
+    assert!(
+        fenced("S39", &[&joined[..], &[decides(9)]].concat()),
+        "asked nobody"
+    );
     let alive = told(5, C, 4, ProbeAnswer::Alive);
     assert!(!fenced(
         "S39",
