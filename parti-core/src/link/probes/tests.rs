@@ -41,11 +41,11 @@ impl Asker {
     /// Asks three times and is told nothing. The last probe of A.
     fn ask_in_vain(&mut self, ms: u64) -> ProbeId {
         let asked = [0, 25, 50].map(|later| self.ask(ms + later));
-        let of_a = asked
+        let mut of_a = asked
             .into_iter()
             .flatten()
             .filter(|probe| probe.session == A);
-        of_a.last().expect("it is asked")
+        of_a.next_back().expect("it is asked")
     }
 
     /// From which millisecond on A is suspected.
