@@ -23,6 +23,7 @@ pub mod wire;
 pub use condition::Condition;
 pub use cursor::{Cursor, Found, Hold, Owner};
 pub use cursors::Cursors;
+pub use cursors::gate::Gate;
 pub use durable::unacknowledged::Unacknowledged;
 pub use durable::{DurableName, Durables};
 pub use intake::{Intake, Numbers};
@@ -30,6 +31,9 @@ pub use layout::{Layout, LayoutError, partition_of};
 pub use outputs::{MOST_OUTPUTS, Output, OutputStream};
 pub use progress::{CommitRules, Next, Progress};
 pub use reader::{Delivery, Reader, ReaderEnd, ReaderSpec, Step};
-pub use stream::{Retention, Source};
+pub use stream::{
+    Repartition, RepartitionProgress, Retention, Source, plan_repartition, repartition,
+    repartition_progress,
+};
 pub use take_over::{OnOvertaken, OnRecreated, Rules, StartAt, StreamFacts, TakeOver, take_over};
 pub use wire::{ConsumeError, Wire, Wrote};

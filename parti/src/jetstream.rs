@@ -48,13 +48,14 @@ mod writer;
 
 pub use builder::PartitionedBuilder;
 pub use message::PartitionMessage;
-pub use partitioned::{PartitionStatus, Partitioned};
+pub use partitioned::{PartitionStatus, Partitioned, StreamPartitions};
 pub use settings::OnPoison;
 
 #[doc(inline)]
 pub use parti_nats::consume::layout::destination;
 #[doc(inline)]
 pub use parti_nats::consume::{
-    Condition, ConsumeError, Layout, LayoutError, OnOvertaken, OnRecreated, Output, StartAt,
-    partition_of,
+    Condition, ConsumeError, Layout, LayoutError, OnOvertaken, OnRecreated, Output, Repartition,
+    RepartitionProgress, StartAt, partition_of, plan_repartition, repartition,
+    repartition_progress,
 };

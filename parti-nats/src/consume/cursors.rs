@@ -15,11 +15,13 @@ use crate::consume::condition::Condition;
 use crate::consume::cursor::{Cursor, Found};
 use crate::consume::durable::Durables;
 use crate::consume::outputs::{Output, OutputStream};
-use crate::consume::stream::{Retention, Source, mismatch};
+use crate::consume::stream::{Retention, Source, mark, mismatch, set_mark};
 use crate::consume::take_over::StartAt;
 use crate::consume::wire::{ConsumeError, NOTHING, Wire, Wrote, fault};
 use crate::wire::message::marks_deletion;
 use crate::wire::outcome::code;
+
+pub(crate) mod gate;
 
 /// The entry of the stream's metadata that says when its bucket of cursors was created.
 const WITNESS: &str = "parti.cursors";
@@ -33,6 +35,8 @@ pub struct Cursors {
     bucket: String,
     group: String,
     start: u64,
+    /// The numbering of the stream's partitions with which the group began.
+    base: usize,
     outputs: Option<OutputStream>,
 }
 
@@ -71,21 +75,17 @@ impl Cursors {
             return Err(mismatch("the group's name", group, wanted));
         }
         let wire = source.wire().clone();
-        let bucket = format!("parti_cursors_{}", source.name());
-        // The witness first: it is written after the bucket is there.
-        let witness = source.mark(WITNESS).await?;
-        let created = open_bucket(&wire, &bucket, witness.as_deref(), source.name()).await?;
-        if witness.is_none() {
-            source.set_mark(WITNESS, &created).await?;
-        }
+        let bucket = bucket_name(source.name());
+        open_bucket_of(&wire, source.name()).await?;
         let mut cursors = Self {
             wire,
             bucket,
             group: group.to_owned(),
             start: 0,
+            base: 0,
             outputs,
         };
-        cursors.start = cursors.agree(source, start).await?;
+        (cursors.start, cursors.base) = cursors.agree(source, start).await?;
         Ok(cursors)
     }
 
@@ -109,41 +109,44 @@ impl Cursors {
         format!("KV_{}", self.bucket)
     }
 
-    async fn agree(&self, source: &Source, start: StartAt) -> Result<u64, ConsumeError> {
+    async fn agree(&self, source: &Source, start: StartAt) -> Result<(u64, usize), ConsumeError> {
         let layout = source.layout();
+        let counts = layout.counts();
         let subject = self.subject("plan");
         for _ in 0..TRIES {
             if let Some((_, bytes)) = self.read("plan").await? {
                 let there: Plan = serde_json::from_slice(&bytes.unwrap_or_default())
                     .map_err(|error| unreadable(&subject, &error.to_string()))?;
-                let (found, wanted) = (there.partitions, layout.partitions());
-                if found != wanted {
-                    let what = "the group's number of partitions";
-                    return Err(mismatch(what, &found.to_string(), &wanted.to_string()));
-                }
-                if there.subjects != layout.all() {
-                    let what = "the group's subjects";
-                    return Err(mismatch(what, &there.subjects, &layout.all()));
-                }
+                let base = (0..counts.len()).find(|era| {
+                    (there.partitions, &there.subjects) == (counts[*era], &layout.all(*era))
+                });
+                let Some(base) = base else {
+                    return Err(other_plan(&there, counts[0], &layout.all(0)));
+                };
                 let (found, wanted) = (place(&there.outputs), place(&self.outputs_plan()));
                 if found != wanted {
                     let what = "the stream of the group's cursors";
                     return Err(mismatch(what, &found, &wanted));
                 }
-                return Ok(there.start);
+                return Ok((there.start, base));
             }
+            let start = source.position_of(start).await?;
+            let base = source.first_era_after(start).await?;
             let plan = Plan {
                 format: 1,
-                subjects: layout.all(),
-                partitions: layout.partitions(),
-                start: source.position_of(start).await?,
+                subjects: layout.all(base),
+                partitions: counts[base],
+                start,
                 outputs: self.outputs_plan(),
             };
             let bytes = serde_json::to_vec(&plan).unwrap_or_default();
             let durables = Durables::new(source, &self.group);
             // Before there is a plan: with one, each partition has a durable.
             let founded = match source.retention() {
-                Retention::Interest => durables.found(plan.start).await?,
+                Retention::Interest => {
+                    let first = counts[..base].iter().sum();
+                    durables.found(first..layout.partitions(), start).await?
+                }
                 Retention::Limits | Retention::WorkQueue => Vec::new(),
             };
             // Read again whatever came of it: another worker may have been first, and has its own.
@@ -266,6 +269,14 @@ impl Cursors {
     }
 }
 
+fn other_plan(there: &Plan, partitions: u32, subjects: &str) -> ConsumeError {
+    if there.partitions != partitions {
+        let (found, wanted) = (there.partitions.to_string(), partitions.to_string());
+        return mismatch("the group's number of partitions", &found, &wanted);
+    }
+    mismatch("the group's subjects", &there.subjects, subjects)
+}
+
 fn place(outputs: &Option<(String, String)>) -> String {
     match outputs {
         Some((name, created)) => format!("the output stream {name} created at {created}"),
@@ -291,6 +302,22 @@ fn is_deletion(message: &Value) -> bool {
         let pair = line.split_once(':');
         pair.is_some_and(|(name, value)| marks_deletion(name.trim(), value.trim()))
     })
+}
+
+/// The bucket that has the cursors of a stream.
+pub(crate) fn bucket_name(stream: &str) -> String {
+    format!("parti_cursors_{stream}")
+}
+
+/// Opens the bucket of a stream's cursors, or creates it if the stream never had one.
+pub(crate) async fn open_bucket_of(wire: &Wire, stream: &str) -> Result<(), ConsumeError> {
+    // The witness first: it is written after the bucket is there.
+    let witness = mark(wire, stream, WITNESS).await?;
+    let created = open_bucket(wire, &bucket_name(stream), witness.as_deref(), stream).await?;
+    if witness.is_none() {
+        set_mark(wire, stream, WITNESS, &created).await?;
+    }
+    Ok(())
 }
 
 /// The bucket's creation time, after it was created or found fit.

@@ -6,6 +6,7 @@
 //! owner deletes no consumer of a newer one, and what was handled is what the cursor says, which is
 //! stored before anything up to there is acknowledged.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -210,18 +211,21 @@ impl Durables {
         })
     }
 
-    /// Creates a durable for each partition of a group that begins, so that what is published before
-    /// a partition has its first owner is kept. They are deleted by those of the first owners.
+    /// Creates a durable for each of these partitions, which are new to the group, so that what is published
+    /// before a partition has its first owner is kept. They are deleted by those of the first owners.
     ///
     /// # Errors
     /// [`ConsumeError`].
     ///
     /// # Cancellation safety
     /// Dropping the future leaves those that were created. Bounded by the wire's limit for each partition.
-    pub(crate) async fn found(&self, position: u64) -> Result<Vec<DurableName>, ConsumeError> {
+    pub(crate) async fn found(
+        &self,
+        partitions: Range<u32>,
+        position: u64,
+    ) -> Result<Vec<DurableName>, ConsumeError> {
         let nonce = random();
         let owner = Owner { token: 0, nonce };
-        let partitions = 0..self.source.layout().partitions();
         let made = stream::iter(partitions).map(|partition| {
             let name = self.name(partition, owner);
             async move {

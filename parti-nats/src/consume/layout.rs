@@ -6,6 +6,10 @@
 
 use std::fmt;
 
+use crate::consume::layout::era::{Era, bad, is_word, tokens};
+
+mod era;
+
 /// The partition of a key among `partitions`: FNV-1a (32 bit) over its bytes, as the server's
 /// `{{partition(n, token)}}` computes it. Several tokens are joined without a separator there.
 ///
@@ -70,22 +74,14 @@ impl fmt::Display for LayoutError {
 
 impl std::error::Error for LayoutError {}
 
-/// One token of a stored subject.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Word(String),
-    Number,
-    Any,
-    Tail,
-}
-
 /// How stored subjects tell their partition.
+///
+/// A stream that was re-partitioned has several numberings, one after another. A partition's number is never
+/// used again: those of the second follow those of the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    partitions: u32,
-    parts: Vec<Part>,
-    /// The index of the number among the parts.
-    number: usize,
+    /// Never empty.
+    eras: Vec<Era>,
 }
 
 impl Layout {
@@ -95,15 +91,7 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`] for no partitions or a prefix that is not a subject without wildcards.
     pub fn numbered(prefix: &str, partitions: u32) -> Result<Self, LayoutError> {
-        let words = prefix.split('.').map(|word| {
-            let part = Part::Word(word.to_owned());
-            is_word(word)
-                .then_some(part)
-                .ok_or_else(|| bad(prefix, word))
-        });
-        let mut parts = words.collect::<Result<Vec<_>, _>>()?;
-        parts.extend([Part::Number, Part::Tail]);
-        Self::of(prefix, partitions, parts)
+        Era::numbered(prefix, partitions).map(|era| Self { eras: vec![era] })
     }
 
     /// What the destination of a stream's subject transform stores, such as
@@ -112,178 +100,112 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`], with both numbers when it makes another number of partitions than `wanted`.
     pub fn from_transform(destination: &str, wanted: u32) -> Result<Self, LayoutError> {
-        let mut parts = Vec::new();
-        for text in tokens(destination) {
-            let part = transform_part(text).ok_or_else(|| bad(destination, text))?;
-            match part {
-                Piece::Part(part) => parts.push(part),
-                Piece::Number(found) if found == wanted => parts.push(Part::Number),
-                Piece::Number(found) => return Err(LayoutError::OtherCount { found, wanted }),
-                // It may become several tokens: harmless behind the number, unreadable before it.
-                Piece::Several if parts.contains(&Part::Number) => {
-                    parts.push(Part::Tail);
-                    break;
-                }
-                Piece::Several => return Err(bad(destination, text)),
-            }
-        }
-        Self::of(destination, wanted, parts)
+        let era = Era::from_transform(destination, Some(wanted));
+        era.map(|era| Self { eras: vec![era] })
     }
 
-    fn of(subject: &str, partitions: u32, parts: Vec<Part>) -> Result<Self, LayoutError> {
-        let number = parts.iter().position(|part| *part == Part::Number);
-        let subject = subject.to_owned();
-        let number = number.ok_or(LayoutError::NoNumber { subject })?;
-        if partitions == 0 {
-            return Err(LayoutError::NoPartitions);
-        }
-        Ok(Self {
-            partitions,
-            parts,
-            number,
-        })
+    /// The same of a stream whose transform had these destinations, one after another.
+    ///
+    /// # Errors
+    /// [`LayoutError`] when one of them cannot be understood, or there is none.
+    pub fn of_eras<'a>(
+        destinations: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, LayoutError> {
+        let eras = destinations.into_iter();
+        let eras = eras.map(|destination| Era::from_transform(destination, None));
+        let eras: Vec<Era> = eras.collect::<Result<_, _>>()?;
+        let is_empty = eras.is_empty();
+        (!is_empty)
+            .then_some(Self { eras })
+            .ok_or(LayoutError::NoPartitions)
     }
 
-    /// How many partitions there are.
+    /// How many partitions there are and were.
     #[must_use]
-    pub const fn partitions(&self) -> u32 {
-        self.partitions
+    pub fn partitions(&self) -> u32 {
+        self.eras.iter().map(|era| era.partitions).sum()
+    }
+
+    /// How many partitions each numbering has, the first one first.
+    #[must_use]
+    pub fn counts(&self) -> Vec<u32> {
+        self.eras.iter().map(|era| era.partitions).collect()
+    }
+
+    /// Which numbering a partition is of.
+    #[must_use]
+    pub fn era_of(&self, partition: u32) -> usize {
+        self.place(partition).0
+    }
+
+    /// The numbering of a partition, and its number there; of the last for one that there is not.
+    fn place(&self, partition: u32) -> (usize, u32) {
+        let mut left = partition;
+        let last = self.eras.len() - 1;
+        for (index, era) in self.eras.iter().enumerate() {
+            if left < era.partitions || index == last {
+                return (index, left);
+            }
+            left -= era.partitions;
+        }
+        (last, left)
     }
 
     /// The filter that matches the subjects of one partition.
     #[must_use]
     pub fn filter(&self, partition: u32) -> String {
-        self.render(&partition.to_string())
+        let (era, number) = self.place(partition);
+        self.eras[era].filter(number)
     }
 
-    /// The filter that matches the subjects of every partition; for identity, too.
+    /// The filter that matches the subjects of every partition of a numbering; for identity, too.
     #[must_use]
-    pub fn all(&self) -> String {
-        self.render("*")
-    }
-
-    fn render(&self, number: &str) -> String {
-        let words = self.parts.iter().map(|part| match part {
-            Part::Word(word) => word.as_str(),
-            Part::Number => number,
-            Part::Any => "*",
-            Part::Tail => ">",
-        });
-        words.collect::<Vec<_>>().join(".")
+    pub fn all(&self, era: usize) -> String {
+        self.eras.get(era).map_or_else(String::new, Era::all)
     }
 
     /// The filter to read one partition with, which may match more: the server is three times faster with
     /// one that ends in `>` than with the exact one.
     #[must_use]
     pub fn wide_filter(&self, partition: u32) -> String {
-        let mut words = self.render(&partition.to_string());
-        if self.parts.len() > self.number + 1 {
-            let kept = words.split('.').take(self.number + 1);
-            words = kept.chain([">"]).collect::<Vec<_>>().join(".");
-        }
-        words
+        let (era, number) = self.place(partition);
+        self.eras[era].wide_filter(number)
     }
 
     /// The filter to read all partitions with, which may match more: what stands before the first
-    /// wildcard, and `>`. Any other is twenty times slower.
+    /// wildcard of each, and `>`. Any other is twenty times slower.
     #[must_use]
     pub fn wide(&self) -> String {
-        let words = self.parts.iter().map_while(|part| match part {
-            Part::Word(word) => Some(word.as_str()),
-            Part::Number | Part::Any | Part::Tail => None,
-        });
-        words.chain([">"]).collect::<Vec<_>>().join(".")
+        let mut words: Vec<&str> = self.eras[0].begin().collect();
+        for era in &self.eras[1..] {
+            let same = words.iter().zip(era.begin());
+            let same = same.take_while(|(one, other)| **one == *other).count();
+            words.truncate(same);
+        }
+        words.push(">");
+        words.join(".")
     }
 
     /// The partition of a stored subject; `None` when it is not one of the layout.
     #[must_use]
     pub fn partition(&self, subject: &str) -> Option<u32> {
-        let mut number = None;
-        let mut words = subject.split('.');
-        for part in &self.parts {
-            let word = words.next()?;
-            match part {
-                Part::Word(wanted) if wanted != word => return None,
-                Part::Word(_) | Part::Any => {}
-                Part::Number => number = word.parse().ok(),
-                Part::Tail => return number.filter(|number| *number < self.partitions),
+        let mut first = 0;
+        for era in &self.eras {
+            if let Some(number) = era.partition(subject) {
+                return Some(first + number);
             }
+            first += era.partitions;
         }
-        number.filter(|number| *number < self.partitions && words.next().is_none())
+        None
     }
 
     /// The subject to publish a message with this key to, for a stream without transform: the parts
     /// behind the number become the key, which must be without spaces, `*` and `>`.
     #[must_use]
     pub fn subject(&self, key: &str) -> String {
-        let mut subject = String::new();
-        for part in &self.parts[..self.number] {
-            if let Part::Word(word) = part {
-                subject.push_str(word);
-                subject.push('.');
-            }
-        }
-        format!("{subject}{}.{key}", partition_of(key, self.partitions))
-    }
-}
-
-/// What a token of a transform's destination becomes.
-enum Piece {
-    Part(Part),
-    Number(u32),
-    Several,
-}
-
-/// Splits at dots outside of braces.
-fn tokens(text: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0_i32;
-    text.split(move |c| {
-        depth += match c {
-            '{' => 1,
-            '}' => -1,
-            _ => 0,
-        };
-        c == '.' && depth == 0
-    })
-}
-
-fn transform_part(text: &str) -> Option<Piece> {
-    if text == ">" {
-        return Some(Piece::Part(Part::Tail));
-    }
-    if text == "*"
-        || text
-            .strip_prefix('$')
-            .is_some_and(|n| n.parse::<u32>().is_ok())
-    {
-        return Some(Piece::Part(Part::Any));
-    }
-    let Some(call) = text
-        .strip_prefix("{{")
-        .and_then(|text| text.strip_suffix("}}"))
-    else {
-        return is_word(text).then(|| Piece::Part(Part::Word(text.to_owned())));
-    };
-    let (name, arguments) = call.trim().strip_suffix(')')?.split_once('(')?;
-    match name.trim().to_ascii_lowercase().as_str() {
-        "wildcard" => Some(Piece::Part(Part::Any)),
-        "partition" => {
-            let count = arguments.split(',').next()?.trim();
-            count.parse().ok().map(Piece::Number)
-        }
-        _ => Some(Piece::Several),
-    }
-}
-
-fn is_word(word: &str) -> bool {
-    let odd = |c: char| c.is_whitespace() || matches!(c, '*' | '>' | '{' | '}' | '$');
-    !word.is_empty() && !word.contains(odd)
-}
-
-fn bad(subject: &str, part: &str) -> LayoutError {
-    LayoutError::BadPart {
-        subject: subject.to_owned(),
-        part: part.to_owned(),
+        self.eras
+            .last()
+            .map_or_else(String::new, |era| era.subject(key))
     }
 }
 
@@ -313,6 +235,38 @@ pub fn destination(source: &str, partitions: u32) -> Result<String, LayoutError>
     (wildcards > 0)
         .then(|| parts.join("."))
         .ok_or(LayoutError::NoNumber { subject })
+}
+
+/// The destination of the same transform with another number of partitions, for the numbering that follows:
+/// the words before the number stay, and `g2`, `g3` and so on tells it from those before.
+///
+/// # Errors
+/// [`LayoutError`] when the destination cannot be understood.
+pub fn next_destination(
+    destination: &str,
+    era: usize,
+    partitions: u32,
+) -> Result<String, LayoutError> {
+    let found = Era::from_transform(destination, None)?.partitions;
+    if partitions == 0 {
+        return Err(LayoutError::NoPartitions);
+    }
+    let mark = |era: usize| format!("g{}", era + 1);
+    let mut parts: Vec<String> = Vec::new();
+    for text in tokens(destination) {
+        let call = text.to_ascii_lowercase().replace(' ', "");
+        if !call.starts_with("{{partition(") {
+            parts.push(text.to_owned());
+            continue;
+        }
+        // The mark of the numbering before was put there by us.
+        if era > 1 && parts.last() == Some(&mark(era - 1)) {
+            parts.pop();
+        }
+        parts.push(mark(era));
+        parts.push(call.replacen(&found.to_string(), &partitions.to_string(), 1));
+    }
+    Ok(parts.join("."))
 }
 
 #[cfg(test)]
@@ -423,6 +377,47 @@ mod tests {
             assert!(Layout::from_transform(&made, 8).is_ok());
         }
         assert!(destination("orders", 8).is_err() && destination("orders.>", 8).is_err());
+    }
+
+    /// A subject that two numberings can have is handled by two owners at once.
+    #[test]
+    fn each_numbering_has_subjects_and_numbers_of_its_own() {
+        let cases = [
+            (
+                "orders.{{partition(2,1)}}.{{wildcard(1)}}",
+                "orders",
+                "orders.>",
+            ),
+            ("{{Partition(2, 1)}}.$1", "", ">"),
+            ("a.g2.{{partition(2,1)}}.>", "a.g2", "a.g2.>"),
+        ];
+        for (first, prefix, wide) in cases {
+            let second = next_destination(first, 1, 3).expect(first);
+            let third = next_destination(&second, 2, 2).expect(first);
+            let layout = Layout::of_eras([first, &second, &third]).expect(first);
+            assert_eq!((layout.counts(), layout.partitions()), (vec![2, 3, 2], 7));
+            assert_eq!(layout.wide(), wide, "{first}");
+            let mut seen = Vec::new();
+            for partition in 0..7 {
+                let filter = layout.filter(partition);
+                assert!(filter.starts_with(prefix), "{filter}");
+                let wide = layout.wide_filter(partition);
+                assert!(filter.starts_with(wide.trim_end_matches('>')), "{wide}");
+                let stored = filter.replace(['*', '>'], "key");
+                assert_eq!(layout.partition(&stored), Some(partition), "{stored}");
+                assert!(!seen.contains(&stored), "{stored}");
+                seen.push(stored);
+            }
+            assert_eq!([1, 2, 4, 5].map(|p| layout.era_of(p)), [0, 1, 1, 2]);
+        }
+        let named = next_destination("o.{{partition(8,1)}}.$1", 1, 12).expect("a name");
+        assert_eq!(named, "o.g2.{{partition(12,1)}}.$1");
+        let again = next_destination(&named, 2, 4);
+        assert_eq!(again.as_deref(), Ok("o.g3.{{partition(4,1)}}.$1"));
+        assert_eq!(
+            next_destination("o.{{partition(8,1)}}", 1, 0),
+            Err(LayoutError::NoPartitions)
+        );
     }
 
     /// What the helper for publishers makes must be what workers read.

@@ -4,13 +4,23 @@
 //! It is separate because everything asked of the stream itself stands here. What always holds: nothing
 //! is changed in a stream but a transform that was asked for, and one entry of its metadata.
 
+use std::sync::Arc;
+
 use async_nats::jetstream::Context;
 use serde_json::{Value, json};
 
 use crate::consume::layout::{Layout, destination};
+use crate::consume::stream::eras::{Eras, Known};
 use crate::consume::take_over::{StartAt, StreamFacts};
 use crate::consume::wire::{ConsumeError, NOTHING, Wire, fault};
 use crate::wire::random::random;
+
+pub(crate) mod eras;
+mod repartition;
+
+pub use repartition::{
+    Repartition, RepartitionProgress, plan_repartition, repartition, repartition_progress,
+};
 
 /// How partitions show in the stream's subjects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +56,7 @@ pub enum Retention {
 pub struct Source {
     wire: Wire,
     name: String,
-    layout: Layout,
+    known: Known,
     retention: Retention,
     replicas: u64,
 }
@@ -59,7 +69,7 @@ impl Source {
     ///
     /// # Cancellation safety
     /// Dropping the future leaves the stream with or without the transform; opening again is safe. Bounded
-    /// by the wire's limit for each of two requests.
+    /// by the wire's limit for each of three requests.
     pub async fn open(
         wire: Wire,
         name: &str,
@@ -69,18 +79,17 @@ impl Source {
         let info = info(&wire, name).await?;
         let transform = &info["config"]["subject_transform"];
         let found = transform["dest"].as_str().filter(|dest| !dest.is_empty());
+        let created = info["created"].as_str().unwrap_or_default();
+        if let (_, Some(eras)) = eras::read(&wire, name).await? {
+            let eras = eras.in_stream(created);
+            fits(&eras, partitions, subjects, transform)?;
+            return Self::with_eras(wire, name, &info, eras);
+        }
         let layout = match (subjects, found) {
             (Subjects::Numbered { prefix }, _) => Layout::numbered(prefix, partitions)?,
             (Subjects::Transformed | Subjects::Transform { .. }, Some(found)) => {
                 let layout = Layout::from_transform(found, partitions)?;
-                if let Subjects::Transform { source } = subjects {
-                    let there = transform["src"].as_str().unwrap_or_default();
-                    same(
-                        "the source of the stream's subject transform",
-                        there,
-                        source,
-                    )?;
-                }
+                same_source(subjects, transform)?;
                 layout
             }
             (Subjects::Transformed, None) => {
@@ -94,13 +103,56 @@ impl Source {
                 layout
             }
         };
+        Self::of(wire, name, &info, Known::new(layout, None))
+    }
+
+    /// A stream that was re-partitioned.
+    pub(crate) fn with_eras(
+        wire: Wire,
+        name: &str,
+        info: &Value,
+        eras: Eras,
+    ) -> Result<Self, ConsumeError> {
+        let known = Known::new(eras.layout()?, Some(eras));
+        Self::of(wire, name, info, known)
+    }
+
+    fn of(wire: Wire, name: &str, info: &Value, known: Known) -> Result<Self, ConsumeError> {
         Ok(Self {
-            retention: retention(&info)?,
+            retention: retention(info)?,
             replicas: info["config"]["num_replicas"].as_u64().unwrap_or(1),
             name: name.to_owned(),
-            layout,
+            known,
             wire,
         })
+    }
+
+    /// Looks whether the stream was re-partitioned meanwhile.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when there is no answer.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing. Bounded by the wire's limit, twice.
+    pub async fn look_again(&self) -> Result<(), ConsumeError> {
+        if let (_, Some(eras)) = eras::read(&self.wire, &self.name).await? {
+            let created = self.facts().await?.created;
+            self.known.set(eras.in_stream(&created))?;
+        }
+        Ok(())
+    }
+
+    /// Everything up to this position is of other numberings than that of the partition.
+    #[must_use]
+    pub fn after(&self, partition: u32) -> u64 {
+        let era = self.layout().era_of(partition);
+        let eras = self.known.eras();
+        let era = eras.as_ref().and_then(|eras| eras.eras.get(era));
+        era.map_or(0, |era| era.after)
+    }
+
+    pub(crate) const fn known(&self) -> &Known {
+        &self.known
     }
 
     /// The connection.
@@ -121,10 +173,10 @@ impl Source {
         &self.name
     }
 
-    /// Which subjects belong to which partition.
+    /// Which subjects belong to which partition, as far as this process knows.
     #[must_use]
-    pub const fn layout(&self) -> &Layout {
-        &self.layout
+    pub fn layout(&self) -> Arc<Layout> {
+        self.known.layout()
     }
 
     /// When messages leave the stream.
@@ -189,7 +241,7 @@ impl Source {
         let made = self.probe(json!({
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": position + 1,
-            "filter_subject": self.layout.filter(partition),
+            "filter_subject": self.layout().filter(partition),
         }));
         Ok(made.await?["num_pending"].as_u64().unwrap_or_default())
     }
@@ -227,19 +279,45 @@ impl Source {
         Ok(made)
     }
 
-    /// An entry of the stream's metadata.
-    pub(crate) async fn mark(&self, key: &str) -> Result<Option<String>, ConsumeError> {
-        let info = info(&self.wire, &self.name).await?;
-        Ok(info["config"]["metadata"][key].as_str().map(str::to_owned))
+    /// The first numbering of which a group that begins after this position has something to handle.
+    pub(crate) async fn first_era_after(&self, position: u64) -> Result<usize, ConsumeError> {
+        let Some(eras) = self.known.eras() else {
+            return Ok(0);
+        };
+        let layout = self.layout();
+        for (index, next) in eras.eras.iter().skip(1).enumerate() {
+            let last = self.wire.last(&self.name, &layout.all(index)).await;
+            let last = last.map_err(|failure| fault("reading", &self.name, &failure))?;
+            let is_over = last.is_none_or(|(sequence, _)| sequence <= position);
+            if !is_over || next.begun.is_none() {
+                return Ok(index);
+            }
+        }
+        Ok(eras.eras.len() - 1)
     }
+}
 
-    /// Writes an entry of the stream's metadata.
-    pub(crate) async fn set_mark(&self, key: &str, value: &str) -> Result<(), ConsumeError> {
-        let info = info(&self.wire, &self.name).await?;
-        let mut config = info["config"].clone();
-        config["metadata"][key] = Value::from(value);
-        update(&self.wire, &self.name, &config).await
-    }
+/// An entry of a stream's metadata.
+pub(crate) async fn mark(
+    wire: &Wire,
+    stream: &str,
+    key: &str,
+) -> Result<Option<String>, ConsumeError> {
+    let info = info(wire, stream).await?;
+    Ok(info["config"]["metadata"][key].as_str().map(str::to_owned))
+}
+
+/// Writes an entry of a stream's metadata.
+pub(crate) async fn set_mark(
+    wire: &Wire,
+    stream: &str,
+    key: &str,
+    value: &str,
+) -> Result<(), ConsumeError> {
+    let info = info(wire, stream).await?;
+    let mut config = info["config"].clone();
+    config["metadata"][key] = Value::from(value);
+    update(wire, stream, &config).await
 }
 
 pub(crate) async fn info(wire: &Wire, stream: &str) -> Result<Value, ConsumeError> {
@@ -287,6 +365,44 @@ fn retention(info: &Value) -> Result<Retention, ConsumeError> {
         "interest" => Ok(Retention::Interest),
         other => Err(mismatch("the stream's retention", other, "limits")),
     }
+}
+
+fn same_source(subjects: &Subjects, transform: &Value) -> Result<(), ConsumeError> {
+    let Subjects::Transform { source } = subjects else {
+        return Ok(());
+    };
+    let there = transform["src"].as_str().unwrap_or_default();
+    let what = "the source of the stream's subject transform";
+    same(what, there, source)
+}
+
+/// Whether a program that was written for one of the numberings may consume the stream.
+fn fits(
+    eras: &Eras,
+    partitions: u32,
+    subjects: &Subjects,
+    transform: &Value,
+) -> Result<(), ConsumeError> {
+    let counts: Vec<u32> = eras.eras.iter().map(|era| era.partitions).collect();
+    if let Subjects::Numbered { prefix } = subjects {
+        let what = "the partitions of a stream that was re-partitioned";
+        return Err(mismatch(
+            what,
+            &format!("numbered by {prefix}"),
+            "its transform",
+        ));
+    }
+    eras.is_applied(transform["dest"].as_str().unwrap_or("none"))?;
+    same_source(subjects, transform)?;
+    if counts.contains(&partitions) {
+        return Ok(());
+    }
+    let what = "the stream's partitions, after re-partitions";
+    Err(mismatch(
+        what,
+        &format!("{counts:?}"),
+        &partitions.to_string(),
+    ))
 }
 
 fn same(what: &str, found: &str, wanted: &str) -> Result<(), ConsumeError> {

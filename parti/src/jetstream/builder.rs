@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use parti_core::PartitionKey;
 use parti_nats::async_nats::jetstream::Context;
 use parti_nats::consume::stream::Subjects;
 use parti_nats::consume::{
@@ -20,7 +21,6 @@ use crate::jetstream::partitioned::Partitioned;
 use crate::jetstream::settings::{
     Handled, OnMessages, OnPoison, Settings, default_bounds, default_commit, default_retries,
 };
-use crate::sources::StaticSource;
 
 /// How long a request to the server may take unless set.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -75,8 +75,8 @@ impl PartitionedBuilder {
         self
     }
 
-    /// How many partitions there are. It must be what the stream's transform has, and stays what it is
-    /// for the life of the group.
+    /// How many partitions there are. It must be what the stream's transform has, or had before a
+    /// [re-partition](super::repartition), which is the only way to change it.
     pub const fn partitions(mut self, partitions: u32) -> Self {
         self.partitions = partitions;
         self
@@ -277,12 +277,11 @@ impl PartitionedBuilder {
             Some((name, fence)) => Some(OutputStream::open(source.wire(), name, fence).await?),
         };
         let cursors = Cursors::open(&source, &self.settings.group, self.start, outputs).await?;
-        let list = StaticSource::numbered(&self.stream, self.partitions);
-        let list = list.map_err(|error| ConsumeError::Mismatch {
+        PartitionKey::new([self.stream.as_str(), "0"]).map_err(|error| ConsumeError::Mismatch {
             what: "the stream's name".to_owned(),
             found: error.to_string(),
             wanted: "a name for partitions".to_owned(),
         })?;
-        Ok(Partitioned::new(source, cursors, self.settings, list))
+        Ok(Partitioned::new(source, cursors, self.settings))
     }
 }

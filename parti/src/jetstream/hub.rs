@@ -297,7 +297,7 @@ impl Hub {
         let feeds: BTreeMap<u32, Arc<Feed>> = feeds.collect();
         let from = feeds.values().map(|feed| feed.delivered()).min();
         self.made += 1;
-        let layout = self.source.layout().clone();
+        let layout = self.source.layout();
         // Lists of filters make the server many times slower than all messages do: what is not ours is left
         // out here.
         let filters = match members.first() {

@@ -66,7 +66,7 @@ impl Lane {
         let me = Owner { token, nonce };
         let settings = &self.shared.settings;
         let rules = Rules {
-            start: cursors.start(),
+            start: cursors.start().max(source.after(self.partition)),
             recreated: settings.recreated,
             overtaken: settings.overtaken,
         };

@@ -23,9 +23,11 @@ use crate::jetstream::hub::{Ask, Hub};
 use crate::jetstream::lane::Lane;
 use crate::jetstream::lane::pauses::Pauses;
 use crate::jetstream::settings::Settings;
-use crate::sources::StaticSource;
 
+mod listing;
 mod measure;
+
+pub use listing::StreamPartitions;
 
 /// Handles the messages of the partitions that its worker owns. Cheap to clone; give it to
 /// [`Manager::builder`](crate::Manager::builder), as source and as handler.
@@ -34,7 +36,7 @@ pub struct Partitioned(Arc<Owned>);
 
 struct Owned {
     shared: Arc<Shared>,
-    list: StaticSource,
+    list: StreamPartitions,
     lanes: Mutex<BTreeMap<u32, JoinSet<()>>>,
     /// The hub and the measuring: they end with this.
     _tasks: JoinSet<()>,
@@ -101,12 +103,8 @@ impl Partitioned {
         PartitionedBuilder::new(context, stream)
     }
 
-    pub(super) fn new(
-        source: Source,
-        cursors: Cursors,
-        settings: Settings,
-        list: StaticSource,
-    ) -> Self {
+    pub(super) fn new(source: Source, cursors: Cursors, settings: Settings) -> Self {
+        let list = StreamPartitions::new(&source, &cursors);
         let (hub, asks) = mpsc::unbounded_channel();
         let budget = Arc::<Budget>::default();
         let troubles = Arc::<Troubles>::default();
@@ -154,9 +152,10 @@ impl Partitioned {
         }))
     }
 
-    /// The partitions: `[stream, "0"]`, `[stream, "1"]`, and so on.
+    /// The partitions: `[stream, "0"]`, `[stream, "1"]`, and so on; those of a
+    /// [re-partition](super::repartition) follow.
     #[must_use]
-    pub fn source(&self) -> StaticSource {
+    pub fn source(&self) -> StreamPartitions {
         self.0.list.clone()
     }
 
@@ -230,7 +229,14 @@ impl Partitioned {
 #[async_trait]
 impl PartitionHandler for Partitioned {
     async fn on_assigned(&self, key: &PartitionKey, guard: Guard) -> Result<(), HandlerError> {
-        let partition = self.number(key)?;
+        let partition = match self.number(key) {
+            Ok(partition) => partition,
+            // The leader may have heard of a re-partition before this worker.
+            Err(_) => {
+                self.0.shared.source.look_again().await?;
+                self.number(key)?
+            }
+        };
         let shared = Arc::clone(&self.0.shared);
         let lane = Lane {
             shared,

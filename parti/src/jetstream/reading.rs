@@ -27,7 +27,7 @@ const SHORT: Duration = Duration::from_millis(2);
 /// A reader with the feeds it fills.
 pub(super) struct Reading {
     pub(super) reader: Reader,
-    pub(super) layout: Layout,
+    pub(super) layout: Arc<Layout>,
     /// By partition.
     pub(super) feeds: BTreeMap<u32, Arc<Feed>>,
     pub(super) budget: Arc<Budget>,

@@ -7,6 +7,7 @@ mod flow;
 mod moves;
 mod outputs;
 mod ownership;
+mod repartition;
 mod replicas;
 mod sink;
 mod support;
