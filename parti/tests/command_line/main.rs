@@ -5,6 +5,7 @@ mod file;
 #[path = "../support/recorder.rs"]
 mod recorder;
 mod recordings;
+mod repartition;
 mod terminal;
 mod verbs;
 

@@ -176,6 +176,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         given: Given,
     },
+    /// Split a stream that groups consume into another number of partitions; or show how far they are
+    Repartition(Repartitioned),
     /// Look for what is wrong, and say what to do
     Doctor {
         /// For how long to look; two heartbeats, 10 s at most, if not given
@@ -207,6 +209,22 @@ pub(crate) enum Command {
         /// The directory
         directory: PathBuf,
     },
+}
+
+/// A stream, and into how many partitions.
+#[derive(Debug, Args)]
+pub(crate) struct Repartitioned {
+    /// The stream
+    pub(crate) stream: String,
+    /// How many partitions there are to be; without it nothing is done, and the groups are shown
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) to: Option<u32>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// How a verb is given.

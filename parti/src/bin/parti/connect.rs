@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parti::nats::async_nats::ConnectOptions;
+use parti::nats::async_nats::jetstream::{self, Context as JetStream};
 use parti::nats::{NatsConnection, NatsOptions, OpenError};
 use parti::store::{SqliteOptions, SqliteStore, Store, StoreErrorKind};
 use parti_core::GroupName;
@@ -94,6 +95,22 @@ async fn open(connection: &Connection, options: NatsOptions) -> Result<Server, F
     let login = login(connection, &context)?;
     let connection = NatsConnection::open(login, url, options).await?;
     Ok(Server::Nats(Box::new(connection)))
+}
+
+/// Connects to the server, for what is no group: streams and what consumes them.
+pub(crate) async fn jetstream(connection: &Connection) -> Result<JetStream, Failure> {
+    let Server::Nats(there) = server(connection).await? else {
+        let message = "a file of this machine has no streams: give the address of a server";
+        return Err(Failure::new(Exit::Usage, message));
+    };
+    let context = context(connection)?;
+    let client = there.client().clone();
+    let domain = connection.js_domain.as_ref().or(context.domain.as_ref());
+    Ok(match (domain, &context.api_prefix) {
+        (Some(domain), _) => jetstream::with_domain(client, domain),
+        (None, Some(prefix)) => jetstream::with_prefix(client, prefix),
+        (None, None) => jetstream::new(client),
+    })
 }
 
 /// Opens the group that is meant, to read it.

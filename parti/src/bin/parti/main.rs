@@ -92,6 +92,7 @@ async fn run(arguments: &Arguments) -> Result<Answer, Failure> {
             worker,
             given,
         } => verbs::cancel(arguments, verb, worker.as_deref(), given).await?,
+        Command::Repartition(asked) => verbs::repartition::run(arguments, asked).await?,
         Command::Export { file, lasting } => replay::export(arguments, file, *lasting).await?,
         Command::Replay(played) => return replay::replay(arguments, played).await,
         Command::Doctor { seconds } => return doctor::run(arguments, *seconds).await,
@@ -132,6 +133,7 @@ fn answer(command: &Command, look: &Look, json: bool) -> Result<Answer, Failure>
         | Command::Freeze { .. }
         | Command::Cancel { .. }
         | Command::Doctor { .. }
+        | Command::Repartition(_)
         | Command::Export { .. }
         | Command::Replay(_)
         | Command::Completions { .. }

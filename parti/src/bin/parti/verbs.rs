@@ -19,6 +19,8 @@ use crate::look::Look;
 use crate::show::printed;
 use crate::{names, plan};
 
+pub(crate) mod repartition;
+
 /// Longer than this no order is given: who forgets one finds it within a month.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
