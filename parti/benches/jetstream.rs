@@ -1,5 +1,5 @@
 //! What consuming by partition costs beside a plain pull consumer, in the same run on one server:
-//! `cargo bench -p parti-rs --features jetstream --bench jetstream`.
+//! `cargo xtask bench consume`.
 //!
 //! Figures are printed and nothing is asserted: what must hold is in the tests.
 
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const MESSAGES: u64 = 400_000;
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 5;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
@@ -35,16 +35,18 @@ async fn main() -> Outcome<()> {
         let stream = format!("S{partitions}");
         create(&context, &stream, partitions).await?;
         fill(&context, &stream, MESSAGES).await?;
-        let (mut plain, mut ours) = (Vec::new(), Vec::new());
+        let (mut fetched, mut streamed, mut ours) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            plain.push(by_plain_consumer(&server, &stream).await?);
+            fetched.push(by_plain_consumer(&server, &stream).await?);
             ours.push(by_partition(&server, &stream, partitions, round).await?);
+            streamed.push(by_plain_stream(&server, &stream).await?);
         }
-        let (plain, ours) = (median(plain), median(ours));
-        let ratio = (ours / plain * 100.0).round() / 100.0;
-        let (plain, ours) = (plain.round(), ours.round());
+        let (fetched, streamed, ours) = (median(fetched), median(streamed), median(ours));
+        let ratio = |plain: f64| (ours / plain * 100.0).round() / 100.0;
         let line = json!({ "partitions": partitions, "messages": MESSAGES, "rounds": ROUNDS,
-            "plain_per_s": plain, "by_partition_per_s": ours, "ratio": ratio });
+            "fetch_500_per_s": fetched.round(), "stream_per_s": streamed.round(),
+            "by_partition_per_s": ours.round(), "ratio_to_fetch": ratio(fetched),
+            "ratio_to_stream": ratio(streamed) });
         println!("{line}");
     }
     latency(&server, 10_000, Duration::from_secs(5)).await?;
@@ -112,6 +114,26 @@ async fn by_plain_consumer(server: &NatsServer, stream: &str) -> Outcome<f64> {
         if let Some(last) = last {
             last.ack().await.map_err(|error| error.to_string())?;
         }
+    }
+    let rate = MESSAGES as f64 / begin.elapsed().as_secs_f64();
+    stream.delete_consumer(&consumer.cached_info().name).await?;
+    Ok(rate)
+}
+
+/// Messages a second of a pull consumer that asks ahead and acknowledges nothing: as fast as the client is.
+async fn by_plain_stream(server: &NatsServer, stream: &str) -> Outcome<f64> {
+    let context = connect(server).await?;
+    let stream = context.get_stream(stream).await?;
+    let config = pull::Config {
+        ack_policy: AckPolicy::None,
+        ..pull::Config::default()
+    };
+    let consumer = stream.create_consumer(config).await?;
+    let begin = Instant::now();
+    let asking = consumer.stream().max_messages_per_batch(1000);
+    let mut messages = asking.messages().await?.take(MESSAGES as usize);
+    while let Some(message) = messages.next().await {
+        message.map_err(|error| error.to_string())?;
     }
     let rate = MESSAGES as f64 / begin.elapsed().as_secs_f64();
     stream.delete_consumer(&consumer.cached_info().name).await?;

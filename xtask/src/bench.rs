@@ -24,6 +24,8 @@ enum What {
     Directory(Directory),
     /// What a planned move adds to the time of requests to owners: one JSON object
     Route(Route),
+    /// Consuming a stream by partition beside plain pull consumers, in one run: one JSON object each
+    Consume(Consume),
     /// Planning and records: instruction counts of fixed workloads against those on record
     Instructions(instructions::Args),
 }
@@ -92,6 +94,14 @@ struct Route {
     dev: bool,
 }
 
+/// Arguments of `bench consume`.
+#[derive(Debug, clap::Args)]
+struct Consume {
+    /// Build without optimization, which is quicker
+    #[arg(long)]
+    dev: bool,
+}
+
 /// Runs a benchmark.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
@@ -100,6 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         What::Start(args) => start(args),
         What::Directory(args) => directory(args),
         What::Route(args) => route(args),
+        What::Consume(args) => consume(args),
         What::Instructions(args) => instructions::run(args),
     }
 }
@@ -174,6 +185,18 @@ fn route(args: &Route) -> Result<(), Failure> {
     for (name, value) in options {
         bench.args(value.iter().flat_map(|value| [name, value]));
     }
+    visible("the benchmark", &mut bench, "read what it said above")
+}
+
+fn consume(args: &Consume) -> Result<(), Failure> {
+    let mut bench = cargo();
+    bench.args(["bench", "--quiet", "--package", "parti-rs"]);
+    bench.args(["--features", "jetstream"]);
+    if args.dev {
+        bench.args(["--profile", "dev"]);
+    }
+    bench.args(["--bench", "jetstream", "--", "--bench"]);
+    bench.env(VARIABLE, locate(None)?);
     visible("the benchmark", &mut bench, "read what it said above")
 }
 
