@@ -71,6 +71,13 @@ pub enum Condition {
         /// Why it failed last.
         reason: String,
     },
+    /// A limit of the server, the account or the stream is reached, such as the stream's `max_consumers`.
+    LimitReached {
+        /// What was asked.
+        what: String,
+        /// The server's words.
+        reason: String,
+    },
     /// The server does not do what is asked for.
     Refused {
         /// What was asked.
@@ -94,8 +101,19 @@ impl Condition {
             Self::Overtaken { .. } => "overtaken",
             Self::InterestLost { .. } => "interest_lost",
             Self::Poisoned { .. } => "poisoned",
+            Self::LimitReached { .. } => "limit_reached",
             Self::Refused { .. } => "refused",
         }
+    }
+
+    /// Whether it is over as soon as the server does what is asked for: nothing of the partition's own is
+    /// wrong.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::StreamMissing { .. } | Self::LimitReached { .. } | Self::Refused { .. }
+        )
     }
 
     /// How many messages are lost at most, if it tells of a loss: sequences of other partitions
@@ -159,6 +177,9 @@ impl fmt::Display for Condition {
                 f,
                 "message {sequence} failed {attempts} times, last: {reason}"
             ),
+            Self::LimitReached { what, reason } => {
+                write!(f, "{what} is beyond a limit: {reason}")
+            }
             Self::Refused { what, reason } => write!(f, "{what} was refused: {reason}"),
         }
     }

@@ -228,6 +228,9 @@ impl Wire {
 /// What a write leaves behind that was not acknowledged.
 fn unwritten(failure: &Failure, subject: &str) -> Result<Wrote, ConsumeError> {
     tracing::debug!(%failure, subject, "a write was not acknowledged");
+    if failure.is_limit() {
+        return Err(beyond("writing", subject, failure));
+    }
     match failure.kind() {
         parti_core::StoreErrorKind::Refused => Ok(Wrote::Refused),
         parti_core::StoreErrorKind::Unknown
@@ -260,6 +263,9 @@ pub(crate) fn fault(what: &str, stream: &str, failure: &Failure) -> ConsumeError
         let stream = stream.to_owned();
         return Condition::StreamMissing { stream }.into();
     }
+    if failure.is_limit() {
+        return beyond(what, stream, failure);
+    }
     match failure.kind() {
         parti_core::StoreErrorKind::Rejected => refused(what, stream, failure),
         parti_core::StoreErrorKind::Refused
@@ -270,6 +276,12 @@ pub(crate) fn fault(what: &str, stream: &str, failure: &Failure) -> ConsumeError
             reason: failure.to_string(),
         },
     }
+}
+
+fn beyond(what: &str, of: &str, failure: &Failure) -> ConsumeError {
+    let what = format!("{what} {of}");
+    let reason = failure.to_string();
+    Condition::LimitReached { what, reason }.into()
 }
 
 fn refused(what: &str, of: &str, failure: &Failure) -> ConsumeError {

@@ -23,6 +23,9 @@ pub(crate) mod code {
     /// There is no such consumer.
     #[cfg(feature = "jetstream")]
     pub(crate) const CONSUMER_NOT_FOUND: u64 = 10014;
+    /// The stream has as many consumers as it may.
+    #[cfg(feature = "jetstream")]
+    pub(crate) const TOO_MANY_CONSUMERS: u64 = 10026;
     /// There is no such message.
     pub(crate) const NO_MESSAGE: u64 = 10037;
     /// JetStream is off for the account.
@@ -88,6 +91,20 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) const fn is_code(&self, wanted: u64) -> bool {
         matches!(self, Self::Server { code, .. } if *code == wanted)
+    }
+
+    /// Whether a limit is reached that somebody set, or the resources of the server are; nothing was stored.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn is_limit(&self) -> bool {
+        let Self::Server { code, description } = self else {
+            return false;
+        };
+        match *code {
+            // Resources, memory, storage, messages per subject; 10077 says in words which limit.
+            code::TOO_MANY_CONSUMERS | 10023 | 10028 | 10047 | 10122 => true,
+            10077 => description.contains("maximum"),
+            _ => false,
+        }
     }
 
     /// Whether the server has nothing more to say of a commit of so many writes: a message of it that

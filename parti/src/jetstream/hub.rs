@@ -36,8 +36,8 @@ pub(super) enum Ask {
     Detach(u32, oneshot::Sender<()>),
 }
 
-/// Tells what goes wrong with a partition.
-pub(super) type Report = Arc<dyn Fn(u32, &Condition) + Send + Sync>;
+/// Tells what goes wrong with a partition, or that what passes has passed.
+pub(super) type Report = Arc<dyn Fn(u32, Option<&Condition>) + Send + Sync>;
 
 pub(super) struct Hub {
     source: Source,
@@ -175,7 +175,9 @@ impl Hub {
         }
         match self.make(wanted).await {
             Ok(()) => {
-                self.failures = 0;
+                if std::mem::take(&mut self.failures) > 0 {
+                    self.feeds.keys().for_each(|p| (self.report)(*p, None));
+                }
                 self.look_again();
             }
             Err(error) => self.failed(&error),
@@ -193,7 +195,7 @@ impl Hub {
         self.failures = self.failures.saturating_add(1);
         if let ConsumeError::Condition(condition) = error {
             for partition in self.feeds.keys() {
-                (self.report)(*partition, condition);
+                (self.report)(*partition, Some(condition));
             }
         }
         tracing::warn!(%error, failures = self.failures, "no reader; it is tried again");
@@ -275,7 +277,7 @@ impl Hub {
             if condition.is_none() && facts.first > position + 1 {
                 let first = facts.first;
                 let overtaken = Condition::Overtaken { position, first };
-                (self.report)(*partition, &overtaken);
+                (self.report)(*partition, Some(&overtaken));
                 feed.pass(first - 1);
                 condition = (self.overtaken == OnOvertaken::Stop).then_some(overtaken);
             }

@@ -176,8 +176,8 @@ impl Lane {
         );
         let feed = Arc::new(feed);
         let owner = progress.owner();
-        let cursors = self.shared.cursors.clone();
-        let mut writer = Writer::new(cursors, self.partition, progress, acks);
+        let shared = Arc::clone(&self.shared);
+        let mut writer = Writer::new(shared, self.partition, progress, acks);
         let mut reading = JoinSet::new();
         self.shared.attach(&feed);
         if let (Some(durables), Some(acks)) = (durables, feed.acks.clone()) {

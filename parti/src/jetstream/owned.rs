@@ -90,6 +90,7 @@ impl Owned {
             self.shared.report(self.feed.partition, &condition);
         }
         self.acks.begin(Some(name.encode()));
+        self.shared.passed(self.feed.partition);
         Ok(opened.reader)
     }
 
@@ -156,10 +157,7 @@ impl Owned {
 
 /// Whether trying again changes nothing.
 const fn is_final(condition: &Condition) -> bool {
-    !matches!(
-        condition,
-        Condition::StreamMissing { .. } | Condition::Refused { .. }
-    )
+    !condition.passes()
 }
 
 /// Whether positions mean something else in the stream than they did.

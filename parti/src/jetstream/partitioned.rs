@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use parti_core::{PartitionKey, RevokeCause};
 use parti_nats::async_nats::jetstream::Context;
-use parti_nats::consume::{Condition, ConsumeError, Cursors, Durables, Retention, Source};
+use parti_nats::consume::{
+    Condition, ConsumeError, Cursors, Durables, OnOvertaken, Retention, Source,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -110,9 +112,12 @@ impl Partitioned {
         let troubles = Arc::<Troubles>::default();
         let report = {
             let troubles = Arc::clone(&troubles);
-            Arc::new(move |partition: u32, condition: &Condition| {
-                troubles.report(partition, condition);
-            })
+            Arc::new(
+                move |partition: u32, condition: Option<&Condition>| match condition {
+                    Some(condition) => troubles.report(partition, condition),
+                    None => troubles.passed(partition),
+                },
+            )
         };
         let mut tasks = Hub::spawn(
             source.clone(),
@@ -269,6 +274,21 @@ impl PartitionHandler for Partitioned {
         }
         self.0.shared.clear(partition);
     }
+
+    fn trouble(&self) -> Option<String> {
+        let shared = &self.0.shared;
+        let conditions = locked(&shared.troubles.conditions);
+        // After a loss the partition goes on, unless it was to stop; the loss is in the status.
+        let stops = shared.settings.overtaken == OnOvertaken::Stop;
+        let standing = conditions.iter();
+        let mut standing = standing.filter(|(_, c)| stops || c.lost_at_most() == 0);
+        let (partition, first) = standing.next()?;
+        let count = 1 + standing.count();
+        let name = first.name();
+        Some(format!(
+            "{count} partitions stand still; {partition}: {name}: {first}"
+        ))
+    }
 }
 
 impl Shared {
@@ -297,6 +317,10 @@ impl Shared {
         self.troubles.report(partition, condition);
     }
 
+    pub(super) fn passed(&self, partition: u32) {
+        self.troubles.passed(partition);
+    }
+
     pub(super) fn clear(&self, partition: u32) {
         let mut conditions = locked(&self.troubles.conditions);
         // A loss stays to be seen while the partition goes on.
@@ -318,6 +342,12 @@ impl Shared {
 }
 
 impl Troubles {
+    /// The server does what is asked for again.
+    fn passed(&self, partition: u32) {
+        let mut conditions = locked(&self.conditions);
+        conditions.retain(|p, condition| *p != partition || !condition.passes());
+    }
+
     /// Keeps a condition and logs it when it is another than before.
     fn report(&self, partition: u32, condition: &Condition) {
         let before = locked(&self.conditions).insert(partition, condition.clone());

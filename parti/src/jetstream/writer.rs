@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parti_nats::consume::{
-    Condition, ConsumeError, Cursor, Cursors, Found, Hold, Next, Output, Progress, Wrote,
+    Condition, ConsumeError, Cursor, Found, Hold, Next, Output, Progress, Wrote,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::jetstream::acks::Acks;
+use crate::jetstream::partitioned::Shared;
 
 /// The pause before a cursor is read again when there was no answer.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -43,7 +44,7 @@ impl Answer {
 }
 
 pub(super) struct Writer {
-    cursors: Cursors,
+    shared: Arc<Shared>,
     partition: u32,
     progress: Progress,
     begun: Instant,
@@ -57,13 +58,13 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        cursors: Cursors,
+        shared: Arc<Shared>,
         partition: u32,
         progress: Progress,
         acks: Option<Arc<Acks>>,
     ) -> Self {
         Self {
-            cursors,
+            shared,
             partition,
             progress,
             begun: Instant::now(),
@@ -112,12 +113,12 @@ impl Writer {
     /// Writes what there is to write, if no write is under way.
     pub(super) fn write(&mut self, hold: Hold) {
         if let Some((cursor, expected)) = self.progress.begin(hold) {
-            let (cursors, partition) = (self.cursors.clone(), self.partition);
+            let (shared, partition) = (Arc::clone(&self.shared), self.partition);
             let outputs = self.outputs.iter().map(|(_, output)| output.clone());
             let outputs = outputs.collect();
             let acks = self.acks.clone();
             self.writing.spawn(async move {
-                let answer = send(cursors, partition, &cursor, expected, outputs).await;
+                let answer = send(&shared, partition, &cursor, expected, outputs).await;
                 // Not before the position is stored: then nothing acknowledged is handled again.
                 if let (Some(acks), Some(stored)) = (acks, answer.stored(&cursor)) {
                     acks.committed(stored).await;
@@ -193,14 +194,23 @@ impl Writer {
 }
 
 async fn send(
-    cursors: Cursors,
+    shared: &Shared,
     partition: u32,
     cursor: &Cursor,
     expected: u64,
     outputs: Vec<Output>,
 ) -> Answer {
+    let cursors = &shared.cursors;
     match cursors.store(partition, cursor, expected, outputs).await {
-        Ok(stored @ Wrote::Stored { .. }) => return Answer::Wrote(stored),
+        Ok(stored @ Wrote::Stored { .. }) => {
+            shared.passed(partition);
+            return Answer::Wrote(stored);
+        }
+        // Nothing was stored, and what was handled stays known here: it is written again after a look.
+        Err(ConsumeError::Condition(condition @ Condition::LimitReached { .. })) => {
+            shared.report(partition, &condition);
+            sleep(PAUSE).await;
+        }
         Ok(Wrote::Refused | Wrote::Unknown) | Err(ConsumeError::Unavailable { .. }) => {}
         Err(error) => return failed(error),
     }

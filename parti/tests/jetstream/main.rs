@@ -4,6 +4,7 @@ mod batches;
 mod conditions;
 mod faults;
 mod flow;
+mod limits;
 mod moves;
 mod outputs;
 mod ownership;
