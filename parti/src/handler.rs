@@ -101,6 +101,13 @@ pub trait PartitionHandler: Send + Sync + 'static {
     async fn on_prepare_cancelled(&self, partition: &PartitionKey, preparation: Preparation) {
         let _ = (partition, preparation);
     }
+
+    /// What is wrong with the work on this worker's partitions now, in words for people. As long as it
+    /// says something, [`WorkTroubled`](crate::health::HealthCode::WorkTroubled) holds. Asked with each look
+    /// at the health, on whatever thread looks: it must answer at once. Default: nothing.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 #[async_trait]
@@ -131,5 +138,9 @@ impl<H: PartitionHandler + ?Sized> PartitionHandler for Arc<H> {
 
     async fn on_prepare_cancelled(&self, partition: &PartitionKey, preparation: Preparation) {
         (**self).on_prepare_cancelled(partition, preparation).await;
+    }
+
+    fn trouble(&self) -> Option<String> {
+        (**self).trouble()
     }
 }

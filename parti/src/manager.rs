@@ -404,7 +404,7 @@ impl Manager {
 }
 
 fn health_of(config: &Config, shared: &Shared) -> Health {
-    let (status, vitals) = (shared.status.borrow().clone(), shared.vitals().clone());
+    let (status, vitals) = (shared.status.borrow().clone(), shared.vitals());
     let (ended, now) = (shared.ended(), shared.clock.now());
     judge(config, now, ended.as_ref(), &status, &vitals)
 }

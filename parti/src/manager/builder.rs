@@ -318,12 +318,15 @@ impl ManagerBuilder {
             .hooks
             .map(|hooks| watch(hooks, self.hook_timeout, &instruments, &span));
         let config = &self.config;
+        let signs = Arc::clone(&vitals);
         let observer = span.in_scope(|| Observer::new(config, &instruments, status, vitals, hooks));
         let (sender, inbox) = mpsc::channel(INBOX);
         let handler = match self.handling {
             Handling::Handler(handler) => handler,
             Handling::Tasks(work) => Arc::new(PartitionTasks::new(work, sender.clone())),
         };
+        let asked = Arc::clone(&handler);
+        signs.ask(move || asked.trouble());
         let config = self.config.clone();
         let parts = Parts {
             config: self.config,

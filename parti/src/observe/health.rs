@@ -13,7 +13,8 @@
 //! alert, and for that alert in `docs/observability/alerts.yaml`.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use parti_core::callbacks::Pending;
@@ -122,6 +123,8 @@ codes! {
         "What the leader has planned cannot be committed.";
     HandlerFailing = "handler_failing", Report,
         "Workers of the group cannot begin to process partitions they have.";
+    WorkTroubled = "work_troubled", Report,
+        "The handler says that something is wrong with the work on this worker's partitions.";
     SlotsHeld = "slots_held", Report,
         "Slots are held for replacements of workers that left; their partitions have no owner.";
     StoreUnfit = "store_unfit", Report,
@@ -269,26 +272,58 @@ pub(crate) struct Vitals {
     pub(crate) oldest_callback: Option<(Instant, String)>,
     /// What is owned and not processed.
     pub(crate) pending: Option<Pending>,
+    /// What the handler says is wrong; asked with each look.
+    pub(crate) trouble: Option<String>,
     pub(crate) stopping: bool,
 }
 
+/// Says what is wrong with the work, if anything is.
+type Trouble = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// The vitals as the observer notes and everybody reads them.
-#[derive(Debug)]
-pub(crate) struct VitalSigns(Mutex<Vitals>);
+pub(crate) struct VitalSigns {
+    noted: Mutex<Vitals>,
+    trouble: OnceLock<Trouble>,
+}
+
+impl fmt::Debug for VitalSigns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.noted.fmt(f)
+    }
+}
 
 impl VitalSigns {
     /// Those of a worker that begins now.
     pub(crate) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Vitals {
+        let noted = Mutex::new(Vitals {
             turned: now,
             no_identity: Some(now),
             ..Vitals::default()
-        }))
+        });
+        let trouble = OnceLock::new();
+        Self { noted, trouble }
+    }
+
+    /// Whom to ask what is wrong with the work.
+    pub(crate) fn ask(&self, trouble: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        // There is one for life.
+        let _ = self.trouble.set(Box::new(trouble));
+    }
+
+    /// A copy, with what the handler says now; it is not asked under the lock.
+    pub(crate) fn look(&self) -> Vitals {
+        let ask = || self.trouble.get().and_then(|trouble| trouble());
+        let panicked = |_| Some("`trouble` panicked".to_owned());
+        let trouble = catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(panicked);
+        Vitals {
+            trouble,
+            ..self.lock().clone()
+        }
     }
 
     /// Every change is a single assignment, so a poisoned lock is as good as any.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Vitals> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -408,7 +443,7 @@ fn alive(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
     }
     found.add_after(HealthCode::NoLeader, vitals.no_leader, lease, "");
     add_pending(found, config, vitals);
-    add_problems(found, config, status);
+    add_problems(found, config, status, vitals);
     let patience = config.handoff_timeout() + lease;
     let waiting = format!(
         "{} partitions wait for their planned owner",
@@ -444,8 +479,11 @@ fn add_pending(found: &mut Found, config: &Config, vitals: &Vitals) {
     found.add_after(HealthCode::NotProcessing, Some(since), patience, detail);
 }
 
-/// What the core finds wrong, if it has lasted for too long.
-fn add_problems(found: &mut Found, config: &Config, status: &Status) {
+/// What the handler finds wrong, and the core, if it has lasted for too long.
+fn add_problems(found: &mut Found, config: &Config, status: &Status, vitals: &Vitals) {
+    if let Some(trouble) = &vitals.trouble {
+        found.add(HealthCode::WorkTroubled, None, trouble);
+    }
     for problem in &status.problems {
         let (code, patience) = condition_of(problem.kind, config);
         let detail = match &problem.told_by {

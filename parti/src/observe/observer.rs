@@ -197,7 +197,7 @@ impl Observer {
             return;
         }
         self.health_at = now;
-        let vitals = self.vitals.lock().clone();
+        let vitals = self.vitals.look();
         let health = judge(&self.config, now, None, &self.last, &vitals);
         for (code, gauge) in self.health.iter() {
             let holds = health.conditions.iter().any(|c| c.code.as_str() == code);

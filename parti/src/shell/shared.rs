@@ -71,8 +71,8 @@ impl Shared {
     }
 
     /// Since when what has been the case.
-    pub(crate) fn vitals(&self) -> MutexGuard<'_, Vitals> {
-        self.vitals.lock()
+    pub(crate) fn vitals(&self) -> Vitals {
+        self.vitals.look()
     }
 
     /// The partitions this worker has, by key. A panic elsewhere cannot leave the map half-changed,

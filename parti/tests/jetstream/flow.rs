@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parti::health::HealthCode;
 use parti::jetstream::{Condition, OnPoison, PartitionMessage};
 use parti::{HandlerError, StopMode};
 use serde_json::json;
@@ -60,10 +61,20 @@ async fn poison_stops_its_partition_or_is_skipped_or_becomes_a_dead_letter() {
                     panic!("{condition:?}")
                 };
                 assert_eq!(*sequence, 44, "the third of the fourth key");
+                let health = manager.health();
+                let told = health.conditions.iter();
+                let told = told.filter(|c| c.code == HealthCode::WorkTroubled);
+                let told: Vec<_> = told.map(ToString::to_string).collect();
+                assert!(health.is_ready() && told.len() == 1, "{health}");
+                assert!(told[0].contains("1 partitions stand still"), "{told:?}");
+                assert!(told[0].contains("message 44 failed 3 times"), "{told:?}");
                 assert!(!log.calls()["key-3"].iter().any(|call| call.number > 2));
             }
             "skip" => assert_eq!((status.skipped, status.dead_lettered), (1, 0)),
             _ => assert_eq!((status.skipped, status.dead_lettered), (0, 1)),
+        }
+        if group != "stop" {
+            assert!(!manager.health().has(HealthCode::WorkTroubled), "{group}");
         }
         manager.stop(StopMode::Handoff).await.expect("it stops");
     }
