@@ -1,5 +1,6 @@
-//! A stream of orders, handled by workers that join, leave, crash, freeze and lose their readers; at the
-//! end one line of JSON says whether anything was lost, repeated or out of order.
+//! A stream of orders, handled by workers that join, leave, crash, freeze and lose their readers, and that is
+//! split into other numbers of partitions; at the end one line of JSON says whether anything was lost,
+//! repeated or out of order.
 //!
 //! `cargo run --release --features jetstream --example jetstream_orders -- --nats nats://127.0.0.1:4222`
 //!
@@ -52,6 +53,9 @@ pub(crate) struct Arguments {
     /// How many seconds pass from one event to the next.
     #[arg(long, default_value_t = 4)]
     pause: u64,
+    /// Replace a worker on a strong suspicion, before its lease is over: the sink compares tokens.
+    #[arg(long)]
+    fenced: bool,
     /// Be a worker of it; for itself.
     #[arg(long, hide = true)]
     worker: bool,
@@ -156,8 +160,17 @@ async fn events(
         delete_readers(arguments, context).await?;
         sleep(pause).await;
     }
+    tell("re-partition");
+    parti::jetstream::repartition(context, &arguments.name, arguments.partitions * 2).await?;
+    sleep(pause).await;
+    // While old partitions may be left.
+    tell("re-partition and crash");
+    parti::jetstream::repartition(context, &arguments.name, arguments.partitions * 3).await?;
+    fourth.kill()?;
+    let fifth = start(arguments)?;
+    sleep(pause).await;
     second.wait()?;
-    Ok(vec![first, fourth])
+    Ok(vec![first, fifth])
 }
 
 async fn delete_readers(arguments: &Arguments, context: &Context) -> Outcome<()> {
@@ -177,6 +190,7 @@ fn start(arguments: &Arguments) -> Outcome<OwnProcess> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--worker", "--name", &arguments.name]);
     command.args(["--partitions", &arguments.partitions.to_string()]);
+    command.args(arguments.fenced.then_some("--fenced"));
     command.args(
         arguments
             .nats

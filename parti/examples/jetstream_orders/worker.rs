@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use parti::jetstream::Partitioned;
 use parti::nats::async_nats;
-use parti::{Config, HandlerError, Manager, Preset};
+use parti::{Config, HandlerError, Manager, Mode, Preset};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -52,10 +52,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Outcome<()> {
     let orders = orders(arguments, client).await?;
     let name = &arguments.name;
     let lease = Duration::from_secs(2);
-    let config = Config::builder(name)
-        .preset(Preset::Fast)
-        .lease(lease)
-        .build()?;
+    let mut config = Config::builder(name).preset(Preset::Fast).lease(lease);
+    if arguments.fenced {
+        config = config.mode(Mode::Fenced).sinks_compare_tokens(true);
+    }
+    let config = config.build()?;
     let manager = Manager::builder(config, orders.source(), orders);
     let manager = manager.nats(&url).start().await?;
     let mut terminate = signal(SignalKind::terminate())?;
