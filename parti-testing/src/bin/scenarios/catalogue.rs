@@ -4,7 +4,11 @@
 //! for all histories, see `Group::judge`. The table in docs/verification/SCENARIOS.md has the same names.
 
 use super::group::{Group, Mode, SCALED, Setup, Step, Timing};
-use super::{crashes, external_writes, network, outages, restarts, scale, splits};
+use super::{crashes, external_writes, network, outages, restarts, splits};
+
+mod by_name;
+
+pub(super) use by_name::BY_NAME;
 
 /// One way in which production goes wrong.
 pub(super) struct Scenario {
@@ -55,13 +59,6 @@ const FENCED: Setup = Setup {
         ..SCALED.timing
     },
     ..of(8)
-};
-
-/// Enough of them for figures.
-const MANY_FENCED: Setup = Setup {
-    workers: 20,
-    partitions: 1_000,
-    ..FENCED
 };
 
 pub(super) const SCENARIOS: [Scenario; 32] = [
@@ -345,56 +342,6 @@ pub(super) const SCENARIOS: [Scenario; 32] = [
         holds: "everything owned again by itself, with higher tokens",
         setup: of(4),
         run: external_writes::bucket_deleted_and_back,
-    },
-];
-
-/// Only by name: what takes long.
-pub(super) const BY_NAME: [Scenario; 4] = [
-    Scenario {
-        name: "many-fenced-kills",
-        problem: "as fenced-kill, for figures",
-        faults: "mode fenced: kill -9 of 4 followers of 20, one after the other",
-        holds: "as fenced-kill",
-        setup: MANY_FENCED,
-        run: crashes::fenced_kill,
-    },
-    Scenario {
-        name: "many-fenced-leader-kills",
-        problem: "as fenced-leader-kill, for figures",
-        faults: "mode fenced: kill -9 of the leader of 20, 4 times",
-        holds: "as fenced-leader-kill",
-        setup: MANY_FENCED,
-        run: crashes::fenced_leader_kill,
-    },
-    Scenario {
-        name: "many-fenced-stops",
-        problem: "as fenced-stop, for figures",
-        faults: "mode fenced: SIGSTOP of a follower of 20",
-        holds: "as fenced-stop",
-        setup: MANY_FENCED,
-        run: crashes::fenced_stop,
-    },
-    Scenario {
-        name: "scale",
-        problem: "what works for ten workers fails for two hundred",
-        faults: "200 workers in 5 processes, 10 000 partitions: start, join, crash, leader's crash, \
-                 update of 50",
-        holds: "figures; fewer than 0.9 requests a worker and second when idle, nothing moves in \
-                the update",
-        setup: Setup {
-            workers: 200,
-            partitions: 10_000,
-            hold: Some(60_000),
-            shared: &[1, 49, 50, 50, 50],
-            timing: Timing {
-                heartbeat: 2_000,
-                lease: 6_000,
-                cold: 30_000,
-                window: 100,
-            },
-            ..SCALED
-        },
-        run: scale::scale,
     },
 ];
 

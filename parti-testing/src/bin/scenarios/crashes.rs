@@ -136,7 +136,18 @@ pub(super) fn fenced_kill(group: &mut Group) -> Step<()> {
 /// The leader is killed, in a group that does not wait for leases.
 pub(super) fn fenced_leader_kill(group: &mut Group) -> Step<()> {
     let rounds = group.budget();
-    repaired(group, rounds, |group| group.leader(), Group::kill)
+    repaired(group, rounds, settled_leader, Group::kill)
+}
+
+/// The leader, when it has led for a heartbeat: by then all have seen whom to ask.
+fn settled_leader(group: &mut Group) -> Step<usize> {
+    let heartbeat = group.heartbeat();
+    group.until("a leader of a heartbeat", group.bound(), |group| {
+        let since = now_ms() - heartbeat;
+        let elections = group.told(since, |_, line| line.event == "leader");
+        elections == 0 && group.leaders().len() == 1
+    })?;
+    group.leader()
 }
 
 /// A follower stands still and goes on later, in a group that does not wait for leases.

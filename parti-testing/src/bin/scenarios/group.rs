@@ -27,8 +27,6 @@ pub(super) type Step<T> = Result<T, String>;
 
 /// What a busy machine may add to any bound.
 pub(super) const SLACK_MS: u64 = 2_500;
-/// How often processes are asked whether they run, in mode fenced.
-const PROBES_MS: u64 = 25;
 /// How often conditions are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// The group's name; each scenario has servers of its own.
@@ -90,6 +88,10 @@ impl Group {
 
     pub(super) const fn is_full(&self) -> bool {
         self.ask.full
+    }
+
+    pub(super) const fn heartbeat(&self) -> u64 {
+        self.setup.timing.heartbeat
     }
 
     pub(super) const fn lease(&self) -> u64 {
@@ -164,7 +166,7 @@ impl Group {
             option("--set", format!("{name}={value}"));
         }
         if self.mode() == Mode::Fenced {
-            option("--set", format!("probe_interval={PROBES_MS}"));
+            option("--set", format!("probe_interval={}", setup.probes));
         }
         if let Some(hold) = setup.hold {
             option("--hold-ms", hold.to_string());
@@ -436,6 +438,16 @@ impl Group {
     /// How long each partition had no owner between two that it had since then, the longest last.
     pub(super) fn gaps(&self, since_ms: u64) -> Vec<u64> {
         gaps(&self.lives(), since_ms)
+    }
+
+    /// How many workers it began with.
+    pub(super) const fn workers(&self) -> usize {
+        self.setup.workers
+    }
+
+    /// How often a process is asked whether it runs, if it is.
+    pub(super) fn probes(&self) -> Option<u64> {
+        (self.mode() == Mode::Fenced).then_some(self.setup.probes)
     }
 
     pub(super) const fn warmup(&self) -> u64 {

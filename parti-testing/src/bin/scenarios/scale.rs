@@ -90,6 +90,28 @@ fn idle(group: &mut Group) -> Step<()> {
     })
 }
 
+/// What it costs a group that each of its processes is asked whether it runs.
+pub(super) fn probe_cost(group: &mut Group) -> Step<()> {
+    sleep(Duration::from_secs(3));
+    let before = spent(group)?;
+    sleep(IDLE);
+    let after = spent(group)?;
+    let seconds = IDLE.as_secs();
+    let messages = (after.sent - before.sent) / seconds;
+    group.figure("messages_per_s", messages);
+    let permille = |ticks: u64| ticks * 1000 / TICKS / seconds;
+    let server = permille(after.server_ticks - before.server_ticks);
+    group.figure("server_cpu_permille_of_a_core", server);
+    let workers = permille(after.worker_ticks - before.worker_ticks);
+    group.figure("all_workers_cpu_permille_of_a_core", workers);
+    // The leader asks everybody; a question and its answer are two messages, and half of that is enough here.
+    let asked = |probes: u64| group.workers() as u64 * 1000 / probes;
+    let least = group.probes().map_or(0, asked);
+    ensure(messages >= least, || {
+        format!("{messages} messages a second, and not {least}: not everybody was asked")
+    })
+}
+
 fn spent(group: &mut Group) -> Step<Spent> {
     let page = group.cluster.page(0, "/varz");
     let page = page.ok_or_else(|| "the server shows nothing".to_owned())?;

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) drain: u64,
     /// How long it takes to get ready for a partition; 0: nobody prepares.
     pub(crate) warmup: u64,
+    /// How often processes are asked whether they run in mode fenced, in milliseconds.
+    pub(crate) probes: u64,
     /// How many servers.
     pub(crate) nodes: usize,
     /// For how long a worker that ends holds its slot, instead of a handoff.
@@ -50,6 +52,7 @@ pub(crate) const SCALED: Setup = Setup {
     mode: None,
     drain: 0,
     warmup: 0,
+    probes: 25,
     nodes: 1,
     hold: None,
     shared: &[],
