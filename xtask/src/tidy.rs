@@ -13,6 +13,7 @@ use crate::proc::{Failure, output, root};
 
 mod book;
 mod cancellation;
+mod errors;
 mod facade;
 mod fields;
 mod prose;
@@ -91,6 +92,7 @@ fn check(files: &[File], world: &World) -> Vec<Offence> {
     }
     rooms::check_folders(files, &mut offences);
     book::check(files, &mut offences);
+    errors::check(files, &mut offences);
     offences
 }
 

@@ -9,7 +9,7 @@ use super::{File, Offence};
 const MAX_FIELDS: usize = 20;
 
 /// What users compile. Tests of it may be as they like.
-const PRODUCT: [&str; 4] = [
+pub(super) const PRODUCT: [&str; 4] = [
     "parti/src/",
     "parti-core/src/",
     "parti-nats/src/",
