@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,6 +92,7 @@ impl Store for Postgres {
                 WatchScope::Keys(keys) => Some(keys),
             },
             heard: 0,
+            reading: None,
             seen: None,
             events: VecDeque::new(),
             lost: None,
@@ -298,11 +300,15 @@ fn number(revision: Revision) -> i64 {
 }
 
 /// A watch: a look whenever there is a hint, or nothing was heard for long.
+type Reading = Pin<Box<dyn Future<Output = Result<(Bucket, Vec<Entry>), StoreError>> + Send>>;
+
 struct Look {
     inner: Arc<Inner>,
     hints: watch::Receiver<u64>,
     /// The hints up to the last look.
     heard: u64,
+    /// The read under way. A wait that is given up goes on with it the next time.
+    reading: Option<Reading>,
     keys: Option<Vec<String>>,
     /// The group's row at the last look.
     seen: Option<Bucket>,
@@ -313,11 +319,16 @@ struct Look {
 impl Look {
     /// Nothing is changed before the answer is there, so that it may be dropped meanwhile.
     async fn refresh(&mut self) -> Result<(), StoreError> {
-        let heard = *self.hints.borrow();
         let after = self.seen.map_or(0, |bucket| number(bucket.revision));
-        let (bucket, mut entries) = self.inner.entries(after, self.keys.as_deref()).await?;
+        let reading = self.reading.get_or_insert_with(|| {
+            self.heard = *self.hints.borrow();
+            let (inner, keys) = (Arc::clone(&self.inner), self.keys.clone());
+            Box::pin(async move { inner.entries(after, keys.as_deref()).await })
+        });
+        let answer = reading.await;
+        self.reading = None;
+        let (bucket, mut entries) = answer?;
         let before = self.seen.replace(bucket);
-        self.heard = heard;
         if before.is_none() {
             entries.retain(|entry| entry.value.is_some());
         }
@@ -348,10 +359,12 @@ impl Watch for Look {
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
-            let heard = self.heard;
-            let hint = self.hints.wait_for(|count| *count != heard);
-            // Without a hint in time, or without anybody who could give one, a look as well.
-            let _ = timeout(LOOK, hint).await;
+            if self.reading.is_none() {
+                let heard = self.heard;
+                let hint = self.hints.wait_for(|count| *count != heard);
+                // Without a hint in time, or without anybody who could give one, a look as well.
+                let _ = timeout(LOOK, hint).await;
+            }
             self.lost = self.refresh().await.err().map(|error| error.message);
         }
     }
