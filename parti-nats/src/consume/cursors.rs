@@ -117,8 +117,9 @@ impl Cursors {
             if let Some((_, bytes)) = self.read("plan").await? {
                 let there: Plan = serde_json::from_slice(&bytes.unwrap_or_default())
                     .map_err(|error| unreadable(&subject, &error.to_string()))?;
-                let base = (0..counts.len()).find(|era| {
-                    (there.partitions, &there.subjects) == (counts[*era], &layout.all(*era))
+                let base = (0..counts.len()).find(|numbering| {
+                    (there.partitions, &there.subjects)
+                        == (counts[*numbering], &layout.all(*numbering))
                 });
                 let Some(base) = base else {
                     return Err(other_plan(&there, counts[0], &layout.all(0)));
@@ -131,7 +132,7 @@ impl Cursors {
                 return Ok((there.start, base));
             }
             let start = source.position_of(start).await?;
-            let base = source.first_era_after(start).await?;
+            let base = source.first_numbering_after(start).await?;
             let plan = Plan {
                 format: 1,
                 subjects: layout.all(base),

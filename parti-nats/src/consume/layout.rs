@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use crate::consume::layout::era::{Era, bad, is_word, tokens};
+use crate::consume::layout::numbering::{Numbering, bad, is_word, tokens};
 
-mod era;
+mod numbering;
 
 /// The partition of a key among `partitions`: FNV-1a (32 bit) over its bytes, as the server's
 /// `{{partition(n, token)}}` computes it. Several tokens are joined without a separator there.
@@ -81,7 +81,7 @@ impl std::error::Error for LayoutError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Never empty.
-    eras: Vec<Era>,
+    numberings: Vec<Numbering>,
 }
 
 impl Layout {
@@ -91,7 +91,9 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`] for no partitions or a prefix that is not a subject without wildcards.
     pub fn numbered(prefix: &str, partitions: u32) -> Result<Self, LayoutError> {
-        Era::numbered(prefix, partitions).map(|era| Self { eras: vec![era] })
+        Numbering::numbered(prefix, partitions).map(|numbering| Self {
+            numberings: vec![numbering],
+        })
     }
 
     /// What the destination of a stream's subject transform stores, such as
@@ -100,53 +102,61 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`], with both numbers when it makes another number of partitions than `wanted`.
     pub fn from_transform(destination: &str, wanted: u32) -> Result<Self, LayoutError> {
-        let era = Era::from_transform(destination, Some(wanted));
-        era.map(|era| Self { eras: vec![era] })
+        let numbering = Numbering::from_transform(destination, Some(wanted));
+        numbering.map(|numbering| Self {
+            numberings: vec![numbering],
+        })
     }
 
     /// The same of a stream whose transform had these destinations, one after another.
     ///
     /// # Errors
     /// [`LayoutError`] when one of them cannot be understood, or there is none.
-    pub fn of_eras<'a>(
+    pub fn of_numberings<'a>(
         destinations: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, LayoutError> {
-        let eras = destinations.into_iter();
-        let eras = eras.map(|destination| Era::from_transform(destination, None));
-        let eras: Vec<Era> = eras.collect::<Result<_, _>>()?;
-        let is_empty = eras.is_empty();
+        let numberings = destinations.into_iter();
+        let numberings = numberings.map(|destination| Numbering::from_transform(destination, None));
+        let numberings: Vec<Numbering> = numberings.collect::<Result<_, _>>()?;
+        let is_empty = numberings.is_empty();
         (!is_empty)
-            .then_some(Self { eras })
+            .then_some(Self { numberings })
             .ok_or(LayoutError::NoPartitions)
     }
 
     /// How many partitions there are and were.
     #[must_use]
     pub fn partitions(&self) -> u32 {
-        self.eras.iter().map(|era| era.partitions).sum()
+        self.numberings
+            .iter()
+            .map(|numbering| numbering.partitions)
+            .sum()
     }
 
     /// How many partitions each numbering has, the first one first.
     #[must_use]
     pub fn counts(&self) -> Vec<u32> {
-        self.eras.iter().map(|era| era.partitions).collect()
+        self.numberings
+            .iter()
+            .map(|numbering| numbering.partitions)
+            .collect()
     }
 
     /// Which numbering a partition is of.
     #[must_use]
-    pub fn era_of(&self, partition: u32) -> usize {
+    pub fn numbering_of(&self, partition: u32) -> usize {
         self.place(partition).0
     }
 
     /// The numbering of a partition, and its number there; of the last for one that there is not.
     fn place(&self, partition: u32) -> (usize, u32) {
         let mut left = partition;
-        let last = self.eras.len() - 1;
-        for (index, era) in self.eras.iter().enumerate() {
-            if left < era.partitions || index == last {
+        let last = self.numberings.len() - 1;
+        for (index, numbering) in self.numberings.iter().enumerate() {
+            if left < numbering.partitions || index == last {
                 return (index, left);
             }
-            left -= era.partitions;
+            left -= numbering.partitions;
         }
         (last, left)
     }
@@ -154,31 +164,33 @@ impl Layout {
     /// The filter that matches the subjects of one partition.
     #[must_use]
     pub fn filter(&self, partition: u32) -> String {
-        let (era, number) = self.place(partition);
-        self.eras[era].filter(number)
+        let (numbering, number) = self.place(partition);
+        self.numberings[numbering].filter(number)
     }
 
     /// The filter that matches the subjects of every partition of a numbering; for identity, too.
     #[must_use]
-    pub fn all(&self, era: usize) -> String {
-        self.eras.get(era).map_or_else(String::new, Era::all)
+    pub fn all(&self, numbering: usize) -> String {
+        self.numberings
+            .get(numbering)
+            .map_or_else(String::new, Numbering::all)
     }
 
     /// The filter to read one partition with, which may match more: the server is three times faster with
     /// one that ends in `>` than with the exact one.
     #[must_use]
     pub fn wide_filter(&self, partition: u32) -> String {
-        let (era, number) = self.place(partition);
-        self.eras[era].wide_filter(number)
+        let (numbering, number) = self.place(partition);
+        self.numberings[numbering].wide_filter(number)
     }
 
     /// The filter to read all partitions with, which may match more: what stands before the first
     /// wildcard of each, and `>`. Any other is twenty times slower.
     #[must_use]
     pub fn wide(&self) -> String {
-        let mut words: Vec<&str> = self.eras[0].begin().collect();
-        for era in &self.eras[1..] {
-            let same = words.iter().zip(era.begin());
+        let mut words: Vec<&str> = self.numberings[0].begin().collect();
+        for numbering in &self.numberings[1..] {
+            let same = words.iter().zip(numbering.begin());
             let same = same.take_while(|(one, other)| **one == *other).count();
             words.truncate(same);
         }
@@ -190,11 +202,11 @@ impl Layout {
     #[must_use]
     pub fn partition(&self, subject: &str) -> Option<u32> {
         let mut first = 0;
-        for era in &self.eras {
-            if let Some(number) = era.partition(subject) {
+        for numbering in &self.numberings {
+            if let Some(number) = numbering.partition(subject) {
                 return Some(first + number);
             }
-            first += era.partitions;
+            first += numbering.partitions;
         }
         None
     }
@@ -203,9 +215,9 @@ impl Layout {
     /// behind the number become the key, which must be without spaces, `*` and `>`.
     #[must_use]
     pub fn subject(&self, key: &str) -> String {
-        self.eras
+        self.numberings
             .last()
-            .map_or_else(String::new, |era| era.subject(key))
+            .map_or_else(String::new, |numbering| numbering.subject(key))
     }
 }
 
@@ -244,14 +256,14 @@ pub fn destination(source: &str, partitions: u32) -> Result<String, LayoutError>
 /// [`LayoutError`] when the destination cannot be understood.
 pub fn next_destination(
     destination: &str,
-    era: usize,
+    numbering: usize,
     partitions: u32,
 ) -> Result<String, LayoutError> {
-    let found = Era::from_transform(destination, None)?.partitions;
+    let found = Numbering::from_transform(destination, None)?.partitions;
     if partitions == 0 {
         return Err(LayoutError::NoPartitions);
     }
-    let mark = |era: usize| format!("g{}", era + 1);
+    let mark = |numbering: usize| format!("g{}", numbering + 1);
     let mut parts: Vec<String> = Vec::new();
     for text in tokens(destination) {
         let call = text.to_ascii_lowercase().replace(' ', "");
@@ -260,10 +272,10 @@ pub fn next_destination(
             continue;
         }
         // The mark of the numbering before was put there by us.
-        if era > 1 && parts.last() == Some(&mark(era - 1)) {
+        if numbering > 1 && parts.last() == Some(&mark(numbering - 1)) {
             parts.pop();
         }
-        parts.push(mark(era));
+        parts.push(mark(numbering));
         parts.push(call.replacen(&found.to_string(), &partitions.to_string(), 1));
     }
     Ok(parts.join("."))
@@ -394,7 +406,7 @@ mod tests {
         for (first, prefix, wide) in cases {
             let second = next_destination(first, 1, 3).expect(first);
             let third = next_destination(&second, 2, 2).expect(first);
-            let layout = Layout::of_eras([first, &second, &third]).expect(first);
+            let layout = Layout::of_numberings([first, &second, &third]).expect(first);
             assert_eq!((layout.counts(), layout.partitions()), (vec![2, 3, 2], 7));
             assert_eq!(layout.wide(), wide, "{first}");
             let mut seen = Vec::new();
@@ -408,7 +420,7 @@ mod tests {
                 assert!(!seen.contains(&stored), "{stored}");
                 seen.push(stored);
             }
-            assert_eq!([1, 2, 4, 5].map(|p| layout.era_of(p)), [0, 1, 1, 2]);
+            assert_eq!([1, 2, 4, 5].map(|p| layout.numbering_of(p)), [0, 1, 1, 2]);
         }
         let named = next_destination("o.{{partition(8,1)}}.$1", 1, 12).expect("a name");
         assert_eq!(named, "o.g2.{{partition(12,1)}}.$1");

@@ -10,12 +10,12 @@ use async_nats::jetstream::Context;
 use serde_json::{Value, json};
 
 use crate::consume::layout::{Layout, destination};
-use crate::consume::stream::eras::{Eras, Known};
+use crate::consume::stream::numberings::{Known, Numberings};
 use crate::consume::take_over::{StartAt, StreamFacts};
 use crate::consume::wire::{ConsumeError, NOTHING, Wire, fault};
 use crate::wire::random::random;
 
-pub(crate) mod eras;
+pub(crate) mod numberings;
 mod repartition;
 
 pub use repartition::{
@@ -80,10 +80,10 @@ impl Source {
         let transform = &info["config"]["subject_transform"];
         let found = transform["dest"].as_str().filter(|dest| !dest.is_empty());
         let created = info["created"].as_str().unwrap_or_default();
-        if let (_, Some(eras)) = eras::read(&wire, name).await? {
-            let eras = eras.in_stream(created);
-            fits(&eras, partitions, subjects, transform)?;
-            return Self::with_eras(wire, name, &info, eras);
+        if let (_, Some(numberings)) = numberings::read(&wire, name).await? {
+            let numberings = numberings.in_stream(created);
+            fits(&numberings, partitions, subjects, transform)?;
+            return Self::with_numberings(wire, name, &info, numberings);
         }
         let layout = match (subjects, found) {
             (Subjects::Numbered { prefix }, _) => Layout::numbered(prefix, partitions)?,
@@ -107,13 +107,13 @@ impl Source {
     }
 
     /// A stream that was re-partitioned.
-    pub(crate) fn with_eras(
+    pub(crate) fn with_numberings(
         wire: Wire,
         name: &str,
         info: &Value,
-        eras: Eras,
+        numberings: Numberings,
     ) -> Result<Self, ConsumeError> {
-        let known = Known::new(eras.layout()?, Some(eras));
+        let known = Known::new(numberings.layout()?, Some(numberings));
         Self::of(wire, name, info, known)
     }
 
@@ -135,9 +135,9 @@ impl Source {
     /// # Cancellation safety
     /// Dropping the future changes nothing. Bounded by the wire's limit, twice.
     pub async fn look_again(&self) -> Result<(), ConsumeError> {
-        if let (_, Some(eras)) = eras::read(&self.wire, &self.name).await? {
+        if let (_, Some(numberings)) = numberings::read(&self.wire, &self.name).await? {
             let created = self.facts().await?.created;
-            self.known.set(eras.in_stream(&created))?;
+            self.known.set(numberings.in_stream(&created))?;
         }
         Ok(())
     }
@@ -145,10 +145,12 @@ impl Source {
     /// Everything up to this position is of other numberings than that of the partition.
     #[must_use]
     pub fn after(&self, partition: u32) -> u64 {
-        let era = self.layout().era_of(partition);
-        let eras = self.known.eras();
-        let era = eras.as_ref().and_then(|eras| eras.eras.get(era));
-        era.map_or(0, |era| era.after)
+        let numbering = self.layout().numbering_of(partition);
+        let numberings = self.known.numberings();
+        let numbering = numberings
+            .as_ref()
+            .and_then(|numberings| numberings.all.get(numbering));
+        numbering.map_or(0, |numbering| numbering.after)
     }
 
     pub(crate) const fn known(&self) -> &Known {
@@ -280,12 +282,12 @@ impl Source {
     }
 
     /// The first numbering of which a group that begins after this position has something to handle.
-    pub(crate) async fn first_era_after(&self, position: u64) -> Result<usize, ConsumeError> {
-        let Some(eras) = self.known.eras() else {
+    pub(crate) async fn first_numbering_after(&self, position: u64) -> Result<usize, ConsumeError> {
+        let Some(numberings) = self.known.numberings() else {
             return Ok(0);
         };
         let layout = self.layout();
-        for (index, next) in eras.eras.iter().skip(1).enumerate() {
+        for (index, next) in numberings.all.iter().skip(1).enumerate() {
             let last = self.wire.last(&self.name, &layout.all(index)).await;
             let last = last.map_err(|failure| fault("reading", &self.name, &failure))?;
             let is_over = last.is_none_or(|(sequence, _)| sequence <= position);
@@ -293,7 +295,7 @@ impl Source {
                 return Ok(index);
             }
         }
-        Ok(eras.eras.len() - 1)
+        Ok(numberings.all.len() - 1)
     }
 }
 
@@ -378,12 +380,16 @@ fn same_source(subjects: &Subjects, transform: &Value) -> Result<(), ConsumeErro
 
 /// Whether a program that was written for one of the numberings may consume the stream.
 fn fits(
-    eras: &Eras,
+    numberings: &Numberings,
     partitions: u32,
     subjects: &Subjects,
     transform: &Value,
 ) -> Result<(), ConsumeError> {
-    let counts: Vec<u32> = eras.eras.iter().map(|era| era.partitions).collect();
+    let counts: Vec<u32> = numberings
+        .all
+        .iter()
+        .map(|numbering| numbering.partitions)
+        .collect();
     if let Subjects::Numbered { prefix } = subjects {
         let what = "the partitions of a stream that was re-partitioned";
         return Err(mismatch(
@@ -392,7 +398,7 @@ fn fits(
             "its transform",
         ));
     }
-    eras.is_applied(transform["dest"].as_str().unwrap_or("none"))?;
+    numberings.is_applied(transform["dest"].as_str().unwrap_or("none"))?;
     same_source(subjects, transform)?;
     if counts.contains(&partitions) {
         return Ok(());

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::consume::cursor::Found;
 use crate::consume::cursors::{Cursors, bucket_name};
-use crate::consume::stream::{Source, eras};
+use crate::consume::stream::{Source, numberings};
 use crate::consume::take_over::StreamFacts;
 use crate::consume::wire::{ConsumeError, Wire, Wrote, fault};
 use crate::wire::outcome::code;
@@ -29,7 +29,7 @@ const TOLD: usize = 16;
 #[serde(default)]
 pub(crate) struct Reached {
     /// Numberings before this one are handled to their end.
-    pub(crate) era: usize,
+    pub(crate) numbering: usize,
     /// How many partitions are shared.
     pub(crate) partitions: u32,
     /// Old ones that are not handled to their end.
@@ -37,7 +37,7 @@ pub(crate) struct Reached {
 }
 
 fn subject(stream: &str, group: &str) -> String {
-    format!("$KV.{}.{group}.era", bucket_name(stream))
+    format!("$KV.{}.{group}.numbering", bucket_name(stream))
 }
 
 /// What a group's leader wrote down last, and its revision.
@@ -105,7 +105,10 @@ impl Gate {
         if self.told.is_none() {
             self.told = Some(reached(wire, name, &self.cursors.group).await?);
         }
-        let told = self.told.as_ref().map_or(0, |(_, reached)| reached.era);
+        let told = self
+            .told
+            .as_ref()
+            .map_or(0, |(_, reached)| reached.numbering);
         let from = told.max(self.cursors.base).min(counts.len() - 1);
         self.see_begun(from).await?;
         loop {
@@ -114,17 +117,19 @@ impl Gate {
             let ended = self.ended_of(candidates.copied().collect()).await?;
             if ended.is_empty() {
                 self.tell(&shared).await;
-                return Ok((shared.partitions, shared.era + 1 < counts.len()));
+                return Ok((shared.partitions, shared.numbering + 1 < counts.len()));
             }
             self.ended.extend(ended);
         }
     }
 
     fn shared(&self, counts: &[u32], from: usize) -> Shared {
-        let eras = self.source.known().eras();
-        let begun = |era: usize| {
-            let era = eras.as_ref().and_then(|eras| eras.eras.get(era));
-            era.is_some_and(|era| era.begun.is_some())
+        let numberings = self.source.known().numberings();
+        let begun = |numbering: usize| {
+            let numbering = numberings
+                .as_ref()
+                .and_then(|numberings| numberings.all.get(numbering));
+            numbering.is_some_and(|numbering| numbering.begun.is_some())
         };
         shared(counts, from, &begun, &|p| self.ended.contains(&p))
     }
@@ -133,13 +138,13 @@ impl Gate {
     /// may be gone.
     async fn see_begun(&self, from: usize) -> Result<(), ConsumeError> {
         let (wire, name) = (self.source.wire(), self.source.name());
-        let Some(known) = self.source.known().eras() else {
+        let Some(known) = self.source.known().numberings() else {
             return Ok(());
         };
         let layout = self.source.layout();
         let mut seen = BTreeMap::new();
-        for (index, era) in known.eras.iter().enumerate().skip(from + 1) {
-            if era.begun.is_some() {
+        for (index, numbering) in known.all.iter().enumerate().skip(from + 1) {
+            if numbering.begun.is_some() {
                 continue;
             }
             let last = wire.last(name, &layout.all(index)).await;
@@ -150,17 +155,17 @@ impl Gate {
             return Ok(());
         }
         let created = self.source.facts().await?.created;
-        let (revision, Some(eras)) = eras::read(wire, name).await? else {
+        let (revision, Some(numberings)) = numberings::read(wire, name).await? else {
             return Ok(());
         };
-        let mut eras = eras.in_stream(&created);
+        let mut numberings = numberings.in_stream(&created);
         for (index, sequence) in seen {
-            if let Some(era) = eras.eras.get_mut(index) {
-                era.begun.get_or_insert(sequence);
+            if let Some(numbering) = numberings.all.get_mut(index) {
+                numbering.begun.get_or_insert(sequence);
             }
         }
-        match eras::write(wire, name, &eras, revision).await? {
-            Wrote::Stored { .. } => Ok(self.source.known().set(eras)?),
+        match numberings::write(wire, name, &numberings, revision).await? {
+            Wrote::Stored { .. } => Ok(self.source.known().set(numberings)?),
             // The next look shows what came of it.
             Wrote::Refused | Wrote::Unknown => Ok(()),
         }
@@ -209,7 +214,7 @@ impl Gate {
             return;
         };
         let now = Reached {
-            era: shared.era,
+            numbering: shared.numbering,
             partitions: u32::try_from(shared.partitions.len()).unwrap_or(u32::MAX),
             waits_for: shared.waits_for.iter().copied().take(TOLD).collect(),
         };
@@ -245,7 +250,7 @@ fn is_ended(found: &Found, last: Option<u64>, start: u64, stream: &StreamFacts) 
 #[derive(Debug, PartialEq, Eq)]
 struct Shared {
     /// The numberings before this one are over.
-    era: usize,
+    numbering: usize,
     partitions: Vec<u32>,
     /// Old ones that hold up new ones.
     waits_for: Vec<u32>,
@@ -261,31 +266,31 @@ fn shared(
     has_ended: &dyn Fn(u32) -> bool,
 ) -> Shared {
     let mut shared = Shared {
-        era: from,
+        numbering: from,
         partitions: Vec::new(),
         waits_for: Vec::new(),
     };
     let mut first: u32 = counts[..from].iter().sum();
     // By remainder: whether the partitions of this numbering are shared.
     let mut open = vec![true];
-    for (era, count) in counts.iter().enumerate().skip(from) {
-        let next = counts.get(era + 1);
+    for (numbering, count) in counts.iter().enumerate().skip(from) {
+        let next = counts.get(numbering + 1);
         let classes = next.map_or(1, |next| gcd(*count, *next)) as usize;
-        let mut passed = vec![next.is_some() && begun(era + 1); classes];
+        let mut passed = vec![next.is_some() && begun(numbering + 1); classes];
         let is_open = |number: u32| open[number as usize % open.len()];
         for number in 0..*count {
             let has_ended = is_open(number) && has_ended(first + number);
             if !has_ended {
                 passed[number as usize % classes] = false;
             }
-            if next.is_some() && begun(era + 1) && is_open(number) && !has_ended {
+            if next.is_some() && begun(numbering + 1) && is_open(number) && !has_ended {
                 shared.waits_for.push(first + number);
             }
         }
         let stays = (0..*count).filter(|n| is_open(*n) && !passed[*n as usize % classes]);
         shared.partitions.extend(stays.map(|number| first + number));
-        if shared.era == era && next.is_some() && passed.iter().all(|passed| *passed) {
-            shared.era = era + 1;
+        if shared.numbering == numbering && next.is_some() && passed.iter().all(|passed| *passed) {
+            shared.numbering = numbering + 1;
         }
         first += count;
         open = passed;

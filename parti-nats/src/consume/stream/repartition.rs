@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::consume::cursors::{bucket_name, gate, open_bucket_of};
 use crate::consume::durable::Durables;
 use crate::consume::layout::{Layout, next_destination};
-use crate::consume::stream::eras::{self, Era, Eras};
+use crate::consume::stream::numberings::{self, Numbering, Numberings};
 use crate::consume::stream::{Retention, Source, info, mismatch, same, update};
 use crate::consume::wire::{ConsumeError, Wire, fault};
 use crate::wire::outcome::code;
@@ -46,9 +46,9 @@ pub struct Repartition {
 /// What is left to do.
 enum Stage {
     /// To write this down.
-    Announce(Eras),
+    Announce(Numberings),
     /// To change the transform.
-    Apply(Eras),
+    Apply(Numberings),
     Nothing,
 }
 
@@ -96,13 +96,13 @@ pub async fn repartition(
         let (revision, stage, plan) = look(&wire, stream, partitions).await?;
         match stage {
             Stage::Nothing => return Ok(plan),
-            Stage::Apply(eras) => {
-                apply(&wire, stream, eras, &plan).await?;
+            Stage::Apply(numberings) => {
+                apply(&wire, stream, numberings, &plan).await?;
                 return Ok(plan);
             }
             // Whatever comes of it, the next look shows it.
-            Stage::Announce(eras) => {
-                eras::write(&wire, stream, &eras, revision).await?;
+            Stage::Announce(numberings) => {
+                numberings::write(&wire, stream, &numberings, revision).await?;
             }
         }
     }
@@ -133,22 +133,22 @@ async fn look(
         let wanted = "a subject transform with a partition(n, ...) part";
         return Err(mismatch(what, "no transform", wanted));
     };
-    let (revision, eras) = eras::read(wire, stream).await?;
-    let mut eras = match eras {
-        Some(eras) => eras.in_stream(created),
-        None => Eras::first(created, there)?,
+    let (revision, numberings) = numberings::read(wire, stream).await?;
+    let mut numberings = match numberings {
+        Some(numberings) => numberings.in_stream(created),
+        None => Numberings::first(created, there)?,
     };
-    let is_applied = eras.is_applied(there)?;
+    let is_applied = numberings.is_applied(there)?;
     let to_apply = if is_applied {
         None
     } else {
-        eras.eras.last().cloned()
+        numberings.all.last().cloned()
     };
     let mut plan = Repartition {
-        from: Layout::of_eras([there])?.partitions(),
+        from: Layout::of_numberings([there])?.partitions(),
         to: partitions,
         old_destination: there.to_owned(),
-        new_destination: next_destination(there, eras.eras.len(), partitions)?,
+        new_destination: next_destination(there, numberings.all.len(), partitions)?,
         groups: groups(wire, stream).await?,
         was_done: false,
     };
@@ -162,31 +162,31 @@ async fn look(
             ));
         }
         plan.new_destination = begun.destination;
-        return Ok((revision, Stage::Apply(eras), plan));
+        return Ok((revision, Stage::Apply(numberings), plan));
     }
     if plan.from == partitions {
         plan.was_done = true;
         there.clone_into(&mut plan.new_destination);
         return Ok((revision, Stage::Nothing, plan));
     }
-    eras.eras.push(Era {
+    numberings.all.push(Numbering {
         partitions,
         destination: plan.new_destination.clone(),
         after: info["state"]["last_seq"].as_u64().unwrap_or_default(),
         begun: None,
     });
-    Ok((revision, Stage::Announce(eras), plan))
+    Ok((revision, Stage::Announce(numberings), plan))
 }
 
 /// Has the stream store new messages in the new numbering.
 async fn apply(
     wire: &Wire,
     stream: &str,
-    eras: Eras,
+    numberings: Numberings,
     plan: &Repartition,
 ) -> Result<(), ConsumeError> {
     let info = info(wire, stream).await?;
-    let source = Source::with_eras(wire.clone(), stream, &info, eras)?;
+    let source = Source::with_numberings(wire.clone(), stream, &info, numberings)?;
     if source.retention() == Retention::Interest {
         let all = source.layout().partitions();
         for group in &plan.groups {
@@ -230,13 +230,13 @@ pub async fn repartition_progress(
     stream: &str,
 ) -> Result<Vec<RepartitionProgress>, ConsumeError> {
     let wire = Wire::new(context.clone(), LIMIT);
-    let (_, eras) = eras::read(&wire, stream).await?;
-    let last = eras.map_or(0, |eras| eras.eras.len() - 1);
+    let (_, numberings) = numberings::read(&wire, stream).await?;
+    let last = numberings.map_or(0, |numberings| numberings.all.len() - 1);
     let mut all = Vec::new();
     for group in groups(&wire, stream).await? {
         let reached = gate::reached(&wire, stream, &group).await?.1;
         all.push(RepartitionProgress {
-            is_done: last == 0 || reached.era == last,
+            is_done: last == 0 || reached.numbering == last,
             partitions: reached.partitions,
             waits_for: reached.waits_for,
             group,

@@ -5,8 +5,10 @@ use crate::consume::cursor::{Cursor, Hold, Owner};
 use crate::consume::layout::partition_of;
 
 fn look(counts: &[u32], begun: usize, ended: &[u32]) -> (usize, Vec<u32>, Vec<u32>) {
-    let shared = shared(counts, 0, &|era| era <= begun, &|p| ended.contains(&p));
-    (shared.era, shared.partitions, shared.waits_for)
+    let shared = shared(counts, 0, &|numbering| numbering <= begun, &|p| {
+        ended.contains(&p)
+    });
+    (shared.numbering, shared.partitions, shared.waits_for)
 }
 
 /// A new partition that begins before its keys' old ones have ended handles them out of order.

@@ -16,7 +16,7 @@ const MANY_FENCED_ON_THREE: Setup = Setup {
     ..MANY_FENCED
 };
 
-/// Idle groups whose processes are asked whether they run.
+/// A few workers in two processes.
 const FEW: Setup = Setup {
     workers: 20,
     partitions: 1_000,
@@ -24,6 +24,7 @@ const FEW: Setup = Setup {
     ..MANY
 };
 
+/// As many as share a server in a large deployment, in five processes.
 const MANY: Setup = Setup {
     workers: 200,
     partitions: 10_000,
@@ -107,17 +108,8 @@ pub(crate) const BY_NAME: [Scenario; 14] = [
         holds: "figures; fewer than 0.9 requests a worker and second when idle, nothing moves in \
                 the update",
         setup: Setup {
-            workers: 200,
-            partitions: 10_000,
             hold: Some(60_000),
-            shared: &[1, 49, 50, 50, 50],
-            timing: Timing {
-                heartbeat: 2_000,
-                lease: 6_000,
-                cold: 30_000,
-                window: 100,
-            },
-            ..SCALED
+            ..MANY
         },
         run: scale::scale,
     },

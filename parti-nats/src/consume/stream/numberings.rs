@@ -22,7 +22,7 @@ const FORMAT: u32 = 1;
 
 /// One numbering.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Era {
+pub(crate) struct Numbering {
     /// How many partitions it has.
     pub(crate) partitions: u32,
     /// The destination of the stream's transform.
@@ -36,18 +36,18 @@ pub(crate) struct Era {
 
 /// All of them, the first one first; at least one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Eras {
+pub(crate) struct Numberings {
     format: u32,
     /// When the stream of the sequences was created.
     stream_created: String,
-    pub(crate) eras: Vec<Era>,
+    pub(crate) all: Vec<Numbering>,
 }
 
-impl Eras {
+impl Numberings {
     /// Of a stream that was not re-partitioned.
     pub(crate) fn first(stream_created: &str, destination: &str) -> Result<Self, LayoutError> {
-        let layout = Layout::of_eras([destination])?;
-        let era = Era {
+        let layout = Layout::of_numberings([destination])?;
+        let numbering = Numbering {
             partitions: layout.partitions(),
             destination: destination.to_owned(),
             after: 0,
@@ -56,20 +56,24 @@ impl Eras {
         Ok(Self {
             format: FORMAT,
             stream_created: stream_created.to_owned(),
-            eras: vec![era],
+            all: vec![numbering],
         })
     }
 
     pub(crate) fn layout(&self) -> Result<Layout, LayoutError> {
-        Layout::of_eras(self.eras.iter().map(|era| era.destination.as_str()))
+        Layout::of_numberings(
+            self.all
+                .iter()
+                .map(|numbering| numbering.destination.as_str()),
+        )
     }
 
     /// In a stream that was created again nothing is of a numbering before the last.
     pub(crate) fn in_stream(mut self, created: &str) -> Self {
         if self.stream_created != created {
             created.clone_into(&mut self.stream_created);
-            for era in &mut self.eras {
-                (era.after, era.begun) = (0, Some(0));
+            for numbering in &mut self.all {
+                (numbering.after, numbering.begun) = (0, Some(0));
             }
         }
         self
@@ -80,9 +84,13 @@ impl Eras {
     /// # Errors
     /// With both values, when it is another.
     pub(crate) fn is_applied(&self, destination: &str) -> Result<bool, ConsumeError> {
-        let mut newest = self.eras.iter().rev();
-        let last = newest.next().map(|era| era.destination.as_str());
-        let before = newest.next().map(|era| era.destination.as_str());
+        let mut newest = self.all.iter().rev();
+        let last = newest
+            .next()
+            .map(|numbering| numbering.destination.as_str());
+        let before = newest
+            .next()
+            .map(|numbering| numbering.destination.as_str());
         if last == Some(destination) {
             return Ok(true);
         }
@@ -102,14 +110,14 @@ pub(crate) struct Known(Arc<Mutex<Kept>>);
 struct Kept {
     layout: Arc<Layout>,
     /// None when the stream was never re-partitioned.
-    eras: Option<Arc<Eras>>,
+    numberings: Option<Arc<Numberings>>,
 }
 
 impl Known {
-    pub(crate) fn new(layout: Layout, eras: Option<Eras>) -> Self {
+    pub(crate) fn new(layout: Layout, numberings: Option<Numberings>) -> Self {
         Self(Arc::new(Mutex::new(Kept {
             layout: Arc::new(layout),
-            eras: eras.map(Arc::new),
+            numberings: numberings.map(Arc::new),
         })))
     }
 
@@ -117,14 +125,14 @@ impl Known {
         self.kept().layout
     }
 
-    pub(crate) fn eras(&self) -> Option<Arc<Eras>> {
-        self.kept().eras
+    pub(crate) fn numberings(&self) -> Option<Arc<Numberings>> {
+        self.kept().numberings
     }
 
-    pub(crate) fn set(&self, eras: Eras) -> Result<(), LayoutError> {
+    pub(crate) fn set(&self, numberings: Numberings) -> Result<(), LayoutError> {
         let kept = Kept {
-            layout: Arc::new(eras.layout()?),
-            eras: Some(Arc::new(eras)),
+            layout: Arc::new(numberings.layout()?),
+            numberings: Some(Arc::new(numberings)),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         Ok(())
@@ -138,12 +146,15 @@ impl Known {
 }
 
 fn subject(stream: &str) -> String {
-    format!("$KV.{}.eras", bucket_name(stream))
+    format!("$KV.{}.numberings", bucket_name(stream))
 }
 
 /// Reads the record from the leader of its bucket: its revision, zero when there is none.
-/// Its sequences are those of [`Eras::in_stream`] only.
-pub(crate) async fn read(wire: &Wire, stream: &str) -> Result<(u64, Option<Eras>), ConsumeError> {
+/// Its sequences are those of [`Numberings::in_stream`] only.
+pub(crate) async fn read(
+    wire: &Wire,
+    stream: &str,
+) -> Result<(u64, Option<Numberings>), ConsumeError> {
     let bucket = format!("KV_{}", bucket_name(stream));
     let subject = subject(stream);
     let found = match wire.last(&bucket, &subject).await {
@@ -159,22 +170,49 @@ pub(crate) async fn read(wire: &Wire, stream: &str) -> Result<(u64, Option<Eras>
     };
     let bytes = STANDARD.decode(message["data"].as_str().unwrap_or_default());
     let bytes = bytes.map_err(|error| unreadable(error.to_string()))?;
-    let eras: Eras =
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    if eras.format != FORMAT {
-        let reason = format!("format {}; this release reads {FORMAT}", eras.format);
-        return Err(unreadable(reason).into());
+    let numberings = decode(&bytes).map_err(unreadable)?;
+    Ok((revision, Some(numberings)))
+}
+
+/// Reads a record; why it cannot be read, in words.
+fn decode(bytes: &[u8]) -> Result<Numberings, String> {
+    let numberings: Numberings =
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if numberings.format != FORMAT {
+        let format = numberings.format;
+        return Err(format!("format {format}; this release reads {FORMAT}"));
     }
-    Ok((revision, Some(eras)))
+    if numberings.all.is_empty() {
+        return Err("it names no numbering".to_owned());
+    }
+    Ok(numberings)
 }
 
 /// Writes the record if it still has that revision.
 pub(crate) async fn write(
     wire: &Wire,
     stream: &str,
-    eras: &Eras,
+    numberings: &Numberings,
     expected: u64,
 ) -> Result<Wrote, ConsumeError> {
-    let bytes = serde_json::to_vec(eras).unwrap_or_default();
+    let bytes = serde_json::to_vec(numberings).unwrap_or_default();
     wire.write(&subject(stream), bytes, expected).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record that something else wrote must be named, and must not end the process that reads it.
+    #[test]
+    fn a_record_of_another_format_or_of_nothing_is_refused() {
+        let refused = |text: &str| decode(text.as_bytes()).expect_err("refused");
+        let of = |format: u32| format!(r#"{{"format":{format},"stream_created":"x","all":[]}}"#);
+        assert!(refused(&of(1)).contains("names no numbering"));
+        assert!(refused(&of(2)).contains("format 2; this release reads 1"));
+        assert!(!refused("{").is_empty());
+        let first = Numberings::first("x", "orders.{{partition(8,1)}}").expect("a layout");
+        let bytes = serde_json::to_vec(&first).expect("encoded");
+        assert_eq!(decode(&bytes), Ok(first));
+    }
 }

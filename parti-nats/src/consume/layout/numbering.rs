@@ -16,14 +16,14 @@ pub(super) enum Part {
 
 /// How stored subjects tell their partition, counted from zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Era {
+pub(super) struct Numbering {
     pub(super) partitions: u32,
     parts: Vec<Part>,
     /// The index of the number among the parts.
     number: usize,
 }
 
-impl Era {
+impl Numbering {
     pub(super) fn numbered(prefix: &str, partitions: u32) -> Result<Self, LayoutError> {
         let words = prefix.split('.').map(|word| {
             let part = Part::Word(word.to_owned());
