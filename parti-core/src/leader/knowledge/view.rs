@@ -20,7 +20,7 @@ use crate::ports::store::{Entry, Expect};
 use crate::records::assembly::Assembly;
 use crate::records::keys::Key;
 use crate::records::orders::{Order, Orders};
-use crate::records::record::{AssignmentRecord, Head, Record, SessionRecord, SessionStatus, Verb};
+use crate::records::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
 use crate::records::seen::{Content, Seen};
 
 mod absence;
@@ -29,6 +29,7 @@ mod own;
 mod planning;
 mod seen;
 mod session;
+mod suspects;
 
 pub(crate) use session::unknown_session;
 
@@ -80,6 +81,8 @@ pub(crate) struct View {
     pub(crate) formats: BTreeMap<WorkerId, u16>,
     /// Sessions that were seen to be evicted because they did not answer.
     pub(crate) refused: BTreeSet<(WorkerId, Epoch)>,
+    /// Assignments of which nothing can be read, and when they were written.
+    pub(crate) illegible: BTreeMap<WorkerId, Revision>,
     /// Sessions without a record that may hold what no record lists although some should.
     pub(crate) suspects: BTreeSet<(WorkerId, Epoch)>,
     /// Once the view is whole, assignments have one author: this leader's session.
@@ -113,43 +116,6 @@ impl View {
     /// Whether everything before this leader's take-over is known.
     pub(crate) const fn is_whole(&self) -> bool {
         self.author.is_some()
-    }
-
-    /// If the records grant less than the last generation left granted, one was destroyed: a worker that
-    /// was there then and has none may hold what is missing, even if it has not said so yet.
-    ///
-    /// What has an owner is counted, not what has none: a partition that waits for its owner's
-    /// acknowledgement may still be granted by a record that did not fit into the commit.
-    pub(crate) fn suspect(&mut self, head: &Head) {
-        let grants = self.records.values().map(|record| record.granted.len());
-        if grants.sum::<usize>() >= head.granted as usize {
-            return;
-        }
-        let written = self
-            .revisions
-            .iter()
-            .filter(|(key, _)| match Key::parse(key) {
-                Key::Assignment(worker) | Key::Piece(worker, _) => {
-                    self.records.contains_key(&worker)
-                }
-                Key::Audit(_) => true,
-                Key::Head
-                | Key::Session(_)
-                | Key::Control(..)
-                | Key::Source
-                | Key::Parked
-                | Key::Suspicion
-                | Key::Foreign => false,
-            });
-        let last_generation = written.map(|(_, &revision)| Epoch::from(revision)).max();
-        let sessions = self.sessions.iter().flat_map(|(worker, session)| {
-            let before = session.ends.keys().copied();
-            let epochs = before.chain([session.epoch()]);
-            epochs.map(move |epoch| (worker.clone(), epoch))
-        });
-        let there = sessions
-            .filter(|(_, epoch)| last_generation.is_none_or(|generation| *epoch <= generation));
-        self.suspects = there.collect();
     }
 
     /// What is wrong with a list that is complete up to a revision: it shows a key at an earlier

@@ -5,7 +5,7 @@
 
 use super::{News, View};
 use crate::link::cx::Cx;
-use crate::model::id::{Epoch, WorkerId};
+use crate::model::id::{Epoch, Revision, WorkerId};
 use crate::records::assembly::Assembly;
 use crate::records::record::{AssignmentRecord, Manifest, Record};
 use crate::records::seen::{Content, Seen};
@@ -54,8 +54,9 @@ impl View {
             }
             Content::Nothing => "it was deleted by somebody who does not lead",
             Content::Unreadable { reason, other } => {
-                if let Some(envelope) = other {
-                    self.note_unread(worker, envelope);
+                match other {
+                    Some(envelope) => self.note_unread(worker, envelope),
+                    None => self.note_illegible(worker, seen.revision()),
                 }
                 reason
             }
@@ -74,6 +75,13 @@ impl View {
             && !self.records.contains_key(worker)
         {
             self.unread.insert(worker.clone(), epoch);
+        }
+    }
+
+    /// What nobody can read may stand where a grant stood, for all that a new leader knows.
+    fn note_illegible(&mut self, worker: &WorkerId, written: Revision) {
+        if self.author.is_none() && !self.records.contains_key(worker) {
+            self.illegible.insert(worker.clone(), written);
         }
     }
 

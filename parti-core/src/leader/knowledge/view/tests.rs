@@ -64,6 +64,29 @@ fn assignment(nonce: u128, version: u64) -> Record {
     })
 }
 
+fn head(granted: u32) -> Head {
+    Head {
+        write: write(1),
+        term: Term::new(1),
+        leader: None,
+        version: Version::new(5),
+        format: 1,
+        lease: Duration::from_secs(6),
+        cause: Cause::PlannedScale,
+        planned: Version::new(5),
+        strategy: StrategyId::new("deal/1"),
+        workers: 2,
+        partitions: 3,
+        digest: 0,
+        weights_digest: 0,
+        unfinished: 3,
+        granted,
+        agreed: crate::records::agreement::Agreed::default(),
+        parked: crate::records::record::Parked::default(),
+        carried: crate::records::carried::Carried::default(),
+    }
+}
+
 /// A leader that sees entries at given moments, and what it says of them.
 struct Sees {
     env: Env,
@@ -78,11 +101,15 @@ impl Sees {
     }
 
     fn at(&mut self, ms: u64, key: &str, revision: u64, record: Option<&Record>) -> News {
+        self.value(ms, key, revision, record.map(wire::encode))
+    }
+
+    fn value(&mut self, ms: u64, key: &str, revision: u64, value: Option<Vec<u8>>) -> News {
         let entry = Entry {
             at_ms: 0,
             key: key.to_string(),
             revision: Revision::new(revision),
-            value: record.map(wire::encode),
+            value,
         };
         let mut cx = self.env.cx(Instant::from_millis(ms));
         let seen = cx.seen(&entry);
@@ -333,6 +360,23 @@ fn a_session_that_applied_what_no_record_shows_is_unaccounted_until_its_end_is_c
     );
 }
 
+/// Its grant may have been taken in after the last renewal, which still says that nothing was applied: what
+/// it holds went to others before its lease was over.
+#[test]
+fn a_session_whose_record_cannot_be_read_is_unaccounted_also_if_it_applied_nothing() {
+    let config = Config::builder("g").build().expect("coherent");
+    // The slot's session began at revision 2; the damage is of a later or an earlier revision.
+    for (written, suspected) in [(3, true), (1, false)] {
+        let mut sees = Sees::nothing();
+        sees.value(1_000, "a.a", written, Some(b"damaged".into()));
+        sees.at(1_000, "w.a", 5, Some(&session(1, 0, SessionStatus::Active)));
+        sees.view.suspect(&head(0));
+        let now = Instant::from_millis(2_000);
+        let found = sees.view.unaccounted(&config, now, Mode::Exclusive);
+        assert_eq!(found.contains_key(&id("a")), suspected, "{written}");
+    }
+}
+
 /// Each end of a session frees at its own time; a moment too early is a partition owned twice.
 #[test]
 fn the_fate_of_an_incarnation_is_what_its_session_proves() {
@@ -425,26 +469,6 @@ fn a_view_remembers_up_to_which_version_it_distrusts_records() {
 /// it granted was granted again.
 #[test]
 fn a_record_is_missed_where_fewer_grants_are_to_be_read_than_were_made() {
-    let head = |granted| Head {
-        write: write(1),
-        term: Term::new(1),
-        leader: None,
-        version: Version::new(5),
-        format: 1,
-        lease: Duration::from_secs(6),
-        cause: Cause::PlannedScale,
-        planned: Version::new(5),
-        strategy: StrategyId::new("deal/1"),
-        workers: 2,
-        partitions: 3,
-        digest: 0,
-        weights_digest: 0,
-        unfinished: 3,
-        granted,
-        agreed: crate::records::agreement::Agreed::default(),
-        parked: crate::records::record::Parked::default(),
-        carried: crate::records::carried::Carried::default(),
-    };
     let suspects = |head: &Head| {
         let mut sees = Sees::nothing();
         sees.at(1_000, "w.a", 5, Some(&session(1, 0, SessionStatus::Active)));
