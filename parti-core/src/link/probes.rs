@@ -18,8 +18,10 @@ use crate::ports::liveness::{ProbeAnswer, ProbeId};
 /// connecting again.
 const NOBODY_TWICE: u32 = 2;
 
-/// So many leases after a wrong suspicion it is forgotten.
+/// So many leases after the first wrong suspicion it is forgotten; after each further one twice as many, up to
+/// eight times.
 const FORGOTTEN: u32 = 10;
+const FORGOTTEN_DOUBLINGS: u32 = 3;
 
 /// So often must have been asked without an answer before silence is a finding.
 const ASKED_OFTEN: u32 = 3;
@@ -52,16 +54,21 @@ struct Target {
 struct Wrong {
     /// The last one, and how many there were that followed each other soon.
     last: Option<(Instant, u32)>,
+    /// How many there were in all: one that limps on would be forgotten, and suspected, for ever.
+    all: u32,
 }
 
 impl Wrong {
     fn add(&mut self, config: &Config, now: Instant) {
         let count = self.count(config, now);
         self.last = Some((now, (count + 1).min(16)));
+        self.all = self.all.saturating_add(1);
     }
 
     fn count(self, config: &Config, now: Instant) -> u32 {
-        let recent = |&(at, _): &(Instant, u32)| now < at + config.lease() * FORGOTTEN;
+        let doublings = self.all.saturating_sub(1).min(FORGOTTEN_DOUBLINGS);
+        let remembered = config.lease() * (FORGOTTEN << doublings);
+        let recent = |&(at, _): &(Instant, u32)| now < at + remembered;
         self.last.filter(recent).map_or(0, |(_, count)| count)
     }
 }

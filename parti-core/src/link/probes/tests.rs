@@ -71,10 +71,23 @@ fn a_session_that_answers_after_all_has_twice_the_time_up_to_a_lease() {
         assert_eq!(asker.suspected_from(), None);
         began += patience + 100;
     }
-    // Ten leases after the last time it is forgotten.
-    began += 60_000;
-    asker.ask_in_vain(began);
-    assert_eq!(asker.suspected_from(), Some(began + 200));
+}
+
+/// A worker that limps was suspected, planned around and kept every eleven leases, for ever.
+#[test]
+fn a_wrong_suspicion_is_remembered_for_longer_each_time() {
+    let mut asker = Asker::new();
+    let mut began = 0;
+    for leases in [10, 20, 40, 80, 80] {
+        let last = asker.ask_in_vain(began);
+        assert_eq!(asker.suspected_from(), Some(began + 200), "forgotten");
+        asker.told(began + 200, last, ProbeAnswer::Alive);
+        let until = began + 200 + leases * 6_000;
+        let last = asker.ask_in_vain(until - 60);
+        assert_eq!(asker.suspected_from(), Some(until - 60 + 400), "{leases}");
+        asker.told(until - 5, last, ProbeAnswer::Alive);
+        began = until + 100;
+    }
 }
 
 /// A worker whose connection comes and goes looked gone each time.
