@@ -7,6 +7,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::simulator::checks::basis::hearing::Known;
 use crate::simulator::checks::{
     AppliedCommit, Check, Eviction, Findings, Process, Proposal, Rules, Written,
 };
@@ -150,6 +151,8 @@ pub(in crate::simulator) struct Evidence {
     asked: BTreeMap<Process, BTreeMap<Nonce, Asked>>,
     /// The living sessions, and the revision of the last renewal.
     living: BTreeMap<WorkerId, (Nonce, Revision)>,
+    /// The last session of each slot, also when it has ended: a leader may not have heard of that yet.
+    last: BTreeMap<WorkerId, Nonce>,
     own: BTreeMap<Process, Nonce>,
     proposed: BTreeMap<Process, WriteId>,
 }
@@ -160,19 +163,23 @@ impl Evidence {
             suspect_after: rules.suspect_after,
             asked: BTreeMap::new(),
             living: BTreeMap::new(),
+            last: BTreeMap::new(),
             own: BTreeMap::new(),
             proposed: BTreeMap::new(),
         }
     }
 
-    /// What is wrong with an eviction, if anything. `heard` is when the last renewal was shown.
+    /// What is wrong with an eviction, if anything. `known` is what was shown to the process.
     fn judge(
         &self,
         process: Process,
         local: Instant,
         eviction: &Eviction,
-        heard: Instant,
+        known: Option<&Known>,
     ) -> Option<String> {
+        let heard = known.and_then(|known| known.sessions.get(&eviction.worker));
+        let heard = heard.filter(|heard| Some(heard.revision) == eviction.judged);
+        let heard = heard.map_or(Instant::ORIGIN, |heard| heard.at);
         let nothing = BTreeMap::new();
         let asked = self.asked.get(&process).unwrap_or(&nothing);
         let (session, renewed) = self.living.get(&eviction.worker)?;
@@ -203,16 +210,26 @@ impl Evidence {
                 "did not answer since {began}, but neither did its own process"
             ));
         }
-        let others = self.living.values().map(|(other, _)| other);
-        let others = others.filter(|other| *other != session && Some(*other) != own);
-        let others: Vec<_> = others.filter_map(|other| asked.get(other)).collect();
-        if others.is_empty() && !gone {
+        let shown = known.into_iter().flat_map(|known| &known.sessions);
+        let shown = shown.filter(|(_, heard)| heard.status.is_living());
+        let shown = shown.filter_map(|(worker, _)| self.last.get(worker));
+        let there = self.living.values().map(|(other, _)| other);
+        // How many of the others have answered since, as the store has them or as the process knows them.
+        let answered = |others: &mut dyn Iterator<Item = &Nonce>| {
+            let others = others.filter(|other| *other != session && Some(*other) != own);
+            let others: Vec<_> = others.filter_map(|other| asked.get(other)).collect();
+            let answered = others.iter().filter(|other| other.answered > first).count();
+            (answered, others.len())
+        };
+        let (there, shown) = (answered(&mut { there }), answered(&mut { shown }));
+        if there.1.max(shown.1) == 0 && !gone {
             return Some("is the only other one, and nobody said that it is gone".to_owned());
         }
-        let answered = others.iter().filter(|other| other.answered > first).count();
-        let rest = others.len();
-        (answered * 2 < rest).then(|| {
-            format!("does not answer, but only {answered} of {rest} others have since {began}")
+        let few = |(answered, others)| answered * 2 < others;
+        (few(there) && (few(shown) || shown.1 == 0)).then(|| {
+            format!(
+                "does not answer, but only {there:?} others have since {began}, as shown {shown:?}"
+            )
         })
     }
 }
@@ -232,6 +249,7 @@ impl Check for Evidence {
                     self.own.insert(process, said.nonce());
                     let renewed = (said.nonce(), write.revision);
                     self.living.insert(worker.clone(), renewed);
+                    self.last.insert(worker.clone(), said.nonce());
                 }
                 Some(Record::Session(said))
                     if said.status == SessionStatus::Suspected && mode != Some(Mode::Fenced) =>
@@ -290,11 +308,9 @@ impl Check for Evidence {
             if eviction.status != SessionStatus::Suspected {
                 continue;
             }
-            let (worker, known) = (&eviction.worker, findings.hearing().of(process));
-            let heard = known.and_then(|known| known.sessions.get(worker));
-            let heard = heard.filter(|heard| Some(heard.revision) == eviction.judged);
-            let heard = heard.map_or(Instant::ORIGIN, |heard| heard.at);
-            if let Some(reason) = self.judge(process, proposal.local, eviction, heard) {
+            let known = findings.hearing().of(process);
+            if let Some(reason) = self.judge(process, proposal.local, eviction, known) {
+                let worker = &eviction.worker;
                 findings.report(format!("{process} evicts {worker}, which {reason}"));
             }
         }

@@ -123,6 +123,40 @@ fn half_of_the_others_must_have_answered_since() {
     );
 }
 
+/// A worker that had just left made a decision look wrong that was right for all that the leader could know.
+#[test]
+fn the_others_are_those_that_the_leader_has_heard_of() {
+    const D: Process = Process { node: 3, run: 1 };
+    let others =
+        [(C, 3), (D, 4)].map(|(who, revision)| commit(who, vec![active(who, revision, 0, 0)]));
+    let shown = [2, 3, 4].map(|revision| Fact::Heard {
+        process: A,
+        local: seconds(0),
+        revision: Revision::new(revision),
+        watched: true,
+    });
+    let asked = [asks(1, B), asks(2, B), asks(3, B), asks(4, C), asks(5, D)];
+    let answered = [told(5, D, 5, ProbeAnswer::Alive)];
+    let left = [commit(
+        D,
+        vec![ended(D, SessionStatus::Evicted { silent: true }, 5, 4)],
+    )];
+    let heard_of = |shown: &[Fact]| {
+        let joined = [
+            &joined()[..],
+            &others,
+            shown,
+            &asked,
+            &own_way(6),
+            &answered,
+        ]
+        .concat();
+        fenced("S39", &[&joined[..], &left, &[decides(9)]].concat())
+    };
+    assert!(!heard_of(&shown));
+    assert!(heard_of(&shown[..2]), "it has not heard of D");
+}
+
 /// In an exclusive group a suspicion ends nothing.
 #[test]
 fn nobody_is_suspected_into_the_loss_of_partitions_in_exclusive_mode() {
