@@ -23,7 +23,7 @@ use crate::records::problem::{Problem, ProblemKind};
 use crate::records::record::{RejectedAt, SessionRecord, SessionStatus};
 
 /// The most groups of partitions the strategy is asked for again in one plan.
-const MOST_GROUPS: usize = 8;
+const MOST_GROUPS: usize = 32;
 
 /// A worker that tells of so many fails for a reason of its own, and is no evidence against a partition.
 const TOO_MANY: usize = 32;
