@@ -22,6 +22,8 @@ pub(crate) struct Suspect {
     pub(crate) at: Instant,
     /// Whether somebody said that there is nobody, rather than nobody anything.
     pub(crate) gone: bool,
+    /// Whether it has partitions.
+    pub(crate) owns: bool,
     /// Whether the leader's own process has answered a probe that was sent after the first one that this one
     /// has not answered; and how many others have.
     pub(crate) answered: (bool, usize),
@@ -160,7 +162,8 @@ pub(crate) fn suspicions(
         let certain = s.gone || others > 1 || config.planted(Planted::SilentPair);
         let anyway = config.planted(Planted::Unvouched) || config.planted(Planted::Avalanche);
         let confirmed = unanswered.confirm(s) || anyway;
-        certain && confirmed && !budget.spent.holds(now, &s.worker)
+        // Nothing is repaired by the eviction of one that owns nothing, and the budget is small.
+        s.owns && certain && confirmed && !budget.spent.holds(now, &s.worker)
     };
     let left = config.unless_planted(
         Planted::RenewedBudget,

@@ -32,6 +32,13 @@ impl View {
         self.records.contains_key(worker) || self.unread.contains_key(worker)
     }
 
+    /// Whether a worker has partitions, or has not let go of all of them, as far as can be read.
+    pub(crate) fn owns(&self, worker: &WorkerId) -> bool {
+        let record = self.records.get(worker);
+        let owns = record.is_some_and(|r| !(r.granted.is_empty() && r.revoking.is_empty()));
+        owns || self.unread.contains_key(worker)
+    }
+
     /// Whether anybody was ever assigned anything and has not left, readable or not.
     pub(crate) fn has_assignments(&self) -> bool {
         !(self.records.is_empty() && self.unread.is_empty())

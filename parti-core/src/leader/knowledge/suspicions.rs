@@ -75,6 +75,7 @@ impl Knowledge {
                 worker: worker.clone(),
                 at: at + rest,
                 gone,
+                owns: self.view.owns(worker),
                 answered: (own, answered),
             };
             self.postponed.is_due(now, worker).then(suspect)

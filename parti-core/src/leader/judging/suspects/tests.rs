@@ -24,6 +24,7 @@ fn gone(number: u32, ms: u64) -> Suspect {
         worker: worker(number),
         at: at(ms),
         gone: true,
+        owns: true,
         answered: (true, 8),
     }
 }
@@ -138,6 +139,18 @@ fn nobody_is_suspected_on_a_way_that_is_broken() {
     };
     let found = suspicions(&config(), at(1_000), &Budget::default(), &unanswered);
     assert_eq!(found, Suspicions::default());
+}
+
+/// An idle worker that crashed used up the budget, and the next one was left to its lease with what it had.
+#[test]
+fn one_that_owns_nothing_is_left_to_its_lease() {
+    let idle = Suspect {
+        owns: false,
+        ..gone(1, 0)
+    };
+    let found = |suspects| evicted(&look(8, suspects, 60_000, &Budget::default()));
+    assert_eq!(found(vec![idle.clone()]), []);
+    assert_eq!(found(vec![idle, gone(2, 0)]), [worker(2)]);
 }
 
 /// Of two, each that hears nothing would evict the other.
