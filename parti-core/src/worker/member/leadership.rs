@@ -48,9 +48,14 @@ impl Member {
     }
 
     /// Another leader: its session is watched, too, well before it can be overdue. Not at once, since a
-    /// thousand hear of it in the same moment, and what they came for is more urgent.
+    /// thousand hear of it in the same moment, and what they came for is more urgent. Before that it is not
+    /// asked whether it runs: where leaders are asked, the wait is as short as the size of the group allows.
     pub(super) fn rewatch_soon(&mut self, cx: &mut Cx<'_>) {
-        let soon = cx.config().heartbeat_interval() / 2;
+        let mut soon = cx.config().heartbeat_interval() / 2;
+        let workers = self.follow.head().map_or(0, |head| head.workers);
+        if cx.config().probe_interval().is_some() && workers > 0 {
+            soon = soon.min(Duration::from_millis(2) * workers);
+        }
         let until = cx.now + cx.rng().duration_below(soon) + Duration::from_millis(1);
         self.rewatch_at = self.follow.leader().map(|_| until);
     }

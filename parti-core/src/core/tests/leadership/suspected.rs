@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::config::ConfigBuilder;
 use crate::core::tests::mixed::agreement::head;
 use crate::core::tests::store::silent_watch::leader;
-use crate::core::tests::world::World;
+use crate::core::tests::world::{Node, World};
 use crate::model::id::Term;
 use crate::model::time::Instant;
 use crate::ports::liveness::ProbeAnswer;
@@ -20,9 +20,13 @@ fn probing(builder: ConfigBuilder) -> ConfigBuilder {
 
 /// Three workers that ask each other, one of which leads, a while after they began.
 fn group() -> (World, usize) {
+    group_of(3)
+}
+
+fn group_of(workers: usize) -> (World, usize) {
     let mut world = World::new(6);
     world.answering = true;
-    for _ in 0..3 {
+    for _ in 0..workers {
         world.start(probing);
     }
     world.run(Duration::from_secs(30));
@@ -62,6 +66,28 @@ fn a_leader_that_was_killed_is_replaced_within_the_probe_interval() {
     let after = replaced_after(&mut world, leading, Duration::from_secs(10)).expect("replaced");
     // One interval with its jitter, and the random delay before standing.
     assert!(after <= millis(25 + 7 + 50 + 2), "{after:?}");
+}
+
+/// The next leader was asked only half a heartbeat after its election: killed before, it was replaced late.
+#[test]
+fn a_leader_that_is_killed_soon_after_its_election_is_replaced_as_fast() {
+    let (mut world, leading) = group_of(4);
+    world.kill(leading);
+    replaced_after(&mut world, leading, Duration::from_secs(10)).expect("replaced");
+    world.run(millis(10));
+    let named = head(&world).leader.expect("it names somebody").worker;
+    let is_named = |node: &Node| node.core.status().worker.as_ref() == Some(&named);
+    let named = world
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| is_named(node));
+    let mut named = named.map(|(at, _)| at);
+    let next = named.find(|&at| at != leading).expect("it runs");
+    world.kill(next);
+    let after = replaced_after(&mut world, next, Duration::from_secs(10)).expect("replaced");
+    // The wait before its session is watched comes first.
+    assert!(after <= millis(8 + 25 + 7 + 50 + 2), "{after:?}");
 }
 
 /// A stopped process answers nothing and has not gone: it gets the time it was promised.
