@@ -12,7 +12,7 @@ use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
 use crate::ports::store::Entry;
 use crate::ports::strategy::StrategyId;
-use crate::records::record::{Control, Readiness, Record, RecordGrant};
+use crate::records::record::{Control, Head, Readiness, Record, RecordGrant};
 use crate::records::wire;
 
 fn id(name: &str) -> WorkerId {
