@@ -4,6 +4,7 @@
 //! is the one that checks the conditions of a batch, and the settings, which anybody can change while
 //! workers run.
 
+mod replicas;
 mod settings;
 pub(crate) mod twin;
 
@@ -33,6 +34,7 @@ pub(crate) struct StreamInfo {
     /// The JetStream domain it is in.
     pub(crate) domain: Option<String>,
     pub(crate) state: StreamState,
+    cluster: Option<replicas::Replicas>,
 }
 
 /// How long between two questions about a bucket that is being created, or is not found.
@@ -139,6 +141,7 @@ async fn look_up(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
                 let after = begun.elapsed();
                 return Err(Failure::TimedOut { after, hint });
             }
+            Err(Failure::Alone { .. }) if Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
             answered => return answered,
         }
     }
@@ -210,6 +213,9 @@ async fn ask(api: &Api, deadline: Instant) -> Result<StreamInfo, Failure> {
     struct Nothing {}
     let method = format!("STREAM.INFO.{}", api.names.stream);
     let info: StreamInfo = api.call(&method, &Nothing {}, deadline).await?;
+    if let Some(since) = info.cluster.as_ref().and_then(replicas::Replicas::alone) {
+        return Err(Failure::Alone { since });
+    }
     let history = info.created().ok().map(|created| History {
         created,
         replicas: info.config.num_replicas,
@@ -274,6 +280,7 @@ pub(crate) fn unsent(failure: Failure) -> Failure {
         | Failure::NotCommitted
         | Failure::TooOld { .. }
         | Failure::NotAsked(_)
+        | Failure::Alone { .. }
         | Failure::NoResponders
         | Failure::TooLarge(_)
         | Failure::BadSubject(_)

@@ -180,6 +180,7 @@ fn not_answered(failure: Failure) -> NotAnswered {
         | Failure::Broken(_)
         | Failure::Denied { .. }
         | Failure::Server { .. }
+        | Failure::Alone { .. }
         | Failure::Malformed(_) => NotAnswered::Silence(failure.to_string()),
     }
 }

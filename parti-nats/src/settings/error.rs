@@ -172,6 +172,7 @@ impl OpenError {
             other @ (Failure::NotConnected { .. }
             | Failure::NotCommitted
             | Failure::NotAsked(_)
+            | Failure::Alone { .. }
             | Failure::TooOld { .. }
             | Failure::Broken(_)
             | Failure::TooLarge(_)

@@ -55,6 +55,11 @@ pub(crate) enum Failure {
         /// Its version.
         found: String,
     },
+    /// The server that leads the stream has not heard most of the replicas: what it says may be old.
+    Alone {
+        /// For how long.
+        since: Duration,
+    },
     /// What has to be known before could not be asked; nothing was handed over.
     NotAsked(String),
     /// Handed over, and no answer within the time.
@@ -115,6 +120,7 @@ impl Failure {
             Self::Denied { .. } => writes == 1,
             Self::NotConnected { .. }
             | Self::NotAsked(_)
+            | Self::Alone { .. }
             | Self::TooOld { .. }
             | Self::TooLarge(_)
             | Self::BadSubject(_) => true,
@@ -132,6 +138,7 @@ impl Failure {
             Self::NotConnected { .. }
             | Self::NotCommitted
             | Self::NotAsked(_)
+            | Self::Alone { .. }
             | Self::TooOld { .. }
             | Self::NoResponders => StoreErrorKind::Unavailable,
             Self::TimedOut { .. } | Self::Broken(_) | Self::Malformed(_) => StoreErrorKind::Unknown,
@@ -186,6 +193,11 @@ impl fmt::Display for Failure {
             Self::TooOld { found } => write!(
                 f,
                 "the server that leads the stream has version {found}; at least {MINIMUM_SERVER} is needed"
+            ),
+            Self::Alone { since } => write!(
+                f,
+                "the server that leads the stream has heard no majority of the replicas for {since:?}; \
+                 another one may lead"
             ),
             Self::NotAsked(why) => write!(
                 f,
@@ -245,6 +257,12 @@ mod tests {
             (Failure::NotCommitted, StoreErrorKind::Unavailable),
             (Failure::NoResponders, StoreErrorKind::Unavailable),
             (Failure::NotAsked(text()), StoreErrorKind::Unavailable),
+            (
+                Failure::Alone {
+                    since: Duration::MAX,
+                },
+                StoreErrorKind::Unavailable,
+            ),
             (
                 Failure::TooOld { found: text() },
                 StoreErrorKind::Unavailable,

@@ -179,6 +179,10 @@ async fn a_leader_that_is_split_off_acknowledges_nothing_and_its_writes_lose() {
     })
     .await;
     let won = won.expect("written")[0];
+    // Its facts are from before: they looked like a bucket that was rolled back.
+    let facts = lonely.execute(StoreOp::Info).await;
+    let error = facts.expect_err("it has lost the others");
+    assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
 
     cluster.heal();
     let settled = async || {
