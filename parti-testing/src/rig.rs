@@ -5,6 +5,7 @@
 //!   [`ChaosInjector`](crate::kit::chaos::ChaosInjector); [`nemesis`] is a schedule of such faults that
 //!   a seed repeats.
 //! * [`process`]: a worker process stopped, continued, killed; [`worker_logs`] judges what it wrote down.
+//! * [`postgres_server`]: a PostgreSQL server, where its programs are known.
 //! * [`server_clock`]: a server whose wall clock steps.
 //!
 //! What always holds: each handle ends only what it started, on free loopback ports, in a directory of
@@ -13,6 +14,7 @@
 pub mod nats_cluster;
 pub mod nats_server;
 pub mod nemesis;
+pub mod postgres_server;
 pub mod process;
 pub mod proxies;
 pub mod proxy;

@@ -12,6 +12,7 @@ use crate::{layers, nats};
 
 pub(crate) mod alerts;
 pub(crate) mod downstream;
+mod postgres;
 
 /// Where tests and scenarios find the examples that they start; without it they build them.
 const EXAMPLES: &str = "PARTI_EXAMPLES";
@@ -115,6 +116,7 @@ impl Built {
         let mut tests = runner();
         tests.args(["--workspace", "--features", &self.features]);
         tests.envs(self.variables()?).args(rest);
+        postgres::tell(&mut tests, "the fence of rows in PostgreSQL");
         eprintln!("==> tests");
         visible(
             "the tests",

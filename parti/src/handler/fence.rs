@@ -8,8 +8,9 @@
 //! | what is written to | fence | how |
 //! |---|---|---|
 //! | tables in SQLite | `sqlite::admit` (feature `sqlite`) | one more statement in the transaction |
-//! | tables elsewhere | [`TABLE`] and [`ADMIT`] | the same statement |
+//! | tables in PostgreSQL | [`TABLE`] and [`ADMIT`] | the same statement, alone or in front of another |
 //! | keys, subjects on NATS | `nats::FencedSubject` (feature `jetstream`) | the sequence of the last write |
+//! | an object, as on S3 | `object::FencedObject` (feature `objects`) | the version of the last write |
 //! | a file | [`file::FencedFile`] | a token beside the file, under a lock |
 //!
 //! All of them are put through the same test: a writer is stopped at any moment, another one takes over, the
@@ -22,6 +23,8 @@ use parti_core::Token;
 pub mod file;
 #[cfg(feature = "jetstream")]
 pub mod nats;
+#[cfg(feature = "objects")]
+pub mod object;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
@@ -32,7 +35,17 @@ pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS parti_fence \
 /// Admits to the resource `$1` the token `$2`, in the transaction that writes: it changes one row, or none
 /// when a larger token was there. Then the transaction has to be rolled back.
 ///
-/// In PostgreSQL the row stays locked until the end of the transaction, so that nobody gets in between.
+/// In PostgreSQL the row stays locked until the end of the transaction, so that nobody gets in between. There
+/// it can also stand in front of the statement that writes, which is one way to the server and back, and
+/// leaves no lock with a process that stands still. No row written means stale:
+///
+/// ```
+/// let sql = format!(
+///     "WITH admitted AS ({} RETURNING token) INSERT INTO orders (id, total) SELECT $3, $4 FROM admitted",
+///     parti::fence::ADMIT,
+/// );
+/// # assert!(sql.contains("$1, $2"));
+/// ```
 pub const ADMIT: &str = "INSERT INTO parti_fence (resource, token) VALUES ($1, $2) \
     ON CONFLICT (resource) DO UPDATE SET token = excluded.token \
     WHERE parti_fence.token <= excluded.token";

@@ -2,9 +2,14 @@
 //! token takes over, the first goes on. No write of the first may come after one of the second.
 //!
 //! Twenty rounds each. More:
-//! `PARTI_FENCE_ROUNDS=1000 cargo test -p parti-rs --features sqlite,jetstream --test fences -- --nocapture`.
+//! ```text
+//! PARTI_FENCE_ROUNDS=1000 cargo test -p parti-rs --features jetstream,objects,sqlite --test fences -- \
+//!     --nocapture
+//! ```
 
+mod database;
 mod group;
+mod objects;
 mod target;
 mod writer;
 
@@ -14,7 +19,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use objects::Objects;
+use parti::fence::object::FencedObject;
+use parti_core::Token;
 use parti_testing::rig::nats_server::{NatsServer, ServerOptions};
+use parti_testing::rig::postgres_server::PostgresServer;
 use parti_testing::rig::process::OwnProcess;
 use target::Target;
 
@@ -97,9 +106,15 @@ fn play(mut target: impl FnMut(u64) -> Target) -> Tally {
         thread::sleep(Duration::from_micros(137 * (round % 29)));
         first.process.pause().expect("it stands still");
         let second = Writer::start(&target, 2);
-        let has_begun = second.says("begun", BLOCKED);
+        let patience = if target.is_never_locked() {
+            LIMIT
+        } else {
+            BLOCKED
+        };
+        let has_begun = second.says("begun", patience);
         first.process.resume().expect("it goes on");
         if !has_begun {
+            assert!(!target.is_never_locked(), "the second waits for the first");
             tally.blocked += 1;
             assert!(
                 second.says("begun", LIMIT),
@@ -157,6 +172,39 @@ fn a_key_takes_nothing_from_an_owner_that_is_over() {
 fn a_subject_takes_nothing_from_an_owner_that_is_over() {
     let server = NatsServer::start(ServerOptions::default()).expect("a nats-server");
     holds(&play(|round| Target::subject(&server.url(), round)));
+}
+
+/// The database that most of these rows are in.
+#[test]
+fn rows_in_postgresql_take_nothing_from_an_owner_that_is_over() {
+    // Without a server it says that it is skipped, and `cargo xtask` names that.
+    let Some(server) = PostgresServer::start().expect("it starts") else {
+        return;
+    };
+    for way in ["transaction", "statement"] {
+        holds(&play(|round| Target::rows(server.port(), way, round)));
+    }
+}
+
+/// A state or a result in a store of objects, whose ETag says nothing about who wrote it.
+#[test]
+fn an_object_takes_nothing_from_an_owner_that_is_over() {
+    let store = Objects::start();
+    holds(&play(|round| Target::object(&store, round)));
+}
+
+/// A fence that costs a request for each write is switched off.
+#[tokio::test]
+async fn a_write_of_a_fenced_object_is_one_request() {
+    let store = Objects::start();
+    let client = objects::client(&store.url());
+    let taking = FencedObject::take_over(client, "once".into(), Token::new(1));
+    let mut object = taking.await.expect("taken over");
+    let before = store.requests();
+    for _ in 0..10 {
+        object.write(b"x").await.expect("written");
+    }
+    assert_eq!(store.requests() - before, 10);
 }
 
 /// The test is worth what it finds: without a fence the first goes on writing.

@@ -11,13 +11,33 @@ use parti::nats::async_nats;
 use parti::nats::async_nats::jetstream::consumer::{AckPolicy, pull};
 use parti::nats::async_nats::jetstream::stream;
 
-use super::writer;
+use super::objects::Objects;
+use super::{database, writer};
 
 pub(crate) enum Target {
-    Table { path: PathBuf, is_fenced: bool },
+    Table {
+        path: PathBuf,
+        is_fenced: bool,
+    },
     File(PathBuf),
-    Key { url: String, bucket: String },
-    Subject { url: String, stream: String },
+    Key {
+        url: String,
+        bucket: String,
+    },
+    Subject {
+        url: String,
+        stream: String,
+    },
+    /// Rows in PostgreSQL, written by one of two ways.
+    Rows {
+        port: u16,
+        name: String,
+        way: &'static str,
+    },
+    Object {
+        store: Objects,
+        key: String,
+    },
 }
 
 impl Target {
@@ -51,6 +71,17 @@ impl Target {
         Self::Subject { url, stream }
     }
 
+    /// `way` is "transaction" or "statement".
+    pub(crate) fn rows(port: u16, way: &'static str, round: u64) -> Self {
+        let name = format!("written_by_{way}_{round}");
+        Self::Rows { port, name, way }
+    }
+
+    pub(crate) fn object(store: &Objects, round: u64) -> Self {
+        let (store, key) = (store.clone(), format!("round-{round}"));
+        Self::Object { store, key }
+    }
+
     pub(crate) const fn is_fenced(&self) -> bool {
         !matches!(
             self,
@@ -59,6 +90,15 @@ impl Target {
                 ..
             }
         )
+    }
+
+    /// Whether a writer that stands still keeps nobody else from writing: each write is one request.
+    pub(crate) fn is_never_locked(&self) -> bool {
+        match self {
+            Self::Rows { way, .. } => *way == "statement",
+            Self::Object { .. } => true,
+            Self::Table { .. } | Self::File(_) | Self::Key { .. } | Self::Subject { .. } => false,
+        }
     }
 
     /// What a writer has to know.
@@ -75,6 +115,8 @@ impl Target {
             Self::File(path) => ("file", show(path), ""),
             Self::Key { url, bucket } => ("key", url.clone(), bucket.as_str()),
             Self::Subject { url, stream } => ("subject", url.clone(), stream.as_str()),
+            Self::Rows { port, name, way } => (*way, port.to_string(), name.as_str()),
+            Self::Object { store, key } => ("object", store.url(), key.as_str()),
         };
         [
             (writer::KIND, kind.to_owned()),
@@ -92,7 +134,8 @@ impl Target {
                            CREATE TABLE written (number INTEGER PRIMARY KEY, token INTEGER)";
                 connection.execute_batch(sql).expect("written");
             }
-            Self::File(_) => {}
+            Self::File(_) | Self::Object { .. } => {}
+            Self::Rows { port, name, .. } => block_on(database::prepare(*port, name)),
             Self::Key { url, .. } | Self::Subject { url, .. } => {
                 // With all its history, so that each write of a key can be judged.
                 let (name, subjects) = self.stream();
@@ -114,7 +157,9 @@ impl Target {
         match self {
             Self::Key { bucket, .. } => (format!("KV_{bucket}"), format!("$KV.{bucket}.>")),
             Self::Subject { stream, .. } => (stream.clone(), format!("{stream}.>")),
-            Self::Table { .. } | Self::File(_) => unreachable!("not on a server"),
+            Self::Table { .. } | Self::File(_) | Self::Rows { .. } | Self::Object { .. } => {
+                unreachable!("not on NATS")
+            }
         }
     }
 
@@ -138,6 +183,8 @@ impl Target {
                     .map(|line| line.parse().expect("a number"))
                     .collect()
             }
+            Self::Rows { port, name, .. } => block_on(database::tokens(*port, name)),
+            Self::Object { store, key } => store.tokens(key),
             Self::Key { url, .. } | Self::Subject { url, .. } => {
                 block_on(messages(url, &self.stream().0))
             }

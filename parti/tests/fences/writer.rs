@@ -11,7 +11,7 @@ use parti::nats::async_nats;
 use parti_core::Token;
 use rusqlite::Connection;
 
-use super::LIMIT;
+use super::{LIMIT, database, objects};
 
 pub(crate) const KIND: &str = "PARTI_TEST_FENCE";
 pub(crate) const PLACE: &str = "PARTI_TEST_FENCE_PLACE";
@@ -24,9 +24,9 @@ const ENOUGH: u32 = 20;
 const WORK: Duration = Duration::from_millis(1);
 
 /// What came out of one write.
-type Outcome = Result<(), Trouble>;
+pub(crate) type Outcome = Result<(), Trouble>;
 
-enum Trouble {
+pub(crate) enum Trouble {
     Stale,
     /// Nothing was written, or it is not known; the next one tells.
     Again,
@@ -47,6 +47,11 @@ fn process() {
         "table without fence" => run(table(&place, token, false)),
         "file" => run(file(&place, token)),
         "key" | "subject" => run(subject(&kind, &place, &name, token)),
+        "object" => run(objects::write(&place, &name, token)),
+        "transaction" | "statement" => {
+            let port = place.parse().expect("a number");
+            run(database::write(port, &name, token, kind == "transaction"));
+        }
         other => println!("error: no {other}"),
     }
 }

@@ -5,7 +5,6 @@
 //! comments, so that a budget is kept by a better library and not by denser code.
 
 use std::fs;
-use std::path::PathBuf;
 
 use crate::nats;
 use crate::proc::{Failure, cargo, root, step, target_dir, timed};
@@ -24,12 +23,6 @@ const BUDGETS: [(&str, usize); 7] = [
     ("warm/src/main.rs", 115),
 ];
 
-/// Where the tests of the backend on PostgreSQL find the programs of its server.
-const POSTGRES: &str = "PARTI_POSTGRES";
-
-/// Debian's folder for them: one for each version, with `bin` below it.
-const DEBIAN: &str = "/usr/lib/postgresql";
-
 /// Counts the lines, then builds and runs the programs.
 pub(crate) fn run() -> Result<(), Failure> {
     timed("lines of downstream programs", budgets)?;
@@ -47,13 +40,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     let mut tests = cargo();
     tests.args(["test", "--tests", "--manifest-path"]);
     tests.arg(&manifest).env(nats::VARIABLE, server);
-    match postgres() {
-        Some(programs) => drop(tests.env(POSTGRES, programs)),
-        None => eprintln!(
-            "==> the backend on PostgreSQL: SKIPPED, there is no server; to do: install Debian's \
-             `postgresql`, or let {POSTGRES} name the folder with `initdb`"
-        ),
-    }
+    super::postgres::tell(&mut tests, "the backend on PostgreSQL");
     // With the workspace's own: most of what comes from outside has the same features there.
     tests.env("CARGO_TARGET_DIR", target_dir());
     step(
@@ -61,21 +48,6 @@ pub(crate) fn run() -> Result<(), Failure> {
         &mut tests,
         "a user's program broke: repair the library, or say in CHANGELOG.md what users have to change",
     )
-}
-
-/// The folder of the server's programs: as told, or on the PATH, or Debian's newest.
-fn postgres() -> Option<PathBuf> {
-    if let Some(told) = std::env::var_os(POSTGRES) {
-        return Some(PathBuf::from(told));
-    }
-    let versions = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
-    let mut debian: Vec<PathBuf> = versions.map(|entry| entry.path().join("bin")).collect();
-    debian.sort();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = std::env::split_paths(&path).chain(debian.into_iter().rev());
-    // A folder that has only some of them holds links to others.
-    let programs = ["initdb", "postgres", "pg_isready"];
-    places.find(|folder| programs.iter().all(|program| folder.join(program).exists()))
 }
 
 fn budgets() -> Result<(), Failure> {
