@@ -72,9 +72,9 @@ pub use records::keys::{Key, SOURCE_PARTS_PREFIX, control_key, head_key, parked_
 pub use records::problem::{Bulletin, Problem, ProblemKind, ToldProblem};
 pub use records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
-    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Readiness, Record, RecordGrant,
-    RejectedAt, Rejection, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion,
-    Verb, WorkerChange,
+    ParkedGroup, ParkedRecord, PieceStamp, Pin, Predecessor, Prepared, Readiness, Record,
+    RecordGrant, RejectedAt, Rejection, Remains, Revoking, SessionRecord, SessionStatus,
+    SourcePart, Suspicion, Verb, WorkerChange,
 };
 pub use records::stored_list::{EARLIER_MAX, PieceError, joined, pieces};
 pub use records::wire;

@@ -167,4 +167,8 @@ bugs! {
         "What is ready is granted in the commit that takes it away from its owner.";
     76 WithdrawnUntold "withdrawn-untold"
         "A worker does not say that what it prepared for goes elsewhere.";
+    77 PinIgnored "pin-ignored"
+        "The leader plans as if operators wanted no partition anywhere.";
+    78 EvictIgnored "evict-ignored"
+        "The leader does not end the sessions that operators want to end.";
 }

@@ -34,6 +34,7 @@ fn records() -> Vec<Record> {
             write: WRITE,
             author: "a".repeat(9),
             reason: "r".repeat(500),
+            pins: Vec::new(),
         }),
         Record::Assignment(AssignmentRecord {
             write: WRITE,

@@ -454,6 +454,7 @@ fn requests_are_shown_until_they_are_removed() {
         write: WRITE,
         author: "ops".to_string(),
         reason: "deploy".to_string(),
+        pins: Vec::new(),
     };
     let key = control_key(Verb::Trigger, &worker(1));
     reader.write(key.clone(), &Record::Control(control));

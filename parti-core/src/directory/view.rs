@@ -181,8 +181,10 @@ pub enum HoldUp {
 pub struct Request {
     /// What.
     pub verb: Verb,
-    /// Under whose ID.
+    /// Under whose ID, or about whom.
     pub worker: WorkerId,
+    /// The partition that is wanted at the worker ([`Verb::Pin`]), and whether only once.
+    pub wanted: Option<(PartitionKey, bool)>,
     /// Who.
     pub author: String,
     /// Why.
@@ -212,7 +214,6 @@ impl Directory {
         let assemblies = self.split.iter();
         let incomplete = assemblies.filter_map(|(worker, assembly)| incomplete(worker, assembly));
         let unreadable = self.history.unreadable.iter().cloned().chain(incomplete);
-        let requests = self.requests.ends();
         let mut generations = self.history.entries.clone();
         generations.sort_unstable_by_key(|entry| entry.version);
         View {
@@ -229,19 +230,38 @@ impl Directory {
             nameless: of.saturating_sub(partitions.len()),
             partitions,
             handoffs,
-            requests: requests
-                .map(|((verb, worker), order, end)| Request {
-                    verb: *verb,
-                    worker: worker.clone(),
-                    author: order.control.author.clone(),
-                    reason: order.control.reason.clone(),
-                    lasting: now.since(order.seen),
-                    rest: end.map(|end| end.since(now)),
-                })
-                .collect(),
+            requests: self.requests(now),
             generations,
             unreadable: unreadable.collect(),
         }
+    }
+
+    /// What is asked; of pins each by itself.
+    fn requests(&self, now: Instant) -> Vec<Request> {
+        let rest = |end: Option<Instant>| end.map(|end| end.since(now));
+        let requests = self
+            .requests
+            .ends()
+            .filter(|((verb, _), ..)| *verb != Verb::Pin);
+        let requests = requests.map(|((verb, worker), order, end)| Request {
+            verb: *verb,
+            worker: worker.clone(),
+            wanted: None,
+            author: order.control.author.clone(),
+            reason: order.control.reason.clone(),
+            lasting: now.since(order.seen),
+            rest: rest(end),
+        });
+        let pins = self.requests.pins().map(|(pin, seen, end)| Request {
+            verb: Verb::Pin,
+            worker: pin.worker.clone(),
+            wanted: Some((pin.partition.clone(), pin.once)),
+            author: pin.author.clone(),
+            reason: pin.reason.clone(),
+            lasting: now.since(seen),
+            rest: rest(end),
+        });
+        requests.chain(pins).collect()
     }
 
     fn workers(&self, now: Instant) -> Vec<WorkerView> {

@@ -52,7 +52,7 @@ impl Leader {
         if !order.begins && step.changes.is_empty() {
             return self.note_pending(cx, &slots, &step);
         }
-        if self.says_nothing(&order, &step) {
+        if self.says_nothing(cx.now, &order, &step) {
             cx.notify(Notice::PlanUnchanged { cause: order.cause });
             self.in_force.begin(order.target);
             self.leadership.rest();
@@ -124,10 +124,12 @@ impl Leader {
     /// Whether nothing is left of a new plan but that it was made. One that only parks or unparks does
     /// say something, and so does one with another list: taken for nothing it would be made again for
     /// ever.
-    fn says_nothing(&self, order: &Order, step: &Step) -> bool {
+    fn says_nothing(&self, now: Instant, order: &Order, step: &Step) -> bool {
         let (head, target) = (&self.knowledge.head, &order.target);
-        let moves =
-            !(order.evictions.is_empty() && order.requests.is_empty() && step.changes.is_empty());
+        let removes = !order.requests.is_empty() || self.knowledge.view.pins_left(now).is_some();
+        // The audit says of orders that are new whether they are obeyed, once.
+        let said = order.target.ordered == *self.in_force.ordered();
+        let moves = removes || !said || !(order.evictions.is_empty() && step.changes.is_empty());
         let first_look =
             order.cause == Cause::Parked && self.in_force.target().is_none_or(|t| t.unsure);
         let repeated = first_look || !target.kept.is_empty();
@@ -265,6 +267,7 @@ impl Leader {
             evicted: &commit.evicted,
             parked: commit.parked,
             requests: &commit.requests,
+            pins: commit.pins,
         };
         let before = self.knowledge.on_committed(cx, written);
         self.retry.reset();

@@ -64,7 +64,9 @@ impl Leader {
             // Somebody may rely on a lease of a history that is gone.
             return;
         }
-        if self.asked_to_step_down().next().is_some() {
+        // A leader that is evicted by order lets another one do it.
+        if self.asked_to_step_down().next().is_some() || self.knowledge.is_evicted_by_order(cx.now)
+        {
             self.resign(StepDownReason::Asked);
             return self.poll_resignation(cx);
         }

@@ -33,6 +33,7 @@ pub(crate) mod inherited;
 pub(crate) mod kept_out;
 pub(crate) mod listing;
 pub(crate) mod overflow;
+pub(crate) mod pins;
 pub(crate) mod rejections;
 pub(crate) mod target;
 
@@ -126,7 +127,7 @@ impl Leader {
         let takers = usable
             .iter()
             .filter(|(worker, (_, info))| info.capacity > 0 && view.active_epoch(worker).is_some());
-        let ordered = view.orders.ordered(now, takers.map(|(worker, _)| worker));
+        let ordered = view.ordered(now, takers.map(|(worker, _)| worker));
         usable.retain(|worker, _| !ordered.cordoned.contains(worker));
         for worker in &ordered.drained {
             if let Some((_, info)) = usable.get_mut(worker) {
@@ -210,11 +211,10 @@ impl Leader {
             (None, result) => {
                 let checked = result.and_then(|plan| plan.check(&brief.input).map(|()| plan));
                 match checked.and_then(|plan| unless_planted_to_fail(cx, plan)) {
-                    Ok(plan) => Box::new(self.reassign(
-                        cx.config().rejection_quarantine(),
-                        &brief.input,
-                        plan,
-                    )),
+                    Ok(plan) => {
+                        let config = cx.shared_config();
+                        Box::new(self.reassign(&config, &brief, plan))
+                    }
                     Err(error) => {
                         cx.notify(Notice::PlanFailed {
                             error: error.clone(),
@@ -229,20 +229,24 @@ impl Leader {
     }
 
     /// What the plan has to go around, if anything.
-    fn reassign(&mut self, first: Duration, input: &PlanInput, plan: Plan) -> Reassignment {
+    fn reassign(&mut self, config: &Config, brief: &Brief, plan: Plan) -> Reassignment {
+        let first = config.rejection_quarantine();
+        let (input, ordered) = (&brief.input, &brief.ordered);
         let mut barred = Barred::find(&self.knowledge.view);
         self.in_force.reassign(barred.movable(&self.knowledge.view));
         let futile =
             FailedEverywhere::new(first, self.knowledge.view.parking.groups(), &input.waited);
         barred.try_again(&futile);
-        Reassignment::begin(barred, futile, input, plan)
+        let pins_count = !config.planted(Planted::PinIgnored);
+        let wanted = Some(ordered).filter(|_| pins_count);
+        Reassignment::begin(barred, futile, wanted, input, plan)
     }
 
     /// Asks the strategy for what its plan gave to somebody who cannot process it; then commits.
     fn poll_reassignment(
         &mut self,
         cx: &mut Cx<'_>,
-        brief: Box<Brief>,
+        mut brief: Box<Brief>,
         mut reassignment: Box<Reassignment>,
     ) {
         if let Some(question) = reassignment.next(&brief.input) {
@@ -252,6 +256,7 @@ impl Leader {
             }
             return self.ask_strategy(cx, brief, Some(reassignment), question);
         }
+        brief.triggers.extend(reassignment.take_unobeyed());
         let mut plan = reassignment.finish(&brief.input);
         if brief.cause == Cause::Drain && cx.planted(Planted::MovesOnLeave) {
             plan.owners.rotate_left(1);

@@ -18,8 +18,8 @@ use crate::ports::liveness::{ProbeAnswer, ProbeId};
 /// connecting again.
 const NOBODY_TWICE: u32 = 2;
 
-/// So many leases after the first wrong suspicion it is forgotten; after each further one twice as many, up to
-/// eight times.
+/// So many leases after the first wrong suspicion it is forgotten; after each further one twice as many, up
+/// to eight times.
 const FORGOTTEN: u32 = 10;
 const FORGOTTEN_DOUBLINGS: u32 = 3;
 
@@ -54,7 +54,7 @@ struct Target {
 struct Wrong {
     /// The last one, and how many there were that followed each other soon.
     last: Option<(Instant, u32)>,
-    /// How many there were in all: one that limps on would be forgotten, and suspected, for ever.
+    /// How many there were in all: a worker with unsteady contact would be suspected for ever.
     all: u32,
 }
 

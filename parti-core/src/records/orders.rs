@@ -13,8 +13,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::model::id::{Revision, WorkerId};
+use crate::model::partition::PartitionKey;
 use crate::model::time::Instant;
 use crate::records::record::{Control, Verb};
+
+mod pins;
+
+pub(crate) use pins::{PinsLeft, Wanted};
 
 /// The store's own time, as far as its entries show it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +70,8 @@ pub(crate) struct Ordered {
     pub(crate) cordoned: BTreeSet<WorkerId>,
     /// Whether nothing moves that may stay.
     pub(crate) frozen: bool,
+    /// Where operators want partitions.
+    pub(crate) pins: BTreeMap<PartitionKey, Wanted>,
 }
 
 impl Ordered {
@@ -122,7 +129,8 @@ impl Orders {
     /// When the next of them is over.
     pub(crate) fn next_end(&self, now: Instant) -> Option<Instant> {
         let ends = self.ends().filter_map(|(_, _, end)| end);
-        ends.filter(|&end| end > now).min()
+        let pins = self.next_pin_end(now);
+        ends.filter(|&end| end > now).chain(pins).min()
     }
 
     /// What is ordered of a plan now. `takes` says of a worker whether it could own anything: when nobody
@@ -141,13 +149,15 @@ impl Orders {
                 Verb::Drain => {
                     ordered.drained.insert(worker.clone());
                 }
-                Verb::Cordon => {
+                // A worker whose session was ended by hand would get everything back with the next one.
+                Verb::Cordon | Verb::Evict => {
                     ordered.cordoned.insert(worker.clone());
                 }
                 Verb::Freeze => ordered.frozen = true,
-                Verb::Refresh | Verb::Trigger | Verb::StepDown => {}
+                Verb::Pin | Verb::Refresh | Verb::Trigger | Verb::StepDown => {}
             }
         }
+        ordered.pins = self.wanted(now);
         ordered
             .cordoned
             .retain(|worker| !ordered.drained.contains(worker));
@@ -158,24 +168,39 @@ impl Orders {
         ordered
     }
 
-    /// The orders in words, for the audit: which are obeyed, and which are not for want of others.
+    /// Whose sessions are to be ended that began before these revisions.
+    pub(crate) fn evictions(&self, now: Instant) -> impl Iterator<Item = (&WorkerId, Revision)> {
+        let ends = self
+            .ends()
+            .filter(move |(_, _, end)| end.is_none_or(|end| end > now));
+        ends.filter_map(|((verb, worker), order, _)| {
+            (*verb == Verb::Evict).then_some((worker, order.revision))
+        })
+    }
+
+    /// The orders in words, for the audit: which are obeyed, and which are not for want of others. Of pins
+    /// the plan says it.
     pub(crate) fn words(&self, now: Instant, ordered: &Ordered) -> Vec<String> {
         let words = self.ends().filter_map(|((verb, worker), order, end)| {
             let (what, author) = (verb.as_str(), &order.control.author);
             let name = match verb {
                 Verb::Freeze => what.to_string(),
-                Verb::Drain | Verb::Cordon | Verb::Refresh | Verb::Trigger | Verb::StepDown => {
-                    format!("{what} of {worker}")
-                }
+                Verb::Drain
+                | Verb::Cordon
+                | Verb::Evict
+                | Verb::Pin
+                | Verb::Refresh
+                | Verb::Trigger
+                | Verb::StepDown => format!("{what} of {worker}"),
             };
             if end.is_some_and(|end| end <= now) {
                 return Some(format!("{name} is over"));
             }
             let obeyed = match verb {
                 Verb::Drain => ordered.drained.contains(worker),
-                Verb::Cordon => !ordered.admits(worker),
+                Verb::Cordon | Verb::Evict => !ordered.admits(worker),
                 Verb::Freeze => ordered.frozen,
-                Verb::Refresh | Verb::Trigger | Verb::StepDown => return None,
+                Verb::Pin | Verb::Refresh | Verb::Trigger | Verb::StepDown => return None,
             };
             let reason = match order.control.reason.as_str() {
                 "" => String::new(),
@@ -210,6 +235,7 @@ mod tests {
                 author: "alice".to_string(),
                 reason: "disk".to_string(),
                 lasts: lasts_ms.map(Duration::from_millis),
+                pins: Vec::new(),
             },
             revision: Revision::new(7),
             at_ms,

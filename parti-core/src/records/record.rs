@@ -19,8 +19,10 @@ use crate::records::agreement::{Agreed, GroupSettings};
 use crate::records::carried::Carried;
 use crate::records::problem::Bulletin;
 
+mod control;
 mod verb;
 
+pub use control::{Control, Pin};
 pub use verb::Verb;
 
 /// Any record.
@@ -481,19 +483,4 @@ pub struct AuditEntry {
     pub parked: Vec<ParkedGroup>,
     /// Whether there were more changes than an entry can hold.
     pub truncated: bool,
-}
-
-/// A request to the leader, or an order that every leader obeys while it holds. The leader removes it in
-/// the generation that contains the request, or in the first one after the order is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Control {
-    /// The write.
-    pub write: WriteId,
-    /// Who asks.
-    pub author: String,
-    /// Why.
-    pub reason: String,
-    /// For how long an order holds from when the store took it, by the store's own time; `None`: until
-    /// it is withdrawn. Of no meaning for a request.
-    pub lasts: Option<Duration>,
 }

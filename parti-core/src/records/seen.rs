@@ -218,6 +218,7 @@ mod tests {
             write: WriteId { nonce, seq },
             author: "worker-1".to_string(),
             reason: String::new(),
+            pins: Vec::new(),
         })
     }
 

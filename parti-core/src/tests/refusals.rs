@@ -237,6 +237,7 @@ fn unreadable_records_say_what_was_found_in_them() {
         },
         author: text(),
         reason: text(),
+        pins: Vec::new(),
     });
     let later = crate::records::wire::encode_as(9, &control);
     let later = crate::records::wire::envelope(&later).expect("an envelope");

@@ -80,7 +80,7 @@ fn labels_are_the_published_words_each_its_own() {
     are(
         &Verb::ALL,
         |verb| verb.as_str().to_string(),
-        "refresh trigger step-down drain cordon freeze",
+        "refresh trigger step-down drain cordon freeze pin evict",
     );
 }
 

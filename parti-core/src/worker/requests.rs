@@ -73,6 +73,7 @@ impl Requests {
                 author,
                 reason,
                 lasts: None,
+                pins: Vec::new(),
             });
             let write = Write {
                 key: control_key(verb, &session.worker),

@@ -1,15 +1,15 @@
 //! Whether the leader of the stream still hears the other replicas.
 //!
-//! It is separate because a leader that is cut off does not know it: until it gives up, ten seconds and more, it
-//! answers with facts of before, while the others have elected another one and go on. Compared with what is known
-//! from those, such facts look like a bucket that was rolled back.
+//! It is separate because a leader that is cut off does not know it: until it gives up, ten seconds and
+//! more, it answers with facts of before, while the others have elected another one and go on. Compared
+//! with what is known from those, such facts look like a bucket that was rolled back.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A leader that has not heard most of the replicas for so long may have a successor. Leaders send heartbeats every
-/// second, and nobody else is elected before four seconds without one.
+/// A leader that has not heard most of the replicas for so long may have a successor. Leaders send
+/// heartbeats every second, and nobody else is elected before four seconds without one.
 const ALONE: Duration = Duration::from_secs(3);
 
 /// What the leader says of the other replicas. A stream with one has none, or says nothing.

@@ -2,6 +2,7 @@
 //! writes nothing.
 
 mod file;
+mod pins;
 #[path = "../support/recorder.rs"]
 mod recorder;
 mod recordings;

@@ -12,7 +12,7 @@ use core::time::Duration;
 use crate::io::effect::{Wake, WakeReason};
 use crate::io::event::OpOwner;
 use crate::io::notice::{OwnerEnd, Transfer};
-use crate::leader::committing::fitting::{MAX_COMMIT, Put, Room};
+use crate::leader::committing::fitting::{MAX_COMMIT, Put, Room, What};
 use crate::leader::committing::ledger::{Change, Step};
 use crate::leader::committing::slots::Slots;
 use crate::leader::knowledge::view::{View, unknown_session};
@@ -21,15 +21,18 @@ use crate::leader::planning::target::{Judged, Requested, Target};
 use crate::link::attempt::Attempt;
 use crate::link::cx::Cx;
 use crate::model::id::{Revision, Version, WorkerId, WriteId};
+use crate::model::partition::PartitionKey;
 use crate::model::state::Cause;
+use crate::model::time::Instant;
 use crate::planted::Planted;
 use crate::ports::store::{Expect, StoreInfo, Write};
 use crate::records::agreement::Agreed;
 use crate::records::assembly::TooLarge;
 use crate::records::carried::Carried;
 use crate::records::keys::{Key, audit_key, control_key, head_key, parked_key, session_key};
+use crate::records::orders::PinsLeft;
 use crate::records::record::{
-    Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus,
+    Head, ParkedGroup, ParkedRecord, Record, SessionRecord, SessionStatus, Verb,
 };
 use crate::records::wire;
 
@@ -54,6 +57,8 @@ pub(crate) struct Commit {
     /// What it parks, if the record of that changes.
     pub(crate) parked: Option<Vec<ParkedGroup>>,
     pub(crate) requests: Vec<Requested>,
+    /// What it leaves of the pins, and how many revisions after `head`, if some are over or done.
+    pub(crate) pins: Option<(PinsLeft, u64)>,
     pub(crate) granted: usize,
     pub(crate) revoked: usize,
     /// How many of the granted partitions each former owner had.
@@ -143,7 +148,8 @@ impl Draft<'_> {
     pub(crate) fn send(mut self, cx: &mut Cx<'_>) -> Result<Commit, String> {
         let version = self.version;
         let parked = self.parked();
-        let fixed = 2 + self.evictions.len() + self.requests.len() + usize::from(parked.is_some());
+        let orders = self.requests.len() + usize::from(self.view.orders.pins().next().is_some());
+        let fixed = 2 + self.evictions.len() + orders + usize::from(parked.is_some());
         let (mut puts, too_large) = self.fit(Room {
             writes: self.info.max_batch.saturating_sub(fixed).max(1),
             bytes: MAX_COMMIT,
@@ -179,6 +185,11 @@ impl Draft<'_> {
         if let Some(groups) = &parked {
             writes.push(self.parked_write(version, groups));
         }
+        let pins = self.pins_left(cx.now, &puts).map(|left| {
+            let after = writes.len() as u64;
+            writes.push(self.pins_write(&left));
+            (left, after)
+        });
         let value = Some(wire::encode_as(self.format, &Record::Audit(audit)));
         writes.push(write(audit_key(version.get()), value, Expect::Any));
         check_sizes(&writes, self.info.max_value)?;
@@ -196,6 +207,7 @@ impl Draft<'_> {
             target: self.begins.then(|| self.target.clone()),
             parked,
             requests: self.requests,
+            pins,
             granted: self.step.granted,
             revoked: self.step.revoked,
             former,
@@ -245,6 +257,32 @@ impl Draft<'_> {
         }
         let parking = &self.view.parking;
         parking.rewritten(&self.target.parked, self.base.0.parked, self.info.max_value)
+    }
+
+    /// What is left of the pins after this generation. A move is done in the generation that grants: later it
+    /// would ask for the partition again after another plan has moved it on.
+    fn pins_left(&self, now: Instant, puts: &[Put]) -> Option<PinsLeft> {
+        let has = |worker: &WorkerId, key: &PartitionKey| {
+            let put = puts.iter().find(|put| put.worker == *worker);
+            match put.map(|put| &put.what) {
+                Some(What::Written(record)) => {
+                    record.granted.iter().any(|grant| grant.partition == *key)
+                }
+                Some(What::Removed) => false,
+                Some(What::Repaired) | None => self.view.has(worker, key),
+            }
+        };
+        self.view.orders.pins_left(now, has)
+    }
+
+    fn pins_write(&self, left: &PinsLeft) -> Write {
+        let record = left.record(self.write).map(Record::Control);
+        let group = WorkerId::new(Verb::GROUP);
+        Write {
+            key: group.map_or_else(|_| String::new(), |group| control_key(Verb::Pin, &group)),
+            value: record.map(|record| wire::encode_as(self.format, &record)),
+            expect: Expect::Revision(left.after),
+        }
     }
 
     fn parked_write(&self, version: Version, groups: &[ParkedGroup]) -> Write {

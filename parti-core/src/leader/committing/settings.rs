@@ -85,6 +85,7 @@ impl Leader {
             target: None,
             parked: None,
             requests: Vec::new(),
+            pins: None,
             granted: 0,
             revoked: 0,
             former: BTreeMap::new(),

@@ -225,7 +225,7 @@ impl Leader {
                 // It is done by resigning.
                 Verb::StepDown => false,
                 // They are kept elsewhere.
-                Verb::Drain | Verb::Cordon | Verb::Freeze => false,
+                Verb::Drain | Verb::Cordon | Verb::Freeze | Verb::Pin | Verb::Evict => false,
             });
         seen.map(|((verb, worker), &revision)| (*verb, worker.clone(), revision))
             .collect()
@@ -234,8 +234,11 @@ impl Leader {
     /// Whether orders ask for something else than the plan in force was made for, or are over. A group
     /// that begins finds them in its first plan.
     fn has_new_orders(&self, config: &Config, now: Instant) -> bool {
-        let (knowledge, orders) = (&self.knowledge, &self.knowledge.view.orders);
-        !orders.over(now).is_empty() || knowledge.ordered(config, now) != *self.in_force.ordered()
+        let (knowledge, view) = (&self.knowledge, &self.knowledge.view);
+        let mut obeyed = self.in_force.ordered().clone();
+        view.forget_done(&mut obeyed);
+        let over = !view.orders.over(now).is_empty() || view.pins_left(now).is_some();
+        over || knowledge.ordered(config, now) != obeyed
     }
 
     /// Whether something stuck could be tried by somebody it was not planned around for yet.

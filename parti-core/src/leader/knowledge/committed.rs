@@ -8,6 +8,7 @@ use crate::leader::planning::target::Requested;
 use crate::link::cx::Cx;
 use crate::model::id::{Revision, WorkerId};
 use crate::records::agreement::Agreed;
+use crate::records::orders::PinsLeft;
 use crate::records::record::{Head, ParkedGroup, SessionRecord, SessionStatus};
 
 /// A generation that is written.
@@ -19,6 +20,7 @@ pub(crate) struct Generation<'a> {
     pub(crate) evicted: &'a [(WorkerId, SessionRecord)],
     pub(crate) parked: Option<Vec<ParkedGroup>>,
     pub(crate) requests: &'a [Requested],
+    pub(crate) pins: Option<(PinsLeft, u64)>,
 }
 
 impl Knowledge {
@@ -57,6 +59,10 @@ impl Knowledge {
             let key = (*verb, worker.clone());
             self.view.controls.remove(&key);
             self.view.orders.remove(&key);
+        }
+        if let Some((left, after)) = written.pins {
+            let revision = Revision::new(written.revision.get() + after);
+            self.view.orders.rewrote_pins(revision, &left);
         }
         self.changed();
         before.agreed

@@ -155,7 +155,35 @@ impl Knowledge {
             .into_iter();
         let living = unaccounted.filter(|(_, ends)| ends.is_none());
         stuck.extend(living.map(|(worker, _)| worker));
+        // The leader itself resigns before.
+        let mut ordered = self.evicted_by_order(now);
+        ordered.retain(|_| !config.planted(Planted::EvictIgnored));
+        stuck.extend(ordered.into_iter().filter(|worker| *worker != self.worker));
         stuck
+    }
+
+    /// Whether the leader's own session is to be ended by order.
+    pub(crate) fn is_evicted_by_order(&self, now: Instant) -> bool {
+        self.evicted_by_order(now).contains(&self.worker)
+    }
+
+    /// Workers whose session is to be ended by order, if somebody else can own something.
+    fn evicted_by_order(&self, now: Instant) -> Vec<WorkerId> {
+        if self.view.orders.evictions(now).next().is_none() {
+            return Vec::new();
+        }
+        let ordered = self.view.ordered(now, self.takers(&self.excluded(now)));
+        let evicted = self.view.evicted_by_order(now, &ordered);
+        evicted.cloned().collect()
+    }
+
+    /// Workers that could own something.
+    fn takers(&self, excluded: &BTreeSet<WorkerId>) -> impl Iterator<Item = &WorkerId> {
+        let takers = self.view.sessions.iter().filter(|(worker, session)| {
+            let takes = |r: &SessionRecord| r.status == SessionStatus::Active && r.capacity > 0;
+            session.record.as_ref().is_some_and(takes) && !excluded.contains(*worker)
+        });
+        takers.map(|(worker, _)| worker)
     }
 
     /// Workers that are not to be planned for because they did not do what they were told.
@@ -174,13 +202,7 @@ impl Knowledge {
         }
         let mut excluded = self.excluded(now);
         excluded.extend(self.stuck(config, now));
-        let takers = self.view.sessions.iter().filter(|(worker, session)| {
-            let takes = |r: &SessionRecord| r.status == SessionStatus::Active && r.capacity > 0;
-            session.record.as_ref().is_some_and(takes) && !excluded.contains(*worker)
-        });
-        self.view
-            .orders
-            .ordered(now, takers.map(|(worker, _)| worker))
+        self.view.ordered(now, self.takers(&excluded))
     }
 
     /// When one of these patiences, rests or quarantines is over next, although nothing happens.

@@ -19,12 +19,13 @@ use crate::planted::Planted;
 use crate::ports::store::{Entry, Expect};
 use crate::records::assembly::Assembly;
 use crate::records::keys::Key;
-use crate::records::orders::{Order, Orders};
-use crate::records::record::{AssignmentRecord, Record, SessionRecord, SessionStatus, Verb};
+use crate::records::orders::Orders;
+use crate::records::record::{AssignmentRecord, SessionRecord, SessionStatus, Verb};
 use crate::records::seen::{Content, Seen};
 
 mod absence;
 mod assignments;
+mod orders;
 mod own;
 mod planning;
 mod seen;
@@ -170,31 +171,6 @@ impl View {
                 News::Nothing
             }
         }
-    }
-
-    /// An order of an operator. One that cannot be read is not obeyed, and left alone.
-    fn on_order(
-        &mut self,
-        cx: &mut Cx<'_>,
-        (verb, worker): (Verb, &WorkerId),
-        seen: &Seen<'_>,
-    ) -> News {
-        if let Content::Unreadable { reason, .. } = seen.content() {
-            cx.ignore(seen, reason);
-        }
-        let key = (verb, worker.clone());
-        if let Some(Record::Control(control)) = seen.record() {
-            let order = Order {
-                control: control.clone(),
-                revision: seen.revision(),
-                at_ms: seen.entry().at_ms,
-                seen: cx.now,
-            };
-            self.orders.put(key, order);
-        } else {
-            self.orders.remove(&key);
-        }
-        News::Change
     }
 
     fn on_session(&mut self, cx: &mut Cx<'_>, worker: &WorkerId, seen: &Seen<'_>) -> News {

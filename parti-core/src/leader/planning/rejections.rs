@@ -14,11 +14,13 @@ use alloc::vec::Vec;
 use crate::leader::knowledge::view::View;
 use crate::leader::planning::adopted::is_concerned;
 use crate::leader::planning::failed_everywhere::{FailedEverywhere, FailedPartition};
+use crate::leader::planning::pins::Pinning;
 use crate::model::id::WorkerId;
 use crate::model::partition::{Partition, PartitionKey};
 use crate::model::table::PartitionTable;
 use crate::model::time::Instant;
 use crate::ports::strategy::{NO_OWNER, Plan, PlanInput, Report, WorkerInfo, WorkerTable};
+use crate::records::orders::Ordered;
 use crate::records::problem::{Problem, ProblemKind};
 use crate::records::record::{RejectedAt, SessionRecord, SessionStatus};
 
@@ -166,7 +168,7 @@ impl Barred {
                 Group {
                     ranks,
                     may,
-                    all_tried,
+                    why: Why::Barred { all_tried },
                 }
             });
         groups.collect()
@@ -187,13 +189,23 @@ impl Barred {
     }
 }
 
-/// Partitions that the same workers may try.
+/// Partitions that the strategy is asked for again, with fewer workers.
 #[derive(Clone, Debug)]
 struct Group {
     ranks: Vec<u32>,
     may: Vec<WorkerInfo>,
-    /// Whether everybody who may not try has failed with them.
-    all_tried: bool,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The others may not try them.
+    Barred {
+        /// Whether all of those have failed with them.
+        all_tried: bool,
+    },
+    /// An operator wants them at this worker.
+    Wanted,
 }
 
 /// A plan on its way around rejections.
@@ -204,23 +216,41 @@ pub(crate) struct Reassignment {
     groups: Vec<Group>,
     barred: Barred,
     futile: FailedEverywhere,
+    pinning: Pinning,
     changed: bool,
 }
 
 impl Reassignment {
-    /// The plan, and what is wrong with it.
+    /// The plan, what is wrong with it, and what operators want otherwise.
     pub(crate) fn begin(
         barred: Barred,
         futile: FailedEverywhere,
+        ordered: Option<&Ordered>,
         input: &PlanInput,
         plan: Plan,
     ) -> Self {
-        let groups = barred.groups(input, &plan);
+        let cannot = |key: &PartitionKey, worker: &WorkerId| {
+            let by = barred.by_key.get(key);
+            by.is_some_and(|by| by.contains(worker))
+        };
+        let pinning = ordered.map(|ordered| Pinning::find(ordered, input, &plan, cannot));
+        let pinning = pinning.unwrap_or_default();
+        // The last is asked for first: what is wanted is taken out of what the rest comes to.
+        let mut groups = barred.groups(input, &plan);
+        groups.extend(pinning.asked.iter().filter_map(|(worker, ranks)| {
+            let worker = input.workers.get(input.workers.index_of(worker)?)?;
+            Some(Group {
+                ranks: ranks.clone(),
+                may: Vec::from([worker.clone()]),
+                why: Why::Wanted,
+            })
+        }));
         Self {
             plan,
             groups,
             barred,
             futile,
+            pinning,
             changed: false,
         }
     }
@@ -245,14 +275,26 @@ impl Reassignment {
             let given = answer.and_then(|plan| plan.owners.get(position));
             let given = given.and_then(|&owner| group.may.get(owner as usize));
             let given = given.and_then(|worker| input.workers.index_of(&worker.id));
-            // What is parked stays so until its time comes, or somebody comes who has not tried it.
             let key = input.partitions.as_slice().get(rank as usize);
-            let waits = key.is_some_and(|partition| self.futile.is_waiting(&partition.key));
-            if given.is_none() && (group.all_tried || waits) && self.park(input, rank) {
-                continue;
-            }
-            // Nobody may try: it stays where it is, if that is possible.
-            let owner = given.or_else(|| input.living_owner(rank));
+            let owner = match group.why {
+                // What is parked stays so until its time comes, or somebody comes who has not tried it.
+                Why::Barred { all_tried } => {
+                    let waits = key.is_some_and(|partition| self.futile.is_waiting(&partition.key));
+                    if given.is_none() && (all_tried || waits) && self.park(input, rank) {
+                        continue;
+                    }
+                    // Nobody may try: it stays where it is, if that is possible.
+                    given.or_else(|| input.living_owner(rank))
+                }
+                // It goes where the plan has it.
+                Why::Wanted => {
+                    let wanted = group.may.first().filter(|_| given.is_none()).zip(key);
+                    if let Some((worker, partition)) = wanted {
+                        self.pinning.forbidden(&partition.key, &worker.id);
+                    }
+                    given
+                }
+            };
             if let (Some(owner), Some(planned)) = (owner, self.plan.owners.get_mut(rank as usize)) {
                 self.changed |= *planned != owner;
                 *planned = owner;
@@ -276,6 +318,11 @@ impl Reassignment {
             *planned = NO_OWNER;
         }
         parks
+    }
+
+    /// Which wishes of operators the plan does not obey, in words.
+    pub(crate) fn take_unobeyed(&mut self) -> Vec<alloc::string::String> {
+        self.pinning.take_words()
     }
 
     /// The plan, with a certificate that counts what it moves.

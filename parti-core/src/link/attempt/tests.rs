@@ -33,6 +33,7 @@ fn value(write: WriteId) -> Option<Vec<u8>> {
         write,
         author,
         reason,
+        pins: Vec::new(),
     };
     Some(wire::encode(&Record::Control(control)))
 }

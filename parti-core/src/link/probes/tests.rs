@@ -73,7 +73,7 @@ fn a_session_that_answers_after_all_has_twice_the_time_up_to_a_lease() {
     }
 }
 
-/// A worker that limps was suspected, planned around and kept every eleven leases, for ever.
+/// A worker with unsteady contact was suspected, planned around and kept every eleven leases, for ever.
 #[test]
 fn a_wrong_suspicion_is_remembered_for_longer_each_time() {
     let mut asker = Asker::new();

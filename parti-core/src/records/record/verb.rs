@@ -18,17 +18,23 @@ pub enum Verb {
     Cordon,
     /// Nothing moves that has an owner that may keep it.
     Freeze,
+    /// Partitions are to be where operators want them. One record names them all.
+    Pin,
+    /// The session that a worker has is ended, and its slot gets nothing new.
+    Evict,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Refresh,
         Self::Trigger,
         Self::StepDown,
         Self::Drain,
         Self::Cordon,
         Self::Freeze,
+        Self::Pin,
+        Self::Evict,
     ];
     /// Those that a worker asks for on behalf of its own process. The leader removes the request in the
     /// generation that contains it.
@@ -44,6 +50,8 @@ impl Verb {
             Self::Drain => "drain",
             Self::Cordon => "cordon",
             Self::Freeze => "freeze",
+            Self::Pin => "pin",
+            Self::Evict => "evict",
         }
     }
 
@@ -53,7 +61,7 @@ impl Verb {
     pub const fn is_order(self) -> bool {
         match self {
             Self::Refresh | Self::Trigger | Self::StepDown => false,
-            Self::Drain | Self::Cordon | Self::Freeze => true,
+            Self::Drain | Self::Cordon | Self::Freeze | Self::Pin | Self::Evict => true,
         }
     }
 

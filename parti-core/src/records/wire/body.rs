@@ -207,6 +207,19 @@ pub(super) struct ControlWire<'a> {
     pub(super) author: &'a str,
     pub(super) reason: &'a str,
     pub(super) lasts_ms: Option<u64>,
+    #[serde(borrow)]
+    pub(super) pins: List<PinWire<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct PinWire<'a> {
+    pub(super) partition: &'a str,
+    pub(super) worker: &'a str,
+    pub(super) once: bool,
+    pub(super) author: &'a str,
+    pub(super) reason: &'a str,
+    pub(super) since_ms: Option<u64>,
+    pub(super) lasts_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]

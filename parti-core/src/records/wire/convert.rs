@@ -7,12 +7,13 @@ use core::time::Duration;
 
 mod assignment;
 mod carried;
+mod orders;
 
 use carried::{carried_from_wire, carried_to_wire};
 
 use super::WireError;
 use super::body::{
-    AuditWire, BulletinWire, ChangeWire, ControlWire, HeadWire, List, ParkedGroupWire, ParkedWire,
+    AuditWire, BulletinWire, ChangeWire, HeadWire, List, ParkedGroupWire, ParkedWire,
     PredecessorWire, RecordWire, RemainsWire, SessionWire, SourceWire, StatusWire, SuspicionWire,
 };
 use super::envelope::{Envelope, Summary, millis};
@@ -23,7 +24,7 @@ use crate::model::state::Cause;
 use crate::ports::strategy::{ParkReason, StrategyId};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
-    AuditEntry, Control, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Readiness, Record,
+    AuditEntry, Head, Parked, ParkedGroup, ParkedRecord, Predecessor, Readiness, Record,
     RejectedAt, Rejection, Remains, SessionRecord, SessionStatus, SourcePart, Suspicion,
     WorkerChange,
 };
@@ -48,11 +49,7 @@ pub(super) fn to_wire(record: &Record) -> RecordWire<'_> {
             &piece.preparing,
         )),
         Record::Audit(entry) => RecordWire::Audit(audit_to_wire(entry)),
-        Record::Control(control) => RecordWire::Control(ControlWire {
-            author: &control.author,
-            reason: &control.reason,
-            lasts_ms: control.lasts.map(millis),
-        }),
+        Record::Control(control) => RecordWire::Control(orders::to_wire(control)),
         Record::Source(part) => RecordWire::Source(source_to_wire(part)),
         Record::Parked(parked) => RecordWire::Parked(ParkedWire {
             version: parked.version.get(),
@@ -74,12 +71,7 @@ pub(super) fn from_wire(envelope: &Envelope, wire: RecordWire<'_>) -> Result<Rec
         }
         RecordWire::Piece(piece) => Record::Piece(assignment::piece_from_wire(envelope, &piece)?),
         RecordWire::Audit(entry) => Record::Audit(audit_from_wire(envelope, &entry)?),
-        RecordWire::Control(control) => Record::Control(Control {
-            write: envelope.write,
-            author: control.author.to_string(),
-            reason: control.reason.to_string(),
-            lasts: control.lasts_ms.map(Duration::from_millis),
-        }),
+        RecordWire::Control(control) => Record::Control(orders::from_wire(envelope, &control)?),
         RecordWire::Source(part) => Record::Source(source_from_wire(envelope, part)?),
         RecordWire::Parked(parked) => Record::Parked(ParkedRecord {
             write: envelope.write,

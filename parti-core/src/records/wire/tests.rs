@@ -128,7 +128,10 @@ proptest! {
         let mut bytes = whole[..body].to_vec();
         bytes.extend(damaged(whole[body..].to_vec(), &changes));
         let bytes = sealed(bytes);
-        if let Ok(record) = decode(&bytes) {
+        // What a later release says beside the body is taken, and written by none of this one.
+        let read = super::body::read(bytes[9], &bytes[body..]);
+        let more = read.is_ok_and(|(_, extensions)| !extensions.0.is_empty());
+        if let Ok(record) = decode(&bytes) && !more {
             prop_assert_eq!(encode(&record), bytes);
         }
         let _ = decode(&sealed(damaged(whole, &changes)));
@@ -192,6 +195,7 @@ fn example() -> Record {
         author: "a".to_string(),
         reason: "b".to_string(),
         lasts: None,
+        pins: Vec::new(),
     })
 }
 
@@ -211,13 +215,13 @@ fn the_layout_of_the_envelope_stays_as_it_is() {
         &[4],
         &nonce,
         &seq,
-        // The last: it lasts until it is withdrawn.
-        &[1, b'a', 1, b'b', 0],
+        // The last two: it lasts until it is withdrawn, and pins nothing.
+        &[1, b'a', 1, b'b', 0, 0],
         // No extensions.
         &[0],
     ];
     assert_eq!(bytes, parts.concat());
-    assert_eq!(checksum, [0, 141, 245, 60]);
+    assert_eq!(checksum, [150, 135, 84, 74]);
 }
 
 /// What is stored by one release is read by the next: the bytes of manifest and piece, and the digest

@@ -7,5 +7,6 @@ pub(in crate::simulator) mod livelock;
 pub(in crate::simulator) mod liveness;
 pub(in crate::simulator) mod loss;
 pub(in crate::simulator) mod no_spin;
+pub(in crate::simulator) mod orders;
 pub(in crate::simulator) mod panics;
 pub(in crate::simulator) mod resolved;

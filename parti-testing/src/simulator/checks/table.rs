@@ -403,4 +403,11 @@ pub const PROPERTIES: &[Property] = &[
             ))
         },
     },
+    Property {
+        id: "L13",
+        name: "after the faults drained workers own nothing, pins hold, and evicted sessions have ended",
+        why: "an operator would act again and again on a group that does not listen",
+        applies: ALIKE,
+        make: |rules| Box::new(recovery::orders::Obeyed::new(rules)),
+    },
 ];

@@ -12,6 +12,7 @@ use parti_core::{
 mod facts;
 mod holding;
 mod leading;
+mod orders;
 mod preparing;
 mod recovery;
 mod sessions;

@@ -199,10 +199,12 @@ pub const HUNTS: &[Hunt] = &[
     fenced(Planted::Unvouched, 300, &["S39"]),
     seeds(Planted::IgnoredRejections, 1_000, &["S31", "S32"]),
     seeds(Planted::RejectedGoesRound, 1_000, &["S32", "L11"]),
-    seeds(Planted::LateReady, 1_000, &["S36"]),
+    seeds(Planted::LateReady, 1_000, &["S36", "S37"]),
     seeds(Planted::PreparationHolds, 100, &["L9"]),
     seeds(Planted::ReadyIsReleased, 100, &["S9", "S4", "S29"]),
     seeds(Planted::WithdrawnUntold, 100, &["S37"]),
+    seeds(Planted::PinIgnored, 1_000, &["L13"]),
+    seeds(Planted::EvictIgnored, 1_000, &["L13"]),
 ];
 
 /// What a hunt came to. Serialises to one line of JSON.

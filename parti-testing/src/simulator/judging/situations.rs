@@ -80,6 +80,7 @@ pub const SITUATIONS: &[&str] = &[
     "lease_lost",
     "lease_lost_in_pause",
     "order",
+    "order_of_a_partition",
     "order_withdrawn",
     "throttled",
     "moved_after_preparation",

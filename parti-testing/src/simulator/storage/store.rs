@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use parti_core::kv::{Applied, Kv, Limits};
 use parti_core::{
     Entry, Epoch, Formats, Instant, Key, Record, Revision, StoreError, StoreInfo, StoreOp,
-    StoreReply, WatchScope, Write, wire,
+    StoreReply, Verb, WatchScope, Write, wire,
 };
 
 use crate::simulator::checks::{Stored, Value, Written};
@@ -225,7 +225,11 @@ impl SimStore {
             let key = Key::parse(name);
             if !matches!(
                 key,
-                Key::Head | Key::Session(_) | Key::Assignment(_) | Key::Parked
+                Key::Head
+                    | Key::Session(_)
+                    | Key::Assignment(_)
+                    | Key::Parked
+                    | Key::Control(Verb::Drain | Verb::Cordon | Verb::Evict, _)
             ) {
                 continue;
             }
@@ -249,6 +253,9 @@ impl SimStore {
                         .extend(whole.map(|record| (worker, (*at, record))));
                 }
                 (Key::Parked, Some(Ok(Record::Parked(record)))) => stored.parked = record.groups,
+                (Key::Control(_, worker), Some(Ok(Record::Control(_)))) => {
+                    stored.kept_out.insert(worker);
+                }
                 _ => {}
             }
         }

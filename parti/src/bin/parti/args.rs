@@ -167,12 +167,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         given: Given,
     },
-    /// Withdraw a drain, a cordon or a freeze
+    /// Keep a partition at a worker for a while
+    Pin(Wanted),
+    /// Move a partition to a worker; later plans may move it on
+    Move(Wanted),
+    /// End the session that a worker has, without waiting for it; its ID gets nothing new for a while
+    Evict {
+        /// The worker
+        worker: String,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Withdraw a drain, a cordon, a freeze, a pin, a move or an evict
     Cancel {
-        /// The order: drain, cordon or freeze
+        /// The order: drain, cordon, freeze, pin, move or evict
         verb: String,
-        /// The worker it is about
-        worker: Option<String>,
+        /// The worker it is about; of a pin or a move the partition
+        #[arg(value_name = "WORKER")]
+        about: Option<String>,
         #[command(flatten)]
         given: Given,
     },
@@ -225,6 +237,17 @@ pub(crate) struct Repartitioned {
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// A partition, and where it is wanted.
+#[derive(Debug, Args)]
+pub(crate) struct Wanted {
+    /// The partition, such as `orders/7`
+    pub(crate) partition: String,
+    /// The worker
+    pub(crate) worker: String,
+    #[command(flatten)]
+    pub(crate) given: Given,
 }
 
 /// How a verb is given.

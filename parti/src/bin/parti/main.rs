@@ -87,11 +87,17 @@ async fn run(arguments: &Arguments) -> Result<Answer, Failure> {
             verbs::give(arguments, Verb::Cordon, Some(worker), given).await?
         }
         Command::Freeze { given } => verbs::give(arguments, Verb::Freeze, None, given).await?,
-        Command::Cancel {
-            verb,
-            worker,
-            given,
-        } => verbs::cancel(arguments, verb, worker.as_deref(), given).await?,
+        Command::Pin(wanted) => verbs::pins::give(arguments, wanted, false).await?,
+        Command::Move(wanted) => verbs::pins::give(arguments, wanted, true).await?,
+        Command::Evict { worker, given } => {
+            verbs::give(arguments, Verb::Evict, Some(worker), given).await?
+        }
+        Command::Cancel { verb, about, given } if matches!(verb.as_str(), "pin" | "move") => {
+            verbs::pins::cancel(arguments, verb, about.as_deref(), given).await?
+        }
+        Command::Cancel { verb, about, given } => {
+            verbs::cancel(arguments, verb, about.as_deref(), given).await?
+        }
         Command::Repartition(asked) => verbs::repartition::run(arguments, asked).await?,
         Command::Export { file, lasting } => replay::export(arguments, file, *lasting).await?,
         Command::Replay(played) => return replay::replay(arguments, played).await,
@@ -131,6 +137,9 @@ fn answer(command: &Command, look: &Look, json: bool) -> Result<Answer, Failure>
         | Command::Drain { .. }
         | Command::Cordon { .. }
         | Command::Freeze { .. }
+        | Command::Pin(_)
+        | Command::Move(_)
+        | Command::Evict { .. }
         | Command::Cancel { .. }
         | Command::Doctor { .. }
         | Command::Repartition(_)

@@ -19,6 +19,7 @@ use crate::look::Look;
 use crate::show::printed;
 use crate::{names, plan};
 
+pub(crate) mod pins;
 pub(crate) mod repartition;
 
 /// Longer than this no order is given: who forgets one finds it within a month.
@@ -42,7 +43,7 @@ impl Prepared {
         let write = Write {
             key: self.step.key.clone(),
             value: self.step.value.clone(),
-            expect: Expect::Any,
+            expect: self.step.expect,
         };
         let writes = vec![write];
         self.store.execute(StoreOp::Commit { writes }).await?;
@@ -53,6 +54,7 @@ impl Prepared {
 struct Step {
     key: String,
     value: Option<Vec<u8>>,
+    expect: Expect,
     said: String,
 }
 
@@ -77,7 +79,11 @@ pub(crate) async fn prepare(
     let store = connect::group_to_change(arguments).await?;
     let look = Look::at(&store, arguments.connection.timeout()).await?;
     let view = look.view();
-    let lasts = lasts(verb, given)?;
+    let lasts = if verb.is_order() {
+        Some(lasts(given)?)
+    } else {
+        None
+    };
     let author = author(given);
     let about = match worker {
         Some(name) => Some(names::worker(&view, name)?),
@@ -100,6 +106,7 @@ pub(crate) async fn prepare(
         author,
         reason: given.reason.clone().unwrap_or_default(),
         lasts,
+        pins: Vec::new(),
     };
     let until = lasts.map_or_else(String::new, |lasts| {
         format!(" for {}", humantime::format_duration(lasts))
@@ -110,6 +117,7 @@ pub(crate) async fn prepare(
     let step = Step {
         key: control_key(verb, &name),
         value: Some(wire::encode(&Record::Control(control))),
+        expect: Expect::Any,
         said: format!("{}{whom}{until}", verb.as_str()),
     };
     let preview = preview(&look, verb, about.as_ref())?;
@@ -129,11 +137,12 @@ pub(crate) async fn cancel(
 ) -> Result<String, Failure> {
     let orders: Vec<Verb> = Verb::ALL
         .into_iter()
-        .filter(|verb| verb.is_order())
+        .filter(|verb| verb.is_order() && *verb != Verb::Pin)
         .collect();
     let found = orders.iter().find(|order| order.as_str() == verb);
     let Some(&verb) = found else {
-        let known: Vec<_> = orders.iter().map(|order| order.as_str()).collect();
+        let mut known: Vec<_> = orders.iter().map(|order| order.as_str()).collect();
+        known.extend(["pin", "move"]);
         let message = format!("{verb:?} is no order; there are: {}", known.join(", "));
         return Err(Failure::new(Exit::Usage, message));
     };
@@ -158,6 +167,7 @@ pub(crate) async fn cancel(
     let step = Step {
         key: control_key(verb, &name),
         value: None,
+        expect: Expect::Any,
         said: format!("withdraw {} of {name}", verb.as_str()),
     };
     let prepared = Prepared {
@@ -172,11 +182,8 @@ fn group() -> WorkerId {
     WorkerId::new(Verb::GROUP).expect("a short word of letters is a name")
 }
 
-/// How long an order holds. Requests are done once.
-fn lasts(verb: Verb, given: &Given) -> Result<Option<Duration>, Failure> {
-    if !verb.is_order() {
-        return Ok(None);
-    }
+/// How long an order holds.
+fn lasts(given: &Given) -> Result<Duration, Failure> {
     let lasts = given.lasting;
     if lasts.is_zero() || lasts > LONGEST {
         let message = format!(
@@ -185,7 +192,7 @@ fn lasts(verb: Verb, given: &Given) -> Result<Option<Duration>, Failure> {
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    Ok(Some(lasts))
+    Ok(lasts)
 }
 
 fn author(given: &Given) -> String {
@@ -224,6 +231,7 @@ fn conflict(view: &View, verb: Verb, worker: &WorkerId) -> Result<(), Failure> {
             && lives(other.state)
             && !ordered(Verb::Drain, &other.worker)
             && !ordered(Verb::Cordon, &other.worker)
+            && !ordered(Verb::Evict, &other.worker)
             && other
                 .session
                 .as_ref()
@@ -251,7 +259,15 @@ fn preview(look: &Look, verb: Verb, worker: Option<&WorkerId>) -> Result<String,
             false,
         ),
         Verb::Trigger => plan::run(look, &Planned::default(), false),
-        Verb::Cordon | Verb::Freeze | Verb::Refresh | Verb::StepDown => {
+        Verb::Evict => plan::run(
+            look,
+            &Planned {
+                remove: drain.into_iter().collect(),
+                ..Planned::default()
+            },
+            false,
+        ),
+        Verb::Cordon | Verb::Freeze | Verb::Pin | Verb::Refresh | Verb::StepDown => {
             Ok("moves nothing\n".to_owned())
         }
     }

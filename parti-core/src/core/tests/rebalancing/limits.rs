@@ -226,6 +226,7 @@ fn small_commits_are_enough_for_a_large_group() {
         write: crate::core::tests::solo::FOREIGN,
         author: "operator".into(),
         reason: "test".into(),
+        pins: Vec::new(),
     };
     let value = crate::records::wire::encode(&crate::records::record::Record::Control(asked));
     for number in 0..12 {

@@ -1,5 +1,7 @@
 //! Orders of operators: obeyed by any leader, for as long as they last, and gone then.
 
+mod pins;
+
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -22,6 +24,7 @@ fn order(world: &mut World, verb: Verb, name: &str, lasts: Option<Duration>) {
         author: "alice".to_string(),
         reason: "disk".to_string(),
         lasts,
+        pins: Vec::new(),
     });
     world.plant(&control_key(verb, &about(name)), &wire::encode(&record));
 }
@@ -170,10 +173,10 @@ fn what_is_no_order_is_left_alone() {
     let mut world = World::new(12);
     group(&mut world, 3);
     world.plant("ctl.drain.worker-1", b"damaged");
-    world.plant("ctl.evict.worker-1", b"of a later release");
+    world.plant("ctl.quiesce.worker-1", b"of a later release");
     world.run(secs(300));
     assert_eq!(counts(&world), [4, 4, 4]);
-    for key in ["ctl.drain.worker-1", "ctl.evict.worker-1"] {
+    for key in ["ctl.drain.worker-1", "ctl.quiesce.worker-1"] {
         assert!(world.entries[key].value.is_some(), "{key}");
     }
 }

@@ -189,6 +189,7 @@ fn what_a_whole_snapshot_does_not_mention_is_gone_unless_it_is_newer_or_an_assig
         write: write(1),
         author,
         reason,
+        pins: Vec::new(),
     });
     for (key, revision, record) in [
         ("w.kept", 1, &active),

@@ -20,9 +20,9 @@ use crate::records::carried::{Carried, Quarantined};
 use crate::records::problem::{Bulletin, ProblemKind, ToldProblem};
 use crate::records::record::{
     AssignmentPiece, AssignmentRecord, AuditEntry, Control, Head, LeaderName, Manifest, Parked,
-    ParkedGroup, ParkedRecord, PieceStamp, Predecessor, Prepared, Readiness, Record, RecordGrant,
-    RejectedAt, Rejection, Remains, Revoking, SessionRecord, SessionStatus, SourcePart, Suspicion,
-    WorkerChange,
+    ParkedGroup, ParkedRecord, PieceStamp, Pin, Predecessor, Prepared, Readiness, Record,
+    RecordGrant, RejectedAt, Rejection, Remains, Revoking, SessionRecord, SessionStatus,
+    SourcePart, Suspicion, WorkerChange,
 };
 
 fn worker() -> impl Strategy<Value = WorkerId> {
@@ -430,14 +430,32 @@ fn suspicion() -> impl Strategy<Value = Record> {
 
 fn control() -> impl Strategy<Value = Record> {
     let lasts = proptest::option::of((0..u64::MAX / 2).prop_map(Duration::from_millis));
-    (write(), "\\PC{0,20}", "\\PC{0,20}", lasts).prop_map(|(write, author, reason, lasts)| {
+    let said = (write(), "\\PC{0,20}", "\\PC{0,20}", lasts);
+    (said, vec(pin(), 0..4)).prop_map(|((write, author, reason, lasts), pins)| {
         Record::Control(Control {
             write,
             author,
             reason,
             lasts,
+            pins,
         })
     })
+}
+
+fn pin() -> impl Strategy<Value = Pin> {
+    let lasts = proptest::option::of((0..u64::MAX / 2).prop_map(Duration::from_millis));
+    let said = ("\\PC{0,20}", "\\PC{0,20}", any::<Option<u64>>(), lasts);
+    (key(), worker(), any::<bool>(), said).prop_map(
+        |(partition, worker, once, (author, reason, since_ms, lasts))| Pin {
+            partition,
+            worker,
+            once,
+            author,
+            reason,
+            since_ms,
+            lasts,
+        },
+    )
 }
 
 fn source() -> impl Strategy<Value = Record> {

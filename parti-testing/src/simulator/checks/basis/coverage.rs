@@ -76,6 +76,8 @@ pub struct Stored {
     pub assignments: BTreeMap<WorkerId, (Instant, AssignmentRecord)>,
     /// What has no owner, by what it waits for.
     pub parked: Vec<ParkedGroup>,
+    /// Workers that are to get nothing new, by order.
+    pub kept_out: BTreeSet<WorkerId>,
 }
 
 impl Stored {
@@ -196,11 +198,14 @@ impl Coverage {
     /// store takes more again.
     fn out_of_room_unheard(&self) -> usize {
         let leader = self.leader();
-        if leader.is_none_or(|leader| leader.standing == Standing::Core) {
+        let heard = leader.is_none_or(|leader| leader.standing == Standing::Core);
+        // Those that are kept out by order might have room, or be the only ones who may own something.
+        let kept_out = !self.stored.kept_out.is_empty();
+        if heard && !kept_out {
             return 0;
         }
         let parked = self.stored.parked.iter();
-        let parked = parked.filter(|group| group.reason == ParkReason::DoesNotFit);
+        let parked = parked.filter(|group| kept_out || group.reason == ParkReason::DoesNotFit);
         parked.map(|group| group.count as usize).sum()
     }
 
@@ -238,7 +243,9 @@ impl Coverage {
                 pending.push(format!("{partition} is not in the list and held by {by:?}"));
             }
         }
-        if !self.uneven && self.partitions.len() >= capable.len() * 4 {
+        // Who is cordoned keeps what it has, however much that is.
+        let even = !self.uneven && self.stored.kept_out.is_empty();
+        if even && self.partitions.len() >= capable.len() * 4 {
             let whole = capable.iter().filter(|w| w.standing == Standing::Core);
             let idle = whole.filter(|worker| worker.held.is_empty());
             pending.extend(idle.map(|worker| format!("{} got no partition", worker.process)));

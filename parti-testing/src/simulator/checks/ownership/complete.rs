@@ -59,8 +59,13 @@ impl Check for Complete {
         let takers = workers.iter().any(|worker| worker.capacity > 0);
         let owners = planning.owners.iter().flatten();
         let unplaced = owners.filter(|owner| **owner == NO_OWNER).count() as u32;
-        self.plans
-            .insert(process, (workers.len(), takers, unplaced));
+        // A question about a partition that an operator wants elsewhere is no plan of the group.
+        let asked = &planning.input;
+        let wish = asked.workers.len() == 1 && asked.previous.len() < self.owners.len();
+        if !(wish && self.plans.contains_key(&process)) {
+            self.plans
+                .insert(process, (workers.len(), takers, unplaced));
+        }
     }
 
     fn on_notice(&mut self, process: Process, notice: &Notice, _: &mut Findings) {

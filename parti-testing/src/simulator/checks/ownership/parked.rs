@@ -34,7 +34,9 @@ fn judge(coverage: &Coverage) -> Vec<String> {
     let named: BTreeSet<&PartitionKey> = named.collect();
     let mut reasons = Vec::new();
     for partition in &named {
-        if !coverage.homeless.contains(*partition) {
+        // Those that get nothing new by order may be the only ones who may own it.
+        let ordered = !coverage.stored.kept_out.is_empty();
+        if !ordered && !coverage.homeless.contains(*partition) {
             reasons.push(format!(
                 "{partition} is parked although somebody may own it"
             ));

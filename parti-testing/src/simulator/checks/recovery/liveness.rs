@@ -109,6 +109,9 @@ fn decided(coverage: &Coverage, _: Duration) -> Vec<String> {
             pending.push(format!("{} has no ID", worker.process));
             continue;
         };
+        if coverage.stored.kept_out.contains(id) {
+            continue;
+        }
         let record = coverage.stored.assignments.get(id);
         if record.is_none_or(|(_, record)| record.epoch != *epoch) {
             pending.push(format!(

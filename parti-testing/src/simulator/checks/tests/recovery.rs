@@ -4,7 +4,7 @@ use super::*;
 use parti_core::{Epoch, ParkReason, Parked, ParkedGroup, ParkedRecord, RequestId, Version};
 
 /// A group that is whole: A leads and holds the only partition, B is there.
-fn whole() -> Coverage {
+pub(super) fn whole() -> Coverage {
     let mut coverage = coverage(&[A]);
     coverage.now = seconds(1000);
     for process in [A, B] {

@@ -8,19 +8,34 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use parti_core::{
-    Config, Control, Epoch, Expect, Formats, GroupSettings, Instant, Key, Nonce, Readiness, Record,
-    Revision, SessionRecord, SessionStatus, StoreError, Version, Write, WriteId, wire,
+    Config, Control, Epoch, Expect, Formats, GroupSettings, Instant, Key, Nonce, Pin, Readiness,
+    Record, Revision, SessionRecord, SessionStatus, StoreError, Version, WorkerId, Write, WriteId,
+    wire,
 };
 
 use super::World;
 use crate::simulator::checks::{Fact, Value, Written};
 use crate::simulator::group::queue::Item;
 use crate::simulator::plans::dice::Purpose;
-use crate::simulator::plans::plan::{ExternalWrite, Target};
+use crate::simulator::plans::plan::{ExternalWrite, OrderVerb, Target};
 use crate::simulator::storage::store::{any_release, written};
 
 /// The format of a release after the next.
 const NEWER_FORMAT: u16 = Formats::NEXT_RELEASE.newest + 1;
+
+/// What an operator writes.
+fn operators(pins: Vec<Pin>, lasts: Option<Duration>, reason: &str) -> Record {
+    Record::Control(Control {
+        write: WriteId {
+            nonce: Nonce::new(1),
+            seq: 1,
+        },
+        author: "operator".to_owned(),
+        reason: reason.to_owned(),
+        lasts,
+        pins,
+    })
+}
 
 impl World<'_> {
     pub(super) fn external_write(&mut self, write: ExternalWrite) {
@@ -33,6 +48,7 @@ impl World<'_> {
             ExternalWrite::Junk { .. } => "external_junk",
             ExternalWrite::Alien { .. } => "external_worker",
             ExternalWrite::Order { .. } => "order",
+            ExternalWrite::Pin { .. } => "order_of_a_partition",
             ExternalWrite::Withdraw { .. } => "order_withdrawn",
         });
         match write {
@@ -63,17 +79,7 @@ impl World<'_> {
                 self.overwrite(target, Some(value));
             }
             ExternalWrite::WrongKind { target } => {
-                let write = WriteId {
-                    nonce: Nonce::new(1),
-                    seq: 1,
-                };
-                let (author, reason) = ("somebody".to_owned(), "by mistake".to_owned());
-                let record = Record::Control(Control {
-                    write,
-                    author,
-                    reason,
-                    lasts: None,
-                });
+                let record = operators(Vec::new(), None, "by mistake");
                 self.overwrite(target, Some(wire::encode(&record)));
             }
             ExternalWrite::Delete { target } => self.overwrite(target, None),
@@ -84,6 +90,12 @@ impl World<'_> {
                 worker,
                 for_ms,
             } => self.order(&verb.key(worker), Some(for_ms)),
+            ExternalWrite::Pin {
+                partition,
+                worker,
+                once,
+                for_ms,
+            } => self.pin(partition, worker, once, Duration::from_millis(for_ms)),
             ExternalWrite::Withdraw { verb, worker } => self.order(&verb.key(worker), None),
             ExternalWrite::Alien { worker, for_ms } => {
                 let until = self.now + Duration::from_millis(for_ms);
@@ -99,15 +111,45 @@ impl World<'_> {
             return;
         }
         let value = for_ms.map(|for_ms| {
-            let (nonce, seq) = (Nonce::new(1), 1);
-            wire::encode(&Record::Control(Control {
-                write: WriteId { nonce, seq },
-                author: "operator".to_owned(),
-                reason: String::new(),
-                lasts: Some(Duration::from_millis(for_ms)),
-            }))
+            let lasts = Some(Duration::from_millis(for_ms));
+            wire::encode(&operators(Vec::new(), lasts, ""))
         });
         let (key, expect) = (key.to_owned(), Expect::Any);
+        let _ = self.write_as_external(Write { key, value, expect });
+    }
+
+    /// An operator adds a pin to those that are there, as the command line does.
+    fn pin(&mut self, partition: u32, worker: u32, once: bool, lasts: Duration) {
+        let listed = self.partitions();
+        let number = partition as usize % listed.len().max(1);
+        let (Some(partition), Ok(worker)) =
+            (listed.get(number), WorkerId::numbered("worker", worker))
+        else {
+            return;
+        };
+        let key = OrderVerb::Pin.key(0);
+        let present = self.store.present_entry(&key);
+        let at_ms = present.map(|entry| entry.at_ms);
+        let stored = present.and_then(|entry| entry.value.as_deref());
+        let mut pins = match stored.map(wire::decode) {
+            Some(Ok(Record::Control(control))) => control.pins,
+            Some(Ok(_) | Err(_)) | None => Vec::new(),
+        };
+        for pin in &mut pins {
+            pin.since_ms = pin.since_ms.or(at_ms);
+        }
+        pins.retain(|pin| pin.partition != partition.key);
+        pins.push(Pin {
+            partition: partition.key.clone(),
+            worker,
+            once,
+            author: "operator".to_owned(),
+            reason: String::new(),
+            since_ms: None,
+            lasts: Some(lasts),
+        });
+        let record = operators(pins, None, "");
+        let (value, expect) = (Some(wire::encode(&record)), Expect::Any);
         let _ = self.write_as_external(Write { key, value, expect });
     }
 

@@ -306,14 +306,31 @@ impl PlanDraft {
             OrderVerb::Cordon,
             OrderVerb::Freeze,
             OrderVerb::StepDown,
+            OrderVerb::Evict,
+            OrderVerb::Pin,
+            OrderVerb::Pin,
         ]);
         if self.roll().below(4) == 0 {
             return ExternalWrite::Withdraw { verb, worker };
         }
+        // Now and then it holds to the end, to be judged then. A group that is frozen for ever never serves
+        // who joins it.
+        let for_ms = match self.roll().below(3) {
+            0 if verb != OrderVerb::Freeze => self.lease * 1_000_000,
+            _ => 1 + for_ms,
+        };
+        if verb == OrderVerb::Pin {
+            return ExternalWrite::Pin {
+                partition: self.roll().below(8) as u32,
+                worker,
+                once: self.roll().below(2) == 0,
+                for_ms,
+            };
+        }
         ExternalWrite::Order {
             verb,
             worker,
-            for_ms: 1 + for_ms,
+            for_ms,
         }
     }
 

@@ -193,6 +193,17 @@ pub enum ExternalWrite {
         /// For how long.
         for_ms: u64,
     },
+    /// An operator wants a partition at a worker, besides what is wanted already.
+    Pin {
+        /// Which of the partitions that are listed.
+        partition: u32,
+        /// The number of the worker.
+        worker: u32,
+        /// Whether it is done once the partition is there.
+        once: bool,
+        /// For how long.
+        for_ms: u64,
+    },
     /// The withdrawal of one.
     Withdraw {
         /// What.
@@ -214,6 +225,10 @@ pub enum OrderVerb {
     Freeze,
     /// The leader resigns.
     StepDown,
+    /// The session that a worker has is ended.
+    Evict,
+    /// Partitions are wanted at workers; it can only be withdrawn, all of it.
+    Pin,
 }
 
 impl OrderVerb {
@@ -225,6 +240,8 @@ impl OrderVerb {
             Self::Cordon => format!("ctl.cordon.worker-{worker}"),
             Self::Freeze => "ctl.freeze.group".to_owned(),
             Self::StepDown => format!("ctl.step-down.operator-{worker}"),
+            Self::Evict => format!("ctl.evict.worker-{worker}"),
+            Self::Pin => "ctl.pin.group".to_owned(),
         }
     }
 }

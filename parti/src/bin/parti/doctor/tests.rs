@@ -233,6 +233,7 @@ const GROUP: [(&[&str], Plant); 18] = [
             author: "somebody".to_owned(),
             reason: "a test".to_owned(),
             lasts: None,
+            pins: Vec::new(),
         };
         let value = wire::encode(&Record::Control(control));
         group

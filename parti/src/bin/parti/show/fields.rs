@@ -125,6 +125,8 @@ pub(crate) fn request(request: &Request) -> Value {
     json!({
         "verb": request.verb.as_str(),
         "worker": request.worker.as_str(),
+        "partition": request.wanted.as_ref().map(|(partition, _)| partition.to_string()),
+        "once": request.wanted.as_ref().map(|(_, once)| once),
         "author": request.author,
         "reason": request.reason,
         "rest": request.rest.map(seconds),

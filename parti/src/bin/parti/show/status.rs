@@ -127,12 +127,17 @@ fn write(f: &mut String, look: &Look, view: &View) -> fmt::Result {
                 format!("for {} more", humantime::format_duration(rest))
             },
         );
-        let worker = &request.worker;
-        writeln!(
-            f,
-            "  {verb} of {worker} by {author}, {rest}: {}",
-            request.reason
-        )
+        let (worker, reason) = (&request.worker, &request.reason);
+        match &request.wanted {
+            Some((partition, once)) => {
+                let verb = if *once { "move" } else { verb };
+                writeln!(
+                    f,
+                    "  {verb} of {partition} to {worker} by {author}, {rest}: {reason}"
+                )
+            }
+            None => writeln!(f, "  {verb} of {worker} by {author}, {rest}: {reason}"),
+        }
     })?;
     section(f, "conditions, as the leader tells", told(view), |f, it| {
         let lasting =
