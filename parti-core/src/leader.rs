@@ -56,6 +56,8 @@ pub(crate) struct Inauguration {
     /// The version of the `head` it was elected over, and the highest version known then.
     pub(crate) base: Version,
     pub(crate) known: Version,
+    /// Whether that `head` is its own: nobody else led meanwhile.
+    pub(crate) again: bool,
     /// The session of the former leader, as observed while following it.
     pub(crate) predecessor: Option<(WorkerId, Revision, Instant)>,
     /// When the last rebalance was, as far as is known.

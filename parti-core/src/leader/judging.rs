@@ -65,8 +65,7 @@ impl Leader {
             return;
         }
         // A leader that is evicted by order lets another one do it.
-        if self.asked_to_step_down().next().is_some() || self.knowledge.is_evicted_by_order(cx.now)
-        {
+        if self.asked_to_step_down().next().is_some() || self.knowledge.resigns_by_order(cx.now) {
             self.resign(StepDownReason::Asked);
             return self.poll_resignation(cx);
         }

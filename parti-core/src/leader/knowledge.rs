@@ -45,6 +45,8 @@ use view::{News, View};
 pub(crate) struct Knowledge {
     /// The leader itself.
     pub(crate) worker: WorkerId,
+    /// The revision at which it was elected, if it follows on itself.
+    again: Option<Revision>,
     /// The `head` this leader wrote last.
     pub(crate) head: Head,
     pub(crate) head_revision: Revision,
@@ -83,6 +85,7 @@ impl Knowledge {
         let waited = cx.unless_planted(Planted::WindowPerLeader, waited, None);
         Self {
             worker: start.worker,
+            again: start.again.then_some(start.revision),
             view: View::distrusting((start.known > start.base).then_some(start.base)),
             joins: Joins::since(waited.map(Changing::begun)),
             confirmations: Confirmations::default(),

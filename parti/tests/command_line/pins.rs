@@ -3,9 +3,9 @@
 use super::verbs::orders;
 use super::*;
 
-/// A partition needs the machine with the large disk, another one is to leave a machine now.
+/// An order that nobody meant, or that nobody would obey, is worse than none.
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_go_where_they_are_wanted_and_what_cannot_be_is_refused() {
+async fn a_wish_is_shown_first_and_one_that_cannot_be_is_refused() {
     let server = server("");
     let url = server.url();
     let workers = group(&url, "orders").await;
@@ -41,6 +41,28 @@ async fn partitions_go_where_they_are_wanted_and_what_cannot_be_is_refused() {
     );
     fails(&url, &["cancel", "pin", &pinned, "--yes"], 3, &["no pin"]);
     assert_eq!(orders(&store).await, 0);
+
+    for worker in workers {
+        worker.stop(StopMode::Now).await.expect("stops");
+    }
+}
+
+/// A partition needs the machine with the large disk, another one is to leave a machine now.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_go_where_they_are_wanted_and_stay_or_are_done() {
+    let server = server("");
+    let url = server.url();
+    let workers = group(&url, "orders").await;
+    let store = orders_of(&url).await;
+    let names = [0, 1].map(|at: usize| workers[at].status().worker.expect("claimed").to_string());
+    let [first, second] = &names;
+    let of = |at: usize| {
+        let guards = workers[at].assignment().into_iter();
+        guards
+            .map(|guard| guard.partition().to_string())
+            .collect::<Vec<_>>()
+    };
+    let (pinned, moved) = (of(0)[0].clone(), of(0)[1].clone());
 
     let pin = [
         "pin",

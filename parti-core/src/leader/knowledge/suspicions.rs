@@ -162,9 +162,14 @@ impl Knowledge {
         stuck
     }
 
-    /// Whether the leader's own session is to be ended by order.
-    pub(crate) fn is_evicted_by_order(&self, now: Instant) -> bool {
-        self.evicted_by_order(now).contains(&self.worker)
+    /// Whether the leader is to resign, since its own session is to be ended by order. If it was elected again
+    /// after it had done so, nobody else can lead, and it leads on.
+    pub(crate) fn resigns_by_order(&self, now: Instant) -> bool {
+        let mut orders = self.view.orders.evictions(now);
+        let own = orders.find(|(worker, _)| **worker == self.worker);
+        let done = |given| self.again.is_some_and(|elected| given < elected);
+        own.is_some_and(|(_, given)| !done(given))
+            && self.evicted_by_order(now).contains(&self.worker)
     }
 
     /// Workers whose session is to be ended by order, if somebody else can own something.

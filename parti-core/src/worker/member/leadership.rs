@@ -27,6 +27,10 @@ impl Member {
                 .map(|head| head.version)
                 .unwrap_or_default(),
             known: cx.known(),
+            again: self
+                .follow
+                .head()
+                .is_some_and(|head| head.write.nonce == self.session.nonce),
             predecessor: self.follow.predecessor(),
             last_rebalance: self.follow.last_rebalance(),
             sightings: self.follow.sightings().clone(),

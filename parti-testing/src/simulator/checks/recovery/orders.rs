@@ -142,7 +142,10 @@ impl Check for Obeyed {
             let key = (Verb::Evict, worker.clone());
             let given = self.orders.get(&key).map(|order| order.revision.get());
             let epoch = stored.sessions.get(worker).map(|(_, epoch, _)| epoch.get());
-            if takes(worker) && epoch < given {
+            let leads = stored.head.as_ref().and_then(|head| head.leader.as_ref());
+            // A leader does not end its own session, and where nobody else can lead it leads on.
+            let leads = leads.is_some_and(|leader| leader.worker == *worker);
+            if takes(worker) && !leads && epoch < given {
                 findings.report(format!(
                     "the session of {worker} of {epoch:?} goes on, which was to end at {given:?}"
                 ));

@@ -1,6 +1,6 @@
 //! Pins, moves and evictions that operators order.
 
-use super::{about, cancel, is_there, order, triggers};
+use super::{about, asked, cancel, is_there, order, triggers};
 use crate::core::tests::world::World;
 use crate::core::tests::{counts, group, leader, secs};
 use crate::model::id::WorkerId;
@@ -240,4 +240,19 @@ fn a_leader_that_is_to_be_evicted_resigns_first_and_the_last_worker_is_not_evict
     world.run(secs(60));
     assert_eq!((counts(&world), world.evictions.len()), ([12].into(), 0));
     assert_eq!(leader(&world), 0);
+}
+
+/// A leader that nobody can follow resigned every few seconds, as long as the order held.
+#[test]
+fn a_leader_that_is_to_be_evicted_leads_on_if_nobody_else_can() {
+    let mut world = World::new(12);
+    group(&mut world, 2);
+    let leads = leader(&world);
+    // Its lease runs on, so that it seems to be there.
+    world.nodes[1 - leads].cut_off = true;
+    let name = alloc::format!("worker-{leads}");
+    order(&mut world, Verb::Evict, &name, None);
+    world.run(secs(120));
+    assert_eq!(asked(&world), 1);
+    assert_eq!((leader(&world), world.nodes[leads].held.len()), (leads, 12));
 }
