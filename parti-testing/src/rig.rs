@@ -4,6 +4,7 @@
 //! * [`proxy`]: one client cut off, slowed down, or without one direction; [`proxies`] offers it as a
 //!   [`ChaosInjector`](crate::kit::chaos::ChaosInjector); [`nemesis`] is a schedule of such faults that
 //!   a seed repeats.
+//! * [`fenced_sink`]: a sink that compares tokens, and the verdict over all that handlers told it.
 //! * [`process`]: a worker process stopped, continued, killed; [`worker_logs`] judges what it wrote down.
 //! * [`postgres_server`]: a PostgreSQL server, where its programs are known.
 //! * [`server_clock`]: a server whose wall clock steps.
@@ -11,6 +12,7 @@
 //! What always holds: each handle ends only what it started, on free loopback ports, in a directory of
 //! its own.
 
+pub mod fenced_sink;
 pub mod nats_cluster;
 pub mod nats_server;
 pub mod nemesis;

@@ -23,6 +23,8 @@ pub(crate) struct Journal {
     json: bool,
     drain: Duration,
     warmup: Duration,
+    /// What is done with the partitions, if anything is.
+    work: Option<Box<dyn PartitionHandler>>,
     manager: OnceLock<Weak<Manager>>,
     attached: Notify,
     held: Mutex<BTreeMap<PartitionKey, Held>>,
@@ -63,11 +65,19 @@ impl Journal {
             json,
             drain,
             warmup,
+            work: None,
             manager: OnceLock::new(),
             attached: Notify::new(),
             held: Mutex::default(),
             last: Mutex::default(),
         }
+    }
+
+    /// The same, and this is done with the partitions.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn working(mut self, work: impl PartitionHandler) -> Self {
+        self.work = Some(Box::new(work));
+        self
     }
 
     /// Says who this worker is.
@@ -152,6 +162,9 @@ impl PartitionHandler for Journal {
         guard: Guard,
     ) -> Result<(), HandlerError> {
         self.wait_attached().await;
+        if let Some(work) = &self.work {
+            work.on_assigned(partition, guard.clone()).await?;
+        }
         let identity = self.identity();
         let token = guard.token().get();
         let fields = json!({ "partition": partition.to_string(), "token": token });
@@ -182,18 +195,40 @@ impl PartitionHandler for Journal {
         self.write("prepare_cancelled", partition);
     }
 
-    async fn on_revoked(&self, partition: &PartitionKey, _: Guard, cause: RevokeCause) {
+    async fn on_revoked(&self, partition: &PartitionKey, guard: Guard, cause: RevokeCause) {
+        // Also when this is dropped because it takes too long.
+        let _ending = Ending {
+            journal: self,
+            partition,
+            cause,
+        };
+        if let Some(work) = &self.work {
+            work.on_revoked(partition, guard, cause).await;
+        }
         tokio::time::sleep(self.drain).await;
+    }
+}
+
+/// Tells at its end that a partition is processed no more.
+struct Ending<'a> {
+    journal: &'a Journal,
+    partition: &'a PartitionKey,
+    cause: RevokeCause,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let journal = self.journal;
         let now = now_ms();
-        let held = self.held().remove(partition);
+        let held = journal.held().remove(self.partition);
         let used_ms = held.as_ref().map(|held| match held.guard.is_valid() {
             true => now,
             false => held.used_ms,
         });
-        let identity = held.map_or_else(|| self.identity(), |held| held.identity);
-        let (partition, cause) = (partition.to_string(), cause.as_str());
+        let identity = held.map_or_else(|| journal.identity(), |held| held.identity);
+        let (partition, cause) = (self.partition.to_string(), self.cause.as_str());
         let fields = json!({ "partition": partition, "cause": cause, "used_ms": used_ms });
-        self.write_as(identity, "revoked", fields);
+        journal.write_as(identity, "revoked", fields);
     }
 }
 

@@ -4,7 +4,10 @@
 //! `worker --nats nats://127.0.0.1:4222 --group demo --partitions 100 --json`, or with the feature `sqlite`
 //! `worker --file demo.db --partitions 100 --json`
 //!
-//! What always holds: `assigned` is written before processing begins, `revoked` after it has ended
+//! With the feature `jetstream` it consumes a stream by partition: `--stream ORDERS --sink 127.0.0.1:7000`, where
+//! the sink hears of each message on a line and answers `stored`, `repeated` or `fenced`.
+//!
+//! What always holds: `assigned` is written before processing begins (of a stream: when it may have), `revoked` after it has ended
 //! and before that is acknowledged; its `used_ms` is when the guard was last seen valid. SIGTERM and
 //! SIGINT hand the partitions over and exit with 0.
 
@@ -17,12 +20,14 @@ use clap::{Parser, ValueEnum};
 use parti::config::OnBucketLost;
 use parti::events::{ManagerNotice, Notice, Subscription};
 use parti::nats::{NatsOptions, NatsStore};
-use parti::sources::StaticSource;
+use parti::sources::{PartitionSource, StaticSource};
 use parti::strategy::{AssignmentStrategy, ConsistentHash, RoundRobin, Sticky};
 use parti::{Config, ConfigBuilder, Manager, Mode, Partition, PartitionError, Preset, StopMode};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "jetstream")]
+mod consumption;
 mod journal;
 
 use journal::{Journal, millis, watch};
@@ -37,6 +42,14 @@ struct Arguments {
     #[cfg(feature = "sqlite")]
     #[arg(long, conflicts_with = "nats")]
     file: Option<std::path::PathBuf>,
+    /// Consume this stream by partition.
+    #[cfg(feature = "jetstream")]
+    #[arg(long, requires = "nats", requires = "sink")]
+    stream: Option<String>,
+    /// Who is told of each message.
+    #[cfg(feature = "jetstream")]
+    #[arg(long)]
+    sink: Option<std::net::SocketAddr>,
     /// The name of the group.
     #[arg(long, default_value = "demo")]
     group: String,
@@ -180,7 +193,20 @@ impl Worker {
 async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
     let drain = Duration::from_millis(arguments.drain_ms);
     let warmup = Duration::from_millis(arguments.warmup_ms);
-    let journal = Arc::new(Journal::new(arguments.json, drain, warmup));
+    let journal = Journal::new(arguments.json, drain, warmup);
+    let source = StaticSource::new(partitions(arguments.partitions)?)?;
+    let source: Arc<dyn PartitionSource> = Arc::new(source);
+    #[cfg(feature = "jetstream")]
+    let (journal, source) = match (&arguments.nats, &arguments.stream, arguments.sink) {
+        (Some(url), Some(stream), Some(sink)) => {
+            let way = (url.as_str(), arguments.group.as_str());
+            let orders = consumption::consume(way, stream, sink, arguments.partitions).await?;
+            let source: Arc<dyn PartitionSource> = Arc::new(orders.source());
+            (journal.working(orders), source)
+        }
+        _ => (journal, source),
+    };
+    let journal = Arc::new(journal);
     if arguments.look_ms > 0 {
         let interval = Duration::from_millis(arguments.look_ms);
         let watched = Arc::downgrade(&journal);
@@ -192,7 +218,6 @@ async fn start(arguments: &Arguments) -> Result<Worker, Box<dyn Error>> {
         "bound_ms": millis(config.convergence_bound()),
     });
     journal.write("configured", times);
-    let source = StaticSource::new(partitions(arguments.partitions)?)?;
     let store = match &arguments.nats {
         Some(url) => {
             let options = NatsOptions::default()

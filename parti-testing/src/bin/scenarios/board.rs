@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::catalogue::{BY_NAME, SCENARIOS, Scenario};
+use super::catalogue::{Scenario, all, standard};
 use super::group::{Ask, Group};
 use super::{Failure, Server, Task};
 use crate::failure::root;
@@ -88,10 +88,9 @@ fn verdict(args: &Task, rows: &[Row], count: usize) -> Result<(), Failure> {
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Failure> {
-    let all = || SCENARIOS.iter().chain(&BY_NAME);
     let wanted = |one: &&Scenario| names.iter().any(|name| one.name.contains(name));
     let chosen: Vec<&'static Scenario> = match names {
-        [] => SCENARIOS.iter().collect(),
+        [] => standard().collect(),
         _ => all().filter(wanted).collect(),
     };
     if chosen.is_empty() {
@@ -146,6 +145,7 @@ fn judged(ask: Ask, scenario: &Scenario) -> (Vec<String>, Vec<(&'static str, u64
     };
     let ended = (scenario.run)(&mut group);
     let mut reasons: Vec<String> = ended.err().into_iter().collect();
+    reasons.extend(group.consumed());
     reasons.extend(group.judge());
     (reasons, group.figures().to_vec())
 }

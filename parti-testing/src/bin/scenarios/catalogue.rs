@@ -4,11 +4,14 @@
 //! for all histories, see `Group::judge`. The table in docs/verification/SCENARIOS.md has the same names.
 
 use super::group::{Group, Mode, SCALED, Setup, Step, Timing};
-use super::{crashes, external_writes, network, outages, restarts, splits};
+use super::network::splits;
+use super::{crashes, external_writes, network, outages, restarts};
 
 mod by_name;
+mod consuming;
 
-pub(super) use by_name::BY_NAME;
+use by_name::BY_NAME;
+use consuming::{CONSUMING, CONSUMING_BY_NAME};
 
 /// One way in which production goes wrong.
 pub(super) struct Scenario {
@@ -61,7 +64,7 @@ const FENCED: Setup = Setup {
     ..of(8)
 };
 
-pub(super) const SCENARIOS: [Scenario; 32] = [
+static SCENARIOS: [Scenario; 32] = [
     Scenario {
         name: "thundering-herd",
         problem: "the whole deployment restarts at once",
@@ -345,6 +348,16 @@ pub(super) const SCENARIOS: [Scenario; 32] = [
     },
 ];
 
+/// Those that run if none is named.
+pub(super) fn standard() -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().chain(&CONSUMING)
+}
+
+/// All of them.
+pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
+    standard().chain(&BY_NAME).chain(&CONSUMING_BY_NAME)
+}
+
 impl Scenario {
     /// Its row in the table of docs/verification/SCENARIOS.md.
     pub(super) fn row(&self) -> String {
@@ -372,7 +385,7 @@ impl Scenario {
 /// The table of docs/verification/SCENARIOS.md.
 pub(super) fn table() -> String {
     let head = "| scenario | problem | faults | what must hold | group |\n|---|---|---|---|---|";
-    let rows = SCENARIOS.iter().chain(&BY_NAME).map(Scenario::row);
+    let rows = all().map(Scenario::row);
     let lines: Vec<String> = std::iter::once(head.to_owned()).chain(rows).collect();
     lines.join("\n") + "\n"
 }
@@ -403,7 +416,7 @@ mod tests {
     /// Two of one name cannot be run alone, and one without a reason is run for nothing.
     #[test]
     fn every_scenario_has_a_name_of_its_own_and_says_what_it_is() {
-        let all: Vec<_> = SCENARIOS.iter().chain(&BY_NAME).collect();
+        let all: Vec<_> = all().collect();
         for (number, one) in all.iter().enumerate() {
             let words = [one.name, one.problem, one.faults, one.holds];
             assert!(words.iter().all(|word| !word.is_empty()), "{}", one.name);

@@ -15,6 +15,7 @@ use parti_testing::rig::nats_server::ServerOptions;
 use parti_testing::rig::proxy::{BOTH, Direction, Link, Proxy};
 use parti_testing::rig::worker_logs::{Life, Line, gaps, takeover_since};
 
+use super::consumption::{Consumption, STREAM};
 use super::worker::{ProcessState, Worker, now_ms};
 
 mod bucket;
@@ -30,7 +31,7 @@ pub(super) const SLACK_MS: u64 = 2_500;
 /// How often conditions are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// The group's name; each scenario has servers of its own.
-const GROUP: &str = "demo";
+pub(super) const GROUP: &str = "demo";
 /// How long a worker that was asked to end may take.
 const EXIT_MAX: Duration = Duration::from_secs(30);
 
@@ -41,6 +42,8 @@ pub(super) struct Group {
     pub(super) cluster: NatsCluster,
     proxies: Vec<Vec<Proxy>>,
     workers: Vec<Worker>,
+    /// What is consumed, where it is.
+    stream: Option<Consumption>,
     dice: u64,
     figures: Vec<(&'static str, u64)>,
 }
@@ -52,12 +55,16 @@ impl Group {
         let options = ServerOptions::default().program(&ask.server);
         let cluster = NatsCluster::start(setup.nodes, &options).map_err(words("the servers"))?;
         let dice = ask.seed;
+        let stream = setup.stream;
+        let stream = stream.map(|stream| Consumption::start(&cluster.url(), stream, &setup));
+        let stream = stream.transpose()?;
         let mut group = Self {
             ask,
             setup,
             cluster,
             proxies: Vec::new(),
             workers: Vec::new(),
+            stream,
             dice,
             figures: Vec::new(),
         };
@@ -79,6 +86,10 @@ impl Group {
         let started = now_ms();
         group.until("a first owner for everything", 30_000, Self::is_covered)?;
         group.figure("first_ms", now_ms() - started);
+        // By interest, what is published before somebody consumes is not stored.
+        if let Some(stream) = &mut group.stream {
+            stream.publish();
+        }
         Ok(group)
     }
 
@@ -164,6 +175,10 @@ impl Group {
         }
         for (name, value) in setup.timing.settings() {
             option("--set", format!("{name}={value}"));
+        }
+        if let Some(stream) = &self.stream {
+            option("--stream", STREAM.to_owned());
+            option("--sink", stream.sink().to_string());
         }
         if self.mode() == Mode::Fenced {
             option("--set", format!("probe_interval={}", setup.probes));

@@ -14,6 +14,7 @@ use programs::Server;
 
 mod board;
 mod catalogue;
+mod consumption;
 mod crashes;
 mod external_writes;
 #[path = "../shared/failure.rs"]
@@ -25,7 +26,6 @@ mod outages;
 mod programs;
 mod restarts;
 mod scale;
-mod splits;
 mod worker;
 
 use group::Mode;

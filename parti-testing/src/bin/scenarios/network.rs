@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use parti_testing::rig::proxy::{BOTH, Direction, Link};
 
+pub(super) mod splits;
+
 use super::group::{Group, Step, ensure};
 use super::worker::now_ms;
 

@@ -59,7 +59,7 @@ const fn cost(name: &'static str, group: Setup, probes: u64) -> Scenario {
 }
 
 /// Only by name: what takes long.
-pub(crate) const BY_NAME: [Scenario; 14] = [
+pub(super) static BY_NAME: [Scenario; 14] = [
     Scenario {
         name: "many-fenced-kills",
         problem: "as fenced-kill, for figures",

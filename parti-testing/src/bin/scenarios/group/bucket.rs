@@ -7,6 +7,8 @@ use parti_core::{AuditEntry, Cause, GroupName, History, Store};
 use parti_nats::{NatsOptions, NatsStore};
 use parti_testing::rig::worker_logs::{self, Commit, Finding, Line};
 
+use crate::consumption::Consumption;
+
 use super::{GROUP, Group, Mode, Step, ensure, words};
 
 impl Group {
@@ -64,6 +66,35 @@ impl Group {
         ensure(lost == 0, || {
             format!("{lost} leases lost where none was due")
         })
+    }
+
+    /// What is consumed.
+    pub(crate) fn consumption(&self) -> Step<&Consumption> {
+        let consumption = self.stream.as_ref();
+        consumption.ok_or_else(|| "nothing is consumed".to_owned())
+    }
+
+    /// How many servers there are.
+    pub(crate) const fn servers(&self) -> usize {
+        self.cluster.len()
+    }
+
+    /// Ends the consumption, if there is one; what is wrong with what handlers told. The calls are kept.
+    pub(crate) fn consumed(&mut self) -> Vec<String> {
+        let Some(stream) = &mut self.stream else {
+            return Vec::new();
+        };
+        let mut found = stream.end();
+        if !found.is_empty() {
+            let log = self.ask.folder.join("sink.jsonl");
+            let written = std::fs::write(log, stream.log());
+            found.extend(
+                written
+                    .err()
+                    .map(|error| format!("no log of the sink: {error}")),
+            );
+        }
+        found
     }
 
     /// What may never be, whatever happened: every rule for the histories and the audit ring.

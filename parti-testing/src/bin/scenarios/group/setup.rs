@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use crate::consumption::Stream;
+
 /// The times of a configuration, in milliseconds; all others follow from them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
@@ -36,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) hold: Option<u64>,
     /// How many workers each process is, if they share processes; such have no proxies.
     pub(crate) shared: &'static [usize],
+    /// The stream that is consumed, if one is.
+    pub(crate) stream: Option<Stream>,
 }
 
 /// Lease 3 s: three times that of the preset `fast`, so that a busy machine ends no lease.
@@ -56,6 +60,7 @@ pub(crate) const SCALED: Setup = Setup {
     nodes: 1,
     hold: None,
     shared: &[],
+    stream: None,
 };
 
 /// What happens between an old and a new owner of a partition.

@@ -3,8 +3,8 @@
 //! It is separate from cuts of single workers because here both sides have a server that answers:
 //! the smaller side goes on being readable, and its clients see nothing but missing acknowledgements.
 
-use super::group::{Group, Step, ensure, words};
-use super::worker::now_ms;
+use crate::group::{Group, Step, ensure, words};
+use crate::worker::now_ms;
 
 const STREAM: &str = "KV_parti_demo";
 /// How long the larger side may take, once it can write, until watches can be set up again: that needs
@@ -14,12 +14,12 @@ const FAIL_OVER_MS: u64 = 10_000;
 const CATCH_UP_MS: u64 = 10_000;
 
 /// The single server on the smaller side follows the bucket's stream.
-pub(super) fn a_follower_split_off(group: &mut Group) -> Step<()> {
+pub(crate) fn a_follower_split_off(group: &mut Group) -> Step<()> {
     placed(group, false)
 }
 
 /// It leads the stream, and does not know for a time that it cannot.
-pub(super) fn the_leader_split_off(group: &mut Group) -> Step<()> {
+pub(crate) fn the_leader_split_off(group: &mut Group) -> Step<()> {
     placed(group, true)
 }
 
