@@ -22,7 +22,7 @@ use crate::jetstream::reading::Reading;
 use crate::jetstream::settings::{Bounds, Settings};
 
 /// Partitions that come within this time are read together at once.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(2);
 /// How often those that read alone are looked at, and readers that failed are tried again.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest pause before readers are tried again.
@@ -52,6 +52,8 @@ pub(super) struct Hub {
     feeds: BTreeMap<u32, Arc<Feed>>,
     together: Option<Running>,
     alone: BTreeMap<u32, Running>,
+    /// Readers that are deleted meanwhile: nobody waits for that.
+    deletions: JoinSet<()>,
     made: u64,
     failures: u32,
     /// When to look at the grouping again.
@@ -64,7 +66,7 @@ struct Running {
     /// One of them has left, and may be back with another feed.
     is_stale: bool,
     stop: Arc<Notify>,
-    task: JoinHandle<Option<ReaderEnd>>,
+    task: JoinHandle<(Option<ReaderEnd>, Reader)>,
 }
 
 impl Hub {
@@ -89,6 +91,7 @@ impl Hub {
             feeds: BTreeMap::new(),
             together: None,
             alone: BTreeMap::new(),
+            deletions: JoinSet::new(),
             made: 0,
             failures: 0,
             due: None,
@@ -129,7 +132,7 @@ impl Hub {
                     running.is_stale |= running.members.contains(&partition);
                 }
                 if let Some(running) = self.alone.remove(&partition) {
-                    running.end().await;
+                    self.end(running).await;
                 }
                 self.look_within(GATHER);
                 // The lane is gone either way.
@@ -146,8 +149,9 @@ impl Hub {
     async fn stop_all(&mut self) {
         let alone = std::mem::take(&mut self.alone);
         for running in self.together.take().into_iter().chain(alone.into_values()) {
-            running.end().await;
+            self.end(running).await;
         }
+        while self.deletions.join_next().await.is_some() {}
     }
 
     /// Makes the readers what they should be.
@@ -165,12 +169,12 @@ impl Hub {
             .as_ref()
             .is_some_and(|running| !running.is_for(&wanted.together));
         if is_other && let Some(running) = self.together.take() {
-            running.end().await;
+            self.end(running).await;
         }
         let gone: Vec<u32> = self.alone.keys().copied().collect();
         for partition in gone.into_iter().filter(|p| !wanted.alone.contains(p)) {
             if let Some(running) = self.alone.remove(&partition) {
-                running.end().await;
+                self.end(running).await;
             }
         }
         match self.make(wanted).await {
@@ -203,9 +207,29 @@ impl Hub {
         self.look_within(pause.min(LONGEST));
     }
 
+    /// Ends a reader: its feeds can have another one.
+    async fn end(&mut self, running: Running) {
+        running.stop.notify_one();
+        self.told(running).await;
+    }
+
+    /// Waits for a reader that has ended or was told to.
+    async fn told(&mut self, mut running: Running) {
+        while self.deletions.try_join_next().is_some() {}
+        match (&mut running.task).await {
+            Ok((end, reader)) => {
+                if let Some(end) = end {
+                    tracing::info!(%end, "a reader ended; another goes on from where it was");
+                }
+                self.deletions.spawn(reader.delete());
+            }
+            Err(error) => tracing::error!(%error, "a reader's task ended"),
+        }
+    }
+
     async fn clear_ended(&mut self) {
         if let Some(running) = self.together.take_if(|running| running.task.is_finished()) {
-            told(running).await;
+            self.told(running).await;
         }
         let ended = self
             .alone
@@ -213,7 +237,7 @@ impl Hub {
             .filter(|(_, running)| running.task.is_finished());
         for partition in ended.map(|(partition, _)| *partition).collect::<Vec<_>>() {
             if let Some(running) = self.alone.remove(&partition) {
-                told(running).await;
+                self.told(running).await;
             }
         }
     }
@@ -250,17 +274,36 @@ impl Hub {
         let delivered = self.feeds.iter();
         let delivered = delivered.map(|(partition, feed)| (*partition, feed.delivered()));
         let delivered: BTreeMap<u32, u64> = delivered.collect();
-        let facts = self.source.facts().await?;
+        // Beside each other: what a reader delivers is looked at only after the check.
+        let together = &wanted.together;
+        let is_missing = self.together.is_none() && !together.is_empty();
+        let first = is_missing.then(|| self.spec(together));
+        let first = async {
+            match first {
+                Some(spec) => Reader::create(self.source.wire(), spec).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (facts, first) = tokio::join!(self.source.facts(), first);
+        // What was created is deleted, or ends by itself.
+        let (facts, first) = (facts?, first?);
         self.check(&facts, &delivered);
         let is_there = |partition: &u32| self.feeds.contains_key(partition);
         let together: BTreeSet<u32> = wanted.together.into_iter().filter(is_there).collect();
         let alone: Vec<u32> = wanted.alone.into_iter().filter(is_there).collect();
-        if self.together.is_none() && !together.is_empty() {
-            self.together = Some(self.start(together).await?);
+        if let Some(reader) = first {
+            if together.is_empty() {
+                self.deletions.spawn(reader.delete());
+            } else {
+                self.together = Some(self.start(together, reader));
+            }
         }
         for partition in alone {
             if !self.alone.contains_key(&partition) {
-                let running = self.start(BTreeSet::from([partition])).await?;
+                let members = BTreeSet::from([partition]);
+                let spec = self.spec(&members);
+                let reader = Reader::create(self.source.wire(), spec).await?;
+                let running = self.start(members, reader);
                 self.alone.insert(partition, running);
             }
         }
@@ -291,13 +334,12 @@ impl Hub {
         }
     }
 
-    async fn start(&mut self, members: BTreeSet<u32>) -> Result<Running, ConsumeError> {
-        let feeds = members.iter().filter_map(|partition| {
-            let feed = self.feeds.get(partition)?;
-            Some((*partition, Arc::clone(feed)))
-        });
-        let feeds: BTreeMap<u32, Arc<Feed>> = feeds.collect();
-        let from = feeds.values().map(|feed| feed.delivered()).min();
+    /// A reader for these, from the smallest position on.
+    fn spec(&mut self, members: &BTreeSet<u32>) -> ReaderSpec {
+        let feeds = members
+            .iter()
+            .filter_map(|partition| self.feeds.get(partition));
+        let from = feeds.map(|feed| feed.delivered()).min();
         self.made += 1;
         let layout = self.source.layout();
         // Lists of filters make the server many times slower than all messages do: what is not ours is left
@@ -308,16 +350,24 @@ impl Hub {
             }
             _ => vec![layout.wide()],
         };
-        let spec = ReaderSpec {
+        ReaderSpec {
             stream: self.source.name().to_owned(),
             name: format!("{}-{}", self.name, self.made),
             filters,
             from: from.unwrap_or_default() + 1,
-        };
-        let reader = Reader::create(self.source.wire(), spec).await?;
+        }
+    }
+
+    fn start(&self, members: BTreeSet<u32>, reader: Reader) -> Running {
+        let feeds = members.iter().filter_map(|partition| {
+            let feed = self.feeds.get(partition)?;
+            Some((*partition, Arc::clone(feed)))
+        });
+        let feeds: BTreeMap<u32, Arc<Feed>> = feeds.collect();
         if feeds.len() > 1 {
             feeds.values().for_each(|feed| feed.set_overflowed(false));
         }
+        let layout = self.source.layout();
         let (stop, ended) = (Arc::new(Notify::new()), Arc::clone(&self.ended));
         let reading = Reading {
             reader,
@@ -328,7 +378,7 @@ impl Hub {
             stop: Arc::clone(&stop),
             full: Arc::clone(&self.full),
         };
-        Ok(Running {
+        Running {
             members,
             is_stale: false,
             stop,
@@ -337,7 +387,7 @@ impl Hub {
                 ended.notify_one();
                 end
             }),
-        })
+        }
     }
 }
 
@@ -345,25 +395,11 @@ impl Running {
     fn is_for(&self, wanted: &BTreeSet<u32>) -> bool {
         !self.is_stale && self.members == *wanted && !wanted.is_empty()
     }
-
-    async fn end(self) {
-        self.stop.notify_one();
-        told(self).await;
-    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// Waits for a reader that has ended or was told to.
-async fn told(mut running: Running) {
-    match (&mut running.task).await {
-        Ok(None) => {}
-        Ok(Some(end)) => tracing::info!(%end, "a reader ended; another goes on from where it was"),
-        Err(error) => tracing::error!(%error, "a reader's task ended"),
     }
 }
 

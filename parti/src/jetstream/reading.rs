@@ -38,8 +38,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads until it is stopped or the reader ends.
-    pub(super) async fn run(mut self) -> Option<ReaderEnd> {
+    /// Reads until it is stopped or the reader ends; the reader is there to be deleted.
+    pub(super) async fn run(mut self) -> (Option<ReaderEnd>, Reader) {
         let mut chunk = Vec::with_capacity(CHUNK);
         let (stop, budget) = (Arc::clone(&self.stop), Arc::clone(&self.budget));
         let end = loop {
@@ -64,8 +64,7 @@ impl Reading {
                 Err(end) => break Some(end),
             }
         };
-        self.reader.delete().await;
-        end
+        (end, self.reader)
     }
 
     /// Pulls if few are under way and there is room for more; whether room is what is missing.
