@@ -24,6 +24,7 @@ pub use condition::Condition;
 pub use cursor::{Cursor, Found, Hold, Owner};
 pub use cursors::Cursors;
 pub use cursors::gate::Gate;
+pub use cursors::gate::sharing::{Shared, is_ended, shared};
 pub use durable::unacknowledged::Unacknowledged;
 pub use durable::{DurableName, Durables};
 pub use intake::{Intake, Numbers};

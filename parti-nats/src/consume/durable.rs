@@ -266,6 +266,20 @@ impl Durables {
         Ok(())
     }
 
+    /// Deletes those of partitions that have no further owner.
+    pub(crate) async fn delete_of(
+        &self,
+        is_over: &(dyn Fn(u32) -> bool + Sync),
+    ) -> Result<(), ConsumeError> {
+        let there = self.list().await?.into_iter();
+        let over = there.filter(|name| {
+            let name = DurableName::parse(name);
+            name.is_some_and(|name| name.group == self.group && is_over(name.partition))
+        });
+        self.delete_all(&over.collect::<Vec<_>>()).await;
+        Ok(())
+    }
+
     /// How many messages of its partition a durable has not delivered.
     ///
     /// # Errors

@@ -29,11 +29,17 @@ pub enum Bug {
     StreamFirst,
     /// What comes from a newer durable is not compared with what is known.
     RepeatsBelieved,
+    /// New partitions are shared without waiting for the old ones of their keys.
+    GateOpen,
+    /// A numbering counts as begun before a message of it was seen.
+    GateNotBegun,
+    /// By interest, the durables of partitions that are over are left.
+    OldDurablesStay,
 }
 
 impl Bug {
     /// All that are hunted; [`Bug::StreamFirst`] is too rare.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::AcknowledgedEarly,
         Self::PositionEarly,
         Self::NameReused,
@@ -44,6 +50,9 @@ impl Bug {
         Self::UnknownIsStored,
         Self::ReleasedEarly,
         Self::RepeatsBelieved,
+        Self::GateOpen,
+        Self::GateNotBegun,
+        Self::OldDurablesStay,
     ];
 
     /// Its name on the command line.
@@ -61,6 +70,9 @@ impl Bug {
             Self::ReleasedEarly => "released-early",
             Self::StreamFirst => "stream-first",
             Self::RepeatsBelieved => "repeats-believed",
+            Self::GateOpen => "gate-open",
+            Self::GateNotBegun => "gate-not-begun",
+            Self::OldDurablesStay => "old-durables-stay",
         }
     }
 }

@@ -17,6 +17,9 @@ use super::server::{FakeStream, Release};
 use crate::kit::random::Random;
 
 mod faults;
+mod numberings;
+
+use numberings::Numberings;
 
 /// How long a run may take to come to rest when the faults are over, in steps.
 const PATIENCE: u64 = 20_000;
@@ -75,7 +78,11 @@ struct World {
     /// The lane that the group says owns the partition.
     owners: BTreeMap<u32, Option<u64>>,
     flights: Vec<Flight>,
+    /// How many messages each key has.
     numbers: BTreeMap<u32, u64>,
+    numberings: Numberings,
+    /// The server was killed at least once.
+    was_killed: bool,
     made: u64,
     steps: u64,
     moves: u64,
@@ -88,7 +95,8 @@ pub fn run(run: &Run) -> Outcome {
     let mut random = Random::new(run.seed, "streams");
     let kinds = [Retention::Limits, Retention::WorkQueue, Retention::Interest];
     let retention = kinds[random.below(3) as usize];
-    let partitions = 1 + random.below(3) as u32;
+    let numberings = Numberings::new(&mut random);
+    let first = numberings.listed(None);
     let release = if random.below(2) == 0 {
         Release::Before214
     } else {
@@ -101,7 +109,9 @@ pub fn run(run: &Run) -> Outcome {
         checks: Checks::new(),
         lanes: BTreeMap::new(),
         frozen: Vec::new(),
-        owners: (0..partitions).map(|partition| (partition, None)).collect(),
+        owners: first.iter().map(|partition| (*partition, None)).collect(),
+        numberings,
+        was_killed: false,
         flights: Vec::new(),
         numbers: BTreeMap::new(),
         made: 0,
@@ -110,7 +120,7 @@ pub fn run(run: &Run) -> Outcome {
         trace: run.traced.then(Vec::new),
         random,
     };
-    world.found();
+    world.found(first);
     let steps = 200 + world.random.below(1_200);
     let faults = world.random.below(4);
     while world.steps < steps && world.checks.violation.is_none() {
@@ -130,12 +140,12 @@ pub fn run(run: &Run) -> Outcome {
 
 impl World {
     /// By interest a group creates a durable for each partition before anything is published.
-    fn found(&mut self) {
+    fn found(&mut self, partitions: impl IntoIterator<Item = u32>) {
         if self.retention != Retention::Interest {
             return;
         }
         let owner = Owner { token: 0, nonce: 0 };
-        for partition in self.owners.keys().copied().collect::<Vec<_>>() {
+        for partition in partitions {
             let lane = Lane::new(partition, owner, self.retention, None);
             let create = Request::Create {
                 name: lane.durable_name().encode(),
@@ -158,7 +168,9 @@ impl World {
 
     fn step(&mut self, faults: u64) {
         self.steps += 1;
-        match self.random.below(1_000) {
+        match self.random.below(1_020) {
+            1_000..1_004 => self.repartition(),
+            1_004..1_020 => self.look_at_the_gate(),
             0..70 => self.publish(),
             70..400 => self.serve(),
             400..680 => self.deliver(faults),
@@ -172,23 +184,18 @@ impl World {
     }
 
     fn publish(&mut self) {
-        let count = self.owners.len() as u64;
-        let partition = self.random.below(count) as u32;
-        let number = self.numbers.entry(partition).or_default();
-        let publish = Request::Publish {
-            partition,
-            number: *number,
-        };
-        *number += 1;
-        let last = self.server.facts().last + 1;
+        let (key, partition) = self.numberings.choose(&mut self.random);
+        let next = self.numbers.entry(key).or_default();
+        let number = *next;
+        *next += 1;
         let item = Item {
-            sequence: last,
+            sequence: self.server.facts().last + 1,
             partition,
-            number: *number - 1,
+            number,
         };
-        self.checks.published(item);
-        self.server.serve(publish);
-        self.note(|| format!("published {item:?}"));
+        self.checks.published(item, key);
+        self.server.serve(Request::Publish { partition, number });
+        self.note(|| format!("published {item:?} of key {key}"));
     }
 
     /// The server does one of the requests on the way, whichever comes first.
@@ -354,7 +361,9 @@ impl World {
     }
 
     fn grant(&mut self) {
-        let free = self.owners.iter().filter(|(_, owner)| owner.is_none());
+        let listed = self.numberings.listed(self.bug);
+        let free = self.owners.iter();
+        let free = free.filter(|(partition, owner)| owner.is_none() && listed.contains(partition));
         let free: Vec<u32> = free.map(|(partition, _)| *partition).collect();
         let Some(partition) = self.pick(free.len()).map(|pick| free[pick]) else {
             return;
@@ -399,7 +408,8 @@ impl World {
         let limit = self.steps + PATIENCE;
         while self.checks.violation.is_none() {
             self.steps += 1;
-            match self.random.below(1_000) {
+            match self.random.below(1_020) {
+                1_000.. => self.look_at_the_gate(),
                 0..400 => self.serve(),
                 400..700 => self.deliver(0),
                 700..980 => self.act(),
@@ -414,9 +424,12 @@ impl World {
             }
             let rests = self.lanes.values().all(Lane::is_settled);
             let all = self.owners.values().all(Option::is_some);
-            let left = self.checks.left(&self.server, self.retention);
+            // What a killed server forgot was acknowledged stays where there is no further owner.
+            let forgets = self.was_killed && self.retention == Retention::WorkQueue;
+            let is_over = |partition| forgets && !self.owners.contains_key(&partition);
+            let left = self.checks.left(&self.server, self.retention, is_over);
             match left {
-                None if rests && all => return,
+                None if rests && all && self.is_shared() => return,
                 left if self.steps >= limit => {
                     let left = left.unwrap_or_else(|| "no owner comes to rest".to_owned());
                     self.checks.not_drained(left);

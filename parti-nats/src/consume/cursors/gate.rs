@@ -12,12 +12,15 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::consume::cursor::Found;
 use crate::consume::cursors::{Cursors, bucket_name};
-use crate::consume::stream::{Source, numberings};
-use crate::consume::take_over::StreamFacts;
+use crate::consume::durable::Durables;
+use crate::consume::stream::{Retention, Source, numberings};
 use crate::consume::wire::{ConsumeError, Wire, Wrote, fault};
 use crate::wire::outcome::code;
+
+pub mod sharing;
+
+use sharing::{Shared, is_ended, shared};
 
 /// How many old partitions are asked for at a time.
 const AT_ONCE: usize = 16;
@@ -72,6 +75,8 @@ pub struct Gate {
     ended: BTreeSet<u32>,
     /// The last messages of the others, once nothing follows them.
     last: BTreeMap<u32, u64>,
+    /// Old partitions that were not shared at the look before this one, and those whose durables are deleted.
+    over: (BTreeSet<u32>, BTreeSet<u32>),
 }
 
 impl Gate {
@@ -84,6 +89,7 @@ impl Gate {
             told: None,
             ended: BTreeSet::new(),
             last: BTreeMap::new(),
+            over: Default::default(),
         }
     }
 
@@ -117,6 +123,7 @@ impl Gate {
             let ended = self.ended_of(candidates.copied().collect()).await?;
             if ended.is_empty() {
                 self.tell(&shared).await;
+                self.clean(&counts, &shared).await;
                 return Ok((shared.partitions, shared.numbering + 1 < counts.len()));
             }
             self.ended.extend(ended);
@@ -178,14 +185,18 @@ impl Gate {
         }
         let facts = self.source.facts().await?;
         let (this, facts) = (&*self, &facts);
+        let retention = self.source.retention();
+        let removes = retention == Retention::WorkQueue;
         let looked = candidates.into_iter().map(|partition| async move {
-            let last = match this.last.get(&partition) {
+            // In a work queue what matters is whether it is still there.
+            let known = this.last.get(&partition).filter(|_| !removes);
+            let last = match known {
                 Some(last) => Some(*last),
                 None => this.last_of(partition).await?,
             };
             let found = this.cursors.load(partition).await?;
             let start = this.cursors.start().max(this.source.after(partition));
-            let is_ended = is_ended(&found, last, start, facts);
+            let is_ended = is_ended(&found, last, start, facts, retention);
             Ok::<_, ConsumeError>((partition, last, is_ended))
         });
         let looked = stream::iter(looked).buffer_unordered(AT_ONCE);
@@ -206,6 +217,29 @@ impl Gate {
             .await
             .map_err(|failure| fault("reading", name, &failure))?;
         Ok(last.map(|(sequence, _)| sequence))
+    }
+
+    /// By interest, the durables of old partitions would stay for ever, with what was handled and not
+    /// acknowledged there. They are deleted a look after their owners were told that they are over.
+    async fn clean(&mut self, counts: &[u32], shared: &Shared) {
+        let earlier = counts.iter().take(shared.numbering).sum();
+        let ended = self.ended.iter().copied();
+        let ended = ended.filter(|partition| !shared.partitions.contains(partition));
+        let over: BTreeSet<u32> = (0..earlier).chain(ended).collect();
+        let before = std::mem::replace(&mut self.over.0, over);
+        let due = before.intersection(&self.over.0);
+        let due: BTreeSet<u32> = due.filter(|p| !self.over.1.contains(p)).copied().collect();
+        if due.is_empty() || self.source.retention() != Retention::Interest {
+            return;
+        }
+        let durables = Durables::new(&self.source, &self.cursors.group);
+        match durables
+            .delete_of(&|partition| due.contains(&partition))
+            .await
+        {
+            Ok(()) => self.over.1.extend(due),
+            Err(error) => tracing::debug!(%error, "durables of old partitions are left for now"),
+        }
     }
 
     /// Writes down how far the group is, if it is news. What is not written is found out again.
@@ -230,79 +264,6 @@ impl Gate {
             Ok(Wrote::Refused | Wrote::Unknown) | Err(_) => None,
         };
     }
-}
-
-/// Whether nothing of an old partition is left to handle, nothing of it being stored any more.
-fn is_ended(found: &Found, last: Option<u64>, start: u64, stream: &StreamFacts) -> bool {
-    match (found, last) {
-        (Found::Cursor { cursor, .. }, _) if cursor.stream_created != stream.created => {
-            last.is_none()
-        }
-        (Found::Cursor { cursor, .. }, Some(last)) => cursor.position >= last,
-        // What was removed may be in the hands of the owner, until its position has passed it.
-        (Found::Cursor { cursor, .. }, None) => cursor.position + 1 >= stream.first,
-        (Found::Never, last) => last.is_none_or(|last| last <= start),
-        (Found::Deleted { .. } | Found::Unreadable { .. }, _) => false,
-    }
-}
-
-/// What a group shares.
-#[derive(Debug, PartialEq, Eq)]
-struct Shared {
-    /// The numberings before this one are over.
-    numbering: usize,
-    partitions: Vec<u32>,
-    /// Old ones that hold up new ones.
-    waits_for: Vec<u32>,
-}
-
-/// Which partitions are shared: of the first numbering all, of each that follows those whose keys' old
-/// partitions have ended; old ones until all new ones that wait for them are there. The keys of a new
-/// partition come from the old ones with the same remainder by the greatest common divisor of both numbers.
-fn shared(
-    counts: &[u32],
-    from: usize,
-    begun: &dyn Fn(usize) -> bool,
-    has_ended: &dyn Fn(u32) -> bool,
-) -> Shared {
-    let mut shared = Shared {
-        numbering: from,
-        partitions: Vec::new(),
-        waits_for: Vec::new(),
-    };
-    let mut first: u32 = counts[..from].iter().sum();
-    // By remainder: whether the partitions of this numbering are shared.
-    let mut open = vec![true];
-    for (numbering, count) in counts.iter().enumerate().skip(from) {
-        let next = counts.get(numbering + 1);
-        let classes = next.map_or(1, |next| gcd(*count, *next)) as usize;
-        let mut passed = vec![next.is_some() && begun(numbering + 1); classes];
-        let is_open = |number: u32| open[number as usize % open.len()];
-        for number in 0..*count {
-            let has_ended = is_open(number) && has_ended(first + number);
-            if !has_ended {
-                passed[number as usize % classes] = false;
-            }
-            if next.is_some() && begun(numbering + 1) && is_open(number) && !has_ended {
-                shared.waits_for.push(first + number);
-            }
-        }
-        let stays = (0..*count).filter(|n| is_open(*n) && !passed[*n as usize % classes]);
-        shared.partitions.extend(stays.map(|number| first + number));
-        if shared.numbering == numbering && next.is_some() && passed.iter().all(|passed| *passed) {
-            shared.numbering = numbering + 1;
-        }
-        first += count;
-        open = passed;
-    }
-    shared
-}
-
-const fn gcd(mut a: u32, mut b: u32) -> u32 {
-    while b > 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 #[cfg(test)]

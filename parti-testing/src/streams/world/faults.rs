@@ -85,6 +85,7 @@ impl World {
     /// The server is killed and comes back. Half of the lanes notice that they are on another connection.
     fn restart(&mut self) {
         self.note(|| "the server is killed".to_owned());
+        self.was_killed = true;
         let random = &mut self.random;
         self.server.restart(|| random.below(2) == 0);
         for flight in &mut self.flights {

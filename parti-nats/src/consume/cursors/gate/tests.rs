@@ -1,8 +1,10 @@
 //! What is shared between two numberings, by table: a key's order hangs on each line.
 
 use super::*;
+use crate::consume::cursor::Found;
 use crate::consume::cursor::{Cursor, Hold, Owner};
 use crate::consume::layout::partition_of;
+use crate::consume::take_over::StreamFacts;
 
 fn look(counts: &[u32], begun: usize, ended: &[u32]) -> (usize, Vec<u32>, Vec<u32>) {
     let shared = shared(counts, 0, &|numbering| numbering <= begun, &|p| {
@@ -25,6 +27,16 @@ fn a_new_partition_is_shared_when_its_old_ones_have_ended() {
     // No common divisor: all of them.
     assert_eq!(look(&[2, 3], 1, &[0]), (0, vec![0, 1], vec![1]));
     assert_eq!(look(&[2, 3], 1, &[0, 1]), (1, vec![2, 3, 4], vec![]));
+}
+
+/// Two re-partitions without a message between them: nothing says that the first has begun but the second.
+#[test]
+fn a_numbering_without_messages_holds_up_nothing() {
+    let only_the_last = |numbering: usize| numbering == 2;
+    let waiting = shared(&[1, 2, 2], 0, &only_the_last, &|_| false);
+    assert_eq!(waiting.waits_for, [0]);
+    let open = shared(&[1, 2, 2], 0, &only_the_last, &|partition| partition < 3);
+    assert_eq!((open.numbering, open.partitions), (2, vec![3, 4]));
 }
 
 /// A key without messages in the middle numbering must not overtake those it has in the first.
@@ -84,7 +96,13 @@ fn a_partition_has_ended_when_its_cursor_covers_its_last_message() {
         (deleted, None, 0, 1, false),
     ];
     for (found, last, start, first, wanted) in cases {
-        let ended = is_ended(&found, last, start, &stream(first));
-        assert_eq!(ended, wanted, "{found:?} {last:?} {start} {first}");
+        let stream = stream(first);
+        for retention in [Retention::Limits, Retention::Interest] {
+            let ended = is_ended(&found, last, start, &stream, retention);
+            assert_eq!(ended, wanted, "{found:?} {last:?} {start} {first}");
+        }
+        // What is not acknowledged would stay in a queue for ever.
+        let ended = is_ended(&found, last, start, &stream, Retention::WorkQueue);
+        assert_eq!(ended, wanted && last.is_none(), "{found:?} {last:?}");
     }
 }
