@@ -1,9 +1,9 @@
 //! A sink that refuses older owners and what it has already, as a database with a fencing column would, and
 //! the verdict over everything that handlers told it.
 //!
-//! It is separate from the worker logs because it judges messages and not ownerships. What always holds: the
-//! verdict looks at the log of calls alone and not at what the sink remembers, so a sink that compares wrongly
-//! is found, too.
+//! It is separate from the worker logs because it judges messages and not ownerships. What always holds:
+//! the verdict looks at the log of calls alone and not at what the sink remembers, so a sink that compares
+//! wrongly is found, too.
 //!
 //! ```
 //! use std::time::Instant;

@@ -4,12 +4,12 @@
 //! `worker --nats nats://127.0.0.1:4222 --group demo --partitions 100 --json`, or with the feature `sqlite`
 //! `worker --file demo.db --partitions 100 --json`
 //!
-//! With the feature `jetstream` it consumes a stream by partition: `--stream ORDERS --sink 127.0.0.1:7000`, where
-//! the sink hears of each message on a line and answers `stored`, `repeated` or `fenced`.
+//! With the feature `jetstream` it consumes a stream by partition: `--stream ORDERS --sink 127.0.0.1:7000`,
+//! where the sink hears of each message on a line and answers `stored`, `repeated` or `fenced`.
 //!
-//! What always holds: `assigned` is written before processing begins (of a stream: when it may have), `revoked` after it has ended
-//! and before that is acknowledged; its `used_ms` is when the guard was last seen valid. SIGTERM and
-//! SIGINT hand the partitions over and exit with 0.
+//! What always holds: `assigned` is written before processing begins (of a stream: when it may have),
+//! `revoked` after it has ended and before that is acknowledged; its `used_ms` is when the guard was last
+//! seen valid. SIGTERM and SIGINT hand the partitions over and exit with 0.
 
 use std::error::Error;
 use std::sync::Arc;

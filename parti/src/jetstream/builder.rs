@@ -199,10 +199,12 @@ impl PartitionedBuilder {
         self
     }
 
-    /// With how many bytes waiting no more is asked for; default 64 MB. What was asked for before still
-    /// comes.
-    pub fn max_waiting_bytes(mut self, bytes: u64) -> Self {
-        self.settings.bounds.bytes = bytes.max(1);
+    /// How many bytes of one partition, and of all, may wait in memory; default 16 MB and 64 MB. What was
+    /// asked for before still comes: at most 500 messages for a partition that is read by itself, and one
+    /// that is larger than the bound of its partition where nothing waits.
+    pub fn max_waiting_bytes(mut self, partition: u64, all: u64) -> Self {
+        self.settings.bounds.partition_bytes = partition.max(1);
+        self.settings.bounds.bytes = all.max(1);
         self
     }
 

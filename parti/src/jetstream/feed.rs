@@ -11,9 +11,12 @@ use parti_nats::consume::{Condition, Delivery, Intake};
 use tokio::sync::{Notify, mpsc};
 
 use crate::jetstream::acks::Acks;
+use crate::jetstream::settings::Bounds;
 
 /// Readers hear of room when so many messages were handled, or none waits.
 const ROOM: u64 = 256;
+/// How many messages may be asked for while nobody knows how large they are.
+const FIRST: u64 = 64;
 
 /// The messages of all partitions that wait in memory, and how many may.
 #[derive(Debug, Default)]
@@ -33,6 +36,10 @@ pub(super) struct Feed {
     queue: mpsc::UnboundedSender<Vec<Delivery>>,
     budget: Arc<Budget>,
     intake: Mutex<Intake>,
+    /// What waits, in bytes.
+    bytes: AtomicU64,
+    /// What a message had in the last batch, on average; zero before the first.
+    size: AtomicU64,
     overflowed: AtomicBool,
     /// What there is to acknowledge, where acknowledgements remove messages.
     pub(super) acks: Option<Arc<Acks>>,
@@ -56,6 +63,8 @@ impl Feed {
             queue,
             budget,
             intake: Mutex::new(Intake::new(position)),
+            bytes: AtomicU64::new(0),
+            size: AtomicU64::new(0),
             overflowed: AtomicBool::new(false),
             acks,
             stopped: Mutex::new(None),
@@ -71,6 +80,42 @@ impl Feed {
     /// How many messages wait.
     pub(super) fn waiting(&self) -> u64 {
         self.intake().waiting()
+    }
+
+    /// How many bytes wait.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// How many messages may wait, if they are as large as those that came last.
+    pub(super) fn most(&self, bounds: Bounds) -> u64 {
+        let each = match self.size.load(Ordering::Acquire) {
+            0 => bounds.partition_bytes / FIRST,
+            each => each,
+        };
+        let most = bounds.partition_bytes / each.max(1);
+        most.clamp(1, bounds.partition)
+    }
+
+    /// How many messages more may be asked for.
+    pub(super) fn room(&self, bounds: Bounds) -> u64 {
+        if self.bytes() >= bounds.partition_bytes {
+            return 0;
+        }
+        self.most(bounds).saturating_sub(self.waiting())
+    }
+
+    /// How many of these have room. One always has where nothing waits: it may be larger than any bound.
+    pub(super) fn fitting(&self, messages: &[Delivery], bounds: Bounds) -> usize {
+        let waiting = self.waiting();
+        let count = bounds.partition.saturating_sub(waiting);
+        let mut bytes = self.bytes();
+        let fits = |(index, message): &(usize, &Delivery)| {
+            bytes += message.message.length as u64;
+            let is_first = waiting == 0 && *index == 0;
+            is_first || (*index as u64) < count && bytes <= bounds.partition_bytes
+        };
+        messages.iter().enumerate().take_while(fits).count()
     }
 
     /// Whether it had to leave a shared reader because its queue was full.
@@ -91,9 +136,11 @@ impl Feed {
     pub(super) fn put(&self, messages: Vec<Delivery>) {
         let Some(last) = messages.last() else { return };
         let (last, count, bytes) = (last.sequence, len(&messages), weight(&messages));
+        self.size.store((bytes / count).max(1), Ordering::Release);
         self.intake().put(count, last);
         self.budget.messages.fetch_add(count, Ordering::AcqRel);
         self.budget.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
         if let Err(unread) = self.queue.send(messages) {
             self.forgot(&unread.0);
         }
@@ -116,6 +163,7 @@ impl Feed {
         let (count, bytes) = (len(messages), weight(messages));
         let before = self.budget.messages.fetch_sub(count, Ordering::AcqRel);
         self.budget.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         let after = before.saturating_sub(count);
         // A reader that is woken for each message does nothing else.
         if after == 0 || before / ROOM != after / ROOM {

@@ -243,12 +243,12 @@ impl Hub {
     }
 
     fn grouping(&self) -> Grouping {
-        let half = self.bounds.partition / 2;
+        let half = (self.bounds.partition / 2, self.bounds.partition_bytes / 2);
         let views = self.feeds.values().map(|feed| View {
             partition: feed.partition,
             delivered: feed.delivered(),
             overflowed: feed.overflowed(),
-            has_room: feed.waiting() <= half,
+            has_room: feed.waiting() <= half.0 && feed.bytes() <= half.1,
             alone: self.alone.contains_key(&feed.partition),
         });
         let front = self.together.as_ref().and_then(|running| {

@@ -140,9 +140,12 @@ impl Owned {
     async fn ask(&self, reader: &mut Reader) -> Result<bool, ReaderEnd> {
         let bounds = self.shared.settings.bounds;
         let lanes = self.shared.lanes().max(1);
-        let bound = bounds.partition.min(bounds.messages / lanes).max(1);
+        let bound = self.feed.most(bounds).min(bounds.messages / lanes).max(1);
         let outstanding = reader.outstanding();
-        let room = bound.saturating_sub(self.feed.waiting() + outstanding);
+        let room = bound
+            .saturating_sub(self.feed.waiting())
+            .min(self.feed.room(bounds));
+        let room = room.saturating_sub(outstanding);
         let is_full = self.shared.budget.bytes.load(Ordering::Acquire) >= bounds.bytes;
         let least = (bound / 4).clamp(1, PULL);
         if is_full || room < least {

@@ -72,12 +72,10 @@ impl Reading {
         let outstanding = self.reader.outstanding();
         let room = self.room().saturating_sub(outstanding);
         let batch = room.min(AHEAD.saturating_sub(outstanding)).min(PULL);
-        let alone = self.feeds.len() == 1;
         // Many small pulls cost more than they bring; a partition alone may have little room.
-        let least = if alone {
-            (self.bounds.partition / 4).min(PULL)
-        } else {
-            PULL / 2
+        let least = match self.feeds.values().next() {
+            Some(feed) if self.feeds.len() == 1 => (feed.most(self.bounds) / 4).min(PULL),
+            _ => PULL / 2,
         };
         if outstanding > AHEAD - PULL {
             return Ok(false);
@@ -96,9 +94,7 @@ impl Reading {
         }
         let room = self.bounds.messages.saturating_sub(waiting);
         match self.feeds.values().next() {
-            Some(feed) if self.feeds.len() == 1 => {
-                room.min(self.bounds.partition.saturating_sub(feed.waiting()))
-            }
+            Some(feed) if self.feeds.len() == 1 => room.min(feed.room(self.bounds)),
             _ => room,
         }
     }
@@ -120,13 +116,14 @@ impl Reading {
             };
             let delivered = feed.delivered();
             messages.retain(|message| message.sequence > delivered);
-            let free = self.bounds.partition.saturating_sub(feed.waiting());
-            let free = usize::try_from(free).unwrap_or(usize::MAX);
             if feed.overflowed() && self.feeds.len() > 1 {
                 continue;
             }
-            if messages.len() > free {
-                messages.truncate(free);
+            let is_alone = self.feeds.len() == 1;
+            let fitting = feed.fitting(&messages, self.bounds);
+            // What comes alone was asked for, and nothing brings it again.
+            if messages.len() > fitting && !is_alone {
+                messages.truncate(fitting);
                 feed.set_overflowed(true);
                 self.full.notify_one();
             }

@@ -62,6 +62,8 @@ pub(super) struct Bounds {
     pub(super) partition: u64,
     /// Messages of all partitions.
     pub(super) messages: u64,
+    /// Bytes of one partition.
+    pub(super) partition_bytes: u64,
     /// Bytes of all partitions.
     pub(super) bytes: u64,
 }
@@ -102,6 +104,7 @@ pub(super) const fn default_bounds() -> Bounds {
     Bounds {
         partition: 4_096,
         messages: 16_384,
+        partition_bytes: 16 << 20,
         bytes: 64 << 20,
     }
 }

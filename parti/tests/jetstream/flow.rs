@@ -147,3 +147,80 @@ async fn a_slow_partition_holds_up_no_other_and_keeps_to_its_bounds() {
     manager.stop(StopMode::Handoff).await.expect("it stops");
     assert_eq!(log.check(20, 300), 0);
 }
+
+/// A few large messages fill the memory as many small ones do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_of_a_slow_partition_keep_to_its_bytes() {
+    for retention in ["limits", "workqueue"] {
+        large_messages(retention).await;
+    }
+}
+
+async fn large_messages(retention: &str) {
+    const SIZE: usize = 10_000;
+    let world = World::with(retention).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let gates = Arc::clone(&gate);
+    let orders = world
+        .builder()
+        .max_waiting_bytes(20 * SIZE as u64, 64 << 20);
+    let orders = orders.on_message(move |_| {
+        let gate = Arc::clone(&gates);
+        async move {
+            gate.acquire().await.expect("it stays open").forget();
+            Ok(())
+        }
+    });
+    let orders = orders.build().await.expect("it is built");
+    let manager = world.worker(&orders).await;
+    let payload = "x".repeat(SIZE);
+    let mut most = 0;
+    for _ in 0..400 {
+        let sent = world
+            .context
+            .publish("orders.key-0", payload.clone().into())
+            .await;
+        sent.expect("it is sent").await.expect("it is stored");
+        most = most.max(
+            orders
+                .status()
+                .waiting
+                .values()
+                .copied()
+                .max()
+                .unwrap_or_default(),
+        );
+    }
+    eventually("the queue is full", async || {
+        most = most.max(
+            orders
+                .status()
+                .waiting
+                .values()
+                .copied()
+                .max()
+                .unwrap_or_default(),
+        );
+        most >= 10
+    })
+    .await;
+    // One that is in the hands of the handler, and what was asked for while the size was not known.
+    let bound = 64;
+    assert!(most <= bound, "{retention}: {most} wait, {bound} may");
+    gate.add_permits(10_000);
+    eventually("all is handled", async || {
+        most = most.max(
+            orders
+                .status()
+                .waiting
+                .values()
+                .copied()
+                .max()
+                .unwrap_or_default(),
+        );
+        orders.status().handled == 400
+    })
+    .await;
+    assert!(most <= bound, "{retention}: {most} waited, {bound} may");
+    manager.stop(StopMode::Handoff).await.expect("it stops");
+}

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use parti::StopMode;
-use parti::jetstream::{Condition, ConsumeError, Output, Partitioned, PartitionedBuilder};
+use parti::jetstream::{
+    Condition, ConsumeError, Output, Partitioned, PartitionedBuilder, repartition,
+};
 use parti::nats::async_nats::jetstream::consumer::{AckPolicy, pull};
 use serde_json::json;
 
@@ -130,6 +132,38 @@ async fn put_out_once(retention: &str) {
         assert_eq!(numbers, all, "{retention}: {key}");
     }
     world.emptied(retention, &orders).await;
+}
+
+/// Positions that live beside the outputs go through a re-partition as others do, also when their owner crashes
+/// in it: each input is put out once, in order by key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outputs_are_put_out_once_through_a_re_partition() {
+    for retention in RETENTIONS {
+        re_partitioned(retention).await;
+    }
+}
+
+async fn re_partitioned(retention: &str) {
+    let world = world(retention).await;
+    let orders = copying(world.builder()).await;
+    let manager = world.worker(&orders).await;
+    let context = world.context.clone();
+    let publisher = tokio::spawn(async move { publish(&context, 20, 0..150).await });
+    eventually("it works", async || stored(&world).await >= 300).await;
+    let done = repartition(&world.context, "ORDERS", 12).await;
+    done.unwrap_or_else(|error| panic!("{retention}: {error}"));
+    drop((manager, orders));
+    let orders = copying(world.builder()).await;
+    let manager = world.worker(&orders).await;
+    publisher.await.expect("all is published");
+    eventually("all is put out", async || stored(&world).await >= 3000).await;
+    manager.stop(StopMode::Handoff).await.expect("it stops");
+    let found = outputs(&world).await;
+    assert_eq!(found.len(), 20, "{retention}");
+    for (key, numbers) in found {
+        let all: Vec<u64> = (0..150).collect();
+        assert_eq!(numbers, all, "{retention}: {key}");
+    }
 }
 
 /// A stream that can lose a cursor, or has none of the fence's subjects, would put out twice.

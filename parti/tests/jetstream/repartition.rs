@@ -96,10 +96,13 @@ async fn keys_keep_their_order_through_two_re_partitions() {
         let all = KEYS * usize::try_from(NUMBERS).expect("few");
         eventually("all is handled", async || log.count() >= all).await;
         log.check(KEYS, NUMBERS);
-        eventually("the old partitions are over", async || {
-            let progress = repartition_progress(&world.context, "ORDERS").await;
-            progress.expect("progress")[0].is_done && owned(&[&one, &three]) == [20, 21, 22, 23]
-        })
+        eventually(
+            &format!("{retention}: the old partitions are over"),
+            async || {
+                let progress = repartition_progress(&world.context, "ORDERS").await;
+                progress.expect("progress")[0].is_done && owned(&[&one, &three]) == [20, 21, 22, 23]
+            },
+        )
         .await;
         one.stop(StopMode::Handoff).await.expect("it stops");
         three.stop(StopMode::Handoff).await.expect("it stops");
@@ -176,10 +179,13 @@ async fn a_killed_server_and_a_program_that_begins_again_change_nothing() {
     // The program still says eight.
     let orders = slow(&world, &log).await;
     let manager = world.worker(&orders).await;
-    eventually("the old partitions are over", async || {
-        let progress = repartition_progress(&world.context, "ORDERS").await;
-        progress.is_ok_and(|progress| progress[0].is_done)
-    })
+    eventually(
+        &format!("{retention}: the old partitions are over"),
+        async || {
+            let progress = repartition_progress(&world.context, "ORDERS").await;
+            progress.is_ok_and(|progress| progress[0].is_done)
+        },
+    )
     .await;
     let last = NUMBERS - 1;
     eventually("all is handled", async || {

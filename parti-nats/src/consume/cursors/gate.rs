@@ -18,7 +18,7 @@ use crate::consume::stream::{Retention, Source, numberings};
 use crate::consume::wire::{ConsumeError, Wire, Wrote, fault};
 use crate::wire::outcome::code;
 
-pub mod sharing;
+pub(crate) mod sharing;
 
 use sharing::{Shared, is_ended, shared};
 

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::{Call, Effect, FencedSink, Judged, Verdict, handoffs, judge};
 
-/// One partition with the key `k`: `(token, sequence, number)`.
-fn told(effects: &[(u64, u64, u64)]) -> FencedSink {
+/// Token, sequence and number of a call.
+type Told = (u64, u64, u64);
+
+/// One partition with the key `k`.
+fn told(effects: &[Told]) -> FencedSink {
     let mut sink = FencedSink::default();
     let begun = Instant::now();
     for (index, (token, sequence, number)) in effects.iter().enumerate() {
@@ -34,7 +37,7 @@ fn a_log_as_it_should_be_has_no_finding() {
 
 #[test]
 fn each_thing_that_can_be_wrong_is_found() {
-    let cases: [(&[(u64, u64, u64)], u64, &str); 4] = [
+    let cases: [(&[Told], u64, &str); 4] = [
         (&[(5, 10, 0)], 2, "1 are stored and 2 published"),
         (&[(5, 10, 0), (5, 12, 2), (5, 13, 1)], 3, "1 is due"),
         (&[(5, 10, 0), (5, 12, 2)], 3, "got 2 before 1"),

@@ -98,8 +98,8 @@ impl Numberings {
 }
 
 impl World {
-    /// A numbering is written down, and later the transform is changed: from then on messages are stored in its
-    /// partitions.
+    /// A numbering is written down, and later the transform is changed: from then on messages are stored in
+    /// its partitions.
     pub(super) fn repartition(&mut self) {
         let numberings = &mut self.numberings;
         if numberings.current < numberings.written {
@@ -161,8 +161,8 @@ impl World {
         self.list();
     }
 
-    /// A message of a numbering is stored, so nothing older follows. By retention that removes, the leader may
-    /// miss it until there is another.
+    /// A message of a numbering is stored, so nothing older follows. By retention that removes, the leader
+    /// may miss it until there is another.
     fn see_begun(&mut self) {
         for numbering in 1..=self.numberings.current {
             let range = self.numberings.range(numbering);
@@ -190,11 +190,10 @@ impl World {
                 }
             }
         }
-        for partition in listed {
-            if !self.owners.contains_key(&partition) {
-                self.owners.insert(partition, None);
-                self.note(|| format!("partition {partition} is listed"));
-            }
+        let known: BTreeSet<u32> = self.owners.keys().copied().collect();
+        for partition in listed.difference(&known) {
+            self.owners.insert(*partition, None);
+            self.note(|| format!("partition {partition} is listed"));
         }
     }
 

@@ -6,10 +6,10 @@ use crate::consume::cursor::Found;
 use crate::consume::stream::Retention;
 use crate::consume::take_over::StreamFacts;
 
-/// Whether nothing of an old partition is left to handle, nothing of it being stored any more: what its cursor
-/// says, the last of its messages that the stream has, where the group began, and the stream, which was looked
-/// at before the cursor was read. A work queue must have none of them any more: what was not acknowledged would
-/// stay there, since the partition has no further owner.
+/// Whether nothing of an old partition is left to handle, nothing of it being stored any more: what its
+/// cursor says, the last of its messages that the stream has, where the group began, and the stream, which
+/// was looked at before the cursor was read. A work queue must have none of them any more: what was not
+/// acknowledged would stay there, since the partition has no further owner.
 #[must_use]
 pub fn is_ended(
     found: &Found,

@@ -7,8 +7,9 @@ use super::{FENCED, Scenario, of};
 use crate::consumption::{self, Stream};
 use crate::group::{SCALED, Setup, Timing};
 
-const HOLDS: &str = "every message once in the sink and in order by key, tokens rise, nothing skipped; each owner begins \
-     with the first message that was not committed; what was planned repeats nothing";
+const HOLDS: &str = "every message once in the sink and in order by key, tokens rise, nothing skipped; \
+                     each owner begins with the first message that was not committed; what was planned \
+                     repeats nothing";
 
 const ORDERS: Stream = Stream {
     retention: "limits",
@@ -22,8 +23,8 @@ const fn alone(name: &'static str, retention: &'static str) -> Scenario {
     Scenario {
         name,
         problem: "messages are lost, handled twice or out of order when workers or servers fail",
-        faults: "a stream is consumed: a join, SIGTERM, all readers deleted (not by interest), kill -9, SIGSTOP and \
-                 SIGCONT, a network cut, kill -9 of the server",
+        faults: "a stream is consumed: a join, SIGTERM, all readers deleted (not by interest), kill -9, \
+                 SIGSTOP and SIGCONT, a network cut, kill -9 of the server",
         holds: HOLDS,
         setup: Setup {
             partitions: 16,
@@ -42,8 +43,8 @@ const fn cluster(name: &'static str, retention: &'static str, replicas: usize) -
     Scenario {
         name,
         problem: "the same, when servers elect other leaders",
-        faults: "a join, SIGTERM, leaders of messages and cursors step down, kill -9, a network cut, kill -9 of the server \
-                 that leads the stream, all readers deleted",
+        faults: "a join, SIGTERM, leaders of messages and cursors step down, kill -9, a network cut, \
+                 kill -9 of the server that leads the stream, all readers deleted",
         holds: HOLDS,
         setup: Setup {
             partitions: 16,

@@ -1,7 +1,7 @@
 //! How long nobody handles a partition's messages: after a crash, and when it moves as planned.
 //!
-//! It is separate from the faults since these runs are there for their figures. What always holds: times are those
-//! of the sink's clock, from the kill or the old owner's last call to the new owner's first.
+//! It is separate from the faults since these runs are there for their figures. What always holds: times
+//! are those of the sink's clock, from the kill or the old owner's last call to the new owner's first.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -87,7 +87,8 @@ pub(super) fn kill(group: &mut Group) -> Step<u64> {
     }))
 }
 
-/// One more joins, and leaves when all is even; how long each partition that moved stood still, in microseconds.
+/// One more joins, and leaves when all is even; how long each partition that moved stood still, in
+/// microseconds.
 pub(super) fn join_and_leave(group: &mut Group) -> Step<Vec<u64>> {
     let since = group.consumption()?.count();
     let joined = group.join()?;

@@ -1,7 +1,7 @@
 //! What production does to a group that consumes a stream.
 //!
-//! It is separate from the verdict, which is the same for all of it. What always holds: after each fault every
-//! partition goes on before the next one begins, and what was planned repeats nothing.
+//! It is separate from the verdict, which is the same for all of it. What always holds: after each fault
+//! every partition goes on before the next one begins, and what was planned repeats nothing.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! Publishes numbers per key at a rate, and knows which sequence each has.
 //!
-//! It is separate because it runs by itself. What always holds: a key has one message on its way at a time, and
-//! one that is not known to be stored is sent again under the same ID, so that each is stored once and in order.
+//! It is separate because it runs by itself. What always holds: a key has one message on its way at a time,
+//! and one that is not known to be stored is sent again under the same ID, so that each is stored once and
+//! in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The sink behind a port of its own: a line for each call, a line for each answer.
 //!
-//! It is separate from the servers that are hurt, as a database is. What always holds: an answer is given after
-//! the call is in the log.
+//! It is separate from the servers that are hurt, as a database is. What always holds: an answer is given
+//! after the call is in the log.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
