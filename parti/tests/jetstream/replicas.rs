@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parti::jetstream::{Partitioned, repartition};
+use parti::jetstream::Partitioned;
 use parti::nats::NatsOptions;
 use parti::nats::async_nats::jetstream::{self, Context};
 use parti::nats::async_nats::{ConnectOptions, HeaderMap};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::sink::Sink;
-use crate::support::{PARTITIONS, PATIENCE, World, connect, eventually};
+use crate::support::{PATIENCE, World, connect, eventually};
 
 async fn ask(context: &Context, method: &str, body: &Value) -> Option<Value> {
     let asked = context.request::<_, _, Value>(method.to_owned(), body);
@@ -149,28 +149,6 @@ async fn leaders(retention: &str) {
     manager.stop(StopMode::Handoff).await.expect("it stops");
     // Servers whose leaders change can keep what was acknowledged: that the stream is empty is not asked for.
     assert_eq!(sink.check(10, 300), 0, "{retention}");
-}
-
-/// A re-partition while leaders step down and a server dies loses nothing and keeps the order of keys.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_re_partition_on_three_servers_survives_leaders_that_change() {
-    let mut cluster = Cluster::new("limits").await;
-    let manager = member(&cluster.nodes.url(), &cluster.orders).await;
-    let context = cluster.context.clone();
-    let publisher = tokio::spawn(async move { publish(&context, 10, 0..300).await });
-    cluster.goes_on().await;
-    eventually("it is re-partitioned", async || {
-        repartition(&cluster.context, "ORDERS", 12).await.is_ok()
-    })
-    .await;
-    cluster.changes_leaders().await;
-    publisher.await.expect("all is published");
-    eventually("all is handled", async || cluster.sink.count() >= 3000).await;
-    manager.stop(StopMode::Handoff).await.expect("it stops");
-    cluster.sink.check(10, 300);
-    let partitions = cluster.sink.partitions();
-    let is_new = |partition: &u32| *partition >= PARTITIONS;
-    assert!(partitions.iter().any(is_new), "{partitions:?}");
 }
 
 /// A cluster that changes its leaders must cost time and nothing else. It does not hold, which is why such
