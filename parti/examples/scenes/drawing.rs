@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::{Look, Scene};
 
 const WIDTH: f64 = 860.0;
+/// Room for words that begin at its right end.
+const MARGIN: f64 = 140.0;
 const LEFT: f64 = 50.0;
 const TOP: f64 = 112.0;
 const ROW: f64 = 30.0;
@@ -17,11 +19,11 @@ pub(crate) fn svg(scene: &Scene) -> String {
     let bottom = TOP + ROW * rows as f64;
     let end = scene.looks.last().map_or(Duration::ZERO, |look| look.at);
     let x = |at: Duration| LEFT + (WIDTH - LEFT - 20.0) * at.as_secs_f64() / end.as_secs_f64();
-    let height = bottom + 36.0;
+    let (whole, height) = (WIDTH + MARGIN, bottom + 36.0);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {whole} {height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"white\"/>\n"
+         <rect width=\"{whole}\" height=\"{height}\" fill=\"white\"/>\n"
     );
     text(
         &mut svg,
@@ -39,7 +41,8 @@ pub(crate) fn svg(scene: &Scene) -> String {
             line(
                 &mut svg,
                 format_args!(
-                    "<rect x=\"{left:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"22\" fill=\"{colour}\"/>"
+                    "<rect x=\"{left:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"22\" \
+                     fill=\"{colour}\"/>"
                 ),
             );
             let style = "fill=\"white\" font-size=\"11\"";

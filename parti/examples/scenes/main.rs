@@ -244,8 +244,8 @@ async fn outage() -> Outcome<Scene> {
     group.until(are_all_owned).await?;
     let (short, lease) = (short.as_secs_f64(), group.seconds_of_lease());
     let title = format!(
-        "A store gone for {short:.1} s stops nothing; gone for longer, all stop by themselves after {stopped:.1} s, before \
-         the lease of {lease:.0} s"
+        "A store gone for {short:.1} s stops nothing; gone for longer, all stop by themselves \
+         after {stopped:.1} s, before the lease of {lease:.0} s"
     );
     group.end(title).await
 }

@@ -134,8 +134,8 @@ async fn put_out_once(retention: &str) {
     world.emptied(retention, &orders).await;
 }
 
-/// Positions that live beside the outputs go through a re-partition as others do, also when their owner crashes
-/// in it: each input is put out once, in order by key.
+/// Positions that live beside the outputs go through a re-partition as others do, also when their owner
+/// crashes in it: each input is put out once, in order by key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outputs_are_put_out_once_through_a_re_partition() {
     for retention in RETENTIONS {

@@ -46,11 +46,6 @@ impl Sink {
         self.table().keys.values().map(Vec::len).sum()
     }
 
-    /// The partitions that something was handled in.
-    pub(crate) fn partitions(&self) -> Vec<u32> {
-        self.table().partitions.keys().copied().collect()
-    }
-
     /// How many calls of older owners were refused.
     pub(crate) fn fenced(&self) -> usize {
         self.table().fenced

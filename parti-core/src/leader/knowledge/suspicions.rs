@@ -162,8 +162,8 @@ impl Knowledge {
         stuck
     }
 
-    /// Whether the leader is to resign, since its own session is to be ended by order. If it was elected again
-    /// after it had done so, nobody else can lead, and it leads on.
+    /// Whether the leader is to resign, since its own session is to be ended by order. If it was elected
+    /// again after it had done so, nobody else can lead, and it leads on.
     pub(crate) fn resigns_by_order(&self, now: Instant) -> bool {
         let mut orders = self.view.orders.evictions(now);
         let own = orders.find(|(worker, _)| **worker == self.worker);
