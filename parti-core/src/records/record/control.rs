@@ -22,7 +22,7 @@ pub struct Control {
     /// For how long an order holds from when the store took it, by the store's own time; `None`: until
     /// it is withdrawn. Of no meaning for a request.
     pub lasts: Option<Duration>,
-    /// Where operators want partitions, if it is the record of that ([`Verb::Pin`]).
+    /// Where operators want partitions, if it is the record of that ([`Verb::Pin`](super::Verb::Pin)).
     pub pins: Vec<Pin>,
 }
 
