@@ -1,4 +1,5 @@
-//! Workers that answer over HTTP for the partitions they own, and a front that sends each request to the owner:
+//! Workers that answer over HTTP for the partitions they own, and a front that sends each request to the
+//! owner:
 //!
 //! `cargo run --example http_proxy -- worker nats://127.0.0.1:4222 127.0.0.1:8081`
 //!
@@ -6,8 +7,8 @@
 //!
 //! `curl http://127.0.0.1:8080/7`
 //!
-//! What always holds: a worker answers only for what it owns now and is not about to lose. Otherwise it refuses
-//! before it has done anything, so that the front may ask the next owner.
+//! What always holds: a worker answers only for what it owns now and is not about to lose. Otherwise it
+//! refuses before it has done anything, so that the front may ask the next owner.
 
 use std::collections::BTreeMap;
 use std::error::Error;
