@@ -425,6 +425,7 @@ fn every_property_is_violated_by_a_trace_made_by_hand() {
         include_str!("tests.rs"),
         include_str!("tests/holding.rs"),
         include_str!("tests/leading.rs"),
+        include_str!("tests/orders.rs"),
         include_str!("tests/preparing.rs"),
         include_str!("tests/recovery.rs"),
         include_str!("tests/sessions.rs"),
