@@ -3,6 +3,15 @@
 use super::verbs::orders;
 use super::*;
 
+fn name(worker: &Manager) -> String {
+    worker.status().worker.expect("claimed").to_string()
+}
+
+fn owned(worker: &Manager) -> Vec<String> {
+    let guards = worker.assignment().into_iter();
+    guards.map(|guard| guard.partition().to_string()).collect()
+}
+
 /// An order that nobody meant, or that nobody would obey, is worse than none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_is_shown_first_and_one_that_cannot_be_is_refused() {
@@ -10,14 +19,9 @@ async fn a_wish_is_shown_first_and_one_that_cannot_be_is_refused() {
     let url = server.url();
     let workers = group(&url, "orders").await;
     let store = orders_of(&url).await;
-    let names = [0, 1].map(|at: usize| workers[at].status().worker.expect("claimed").to_string());
+    let names = [0, 1].map(|at| name(&workers[at]));
     let [first, second] = &names;
-    let of = |at: usize| {
-        let guards = workers[at].assignment().into_iter();
-        guards
-            .map(|guard| guard.partition().to_string())
-            .collect::<Vec<_>>()
-    };
+    let of = |at: usize| owned(&workers[at]);
     let (pinned, moved) = (of(0)[0].clone(), of(0)[1].clone());
 
     let looked = parti(&url, &["pin", &pinned, second, "--dry-run"]);
@@ -54,14 +58,9 @@ async fn partitions_go_where_they_are_wanted_and_stay_or_are_done() {
     let url = server.url();
     let workers = group(&url, "orders").await;
     let store = orders_of(&url).await;
-    let names = [0, 1].map(|at: usize| workers[at].status().worker.expect("claimed").to_string());
+    let names = [0, 1].map(|at| name(&workers[at]));
     let [first, second] = &names;
-    let of = |at: usize| {
-        let guards = workers[at].assignment().into_iter();
-        guards
-            .map(|guard| guard.partition().to_string())
-            .collect::<Vec<_>>()
-    };
+    let of = |at: usize| owned(&workers[at]);
     let (pinned, moved) = (of(0)[0].clone(), of(0)[1].clone());
 
     let pin = [

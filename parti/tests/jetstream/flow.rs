@@ -174,6 +174,14 @@ async fn large_messages(retention: &str) {
     let orders = orders.build().await.expect("it is built");
     let manager = world.worker(&orders).await;
     let payload = "x".repeat(SIZE);
+    let waiting = || {
+        orders
+            .status()
+            .waiting
+            .into_values()
+            .max()
+            .unwrap_or_default()
+    };
     let mut most = 0;
     for _ in 0..400 {
         let sent = world
@@ -181,26 +189,10 @@ async fn large_messages(retention: &str) {
             .publish("orders.key-0", payload.clone().into())
             .await;
         sent.expect("it is sent").await.expect("it is stored");
-        most = most.max(
-            orders
-                .status()
-                .waiting
-                .values()
-                .copied()
-                .max()
-                .unwrap_or_default(),
-        );
+        most = most.max(waiting());
     }
     eventually("the queue is full", async || {
-        most = most.max(
-            orders
-                .status()
-                .waiting
-                .values()
-                .copied()
-                .max()
-                .unwrap_or_default(),
-        );
+        most = most.max(waiting());
         most >= 10
     })
     .await;
@@ -209,15 +201,7 @@ async fn large_messages(retention: &str) {
     assert!(most <= bound, "{retention}: {most} wait, {bound} may");
     gate.add_permits(10_000);
     eventually("all is handled", async || {
-        most = most.max(
-            orders
-                .status()
-                .waiting
-                .values()
-                .copied()
-                .max()
-                .unwrap_or_default(),
-        );
+        most = most.max(waiting());
         orders.status().handled == 400
     })
     .await;

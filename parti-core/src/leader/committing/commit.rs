@@ -277,9 +277,8 @@ impl Draft<'_> {
 
     fn pins_write(&self, left: &PinsLeft) -> Write {
         let record = left.record(self.write).map(Record::Control);
-        let group = WorkerId::new(Verb::GROUP);
         Write {
-            key: group.map_or_else(|_| String::new(), |group| control_key(Verb::Pin, &group)),
+            key: control_key(Verb::Pin, &left.about),
             value: record.map(|record| wire::encode_as(self.format, &record)),
             expect: Expect::Revision(left.after),
         }

@@ -24,25 +24,27 @@ pub(crate) struct Wanted {
 /// What is left of the record once some entries are done or over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PinsLeft {
+    /// What the record is about, as its key says.
+    pub(crate) about: WorkerId,
     /// The record it follows on.
     pub(crate) after: Revision,
     pub(crate) pins: Vec<Pin>,
 }
 
 impl Orders {
-    /// The record of pins.
-    fn pin_order(&self) -> Option<&Order> {
+    /// The record of pins, and what it is about.
+    fn pin_order(&self) -> Option<(&WorkerId, &Order)> {
         let mut orders = self.orders.iter();
         let found =
-            orders.find(|((verb, name), _)| *verb == Verb::Pin && name.as_str() == Verb::GROUP);
-        found.map(|(_, order)| order)
+            orders.find(|((verb, about), _)| *verb == Verb::Pin && about.as_str() == Verb::GROUP);
+        found.map(|((_, about), order)| (about, order))
     }
 
     /// Every pin, when the record was seen, and when the pin is over on the reader's clock. More than there
     /// may be are not read.
     pub(crate) fn pins(&self) -> impl Iterator<Item = (&Pin, Instant, Option<Instant>)> {
         let entries = self.pin_order().into_iter();
-        entries.flat_map(|order| {
+        entries.flat_map(|(_, order)| {
             let pins = order.control.pins.iter().take(Pin::MOST);
             pins.map(|pin| {
                 let at_ms = pin.since_ms.unwrap_or(order.at_ms);
@@ -77,7 +79,7 @@ impl Orders {
         now: Instant,
         has: impl Fn(&WorkerId, &PartitionKey) -> bool,
     ) -> Option<PinsLeft> {
-        let order = self.pin_order()?;
+        let (about, order) = self.pin_order()?;
         let stays = |(pin, _, end): &(&Pin, Instant, Option<Instant>)| {
             let done = pin.once && has(&pin.worker, &pin.partition);
             !done && end.is_none_or(|end| end > now)
@@ -91,6 +93,7 @@ impl Orders {
             })
             .collect();
         (left.len() < order.control.pins.len()).then_some(PinsLeft {
+            about: about.clone(),
             after: order.revision,
             pins: left,
         })
@@ -98,16 +101,12 @@ impl Orders {
 
     /// The record was written again by this process, at about this revision: the watch will tell.
     pub(crate) fn rewrote_pins(&mut self, revision: Revision, left: &PinsLeft) {
-        let mut orders = self.orders.iter_mut();
-        let found =
-            orders.find(|((verb, name), _)| *verb == Verb::Pin && name.as_str() == Verb::GROUP);
-        if let Some((key, order)) = found {
+        let key = (Verb::Pin, left.about.clone());
+        if left.pins.is_empty() {
+            self.orders.remove(&key);
+        } else if let Some(order) = self.orders.get_mut(&key) {
             order.revision = revision;
             order.control.pins = left.pins.clone();
-            if left.pins.is_empty() {
-                let key = key.clone();
-                self.orders.remove(&key);
-            }
         }
     }
 }
@@ -160,17 +159,18 @@ mod tests {
 
     /// The record of these, written when the store's clock said 1 000 000 and seen at 50 ms.
     fn orders(pins: Vec<Pin>) -> Orders {
-        let after = Revision::new(7);
-        let control = PinsLeft { after, pins }.record(WRITE).expect("some");
+        let (after, about) = (Revision::new(7), WorkerId::new(Verb::GROUP).expect("valid"));
+        let key = (Verb::Pin, about.clone());
+        let left = PinsLeft { about, after, pins };
+        let control = left.record(WRITE).expect("some");
         let mut orders = Orders::default();
-        let group = WorkerId::new(Verb::GROUP).expect("valid");
         let order = Order {
             control,
             revision: after,
             at_ms: 1_000_000,
             seen: Instant::from_millis(50),
         };
-        orders.put((Verb::Pin, group), order);
+        orders.put(key, order);
         orders.saw(Instant::from_millis(50), 1_000_000);
         orders
     }
